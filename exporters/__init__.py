@@ -1,0 +1,1 @@
+"""Framework exporters: from a workload to a standard ONNX graph."""

@@ -1,0 +1,125 @@
+"""Making standard nodes for a lowering rule: constants are shared, every node carries the tag of its origin."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .tags import Tag
+
+__all__ = ["Builder", "Window"]
+
+
+class Builder:
+    """Makes the nodes that replace private ops in one graph.
+
+    Attributes:
+        nodes: The nodes made since the last :meth:`begin`, in topological order.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._numbers = itertools.count()
+        self._tag: Tag | None = None
+        self.nodes: list[ir.Node] = []
+
+    def begin(self, tag: Tag | None) -> None:
+        """Start on the next private op, whose tag its nodes take over."""
+        self._tag = tag
+        self.nodes = []
+
+    def ops(self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: Any) -> Sequence[ir.Value]:
+        """A node with several outputs."""
+        node = ir.node(op_type, list(inputs), attributes or None, num_outputs=outputs)
+        for value in node.outputs:
+            value.name = f"lowered_{next(self._numbers)}"
+        if self._tag is not None:
+            self._tag.put(node)
+        self.nodes.append(node)
+        return node.outputs
+
+    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+        """A node with one output."""
+        return self.ops(op_type, *inputs, outputs=1, **attributes)[0]
+
+    def constant(self, array: np.ndarray[Any, Any]) -> ir.Value:
+        """A constant tensor, one for all uses of the same values."""
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            value = ir.Value(
+                name=f"lowering_constant_{len(self._constants)}",
+                const_value=ir.tensor(array),
+                type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+                shape=ir.Shape(array.shape),
+            )
+            self._graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def ints(self, *values: int) -> ir.Value:
+        """A one-dimensional int64 constant: axes, starts, a shape."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def number(self, value: float, like: ir.Value) -> ir.Value:
+        """A scalar constant of the element type of ``like``."""
+        if like.dtype is None:
+            raise ValueError(f"tensor '{like.name}' has no element type")
+        return self.constant(np.array(value, dtype=like.dtype.numpy()))
+
+    def reshape(self, x: ir.Value, *shape: int) -> ir.Value:
+        """``x`` with another shape."""
+        return self.op("Reshape", x, self.ints(*shape))
+
+    def reduce_sum(self, x: ir.Value, *axes: int, keepdims: bool = False) -> ir.Value:
+        """Sum along ``axes``."""
+        return self.op("ReduceSum", x, self.ints(*axes), keepdims=int(keepdims))
+
+    def slice(
+        self,
+        x: ir.Value,
+        starts: Sequence[int],
+        ends: Sequence[int],
+        axes: Sequence[int],
+        steps: Sequence[int] | None = None,
+    ) -> ir.Value:
+        """Part of ``x`` along ``axes``."""
+        parts = [self.ints(*starts), self.ints(*ends), self.ints(*axes)]
+        if steps and any(step != 1 for step in steps):
+            parts.append(self.ints(*steps))
+        return self.op("Slice", x, *parts)
+
+
+class Window:
+    """The window attributes of a two-dimensional convolution or pool, read from a private op."""
+
+    def __init__(self, node: ir.Node) -> None:
+        def ints(name: str) -> list[int]:
+            return list(node.attributes[name].as_ints())
+
+        self.kernel = ints("kernel_shape")
+        self.strides = ints("strides")
+        self.pads = ints("pads")
+        self.dilations = ints("dilations")
+        self.group = node.attributes["group"].as_int() if "group" in node.attributes else 1
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes as a standard node takes them."""
+        return {
+            "kernel_shape": self.kernel,
+            "strides": self.strides,
+            "pads": self.pads,
+            "dilations": self.dilations,
+        }
+
+    def extent(self, outputs: Sequence[int]) -> list[int]:
+        """Padded input elements that ``outputs`` windows reach along height and width."""
+        return [
+            (o - 1) * s + (k - 1) * d + 1
+            for o, s, k, d in zip(outputs, self.strides, self.kernel, self.dilations, strict=True)
+        ]

@@ -1,0 +1,109 @@
+"""The canonical gradient ops: what framework translators emit and the lowering pass turns into standard ONNX.
+
+They live in a private domain that never reaches a file. Layout is NCHW for images and OIHW for filters whatever the
+framework used. Shapes of all inputs and outputs are static and known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx.defs
+
+__all__ = ["CANONICAL", "DOMAIN", "VERSION", "CanonicalGradientOp", "register_schemas"]
+
+DOMAIN = "fathom.training"
+VERSION = 1
+
+_KINDS = {
+    "ints": onnx.defs.OpSchema.AttrType.INTS,
+    "int": onnx.defs.OpSchema.AttrType.INT,
+    "float": onnx.defs.OpSchema.AttrType.FLOAT,
+}
+
+
+@dataclass(frozen=True)
+class CanonicalGradientOp:
+    """One op of the private domain: its inputs, outputs and attributes in order, and what it computes."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    meaning: str
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+_WINDOW = {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints"}
+"""As in ONNX: pads are [top, left, bottom, right]."""
+
+_OPS = (
+    CanonicalGradientOp(
+        "Conv2DBackFilter",
+        ("dy", "x"),
+        ("dw",),
+        "gradient of Conv for its filter [O, I/group, kh, kw]",
+        {**_WINDOW, "group": "int"},
+    ),
+    CanonicalGradientOp(
+        "Conv2DBackInput",
+        ("dy", "w"),
+        ("dx",),
+        "gradient of Conv for its input; its shape is input_shape [N, C, H, W]",
+        {**_WINDOW, "group": "int", "input_shape": "ints"},
+    ),
+    CanonicalGradientOp(
+        "MaxPoolGrad",
+        ("dy", "x"),
+        ("dx",),
+        "gradient of MaxPool; the first largest element of a window in row-major order takes all",
+        _WINDOW,
+    ),
+    CanonicalGradientOp("ReluGrad", ("dy", "y"), ("dx",), "dy where the output y > 0, else 0"),
+    CanonicalGradientOp("SigmoidGrad", ("dy", "y"), ("dx",), "dy * y * (1 - y), y the output"),
+    CanonicalGradientOp("TanhGrad", ("dy", "y"), ("dx",), "dy * (1 - y^2), y the output"),
+    CanonicalGradientOp("SoftplusGrad", ("dy", "x"), ("dx",), "dy * sigmoid(x), x the input"),
+    CanonicalGradientOp("LogSoftmaxGrad", ("dy", "y"), ("dx",), "dy - exp(y) * sum(dy), y the output", {"axis": "int"}),
+    CanonicalGradientOp("SoftmaxGrad", ("dy", "y"), ("dx",), "(dy - sum(dy * y)) * y, y the output", {"axis": "int"}),
+    CanonicalGradientOp(
+        "CrossEntropy",
+        ("logits", "labels"),
+        ("loss", "dlogits"),
+        "softmax cross-entropy of rows [N, C] with float labels: loss [N] and softmax(logits) - labels",
+    ),
+    CanonicalGradientOp(
+        "BatchNormTraining",
+        ("x", "scale", "bias"),
+        ("y", "mean", "var", "inv_std"),
+        "batch normalisation of [N, C, H, W] over N, H, W; var is the population variance; all statistics [C]",
+        {"epsilon": "float"},
+    ),
+    CanonicalGradientOp(
+        "BatchNormGrad",
+        ("dy", "x", "scale", "mean", "inv_std"),
+        ("dx", "dscale", "dbias"),
+        "gradient of BatchNormTraining from its mean and inv_std",
+    ),
+)
+
+CANONICAL: dict[str, CanonicalGradientOp] = {op.name: op for op in _OPS}
+"""Name to canonical gradient op."""
+
+
+def register_schemas() -> None:
+    """Make the private ops known to onnx, without which the PyTorch exporter refuses them. Safe to call again."""
+    for op in _OPS:
+        if onnx.defs.has(op.name, DOMAIN):
+            continue
+        parameter = onnx.defs.OpSchema.FormalParameter
+        onnx.defs.register_schema(
+            onnx.defs.OpSchema(
+                op.name,
+                DOMAIN,
+                VERSION,
+                doc=op.meaning,
+                inputs=[parameter(name, "T") for name in op.inputs],
+                outputs=[parameter(name, "T") for name in op.outputs],
+                type_constraints=[("T", ["tensor(float)", "tensor(double)"], "floating point")],
+                attributes=[onnx.defs.OpSchema.Attribute(name, _KINDS[kind]) for name, kind in op.attributes.items()],
+            )
+        )

@@ -1,0 +1,45 @@
+"""What a translator says about each node it makes; the addresses are written from these at the very end.
+
+A tag travels in a node's metadata: the phase, the scope (layer, or updated parameter in the optimizer phase), the
+canonical op, and an origin that is the same for all nodes of one framework op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+__all__ = ["ORIGIN", "Tag"]
+
+_PHASE, _SCOPE, _OP = "fathom.phase", "fathom.scope", "fathom.op"
+ORIGIN = "fathom.origin"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """Where a node belongs.
+
+    Attributes:
+        phase: A phase of :data:`fathom_onnx.vocabulary.PHASES`.
+        scope: The layer or, in the optimizer phase, the parameter.
+        op: A canonical op of :data:`fathom_onnx.vocabulary.OPS`.
+        origin: The framework op it came from, unique within the graph.
+    """
+
+    phase: str
+    scope: str
+    op: str
+    origin: str
+
+    def put(self, node: ir.Node) -> None:
+        """Write the tag on a node."""
+        node.metadata_props.update({_PHASE: self.phase, _SCOPE: self.scope, _OP: self.op, ORIGIN: self.origin})
+
+    @classmethod
+    def of(cls, node: ir.Node) -> Tag | None:
+        """The tag of a node, or None where it has none."""
+        held = node.metadata_props
+        if _OP not in held:
+            return None
+        return cls(held[_PHASE], held[_SCOPE], held[_OP], held[ORIGIN])

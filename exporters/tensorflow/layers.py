@@ -1,0 +1,251 @@
+"""Layers as functions: what the models are written with.
+
+A layer takes the network at hand, its own name (a layer of the workload) and its input, and finds its parameters by
+``<layer>.weight`` and the like. Parameters are in the workload's layout, linear [out, in] and convolution OIHW.
+Images are in the network's own layout, NCHW where it is exported and NHWC where TensorFlow's CPU kernels run it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from fathom_onnx.workloads.contract import Mode, Noise
+
+__all__ = [
+    "Branch",
+    "DataFormat",
+    "Net",
+    "add",
+    "batch_norm",
+    "conv2d",
+    "global_average_pool",
+    "linear",
+    "max_pool",
+    "relu",
+    "sigmoid",
+    "softmax_cross_entropy",
+    "softplus",
+]
+
+DataFormat = Literal["NCHW", "NHWC"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a layer that is not smooth went: its input (NCHW for images) and the branches it took."""
+
+    op: Literal["Relu", "MaxPool"]
+    value: tf.Tensor
+    taken: tf.Tensor
+
+
+@dataclass
+class Net:
+    """What the layers of one step share.
+
+    Attributes:
+        variables: Parameters and buffers by name, in the workload's layout.
+        mode: Training uses the batch's own statistics.
+        data_format: The layout of images between layers.
+        given_noise: Random tensors that come from outside, by name; the others are drawn.
+        noise: Random tensors that the workload draws, by name.
+        branches: Layer to the branches it must take instead of its own.
+        record: Whether to note which branches are taken.
+        phase: The phase that layers are named under.
+        updated: New values of buffers, by name.
+        taken: Layer to the branches it took.
+    """
+
+    variables: Mapping[str, tf.Tensor]
+    mode: Mode
+    data_format: DataFormat = "NCHW"
+    given_noise: Mapping[str, tf.Tensor] = field(default_factory=dict)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    branches: Mapping[str, tf.Tensor] = field(default_factory=dict)
+    record: bool = False
+    phase: str = "forward"
+    updated: dict[str, tf.Tensor] = field(default_factory=dict)
+    taken: dict[str, Branch] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Name everything made inside after a layer."""
+        # the slash at the end makes the scope the same one each time, where TensorFlow would number it
+        with tf.name_scope(f"{self.phase}/{name}/"):
+            yield
+
+    def draw(self, name: str) -> tf.Tensor:
+        """A random tensor of the workload, drawn here unless it is given."""
+        if name in self.given_noise:
+            return self.given_noise[name]
+        noise = self.noise[name]
+        draw = tf.random.normal if noise.distribution == "normal" else tf.random.uniform
+        return draw(noise.shape)
+
+    def image(self, x: tf.Tensor) -> tf.Tensor:
+        """A batch of images [N, C, H, W] in the network's layout."""
+        return x if self.data_format == "NCHW" else tf.transpose(x, (0, 2, 3, 1))
+
+    def nchw(self, x: tf.Tensor) -> tf.Tensor:
+        """A tensor as [N, C, H, W], if it is an image."""
+        return tf.transpose(x, (0, 3, 1, 2)) if self.data_format == "NHWC" and len(x.shape) == 4 else x
+
+    @property
+    def spatial(self) -> tuple[int, int]:
+        """The axes of height and width."""
+        return (2, 3) if self.data_format == "NCHW" else (1, 2)
+
+    def padding(self, each_side: int) -> list[list[int]] | str:
+        """The same padding on all four sides, as TensorFlow takes it."""
+        if not each_side:
+            return "VALID"
+        pads = [[0, 0]] * 4
+        for axis in self.spatial:
+            pads[axis] = [each_side, each_side]
+        return pads
+
+
+def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``x W^T + b``: [N, in] -> [N, out]."""
+    with net.scope(name):
+        product = tf.matmul(x, net.variables[f"{name}.weight"], transpose_b=True)
+        return tf.nn.bias_add(product, net.variables[f"{name}.bias"])
+
+
+def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:
+    """Convolution without a bias; ``padding`` zeros on every side."""
+    with net.scope(name):
+        filters = tf.transpose(net.variables[f"{name}.weight"], (2, 3, 1, 0))  # OIHW to TensorFlow's HWIO
+        return tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+
+
+def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: float) -> tf.Tensor:
+    """Batch normalisation over all but the channels (Ioffe and Szegedy 2015).
+
+    In training a running statistic becomes ``momentum * old + (1 - momentum) * batch``, with the unbiased variance.
+    """
+    parameters = {
+        "scale": net.variables[f"{name}.weight"],
+        "offset": net.variables[f"{name}.bias"],
+        "epsilon": epsilon,
+    }
+    mean_name, variance_name = f"{name}.running_mean", f"{name}.running_var"
+    old_mean, old_variance = net.variables[mean_name], net.variables[variance_name]
+    training = net.mode == "training"
+    with net.scope(name):
+        if x.dtype == tf.float32:
+            # tf.nn.fused_batch_norm raises an epsilon below 1.001e-5; the operation itself takes it as it is
+            y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=x,
+                mean=tf.zeros((0,)) if training else old_mean,
+                variance=tf.zeros((0,)) if training else old_variance,
+                data_format=net.data_format,
+                is_training=training,
+                **parameters,
+            )
+        else:
+            y, mean, variance = _batch_norm_by_moments(
+                net, x, None if training else (old_mean, old_variance), parameters
+            )
+        if training:
+            net.updated[mean_name] = momentum * old_mean + (1 - momentum) * mean
+            net.updated[variance_name] = momentum * old_variance + (1 - momentum) * variance
+    return y
+
+
+def _batch_norm_by_moments(
+    net: Net, x: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor] | None, parameters: Mapping[str, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """For types without a fused kernel: y, and the batch's mean and unbiased variance (or those given)."""
+    axes = (0, *net.spatial)
+    mean, variance = given or tf.nn.moments(x, axes)
+    shape = [1, -1, 1, 1] if net.data_format == "NCHW" else [-1]
+    y = tf.nn.batch_normalization(
+        x,
+        tf.reshape(mean, shape),
+        tf.reshape(variance, shape),
+        tf.reshape(parameters["offset"], shape),
+        tf.reshape(parameters["scale"], shape),
+        parameters["epsilon"],
+    )
+    if given:
+        return y, mean, variance
+    count = int(np.prod([x.shape[axis] for axis in axes]))
+    return y, mean, variance * (count / (count - 1))
+
+
+def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``max(x, 0)``."""
+    with net.scope(name):
+        mask = net.branches.get(name)
+        if mask is None:
+            y = tf.nn.relu(x)
+        else:
+            y = x * tf.cast(mask if len(x.shape) != 4 else net.image(mask), x.dtype)
+        if net.record:
+            value = net.nchw(x)
+            net.taken[name] = Branch("Relu", value, value > 0 if mask is None else mask)
+    return y
+
+
+def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, padding: int = 0) -> tf.Tensor:
+    """The largest of each window; what is padded never wins."""
+    with net.scope(name):
+        indices = net.branches.get(name)
+        if indices is None:
+            y = tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
+        else:
+            planes = tf.reshape(net.nchw(x), [*net.nchw(x).shape[:2], -1])
+            flat = tf.gather(planes, tf.reshape(indices, [*indices.shape[:2], -1]), batch_dims=2)
+            y = net.image(tf.reshape(flat, indices.shape))
+        if net.record:
+            taken = _largest(net, x, kernel, stride, padding) if indices is None else indices
+            net.taken[name] = Branch("MaxPool", net.nchw(x), taken)
+    return y
+
+
+def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
+    """Flat index in the H*W plane of each window's largest element, [N, C, OH, OW]."""
+    x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout that has argmax
+    _, height, width, channels = x.shape
+    around = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    padded = tf.pad(x, around, constant_values=x.dtype.min)
+    _, flat = tf.nn.max_pool_with_argmax(padded, kernel, stride, "VALID")
+    position = flat // channels
+    row, column = position // (width + 2 * padding) - padding, position % (width + 2 * padding) - padding
+    return tf.transpose(row * width + column, (0, 3, 1, 2))
+
+
+def global_average_pool(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Mean over height and width: images -> [N, C]."""
+    with net.scope(name):
+        return tf.reduce_mean(x, net.spatial)
+
+
+def add(net: Net, name: str, x: tf.Tensor, shortcut: tf.Tensor) -> tf.Tensor:
+    """The residual addition, a layer of its own so that its time has a name."""
+    with net.scope(name):
+        return x + shortcut
+
+
+def softplus(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``log(1 + exp(x))``."""
+    with net.scope(name):
+        return tf.nn.softplus(x)
+
+
+def sigmoid(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``1 / (1 + exp(-x))``."""
+    with net.scope(name):
+        return tf.nn.sigmoid(x)
+
+
+def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean over the batch of the softmax cross-entropy with float labels [N, classes]."""
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))

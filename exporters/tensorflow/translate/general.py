@@ -1,0 +1,184 @@
+"""Products, sums, movement, random draws and pointwise gradients: what tf2onnx lacks, or writes less plainly."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from exporters.lowering import DOMAIN
+
+from .emit import Emit, Handler
+
+__all__ = ["GENERAL"]
+
+
+def matmul(e: Emit) -> None:
+    """MatMul(a, b) with either transposed: one Gemm and no Transpose."""
+    a, b = e.inputs
+    flip_a, flip_b = bool(e.attribute("transpose_a", False)), bool(e.attribute("transpose_b", False))
+    if flip_a or flip_b:
+        e.replace("Gemm", a, b, transA=int(flip_a), transB=int(flip_b))
+    else:
+        e.replace("MatMul", a, b)
+
+
+def _channel_axis(e: Emit, rank: int) -> int:
+    return 1 if e.attribute("data_format", "NHWC") == "NCHW" else rank - 1
+
+
+def bias_add(e: Emit) -> None:
+    """BiasAdd(x, b): b along the channels."""
+    x, b = e.inputs
+    rank = len(e.shape(x))
+    after = rank - 1 - _channel_axis(e, rank)
+    e.replace("Add", x, e.reshape(b, [*e.shape(b), *[1] * after]) if after else b)
+
+
+def bias_add_grad(e: Emit) -> None:
+    """BiasAddGrad(dy): the sum over all but the channels."""
+    (dy,) = e.inputs
+    rank = len(e.shape(dy))
+    axes = [axis for axis in range(rank) if axis != _channel_axis(e, rank)]
+    e.replace("ReduceSum", dy, e.ints(axes), keepdims=0)
+
+
+def reduction(op_type: str, e: Emit) -> None:
+    """A reduction over constant axes. Over none it is the input, where ONNX would take none for all."""
+    x = e.inputs[0]
+    rank = len(e.shape(x))
+    axes = sorted({int(axis) % rank for axis in np.atleast_1d(e.static(1))}) if rank else []
+    keep = bool(e.attribute("keep_dims", False))
+    if not axes:
+        e.become(x)
+    elif op_type == "ReduceMean" and rank == 4 and axes == [2, 3]:
+        # the form of a global average pool that simulators read
+        shape = e.shape(x)
+        pooled = e.op("GlobalAveragePool", x, shape=[*shape[:2], 1, 1])
+        if keep:
+            e.become(pooled)
+        else:
+            e.replace("Flatten", pooled, axis=1)
+    else:
+        e.replace(op_type, x, e.ints(axes), keepdims=int(keep))
+
+
+def add_n(e: Emit) -> None:
+    """AddN: the sum of tensors of one shape."""
+    if len(e.inputs) == 1:
+        e.become(e.inputs[0])
+    else:
+        e.replace("Add" if len(e.inputs) == 2 else "Sum", *e.inputs)
+
+
+def reshape(e: Emit) -> None:
+    """Every kind of reshape, as the shape of its output is static."""
+    e.replace("Reshape", e.inputs[0], e.ints(e.output_shape))
+
+
+def transpose(e: Emit) -> None:
+    """Transpose(x, constant permutation)."""
+    e.replace("Transpose", e.inputs[0], perm=[int(axis) for axis in e.static(1)])
+
+
+def tile(e: Emit) -> None:
+    """Tile(x, constant multiples)."""
+    e.replace("Tile", e.inputs[0], e.ints([int(n) for n in e.static(1)]))
+
+
+def broadcast_to(e: Emit) -> None:
+    """BroadcastTo(x, shape)."""
+    e.replace("Expand", e.inputs[0], e.ints(e.output_shape))
+
+
+def select(e: Emit) -> None:
+    """Select(c, x, y): where a vector condition of the older form chooses rows, it is reshaped to do so."""
+    c, x, y = e.inputs
+    shape = e.shape(c)
+    if e.attribute("fathom_rows", False) or (len(shape) == 1 and len(e.output_shape) > 1 and shape != e.output_shape):
+        c = e.reshape(c, [*shape, *[1] * (len(e.output_shape) - 1)])
+    e.replace("Where", c, x, y)
+
+
+def square(e: Emit) -> None:
+    """Square(x): x * x."""
+    e.replace("Mul", e.inputs[0], e.inputs[0])
+
+
+def log1p(e: Emit) -> None:
+    """Log1p(x): log(1 + x)."""
+    (x,) = e.inputs
+    e.replace("Log", e.binary("Add", x, e.number(1, x)))
+
+
+def sqrt_grad(e: Emit) -> None:
+    """SqrtGrad(y, dy): dy / (2 y)."""
+    y, dy = e.inputs
+    e.replace("Div", e.binary("Mul", dy, e.number(0.5, y)), y)
+
+
+def rsqrt_grad(e: Emit) -> None:
+    """RsqrtGrad(y, dy): -dy y^3 / 2."""
+    y, dy = e.inputs
+    cube = e.binary("Mul", e.binary("Mul", y, y), y)
+    e.replace("Mul", e.binary("Mul", dy, e.number(-0.5, y)), cube)
+
+
+def reciprocal_grad(e: Emit) -> None:
+    """ReciprocalGrad(y, dy): -dy y^2."""
+    y, dy = e.inputs
+    e.replace("Neg", e.binary("Mul", dy, e.binary("Mul", y, y)))
+
+
+def random(op_type: str, e: Emit) -> None:
+    """A random draw. It bears no seed: onnxruntime takes the session's and gives every node other numbers."""
+    shape = e.output_shape
+    if shape:
+        e.replace(op_type, shape=shape)
+    else:
+        e.replace("Reshape", e.op(op_type, shape=[1], dtype=1, **{"shape_": [1]}), e.ints([]))
+
+
+def gradient(op_type: str, dy: int, saved: int, e: Emit) -> None:
+    """A canonical gradient op of two inputs: which of the operation's is the gradient, which the saved tensor."""
+    e.replace(op_type, e.inputs[dy], e.inputs[saved], domain=DOMAIN)
+
+
+def cross_entropy(e: Emit) -> None:
+    """SoftmaxCrossEntropyWithLogits(logits, labels) -> loss [N], dlogits [N, C]."""
+    logits, labels = e.inputs
+    shape = e.shape(logits)
+    e.become(*e.private("CrossEntropy", logits, labels, shapes=[shape[:1], shape]))
+
+
+GENERAL: dict[str, Handler] = {
+    "AddN": add_n,
+    "BiasAdd": bias_add,
+    "BiasAddGrad": bias_add_grad,
+    "BroadcastTo": broadcast_to,
+    "ExpandDims": reshape,
+    "Log1p": log1p,
+    "MatMul": matmul,
+    "Max": functools.partial(reduction, "ReduceMax"),
+    "Mean": functools.partial(reduction, "ReduceMean"),
+    "Min": functools.partial(reduction, "ReduceMin"),
+    "Prod": functools.partial(reduction, "ReduceProd"),
+    "RandomStandardNormal": functools.partial(random, "RandomNormal"),
+    "RandomUniform": functools.partial(random, "RandomUniform"),
+    "ReciprocalGrad": reciprocal_grad,
+    "ReluGrad": functools.partial(gradient, "ReluGrad", 0, 1),
+    "Reshape": reshape,
+    "RsqrtGrad": rsqrt_grad,
+    "Select": select,
+    "SelectV2": select,
+    "SigmoidGrad": functools.partial(gradient, "SigmoidGrad", 1, 0),
+    "SoftmaxCrossEntropyWithLogits": cross_entropy,
+    "SoftplusGrad": functools.partial(gradient, "SoftplusGrad", 0, 1),
+    "SqrtGrad": sqrt_grad,
+    "Square": square,
+    "Squeeze": reshape,
+    "Sum": functools.partial(reduction, "ReduceSum"),
+    "TanhGrad": functools.partial(gradient, "TanhGrad", 1, 0),
+    "Tile": tile,
+    "Transpose": transpose,
+}

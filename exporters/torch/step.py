@@ -1,0 +1,98 @@
+"""A workload's step as one pure function of its interface's inputs, marked with phases and layers.
+
+The marks are annotations that PyTorch puts on every operation it records. Outside a recording they cost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._functorch._aot_autograd.logging_utils import setup_stacktrace_preservation_hooks
+from torch.func import functional_call
+from torch.fx.traceback import annotate
+
+from fathom_onnx.workloads.contract import Mode, Workload
+
+from . import optimizers
+
+__all__ = ["OP", "PHASE", "SCOPE", "Step", "layer_marks", "make_step"]
+
+PHASE, SCOPE, OP = "fathom_phase", "fathom_scope", "fathom_op"
+"""Keys of the annotations."""
+
+Step = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+@contextlib.contextmanager
+def layer_marks(model: nn.Module, workload: Workload) -> Iterator[None]:
+    """Mark what each layer's module computes with the layer's name."""
+    layers = {layer.name for layer in workload.layers}
+    open_marks: list[AbstractContextManager[Any]] = []
+    handles = []
+
+    def enter(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            mark = annotate({SCOPE: name})
+            mark.__enter__()
+            open_marks.append(mark)
+
+        return hook
+
+    def leave(*_: Any) -> None:
+        open_marks.pop().__exit__(None, None, None)
+
+    for name, module in model.named_modules():
+        if name in layers:
+            handles.append(module.register_forward_pre_hook(enter(name)))
+            handles.append(module.register_forward_hook(leave, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _optimizer_mark(scope: str, op: str) -> AbstractContextManager[object]:
+    return annotate({PHASE: "optimizer", SCOPE: scope, OP: op})
+
+
+def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
+    """The step: interface inputs by name to interface outputs by name.
+
+    In training it is forward, loss, ``torch.autograd.grad``, optimizer; batch normalisation updates copies of the
+    running statistics, which are outputs.
+    """
+    parameter_names = [p.name for p in workload.parameters]
+    buffer_names = [b.name for b in workload.buffers]
+    output_names = [o.name for o in workload.outputs]
+    model.train(mode == "training")
+
+    def inference(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        held = {name: values[name] for name in [*parameter_names, *buffer_names]}
+        with torch.no_grad(), annotate({PHASE: "forward"}):
+            outputs = functional_call(model, held, (values,))
+        return {name: outputs[name] for name in output_names}
+
+    def training(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parameters = {name: values[name].detach().requires_grad_(True) for name in parameter_names}
+        buffers = {name: values[name].clone() for name in buffer_names}
+        with torch.enable_grad():
+            with annotate({PHASE: "forward"}):
+                outputs = functional_call(model, {**parameters, **buffers}, (values,))
+            with annotate({PHASE: "loss", SCOPE: Workload.LOSS}):
+                loss = model.loss(outputs, values)
+            # gives each backward operation the sequence number of its forward one, which carries the layer
+            setup_stacktrace_preservation_hooks([loss.grad_fn])
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with torch.no_grad():
+            named = dict(zip(parameter_names, gradients, strict=True))
+            new = optimizers.apply(workload.optimizer, values, named, _optimizer_mark) | buffers
+        state = {v.next.name: new[v.name] for v in workload.variables("training")}
+        return {Workload.LOSS: loss.detach(), **state}
+
+    return training if mode == "training" else inference

@@ -1,0 +1,260 @@
+"""From a recorded step to ONNX with canonical gradient ops: PyTorch's exporter with a table of our own on top."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import warnings
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnxscript import opset18 as op
+from onnxscript.values import Opset
+from torch.export import ExportedProgram
+from torch.export.exported_program import ModuleCallEntry, ModuleCallSignature
+from torch.export.graph_signature import (
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    TensorArgument,
+)
+from torch.utils import _pytree as pytree
+
+from exporters.lowering import DOMAIN, VERSION, Tag, register_schemas
+from fathom_onnx.errors import ExportError
+
+from .capture import Capture
+
+__all__ = ["TRANSLATIONS", "translate"]
+
+_aten = torch.ops.aten
+_private = Opset(DOMAIN, VERSION)
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_MARK = "fathom_origin:"
+
+
+def _shape(value: Any) -> list[int]:
+    return [int(d) for d in value.shape]
+
+
+def _window(kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> dict[str, list[int]]:
+    return {
+        "kernel_shape": list(kernel),
+        "strides": list(stride) or list(kernel),
+        "pads": [*padding, *padding],
+        "dilations": list(dilation),
+    }
+
+
+def _none() -> Any:
+    """Stands for an output that the operation was not asked for; nothing uses it."""
+    return op.Constant(value_float=0.0)
+
+
+def _convolution(x, w, bias, stride, padding, dilation, transposed, output_padding, groups):  # type: ignore[no-untyped-def]
+    window = {**_window(_shape(w)[2:], stride, padding, dilation), "group": groups}
+    if transposed:
+        return op.ConvTranspose(x, w, bias, output_padding=list(output_padding), **window)
+    return op.Conv(x, w, bias, **window)
+
+
+def _convolution_backward(  # type: ignore[no-untyped-def]
+    dy, x, w, bias_sizes, stride, padding, dilation, transposed, output_padding, groups, output_mask
+):
+    if transposed:
+        raise ValueError("the gradient of a transposed convolution has no canonical op")
+    window = {**_window(_shape(w)[2:], stride, padding, dilation), "group": groups}
+    dx = _private.Conv2DBackInput(dy, w, **window, input_shape=_shape(x)) if output_mask[0] else _none()
+    dw = _private.Conv2DBackFilter(dy, x, **window) if output_mask[1] else _none()
+    axes = op.Constant(value_ints=[0, *range(2, len(_shape(dy)))])
+    db = op.ReduceSum(dy, axes, keepdims=0) if output_mask[2] else _none()
+    return dx, dw, db
+
+
+def _max_pool(x, kernel, stride=(), padding=(0, 0), dilation=(1, 1), ceil_mode=False):  # type: ignore[no-untyped-def]
+    y, indices = op.MaxPool(x, **_window(kernel, stride, padding, dilation), ceil_mode=int(ceil_mode))
+    return y, indices
+
+
+def _max_pool_backward(dy, x, kernel, stride, padding, dilation, ceil_mode, indices):  # type: ignore[no-untyped-def]
+    if ceil_mode:
+        raise ValueError("the gradient of a max pool with ceil_mode has no canonical op")
+    return _private.MaxPoolGrad(dy, x, **_window(kernel, stride, padding, dilation))
+
+
+def _batch_norm(x, scale, bias, mean, var, training, momentum, epsilon):  # type: ignore[no-untyped-def]
+    y, batch_mean, batch_var, inv_std = _private.BatchNormTraining(x, scale, bias, epsilon=epsilon)
+    shape = _shape(x)
+    count = shape[0]
+    for side in shape[2:]:
+        count *= side
+    old = op.Constant(value_float=1 - momentum)
+    # the running variance is the unbiased one
+    unbiased = op.Constant(value_float=momentum * count / (count - 1))
+    new_mean = op.Add(op.Mul(mean, old), op.Mul(batch_mean, op.Constant(value_float=momentum)))
+    new_var = op.Add(op.Mul(var, old), op.Mul(batch_var, unbiased))
+    return y, batch_mean, inv_std, new_mean, new_var
+
+
+def _batch_norm_backward(dy, x, scale, _mean, _var, mean, inv_std, train, epsilon, output_mask):  # type: ignore[no-untyped-def]
+    return _private.BatchNormGrad(dy, x, scale, mean, inv_std)
+
+
+def _threshold_backward(dy, y, threshold):  # type: ignore[no-untyped-def]
+    if threshold != 0:
+        raise ValueError(f"the gradient of a threshold at {threshold} has no canonical op")
+    return _private.ReluGrad(dy, y)
+
+
+def _log_softmax_backward(dy, y, dim, input_dtype):  # type: ignore[no-untyped-def]
+    return _private.LogSoftmaxGrad(dy, y, axis=dim)
+
+
+def _softmax_backward(dy, y, dim, input_dtype):  # type: ignore[no-untyped-def]
+    return _private.SoftmaxGrad(dy, y, axis=dim)
+
+
+def _sigmoid_backward(dy, y):  # type: ignore[no-untyped-def]
+    return _private.SigmoidGrad(dy, y)
+
+
+def _tanh_backward(dy, y):  # type: ignore[no-untyped-def]
+    return _private.TanhGrad(dy, y)
+
+
+def _plain_softplus(beta: float, threshold: float) -> None:
+    if beta != 1 or threshold != 20:
+        raise ValueError("only the softplus with beta 1 and threshold 20 has a canonical op")
+
+
+def _softplus(x, beta=1.0, threshold=20.0):  # type: ignore[no-untyped-def]
+    # past the threshold PyTorch returns x itself, which differs from softplus by less than 3e-9
+    _plain_softplus(beta, threshold)
+    return op.Softplus(x)
+
+
+def _softplus_backward(dy, x, beta, threshold):  # type: ignore[no-untyped-def]
+    _plain_softplus(beta, threshold)
+    return _private.SoftplusGrad(dy, x)
+
+
+def _addmm(bias, a, b, beta=1.0, alpha=1.0):  # type: ignore[no-untyped-def]
+    return op.Gemm(a, b, bias, alpha=float(alpha), beta=float(beta))
+
+
+def _mm(a, b):  # type: ignore[no-untyped-def]
+    return op.Gemm(a, b)
+
+
+def _randn_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # type: ignore[no-untyped-def]
+    return op.RandomNormal(shape=_shape(x))
+
+
+TRANSLATIONS: dict[Any, Any] = {
+    _aten.convolution.default: _convolution,
+    _aten.convolution_backward.default: _convolution_backward,
+    _aten.max_pool2d_with_indices.default: _max_pool,
+    _aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
+    _aten._native_batch_norm_legit_functional.default: _batch_norm,
+    _aten.native_batch_norm_backward.default: _batch_norm_backward,
+    _aten.threshold_backward.default: _threshold_backward,
+    _aten._log_softmax_backward_data.default: _log_softmax_backward,
+    _aten._softmax_backward_data.default: _softmax_backward,
+    _aten.sigmoid_backward.default: _sigmoid_backward,
+    _aten.tanh_backward.default: _tanh_backward,
+    _aten.softplus.default: _softplus,
+    _aten.softplus_backward.default: _softplus_backward,
+    _aten.addmm.default: _addmm,
+    _aten.mm.default: _mm,
+    _aten.randn_like.default: _randn_like,
+}
+"""aten operation to the function that writes it, in place of the exporter's own where there is one."""
+
+_NODE_OPS = {"Conv2DBackFilter": "Conv2DBackFilter", "ReduceSum": "Sum"}
+"""Of the nodes of a convolution's backward, those that are another canonical op than the input gradient."""
+
+
+def _program(capture: Capture) -> ExportedProgram:
+    """The recorded graph as the exporter takes it, each operation marked with its name."""
+    graph = capture.module.graph
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    output = next(node for node in graph.nodes if node.op == "output")
+    for node in graph.nodes:
+        if node.op == "call_function":
+            node.meta["nn_module_stack"] = {"origin": (_MARK + node.name, "origin")}
+    signature = ExportGraphSignature(
+        [InputSpec(InputKind.USER_INPUT, TensorArgument(name=node.name), target=None) for node in placeholders],
+        [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(name=value.name), target=None) for value in output.args[0]],
+    )
+    call = ModuleCallSignature(
+        inputs=[],
+        outputs=[],
+        in_spec=pytree.tree_flatten((capture.inputs, {}))[1],
+        out_spec=pytree.tree_flatten(tuple(range(len(output.args[0]))))[1],
+        forward_arg_names=[node.name for node in placeholders],
+    )
+    return ExportedProgram(
+        root=capture.module,
+        graph=graph,
+        graph_signature=signature,
+        state_dict={},
+        range_constraints={},
+        module_call_graph=[ModuleCallEntry("", call)],
+        example_inputs=(capture.inputs, {}),
+        constants={},
+    )
+
+
+def _origin(node: ir.Node) -> str | None:
+    for scope in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")):
+        if scope.startswith(_MARK):
+            return str(scope.removeprefix(_MARK))
+    return None
+
+
+def _tag(model: ir.Model, capture: Capture) -> None:
+    for node in model.graph:
+        origin = _origin(node)
+        if origin is None or origin not in capture.tags:
+            raise ExportError(f"node '{node.name}' ({node.op_type}) does not say which PyTorch operation it is of")
+        tag = capture.tags[origin]
+        node.metadata_props.clear()
+        if tag.op == "Conv2DBackInput" and node.op_type in _NODE_OPS:
+            tag = Tag(tag.phase, tag.scope, _NODE_OPS[node.op_type], f"{tag.origin}.{node.op_type}")
+        tag.put(node)
+
+
+def translate(capture: Capture) -> ir.Model:
+    """The recorded step as an ``onnx_ir`` model for :func:`exporters.lowering.finish`.
+
+    Raises:
+        ExportError: An operation has no translation.
+    """
+    register_schemas()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is not there
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about its own code
+            program = torch.onnx.export(
+                _program(capture),
+                dynamo=True,
+                custom_translation_table=TRANSLATIONS,
+                opset_version=18,
+                optimize=False,
+                verbose=False,
+                input_names=list(capture.input_names),
+                output_names=list(capture.output_names),
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ExportError(f"PyTorch's exporter cannot translate the step: {cause}") from error
+    assert program is not None
+    model = ir.from_proto(program.model_proto) if isinstance(program.model, onnx.ModelProto) else program.model
+    _tag(model, capture)
+    return model

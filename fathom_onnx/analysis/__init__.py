@@ -1,0 +1,1 @@
+"""Explaining runs: attribution, op classes, similarity, figures, reports. Nothing here runs a session."""

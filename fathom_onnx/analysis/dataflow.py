@@ -1,0 +1,200 @@
+"""A graph as data flow: which node makes and uses which tensor, what is constant, and what only moves.
+
+Tensors that differ by movement only (a transpose, a reshape) belong to one *class*. Optimizers push movement around,
+fold it and drop it; what a compute node takes and gives, seen as classes, stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+
+import networkx as nx
+import onnx
+from networkx.utils import UnionFind
+
+from ..graph import Tensor
+from ..runtime.optimized import bodies
+
+__all__ = ["COPIES", "MOVEMENT", "RANDOM", "Dataflow", "inputs_of", "outputs_of"]
+
+MOVEMENT = frozenset(
+    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth"}
+)
+"""Ops whose output holds the elements of their first input, each once."""
+
+COPIES = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
+"""Movement that only onnxruntime inserts: blocked layouts, and copies between devices."""
+
+RANDOM = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+"""Ops of which two with the same inputs differ."""
+
+_SHAPE_ONLY = frozenset({"Shape", "Size"})
+
+
+def outputs_of(node: onnx.NodeProto) -> list[str]:
+    """The outputs that a node has (optional ones may be left out)."""
+    return [name for name in node.output if name]
+
+
+def _captured(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names that a body takes from around it."""
+    own = {t.name for t in [*graph.input, *graph.initializer]}
+    for node in graph.node:
+        yield from (name for name in inputs_of(node) if name not in own)
+        own.update(outputs_of(node))
+    yield from (o.name for o in graph.output if o.name not in own)
+
+
+def inputs_of(node: onnx.NodeProto) -> list[str]:
+    """What a node takes, with what its bodies take from around them."""
+    names = [name for name in node.input if name]
+    for _, body in bodies(node):
+        names += _captured(body)
+    return list(dict.fromkeys(names))
+
+
+def _training_dropout(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2])
+
+
+class Dataflow:
+    """The data flow of one graph (a model's top level or one body).
+
+    Args:
+        graph: The graph.
+        tensors: Shapes and types of its tensors, as far as they are known.
+        held: Inputs that are fixed at run time, like initializers.
+        moving: Further op types that only move elements, in this graph.
+
+    Attributes:
+        nodes: The graph's nodes.
+        producer: Tensor to the number of the node that makes it.
+        users: Tensor to the numbers of the nodes that use it.
+        constant: Tensors that depend on nothing that is fed or drawn.
+        movers: Numbers of the movement nodes.
+        twins: Node to the later nodes that compute the same from the same.
+    """
+
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        tensors: Mapping[str, Tensor],
+        held: Collection[str] = (),
+        moving: Collection[str] = (),
+    ) -> None:
+        self.nodes = list(graph.node)
+        self.tensors = tensors
+        self.inputs = [inputs_of(node) for node in self.nodes]
+        self.producer: dict[str, int] = {}
+        self.users: dict[str, list[int]] = defaultdict(list)
+        for index, node in enumerate(self.nodes):
+            for name in outputs_of(node):
+                self.producer[name] = index
+            for name in self.inputs[index]:
+                self.users[name].append(index)
+        self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
+        self.constant = self._constant(set(self.fed) - set(held), set(held) | {t.name for t in graph.initializer})
+        self.movers = {
+            i
+            for i, node in enumerate(self.nodes)
+            if self._moves(node, moving) and node.input and node.input[0] not in self.constant
+        }
+        self.twins: dict[int, list[int]] = {}
+        self._same: dict[str, str] = {}
+        self._find_twins(graph)
+        self._classes = UnionFind()
+        for index in self.movers:
+            self._classes.union(self.same(self.nodes[index].input[0]), self.same(self.nodes[index].output[0]))
+        self._makers: dict[str, list[int]] = defaultdict(list)
+        self._movers_of: dict[str, list[int]] = defaultdict(list)
+        for index, node in enumerate(self.nodes):
+            for name in outputs_of(node):
+                known = self._movers_of if index in self.movers else self._makers
+                if index not in known[self.class_of(name)]:
+                    known[self.class_of(name)].append(index)
+
+    @staticmethod
+    def _moves(node: onnx.NodeProto, moving: Collection[str]) -> bool:
+        if node.op_type == "Dropout":
+            return not _training_dropout(node) and len(outputs_of(node)) == 1
+        return node.op_type in MOVEMENT or node.op_type in COPIES or node.op_type in moving
+
+    def _constant(self, fed: set[str], fixed: set[str]) -> set[str]:
+        """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
+        constant = set(fixed)
+        inner = {name for index in range(len(self.nodes)) for name in self.inputs[index]} - set(self.producer) - fed
+        captured = inner - constant  # a body's outer values vary as far as the body can tell
+        for index, node in enumerate(self.nodes):
+            static = node.op_type in _SHAPE_ONLY and self._shape(node.input[0]) is not None
+            varies = any(name not in constant or name in captured for name in self.inputs[index])
+            if node.op_type not in RANDOM and (static or not varies):
+                constant.update(outputs_of(node))
+        return constant
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        tensor = self.tensors.get(name)
+        return tensor.shape if tensor else None
+
+    def _find_twins(self, graph: onnx.GraphProto) -> None:
+        for tensor in graph.initializer:
+            if tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() < 4096:
+                plain = onnx.TensorProto()
+                plain.CopyFrom(tensor)
+                plain.name = ""
+                digest = hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()
+                self._same[tensor.name] = f"initializer {digest}"
+        seen: dict[tuple[object, ...], int] = {}
+        for index, node in enumerate(self.nodes):
+            if node.op_type in RANDOM or _training_dropout(node) or any(True for _ in bodies(node)):
+                continue
+            attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+            key = (
+                node.domain,
+                node.op_type,
+                tuple(self.same(name) if name else "" for name in node.input),
+                tuple(bool(name) for name in node.output),
+                tuple(attributes),
+            )
+            first = seen.setdefault(key, index)
+            if first != index:
+                self.twins.setdefault(first, []).append(index)
+                for mine, theirs in zip(node.output, self.nodes[first].output, strict=True):
+                    if mine:
+                        self._same[mine] = self.same(theirs)
+
+    def same(self, name: str) -> str:
+        """The first tensor with the same values as ``name`` by construction."""
+        return self._same.get(name, name)
+
+    def class_of(self, name: str) -> str:
+        """The class of a tensor: equal for tensors that differ by movement only."""
+        found: str = self._classes[self.same(name)]
+        return found
+
+    def makers(self, of: str) -> list[int]:
+        """The compute nodes that make a class (several where they are twins), in graph order."""
+        return self._makers.get(of, [])
+
+    def movers_of(self, of: str) -> list[int]:
+        """The movement nodes within a class, in graph order."""
+        return self._movers_of.get(of, [])
+
+    def is_constant(self, index: int) -> bool:
+        """Whether a node computes the same in every step."""
+        made = outputs_of(self.nodes[index])
+        return bool(made) and all(name in self.constant for name in made)
+
+    def graph(self) -> nx.DiGraph:
+        """Compute nodes and classes as a bipartite graph: ``("node", number)`` and ``("class", name)``."""
+        drawn = nx.DiGraph()
+        for index, node in enumerate(self.nodes):
+            if index in self.movers:
+                continue
+            drawn.add_node(("node", index), op_type=node.op_type)
+            drawn.add_edges_from((("class", self.class_of(n)), ("node", index)) for n in self.inputs[index])
+            drawn.add_edges_from((("node", index), ("class", self.class_of(n))) for n in outputs_of(node))
+        return drawn

@@ -1,0 +1,16 @@
+"""Data sources: where the batches of a run come from, and whether they are real, simulated or synthetic."""
+
+from .contract import Batch, Request, Source
+from .sources import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, workload_of
+
+__all__ = [
+    "SOURCES",
+    "Batch",
+    "Request",
+    "Source",
+    "batches",
+    "batches_for",
+    "batches_for_graph",
+    "source_for_graph",
+    "workload_of",
+]

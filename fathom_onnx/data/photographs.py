@@ -1,0 +1,98 @@
+"""Two photographs: scikit-learn's bundled ``china.jpg`` and ``flower.jpg``, cropped at random.
+
+The crops are made as networks of the time were fed: a random square of the photograph, brought to the input size,
+mirrored half of the time, less the ImageNet mean and over its deviation. The class is the photograph, so two of the
+N classes occur; this is data to run and learn on, not a measure of accuracy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import DataError
+from ..workloads.contract import Array
+from .contract import Batch, Request, Wanted, generator, only
+
+__all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's published constants)."""
+
+_SMALLEST = 0.5  # side of the smallest crop over the photograph's short side
+
+
+@functools.lru_cache(maxsize=1)
+def photographs() -> tuple[Array, ...]:
+    """The photographs as uint8 [427, 640, 3]; their order is their class; not to be changed."""
+    from sklearn.datasets import load_sample_images
+
+    return tuple(np.asarray(image) for image in load_sample_images().images)
+
+
+def _crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
+    """One normalised crop, float32 [3, side, side]."""
+    from PIL import Image
+
+    height, width, _ = photograph.shape
+    size = rng.uniform(_SMALLEST, 1.0) * min(height, width)
+    left, top = rng.uniform(0, width - size), rng.uniform(0, height - size)
+    image = Image.fromarray(photograph).resize(
+        (side, side), Image.Resampling.BILINEAR, box=(left, top, left + size, top + size)
+    )
+    pixels = np.asarray(image, dtype="float32") / 255.0
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    normalised = (pixels - np.asarray(MEAN, "float32")) / np.asarray(DEVIATION, "float32")
+    return np.moveaxis(normalised, -1, 0)
+
+
+def _check(images: Wanted | None, labels: Wanted | None) -> None:
+    """Refuse shapes that cannot be filled."""
+    if images is not None:
+        shape = images.shape
+        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+            raise DataError(
+                f"data source 'photographs' cannot fill images of shape {list(shape)}", "ask for [batch, 3, side, side]"
+            )
+    if labels is not None:
+        known = len(photographs())
+        if len(labels.shape) != 2 or labels.shape[1] < known:
+            raise DataError(
+                f"data source 'photographs' cannot fill labels of shape {list(labels.shape)}",
+                f"ask for one-hot labels [batch, classes] with {known} classes or more",
+            )
+    if images is not None and labels is not None and images.shape[0] != labels.shape[0]:
+        raise DataError(
+            f"data source 'photographs' was asked for {images.shape[0]} images and {labels.shape[0]} labels",
+            "ask for as many of the one as of the other",
+        )
+
+
+def open_photographs(request: Request) -> Iterator[Batch]:
+    """Endless batches of ``images`` [batch, 3, side, side] and one-hot ``labels`` [batch, classes].
+
+    Raises:
+        DataError: Another input, or shapes that cannot be filled.
+    """
+    only(request, "photographs", ("images", "labels"))
+    images, labels = request.spec("images"), request.spec("labels")
+    first = images or labels
+    if first is None:
+        raise DataError("data source 'photographs' was asked for no input", "ask for 'images' or 'labels'")
+    _check(images, labels)
+    # two streams, so that the labels of a seed are the same whether or not images are asked for with them
+    pick, crop = generator(request.seed, "photographs"), generator(request.seed, "photographs:crop")
+    pool = photographs()
+    while True:
+        classes = pick.integers(0, len(pool), first.shape[0])
+        batch: Batch = {}
+        if images is not None:
+            crops = [_crop(pool[index], images.shape[2], crop) for index in classes]
+            batch["images"] = np.stack(crops).astype(images.dtype)
+        if labels is not None:
+            batch["labels"] = np.eye(labels.shape[1], dtype=labels.dtype)[classes]
+        yield batch

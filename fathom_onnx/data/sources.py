@@ -1,0 +1,150 @@
+"""The table of data sources, and the batches of a workload or of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import DataError, UnknownNameError
+from ..graph.model import Graph
+from ..workloads import definition
+from ..workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
+from .contract import Batch, Request, Source, Wanted
+from .digits import open_digits
+from .photographs import open_photographs
+from .synthetic import open_synthetic
+
+__all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
+
+SYNTHETIC = "synthetic"
+
+_ROWS = (
+    Source(
+        "digits",
+        "real",
+        "1797 handwritten digits (UCI optdigits, bundled with scikit-learn), 8x8 enlarged to MNIST's field and margin",
+        open_digits,
+    ),
+    Source(
+        "photographs",
+        "real",
+        "random crops of two photographs (bundled with scikit-learn); the class is the photograph, so 2 classes occur",
+        open_photographs,
+    ),
+    Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
+)
+
+SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
+"""Name to data source. A reader of another data set is one more row."""
+
+
+def batches(
+    source: str, specs: Sequence[Wanted], seed: int, draws: Mapping[str, Draw] | None = None
+) -> Iterator[Batch]:
+    """Endless batches from a source.
+
+    Args:
+        source: A name of :data:`SOURCES`.
+        specs: The tensors of a batch: name, shape and dtype of each.
+        seed: The same seed gives the same batches.
+        draws: How the synthetic source draws an input, by name; by type where it is not given.
+
+    Raises:
+        UnknownNameError: No such source.
+        DataError: The source cannot provide these tensors (raised here, not at the first batch).
+    """
+    if source not in SOURCES:
+        raise UnknownNameError("data source", source, SOURCES)
+    stream = SOURCES[source].open(Request(tuple(specs), seed, dict(draws or {})))
+    first = next(stream)
+
+    def all_batches() -> Iterator[Batch]:
+        yield first
+        yield from stream
+
+    return all_batches()
+
+
+def _joined(source: str, specs: Sequence[TensorSpec], drawn: Sequence[TensorSpec], seed: int) -> Iterator[Batch]:
+    """Batches of ``specs`` from a source together with ``drawn`` tensors (noise), which no source has."""
+    main = batches(source, specs, seed, {s.name: s.draw for s in specs})
+    if not drawn:
+        return main
+    noise = batches(SYNTHETIC, drawn, seed, {s.name: s.draw for s in drawn})
+    return ({**a, **b} for a, b in zip(main, noise, strict=True))
+
+
+def batches_for(
+    workload: Workload, mode: Mode, seed: int, source: str | None = None, noise: NoiseSource = "graph"
+) -> Iterator[Batch]:
+    """Endless batches for a workload, from its own source unless another is named.
+
+    With ``noise="input"`` a batch also holds the workload's random tensors, drawn from their distributions.
+
+    Raises:
+        UnknownNameError: No such source.
+        DataError: The source cannot feed the workload at this configuration.
+    """
+    drawn = [n.spec for n in workload.noise.get(mode, ())] if noise == "input" else []
+    return _joined(source or workload.data, workload.batch_inputs(mode), drawn, seed)
+
+
+def workload_of(graph: Graph) -> Workload | None:
+    """The workload that one of our graphs was exported from, or None for any other graph.
+
+    Raises:
+        UnknownNameError: A workload, preset or field that this installation does not have.
+    """
+    meta = graph.metadata
+    if meta is None:
+        return None
+    changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.config.items()}
+    return definition(meta.workload).configure(meta.preset, changes)
+
+
+def source_for_graph(graph: Graph) -> Source:
+    """The source that feeds a graph: its workload's, or the synthetic one for a graph that is not ours.
+
+    Raises:
+        UnknownNameError: The metadata names a source that this installation does not have.
+    """
+    name = graph.metadata.data if graph.metadata else SYNTHETIC
+    if name not in SOURCES:
+        raise UnknownNameError("data source", name, SOURCES)
+    return SOURCES[name]
+
+
+def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Iterator[Batch]:
+    """Endless batches for a graph's batch inputs; a graph that is not ours gets drawn values.
+
+    Raises:
+        UnknownNameError: No such source, or a workload that is not known here.
+        DataError: An input cannot be fed: its shape is not known, or not the one its metadata promises.
+    """
+    inputs = graph.batch_inputs
+    unknown = next((t for t in inputs if t.shape is None), None)
+    if unknown is not None:
+        raise DataError(f"input '{unknown.name}' of graph '{graph.name}' has no static shape", "give one with --dim")
+    workload = workload_of(graph)
+    if workload is None or graph.metadata is None:
+        given = [TensorSpec(t.name, t.shape or (), t.dtype) for t in inputs]
+        return batches(source or SYNTHETIC, given, seed)
+    mode = graph.metadata.mode
+    fed = {spec.name: spec for spec in workload.batch_inputs(mode)}
+    noise = {n.name: n.spec for n in workload.noise.get(mode, ())}
+    for tensor in inputs:
+        spec = fed.get(tensor.name) or noise.get(tensor.name)
+        if spec is None or spec.shape != tensor.shape or spec.dtype != tensor.dtype:
+            expected = f"{spec.dtype} {list(spec.shape)}" if spec else "no such input"
+            raise DataError(
+                f"input '{tensor.name}' of graph '{graph.name}' is {tensor.dtype} {list(tensor.shape or ())}; "
+                f"workload '{workload.name}' has {expected}",
+                "export the graph again",
+            )
+    names = [t.name for t in inputs]
+    return _joined(
+        source or source_for_graph(graph).name,
+        [fed[n] for n in names if n in fed],
+        [noise[n] for n in names if n in noise],
+        seed,
+    )

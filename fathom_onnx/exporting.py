@@ -1,0 +1,182 @@
+"""The exporter interface: what an exporter takes and returns, and how one is found.
+
+An exporter belongs to a framework and is found by the entry-point group ``fathom_onnx.exporters``, so that a third
+framework is a new package. This package never imports a framework itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Literal, Protocol
+
+import onnx
+
+from .errors import ExportError, FathomError, MissingDependencyError, UnknownNameError, one_line
+from .graph.files import write_bytes
+from .workloads.contract import Array, Mode, NoiseSource, Workload
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "ExportRequest",
+    "Exported",
+    "Exporter",
+    "Kink",
+    "Reference",
+    "StepResult",
+    "export_file",
+    "find_exporter",
+    "frameworks",
+    "graph_path",
+]
+
+ENTRY_POINT_GROUP = "fathom_onnx.exporters"
+DEFAULT_FRAMEWORK = "torch"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export: a workload, a mode, where noise comes from, and the lowering set."""
+
+    workload: Workload
+    mode: Mode
+    noise: NoiseSource = "graph"
+    lowering: str = "plain"
+
+
+@dataclass(frozen=True)
+class Kink:
+    """Where a layer that is not smooth takes its branches: the input of a ReLU or of a max pool.
+
+    ``branches`` is what was taken: for ``Relu`` a boolean mask (input > 0), for ``MaxPool`` the flat index within the
+    input's H*W plane of each output element (the indices that ONNX and PyTorch give).
+    """
+
+    op: Literal["Relu", "MaxPool"]
+    value: Array
+    branches: Array
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step of a framework: outputs by interface name, and the kinks it went through by layer."""
+
+    outputs: dict[str, Array]
+    kinks: dict[str, Kink]
+
+
+class Reference(Protocol):
+    """A workload's step as the framework itself runs it, natively and without a graph of ours."""
+
+    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+        """Run one step.
+
+        Args:
+            values: Every input of the interface with ``noise="input"``, by name.
+            branches: Layer to branches that its ReLU or max pool must take instead of its own; the step is then a
+                smooth function, in which only rounding is left to differ.
+        """
+
+
+class Exporter(Protocol):
+    """A framework's way from a workload to a standard graph."""
+
+    framework: str
+
+    def version(self) -> str:
+        """The framework's version."""
+
+    def workloads(self) -> tuple[str, ...]:
+        """The workloads it has a model for."""
+
+    def export(self, request: ExportRequest) -> onnx.ModelProto:
+        """The finished graph: standard, static, every node with its address, metadata written.
+
+        Raises:
+            ExportError: The model cannot be turned into a standard graph.
+        """
+
+    def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
+        """The framework's own step in single or double precision."""
+
+
+def frameworks() -> tuple[str, ...]:
+    """Frameworks with an exporter, the default one first."""
+    names = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    return tuple(sorted(names, key=lambda name: name != DEFAULT_FRAMEWORK))
+
+
+def find_exporter(framework: str) -> Exporter:
+    """The exporter of a framework.
+
+    Raises:
+        UnknownNameError: No exporter of this name.
+        MissingDependencyError: The framework is not installed.
+    """
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if framework not in points:
+        raise UnknownNameError("framework", framework, frameworks())
+    try:
+        made: Exporter = points[framework].load()()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"framework '{framework}' cannot be used ({one_line(error, 120)})",
+            f"pip install 'fathom-onnx[{framework}]'",
+        ) from error
+    return made
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One written graph file."""
+
+    path: Path
+    workload: str
+    framework: str
+    mode: Mode
+    nodes: int
+    size_bytes: int
+    seconds: float
+
+
+def graph_path(folder: Path, workload: str, framework: str, mode: Mode) -> Path:
+    """Where a graph lies: the default framework's at the top, any other's in a folder of its name."""
+    base = folder if framework == DEFAULT_FRAMEWORK else folder / framework
+    return base / (f"{workload}-train.onnx" if mode == "training" else f"{workload}.onnx")
+
+
+def export_file(framework: str, request: ExportRequest, path: Path) -> Exported:
+    """Export one graph to a file, which is written whole or not at all.
+
+    Raises:
+        ExportError: The framework has no model of the workload, or it cannot be exported.
+        OutputError: The file cannot be written.
+    """
+    started = time.perf_counter()
+    exporter = find_exporter(framework)
+    if request.workload.name not in exporter.workloads():
+        raise ExportError(
+            f"workload '{request.workload.name}' has no model in {framework}",
+            f"add one by the entry-point group 'fathom_onnx.models.{framework}'",
+        )
+    try:
+        model = exporter.export(request)
+    except FathomError:
+        raise
+    except Exception as error:
+        what = f"{request.workload.name} ({request.mode})"
+        raise ExportError(f"{framework} cannot export {what}: {type(error).__name__}: {one_line(error)}") from error
+    data = model.SerializeToString(deterministic=True)
+    write_bytes(path, data)
+    return Exported(
+        path=path,
+        workload=request.workload.name,
+        framework=framework,
+        mode=request.mode,
+        nodes=len(model.graph.node),
+        size_bytes=len(data),
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,71 @@
+"""Files are written aside and renamed, so that no reader ever sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import OutputError, one_line
+
+__all__ = ["ensure_folder", "write_aside", "write_bytes", "write_text"]
+
+
+def ensure_folder(folder: Path) -> Path:
+    """Create a folder for output.
+
+    Raises:
+        OutputError: It cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make folder '{folder}' ({error.strerror})", "choose another with -o") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write to folder '{folder}'", "choose another with -o or change its permissions")
+    return folder
+
+
+@contextlib.contextmanager
+def write_aside(path: Path) -> Iterator[IO[Any]]:
+    """A binary file beside ``path`` that takes its place only when everything was written.
+
+    Raises:
+        OutputError: The folder cannot be written to or the disk is full; ``path`` is then as it was.
+    """
+    ensure_folder(path.parent)
+    part = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        ) as file:
+            part = Path(file.name)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # a temporary file is private; give the result the mode any new file would have
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        part.replace(path)
+        part = None
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise OutputError(f"cannot write '{path}' ({reason})", "free some space or choose another folder") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file at once."""
+    with write_aside(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file at once, in UTF-8."""
+    write_bytes(path, text.encode())

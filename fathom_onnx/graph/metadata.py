@@ -1,0 +1,108 @@
+"""What a graph file says about itself: workload, framework, parameters with initialisers, state pairs.
+
+It is one JSON object under one key of the model's metadata, so that a graph file is enough to run a workload:
+the weights come from the initialisers and a seed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import onnx
+
+from ..errors import GraphError
+from ..workloads.contract import Initialiser, Mode, NoiseSource, Variable, Workload
+
+__all__ = ["KEY", "SCHEMA", "GraphMetadata"]
+
+KEY = "fathom_onnx"
+SCHEMA = "fathom-onnx/graph/1"
+
+
+@dataclass(frozen=True)
+class GraphMetadata:
+    """The metadata of one of our graphs.
+
+    Attributes:
+        workload: Workload name.
+        preset: Preset the configuration came from.
+        config: The configuration, field to value.
+        mode: ``inference`` or ``training``.
+        framework: Framework that made the graph.
+        framework_version: Its version.
+        noise: Whether random tensors are drawn in the graph or are inputs.
+        lowering: The lowering set.
+        data: The data source that feeds the batch inputs.
+        variables: Parameters, buffers and optimizer state with their initialisers.
+        parameters: Names of the trained variables.
+        state: (output, input) pairs: which output of a step feeds which input of the next.
+    """
+
+    workload: str
+    preset: str
+    config: dict[str, Any]
+    mode: Mode
+    framework: str
+    framework_version: str
+    noise: NoiseSource
+    lowering: str
+    data: str
+    variables: tuple[Variable, ...]
+    parameters: tuple[str, ...]
+    state: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(
+        cls, workload: Workload, mode: Mode, framework: str, version: str, noise: NoiseSource, lowering: str
+    ) -> GraphMetadata:
+        """The metadata of a workload's graph."""
+        return cls(
+            workload=workload.name,
+            preset=workload.preset,
+            config=asdict(workload.config),
+            mode=mode,
+            framework=framework,
+            framework_version=version,
+            noise=noise,
+            lowering=lowering,
+            data=workload.data,
+            variables=workload.variables(mode),
+            parameters=tuple(p.name for p in workload.parameters),
+            state=workload.interface(mode, noise).state,
+        )
+
+    def write(self, model: onnx.ModelProto) -> None:
+        """Put the metadata into a model, in place of what was there."""
+        kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
+        del model.metadata_props[:]
+        payload = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"), sort_keys=True)
+        for key, value in [*kept, (KEY, payload)]:
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
+
+    @classmethod
+    def read(cls, model: onnx.ModelProto) -> GraphMetadata | None:
+        """The metadata of a model, or None for a graph that is not ours.
+
+        Raises:
+            GraphError: The entry is there and cannot be read.
+        """
+        text = next((p.value for p in model.metadata_props if p.key == KEY), None)
+        if text is None:
+            return None
+        try:
+            fields = json.loads(text)
+            schema = fields.pop("schema")
+            if schema != SCHEMA:
+                raise GraphError(f"graph metadata has schema '{schema}', not '{SCHEMA}'", "export the graph again")
+            fields["variables"] = tuple(
+                Variable(v["name"], tuple(v["shape"]), Initialiser(**v["initialiser"]), v["dtype"])
+                for v in fields["variables"]
+            )
+            fields["parameters"] = tuple(fields["parameters"])
+            fields["state"] = tuple((a, b) for a, b in fields["state"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error

@@ -1,0 +1,202 @@
+"""A graph as the rest of the package sees it: a checked model, its tensors' shapes, its metadata, its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import google.protobuf.message
+import numpy as np
+import onnx
+
+from ..errors import GraphError, UnknownNameError, one_line
+from .address import Address
+from .metadata import GraphMetadata
+
+__all__ = ["Graph", "Tensor", "from_model", "load"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Shape and element type of a tensor; ``shape`` is None where it is not known."""
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+
+    @property
+    def elements(self) -> int | None:
+        """Number of elements, or None."""
+        return None if self.shape is None else math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size in bytes, or None where the shape or the element type has none."""
+        if self.elements is None or self.dtype in ("object", "str", ""):
+            return None
+        return self.elements * np.dtype(self.dtype).itemsize
+
+
+def _dtype(elem_type: int) -> str:
+    if elem_type == onnx.TensorProto.UNDEFINED:
+        return ""
+    try:
+        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)))
+    except (KeyError, TypeError):
+        return ""
+
+
+def _tensor(info: onnx.ValueInfoProto) -> Tensor:
+    kind = info.type.tensor_type
+    known = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
+    shape = tuple(d.dim_value for d in kind.shape.dim) if known else None
+    return Tensor(info.name, shape, _dtype(kind.elem_type))
+
+
+class Graph:
+    """An ONNX model with what the package needs to know about it.
+
+    Attributes:
+        model: The model; not to be changed.
+        name: A short name: the file's stem, or the workload's.
+        path: Where it was read from, or None.
+        metadata: The metadata of one of our graphs, or None for any other.
+    """
+
+    def __init__(self, model: onnx.ModelProto, name: str, path: Path | None = None) -> None:
+        self.model = model
+        self.name = name
+        self.path = path
+        self.metadata = GraphMetadata.read(model)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {len(self.model.graph.node)} nodes>"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the serialised model, which is the file's where it was read from one."""
+        data = self.path.read_bytes() if self.path else self.model.SerializeToString(deterministic=True)
+        return hashlib.sha256(data).hexdigest()
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """Name to initializer."""
+        return {t.name: t for t in self.model.graph.initializer}
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that a run must feed."""
+        return tuple(_tensor(i) for i in self.model.graph.input if i.name not in self.initializers)
+
+    @cached_property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The outputs, in order."""
+        return tuple(_tensor(o) for o in self.model.graph.output)
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every named tensor of the top-level graph whose type is known, by name."""
+        graph = self.model.graph
+        found = {t.name: _tensor(t) for t in [*graph.value_info, *graph.input, *graph.output]}
+        for t in graph.initializer:
+            found[t.name] = Tensor(t.name, tuple(t.dims), _dtype(t.data_type))
+        return found
+
+    @cached_property
+    def addresses(self) -> dict[str, Address]:
+        """Node name to address, for the nodes whose name is one."""
+        parsed = ((node.name, Address.parse(node.name)) for node in self.model.graph.node)
+        return {name: address for name, address in parsed if address is not None}
+
+    @property
+    def training(self) -> bool:
+        """Whether the graph is a whole training step with state that lives over steps."""
+        return bool(self.metadata and self.metadata.mode == "training")
+
+    @property
+    def batch_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that change every step: all but parameters and state."""
+        held = {v.name for v in self.metadata.variables} if self.metadata else set()
+        return tuple(t for t in self.inputs if t.name not in held)
+
+
+def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str) -> bool:
+    """Give values to symbolic input dimensions; True when any was changed."""
+    changed = False
+    known: list[str] = []
+    held = {t.name for t in model.graph.initializer}
+    for tensor in model.graph.input:
+        if tensor.name in held:
+            continue
+        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value"):
+                continue
+            label = dim.dim_param or f"{tensor.name}.{axis}"
+            known.append(label)
+            if label in dimensions:
+                dim.dim_value = dimensions[label]
+                changed = True
+            else:
+                raise GraphError(
+                    f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor.name}' and no value for it",
+                    f"give one with --dim {label}=N",
+                )
+    for label in dimensions:
+        if label not in known:
+            raise UnknownNameError("dynamic dimension", label, known)
+    return changed
+
+
+def from_model(
+    model: onnx.ModelProto, name: str, path: Path | None = None, dimensions: Mapping[str, int] | None = None
+) -> Graph:
+    """A graph from a model in memory, checked and with shapes inferred where they were missing.
+
+    Raises:
+        GraphError: The model is not valid, or has dynamic input dimensions without a value.
+        UnknownNameError: ``dimensions`` names one that the graph does not have.
+    """
+    fixed = _fix_dimensions(model, dimensions or {}, name)
+    try:
+        if not model.graph.node:
+            raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
+        onnx.checker.check_model(model)
+        produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
+        if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
+            if fixed:
+                del model.graph.value_info[:]
+            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
+    return Graph(model, name, path)
+
+
+def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:
+    """Read and check a graph file.
+
+    Args:
+        path: An ``.onnx`` file.
+        dimensions: Values for symbolic input dimensions, by name (``N``) or as ``input.axis``.
+
+    Raises:
+        GraphError: No such file, not ONNX, cut short, invalid, or dynamic without values.
+    """
+    path = Path(path)
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as error:
+        missing = error.filename if error.filename and str(error.filename) != str(path) else path
+        raise GraphError(f"no file '{missing}'", "give the path of an .onnx file") from error
+    except IsADirectoryError as error:
+        raise GraphError(f"'{path}' is a folder", "give the path of an .onnx file") from error
+    except OSError as error:
+        raise GraphError(f"cannot read '{path}' ({error.strerror})", "check its permissions") from error
+    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise GraphError(
+            f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
+        ) from error
+    return from_model(model, path.stem, path, dimensions)

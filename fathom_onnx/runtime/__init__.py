@@ -1,0 +1,1 @@
+"""Running graphs under onnxruntime: providers, weights, sessions, profiles, training. Nothing here interprets a run."""

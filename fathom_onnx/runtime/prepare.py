@@ -1,0 +1,106 @@
+"""From a graph and values to what a session is built from.
+
+For inference the parameter inputs become initializers, so that onnxruntime folds and fuses as it would in
+deployment. Initializers above a kilobyte are not put into the protobuf, which cannot exceed 2 GB: the model only
+declares them, and the values are handed over beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from ..errors import GraphError
+from ..graph import Graph
+from ..workloads.contract import Array
+
+__all__ = ["Prepared", "prepare"]
+
+INLINE_BYTES = 1024
+_PLACE = "values-are-given-at-run-time"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its large initializers beside it.
+
+    Attributes:
+        model: The model; initializers in ``values`` are declared as external data.
+        values: Large initializers by name.
+        state: (output, input) pairs that live over steps; none for inference.
+        initial: Starting values of the state inputs.
+    """
+
+    model: onnx.ModelProto
+    values: dict[str, Array]
+    state: tuple[tuple[str, str], ...]
+    initial: dict[str, Array]
+
+
+def _declare(name: str, value: Array, element_type: int) -> onnx.TensorProto:
+    """An initializer whose data lies elsewhere."""
+    declared = onnx.TensorProto(
+        name=name, dims=value.shape, data_type=element_type, data_location=onnx.TensorProto.EXTERNAL
+    )
+    for key, text in (("location", _PLACE), ("offset", "0"), ("length", str(value.nbytes))):
+        entry = declared.external_data.add()
+        entry.key, entry.value = key, text
+    return declared
+
+
+def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
+    """Take the large initializers out of a graph, leaving declarations."""
+    values: dict[str, Array] = {}
+    for position, tensor in enumerate(graph.initializer):
+        if tensor.ByteSize() <= INLINE_BYTES or tensor.data_type == onnx.TensorProto.STRING:
+            continue
+        value = numpy_helper.to_array(tensor)
+        if value.dtype.isbuiltin != 1 or value.nbytes <= INLINE_BYTES:
+            continue  # element types numpy lacks stay in the model
+        graph.initializer[position].CopyFrom(_declare(tensor.name, value, tensor.data_type))
+        values[tensor.name] = value
+    return values
+
+
+def prepare(graph: Graph, values: Mapping[str, Array] | None = None) -> Prepared:
+    """What a session of ``graph`` is built from.
+
+    Args:
+        graph: Any graph.
+        values: Values of its variables (see :func:`fathom_onnx.runtime.weights.variable_values`), by name.
+
+    Raises:
+        GraphError: A variable has no value, or one of another shape.
+    """
+    variables = graph.metadata.variables if graph.metadata else ()
+    given = dict(values or {})
+    for variable in variables:
+        value = given.get(variable.name)
+        if value is None or value.shape != variable.shape:
+            found = "no value" if value is None else f"a value of shape {value.shape}"
+            raise GraphError(f"variable '{variable.name}' {variable.shape} has {found}", "give one value a variable")
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    if graph.training:
+        assert graph.metadata is not None
+        held = {name: np.ascontiguousarray(given[name]) for _, name in graph.metadata.state}
+        return Prepared(model, _detach(model.graph), graph.metadata.state, held)
+
+    names = {v.name for v in variables}
+    kept = [i for i in model.graph.input if i.name not in names]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    large: dict[str, Array] = {}
+    for variable in variables:
+        value = np.ascontiguousarray(given[variable.name])
+        if value.nbytes <= INLINE_BYTES:
+            model.graph.initializer.append(numpy_helper.from_array(value, variable.name))
+        else:
+            element_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+            model.graph.initializer.append(_declare(variable.name, value, element_type))
+            large[variable.name] = value
+    return Prepared(model, {**_detach(model.graph), **large}, (), {})

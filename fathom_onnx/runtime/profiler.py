@@ -1,0 +1,185 @@
+"""Measure a graph: unprofiled control steps, then profiled steps of the very same optimized model."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ..errors import OutputError, RunError, UsageError, one_line
+from ..workloads.contract import Array
+from .optimized import executed_name, load_optimized, numbered, write_renamed
+from .prepare import Prepared
+from .providers import PROVIDERS
+from .session import Stepper, open_stepper
+from .settings import SessionSettings
+from .trace import StepRun, StepTimes, read_events, read_runs, step_times
+
+__all__ = ["Measurement", "Progress", "foreign_nodes", "measure", "profiled_runs"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+EVENTS_PER_SESSION = 200_000
+"""onnxruntime keeps a profile in memory (2.6 kB an event) and drops what comes after a million events."""
+
+_MEMCPY = frozenset({"MemcpyFromHost", "MemcpyToHost"})
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        optimized: The model as it was run, nodes under their names before renaming; large weights not loaded.
+        times: Times of the profiled steps, by executed name ``k<number>``.
+        control_us: Wall time of the unprofiled steps.
+        step_us: Wall time of the profiled steps.
+        traces: The compressed raw traces.
+        warmup: Runs at the start of each trace that are not counted.
+        provider_options: The provider's options as the session reports them.
+        foreign: Executed name to provider, for nodes that ran on another provider than the one asked for.
+        copies: Copies between devices that onnxruntime inserted, per step.
+        model_folder: Where the optimized model's weights lie, until the caller removes it.
+    """
+
+    optimized: onnx.ModelProto
+    times: StepTimes
+    control_us: tuple[float, ...]
+    step_us: tuple[float, ...]
+    traces: tuple[Path, ...]
+    warmup: int
+    provider_options: dict[str, str]
+    foreign: dict[str, str]
+    copies: float
+    model_folder: Path
+
+
+def _steps(
+    stepper: Stepper, batches: Sequence[Mapping[str, Array]], warmup: int, steps: int, what: str, progress: Progress
+) -> list[float]:
+    """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn."""
+    seconds = []
+    for number, batch in enumerate(itertools.islice(itertools.cycle(batches), warmup + steps), 1):
+        seconds.append(stepper.step(batch))
+        progress(what, number, warmup + steps)
+    return [s * 1e6 for s in seconds[warmup:]]
+
+
+def _compress(source: Path, target: Path) -> None:
+    try:
+        with source.open("rb") as raw, gzip.open(target, "wb", compresslevel=3) as packed:
+            shutil.copyfileobj(raw, packed, 1 << 20)
+        source.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write '{target}' ({one_line(error)})", "free some space") from error
+
+
+def profiled_runs(traces: Sequence[Path], warmup: int) -> Iterator[StepRun]:
+    """The counted runs of some traces, without the warm-up runs of each."""
+    for path in traces:
+        yield from itertools.islice(read_runs(read_events(path)), warmup, None)
+
+
+def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:
+    """Executed name to provider, for the nodes that did not run where they were asked to."""
+    wanted = PROVIDERS[settings.ep].full_name
+    return {name: found for name, found in zip(times.names, times.providers, strict=True) if found != wanted}
+
+
+def _check_providers(times: StepTimes, foreign: dict[str, str], optimized: onnx.ModelProto, ep: str) -> None:
+    """Refuse a run of which a part ran elsewhere.
+
+    Raises:
+        RunError: Some nodes ran on another provider.
+    """
+    if not foreign:
+        return
+    total = int(times.self_us.sum())
+    away = sum(int(times.self_us[:, i].sum()) for i, name in enumerate(times.names) if name in foreign)
+    original = {executed_name(e.index): e.node.name or e.node.op_type for e in numbered(optimized.graph)}
+    shown = ", ".join(f"'{original.get(name, name)}' on {where}" for name, where in list(foreign.items())[:3])
+    raise RunError(
+        f"{len(foreign)} of {len(times.names)} nodes ({away / total if total else 0:.1%} of the node time) did not run "
+        f"on '{ep}': {shown}",
+        "allow it with --allow-fallback",
+    )
+
+
+def measure(
+    prepared: Prepared,
+    settings: SessionSettings,
+    batches: Sequence[Mapping[str, Array]],
+    folder: Path,
+    *,
+    warmup: int = 3,
+    steps: int = 10,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Run unprofiled control steps, then the profiled ones, with the same batches from the same starting state.
+
+    Args:
+        prepared: The graph and its values.
+        settings: How it runs.
+        batches: The batches, taken in turn.
+        folder: An existing folder for the compressed traces; the optimized model is left in ``model`` in it.
+        warmup: Steps to run and not to count, in each session.
+        steps: Steps to count.
+        progress: Told how far it is.
+
+    Raises:
+        UsageError: ``steps`` below 1, ``warmup`` below 0, or no batch.
+        RunError: onnxruntime fails, nodes ran on another provider than the one asked for, or the trace is broken.
+    """
+    if steps < 1 or warmup < 0 or not batches:
+        raise UsageError(f"cannot measure {steps} steps after {warmup} with {len(batches)} batches", "give 1 or more")
+    told: Progress = progress or (lambda what, done, total: None)
+    work = folder / "model"
+    work.mkdir()
+    plain, renamed = work / "optimized.onnx", work / "renamed.onnx"
+    stepper = open_stepper(prepared, settings, optimized_to=plain)
+    options = stepper.session.get_provider_options().get(PROVIDERS[settings.ep].full_name, {})
+    control = _steps(stepper, batches, warmup, steps, "control", told)
+    del stepper  # frees its weights and state before the next session takes as much again
+
+    optimized = load_optimized(plain)
+    write_renamed(optimized, renamed)
+    per_session = max(1, EVENTS_PER_SESSION // (len(numbered(optimized.graph)) + 2) - warmup)
+    walls: list[float] = []
+    traces: list[Path] = []
+    while len(walls) < steps:
+        prefix = work / f"trace-{uuid.uuid4().hex}"
+        stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
+        try:
+            walls += _steps(stepper, batches, warmup, min(per_session, steps - len(walls)), "profile", told)
+        finally:
+            raw = Path(stepper.session.end_profiling())
+        del stepper
+        target = folder / ("trace.json.gz" if not traces else f"trace-{len(traces) + 1}.json.gz")
+        _compress(raw, target)
+        traces.append(target)
+    times = step_times(profiled_runs(traces, warmup))
+    if len(times.run_us) != steps:
+        raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
+    foreign = foreign_nodes(times, settings)
+    if not settings.allow_fallback:
+        _check_providers(times, foreign, optimized, settings.ep)
+    copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in _MEMCPY]
+    return Measurement(
+        optimized=optimized,
+        times=times,
+        control_us=tuple(control),
+        step_us=tuple(walls),
+        traces=tuple(traces),
+        warmup=warmup,
+        provider_options={str(k): str(v) for k, v in options.items()},
+        foreign=foreign,
+        copies=sum(copied) / steps,
+        model_folder=work,
+    )

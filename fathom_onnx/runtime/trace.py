@@ -1,0 +1,252 @@
+"""onnxruntime's trace, read as a stream: events, runs, and each node's exclusive time.
+
+The file is a JSON array with one event a line, written in the order in which events ended, so that a child stands
+before its parent. Times are whole microseconds. A node of a Loop, Scan or If body lies inside its parent's time;
+taking a node's children off its own time by a stack per thread makes every microsecond count once.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from ..errors import RunError
+
+__all__ = ["Event", "NodeRun", "StepRun", "StepTimes", "read_events", "read_runs", "step_times"]
+
+_SUFFIX = "_kernel_time"
+_RUN = "model_run"
+_PARENTS = frozenset({"Loop", "Scan", "If"})
+_OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began."""
+
+    name: str
+    is_node: bool
+    thread: int
+    start_us: int
+    duration_us: int
+    op_type: str = ""
+    provider: str = ""
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _event(line: bytes, path: Path, count: int) -> Event:
+    try:
+        raw = orjson.loads(line)
+        arguments = raw.get("args", {})
+        name = raw["name"]
+        if name == "profile_truncated":
+            lost = arguments.get("dropped_event_count", "an unknown number of")
+            raise RunError(
+                f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
+                "profile fewer steps",
+            )
+        is_node = raw["cat"] == "Node" and name.endswith(_SUFFIX)
+        return Event(
+            name=name[: -len(_SUFFIX)] if is_node else name,
+            is_node=is_node,
+            thread=raw["tid"],
+            start_us=raw["ts"],
+            duration_us=raw["dur"],
+            op_type=arguments.get("op_name", ""),
+            provider=arguments.get("provider", ""),
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"trace '{path.name}' is broken after {count} events: the rest, an unknown number, is lost",
+            "profile again; end the process only after the profile is written",
+        ) from error
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a trace file (``.json`` or ``.json.gz``) in file order; the file is never held whole.
+
+    Raises:
+        RunError: The file is missing, cut short, or lost events; the message says how many.
+    """
+    count, closed, opened = 0, False, False
+    try:
+        with _open(path) as file:
+            for line in file:
+                text = line.strip()
+                if not text or text == b"[":
+                    opened = opened or bool(text)
+                    continue
+                if text == b"]":
+                    closed = True
+                    continue
+                yield _event(text.rstrip(b","), path, count)
+                count += 1
+    except (OSError, EOFError) as error:
+        raise RunError(
+            f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again"
+        ) from error
+    if not (opened and closed):
+        raise RunError(
+            f"trace '{path.name}' is cut short after {count} events: the rest, an unknown number, is lost",
+            "profile again; end the process only after the profile is written",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRun:
+    """One execution of a node within a run; ``self_us`` is its time without that of nodes in its bodies."""
+
+    name: str
+    op_type: str
+    provider: str
+    thread: int
+    start_us: int
+    duration_us: int
+    self_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One call of the session: its time and the node executions in it, in the order in which they ended."""
+
+    start_us: int
+    run_us: int
+    nodes: tuple[NodeRun, ...]
+
+    @property
+    def node_us(self) -> int:
+        """Exclusive time of all nodes."""
+        return sum(n.self_us for n in self.nodes)
+
+    @property
+    def outside_us(self) -> int:
+        """What the run took beyond its nodes: ``run_us - node_us``, exactly."""
+        return self.run_us - self.node_us
+
+
+@dataclass(slots=True)
+class _Thread:
+    """What a thread has on its stack of ended events that no parent took yet, and its nodes of this run."""
+
+    stack: list[Event] = field(default_factory=list)
+    nodes: list[NodeRun] = field(default_factory=list)
+
+
+def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
+    """Group events into runs (one ``model_run`` each) and take children off their parents' time.
+
+    Args:
+        events: Events of one trace in file order.
+    """
+    threads: dict[int, _Thread] = {}
+    for event in events:
+        if not event.is_node and event.name in _OUTSIDE_RUNS:
+            continue
+        thread = threads.setdefault(event.thread, _Thread())
+        children = 0
+        if not event.is_node or event.op_type in _PARENTS:
+            while thread.stack and thread.stack[-1].start_us >= event.start_us:
+                children += thread.stack.pop().duration_us
+        if event.is_node:
+            thread.nodes.append(
+                NodeRun(
+                    event.name,
+                    event.op_type,
+                    event.provider,
+                    event.thread,
+                    event.start_us,
+                    event.duration_us,
+                    event.duration_us - children,
+                )
+            )
+            thread.stack.append(event)
+        elif event.name == _RUN:
+            yield StepRun(event.start_us, event.duration_us, tuple(thread.nodes))
+            thread.nodes = []
+            thread.stack.clear()
+        else:
+            # the executor of a body: what it takes beyond its nodes is outside them, and not the Loop's own work
+            thread.stack.append(event)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Times of the profiled steps, whole microseconds.
+
+    Attributes:
+        names: Executed nodes, in the order of their first execution.
+        op_types: Their op types.
+        providers: The providers that ran them (several are joined by a comma).
+        self_us: Exclusive time, [steps, nodes].
+        calls: Executions, [steps, nodes].
+        run_us: Time of the session's run, [steps].
+    """
+
+    names: tuple[str, ...]
+    op_types: tuple[str, ...]
+    providers: tuple[str, ...]
+    self_us: npt.NDArray[np.int64]
+    calls: npt.NDArray[np.int64]
+    run_us: npt.NDArray[np.int64]
+
+    @property
+    def node_us(self) -> npt.NDArray[np.int64]:
+        """Exclusive time of all nodes, [steps]."""
+        total: npt.NDArray[np.int64] = self.self_us.sum(axis=1)
+        return total
+
+    @property
+    def outside_us(self) -> npt.NDArray[np.int64]:
+        """What each run took beyond its nodes, [steps]; ``run_us = node_us + outside_us`` exactly."""
+        return self.run_us - self.node_us
+
+
+def step_times(runs: Iterable[StepRun]) -> StepTimes:
+    """Times by step and node.
+
+    Raises:
+        RunError: There is no run.
+    """
+    position: dict[str, int] = {}
+    kinds: list[str] = []
+    where: list[dict[str, None]] = []
+    steps: list[dict[int, tuple[int, int]]] = []
+    run_us: list[int] = []
+    for run in runs:
+        sums: dict[int, tuple[int, int]] = {}
+        for node in run.nodes:
+            if node.name not in position:
+                position[node.name] = len(position)
+                kinds.append(node.op_type)
+                where.append({})
+            index = position[node.name]
+            where[index][node.provider] = None
+            time, calls = sums.get(index, (0, 0))
+            sums[index] = (time + node.self_us, calls + 1)
+        steps.append(sums)
+        run_us.append(run.run_us)
+    if not steps:
+        raise RunError("the trace holds no run", "profile at least one step")
+    self_us = np.zeros((len(steps), len(position)), np.int64)
+    calls_made = np.zeros_like(self_us)
+    for row, sums in enumerate(steps):
+        for index, (time, calls) in sums.items():
+            self_us[row, index], calls_made[row, index] = time, calls
+    return StepTimes(
+        names=tuple(position),
+        op_types=tuple(kinds),
+        providers=tuple(",".join(w) for w in where),
+        self_us=self_us,
+        calls=calls_made,
+        run_us=np.array(run_us, np.int64),
+    )

@@ -1,0 +1,18 @@
+"""The values of a graph's parameters and state, from its metadata and a seed."""
+
+from __future__ import annotations
+
+from ..graph import Graph
+from ..workloads.contract import Array
+
+__all__ = ["variable_values"]
+
+
+def variable_values(graph: Graph, seed: int) -> dict[str, Array]:
+    """Starting values of a graph's parameters, running statistics and optimizer state; none for a third-party graph.
+
+    They depend on seed and name only, so that the same workload from two frameworks starts from the same values.
+    """
+    if graph.metadata is None:
+        return {}
+    return {v.name: v.initialiser.sample(v.name, v.shape, v.dtype, seed) for v in graph.metadata.variables}

@@ -1,0 +1,48 @@
+"""The workloads: a visible table of the built-in ones, and those that other packages add by entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..errors import UnknownNameError
+from . import autoenc, residual
+from .config import Definition
+from .contract import Workload
+
+__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "definition", "names", "workload"]
+
+ENTRY_POINT_GROUP = "fathom_onnx.workloads"
+"""Another package adds a workload by an entry point of this group that names a :class:`Definition`."""
+
+BUILT_IN: dict[str, Definition] = {d.name: d for d in (autoenc.DEFINITION, residual.DEFINITION)}
+
+
+def _added() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def names() -> tuple[str, ...]:
+    """All workload names, the built-in ones first."""
+    return tuple(dict.fromkeys([*BUILT_IN, *sorted(_added())]))
+
+
+def definition(name: str) -> Definition:
+    """The definition of a workload.
+
+    Raises:
+        UnknownNameError: No such workload.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    added = _added()
+    if name not in added:
+        raise UnknownNameError("workload", name, names())
+    loaded: Definition = added[name].load()
+    return loaded
+
+
+def workload(name: str, preset: str = "paper", changes: Mapping[str, Any] | None = None) -> Workload:
+    """A workload at a preset, with some configuration fields changed (values, or text to be read by type)."""
+    return definition(name).configure(preset, changes)
