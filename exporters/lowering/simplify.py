@@ -13,6 +13,8 @@ from .values import static_shape
 
 __all__ = ["simplify"]
 
+_FOLD_LIMIT = 1024
+"""Elements up to which a result is folded into a constant; a broadcast tensor would swell the file."""
 _SMALL = 64
 """Elements up to which a filled tensor is written as a constant."""
 
@@ -156,7 +158,9 @@ def simplify(model: ir.Model) -> None:
 
     The PyTorch exporter's own optimizer is not used: it takes ``x + 1e-8`` for ``x`` and so deletes Adam's epsilon.
     """
-    onnxscript.optimizer.fold_constants(model, onnx_shape_inference=False, should_fold=_fold_small_fills)
+    onnxscript.optimizer.fold_constants(
+        model, onnx_shape_inference=False, should_fold=_fold_small_fills, output_size_limit=_FOLD_LIMIT
+    )
     _adopt(model.graph)
     passes: list[ir.passes.InPlacePass] = [
         common.IdentityEliminationPass(),

@@ -7,20 +7,14 @@ Images are in the network's own layout, NCHW where it is exported and NHWC where
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from fathom_onnx.workloads.contract import Mode, Noise
+from .net import Branch, Net
 
 __all__ = [
-    "Branch",
-    "DataFormat",
-    "Net",
     "add",
     "batch_norm",
     "conv2d",
@@ -32,83 +26,6 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
 ]
-
-DataFormat = Literal["NCHW", "NHWC"]
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Where a layer that is not smooth went: its input (NCHW for images) and the branches it took."""
-
-    op: Literal["Relu", "MaxPool"]
-    value: tf.Tensor
-    taken: tf.Tensor
-
-
-@dataclass
-class Net:
-    """What the layers of one step share.
-
-    Attributes:
-        variables: Parameters and buffers by name, in the workload's layout.
-        mode: Training uses the batch's own statistics.
-        data_format: The layout of images between layers.
-        given_noise: Random tensors that come from outside, by name; the others are drawn.
-        noise: Random tensors that the workload draws, by name.
-        branches: Layer to the branches it must take instead of its own.
-        record: Whether to note which branches are taken.
-        phase: The phase that layers are named under.
-        updated: New values of buffers, by name.
-        taken: Layer to the branches it took.
-    """
-
-    variables: Mapping[str, tf.Tensor]
-    mode: Mode
-    data_format: DataFormat = "NCHW"
-    given_noise: Mapping[str, tf.Tensor] = field(default_factory=dict)
-    noise: Mapping[str, Noise] = field(default_factory=dict)
-    branches: Mapping[str, tf.Tensor] = field(default_factory=dict)
-    record: bool = False
-    phase: str = "forward"
-    updated: dict[str, tf.Tensor] = field(default_factory=dict)
-    taken: dict[str, Branch] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def scope(self, name: str) -> Iterator[None]:
-        """Name everything made inside after a layer."""
-        # the slash at the end makes the scope the same one each time, where TensorFlow would number it
-        with tf.name_scope(f"{self.phase}/{name}/"):
-            yield
-
-    def draw(self, name: str) -> tf.Tensor:
-        """A random tensor of the workload, drawn here unless it is given."""
-        if name in self.given_noise:
-            return self.given_noise[name]
-        noise = self.noise[name]
-        draw = tf.random.normal if noise.distribution == "normal" else tf.random.uniform
-        return draw(noise.shape)
-
-    def image(self, x: tf.Tensor) -> tf.Tensor:
-        """A batch of images [N, C, H, W] in the network's layout."""
-        return x if self.data_format == "NCHW" else tf.transpose(x, (0, 2, 3, 1))
-
-    def nchw(self, x: tf.Tensor) -> tf.Tensor:
-        """A tensor as [N, C, H, W], if it is an image."""
-        return tf.transpose(x, (0, 3, 1, 2)) if self.data_format == "NHWC" and len(x.shape) == 4 else x
-
-    @property
-    def spatial(self) -> tuple[int, int]:
-        """The axes of height and width."""
-        return (2, 3) if self.data_format == "NCHW" else (1, 2)
-
-    def padding(self, each_side: int) -> list[list[int]] | str:
-        """The same padding on all four sides, as TensorFlow takes it."""
-        if not each_side:
-            return "VALID"
-        pads = [[0, 0]] * 4
-        for axis in self.spatial:
-            pads[axis] = [each_side, each_side]
-        return pads
 
 
 def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
@@ -184,10 +101,7 @@ def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """``max(x, 0)``."""
     with net.scope(name):
         mask = net.branches.get(name)
-        if mask is None:
-            y = tf.nn.relu(x)
-        else:
-            y = x * tf.cast(mask if len(x.shape) != 4 else net.image(mask), x.dtype)
+        y = tf.nn.relu(x) if mask is None else x * tf.cast(net.image(mask), x.dtype)
         if net.record:
             value = net.nchw(x)
             net.taken[name] = Branch("Relu", value, value > 0 if mask is None else mask)
@@ -213,7 +127,7 @@ def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, paddin
 def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
     """Flat index in the H*W plane of each window's largest element, [N, C, OH, OW]."""
     x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout that has argmax
-    _, height, width, channels = x.shape
+    width, channels = x.shape[2:]
     around = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
     padded = tf.pad(x, around, constant_values=x.dtype.min)
     _, flat = tf.nn.max_pool_with_argmax(padded, kernel, stride, "VALID")

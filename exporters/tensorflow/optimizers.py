@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fathom_onnx.workloads.contract import Adam, Optimizer
 
-from .layers import Net
+from .net import Net
 
 __all__ = ["STEP_SCOPE", "apply"]
 

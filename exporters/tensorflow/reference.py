@@ -12,8 +12,8 @@ from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import Kink, StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
 
-from .layers import Branch
 from .models import Model
+from .net import Branch
 from .step import run_step
 
 __all__ = ["TensorFlowReference"]

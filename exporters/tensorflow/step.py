@@ -14,8 +14,8 @@ from fathom_onnx.errors import ExportError
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from . import optimizers
-from .layers import Branch, DataFormat, Net
 from .models import Model
+from .net import Branch, DataFormat, Net
 
 __all__ = ["run_step"]
 

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 import networkx as nx
+import numpy as np
 import onnx
 from networkx.utils import UnionFind
 
 from ..graph import Tensor
 from ..runtime.optimized import bodies
 
-__all__ = ["COPIES", "MOVEMENT", "RANDOM", "Dataflow", "inputs_of", "outputs_of"]
+__all__ = ["COPIES", "MOVEMENT", "RANDOM", "Dataflow", "inputs_of", "moves", "outputs_of", "tensors_of"]
 
 MOVEMENT = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth"}
@@ -61,6 +62,36 @@ def _training_dropout(node: onnx.NodeProto) -> bool:
     return node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2])
 
 
+def moves(node: onnx.NodeProto) -> bool:
+    """Whether a node only moves elements (its first input's, each once), by its op type."""
+    if node.op_type == "Dropout":
+        return not _training_dropout(node) and len(outputs_of(node)) == 1
+    return (node.op_type in MOVEMENT or node.op_type in COPIES) and bool(node.input)
+
+
+def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
+    """Shapes and types of a graph's tensors and of those in its bodies, as far as they are known."""
+    found: dict[str, Tensor] = {}
+    for info in [*graph.value_info, *graph.input, *graph.output]:
+        kind = info.type.tensor_type
+        static = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
+        shape = tuple(d.dim_value for d in kind.shape.dim) if static else None
+        found[info.name] = Tensor(info.name, shape, _numpy_name(kind.elem_type))
+    for tensor in graph.initializer:
+        found[tensor.name] = Tensor(tensor.name, tuple(tensor.dims), _numpy_name(tensor.data_type))
+    for node in graph.node:
+        for _, body in bodies(node):
+            found.update(tensors_of(body))
+    return found
+
+
+def _numpy_name(element_type: int) -> str:
+    try:
+        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))) if element_type else ""
+    except (KeyError, TypeError):
+        return ""
+
+
 class Dataflow:
     """The data flow of one graph (a model's top level or one body).
 
@@ -68,7 +99,7 @@ class Dataflow:
         graph: The graph.
         tensors: Shapes and types of its tensors, as far as they are known.
         held: Inputs that are fixed at run time, like initializers.
-        moving: Further op types that only move elements, in this graph.
+        movers: Numbers of the nodes that only move elements; by op type where it is not given.
 
     Attributes:
         nodes: The graph's nodes.
@@ -84,7 +115,7 @@ class Dataflow:
         graph: onnx.GraphProto,
         tensors: Mapping[str, Tensor],
         held: Collection[str] = (),
-        moving: Collection[str] = (),
+        movers: Collection[int] | None = None,
     ) -> None:
         self.nodes = list(graph.node)
         self.tensors = tensors
@@ -98,17 +129,17 @@ class Dataflow:
                 self.users[name].append(index)
         self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
         self.constant = self._constant(set(self.fed) - set(held), set(held) | {t.name for t in graph.initializer})
-        self.movers = {
-            i
-            for i, node in enumerate(self.nodes)
-            if self._moves(node, moving) and node.input and node.input[0] not in self.constant
-        }
+        moving = movers if movers is not None else [i for i, node in enumerate(self.nodes) if moves(node)]
+        self.movers = {i for i in moving if self.nodes[i].input[0] not in self.constant}
         self.twins: dict[int, list[int]] = {}
         self._same: dict[str, str] = {}
         self._find_twins(graph)
         self._classes = UnionFind()
         for index in self.movers:
             self._classes.union(self.same(self.nodes[index].input[0]), self.same(self.nodes[index].output[0]))
+        self._members: dict[str, list[str]] = defaultdict(list)
+        for name in [*self.fed, *self.producer]:
+            self._members[self.class_of(name)].append(name)
         self._makers: dict[str, list[int]] = defaultdict(list)
         self._movers_of: dict[str, list[int]] = defaultdict(list)
         for index, node in enumerate(self.nodes):
@@ -116,12 +147,6 @@ class Dataflow:
                 known = self._movers_of if index in self.movers else self._makers
                 if index not in known[self.class_of(name)]:
                     known[self.class_of(name)].append(index)
-
-    @staticmethod
-    def _moves(node: onnx.NodeProto, moving: Collection[str]) -> bool:
-        if node.op_type == "Dropout":
-            return not _training_dropout(node) and len(outputs_of(node)) == 1
-        return node.op_type in MOVEMENT or node.op_type in COPIES or node.op_type in moving
 
     def _constant(self, fed: set[str], fixed: set[str]) -> set[str]:
         """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
@@ -174,6 +199,10 @@ class Dataflow:
         """The class of a tensor: equal for tensors that differ by movement only."""
         found: str = self._classes[self.same(name)]
         return found
+
+    def members(self, of: str) -> list[str]:
+        """The tensors of a class that nodes make or a run feeds."""
+        return self._members.get(of, [of])
 
     def makers(self, of: str) -> list[int]:
         """The compute nodes that make a class (several where they are twins), in graph order."""

@@ -196,7 +196,7 @@ def top_ops(summaries: Sequence[Summary], count: int = 8) -> str:
     by_label = {Label.of(s): s for s in summaries}
     frameworks = list(dict.fromkeys(label.framework for label in by_label))
     taken = {label: sorted(s["by_op"], key=lambda r: -float(r["us"]))[:count] for label, s in by_label.items()}
-    longest = max((len(t) for t in taken.values()), default=1)
+    longest = max(1, *(len(t) for t in taken.values()))
     height = 0.6 + len(rows) * (0.65 + 0.2 * longest)
     with _drawing("ops", f"The {count} ops that take most time in each run", height) as canvas:
         canvas.figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)

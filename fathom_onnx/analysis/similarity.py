@@ -73,6 +73,11 @@ class Pair:
     distance: float
     gap: Gap
 
+    def __str__(self) -> str:
+        if self.a.twin_of(self.b):
+            return f"{self.a.workload} {self.a.mode}: {self.a.framework} and {self.b.framework}"
+        return f"{self.a.mode}: {self.a.workload} ({self.a.framework}) and {self.b.workload} ({self.b.framework})"
+
 
 @dataclass(frozen=True)
 class FrameworkEffect:

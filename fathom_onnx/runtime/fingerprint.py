@@ -17,11 +17,9 @@ import numpy.typing as npt
 import onnx
 
 from ..errors import RunError, one_line
-from ..graph import Graph
 from ..workloads.contract import Array
-from .prepare import Prepared
 from .providers import onnxruntime
-from .session import owned_value
+from .session import give_values
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprints", "perturbed"]
 
@@ -31,7 +29,9 @@ POINTS = 33
 CHUNK_BYTES = 1 << 28
 """Tensors are exposed some at a time, so that not all of a large graph's are alive at once."""
 
-_SEEDED = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"})
+_SEEDED = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ def fingerprints(
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
-        if values:
-            options.add_external_initializers(list(values), [owned_value(ort, v, "cpu") for v in values.values()])
+        given = give_values(ort, options, values or {})
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         try:
@@ -150,7 +149,10 @@ def fingerprints(
             wanted = {i.name for i in session.get_inputs()}
             outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in wanted})
         except Exception as error:
-            raise RunError(f"onnxruntime cannot run a model to compare values ({one_line(error)})", "report it") from error
+            raise RunError(
+                f"onnxruntime cannot run a model to compare values ({one_line(error)})", "report it"
+            ) from error
+        del session, given  # in this order: the session borrows the values
         for name, value in zip(chunk, outputs, strict=True):
             made = fingerprint(value)
             if made is not None:

@@ -27,6 +27,18 @@ _NUMPY_TYPES = {
 }
 
 
+def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any]:
+    """Give a session the values of initializers that its model only declares.
+
+    Returns:
+        What must stay alive as long as the session: onnxruntime borrows the memory.
+    """
+    given = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value)) for value in values.values()]
+    if given:
+        options.add_external_initializers(list(values), given)
+    return given
+
+
 def owned_value(ort: Any, value: Array, device: str) -> Any:
     """An ``OrtValue`` that owns a copy of an array, so that no Python object has to outlive the session."""
     made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.dtype.type, device, 0)
@@ -77,12 +89,9 @@ def open_session(
         if isinstance(source, Path):
             session = ort.InferenceSession(str(source), options, providers=[provider.full_name])
         else:
-            if source.values:
-                given = [owned_value(ort, value, "cpu") for value in source.values.values()]
-                options.add_external_initializers(list(source.values), given)
-            session = ort.InferenceSession(
-                source.model.SerializeToString(), options, providers=[provider.full_name]
-            )
+            given = give_values(ort, options, source.values)
+            session = ort.InferenceSession(source.model.SerializeToString(), options, providers=[provider.full_name])
+            session.given_values = given
     except Exception as error:
         raise RunError(
             f"onnxruntime cannot build a session on '{settings.ep}' ({one_line(error)})",
@@ -173,7 +182,10 @@ class Stepper:
         """
         binding = self._bindings[self._front]
         # a value made from an array borrows its memory: all of them must live until the run is over
-        fed = {n: self._ort.OrtValue.ortvalue_from_numpy(self._checked(n, batch), self._device, 0) for n in self.batch_names}
+        fed = {
+            n: self._ort.OrtValue.ortvalue_from_numpy(self._checked(n, batch), self._device, 0)
+            for n in self.batch_names
+        }
         for name, value in fed.items():
             binding.bind_ortvalue_input(name, value)
         try:
@@ -181,7 +193,9 @@ class Stepper:
             self.session.run_with_iobinding(binding)
             elapsed = time.perf_counter() - started
         except Exception as error:
-            raise RunError(f"onnxruntime failed in a step ({one_line(error)})", "check the values that were fed") from error
+            raise RunError(
+                f"onnxruntime failed in a step ({one_line(error)})", "check the values that were fed"
+            ) from error
         self._ran = binding
         if self._pairs:
             self._front = 1 - self._front

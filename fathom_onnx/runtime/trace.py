@@ -92,9 +92,7 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield _event(text.rstrip(b","), path, count)
                 count += 1
     except (OSError, EOFError) as error:
-        raise RunError(
-            f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again"
-        ) from error
+        raise RunError(f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again") from error
     if not (opened and closed):
         raise RunError(
             f"trace '{path.name}' is cut short after {count} events: the rest, an unknown number, is lost",

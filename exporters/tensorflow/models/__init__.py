@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from fathom_onnx.errors import UnknownNameError
 
-from ..layers import Net
+from ..net import Net
 from . import autoenc, residual
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]

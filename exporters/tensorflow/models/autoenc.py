@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from fathom_onnx.workloads.autoenc import AutoencConfig
 
-from ..layers import Net, linear, sigmoid, softplus
+from ..layers import linear, sigmoid, softplus
+from ..net import Net
 
 __all__ = ["forward", "loss"]
 
@@ -20,7 +21,7 @@ def encode(net: Net, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def sample(net: Net, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
-    """z = mean + sigma * noise (the paper's section 2.4)."""
+    """Z = mean + sigma * noise (the paper's section 2.4)."""
     with net.scope("sample"):
         return mean + tf.exp(0.5 * log_variance) * net.draw("noise")
 

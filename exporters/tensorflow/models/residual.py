@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from fathom_onnx.workloads.residual import Block, ResidualConfig, blocks
 
-from ..layers import Net, add, batch_norm, conv2d, global_average_pool, linear, max_pool, relu, softmax_cross_entropy
+from ..layers import add, batch_norm, conv2d, global_average_pool, linear, max_pool, relu, softmax_cross_entropy
+from ..net import Net
 
 __all__ = ["forward", "loss"]
 

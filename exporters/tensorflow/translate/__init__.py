@@ -5,6 +5,6 @@ captured step does not have, take time that grows faster than the graph, and mak
 optimizers merge independent random draws.
 """
 
-from .translate import translate
+from .convert import translate
 
 __all__ = ["translate"]

@@ -41,6 +41,11 @@ class Emit:
         """The static shape of the first output."""
         return self.shape(self._node.output[0])
 
+    @property
+    def output_dtype(self) -> int:
+        """The first output's element type, as ONNX numbers it."""
+        return int(self._graph.get_dtype(self._node.output[0]))
+
     def is_used(self, output: int) -> bool:
         """Whether anything reads an output."""
         name = self._node.output[output]

@@ -91,12 +91,12 @@ def broadcast_to(e: Emit) -> None:
     e.replace("Expand", e.inputs[0], e.ints(e.output_shape))
 
 
-def select(e: Emit) -> None:
-    """Select(c, x, y): where a vector condition of the older form chooses rows, it is reshaped to do so."""
+def select(rows: bool, e: Emit) -> None:
+    """Select(c, x, y); in the older form (``rows``) a vector c chooses whole rows."""
     c, x, y = e.inputs
-    shape = e.shape(c)
-    if e.attribute("fathom_rows", False) or (len(shape) == 1 and len(e.output_shape) > 1 and shape != e.output_shape):
-        c = e.reshape(c, [*shape, *[1] * (len(e.output_shape) - 1)])
+    after = len(e.output_shape) - 1
+    if rows and after and len(e.shape(c)) == 1:
+        c = e.reshape(c, [*e.shape(c), *[1] * after])
     e.replace("Where", c, x, y)
 
 
@@ -132,11 +132,9 @@ def reciprocal_grad(e: Emit) -> None:
 
 def random(op_type: str, e: Emit) -> None:
     """A random draw. It bears no seed: onnxruntime takes the session's and gives every node other numbers."""
-    shape = e.output_shape
-    if shape:
-        e.replace(op_type, shape=shape)
-    else:
-        e.replace("Reshape", e.op(op_type, shape=[1], dtype=1, **{"shape_": [1]}), e.ints([]))
+    if not e.output_shape:
+        raise ValueError("onnxruntime draws no scalars; draw a tensor of shape [1]")
+    e.replace(op_type, shape=e.output_shape, dtype=e.output_dtype)
 
 
 def gradient(op_type: str, dy: int, saved: int, e: Emit) -> None:
@@ -169,8 +167,8 @@ GENERAL: dict[str, Handler] = {
     "ReluGrad": functools.partial(gradient, "ReluGrad", 0, 1),
     "Reshape": reshape,
     "RsqrtGrad": rsqrt_grad,
-    "Select": select,
-    "SelectV2": select,
+    "Select": functools.partial(select, True),
+    "SelectV2": functools.partial(select, False),
     "SigmoidGrad": functools.partial(gradient, "SigmoidGrad", 1, 0),
     "SoftmaxCrossEntropyWithLogits": cross_entropy,
     "SoftplusGrad": functools.partial(gradient, "SoftplusGrad", 0, 1),

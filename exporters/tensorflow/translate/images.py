@@ -70,9 +70,7 @@ def conv2d_back_input(e: Emit) -> None:
     image, filters = e.output_shape, e.shape(w)
     window = _window(e, filters[:2], image[2:], e.shape(dy)[2:])
     w = e.transpose(w, _OIHW)
-    dx = e.private(
-        "Conv2DBackInput", dy, w, shapes=[image], group=_group(image, filters), input_shape=image, **window
-    )
+    dx = e.private("Conv2DBackInput", dy, w, shapes=[image], group=_group(image, filters), input_shape=image, **window)
     e.become(*dx)
 
 

@@ -1,0 +1,125 @@
+"""Taking out what tracing leaves behind: arithmetic with 0 and 1, whole tensors of one number, separate bias sums.
+
+The pass that follows for every framework takes out identities, empty moves, duplicates and dead nodes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+__all__ = ["tidy"]
+
+_BROADCASTS = frozenset(
+    {"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Or"}
+    | {"Pow", "Sub", "Sum", "Where"}
+)
+"""Ops whose inputs broadcast, so that a tensor of one number can be that number."""
+
+_NEUTRAL: dict[str, tuple[float, tuple[int, ...]]] = {
+    "Add": (0.0, (0, 1)),
+    "Sub": (0.0, (1,)),
+    "Mul": (1.0, (0, 1)),
+    "Div": (1.0, (1,)),
+}
+"""Op to the number that changes nothing and the inputs where that holds."""
+
+
+def _static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(dim) for dim in value.shape.numpy())
+
+
+def _one_number(value: ir.Value | None) -> np.ndarray | None:
+    """The number that a constant consists of, as a scalar array."""
+    if value is None or not value.is_initializer() or value.const_value is None:
+        return None
+    array = value.const_value.numpy()
+    first = array.reshape(-1)[:1]
+    if not array.size or not (array == first).all():
+        return None
+    return first.reshape(())
+
+
+def _shrink(graph: ir.Graph) -> None:
+    """Replace constants of one number by scalars where broadcasting gives the same result."""
+    scalars: dict[tuple[str, bytes], ir.Value] = {}
+    for node in graph:
+        if node.op_type not in _BROADCASTS or node.domain:
+            continue
+        wanted = _static_shape(node.outputs[0])
+        for index, value in enumerate(node.inputs):
+            number = _one_number(value)
+            if number is None or _static_shape(value) == ():
+                continue
+            rest = [_static_shape(other) for place, other in enumerate(node.inputs) if place != index]
+            if wanted is None or any(shape is None for shape in rest):
+                continue
+            if np.broadcast_shapes(*(shape for shape in rest if shape is not None)) != wanted:
+                continue
+            key = (str(number.dtype), number.tobytes())
+            if key not in scalars:
+                scalars[key] = _initializer(graph, f"scalar_{len(scalars)}", number)
+            node.replace_input_with(index, scalars[key])
+
+
+def _initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.Value(
+        name=name,
+        const_value=ir.tensor(array, name=name),
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def _drop_neutral(graph: ir.Graph) -> None:
+    """Let ``x + 0``, ``x - 0``, ``x * 1`` and ``x / 1`` be x. The numbers must be exact: 1e-8 is not 0."""
+    for node in list(graph):
+        if node.domain or node.op_type not in _NEUTRAL:
+            continue
+        neutral, places = _NEUTRAL[node.op_type]
+        for index in places:
+            kept = node.inputs[1 - index]
+            number = _one_number(node.inputs[index])
+            if number is None or number != neutral or kept is None or kept.shape != node.outputs[0].shape:
+                continue
+            if node.outputs[0].is_graph_output():
+                continue
+            ir.convenience.replace_all_uses_with(node.outputs[0], kept)
+            graph.remove(node, safe=True)
+            break
+
+
+def _fuse_bias(graph: ir.Graph) -> None:
+    """Let a Gemm add the bias that is added to its result and nowhere else."""
+    for node in list(graph):
+        if node.op_type != "Add" or node.domain:
+            continue
+        product, bias = node.inputs
+        if product is None or bias is None:
+            continue
+        gemm = product.producer()
+        if gemm is None or gemm.op_type != "Gemm" or len(gemm.inputs) != 2 or len(list(product.uses())) != 1:
+            continue
+        columns = _static_shape(product)
+        if not bias.is_graph_input() or columns is None or _static_shape(bias) != columns[1:]:
+            continue
+        if node.outputs[0].is_graph_output():
+            continue
+        fused = ir.node("Gemm", [*gemm.inputs, bias], gemm.attributes, metadata_props=dict(gemm.metadata_props))
+        ir.convenience.replace_nodes_and_values(
+            graph, node, [gemm, node], [fused], [node.outputs[0]], [fused.outputs[0]]
+        )
+
+
+def tidy(model: ir.Model) -> None:
+    """Tidy ``model`` in place."""
+    graph = model.graph
+    _shrink(graph)
+    _drop_neutral(graph)
+    _fuse_bias(graph)
+    common.RemoveUnusedNodesPass()(model)

@@ -1,0 +1,57 @@
+"""The Fathom deep-learning workloads as ONNX graphs: export, verify, run, profile, explain.
+
+What the command line does is here as functions; see ``docs/python.md``. Names are resolved when they are first used,
+so that importing the package loads neither a framework nor onnxruntime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .analysis.run import Run
+    from .api import RunnableWorkload, export, train, verify, workload
+    from .errors import FathomError
+    from .graph import Graph, load
+    from .profiling import profile
+    from .verification import Check
+
+__all__ = [
+    "Check",
+    "FathomError",
+    "Graph",
+    "Run",
+    "RunnableWorkload",
+    "export",
+    "load",
+    "profile",
+    "train",
+    "verify",
+    "workload",
+]
+
+_HOMES = {
+    "Check": ("verification", "Check"),
+    "FathomError": ("errors", "FathomError"),
+    "Graph": ("graph", "Graph"),
+    "Run": ("analysis.run", "Run"),
+    "RunnableWorkload": ("api", "RunnableWorkload"),
+    "export": ("api", "export"),
+    "load": ("graph", "load"),
+    "profile": ("profiling", "profile"),
+    "train": ("api", "train"),
+    "verify": ("api", "verify"),
+    "workload": ("api", "workload"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

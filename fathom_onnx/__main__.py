@@ -1,0 +1,5 @@
+"""``python -m fathom_onnx``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,56 @@
+"""What a set of runs says about the paper's claims, each in one line with its numbers.
+
+FW (Adolf et al., IISWC 2016, section III-C): performance is dominated by the primitive operations, so the choice of
+framework matters little. OV (section V-A): time outside operations is under 1 to 2%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .similarity import FrameworkEffect, Label
+
+__all__ = ["OUTSIDE", "framework_finding", "outside_finding"]
+
+Summary = Mapping[str, Any]
+
+OUTSIDE = "outside_share"
+"""The fact of a summary that says how much of a step's time was spent outside nodes, 0 to 1."""
+
+_CLAIM_OUTSIDE = 0.02  # the upper of the paper's "1 to 2%"
+
+
+def framework_finding(effect: FrameworkEffect) -> str:
+    """Whether the framework matters at this level, in either direction, or why it cannot be told."""
+    what = "op-class level" if effect.level == "class" else "op level"
+    if not effect.twins:
+        return f"Whether the framework matters at {what} cannot be told: no workload and mode ran from two frameworks."
+    far = effect.twins[0]
+    if not effect.rivals:
+        return (
+            f"Whether the framework matters at {what} cannot be told: only one workload ran. "
+            f"Its frameworks are at most {far.distance:.3f} apart ({far})."
+        )
+    near = effect.rivals[0]
+    numbers = (
+        f"the largest distance between the frameworks of one workload is {far.distance:.3f} ({far}), the smallest "
+        f"between two workloads {near.distance:.3f} ({near}); "
+        f"the nearest run is the other framework's of the same workload in {effect.hits} of {effect.runs}"
+    )
+    if effect.small:
+        return f"At {what} the framework matters less than the workload: {numbers}."
+    return f"At {what} the framework matters: {numbers}."
+
+
+def outside_finding(summaries: Sequence[Summary]) -> str:
+    """How much of the steps was spent outside nodes, next to the paper's 1 to 2%; empty where no run says."""
+    found = sorted((float(s[OUTSIDE]), str(Label.of(s))) for s in summaries if s.get(OUTSIDE) is not None)
+    if not found:
+        return ""
+    (low, _), (high, worst) = found[0], found[-1]
+    within = sum(share <= _CLAIM_OUTSIDE for share, _ in found)
+    return (
+        f"Time outside ops is {100 * low:.1f}% to {100 * high:.1f}% of a step (most in {worst}); "
+        f"it is within the paper's 2% in {within} of {len(found)} runs."
+    )

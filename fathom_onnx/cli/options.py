@@ -1,0 +1,129 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import UnknownNameError, UsageError
+from ..exporting import find_exporter, frameworks
+from ..workloads import definition, names
+from ..workloads.contract import MODES, Mode, Workload
+
+__all__ = [
+    "chosen_frameworks",
+    "chosen_modes",
+    "chosen_workloads",
+    "configuration_options",
+    "framework_option",
+    "json_option",
+    "mode_option",
+    "output_option",
+    "pairs",
+    "session_options",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+
+
+def framework_option(default: str) -> Callable[[F], F]:
+    """``--framework``."""
+    return click.option("--framework", default=default, show_default=True, help="torch, tensorflow or all.")
+
+
+def mode_option(default: str) -> Callable[[F], F]:
+    """``--mode``."""
+    return click.option(
+        "--mode", type=click.Choice([*MODES, "all"]), default=default, show_default=True, help="Which graph."
+    )
+
+
+def output_option(default: str | None, what: str) -> Callable[[F], F]:
+    """``-o``."""
+    shown = default is not None
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), default=default, show_default=shown, help=what
+    )
+
+
+def configuration_options(preset: str) -> Callable[[F], F]:
+    """``--preset``, ``--batch`` and ``--set``."""
+
+    def add(command: F) -> F:
+        for option in (
+            click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field; may repeat."),
+            click.option("--batch", type=click.IntRange(min=1), help="Batch size; the preset's own by default."),
+            click.option("--preset", default=preset, show_default=True, help="paper, small or tiny."),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def session_options(command: F) -> F:
+    """``--ep``, ``--threads`` and ``--optimization``."""
+    for option in (
+        click.option(
+            "--optimization", default="all", show_default=True, help="Graph optimization: all, extended, basic, none."
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default."),
+        click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda."),
+    ):
+        command = option(command)
+    return command
+
+
+def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+    """``["a=1"]`` as ``{"a": "1"}``.
+
+    Raises:
+        UsageError: One has no ``=``.
+    """
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value:
+            raise UsageError(f"'{text}' is not {what}", f"write it as {what}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def chosen_workloads(
+    wanted: Sequence[str], preset: str, batch: int | None = None, changes: Sequence[str] = ()
+) -> list[Workload]:
+    """The workloads named, all of them for none, at a preset with changes.
+
+    Raises:
+        UnknownNameError: No such workload, preset or field.
+    """
+    fields: dict[str, Any] = dict(pairs(changes, "FIELD=VALUE"))
+    if batch is not None:
+        fields["batch"] = batch
+    return [definition(name).configure(preset, fields) for name in dict.fromkeys(wanted or names())]
+
+
+def chosen_frameworks(framework: str) -> list[str]:
+    """One framework, or every one for ``all``; each is known and installed.
+
+    Raises:
+        UnknownNameError: No such framework.
+        MissingDependencyError: It is not installed.
+    """
+    known = frameworks()
+    if framework != "all" and framework not in known:
+        raise UnknownNameError("framework", framework, [*known, "all"])
+    chosen = list(known) if framework == "all" else [framework]
+    for name in chosen:
+        find_exporter(name)
+    return chosen
+
+
+def chosen_modes(mode: str) -> list[Mode]:
+    """One mode, or both for ``all``."""
+    return [m for m in MODES if mode in (m, "all")]

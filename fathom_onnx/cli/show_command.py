@@ -1,0 +1,69 @@
+"""``fathom-onnx show``."""
+
+from __future__ import annotations
+
+import click
+
+from .options import chosen_modes, chosen_workloads, configuration_options, json_option, mode_option
+
+__all__ = ["command"]
+
+
+@click.command("show")
+@click.argument("workload")
+@mode_option("training")
+@configuration_options("paper")
+@json_option
+def command(workload: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool) -> None:
+    """Show one workload: its configuration with sources, inputs, outputs, layers and variables."""
+    from ..workloads import definition
+    from ..workloads.config import settings
+    from .render import print_json, table
+
+    (found,) = chosen_workloads([workload], preset, batch, changes)
+    about = definition(found.name)
+    configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
+    inputs = {
+        m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
+        for m in chosen_modes(mode)
+        for specs in [found.batch_inputs(m)]
+    }
+    variables = [
+        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.kind, "value": v.initialiser.value}
+        for v in found.parameters + found.buffers
+    ]
+    layers = [{"name": layer.name, "kind": layer.kind} for layer in found.layers]
+    if as_json:
+        print_json(
+            {
+                "schema": "fathom-onnx/show/1",
+                "name": found.name,
+                "summary": about.summary,
+                "preset": preset,
+                "papers": list(about.papers),
+                "fidelity": about.fidelity,
+                "configuration": configuration,
+                "inputs": inputs,
+                "layers": layers,
+                "variables": variables,
+            }
+        )
+        return
+    click.echo(f"{found.name}: {about.summary}")
+    for paper in about.papers:
+        click.echo(f"  {paper}")
+    if about.fidelity:
+        click.echo(f"Fidelity: {about.fidelity}")
+    table(
+        "Configuration",
+        ("field", "value", "source"),
+        [[str(v) for v in row.values()] for row in configuration],
+        ("field", "source"),
+    )
+    for m, specs in inputs.items():
+        names = ("name", "shape", "type", "meaning")
+        table(f"Inputs of {m}", names, [[str(v) for v in r.values()] for r in specs], names)
+    table("Layers", ("layer", "kind"), [[row["name"], row["kind"]] for row in layers], ("layer", "kind"))
+    columns = ("variable", "shape", "initialiser", "value")
+    rows = [[str(v["name"]), str(v["shape"]), str(v["initialiser"]), f"{v['value']:.4g}"] for v in variables]
+    table("Parameters and running statistics", columns, rows, columns[:3])

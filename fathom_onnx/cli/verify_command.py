@@ -1,0 +1,111 @@
+"""``fathom-onnx verify``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import click
+
+from ..workloads.contract import Workload
+from .options import (
+    chosen_frameworks,
+    chosen_modes,
+    chosen_workloads,
+    configuration_options,
+    framework_option,
+    json_option,
+    mode_option,
+)
+
+__all__ = ["command"]
+
+
+@click.command("verify")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@framework_option("all")
+@mode_option("all")
+@configuration_options("tiny")
+@click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    framework: str,
+    mode: str,
+    preset: str,
+    batch: int | None,
+    changes: tuple[str, ...],
+    steps: int,
+    seed: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Check graphs against their frameworks, and the graphs of two frameworks against each other.
+
+    Each graph is run in onnxruntime from the same values as the framework's own step in float64. Exit code 1 when a
+    comparison is over its limit.
+    """
+    from ..verification import Check, verify, verify_pair
+    from .render import print_json, progress, table
+
+    chosen = chosen_workloads(workloads, preset, batch, changes)
+    frameworks = chosen_frameworks(framework)
+    modes = chosen_modes(mode)
+    jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
+
+    def add(workload: Workload) -> None:
+        for one_mode, name in itertools.product(modes, frameworks):
+
+            def single(say: Callable[[str], None], m: str = one_mode, f: str = name) -> Check:
+                return verify(workload, f, m, steps=steps, seed=seed, threads=threads, progress=say)  # type: ignore[arg-type]
+
+            jobs.append((f"{workload.name} {one_mode} {name}", single))
+        for one_mode, pair in itertools.product(modes, itertools.combinations(frameworks, 2)):
+
+            def double(say: Callable[[str], None], m: str = one_mode, p: tuple[str, str] = pair) -> Check:
+                return verify_pair(workload, p, m, steps=steps, seed=seed, threads=threads, progress=say)  # type: ignore[arg-type]
+
+            jobs.append((f"{workload.name} {one_mode} {pair[1]} against {pair[0]}", double))
+
+    for workload in chosen:
+        add(workload)
+    checks: list[Check] = []
+    with progress(len(jobs)) as (say, advance):
+        for title, job in jobs:
+            checks.append(job(lambda text, title=title: say(f"{title}: {text}")))  # type: ignore[misc]
+            advance()
+    if as_json:
+        print_json({"schema": "fathom-onnx/verify/1", "checks": [check.json() for check in checks]})
+    else:
+        columns = ("workload", "mode", "graph", "against", "result", "loss", "parameter", "plain", "state", "flips")
+        table("", columns, [_row(check) for check in checks], text=columns[:5])
+        for check in checks:
+            for fault in check.faults:
+                click.echo(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
+        passed = sum(check.passed for check in checks)
+        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, preset {preset})")
+    if not all(check.passed for check in checks):
+        click.get_current_context().exit(1)
+
+
+def _row(check: object) -> list[str]:
+    from ..verification import Check
+
+    assert isinstance(check, Check)
+    training = check.mode == "training"
+    plain = f"{check.parameter_plain.error:.1e}" + (f" ({check.amplified})" if check.amplified else "")
+    flips = f"{check.flips.count}" + (f" (within {check.flips.margin:.0e})" if check.flips.count else "")
+    return [
+        check.workload,
+        check.mode,
+        check.left,
+        check.right,
+        "passed" if check.passed else "FAILED",
+        f"{check.loss_error:.1e}" if training else "",
+        f"{check.parameter.error:.1e}" if training else "",
+        plain if training else "",
+        f"{check.state.error:.1e}",
+        flips,
+    ]

@@ -1,0 +1,183 @@
+"""Profile a graph: run it, find out what each executed node stands for, and keep it all in a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .analysis.attribution import Attribution, attribute, questions
+from .analysis.run import Run, build_run
+from .analysis.timeline import timeline_lines
+from .data import batches_for_graph, source_for_graph
+from .errors import OutputError, UsageError, one_line
+from .graph import Graph
+from .graph.files import ensure_folder
+from .runtime.environment import cpu_cores, environment, graph_facts
+from .runtime.fingerprint import fingerprints, perturbed
+from .runtime.prepare import Prepared, prepare
+from .runtime.profiler import Measurement, Progress, measure, profiled_runs
+from .runtime.settings import Optimization, SessionSettings
+from .runtime.weights import variable_values
+from .workloads.contract import Array
+
+__all__ = ["profile"]
+
+DISTINCT_BATCHES = 4
+"""Batches that are drawn and taken in turn: enough that no step sees only one, few enough to hold in memory."""
+
+
+def profile(
+    graph: Graph,
+    *,
+    ep: str = "cpu",
+    threads: int | None = None,
+    warmup: int = 3,
+    steps: int = 10,
+    optimization: Optimization = "all",
+    seed: int = 0,
+    feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    allow_fallback: bool = False,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Profile a graph and attribute every microsecond of its node time.
+
+    Args:
+        graph: One of our graphs, or any other.
+        ep: Execution provider, ``cpu`` or ``cuda``.
+        threads: Threads inside an operator; all the cores this process may use when not given.
+        warmup: Steps to run and not to count.
+        steps: Steps to count, with the profiler and without.
+        optimization: onnxruntime's graph optimization level.
+        seed: Seed of the starting values and of the data.
+        feeds: A batch, or several to be taken in turn; from the graph's data source when not given.
+        allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
+        folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
+            all, and replaces an older run folder.
+        progress: Told what is being done and how far it is.
+
+    Raises:
+        UsageError: A setting that cannot work.
+        GraphError: The graph cannot be run as it is.
+        DataError: The graph cannot be fed.
+        MissingDependencyError: onnxruntime or the provider is absent.
+        RunError: onnxruntime fails, or the trace cannot be trusted.
+        OutputError: The run folder cannot be written.
+    """
+    if steps < 1 or warmup < 0:
+        raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
+    settings = SessionSettings(ep, cpu_cores() if threads is None else threads, optimization, allow_fallback)
+    batches, data = _batches(graph, feeds, seed, warmup + steps)
+    prepared = prepare(graph, variable_values(graph, seed))
+    with _output(folder) as place:
+        measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
+        attribution = _attribute(graph, prepared, measured, batches[0])
+        shutil.rmtree(measured.model_folder)
+        run = build_run(attribution, measured.times, measured.step_us, _manifest(graph, settings, seed, data, measured))
+        if folder is not None:
+            run.save(place)
+            _write_timeline(place / "timeline.json.gz", measured, attribution)
+    return run
+
+
+def _batches(
+    graph: Graph, feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None, seed: int, needed: int
+) -> tuple[list[Mapping[str, Array]], dict[str, Any]]:
+    """The batches of a run, and what the manifest says of them."""
+    if feeds is not None:
+        given = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        return given, {"source": "given", "kind": "given", "description": "values given by the caller"}
+    source = source_for_graph(graph)
+    drawn = itertools.islice(batches_for_graph(graph, seed), min(DISTINCT_BATCHES, needed))
+    return list(drawn), {"source": source.name, "kind": source.kind, "description": source.description}
+
+
+def _attribute(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
+    """The attribution; values are measured only for what names leave open."""
+    asked = questions(graph, measured.optimized)
+    if not asked:
+        return attribute(graph, measured.optimized)
+    feeds = {**batch, **perturbed(prepared.initial)}
+    sizes = {name: t.size_bytes for name, t in graph.tensors.items() if t.size_bytes is not None}
+    mine = fingerprints(measured.optimized, _wanted(q.executed for q in asked), feeds, folder=measured.model_folder)
+    theirs = fingerprints(
+        prepared.model, _wanted(q.original for q in asked), feeds, values=prepared.values, sizes=sizes
+    )
+    return attribute(graph, measured.optimized, asked, theirs, mine)
+
+
+def _wanted(tables: Iterator[dict[str, str]] | Any) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+def _manifest(
+    graph: Graph, settings: SessionSettings, seed: int, data: dict[str, Any], measured: Measurement
+) -> dict[str, Any]:
+    return {
+        **graph_facts(graph),
+        **environment(settings, seed, dict(measured.provider_options)),
+        "data": data,
+        "warmup": measured.warmup,
+        "steps": len(measured.step_us),
+        "control_steps_us": list(measured.control_us),
+        "sessions": len(measured.traces),
+        "optimized_nodes": len(measured.optimized.graph.node),
+        "nodes_elsewhere": len(measured.foreign),
+        "device_copies_per_step": measured.copies,
+    }
+
+
+def _write_timeline(path: Path, measured: Measurement, attribution: Attribution) -> None:
+    steps = profiled_runs(measured.traces, measured.warmup)
+    with gzip.open(path, "wb", compresslevel=3) as file:
+        file.writelines(timeline_lines(steps, attribution))
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace what is not a run folder.
+
+    Raises:
+        OutputError: ``folder`` is a file, or a folder that holds something else.
+    """
+    if folder.is_dir():
+        if any(folder.iterdir()) and not ((folder / "manifest.json").is_file() and (folder / "nodes.csv").is_file()):
+            raise OutputError(f"'{folder}' is not empty and not a run folder", "choose another folder with -o")
+    elif folder.exists() or folder.is_symlink():
+        raise OutputError(f"'{folder}' is not a folder", "choose another with -o")
+
+
+@contextlib.contextmanager
+def _output(folder: Path | None) -> Iterator[Path]:
+    """A folder to work in, which becomes ``folder`` when all went well, and is removed when not."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as made:
+            yield Path(made)
+        return
+    _check_replaceable(folder)
+    ensure_folder(folder.parent)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield aside
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o777 & ~umask)
+        old = None
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+            folder.rename(old / "run")
+        aside.rename(folder)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write run folder '{folder}' ({one_line(error)})", "choose another with -o"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""The nouns of a study: its options, its cells, the jobs that its stages do, what happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UnknownNameError
+from ..exporting import frameworks, graph_path
+from ..workloads import definition, names
+from ..workloads.contract import MODES, Mode, Workload
+
+__all__ = ["Cell", "Event", "Job", "OnEvent", "Options", "cells"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study runs its cells.
+
+    Attributes:
+        preset: Preset of every workload.
+        ep: Execution provider.
+        threads: Threads inside one operator.
+        warmup: Steps of each run that are not counted.
+        steps: Steps that are.
+        seed: Of weights and batches.
+        lowering: The lowering set of the graphs.
+        checked_steps: Steps of each verification.
+    """
+
+    preset: str = "small"
+    ep: str = "cpu"
+    threads: int = 1
+    warmup: int = 3
+    steps: int = 20
+    seed: int = 0
+    lowering: str = "plain"
+    checked_steps: int = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One workload from one framework in one mode."""
+
+    workload: str
+    framework: str
+    mode: Mode
+
+    def __str__(self) -> str:
+        return f"{self.workload} {self.mode} ({self.framework})"
+
+    @property
+    def slug(self) -> str:
+        """The cell as a file name."""
+        return f"{self.workload}-{self.framework}-{self.mode}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is told, all of which goes to another process.
+
+    Attributes:
+        cell: The cell; for a comparison of frameworks, the first one's.
+        options: The study's options.
+        folder: The study's folder.
+        others: For a comparison of frameworks, the cells to compare the first with.
+        output: Where the stage may write files, beside what it returns.
+    """
+
+    cell: Cell
+    options: Options
+    folder: Path
+    others: tuple[Cell, ...] = ()
+    output: Path = field(default_factory=Path)
+
+    @property
+    def workload(self) -> Workload:
+        """The workload at the study's preset."""
+        return definition(self.cell.workload).configure(self.options.preset)
+
+    def graph(self, cell: Cell | None = None) -> Path:
+        """The graph file of a cell (of this job's own by default)."""
+        c = cell or self.cell
+        return graph_path(self.folder / "graphs", c.workload, c.framework, c.mode)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a study.
+
+    Attributes:
+        kind: ``started``, ``done`` (work was done), ``reused`` (it had been done before) or ``failed``.
+        stage: The stage.
+        what: The cell, or the cells compared.
+        number: How many jobs of the stage are finished.
+        total: How many the stage has.
+        detail: The error of one that failed.
+        seconds: How long it took.
+    """
+
+    kind: Literal["started", "done", "reused", "failed"]
+    stage: str
+    what: str
+    number: int
+    total: int
+    detail: str = ""
+    seconds: float = 0.0
+
+
+OnEvent = Callable[[Event], None]
+"""Called with each event, from the process that runs the study."""
+
+
+def _chosen(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The names asked for, in the order they are known in, or all."""
+    for name in wanted or ():
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+    return tuple(name for name in known if wanted is None or name in wanted)
+
+
+def cells(
+    preset: str,
+    workloads: Sequence[str] | None = None,
+    from_frameworks: Sequence[str] | None = None,
+    modes: Sequence[str] | None = None,
+) -> tuple[Cell, ...]:
+    """The cells of a study: every workload in every mode from every framework, of those asked for.
+
+    Raises:
+        UnknownNameError: A workload, framework, mode or preset that there is not.
+    """
+    chosen_workloads = _chosen("workload", workloads, names())
+    chosen_modes = [mode for mode in MODES if mode in _chosen("mode", modes, MODES)]
+    chosen_frameworks = _chosen("framework", from_frameworks, frameworks())
+    for name in chosen_workloads:
+        definition(name).configure(preset)
+    return tuple(Cell(w, f, m) for w, m, f in product(chosen_workloads, chosen_modes, chosen_frameworks))

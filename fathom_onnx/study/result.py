@@ -1,0 +1,207 @@
+"""What a study found: its verdict, and the files that say so."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..analysis.findings import framework_finding, outside_finding
+from ..analysis.report import Report, render
+from ..analysis.similarity import FrameworkEffect, Label, framework_effect
+from ..graph.files import write_text
+from ..vocabulary import OPS, OpClass
+from .plan import Cell, Options
+
+__all__ = ["CellResult", "Failure", "StudyResult", "write"]
+
+SCHEMA = "fathom-onnx/study/1"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that could not be done: what, at which stage, and the one-line error."""
+
+    what: str
+    stage: str
+    error: str
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of a cell; a stage that did not succeed left its part empty."""
+
+    cell: Cell
+    export: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell was exported and run."""
+        return bool(self.summary)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A finished study.
+
+    Attributes:
+        folder: Where it lies.
+        options: How it was run.
+        cells: Every cell, done or not.
+        checks: Verification results: ``name``, ``passed``, ``detail``.
+        verified: Whether there was a verification at all.
+        failures: What could not be done.
+        reused: Jobs whose result was there already.
+        worked: Jobs that were done now.
+    """
+
+    folder: Path
+    options: Options
+    cells: tuple[CellResult, ...]
+    checks: tuple[Mapping[str, Any], ...]
+    verified: bool
+    failures: tuple[Failure, ...]
+    reused: int
+    worked: int
+
+    @property
+    def report(self) -> Path:
+        """The report's path."""
+        return self.folder / "report.html"
+
+    @property
+    def summaries(self) -> list[Mapping[str, Any]]:
+        """Summaries of the runs there are, in the order of the cells."""
+        return [c.summary for c in self.cells if c.done]
+
+    @cached_property
+    def effects(self) -> tuple[FrameworkEffect, ...]:
+        """Framework against workload, by class and by op; nothing where no cell ran."""
+        return tuple(framework_effect(self.summaries, level) for level in ("class", "op")) if self.summaries else ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell was done and every check passed."""
+        return not self.failures and all(check["passed"] for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether the framework matters and, before that, whatever is missing."""
+        undone = [str(c.cell) for c in self.cells if not c.done]
+        missing = f"{len(undone)} of {len(self.cells)} cells failed ({', '.join(undone)}). " if undone else ""
+        bad = [str(c["name"]) for c in self.checks if not c["passed"]]
+        wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
+        broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
+        unchecked = f"{broken} verifications could not be done. " if broken else ""
+        finding = framework_finding(self.effects[0]) if self.effects else "No cell ran."
+        return f"{missing}{wrong}{unchecked}{finding}"
+
+    @property
+    def findings(self) -> list[str]:
+        """Further lines: the same at op level, time outside ops, verification, what was reused."""
+        passed = sum(bool(check["passed"]) for check in self.checks)
+        checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
+        lines = [
+            framework_finding(self.effects[1]) if self.effects else "",
+            outside_finding(self.summaries),
+            checked,
+            f"{len(self.summaries)} of {len(self.cells)} cells ran.",
+        ]
+        return [line for line in lines if line]
+
+    def json(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "ok": self.ok,
+            "findings": self.findings,
+            "options": asdict(self.options),
+            "cells": [asdict(c) | {"done": c.done} for c in self.cells],
+            "distances": [_effect_json(effect) for effect in self.effects],
+            "checks": list(self.checks),
+            "failures": [asdict(f) for f in self.failures],
+            "report": str(self.report),
+        }
+
+
+def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
+    def rows(pairs: Sequence[Any]) -> list[dict[str, Any]]:
+        return [
+            {"a": p.a._asdict(), "b": p.b._asdict(), "distance": p.distance, "largest_gap": p.gap._asdict()}
+            for p in pairs
+        ]
+
+    return {
+        "level": effect.level,
+        "framework_matters_less": effect.small,
+        "nearest_is_twin": effect.hits,
+        "of_runs": effect.runs,
+        "between_frameworks": rows(effect.twins),
+        "between_workloads": rows(effect.rivals),
+    }
+
+
+def _tidy(summaries: Sequence[Mapping[str, Any]], rows: str, name: str) -> pd.DataFrame:
+    """One row a run and class (or op)."""
+    return pd.DataFrame(
+        [
+            {**Label.of(s)._asdict(), name: row["name"], "us": row["us"], "share": row["share"], "nodes": row["nodes"]}
+            for s in summaries
+            for row in s[rows]
+        ],
+        columns=[*Label._fields, name, "us", "share", "nodes"],
+    )
+
+
+def _with_titles(classes: pd.DataFrame) -> pd.DataFrame:
+    titles = {str(c): c.label for c in OpClass}
+    return classes.assign(title=classes["op_class"].map(titles).fillna(""))
+
+
+def _with_classes(ops: pd.DataFrame) -> pd.DataFrame:
+    return ops.assign(op_class=[str(OPS[op].op_class) if op in OPS else "" for op in ops["op"]])
+
+
+def write(result: StudyResult, command: str) -> None:
+    """Write ``report.html``, ``study.json``, ``classes.csv`` and ``ops.csv`` into the study's folder.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    folder = result.folder
+    summaries = result.summaries
+    classes = _with_titles(_tidy(summaries, "by_class", "op_class"))
+    write_text(folder / "classes.csv", classes.to_csv(index=False))
+    write_text(folder / "ops.csv", _with_classes(_tidy(summaries, "by_op", "op")).to_csv(index=False))
+    write_text(folder / "study.json", json.dumps(result.json(), indent=1, default=str) + "\n")
+    write_text(result.report, render(_report(result, command)))
+
+
+def _report(result: StudyResult, command: str) -> Report:
+    o = result.options
+    workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
+    frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
+    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Report(
+        title=f"Study of {', '.join(workloads)}",
+        subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; provider {o.ep}, {o.threads} threads; "
+        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
+        verdict=result.verdict,
+        findings=result.findings,
+        summaries=result.summaries,
+        effects=result.effects,
+        checks=result.checks,
+        failures=[asdict(f) for f in result.failures],
+        manifests={str(c.cell): c.manifest for c in result.cells if c.manifest},
+        commands=[command],
+    )

@@ -1,0 +1,221 @@
+"""The stages of a study: what each does to a cell, what its result depends on, and in which process it runs.
+
+Each stage's work is a module-level function from a :class:`Job` to a dict that JSON can hold; it runs in another
+process and imports what it needs there. A table of stages can be put in place of :data:`STAGES`, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..exporting import ExportRequest, export_file
+from .plan import Job
+from .store import exporter_facts, sha256, source_hash, version_of
+
+if TYPE_CHECKING:
+    from ..verification import Check
+
+__all__ = ["STAGES", "Stage", "Stages", "compare_cells", "export_cell", "profile_cell", "read_run", "verify_cell"]
+
+Result = dict[str, Any]
+
+_EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
+_SHOWING = ("cli.py", "cli", "study", "convert", *(f"analysis/{n}.py" for n in ("figures", "report", "findings")))
+"""What only shows results, or orders the work: a change there makes no result wrong."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: Its name, in events and file names.
+        work: What it does; the result must be JSON.
+        inputs: Everything its result depends on.
+        complete: Whether what a stored result points to is still there.
+    """
+
+    name: str
+    work: Callable[[Job], Result]
+    inputs: Callable[[Job], Mapping[str, Any]]
+    complete: Callable[[Job, Result], bool] = lambda job, result: True
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a study, in the order in which they are done.
+
+    Attributes:
+        export: Makes the graph file of a cell.
+        verify: Checks a cell's graph against its framework, or None. Its result is ``{"checks": [{"name", "passed",
+            "detail"}, ...]}``.
+        compare: Checks the graphs of one workload and mode from several frameworks against each other, or None; its
+            result is as that of ``verify``.
+        profile: Runs a cell's graph.
+        read: Summary and manifest of a finished run, from the study's folder and the profile stage's result.
+    """
+
+    export: Stage
+    verify: Stage | None
+    compare: Stage | None
+    profile: Stage
+    read: Callable[[Path, Result], tuple[dict[str, Any], dict[str, Any]]]
+
+
+def _onnxruntime() -> dict[str, str]:
+    return {name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := version_of(name))}
+
+
+# export
+
+
+def export_cell(job: Job) -> Result:
+    """Write the graph file of a cell."""
+    request = ExportRequest(job.workload, job.cell.mode, lowering=job.options.lowering)
+    made = export_file(job.cell.framework, request, job.graph())
+    return {
+        "path": made.path.relative_to(job.folder).as_posix(),
+        "sha256": sha256(made.path),
+        "nodes": made.nodes,
+        "size_bytes": made.size_bytes,
+        "seconds": made.seconds,
+    }
+
+
+def _export_inputs(job: Job) -> dict[str, Any]:
+    return {
+        "workload": job.cell.workload,
+        "mode": job.cell.mode,
+        "framework": job.cell.framework,
+        "preset": job.options.preset,
+        "config": asdict(job.workload.config),
+        "lowering": job.options.lowering,
+        "package": version_of("fathom-onnx"),
+        "sources": source_hash(_EXPORT_SOURCES),
+        **exporter_facts(job.cell.framework),
+    }
+
+
+def _graph_is_there(job: Job, result: Result) -> bool:
+    return bool(sha256(job.graph()) == result.get("sha256"))
+
+
+# verify and compare
+
+
+def _row(check: Check) -> Result:
+    """A check as the report shows it, with all of its numbers beside it."""
+    parts = [f"{check.steps} steps"]
+    if check.mode == "training":
+        parts.append(f"loss error {check.loss_error:.1e}")
+        parts.append(f"parameter error {check.parameter.error:.1e}")
+    parts.append(f"{'state' if check.mode == 'training' else 'output'} error {check.state.error:.1e}")
+    if check.flips.count:
+        parts.append(f"{check.flips.count} branches flipped by rounding (at most {check.flips.margin:.1e} from them)")
+    return {
+        "name": f"{check.workload} {check.mode}: {check.left} against {check.right}",
+        "passed": check.passed,
+        "detail": "; ".join(check.faults or parts),
+        "numbers": check.json(),
+    }
+
+
+def verify_cell(job: Job) -> Result:
+    """Judge a cell's graph against its own framework in float64."""
+    from ..verification import verify
+
+    o = job.options
+    check = verify(
+        job.workload, job.cell.framework, job.cell.mode, steps=o.checked_steps, seed=o.seed, threads=o.threads
+    )
+    return {"checks": [_row(check)]}
+
+
+def compare_cells(job: Job) -> Result:
+    """Judge the graphs of further frameworks against the first one's."""
+    from ..verification import verify_pair
+
+    o = job.options
+    checks = []
+    for other in job.others:
+        pair = (job.cell.framework, other.framework)
+        checks.append(
+            verify_pair(job.workload, pair, job.cell.mode, steps=o.checked_steps, seed=o.seed, threads=o.threads)
+        )
+    return {"checks": [_row(check) for check in checks]}
+
+
+def _verify_inputs(job: Job) -> dict[str, Any]:
+    """The graphs' own inputs, and all code but that which only shows results: it judges, and feeds the graphs."""
+    made = [_export_inputs(replace(job, cell=cell, others=())) for cell in (job.cell, *job.others)]
+    return {
+        "graphs": made,
+        "steps": job.options.checked_steps,
+        "seed": job.options.seed,
+        "threads": job.options.threads,
+        "onnxruntime": _onnxruntime(),
+        "sources": source_hash(without=_SHOWING),
+    }
+
+
+# profile
+
+
+def _profile_inputs(job: Job) -> dict[str, Any]:
+    import platform
+
+    from ..runtime.environment import cpu_cores, cpu_model
+
+    options = asdict(job.options)
+    return {
+        "graph": sha256(job.graph()),
+        **{name: options[name] for name in ("ep", "threads", "warmup", "steps", "seed")},
+        "onnxruntime": _onnxruntime(),
+        "python": platform.python_version(),
+        "machine": [platform.machine(), cpu_model(), cpu_cores()],
+        "package": version_of("fathom-onnx"),
+        "sources": source_hash(without=(*_SHOWING, "verification")),
+    }
+
+
+def profile_cell(job: Job) -> Result:
+    """Run a cell's graph under the profiler, into a run folder."""
+    from ..graph import load
+    from ..profiling import profile
+
+    options = job.options
+    profile(
+        load(job.graph()),
+        ep=options.ep,
+        threads=options.threads,
+        warmup=options.warmup,
+        steps=options.steps,
+        seed=options.seed,
+        folder=job.output,
+    )
+    return {"folder": job.output.relative_to(job.folder).as_posix()}
+
+
+def read_run(folder: Path, result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and manifest of a run."""
+    from ..analysis.run import Run
+
+    run = Run.load(folder / result["folder"])
+    return run.summary(), run.manifest
+
+
+def _run_is_there(job: Job, result: Result) -> bool:
+    return (job.folder / str(result.get("folder", "")) / "manifest.json").is_file()
+
+
+STAGES = Stages(
+    export=Stage("export", export_cell, _export_inputs, _graph_is_there),
+    verify=Stage("verify", verify_cell, _verify_inputs),
+    compare=Stage("compare", compare_cells, _verify_inputs),
+    profile=Stage("profile", profile_cell, _profile_inputs, _run_is_there),
+    read=read_run,
+)
+"""The stages of an ordinary study."""

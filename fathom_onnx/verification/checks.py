@@ -1,0 +1,287 @@
+"""Does a graph compute what its framework computes, and do the graphs of two frameworks compute the same?
+
+A graph runs in float32; the judge is the framework's own step in float64 on the same values. Where a value lies
+within rounding of a branch point (the sign of a ReLU's input, the winner of a max-pool window) the two may take
+different branches, and then gradients differ by far more than rounding. Such flips are counted, each must be as near
+to the branch point as rounding explains, and the float64 step is run again with the graph's own branches: it is then
+smooth, and everything has to agree within the limits.
+
+Adam divides each gradient by its own size, so a parameter whose gradient is nearly zero moves by a full learning rate
+in a direction that rounding decides. A new parameter is therefore judged in two parts: the new moments against
+float64, and the parameter against the update rule in float64 applied to those moments. The plain difference is
+reported beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import batches_for
+from ..errors import ExportError
+from ..exporting import Exporter, ExportRequest, Reference, StepResult, find_exporter
+from ..graph import Graph, from_model
+from ..runtime.evaluate import Evaluator
+from ..workloads.contract import Array, Mode, Workload
+from .compare import Flips, Worst, find_flips, relative_error, worst_of
+
+__all__ = ["FLIP_LIMIT", "LOSS_LIMIT", "TENSOR_LIMIT", "Check", "verify", "verify_pair"]
+
+LOSS_LIMIT = 1e-5
+"""Relative error of the loss."""
+TENSOR_LIMIT = 1e-4
+"""Error of a parameter, state or output tensor, relative to its largest value."""
+FLIP_LIMIT = 1e-4
+"""How far from its branch point a flipped value may have been, relative to its layer's largest value."""
+
+DRIFT_FACTOR = 10
+"""How many times farther from float64 than the framework's own float32 the losses of a free run may drift."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one comparison.
+
+    Attributes:
+        workload: Workload name.
+        mode: ``inference`` or ``training``.
+        left: What was judged, for example ``torch graph``.
+        right: What it was judged against, for example ``torch float64``.
+        steps: Steps compared, each from the same values.
+        loss_error: Largest relative error of the loss over the steps (training).
+        parameter: Worst new parameter against the update rule on the graph's own moments (training).
+        parameter_plain: Worst new parameter by plain difference, Adam's amplification included (training).
+        amplified: Parameter elements over the limit by plain difference (training).
+        state: Worst optimizer state or running statistic (training), or output (inference).
+        flips: Branches taken differently.
+        free_losses: Per step of a free run from the same start: the graph's relative loss error and the framework's
+            own in float32, both against float64 (training).
+        faults: What is over its limit; empty when the check passed.
+    """
+
+    workload: str
+    mode: Mode
+    left: str
+    right: str
+    steps: int
+    loss_error: float = 0.0
+    parameter: Worst = field(default_factory=Worst)
+    parameter_plain: Worst = field(default_factory=Worst)
+    amplified: int = 0
+    state: Worst = field(default_factory=Worst)
+    flips: Flips = field(default_factory=Flips)
+    free_losses: tuple[tuple[float, float], ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is within its limit."""
+        return not self.faults
+
+    def json(self) -> dict[str, Any]:
+        """The check as a JSON object."""
+        return {**asdict(self), "passed": self.passed}
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A workload and mode with one framework's graph and references."""
+
+    workload: Workload
+    mode: Mode
+    framework: str
+    graph: Graph
+    evaluator: Evaluator
+    exporter: Exporter
+
+    def reference(self, double: bool = True) -> Reference:
+        return self.exporter.reference(self.workload, self.mode, "float64" if double else "float32")
+
+
+def _subject(workload: Workload, framework: str, mode: Mode, threads: int) -> _Subject:
+    exporter = find_exporter(framework)
+    model = exporter.export(ExportRequest(workload, mode, noise="input"))
+    graph = from_model(model, workload.name)
+    return _Subject(workload, mode, framework, graph, Evaluator(graph, threads), exporter)
+
+
+def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Array]]:
+    """Batch and noise of one step after the other."""
+    rng = np.random.default_rng(seed)
+    for batch in batches_for(workload, mode, seed):
+        noise = {n.name: n.spec.draw.sample(n.shape, "float32", rng) for n in workload.noise.get(mode, ())}
+        yield {**batch, **noise}
+
+
+def _carried(workload: Workload, result: StepResult) -> dict[str, Array]:
+    return {v.name: result.outputs[v.next.name].astype(np.float32) for v in workload.variables("training")}
+
+
+def _same_branches(reference: Reference, values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
+    """The reference's step, on the branches that ``ours`` took where they differ, and the flips there were."""
+    theirs = reference.step(values)
+    flips = find_flips(ours.kinks, theirs.kinks)
+    if flips.count:
+        theirs = reference.step(values, {layer: kink.branches for layer, kink in ours.kinks.items()})
+    return theirs, flips
+
+
+def _judge_step(
+    check: Check, workload: Workload, values: Mapping[str, Array], ours: StepResult, ref: StepResult
+) -> Check:
+    """``check`` with one more training step taken into account."""
+    parameters = [p.next.name for p in workload.parameters]
+    state = [v.next.name for v in workload.variables("training") if v.next.name not in set(parameters)]
+    exact = {p.next.name: workload.optimizer.update(p.name, values, ours.outputs) for p in workload.parameters}
+    amplified = 0
+    for name in parameters:
+        limit = TENSOR_LIMIT * float(np.abs(ref.outputs[name]).max())
+        amplified += int((np.abs(ours.outputs[name] - ref.outputs[name]) > limit).sum())
+    loss = relative_error(ours.outputs[Workload.LOSS], ref.outputs[Workload.LOSS])
+    return replace(
+        check,
+        loss_error=max(check.loss_error, loss),
+        parameter=check.parameter.max(worst_of(ours.outputs, exact, parameters)),
+        parameter_plain=check.parameter_plain.max(worst_of(ours.outputs, ref.outputs, parameters)),
+        amplified=check.amplified + amplified,
+        state=check.state.max(worst_of(ours.outputs, ref.outputs, state)),
+    )
+
+
+def _with_faults(check: Check) -> Check:
+    """``check`` with what is over its limit. Comparisons are written so that a NaN is a fault."""
+    faults = []
+    if not check.loss_error <= LOSS_LIMIT:
+        faults.append(f"loss error {check.loss_error:.1e} over {LOSS_LIMIT:.0e}")
+    for kind, worst in (
+        ("parameter", check.parameter),
+        ("state" if check.mode == "training" else "output", check.state),
+    ):
+        if not worst.error <= TENSOR_LIMIT:
+            faults.append(f"{kind} '{worst.name}' error {worst.error:.1e} over {TENSOR_LIMIT:.0e}")
+    if not check.flips.margin <= FLIP_LIMIT:
+        faults.append(f"a flip {check.flips.margin:.1e} from its branch point, over {FLIP_LIMIT:.0e}")
+    if check.free_losses:
+        ours, native = (max(drifts) for drifts in zip(*check.free_losses, strict=True))
+        if not ours <= max(LOSS_LIMIT, DRIFT_FACTOR * native):
+            faults.append(f"losses of the free run drift {ours:.1e}, the framework's own float32 {native:.1e}")
+    return replace(check, faults=tuple(faults))
+
+
+def _free_run(subject: _Subject, steps: int, seed: int) -> tuple[tuple[float, float], ...]:
+    """Losses of a free run: (graph, framework in float32) relative errors per step, against float64."""
+    workload = subject.workload
+    runs: list[Callable[[Mapping[str, Array]], StepResult]] = [
+        subject.reference().step,
+        subject.evaluator.step,
+        subject.reference(double=False).step,
+    ]
+    states: list[dict[str, Array]] = [workload.initial_values("training", seed) for _ in runs]
+    rows = []
+    for feed, _ in zip(_feeds(workload, "training", seed), range(steps), strict=False):
+        losses = []
+        for index, run in enumerate(runs):
+            result = run({**feed, **states[index]})
+            states[index] = {v.name: result.outputs[v.next.name] for v in workload.variables("training")}
+            losses.append(result.outputs[Workload.LOSS])
+        rows.append((relative_error(losses[1], losses[0]), relative_error(losses[2], losses[0])))
+    return tuple(rows)
+
+
+def _against(check: Check, ours: _Subject, reference: Reference, seed: int, progress: Progress) -> Check:
+    """``check`` after its steps of a graph against a float64 reference, each from the graph's own state."""
+    workload, mode = ours.workload, ours.mode
+    state = workload.initial_values(mode, seed)
+    for number, feed in zip(range(check.steps), _feeds(workload, mode, seed), strict=False):
+        progress(f"step {number + 1} of {check.steps}")
+        values = {**feed, **state}
+        result = ours.evaluator.step(values)
+        ref, flips = _same_branches(reference, values, result)
+        check = replace(check, flips=check.flips.plus(flips))
+        if mode == "training":
+            check = _judge_step(check, workload, values, result, ref)
+            state = _carried(workload, result)
+        else:
+            names = [o.name for o in workload.outputs]
+            check = replace(check, state=check.state.max(worst_of(result.outputs, ref.outputs, names)))
+    return check
+
+
+def verify(
+    workload: Workload,
+    framework: str,
+    mode: Mode,
+    *,
+    steps: int = 5,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Check:
+    """Judge a framework's graph against the framework itself.
+
+    In training, each of ``steps`` steps starts from the state the graph itself reached, so that every one of them is
+    a comparison from the same values; a free run of as many steps is reported beside it.
+
+    Raises:
+        ExportError: The graph cannot be made.
+        MissingDependencyError: The framework or onnxruntime is not there.
+    """
+    subject = _subject(workload, framework, mode, threads)
+    check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
+    check = _against(check, subject, subject.reference(), seed, progress)
+    if mode == "training":
+        progress("free run")
+        check = replace(check, free_losses=_free_run(subject, steps, seed))
+    return _with_faults(check)
+
+
+def verify_pair(
+    workload: Workload,
+    frameworks: tuple[str, str],
+    mode: Mode,
+    *,
+    steps: int = 5,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Check:
+    """Judge the second framework's graph against the first framework: same interface, same values, same results.
+
+    Each step is compared with the first framework's float64 step on the second graph's branches, so that flips between
+    the two graphs are explained in the same way.
+
+    Raises:
+        ExportError: A graph cannot be made, or the two do not have the same interface.
+    """
+    first, second = (_subject(workload, framework, mode, threads) for framework in frameworks)
+    for kind, left, right in (
+        ("inputs", first.graph.inputs, second.graph.inputs),
+        ("outputs", first.graph.outputs, second.graph.outputs),
+    ):
+        if left != right:
+            raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
+    check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
+    state = workload.initial_values(mode, seed)
+    reference: Reference | None = None
+    for number, feed in zip(range(steps), _feeds(workload, mode, seed), strict=False):
+        progress(f"step {number + 1} of {steps}")
+        values = {**feed, **state}
+        left_result, right_result = first.evaluator.step(values), second.evaluator.step(values)
+        flips = find_flips(right_result.kinks, left_result.kinks)
+        judge = left_result
+        if flips.count:
+            reference = reference or first.reference()
+            judge = reference.step(values, {layer: kink.branches for layer, kink in right_result.kinks.items()})
+        check = replace(check, flips=check.flips.plus(flips))
+        if mode == "training":
+            check = _judge_step(check, workload, values, right_result, judge)
+            state = _carried(workload, right_result)
+        else:
+            names = [o.name for o in workload.outputs]
+            check = replace(check, state=check.state.max(worst_of(right_result.outputs, judge.outputs, names)))
+    return _with_faults(check)
