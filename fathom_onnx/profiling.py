@@ -75,7 +75,7 @@ def profile(
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     settings = SessionSettings(ep, cpu_cores() if threads is None else threads, optimization, allow_fallback)
     batches, data = _batches(graph, feeds, seed, warmup + steps)
-    prepared = prepare(graph, variable_values(graph, seed))
+    prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = _attribute(graph, prepared, measured, batches[0])

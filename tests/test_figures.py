@@ -97,6 +97,14 @@ def test_a_share_below_half_a_percent_is_not_nothing() -> None:
     assert figures.OTHER not in said
 
 
+def test_time_that_no_row_accounts_for_is_drawn_as_other() -> None:
+    held = summary("a", Conv2D=1)
+    held["by_class"][0]["share"] = held["by_phase"][0]["share"] = 0.75
+    said = texts(figures.class_heatmap([held]))
+    assert {"75", "25", figures.OTHER} <= set(said)
+    assert {"75", "25", figures.OTHER} <= set(texts(figures.phase_bars([held])))
+
+
 def test_the_ops_are_named_with_their_percent(drawn: dict[str, str]) -> None:
     said = texts(drawn["ops"])
     assert {"Conv2D", "93.0", "Relu", "7.0", "RandomNormal", "NotAnOp", "20.0", "D Convolution", "other"} <= set(said)

@@ -58,6 +58,8 @@ def full() -> Report:
         summary("residual", "tensorflow", Conv2D=90, Relu=10),
         summary("autoenc", "torch", MatMul=80, Softplus=20),
     ]
+    runs[0]["unattributed"] = [{"node": EVIL, "op_type": "Odd", "us": 3.0, "reason": "inserted"}]
+    runs[0]["data"] = {"source": "photographs", "kind": "real", "description": "crops"}
     runs[0]["by_layer"].append({"name": EVIL, "us": 0.5, "share": 0.0001, "nodes": 1234567})
     return Report(
         title=f"Study {EVIL}",
@@ -105,6 +107,8 @@ def test_the_page_says_everything_it_was_given(page: Page) -> None:
         "[1, 2]",
         "fathom-onnx study -o x",
         "D Convolution",
+        "photographs (real)",
+        "inserted",
         "<0.1%",
     ):
         assert said in page.words, said

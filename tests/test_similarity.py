@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from summaries import summary
 
-from fathom_onnx.analysis.findings import framework_finding, outside_finding
+from fathom_onnx.analysis.findings import attribution_finding, framework_finding, outside_finding, overhead_finding
 from fathom_onnx.analysis.similarity import Label, distances, framework_effect, profile, profiles
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
@@ -171,12 +171,38 @@ def test_what_cannot_be_told_is_said() -> None:
 
 def test_time_outside_ops_is_set_beside_the_papers_two_percent() -> None:
     runs = [
-        summary("a", facts={"outside_share": 0.004}, Add=1),
-        summary("b", facts={"outside_share": 0.31}, Add=1),
+        summary("a", facts={"outside_us": 4.0, "run_time_us": 1000.0}, Add=1),
+        summary("b", facts={"outside_us": 31.0, "run_time_us": 100.0}, Add=1),
         summary("c", Add=1),
     ]
     assert outside_finding(runs) == (
-        "Time outside ops is 0.4% to 31.0% of a step (most in b inference (torch)); "
+        "Time outside ops is 0.4% to 31.0% of a profiled step (most in b inference (torch)); "
         "it is within the paper's 2% in 1 of 2 runs."
     )
     assert outside_finding(runs[2:]) == ""
+
+
+def test_what_profiling_adds_is_set_against_the_unprofiled_step() -> None:
+    runs = [
+        summary("a", facts={"profiling_overhead_us": -1.0, "control_us": 100.0}, Add=1),
+        summary("b", facts={"profiling_overhead_us": 30.0, "control_us": 20.0}, Add=1),
+    ]
+    assert overhead_finding(runs) == (
+        "Profiling adds -1.0% to 150.0% to an unprofiled step (most in b inference (torch))."
+    )
+    assert overhead_finding([summary("c", Add=1)]) == ""
+
+
+def test_time_that_stands_for_no_op_is_said() -> None:
+    none = summary("a", facts={"unattributed_us": 0.0, "node_time_us": 50.0}, Add=1)
+    some = summary("b", facts={"unattributed_us": 1.0, "node_time_us": 80.0}, Add=1)
+    assert attribution_finding([none]) == "All node time of all 1 runs is attributed to ops."
+    assert attribution_finding([none, some]) == (
+        "At most 1.2% of a run's node time is attributed to no op (most in b inference (torch))."
+    )
+    assert attribution_finding([summary("c", Add=1)]) == ""
+
+
+def test_a_graph_that_is_not_ours_goes_by_its_own_name() -> None:
+    foreign = summary("w", Add=1) | {"workload": None, "framework": None, "mode": None, "graph": "bert"}
+    assert str(Label.of(foreign)) == "bert inference (file)"

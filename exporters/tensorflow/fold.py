@@ -43,6 +43,16 @@ def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, np.
     return names, shapes
 
 
+def _without_control(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    copied = tf.compat.v1.GraphDef()
+    copied.CopyFrom(graph_def)
+    for node in copied.node:
+        data = [name for name in node.input if not name.startswith("^")]
+        del node.input[:]
+        node.input.extend(data)
+    return copied
+
+
 def _import(graph_def: tf.compat.v1.GraphDef) -> tf.Graph:
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
@@ -59,7 +69,8 @@ def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Itera
         inputs: Names of operations to keep whether they are needed or not.
         outputs: Names of operations that are wanted.
     """
-    graph = _import(graph_def)
+    # before anything is evaluated: the tape makes even constants wait for what they go with
+    graph = _import(_without_control(graph_def))
     static, shapes = _static(graph.get_operations())
     needed: set[str] = set(inputs)
     border: dict[str, tf.Tensor] = {}

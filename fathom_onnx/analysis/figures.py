@@ -47,6 +47,7 @@ PHASE_COLOURS: dict[str, str] = {
 
 _INK = "#010203"  # stands for the page's own text colour until the drawing is done
 _HEAT = "#3b86c8"
+_ROUNDING = 1e-6
 _WIDTH = 10.0  # inches
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -104,11 +105,14 @@ def _inline(document: str, name: str, description: str) -> str:
 
 
 def _shares(summary: Summary, level: str, known: Sequence[str]) -> dict[str, float]:
-    """Share by name, with everything that is not known under :data:`OTHER` where there is any."""
+    """Share by name; what is not known, and what the rows do not account for, is under :data:`OTHER`."""
     shares = dict.fromkeys(known, 0.0)
     for row in summary[level]:
         name = row["name"] if row["name"] in shares else OTHER
         shares[name] = shares.get(name, 0.0) + float(row["share"])
+    rest = 1.0 - sum(shares.values())
+    if rest > _ROUNDING:
+        shares[OTHER] = shares.get(OTHER, 0.0) + rest
     return shares
 
 

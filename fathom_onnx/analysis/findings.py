@@ -11,12 +11,9 @@ from typing import Any
 
 from .similarity import FrameworkEffect, Label
 
-__all__ = ["OUTSIDE", "framework_finding", "outside_finding"]
+__all__ = ["attribution_finding", "framework_finding", "outside_finding", "overhead_finding"]
 
 Summary = Mapping[str, Any]
-
-OUTSIDE = "outside_share"
-"""The fact of a summary that says how much of a step's time was spent outside nodes, 0 to 1."""
 
 _CLAIM_OUTSIDE = 0.02  # the upper of the paper's "1 to 2%"
 
@@ -43,14 +40,43 @@ def framework_finding(effect: FrameworkEffect) -> str:
     return f"At {what} the framework matters: {numbers}."
 
 
+def _worst(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[float, str]]:
+    """(share, run) for the runs that say both, the smallest share first."""
+    return sorted(
+        (float(s[part]) / float(s[whole]), str(Label.of(s)))
+        for s in summaries
+        if s.get(part) is not None and s.get(whole)
+    )
+
+
 def outside_finding(summaries: Sequence[Summary]) -> str:
-    """How much of the steps was spent outside nodes, next to the paper's 1 to 2%; empty where no run says."""
-    found = sorted((float(s[OUTSIDE]), str(Label.of(s))) for s in summaries if s.get(OUTSIDE) is not None)
+    """How much of the profiled steps was spent outside nodes, next to the paper's 1 to 2%; empty where no run says."""
+    found = _worst(summaries, "outside_us", "run_time_us")
     if not found:
         return ""
     (low, _), (high, worst) = found[0], found[-1]
     within = sum(share <= _CLAIM_OUTSIDE for share, _ in found)
     return (
-        f"Time outside ops is {100 * low:.1f}% to {100 * high:.1f}% of a step (most in {worst}); "
+        f"Time outside ops is {100 * low:.1f}% to {100 * high:.1f}% of a profiled step (most in {worst}); "
         f"it is within the paper's 2% in {within} of {len(found)} runs."
     )
+
+
+def overhead_finding(summaries: Sequence[Summary]) -> str:
+    """What profiling adds to an unprofiled step; empty where no run says."""
+    found = _worst(summaries, "profiling_overhead_us", "control_us")
+    if not found:
+        return ""
+    (low, _), (high, worst) = found[0], found[-1]
+    return f"Profiling adds {100 * low:.1f}% to {100 * high:.1f}% to an unprofiled step (most in {worst})."
+
+
+def attribution_finding(summaries: Sequence[Summary]) -> str:
+    """The largest share of node time that stands for no op; empty where no run says."""
+    found = _worst(summaries, "unattributed_us", "node_time_us")
+    if not found:
+        return ""
+    high, worst = found[-1]
+    if high <= 0:
+        return f"All node time of all {len(found)} runs is attributed to ops."
+    return f"At most {100 * high:.2g}% of a run's node time is attributed to no op (most in {worst})."

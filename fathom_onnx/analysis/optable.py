@@ -96,7 +96,8 @@ _BY_CANONICAL_CONTRIB = {
     "Conv2DBackInput": "ConvTransposeWithDynamicPads QLinearConvTranspose",
     "MatMul": "FusedGemm FusedMatMul TransposeMatMul FusedMatMulActivation GemmFloat8 MatMulNBits MatMulNBitsMlp "
     "MatMulNBitsQkv MatMulBnb4 MatMulFpQ4 MatMulInteger16 MatMulIntegerToFloat DynamicQuantizeMatMul QGemm "
-    "GemmFastGelu SparseToDenseMatMul QOrderedMatMul MatMulBlockQuantizedFp4Weight MatMulBlockQuantizedFp8Weight MoE QMoE CDist",
+    "GemmFastGelu SparseToDenseMatMul QOrderedMatMul MatMulBlockQuantizedFp4Weight "
+    "MatMulBlockQuantizedFp8Weight MoE QMoE CDist",
     "Recurrent": "DynamicQuantizeLSTM AttnLSTM GatedDeltaNet VarlenCausalConvWithState",
     "Attention": "Attention MultiHeadAttention GroupQueryAttention DecoderAttention DecoderMaskedMultiHeadAttention "
     "DecoderMaskedSelfAttention PackedAttention PackedMultiHeadAttention QAttention QOrderedAttention SparseAttention "

@@ -27,7 +27,8 @@ __all__ = ["Report", "duration", "render"]
 Summary = Mapping[str, Any]
 
 _TABLES = ("by_phase", "by_class", "by_op", "by_layer")
-_NAMED = (*Label._fields, *_TABLES)
+_ELSEWHERE = (*Label._fields, *_TABLES, "schema", "graph_sha256")
+"""What a run's facts need not repeat: its title, its tables and its manifest have it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Report:
         subtitle: When, where and from what it was made.
         findings: Further lines, each complete in itself.
         summaries: One summary a run: ``workload``, ``framework``, ``mode``, the breakdowns ``by_phase``, ``by_class``,
-            ``by_op`` and ``by_layer`` (rows of ``name``, ``us``, ``share``, ``nodes``), and any other facts of the run.
+            ``by_op`` and ``by_layer`` (rows of ``name``, ``us``, ``share``, ``nodes``), where there are any the nodes
+            that stand for no op (``unattributed``), and any other facts of the run.
         effects: Framework against workload, by class and by op.
         checks: Verification results: ``name``, ``passed``, ``detail``.
         failures: What could not be done: ``what``, ``stage``, ``error``.
@@ -105,7 +107,10 @@ def _fact(name: str, value: Any) -> tuple[str, str]:
 
 def _run(summary: Summary) -> dict[str, Any]:
     """A run as the template shows it."""
-    scalars = {k: v for k, v in summary.items() if k not in _NAMED and isinstance(v, str | int | float)}
+    scalars = {k: v for k, v in summary.items() if k not in _ELSEWHERE and isinstance(v, str | int | float)}
+    data = summary.get("data")
+    if isinstance(data, Mapping):
+        scalars["data"] = f"{data['source']} ({data['kind']})"
     busiest = max(summary["by_op"], key=lambda row: float(row["us"]), default=None)
     return {
         "label": str(Label.of(summary)),

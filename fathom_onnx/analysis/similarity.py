@@ -41,8 +41,9 @@ class Label(NamedTuple):
 
     @classmethod
     def of(cls, summary: Mapping[str, Any]) -> Label:
-        """The label of a run's summary."""
-        return cls(str(summary["workload"]), str(summary["framework"]), str(summary["mode"]))
+        """The label of a run's summary; a graph that is not ours goes by its own name."""
+        workload = summary["workload"] or summary.get("graph", "graph")
+        return cls(str(workload), str(summary["framework"] or "file"), str(summary["mode"] or "inference"))
 
     def __str__(self) -> str:
         return f"{self.workload} {self.mode} ({self.framework})"

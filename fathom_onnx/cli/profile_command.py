@@ -137,9 +137,8 @@ def _print(summary: dict[str, Any], top: int) -> None:
         ("  outside nodes", s["outside_us"], ""),
     ]
     share = [f"{us / total:.1%}" if total and name.startswith(" ") else "" for name, us, _ in rows]
-    table(
-        "Time", ("", "median", "share", ""), [(n, time_us(us), p, x) for (n, us, x), p in zip(rows, share, strict=True)]
-    )
+    cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
+    table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
     for key, title in (("by_phase", "phase"), ("by_class", "class"), ("by_op", "op"), ("by_layer", "layer")):
         groups = s[key]

@@ -79,11 +79,6 @@ def command(
         )
         return
     marks = sorted({1, steps, *(steps * k // 10 for k in range(1, 10) if steps * k // 10)})
-    table(
-        f"{graph.name}: loss on {source.name} ({source.kind})", ("step", "loss"), [_mark(n, losses) for n in marks], ()
-    )
+    rows = [(str(step), f"{losses[step - 1]:.4g}") for step in marks]
+    table(f"{graph.name}: loss on {source.name} ({source.kind})", ("step", "loss"), rows, ())
     click.echo(f"{steps} steps in {seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")
-
-
-def _mark(step: int, losses: list[float]) -> list[str]:
-    return [str(step), f"{losses[step - 1]:.4g}"]

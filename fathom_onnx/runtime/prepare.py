@@ -33,12 +33,14 @@ class Prepared:
         values: Large initializers by name.
         state: (output, input) pairs that live over steps; none for inference.
         initial: Starting values of the state inputs.
+        seed: Seed of the graph's own random ops.
     """
 
     model: onnx.ModelProto
     values: dict[str, Array]
     state: tuple[tuple[str, str], ...]
     initial: dict[str, Array]
+    seed: int = 0
 
 
 def _declare(name: str, value: Array, element_type: int) -> onnx.TensorProto:
@@ -66,12 +68,13 @@ def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
     return values
 
 
-def prepare(graph: Graph, values: Mapping[str, Array] | None = None) -> Prepared:
+def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int = 0) -> Prepared:
     """What a session of ``graph`` is built from.
 
     Args:
         graph: Any graph.
         values: Values of its variables (see :func:`fathom_onnx.runtime.weights.variable_values`), by name.
+        seed: Seed of the graph's own random ops.
 
     Raises:
         GraphError: A variable has no value, or one of another shape.
@@ -88,7 +91,7 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None) -> Prepared
     if graph.training:
         assert graph.metadata is not None
         held = {name: np.ascontiguousarray(given[name]) for _, name in graph.metadata.state}
-        return Prepared(model, _detach(model.graph), graph.metadata.state, held)
+        return Prepared(model, _detach(model.graph), graph.metadata.state, held, seed)
 
     names = {v.name for v in variables}
     kept = [i for i in model.graph.input if i.name not in names]
@@ -103,4 +106,4 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None) -> Prepared
             element_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             model.graph.initializer.append(_declare(variable.name, value, element_type))
             large[variable.name] = value
-    return Prepared(model, {**_detach(model.graph), **large}, (), {})
+    return Prepared(model, {**_detach(model.graph), **large}, (), {}, seed)

@@ -232,5 +232,7 @@ def open_stepper(
         RunError: onnxruntime refuses the model.
     """
     source = prepared if model is None else model
+    # random ops without a seed of their own take it when the session is built
+    onnxruntime(PROVIDERS[settings.ep].extra).set_seed(prepared.seed)
     session = open_session(source, settings, optimized_to=optimized_to, profile_prefix=profile_prefix)
     return Stepper(session, settings, prepared.state, prepared.initial)

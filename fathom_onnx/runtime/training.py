@@ -27,7 +27,7 @@ def open_training(
     """
     if not graph.training:
         raise GraphError(f"graph '{graph.name}' is not a training graph", "export one with --mode training")
-    return open_stepper(prepare(graph, {**variable_values(graph, seed), **(values or {})}), settings)
+    return open_stepper(prepare(graph, {**variable_values(graph, seed), **(values or {})}, seed), settings)
 
 
 def train(

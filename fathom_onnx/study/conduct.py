@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import FathomError, UsageError, one_line
 from ..graph.files import ensure_folder
+from ..runtime.environment import cpu_cores
 from .plan import Cell, Event, Job, OnEvent, Options, cells
 from .result import CellResult, Failure, StudyResult, write
 from .stages import STAGES, Stage, Stages
@@ -109,11 +110,10 @@ def _profile_jobs(exported: Sequence[Cell], stage: Stage, options: Options, fold
     return jobs
 
 
-def _clear_partial(stage: Stage, jobs: Sequence[Job], store: Store) -> None:
-    """Remove the run folders that an interrupted study left half written."""
-    for job in jobs:
-        if job.output.exists() and store.get(_slug(job), stage.name, stage.inputs(job)) is None:
-            shutil.rmtree(job.output, ignore_errors=True)
+def _clear_partial(runs: Path) -> None:
+    """Remove what a killed study left half written; a run is made aside, under a hidden name."""
+    for left in runs.glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _command(folder: Path, options: Options, chosen: Sequence[Cell]) -> str:
@@ -146,7 +146,7 @@ def _conduct(
             results = conductor.stage(stage, jobs)
             checks += [check for job in jobs if job in results for check in results[job]["checks"]]
     jobs = _profile_jobs(ready, stages.profile, options, folder)
-    _clear_partial(stages.profile, jobs, conductor.store)
+    _clear_partial(folder / "runs")
     profiled = {job.cell: result for job, result in conductor.stage(stages.profile, jobs, alone=True).items()}
     made = []
     for cell in chosen:
@@ -178,7 +178,7 @@ def run_study(
     modes: Sequence[str] | None = None,
     *,
     ep: str = "cpu",
-    threads: int = 1,
+    threads: int | None = None,
     steps: int = 20,
     warmup: int = 3,
     seed: int = 0,
@@ -203,7 +203,7 @@ def run_study(
         frameworks: Their names, or all that have an exporter.
         modes: ``inference``, ``training``, or both.
         ep: Execution provider.
-        threads: Threads inside one operator.
+        threads: Threads inside one operator; all the cores this process may use when not given.
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
@@ -219,6 +219,7 @@ def run_study(
         UsageError: A number that cannot work, or nothing to study.
         OutputError: The folder cannot be written to.
     """
+    threads = cpu_cores() if threads is None else threads
     if min(threads, steps, checked_steps) < 1 or warmup < 0:
         raise UsageError(
             f"a study cannot have {threads} threads, {steps} steps after {warmup}", "give 1 or more threads and steps"

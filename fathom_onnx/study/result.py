@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.findings import framework_finding, outside_finding
+from ..analysis.findings import attribution_finding, framework_finding, outside_finding, overhead_finding
 from ..analysis.report import Report, render
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
@@ -113,6 +113,8 @@ class StudyResult:
         lines = [
             framework_finding(self.effects[1]) if self.effects else "",
             outside_finding(self.summaries),
+            overhead_finding(self.summaries),
+            attribution_finding(self.summaries),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
         ]

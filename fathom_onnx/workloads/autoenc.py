@@ -85,7 +85,7 @@ DEFINITION = Definition(
         "tiny": AutoencConfig(batch=8, image=14, hidden=32, latent=6),
     },
     build=build,
-    fidelity="The original Fathom code sets softplus as its activation and never applies it; here both hidden layers "
-    "are softplus, as in the paper's appendix C and the description of the workload.",
+    fidelity="The original Fathom code names softplus as its activation and never applies it; here both hidden layers "
+    "apply it, as that code means to. The paper's own appendix C has tanh in its place.",
     papers=("Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, arXiv:1312.6114",),
 )

@@ -118,13 +118,17 @@ class _Finder:
             strays = left
 
     def _neighbour(self, op: tf.Operation) -> Place | None:
-        near = [t.op for t in op.inputs] + _through(_consumers(op))
-        places = [self.found[other.name] for other in near if other.name in self.found]
+        sources = self._places(t.op for t in op.inputs)
+        users = self._places(_through(_consumers(op)))
         if not op.name.startswith(f"{_TAPE}/"):
-            return places[0] if places else None
-        # it is of the backward pass whatever it touches
-        scopes = (place.scope for place in places if place.scope in self.places.scopes["backward"])
+            return next(iter(sources + users), None)
+        # of the backward pass whatever it touches: with what it saved from the forward pass, or where it flows on to
+        near = [place for place in sources if place.phase == "forward"] + users + sources
+        scopes = (place.scope for place in near if place.scope in self.places.scopes["backward"])
         return next((Place("backward", scope) for scope in scopes), None)
+
+    def _places(self, operations: Iterable[tf.Operation]) -> list[Place]:
+        return [self.found[op.name] for op in operations if op.name in self.found]
 
 
 def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:

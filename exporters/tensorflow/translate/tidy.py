@@ -108,8 +108,6 @@ def _fuse_bias(graph: ir.Graph) -> None:
         columns = _static_shape(product)
         if not bias.is_graph_input() or columns is None or _static_shape(bias) != columns[1:]:
             continue
-        if node.outputs[0].is_graph_output():
-            continue
         fused = ir.node("Gemm", [*gemm.inputs, bias], gemm.attributes, metadata_props=dict(gemm.metadata_props))
         ir.convenience.replace_nodes_and_values(
             graph, node, [gemm, node], [fused], [node.outputs[0]], [fused.outputs[0]]

@@ -1,0 +1,281 @@
+"""Lowering rules against PyTorch's own gradients in float64, and the labels and simplifications around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporters.lowering import DOMAIN, VERSION, Tag
+from exporters.lowering.canonical import CANONICAL
+from exporters.lowering.label import label
+from exporters.lowering.lower import lower
+from exporters.lowering.rules import LOWERINGS
+from exporters.lowering.simplify import simplify
+from fathom_onnx.errors import ExportError, UnknownNameError
+
+FLOAT = ir.TensorType(ir.DataType.FLOAT)
+
+
+def value(name: str, array: np.ndarray) -> ir.Value:
+    return ir.Value(name=name, type=FLOAT, shape=ir.Shape(array.shape))
+
+
+def private_model(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attributes) -> ir.Model:
+    """A model of one private op between graph inputs and outputs."""
+    values = [value(name, array) for name, array in inputs.items()]
+    node = ir.node(op, values, attributes, domain=DOMAIN, num_outputs=len(shapes))
+    for index, (output, shape) in enumerate(zip(node.outputs, shapes, strict=True)):
+        output.name, output.type, output.shape = f"out{index}", FLOAT, ir.Shape(shape)
+    Tag("backward", "layer", op, "one").put(node)
+    graph = ir.Graph(values, list(node.outputs), nodes=[node], opset_imports={"": 18, DOMAIN: VERSION}, name="g")
+    return ir.Model(graph, ir_version=10)
+
+
+def run(model: ir.Model, inputs: dict) -> list[np.ndarray]:
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {name: array.astype(np.float32) for name, array in inputs.items()})
+
+
+def lowered(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attributes) -> list[np.ndarray]:
+    model = private_model(op, inputs, shapes, **attributes)
+    lower(model, "plain")
+    assert not any(node.domain for node in model.graph)
+    return run(model, inputs)
+
+
+def close(got: np.ndarray, wanted: torch.Tensor | np.ndarray, limit: float = 2e-6) -> None:
+    wanted = np.asarray(wanted, dtype=np.float64)
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() <= limit * max(np.abs(wanted).max(), 1e-6)
+
+
+def test_every_canonical_gradient_op_has_a_rule() -> None:
+    assert set(LOWERINGS["plain"]) == set(CANONICAL)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    extra=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    seed=st.integers(0, 9),
+)
+def test_convolution_gradients(kernel, stride, pads, dilation, extra, seed) -> None:
+    rng = np.random.default_rng(seed)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = [max(r - 2 * p, 1) + e for r, p, e in zip(reach, pads, extra, strict=True)]
+    x = torch.tensor(rng.normal(size=(2, 3, *size)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(4, 3, *kernel)), requires_grad=True)
+    y = F.conv2d(x, w, None, stride, pads, dilation)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    dx, dw = torch.autograd.grad(y, (x, w), dy)
+    window = {
+        "kernel_shape": list(kernel),
+        "strides": list(stride),
+        "pads": [*pads, *pads],
+        "dilations": list(dilation),
+        "group": 1,
+    }
+    values = {"dy": dy.numpy(), "x": x.detach().numpy(), "w": w.detach().numpy()}
+    filter_inputs = {k: values[k] for k in ("dy", "x")}
+    close(lowered("Conv2DBackFilter", filter_inputs, [tuple(w.shape)], **window)[0], dw, 5e-6)
+    input_inputs = {k: values[k] for k in ("dy", "w")}
+    got = lowered("Conv2DBackInput", input_inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))
+    close(got[0], dx, 5e-6)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"), [(3, 2, 1, 8), (2, 2, 0, 7), (3, 2, 0, 9), (3, 1, 1, 5)]
+)
+def test_max_pool_gradient_first_of_equals_takes_all(kernel: int, stride: int, padding: int, size: int) -> None:
+    rng = np.random.default_rng(0)
+    # few distinct values, so that many windows have ties
+    x = torch.tensor(rng.integers(0, 3, (2, 3, size, size)).astype(np.float64), requires_grad=True)
+    y = F.max_pool2d(x, kernel, stride, padding)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    inputs = {"dy": dy.numpy(), "x": x.detach().numpy()}
+    got = lowered(
+        "MaxPoolGrad",
+        inputs,
+        [tuple(x.shape)],
+        kernel_shape=[kernel] * 2,
+        strides=[stride] * 2,
+        pads=[padding] * 4,
+        dilations=[1, 1],
+    )
+    close(got[0], dx)
+
+
+def test_max_pool_gradient_asks_the_forward_pool_for_its_indices() -> None:
+    x, dy = value("x", np.zeros((1, 1, 4, 4))), value("dy", np.zeros((1, 1, 2, 2)))
+    window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1]}
+    pool = ir.node("MaxPool", [x], {k: v for k, v in window.items() if k != "dilations"})
+    gradient = ir.node("MaxPoolGrad", [dy, x], window, domain=DOMAIN)
+    for index, (node, side) in enumerate(((pool, 2), (gradient, 4))):
+        node.outputs[0].name, node.outputs[0].type = f"y{index}", FLOAT
+        node.outputs[0].shape = ir.Shape((1, 1, side, side))
+        Tag("backward", "layer", "MaxPool", "one").put(node)
+    outputs = [pool.outputs[0], gradient.outputs[0]]
+    graph = ir.Graph([x, dy], outputs, nodes=[pool, gradient], opset_imports={"": 18, DOMAIN: VERSION}, name="g")
+    model = ir.Model(graph, ir_version=10)
+    lower(model, "plain")
+    assert [node.op_type for node in model.graph].count("MaxPool") == 1
+    image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    y, dx = run(model, {"x": image, "dy": np.ones((1, 1, 2, 2))})
+    assert y.ravel().tolist() == [5, 7, 13, 15]
+    assert np.flatnonzero(dx).tolist() == [5, 7, 13, 15]
+
+
+@pytest.mark.parametrize(
+    ("op", "function", "from_output"),
+    [
+        ("ReluGrad", torch.relu, True),
+        ("SigmoidGrad", torch.sigmoid, True),
+        ("TanhGrad", torch.tanh, True),
+        ("SoftplusGrad", F.softplus, False),
+        ("LogSoftmaxGrad", lambda x: F.log_softmax(x, 1), True),
+        ("SoftmaxGrad", lambda x: F.softmax(x, 1), True),
+    ],
+)
+def test_pointwise_gradients(op, function, from_output) -> None:
+    rng = np.random.default_rng(1)
+    x = torch.tensor(rng.normal(size=(5, 7)) * 3, requires_grad=True)
+    y = function(x)
+    dy = torch.tensor(rng.normal(size=(5, 7)))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    second = {"y": y.detach().numpy()} if from_output else {"x": x.detach().numpy()}
+    attributes = {"axis": 1} if "Softmax" in op else {}
+    close(lowered(op, {"dy": dy.numpy(), **second}, [(5, 7)], **attributes)[0], dx)
+
+
+def test_relu_gradient_at_zero_is_zero() -> None:
+    got = lowered("ReluGrad", {"dy": np.array([1.0, 2.0, 3.0]), "y": np.array([0.0, 0.5, 0.0])}, [(3,)])
+    assert got[0].tolist() == [0.0, 2.0, 0.0]
+
+
+def test_cross_entropy() -> None:
+    rng = np.random.default_rng(2)
+    logits = torch.tensor(rng.normal(size=(4, 6)), requires_grad=True)
+    labels = torch.eye(6, dtype=torch.float64)[[0, 5, 2, 2]]
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    inputs = {"logits": logits.detach().numpy(), "labels": labels.numpy()}
+    got = lowered("CrossEntropy", inputs, [(4,), (4, 6)])
+    close(got[0], loss.detach())
+    close(got[1], gradient)
+
+
+def test_batch_norm_and_its_gradient() -> None:
+    rng = np.random.default_rng(3)
+    x = torch.tensor(rng.normal(2.0, 3.0, (4, 3, 5, 5)), requires_grad=True)
+    scale = torch.tensor(rng.normal(size=3), requires_grad=True)
+    bias = torch.tensor(rng.normal(size=3), requires_grad=True)
+    y = F.batch_norm(x, None, None, scale, bias, training=True, eps=1e-5)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    gradients = torch.autograd.grad(y, (x, scale, bias), dy)
+    mean, var = x.detach().mean((0, 2, 3)), x.detach().var((0, 2, 3), unbiased=False)
+    inputs = {"x": x.detach().numpy(), "scale": scale.detach().numpy(), "bias": bias.detach().numpy()}
+    got = lowered("BatchNormTraining", inputs, [(4, 3, 5, 5), (3,), (3,), (3,)], epsilon=1e-5)
+    for ours, theirs in zip(got, (y.detach(), mean, var, 1 / torch.sqrt(var + 1e-5)), strict=True):
+        close(ours, theirs)
+    inputs = {
+        "dy": dy.numpy(),
+        "x": inputs["x"],
+        "scale": inputs["scale"],
+        "mean": mean.numpy(),
+        "inv_std": (1 / torch.sqrt(var + 1e-5)).numpy(),
+    }
+    got = lowered("BatchNormGrad", inputs, [(4, 3, 5, 5), (3,), (3,)])
+    for ours, theirs in zip(got, gradients, strict=True):
+        close(ours, theirs, 1e-5)
+
+
+def test_unknown_lowering_and_grouped_convolution_are_errors() -> None:
+    arrays = {"dy": np.zeros((1, 4, 3, 3)), "x": np.zeros((1, 4, 3, 3))}
+    window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+    model = private_model("Conv2DBackFilter", arrays, [(4, 2, 1, 1)], **window, group=2)
+    with pytest.raises(UnknownNameError, match="unknown lowering 'plane'; did you mean 'plain'"):
+        lower(model, "plane")
+    with pytest.raises(ExportError, match="grouped convolution"):
+        lower(model, "plain")
+
+
+def standard_model(nodes: list[ir.Node], inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
+    return ir.Model(ir.Graph(inputs, outputs, nodes=nodes, opset_imports={"": 18}, name="g"), ir_version=10)
+
+
+def tagged(
+    op_type: str, inputs: list[ir.Value], tag: tuple[str, str, str], shape: tuple[int, ...], **attributes
+) -> ir.Node:
+    node = ir.node(op_type, inputs, attributes or None)
+    node.outputs[0].type, node.outputs[0].shape = FLOAT, ir.Shape(shape)
+    Tag(*tag, origin="o").put(node)
+    return node
+
+
+def test_labels() -> None:
+    x = value("x", np.zeros((2, 2)))
+    a = tagged("MatMul", [x, x], ("forward", "fc", "MatMul"), (2, 2))
+    b = tagged("Sqrt", [a.outputs[0]], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    c = tagged("Mul", [b.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    d = tagged("Mul", [c.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    d.outputs[0].name = "result"
+    model = standard_model([a, b, c, d], [x], [d.outputs[0]])
+    label(model)
+    assert [node.name for node in model.graph] == [
+        "forward/fc/MatMul",
+        "optimizer/fc.weight/ApplyAdam/Sqrt_1",
+        "optimizer/fc.weight/ApplyAdam/Mul_1",
+        "optimizer/fc.weight/ApplyAdam/Mul_2",
+    ]
+    assert [node.outputs[0].name for node in model.graph][::3] == ["forward/fc/MatMul", "result"]
+    assert not any(node.metadata_props for node in model.graph)
+
+
+def test_a_node_without_a_tag_is_an_error() -> None:
+    x = value("x", np.zeros((2, 2)))
+    node = ir.node("Sqrt", [x])
+    with pytest.raises(ExportError, match="Sqrt"):
+        label(standard_model([node], [x], [node.outputs[0]]))
+
+
+def test_simplify_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:
+    x, w = value("x", np.zeros((2, 3))), value("w", np.zeros((4, 3)))
+    tag = ("forward", "fc", "MatMul")
+    turn = tagged("Transpose", [w], tag, (3, 4), perm=[1, 0])
+    product = tagged("Gemm", [x, turn.outputs[0]], tag, (2, 4))
+    epsilon = ir.Value(name="e", const_value=ir.tensor(np.array(1e-8, np.float32)), type=FLOAT, shape=ir.Shape(()))
+    add = tagged("Add", [product.outputs[0], epsilon], tag, (2, 4))
+    add.outputs[0].name = "y"
+    model = standard_model([turn, product, add], [x, w], [add.outputs[0]])
+    model.graph.register_initializer(epsilon)
+    simplify(model)
+    assert [node.op_type for node in model.graph] == ["Gemm", "Add"]
+    a, b = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert run(model, {"x": a * 0, "w": b})[0].tolist() == [[np.float32(1e-8)] * 4] * 2
+    np.testing.assert_array_equal(run(model, {"x": a, "w": b})[0], a @ b.T)
+
+
+def test_simplify_turns_a_spatial_mean_into_a_pool() -> None:
+    x = value("x", np.zeros((2, 3, 4, 4)))
+    axes = ir.Value(name="a", const_value=ir.tensor(np.array([2, 3])), type=ir.TensorType(ir.DataType.INT64))
+    mean = tagged("ReduceMean", [x, axes], ("forward", "pool", "Mean"), (2, 3), keepdims=0)
+    mean.outputs[0].name = "y"
+    model = standard_model([mean], [x], [mean.outputs[0]])
+    model.graph.register_initializer(axes)
+    simplify(model)
+    assert [node.op_type for node in model.graph] == ["GlobalAveragePool", "Flatten"]
+    image = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(model, {"x": image})[0], image.mean((2, 3)), rtol=1e-5)

@@ -1,0 +1,184 @@
+"""Reading onnxruntime's trace: exclusive times, runs, and traces that cannot be trusted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fathom_onnx.errors import RunError
+from fathom_onnx.runtime.trace import Event, read_events, read_runs, step_times
+
+
+def node(name: str, start: int, duration: int, op_type: str = "Add", thread: int = 1) -> Event:
+    return Event(name, True, thread, start, duration, op_type, "CPUExecutionProvider")
+
+
+def session(name: str, start: int, duration: int, thread: int = 1) -> Event:
+    return Event(name, False, thread, start, duration)
+
+
+def line(event: Event) -> str:
+    return json.dumps(
+        {
+            "cat": "Node" if event.is_node else "Session",
+            "pid": 1,
+            "tid": event.thread,
+            "dur": event.duration_us,
+            "ts": event.start_us,
+            "ph": "X",
+            "name": event.name + ("_kernel_time" if event.is_node else ""),
+            "args": {"op_name": event.op_type, "provider": event.provider} if event.is_node else {},
+        }
+    )
+
+
+def write(path: Path, lines: list[str], end: str = "\n]\n") -> Path:
+    path.write_text("[\n" + ",\n".join(lines) + end)
+    return path
+
+
+# a Loop of two iterations, each of A and B run by an executor of its own; then C; 100 us in all
+NESTED = [
+    session("session_initialization", 0, 5),
+    node("A", 12, 6),
+    node("B", 20, 3),
+    session("SequentialExecutor::Execute", 11, 14),
+    node("A", 31, 5),
+    node("B", 37, 2),
+    session("SequentialExecutor::Execute", 30, 12),
+    node("L", 10, 40, "Loop"),
+    node("C", 60, 30),
+    session("SequentialExecutor::Execute", 8, 90),
+    session("model_run", 5, 100),
+]
+
+
+def test_bodies_are_counted_once() -> None:
+    (run,) = read_runs(NESTED)
+    self_us = {(n.name, n.start_us): n.self_us for n in run.nodes}
+    # the Loop's own time is 40 less the two executors around its bodies (14 and 12)
+    assert self_us == {("A", 12): 6, ("B", 20): 3, ("A", 31): 5, ("B", 37): 2, ("L", 10): 14, ("C", 60): 30}
+    assert (run.run_us, run.node_us, run.outside_us) == (100, 60, 40)
+
+
+def test_loops_within_loops_are_counted_once() -> None:
+    events = [
+        node("inner", 20, 5),
+        node("loop2", 18, 10, "Loop"),
+        node("after", 30, 4),
+        node("loop1", 15, 25, "Scan"),
+        session("model_run", 10, 40),
+    ]
+    (run,) = read_runs(events)
+    assert {n.name: n.self_us for n in run.nodes} == {"inner": 5, "loop2": 5, "after": 4, "loop1": 11}
+    assert run.outside_us == 40 - 25
+
+
+def test_runs_are_told_apart_by_thread_and_by_model_run() -> None:
+    events = [
+        node("A", 1, 4, thread=1),
+        node("A", 2, 7, thread=2),
+        session("model_run", 0, 10, thread=1),
+        session("model_run", 0, 12, thread=2),
+        node("A", 21, 3, thread=1),
+        session("model_run", 20, 5, thread=1),
+    ]
+    times = step_times(read_runs(events))
+    assert times.self_us.tolist() == [[4], [7], [3]]
+    assert times.outside_us.tolist() == [6, 5, 2]
+
+
+def test_times_by_step_and_node() -> None:
+    again = [Event(e.name, e.is_node, e.thread, e.start_us + 200, e.duration_us, e.op_type, e.provider) for e in NESTED]
+    times = step_times(read_runs([*NESTED, *again[7:]]))
+    assert times.names == ("A", "B", "L", "C")
+    assert times.self_us.tolist() == [[11, 5, 14, 30], [0, 0, 40, 30]]
+    assert times.calls.tolist() == [[2, 2, 1, 1], [0, 0, 1, 1]]
+    assert (times.run_us == times.node_us + times.outside_us).all()
+
+
+def test_a_file_is_read_plain_and_compressed(tmp_path: Path) -> None:
+    plain = write(tmp_path / "t.json", [line(e) for e in NESTED])
+    packed = tmp_path / "t.json.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert list(read_events(plain)) == list(read_events(packed)) == NESTED
+
+
+def test_a_full_profiler_says_how_many_events_were_lost(tmp_path: Path) -> None:
+    last = {"cat": "Session", "tid": 1, "dur": 0, "ts": 9, "name": "profile_truncated"}
+    last["args"] = {"max_num_events": "1000000", "dropped_event_count": "5006"}
+    path = write(tmp_path / "t.json", [*(line(e) for e in NESTED), json.dumps(last)])
+    with pytest.raises(RunError, match="5006 events were lost .* holds 11"):
+        list(read_events(path))
+
+
+def test_a_cut_trace_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path / "t.json", [line(e) for e in NESTED]).read_bytes()
+    path = tmp_path / "cut.json"
+    for keep, count in ((len(whole) - 3, 11), (len(whole) // 2, None), (0, 0)):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(RunError, match="is lost" if count is None else f"after {count} events"):
+            list(read_events(path))
+    packed = tmp_path / "cut.json.gz"
+    packed.write_bytes(gzip.compress(whole)[:-9])
+    with pytest.raises(RunError, match="cut.json.gz"):
+        list(read_events(packed))
+
+
+def test_a_missing_trace_and_one_without_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be read"):
+        list(read_events(tmp_path / "none.json"))
+    with pytest.raises(RunError, match="holds no run"):
+        step_times(read_runs(NESTED[:3]))
+
+
+def _tree(depth: int) -> st.SearchStrategy[list[object]]:
+    leaf = st.integers(0, 9)
+    return st.recursive(leaf, lambda inner: st.lists(inner, min_size=1, max_size=4), max_leaves=depth).map(
+        lambda found: found if isinstance(found, list) else [found]
+    )
+
+
+def _events(tree: list[object], clock: int) -> tuple[list[Event], int, int]:
+    """Events of a tree of nodes (a list is a Loop with a body), the clock after it, and the time of its leaves."""
+    events: list[Event] = []
+    leaves = 0
+    for child in tree:
+        begin = clock
+        if isinstance(child, list):
+            inner, clock, within = _events(child, clock + 1)
+            clock += 1
+            events += [*inner, node(f"loop{len(inner)}", begin, clock - begin, "Loop")]
+            leaves += within
+        else:
+            assert isinstance(child, int)
+            clock += child
+            events.append(node(f"leaf{child}", begin, child))
+            leaves += child
+    return events, clock, leaves
+
+
+@given(st.lists(_tree(12), min_size=1, max_size=3))
+def test_run_time_is_node_time_and_time_outside_exactly(trees: list[list[object]]) -> None:
+    events: list[Event] = []
+    clock, sums = 0, []
+    for tree in trees:
+        begin = clock
+        made, clock, leaves = _events(tree, clock + 2)
+        clock += 3
+        events += [*made, session("model_run", begin, clock - begin)]
+        sums.append(leaves)
+    runs = list(read_runs(events))
+    assert len(runs) == len(trees)
+    for run, leaves in zip(runs, sums, strict=True):
+        assert all(n.self_us >= 0 for n in run.nodes)
+        assert sum(n.self_us for n in run.nodes if n.op_type != "Loop") == leaves
+        # outside is what stands before the first node and after the last: 2 and 3
+        assert run.outside_us == 5
+    assert np.array([r.run_us for r in runs]).sum() == clock
