@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from small_models import FLOAT, cnn, line_inference, line_training, model, op
 

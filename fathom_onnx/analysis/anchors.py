@@ -50,16 +50,18 @@ def executed_dataflow(graph: onnx.GraphProto, original: Dataflow, tensors: Mappi
     for index, node in enumerate(graph.node):
         if not node.input or not node.output:
             continue
-        inserted = node.op_type == "Cast" and node.output[0] not in known
-        if not (moves(node) or inserted):
-            continue
+        maker = original.producer.get(node.output[0])
+        inserted = node.op_type == "Cast" and (maker is None or original.nodes[maker].op_type != "Cast")
         here, there = anchored.get(node.input[0]), anchored.get(node.output[0])
+        to_same_type = node.op_type == "Cast" and here is not None and here == there
+        if not (moves(node) or inserted or to_same_type):
+            continue
         if here is not None and there is not None and here != there:
             continue
         movers.append(index)
         if there is None and here is not None:
             anchored[node.output[0]] = here
-    return Dataflow(graph, tensors, movers=movers)
+    return Dataflow(graph, tensors, movers=movers, merge=False)
 
 
 def known_tensors(original: Dataflow) -> set[str]:

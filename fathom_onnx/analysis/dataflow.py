@@ -100,6 +100,7 @@ class Dataflow:
         tensors: Shapes and types of its tensors, as far as they are known.
         held: Inputs that are fixed at run time, like initializers.
         movers: Numbers of the nodes that only move elements; by op type where it is not given.
+        merge: Whether nodes that compute the same from the same are twins, as the optimizer would have it.
 
     Attributes:
         nodes: The graph's nodes.
@@ -116,6 +117,7 @@ class Dataflow:
         tensors: Mapping[str, Tensor],
         held: Collection[str] = (),
         movers: Collection[int] | None = None,
+        merge: bool = True,
     ) -> None:
         self.nodes = list(graph.node)
         self.tensors = tensors
@@ -129,11 +131,12 @@ class Dataflow:
                 self.users[name].append(index)
         self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
         self.constant = self._constant(set(self.fed) - set(held), set(held) | {t.name for t in graph.initializer})
-        moving = movers if movers is not None else [i for i, node in enumerate(self.nodes) if moves(node)]
+        moving = movers if movers is not None else [i for i, n in enumerate(self.nodes) if moves(n) or self._copies(n)]
         self.movers = {i for i in moving if self.nodes[i].input[0] not in self.constant}
         self.twins: dict[int, list[int]] = {}
         self._same: dict[str, str] = {}
-        self._find_twins(graph)
+        if merge:
+            self._find_twins(graph)
         self._classes = UnionFind()
         for index in self.movers:
             self._classes.union(self.same(self.nodes[index].input[0]), self.same(self.nodes[index].output[0]))
@@ -147,6 +150,13 @@ class Dataflow:
                 known = self._movers_of if index in self.movers else self._makers
                 if index not in known[self.class_of(name)]:
                     known[self.class_of(name)].append(index)
+
+    def _copies(self, node: onnx.NodeProto) -> bool:
+        """Whether a node gives its input as it is: an identity, or a cast to the type that it has."""
+        if node.op_type != "Cast" or not node.input:
+            return node.op_type == "Identity"
+        here, there = (self.tensors.get(name) for name in (node.input[0], node.output[0]))
+        return bool(here and there and here.dtype and here.dtype == there.dtype)
 
     def _constant(self, fed: set[str], fixed: set[str]) -> set[str]:
         """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
@@ -174,6 +184,9 @@ class Dataflow:
                 self._same[tensor.name] = f"initializer {digest}"
         seen: dict[tuple[object, ...], int] = {}
         for index, node in enumerate(self.nodes):
+            if index in self.movers and self._copies(node):
+                self._same[node.output[0]] = self.same(node.input[0])
+                continue
             if node.op_type in RANDOM or _training_dropout(node) or any(True for _ in bodies(node)):
                 continue
             attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FathomError, UsageError, one_line
+from ..exporting import frameworks as known_frameworks
 from ..graph.files import ensure_folder
 from ..runtime.environment import cpu_cores
 from .plan import Cell, Event, Job, OnEvent, Options, cells
@@ -116,19 +117,18 @@ def _clear_partial(runs: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _command(folder: Path, options: Options, chosen: Sequence[Cell]) -> str:
-    """The command line that does the same again."""
-    words = ["fathom-onnx", "study", "-o", str(folder), "--preset", options.preset]
-    for flag, values in (
-        ("--workload", dict.fromkeys(c.workload for c in chosen)),
-        ("--framework", dict.fromkeys(c.framework for c in chosen)),
-        ("--mode", dict.fromkeys(c.mode for c in chosen)),
-    ):
-        for value in values:
-            words += [flag, value]
-    words += ["--ep", options.ep, "--threads", str(options.threads), "--steps", str(options.steps)]
-    words += ["--warmup", str(options.warmup), "--seed", str(options.seed)]
-    return shlex.join(words)
+def _commands(folder: Path, options: Options, chosen: Sequence[Cell], verify: bool) -> list[str]:
+    """The command lines that do the same again: one, or one a framework where they are some but not all."""
+    used = list(dict.fromkeys(c.framework for c in chosen))
+    modes = list(dict.fromkeys(c.mode for c in chosen))
+    common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", options.ep]
+    for name in ("threads", "steps", "warmup", "seed"):
+        common += [f"--{name}", str(getattr(options, name))]
+    common += [] if verify else ["--no-verify"]
+    workloads = list(dict.fromkeys(c.workload for c in chosen))
+    start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
+    whole = len(used) > 1 and set(used) == set(known_frameworks())
+    return [shlex.join([*start, "--framework", name, *common]) for name in (["all"] if whole else used)]
 
 
 def _conduct(
@@ -234,5 +234,5 @@ def run_study(
     with workers(place / "logs") as crew:
         conductor = _Conductor(place, crew, on_event or (lambda event: None))
         result = _conduct(place, options, chosen, stages, conductor)
-    write(result, _command(Path(folder), options, chosen))
+    write(result, _commands(Path(folder), options, chosen, verify))
     return result

@@ -174,7 +174,7 @@ def _with_classes(ops: pd.DataFrame) -> pd.DataFrame:
     return ops.assign(op_class=[str(OPS[op].op_class) if op in OPS else "" for op in ops["op"]])
 
 
-def write(result: StudyResult, command: str) -> None:
+def write(result: StudyResult, commands: Sequence[str]) -> None:
     """Write ``report.html``, ``study.json``, ``classes.csv`` and ``ops.csv`` into the study's folder.
 
     Raises:
@@ -185,11 +185,11 @@ def write(result: StudyResult, command: str) -> None:
     classes = _with_titles(_tidy(summaries, "by_class", "op_class"))
     write_text(folder / "classes.csv", classes.to_csv(index=False))
     write_text(folder / "ops.csv", _with_classes(_tidy(summaries, "by_op", "op")).to_csv(index=False))
-    write_text(folder / "study.json", json.dumps(result.json(), indent=1, default=str) + "\n")
-    write_text(result.report, render(_report(result, command)))
+    write_text(folder / "study.json", json.dumps(result.json(), indent=1) + "\n")
+    write_text(result.report, render(_report(result, commands)))
 
 
-def _report(result: StudyResult, command: str) -> Report:
+def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     o = result.options
     workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
     frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
@@ -205,5 +205,5 @@ def _report(result: StudyResult, command: str) -> Report:
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
         manifests={str(c.cell): c.manifest for c in result.cells if c.manifest},
-        commands=[command],
+        commands=commands,
     )

@@ -23,7 +23,10 @@ __all__ = ["STAGES", "Stage", "Stages", "compare_cells", "export_cell", "profile
 Result = dict[str, Any]
 
 _EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
-_SHOWING = ("cli.py", "cli", "study", "convert", *(f"analysis/{n}.py" for n in ("figures", "report", "findings")))
+_SHOWING = (
+    *("__init__.py", "__main__.py", "api.py", "cli", "study", "convert"),
+    *("analysis/figures.py", "analysis/findings.py", "analysis/report.py", "analysis/similarity.py"),
+)
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
 

@@ -1,0 +1,47 @@
+# Two commands on a fresh clone: `make study` and `make test`. Both set up .venv from constraints.txt first.
+PYTHON ?= python3
+BIN := .venv/bin
+STUDY ?= study
+
+.PHONY: help setup study test lint types layers unit graphs check-graphs clean
+
+help:
+	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
+	@echo "make test   set up, run every check and test"
+	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+study: setup
+	$(BIN)/fathom-onnx study --preset small -o $(STUDY)
+
+test: setup lint types layers unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+layers: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest
+
+graphs: setup
+	$(BIN)/fathom-onnx export --framework all --preset paper -o graphs
+	$(BIN)/python benchmarks/graph_index.py --write
+
+check-graphs: setup
+	$(BIN)/python benchmarks/graph_index.py --check
+
+clean:
+	rm -rf .venv $(STUDY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

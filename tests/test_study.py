@@ -1,0 +1,449 @@
+"""A study's logic with stages that do nothing slow: what is done, what is not done again, what a failure leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from summaries import summary
+
+from fathom_onnx import study
+from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError, one_line
+from fathom_onnx.study import Call, Event, Job, Outcome, Stage, Stages, StudyResult, run_study
+from fathom_onnx.study.store import Store, exporter_facts, key, source_hash
+from fathom_onnx.verification import Check, Flips, Worst
+
+OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
+
+
+class World:
+    """What the stages of a test do, and a note of all they did."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.broken: dict[tuple[str, str], BaseException] = {}
+        self.passes = True
+        self.version = "1"
+        self.ops: dict[str, dict[str, float]] = OPS
+
+    def _work(self, stage: str, job: Job) -> None:
+        what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
+        self.did.append(what)
+        if (stage, str(job.cell)) in self.broken:
+            raise self.broken[stage, str(job.cell)]
+
+    def export(self, job: Job) -> dict[str, Any]:
+        self._work("export", job)
+        job.graph().parent.mkdir(parents=True, exist_ok=True)
+        job.graph().write_text(str(job.cell))
+        return {"path": str(job.graph())}
+
+    def verify(self, job: Job) -> dict[str, Any]:
+        self._work("verify", job)
+        return {"checks": [{"name": f"check {job.cell}", "passed": self.passes, "detail": "fine"}]}
+
+    def compare(self, job: Job) -> dict[str, Any]:
+        self._work("compare", job)
+        return {"checks": [{"name": f"compare {job.cell}", "passed": True, "detail": "same"}]}
+
+    def profile(self, job: Job) -> dict[str, Any]:
+        self._work("profile", job)
+        job.output.mkdir(parents=True)
+        return {"folder": job.output.name, "cell": [job.cell.workload, job.cell.framework, job.cell.mode]}
+
+    def read(self, folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        if ("read", "") in self.broken:
+            raise self.broken["read", ""]
+        workload, framework, mode = result["cell"]
+        return summary(workload, framework, mode, **self.ops[workload]), {"cpu": "test"}
+
+    def stages(self) -> Stages:
+        def inputs(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), "version": self.version, "steps": job.options.steps}
+
+        return Stages(
+            export=Stage("export", self.export, inputs, lambda job, result: job.graph().is_file()),
+            verify=Stage("verify", self.verify, inputs),
+            compare=Stage("compare", self.compare, inputs),
+            profile=Stage("profile", self.profile, inputs),
+            read=self.read,
+        )
+
+
+class Inline:
+    """Calls done here and now; a KeyboardInterrupt goes through, as it does from the terminal."""
+
+    def __init__(self) -> None:
+        self.lanes: list[tuple[str, bool]] = []
+
+    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        for call in calls:
+            self.lanes.append((call.lane, fresh))
+            yield call, None
+            try:
+                yield call, Outcome(call.function(call.argument), "", 0.5)
+            except Exception as error:
+                yield call, Outcome(None, one_line(error), 0.5)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:
+    @contextmanager
+    def workers(logs: Path) -> Iterator[Inline]:
+        yield inline or Inline()
+
+    options = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], **options}
+    return run_study(folder, stages=world.stages(), workers=workers, **options)
+
+
+def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: World) -> None:
+    inline = Inline()
+    result = conduct(tmp_path, world, inline)
+    cells = [f"{w} inference ({f})" for w in ("autoenc", "residual") for f in ("torch", "tensorflow")]
+    assert world.did == [
+        *(f"export {c}" for c in cells),
+        *(f"verify {c}" for c in cells),
+        "compare autoenc inference (torch) with 1",
+        "compare residual inference (torch) with 1",
+        *(f"profile {c}" for c in cells),
+    ]
+    assert inline.lanes[:4] == [("torch", False), ("tensorflow", False)] * 2
+    assert inline.lanes[8:10] == [("compare", False)] * 2
+    assert inline.lanes[10:] == [("profile", True)] * 4
+    assert result.ok
+    assert (result.worked, result.reused) == (14, 0)
+
+
+def test_the_verdict_is_the_framework_finding_with_the_nearest_neighbours(tmp_path: Path, world: World) -> None:
+    result = conduct(tmp_path, world)
+    assert result.verdict.startswith("At op-class level the framework matters less than the workload: ")
+    assert result.verdict.endswith("in 4 of 4.")
+    assert "6 of 6 checks passed." in result.findings
+
+
+def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> None:
+    result = conduct(tmp_path, world)
+    held = json.loads((tmp_path / "study.json").read_text())
+    assert held == json.loads(json.dumps(result.json()))
+    assert held["verdict"] == result.verdict
+    assert held["ok"] is True
+    assert [c["cell"]["framework"] for c in held["cells"]] == ["torch", "tensorflow"] * 2
+    assert held["distances"][0]["nearest_is_twin"] == 4
+    page = (tmp_path / "report.html").read_text()
+    assert "Study of autoenc, residual" in page
+    assert (
+        f"fathom-onnx study autoenc residual -o {tmp_path} --preset tiny --framework all --mode inference --ep cpu"
+    ) in page
+
+
+def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world)
+    with (tmp_path / "classes.csv").open() as file:
+        classes = list(csv.DictReader(file))
+    assert [r for r in classes if r["workload"] == "residual" and r["framework"] == "torch"] == [
+        {
+            "workload": "residual",
+            "framework": "torch",
+            "mode": "inference",
+            "op_class": c,
+            "us": us,
+            "share": share,
+            "nodes": "1",
+            "title": title,
+        }
+        for c, us, share, title in (
+            ("D", "95.0", "0.95", "Convolution"),
+            ("A", "5.0", "0.05", "Elementwise arithmetic"),
+        )
+    ]
+    with (tmp_path / "ops.csv").open() as file:
+        ops = list(csv.DictReader(file))
+    assert [(r["op"], r["op_class"]) for r in ops[:2]] == [("MatMul", "B"), ("Add", "A")]
+    assert sum(float(r["share"]) for r in ops) == pytest.approx(4.0)
+
+
+def test_a_second_study_does_nothing_again(tmp_path: Path, world: World) -> None:
+    first = conduct(tmp_path, world)
+    world.did.clear()
+    events: list[Event] = []
+    second = conduct(tmp_path, world, on_event=events.append)
+    assert world.did == []
+    assert (second.worked, second.reused) == (0, 14)
+    assert {e.kind for e in events} == {"reused"}
+    assert second.verdict == first.verdict
+    assert second.json()["cells"] == first.json()["cells"]
+
+
+def test_more_workloads_later_do_only_what_is_new(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world, workloads=["autoenc"])
+    world.did.clear()
+    result = conduct(tmp_path, world)
+    assert {line.split()[1] for line in world.did} == {"residual"}
+    assert len(result.cells) == 4
+
+
+def test_other_inputs_are_other_work_and_the_old_is_not_lost(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world, workloads=["autoenc"])
+    world.did.clear()
+    conduct(tmp_path, world, workloads=["autoenc"], steps=7)
+    assert sum(line.startswith("profile") for line in world.did) == 2
+    world.did.clear()
+    conduct(tmp_path, world, workloads=["autoenc"])
+    assert world.did == []
+
+
+def test_a_changed_version_of_what_makes_it_is_done_again(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world)
+    world.did.clear()
+    world.version = "2"
+    conduct(tmp_path, world)
+    assert len(world.did) == 14
+
+
+def test_a_graph_file_that_is_gone_is_made_again(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world)
+    (tmp_path / "graphs" / "tensorflow" / "residual.onnx").unlink()
+    world.did.clear()
+    conduct(tmp_path, world)
+    assert world.did == ["export residual inference (tensorflow)"]
+
+
+def test_a_result_cut_short_is_made_again(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world)
+    (held,) = (tmp_path / "cells" / "residual-torch-inference").glob("verify-*.json")
+    held.write_text(held.read_text()[:40])
+    world.did.clear()
+    conduct(tmp_path, world)
+    assert world.did == ["verify residual inference (torch)"]
+
+
+def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, world: World) -> None:
+    world.broken["profile", "residual inference (torch)"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        conduct(tmp_path, world)
+    assert not (tmp_path / "study.json").exists()
+    (tmp_path / "runs" / ".half-written").mkdir()
+    world.broken.clear()
+    world.did.clear()
+    result = conduct(tmp_path, world)
+    assert world.did == ["profile residual inference (torch)", "profile residual inference (tensorflow)"]
+    assert result.ok
+    assert not list((tmp_path / "runs").glob(".*"))
+
+
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, world: World) -> None:
+    world.broken["export", "residual inference (tensorflow)"] = ValueError("no such op\n in here")
+    events: list[Event] = []
+    result = conduct(tmp_path, world, on_event=events.append)
+    assert not result.ok
+    assert [(f.what, f.stage, f.error) for f in result.failures] == [
+        ("residual inference (tensorflow)", "export", "no such op in here")
+    ]
+    assert result.verdict.startswith("1 of 4 cells failed (residual inference (tensorflow)). At op-class level")
+    assert [c.done for c in result.cells] == [True, True, True, False]
+    assert "compare residual inference (torch) with 1" not in world.did
+    failed = [e for e in events if e.kind == "failed"]
+    assert [(e.what, e.stage, e.detail) for e in failed] == [
+        ("residual inference (tensorflow)", "export", "no such op in here")
+    ]
+    page = (tmp_path / "report.html").read_text()
+    assert "What failed" in page
+    assert "no such op in here" in page
+
+
+def test_a_failed_cell_is_tried_again(tmp_path: Path, world: World) -> None:
+    world.broken["profile", "autoenc inference (torch)"] = ValueError("no")
+    assert not conduct(tmp_path, world).ok
+    world.broken.clear()
+    world.did.clear()
+    assert conduct(tmp_path, world).ok
+    assert world.did == ["profile autoenc inference (torch)"]
+
+
+def test_a_check_that_does_not_pass_is_in_the_verdict_and_the_cell_still_runs(tmp_path: Path, world: World) -> None:
+    world.passes = False
+    result = conduct(tmp_path, world, workloads=["autoenc"])
+    assert not result.ok
+    assert result.verdict.startswith(
+        "2 of 3 checks failed (check autoenc inference (torch), check autoenc inference (tensorflow)). "
+    )
+    assert "1 of 3 checks passed." in result.findings
+    assert all(c.done for c in result.cells)
+
+
+def test_a_verification_that_cannot_be_done_is_not_a_passed_one(tmp_path: Path, world: World) -> None:
+    world.broken["verify", "autoenc inference (torch)"] = ValueError("no reference")
+    result = conduct(tmp_path, world)
+    assert not result.ok
+    assert result.verdict.startswith("1 verifications could not be done. At op-class level")
+    assert "5 of 5 checks passed." in result.findings
+
+
+def test_a_study_without_verification_says_so(tmp_path: Path, world: World) -> None:
+    result = conduct(tmp_path, world, verify=False)
+    assert "The graphs were not verified." in result.findings
+    assert not any(line.startswith(("verify", "compare")) for line in world.did)
+
+
+def test_nothing_that_ran_is_a_verdict_too(tmp_path: Path, world: World) -> None:
+    for framework in ("torch", "tensorflow"):
+        world.broken["export", f"autoenc inference ({framework})"] = ValueError("no")
+    result = conduct(tmp_path, world, workloads=["autoenc"])
+    assert result.verdict == (
+        "2 of 2 cells failed (autoenc inference (torch), autoenc inference (tensorflow)). No cell ran."
+    )
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,op_class,")
+
+
+def test_a_run_that_cannot_be_read_fails_its_cell(tmp_path: Path, world: World) -> None:
+    world.broken["read", ""] = DataError("not a run folder", "profile again")
+    result = conduct(tmp_path, world, workloads=["autoenc"], frameworks=["torch"])
+    assert [(f.stage, f.error) for f in result.failures] == [("read", "not a run folder; profile again")]
+    assert not result.ok
+
+
+def test_events_count_up_to_the_number_of_jobs(tmp_path: Path, world: World) -> None:
+    events: list[Event] = []
+    conduct(tmp_path, world, on_event=events.append, workloads=["autoenc"])
+    profile = [(e.kind, e.what, e.number, e.total) for e in events if e.stage == "profile"]
+    assert profile == [
+        ("started", "autoenc inference (torch)", 0, 2),
+        ("done", "autoenc inference (torch)", 1, 2),
+        ("started", "autoenc inference (tensorflow)", 1, 2),
+        ("done", "autoenc inference (tensorflow)", 2, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"workloads": ["autoencoder"]}, UnknownNameError, "did you mean 'autoenc'"),
+        ({"frameworks": ["pytorch"]}, UnknownNameError, "did you mean 'torch'"),
+        ({"modes": ["train"]}, UnknownNameError, "unknown mode 'train'"),
+        ({"preset": "smal"}, UnknownNameError, "did you mean 'small'"),
+        ({"workloads": []}, UsageError, "nothing to study"),
+        ({"steps": 0}, UsageError, "0 steps"),
+        ({"threads": 0}, UsageError, "0 threads"),
+        ({"warmup": -1}, UsageError, "after -1"),
+    ],
+)
+def test_what_cannot_be_studied_is_said_before_anything_is_done(
+    tmp_path: Path, world: World, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        conduct(tmp_path / "s", world, **options)
+    assert world.did == []
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, world: World) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot make folder"):
+        conduct(tmp_path / "file", world)
+
+
+# the store and what goes into a key
+
+
+def test_a_key_depends_on_values_and_not_on_their_order() -> None:
+    assert key({"a": 1, "b": [2]}) == key({"b": [2], "a": 1})
+    assert key({"a": 1, "b": [2]}) != key({"a": 1, "b": [3]})
+
+
+def test_the_store_gives_back_what_it_was_given_for_the_same_inputs_only(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("cell", "export", {"a": 1}, {"x": 2})
+    assert store.get("cell", "export", {"a": 1}) == {"x": 2}
+    assert store.get("cell", "export", {"a": 2}) is None
+    assert store.get("cell", "verify", {"a": 1}) is None
+    assert store.get("other", "export", {"a": 1}) is None
+
+
+def test_the_source_of_what_only_shows_is_not_part_of_what_is_measured() -> None:
+    everything = source_hash()
+    assert everything == source_hash((".",), ())
+    assert source_hash((".",), ("cli",)) != everything
+    assert source_hash(("graph",)) != source_hash(("workloads",))
+
+
+def test_an_exporters_facts_name_its_framework_without_the_others() -> None:
+    torch, tensorflow = exporter_facts("torch"), exporter_facts("tensorflow")
+    assert {"torch", "onnx"} <= set(torch["packages"])
+    assert not [name for name in torch["packages"] if name.startswith("tensorflow")]
+    assert any(name.startswith("tensorflow") for name in tensorflow["packages"])
+    assert torch["sources"] != tensorflow["sources"]
+
+
+def test_the_real_keys_tell_apart_what_matters(tmp_path: Path) -> None:
+    def job(**changes: Any) -> Job:
+        cell = study.Cell("autoenc", changes.pop("framework", "torch"), changes.pop("mode", "inference"))
+        return Job(cell, replace(study.Options(preset="tiny"), **changes), tmp_path)
+
+    def keys(stage: Stage, *jobs: Job) -> set[str]:
+        return {key(stage.inputs(j)) for j in jobs}
+
+    export, profile, verify = study.STAGES.export, study.STAGES.profile, study.STAGES.verify
+    same = job(), job(seed=1), job(steps=7), job(threads=2)
+    assert len(keys(export, *same)) == 1
+    assert len(keys(export, job(), job(preset="small"), job(framework="tensorflow"), job(mode="training"))) == 4
+    assert len(keys(profile, *same)) == 4
+    assert len(keys(verify, job(), job(seed=1), job(checked_steps=3), job(steps=7))) == 3
+    job().graph().parent.mkdir(parents=True)
+    job().graph().write_bytes(b"another graph")
+    assert len(keys(profile, job(), job(mode="training"))) == 2
+
+
+# the real stages of verification, with a verification that only notes what it was asked
+
+
+def job(tmp_path: Path, *others: str, mode: str = "training") -> Job:
+    options = study.Options(preset="tiny", checked_steps=4, seed=9, threads=2)
+    further = tuple(study.Cell("autoenc", framework, mode) for framework in others)
+    return Job(study.Cell("autoenc", "torch", mode), options, tmp_path, further)
+
+
+def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def verify(workload: Any, *args: Any, **options: Any) -> Check:
+        asked.append((workload.name, workload.preset, *args, options))
+        return Check(workload.name, "training", "torch graph", "torch float64", 4, 1.5e-7, Worst("w", 2e-6))
+
+    monkeypatch.setattr("fathom_onnx.verification.verify", verify)
+    assert study.STAGES.verify is not None
+    (row,) = study.STAGES.verify.work(job(tmp_path))["checks"]
+    assert asked == [("autoenc", "tiny", "torch", "training", {"steps": 4, "seed": 9, "threads": 2})]
+    assert row["name"] == "autoenc training: torch graph against torch float64"
+    assert row["passed"] is True
+    assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"
+    assert json.loads(json.dumps(row["numbers"]))["loss_error"] == 1.5e-7
+
+
+def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verify_pair(workload: Any, pair: tuple[str, str], mode: Any, **options: Any) -> Check:
+        faults = ("output 'y' error 1.0e-02 over 1.0e-04", "another") if pair[1] == "other" else ()
+        flips = Flips(relu=3, margin=2e-8)
+        return Check(workload.name, mode, pair[1], pair[0], options["steps"], flips=flips, faults=faults)
+
+    monkeypatch.setattr("fathom_onnx.verification.verify_pair", verify_pair)
+    assert study.STAGES.compare is not None
+    rows = study.STAGES.compare.work(job(tmp_path, "tensorflow", "other", mode="inference"))["checks"]
+    assert [(r["name"], r["passed"], r["detail"]) for r in rows] == [
+        (
+            "autoenc inference: tensorflow against torch",
+            True,
+            "4 steps; output error 0.0e+00; 3 branches flipped by rounding (at most 2.0e-08 from them)",
+        ),
+        ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
+    ]
