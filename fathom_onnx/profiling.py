@@ -8,16 +8,17 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .analysis.attribution import Attribution, attribute, questions
+from .analysis.dataflow import tensors_of
 from .analysis.run import Run, build_run
 from .analysis.timeline import timeline_lines
 from .data import batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
-from .graph import Graph
+from .graph import Graph, Tensor
 from .graph.files import ensure_folder
 from .runtime.environment import cpu_cores, environment, graph_facts
 from .runtime.fingerprint import fingerprints, perturbed
@@ -105,15 +106,28 @@ def _attribute(graph: Graph, prepared: Prepared, measured: Measurement, batch: M
     if not asked:
         return attribute(graph, measured.optimized)
     feeds = {**batch, **perturbed(prepared.initial)}
-    sizes = {name: t.size_bytes for name, t in graph.tensors.items() if t.size_bytes is not None}
-    mine = fingerprints(measured.optimized, _wanted(q.executed for q in asked), feeds, folder=measured.model_folder)
+    mine = fingerprints(
+        measured.optimized,
+        _wanted(q.executed for q in asked),
+        feeds,
+        sizes=_sizes(tensors_of(measured.optimized.graph)),
+        folder=measured.model_folder,
+    )
     theirs = fingerprints(
-        prepared.model, _wanted(q.original for q in asked), feeds, values=prepared.values, sizes=sizes
+        prepared.model,
+        _wanted(q.original for q in asked),
+        feeds,
+        values=prepared.values,
+        sizes=_sizes(graph.tensors),
     )
     return attribute(graph, measured.optimized, asked, theirs, mine)
 
 
-def _wanted(tables: Iterator[dict[str, str]] | Any) -> list[str]:
+def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    return {name: t.size_bytes for name, t in tensors.items() if t.size_bytes is not None}
+
+
+def _wanted(tables: Iterable[dict[str, str]]) -> list[str]:
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
@@ -172,9 +186,15 @@ def _output(folder: Path | None) -> Iterator[Path]:
         if folder.exists():
             old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
             folder.rename(old / "run")
-        aside.rename(folder)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if old is not None:
+                (old / "run").rename(folder)
+            raise
+        finally:
+            if old is not None:
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(
             f"cannot write run folder '{folder}' ({one_line(error)})", "choose another with -o"

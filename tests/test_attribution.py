@@ -444,5 +444,3 @@ def test_random_graphs_are_attributed_whole(graph: Graph, level: Optimization, t
         if level == "none" and entry.node.name in names:
             # the node itself is always among what it stands for
             assert entry.node.name in {found.originals[s.original].node.name for s in node.shares}
-
-

@@ -146,6 +146,13 @@ def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> N
     ) in page
 
 
+def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World) -> None:
+    conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
+    page = (tmp_path / "report.html").read_text()
+    assert f"fathom-onnx study autoenc -o {tmp_path} --preset tiny --framework tensorflow --mode all" in page
+    assert "--threads 2 --steps 20 --warmup 3 --seed 0 --no-verify" in page
+
+
 def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> None:
     conduct(tmp_path, world)
     with (tmp_path / "classes.csv").open() as file:

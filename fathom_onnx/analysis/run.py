@@ -51,6 +51,10 @@ ATTRIBUTION_COLUMNS = ("executed", "original", "kind", "weight", "us", "phase", 
 STEP_COLUMNS = ("step", "run_us", "node_us", "outside_us", "wall_us")
 GROUP_COLUMNS = ("name", "us", "share", "nodes")
 
+_TEXT = frozenset(
+    ("name", "op_type", "provider", "kind", "originals", "original", "phase", "layer", "op", "op_class", "reason")
+)
+
 _FILES = ("manifest.json", "nodes.csv", "attribution.csv", "steps.csv", "summary.json")
 
 
@@ -212,8 +216,9 @@ class Run:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    # a layer or node may be called "nan" or "NA": only an empty cell is empty
-    table = pd.read_csv(path, keep_default_na=False, na_values=[], float_precision="round_trip")
+    # a layer or node may be called "NA" or "12": what is text stays text, and only an empty cell is empty
+    kinds = {name: str for name in columns if name in _TEXT}
+    table = pd.read_csv(path, keep_default_na=False, na_values=[], float_precision="round_trip", dtype=kinds)
     if tuple(table.columns) != columns:
         raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not {', '.join(columns)}")
     return table

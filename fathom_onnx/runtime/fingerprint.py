@@ -29,6 +29,9 @@ POINTS = 33
 CHUNK_BYTES = 1 << 28
 """Tensors are exposed some at a time, so that not all of a large graph's are alive at once."""
 
+UNKNOWN_BYTES = 1 << 24
+"""Size that a tensor is taken to have where its shape is not known."""
+
 _SEEDED = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -103,7 +106,7 @@ def _chunks(names: Collection[str], sizes: Mapping[str, int]) -> list[list[str]]
     chunks: list[list[str]] = []
     held = CHUNK_BYTES
     for name in names:
-        size = sizes.get(name, 1 << 20)
+        size = sizes.get(name, UNKNOWN_BYTES)
         if held + size > CHUNK_BYTES:
             chunks.append([])
             held = 0

@@ -1,0 +1,85 @@
+"""``fathom-onnx study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import framework_option, json_option, mode_option, output_option
+
+if TYPE_CHECKING:
+    from ..study import Event
+
+__all__ = ["command"]
+
+
+@click.command("study")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@framework_option("all")
+@mode_option("all")
+@click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
+@click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Counted steps of each run.")
+@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@click.option("--no-verify", is_flag=True, help="Leave verification out.")
+@output_option("study", "Folder of the study.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    framework: str,
+    mode: str,
+    preset: str,
+    ep: str,
+    threads: int | None,
+    steps: int,
+    warmup: int,
+    seed: int,
+    no_verify: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
+
+    What was already done with the same inputs is not done again. A cell that fails is recorded and the others go on;
+    the exit code is then 1.
+    """
+    from ..study import run_study
+    from .render import print_json, progress
+
+    with progress() as (say, _):
+
+        def told(event: Event) -> None:
+            say(f"{event.stage}: {event.what} ({event.number} of {event.total})")
+            if event.kind != "started":
+                detail = f": {event.detail}" if event.detail else ""
+                took = f" in {event.seconds:.1f} s" if event.kind == "done" else ""
+                line = f"{event.stage} {event.number}/{event.total} {event.what} {event.kind}{took}{detail}"
+                click.echo(line, err=True)
+
+        result = run_study(
+            output,
+            preset,
+            workloads or None,
+            None if framework == "all" else [framework],
+            None if mode == "all" else [mode],
+            ep=ep,
+            threads=threads,
+            steps=steps,
+            warmup=warmup,
+            seed=seed,
+            verify=not no_verify,
+            on_event=told,
+        )
+    if as_json:
+        print_json(result.json())
+    else:
+        for finding in result.findings:
+            click.echo(finding)
+        click.echo(f"report: {result.report}")
+        click.echo(f"verdict: {result.verdict}")
+    if not result.ok:
+        click.get_current_context().exit(1)

@@ -1,0 +1,419 @@
+"""Profiling from a graph to a run folder."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import FLOAT, cnn, control_flow, line_training, model, op
+
+from fathom_onnx import profiling
+from fathom_onnx.analysis.attribution import Attribution, NodeAttribution, Share, attribute
+from fathom_onnx.analysis.labels import label_nodes
+from fathom_onnx.analysis.run import GROUP_COLUMNS, SCHEMA, Run, build_run
+from fathom_onnx.analysis.timeline import timeline_lines
+from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
+from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.profiling import profile
+from fathom_onnx.runtime import profiler
+from fathom_onnx.runtime.optimized import numbered
+from fathom_onnx.runtime.prepare import prepare
+from fathom_onnx.runtime.profiler import foreign_nodes, measure
+from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization, SessionSettings
+from fathom_onnx.runtime.trace import NodeRun, StepRun, StepTimes
+
+BATCH = {"x": np.ones(3, np.float32)}
+
+
+def check(run: Run) -> dict[str, Any]:
+    """What holds for every run."""
+    found = run.summary()
+    close = {"rel": 1e-9, "abs": 1e-6}
+    parts = found["attributed_us"] + found["charged_us"] + found["unattributed_us"]
+    assert parts == pytest.approx(found["node_time_us"], **close)
+    assert found["run_time_us"] == pytest.approx(found["node_time_us"] + found["outside_us"], **close)
+    assert found["profiling_overhead_us"] == pytest.approx(found["step_us"] - found["control_us"], **close)
+    for name in ("by_phase", "by_class", "by_op", "by_layer"):
+        total = sum(row["us"] for row in found[name])
+        assert total == pytest.approx(found["attributed_us"] + found["charged_us"], **close), name
+        assert [row["us"] for row in found[name]] == sorted((row["us"] for row in found[name]), reverse=True)
+        assert all(set(row) == set(GROUP_COLUMNS) for row in found[name])
+    assert sum(row["us"] for row in found["unattributed"]) == pytest.approx(found["unattributed_us"], **close)
+    steps = run.steps
+    assert (steps["run_us"] == steps["node_us"] + steps["outside_us"]).all()
+    assert (steps["outside_us"] >= 0).all()
+    assert set(run.nodes["kind"]) <= {"attributed", "charged", "unattributed"}
+    weights = run.attribution.groupby("executed")["weight"].sum()
+    assert np.allclose(weights, 1)
+    assert set(weights.index) == set(run.nodes.loc[run.nodes["kind"] != "unattributed", "index"])
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+@pytest.mark.parametrize("level", OPTIMIZATIONS)
+def test_every_microsecond_is_in_one_place(level: Optimization) -> None:
+    run = profile(cnn(), threads=1, warmup=1, steps=3, optimization=level)
+    found = check(run)
+    assert found["schema"] == SCHEMA
+    assert (found["provider"], found["threads"], found["optimization"]) == ("cpu", 1, level)
+    assert (found["warmup"], found["steps"], len(run.steps)) == (1, 3, 3)
+    assert found["unattributed"] == []
+    assert {row["name"] for row in found["by_phase"]} == {"forward"}
+    assert {"c1", "c2", "c3", "fc", "pool"} <= {row["name"] for row in found["by_layer"]}
+    assert found["data"]["kind"] == "synthetic"
+
+
+def test_a_training_step_is_profiled_with_its_state() -> None:
+    run = profile(line_training(), threads=1, warmup=1, steps=4, feeds=BATCH)
+    found = check(run)
+    assert (found["workload"], found["mode"], found["preset"]) == ("line", "training", "tiny")
+    assert {row["name"] for row in found["by_phase"]} == {"forward", "loss", "backward", "optimizer"}
+    assert found["data"]["kind"] == "given"
+    assert set(run.by_op()["name"]) == {"Mul", "Sum", "ApplyGradientDescent"}
+
+
+def test_bodies_run_many_times_and_count_once() -> None:
+    run = profile(control_flow(), threads=1, warmup=1, steps=3)
+    check(run)
+    calls = dict(zip(run.nodes["name"], run.nodes["calls"], strict=True))
+    assert calls["/loop/Loop"] == 1
+    assert calls["/loop/MatMul"] == 5
+    layers = dict(zip(run.by_layer()["name"], run.by_layer()["nodes"], strict=True))
+    assert layers["out"] == 1
+    assert layers["loop"] == 6
+
+
+def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = profile(cnn(), threads=1, warmup=1, steps=2, folder=folder)
+    files = {p.name for p in folder.iterdir()}
+    assert files == {
+        "manifest.json",
+        "nodes.csv",
+        "attribution.csv",
+        "steps.csv",
+        "summary.json",
+        "trace.json.gz",
+        "timeline.json.gz",
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    again = Run.load(folder)
+    pd.testing.assert_frame_equal(again.nodes, run.nodes)
+    pd.testing.assert_frame_equal(again.attribution, run.attribution)
+    pd.testing.assert_frame_equal(again.steps, run.steps)
+    assert again.manifest == run.manifest
+    assert again.summary() == run.summary() == json.loads((folder / "summary.json").read_text())
+    manifest = run.manifest
+    needed = ["graph_sha256", "opset", "cpu", "cpu_cores", "os", "onnxruntime", "command", "time_utc", "seed"]
+    assert all(manifest[name] not in (None, "") for name in needed)
+    assert len(manifest["control_steps_us"]) == 2
+
+
+def test_names_that_look_like_numbers_or_nothing_are_read_back(tmp_path: Path) -> None:
+    nodes = [op("Relu", "x", "a", "12"), op("Exp", "a", "b", "nan"), op("Neg", "b", "y", 'NA,"')]
+    made = model(nodes, {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    run = profile(from_model(made, "odd"), threads=1, warmup=0, steps=1, folder=tmp_path / "run")
+    again = Run.load(tmp_path / "run")
+    assert list(again.nodes["name"]) == ["12", "nan", 'NA,"']
+    pd.testing.assert_frame_equal(again.nodes, run.nodes)
+    pd.testing.assert_frame_equal(again.attribution, run.attribution)
+
+
+def test_the_timeline_has_a_track_a_phase_and_a_layer(tmp_path: Path) -> None:
+    profile(line_training(), threads=1, warmup=1, steps=2, feeds=BATCH, folder=tmp_path / "run")
+    events = json.loads(gzip.decompress((tmp_path / "run" / "timeline.json.gz").read_bytes()))["traceEvents"]
+    named = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {n for (p, _), n in named.items() if p == 1} == {"steps", "forward", "loss", "backward", "optimizer"}
+    assert {n for (p, _), n in named.items() if p == 2} == {"line", "loss", "step"}
+    spans = [e for e in events if e["ph"] == "X"]
+    assert all((e["pid"], e["tid"]) in named for e in spans)
+    assert [e["args"]["step"] for e in spans if e["tid"] == 0] == [0, 1]
+    assert sum(e["pid"] == 2 for e in spans) == 2 * 8
+
+
+def test_a_timeline_of_two_sessions_does_not_overlap() -> None:
+    def step(start: int) -> StepRun:
+        return StepRun(start, 10, (NodeRun("k0", "Relu", "cpu", 1, start + 2, 5, 5),))
+
+    graph = from_model(model([op("Relu", "x", "y", "n")], {"x": (FLOAT, (1,))}, {"y": (FLOAT, (1,))}), "g")
+    found = attribute(graph, graph.model)
+    text = b"".join(timeline_lines([step(100), step(115), step(50)], found))
+    spans = [(e["ts"], e["dur"]) for e in json.loads(text)["traceEvents"] if e["ph"] == "X" and e["tid"] == 0]
+    assert spans == [(0, 10), (15, 10), (25, 10)]
+
+
+def test_an_older_run_is_replaced_and_anything_else_is_left_alone(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=old)
+    (old / "note.txt").write_text("from the first run")
+    profile(line_training(), threads=1, warmup=0, steps=2, feeds=BATCH, folder=old)
+    assert not (old / "note.txt").exists()
+    assert len(Run.load(old).steps) == 2
+    (tmp_path / "empty").mkdir()
+    profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=tmp_path / "empty")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("precious")
+    with pytest.raises(OutputError, match="not empty and not a run folder"):
+        profile(line_training(), feeds=BATCH, folder=mine)
+    assert [p.name for p in mine.iterdir()] == ["thesis.tex"]
+    with pytest.raises(OutputError, match="is not a folder"):
+        profile(line_training(), feeds=BATCH, folder=mine / "thesis.tex")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "mine", "old"]
+
+
+def test_a_failed_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
+    before = (folder / "summary.json").read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(profiling, "_write_timeline", fail)
+    with pytest.raises(OutputError, match="disk full"):
+        profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (folder / "summary.json").read_bytes() == before
+    with pytest.raises(RunError):
+        profile(line_training(), feeds={"x": np.ones(7, np.float32)}, folder=tmp_path / "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", ["nodes.csv", "manifest.json", "attribution.csv", "steps.csv"])
+def test_a_broken_run_folder_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
+    (folder / name).write_text("{" if name.endswith("json") else "a,b\n1,2\n")
+    with pytest.raises(DataError, match="malformed"):
+        Run.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(DataError, match=f"has no {name}"):
+        Run.load(folder)
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    with pytest.raises(UsageError, match="0 steps"):
+        profile(cnn(), steps=0)
+    with pytest.raises(UsageError, match="threads cannot be 0"):
+        profile(cnn(), threads=0)
+    with pytest.raises(UsageError, match="with 0 batches"):
+        profile(line_training(), feeds=[])
+
+
+def test_a_graph_without_a_static_input_is_refused() -> None:
+    made = model([op("Relu", "x", "y")], {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))})
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    with pytest.raises(GraphError, match="--dim N="):
+        profile(from_model(made, "dynamic"))
+
+
+def test_many_steps_take_several_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 8 nodes and 2 more events a step: 50 events are 5 steps, of which 1 is warm-up
+    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 50)
+    told: list[tuple[str, int, int]] = []
+    run = profile(
+        line_training(),
+        threads=1,
+        warmup=1,
+        steps=10,
+        feeds=BATCH,
+        folder=tmp_path / "run",
+        progress=lambda *now: told.append(now),
+    )
+    check(run)
+    assert len(run.steps) == 10
+    assert run.manifest["sessions"] == 3
+    assert {p.name for p in (tmp_path / "run").glob("trace*")} == {
+        "trace.json.gz",
+        "trace-2.json.gz",
+        "trace-3.json.gz",
+    }
+    assert [d for w, d, _ in told if w == "control"] == list(range(1, 12))
+    assert [d for w, d, _ in told if w == "profile"] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3]
+
+
+def times(providers: tuple[str, ...], op_types: tuple[str, ...] | None = None) -> StepTimes:
+    count = len(providers)
+    return StepTimes(
+        names=tuple(f"k{i}" for i in range(count)),
+        op_types=op_types or ("Relu",) * count,
+        providers=providers,
+        self_us=np.full((2, count), 10),
+        calls=np.ones((2, count), np.int64),
+        run_us=np.full(2, 10 * count + 5),
+    )
+
+
+def test_nodes_that_ran_elsewhere_are_found_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fell_back = times(("CPUExecutionProvider", "OtherExecutionProvider"))
+    assert foreign_nodes(fell_back, SessionSettings()) == {"k1": "OtherExecutionProvider"}
+    made = model([op("Relu", "x", "h", "one"), op("Exp", "h", "y", "two")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    graph = from_model(made, "two")
+    monkeypatch.setattr(profiler, "step_times", lambda runs: fell_back)
+    with pytest.raises(RunError, match=r"1 of 2 nodes \(50.0% of the node time\) did not run on 'cpu': 'two' on Other"):
+        profile(graph, steps=2, feeds=BATCH)
+    run = profile(graph, steps=2, feeds=BATCH, allow_fallback=True)
+    assert run.manifest["nodes_elsewhere"] == 1
+    assert list(run.nodes["provider"]) == ["CPUExecutionProvider", "OtherExecutionProvider"]
+
+
+def test_a_node_that_the_model_does_not_have_is_unattributed_and_copies_are_counted(tmp_path: Path) -> None:
+    made = model([op("Relu", "x", "y", "one")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    found = attribute(from_model(made, "one"), made)
+    measured = times(("CUDA", "CUDA"), ("Relu", "MemcpyToHost"))
+    run = build_run(found, measured, (30.0, 40.0), {"control_steps_us": [20.0], "warmup": 0, "steps": 2})
+    summary = check(run)
+    assert (summary["attributed_us"], summary["unattributed_us"], summary["outside_us"]) == (10, 10, 5)
+    assert summary["unattributed"] == [
+        {"node": "k1", "op_type": "MemcpyToHost", "us": 10.0, "reason": "inserted when the session was built"}
+    ]
+    assert (summary["step_us"], summary["profiling_overhead_us"]) == (35, 15)
+
+
+def test_node_statistics_are_over_the_steps() -> None:
+    made = model([op("Relu", "x", "y", "one")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    found = attribute(from_model(made, "one"), made)
+    values = np.array([[1], [2], [3], [4], [90]])
+    measured = StepTimes(("k0",), ("Relu",), ("cpu",), values, np.ones_like(values), values[:, 0] + 7)
+    run = build_run(found, measured, (0.0,) * 5, {"control_steps_us": [1.0], "warmup": 0, "steps": 5})
+    row = run.nodes.iloc[0]
+    assert (row["median_us"], row["q1_us"], row["q3_us"], row["mean_us"], row["calls"]) == (3, 2, 4, 20, 1)
+    assert (run.outside_us, run.run_time_us) == (7, 10)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_sums_hold_for_any_attribution(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 6))
+    nodes = [op("Relu", f"t{i}", f"t{i + 1}", f"/layer{i % 2}/n{i}") for i in range(count)]
+    graph = model(nodes, {"t0": (FLOAT, (1,))}, {f"t{count}": (FLOAT, (1,))}).graph
+    entries = numbered(graph)
+    attributions = []
+    for index in range(count):
+        kind = data.draw(st.sampled_from(["attributed", "charged", "unattributed"]))
+        parts = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=3, unique=True))
+        raw = [data.draw(st.integers(1, 9)) for _ in parts]
+        shares = tuple(Share(p, w / sum(raw)) for p, w in zip(parts, raw, strict=True))
+        attributions.append(NodeAttribution(index, kind, shares if kind != "unattributed" else (), reason=kind))
+    found = Attribution(tuple(attributions), entries, entries)
+    drawn = data.draw(st.lists(st.lists(st.integers(0, 50), min_size=count, max_size=count), min_size=1, max_size=4))
+    values = np.array(drawn, np.int64)
+    outside = np.arange(len(values))
+    measured = StepTimes(
+        tuple(f"k{i}" for i in range(count)),
+        ("Relu",) * count,
+        ("cpu",) * count,
+        values,
+        np.ones_like(values),
+        values.sum(1) + outside,
+    )
+    check(build_run(found, measured, tuple(map(float, outside)), {"control_steps_us": [1.0], "warmup": 0, "steps": 1}))
+
+
+def test_labels_of_third_party_nodes() -> None:
+    scoped = op("Relu", "c", "d", "node_relu")
+    entry = scoped.metadata_props.add()
+    entry.key, entry.value = "pkg.torch.onnx.name_scopes", "['', 'layer1', 'layer1.act', 'relu']"
+    nodes = [
+        op("Conv", "x w", "a", "/layer1/conv/Conv"),
+        op("Relu", "a", "b", "plain"),
+        op("Relu", "b", "c"),
+        scoped,
+        op("Exp", "d", "e", "same"),
+        op("Exp", "e", "y", "same"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [], [])
+    labels = label_nodes(numbered(graph))
+    assert [(n.name, n.layer, n.op, n.op_class) for n in labels] == [
+        ("/layer1/conv/Conv", "layer1/conv", "Conv2D", "D"),
+        ("plain", "plain", "Relu", "A"),
+        ("Relu#2", "Relu#2", "Relu", "A"),
+        ("node_relu", "layer1.act", "Relu", "A"),
+        ("same#4", "same#4", "Exp", "A"),
+        ("same#5", "same#5", "Exp", "A"),
+    ]
+    assert {n.phase for n in labels} == {"forward"}
+
+
+def test_an_unlisted_op_keeps_its_name_and_has_a_class_of_its_own() -> None:
+    node = op("Mystery", "x", "y", "m")
+    node.domain = "my.domain"
+    (label,) = label_nodes(numbered(onnx.helper.make_graph([node], "g", [], [])))
+    assert (label.op, label.op_class) == ("my.domain::Mystery", "unlisted")
+
+
+def test_the_control_and_the_profiled_session_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both start from the same state and take the same batches in turn: the losses they end with are equal."""
+    graph = line_training()
+    batches = [{"x": np.array(v, np.float32)} for v in ([1, 2, 3], [3, 1, 0])]
+    ended: list[dict[str, np.ndarray]] = []
+    original = profiler._steps
+
+    def spy(stepper: Any, *rest: Any) -> list[float]:
+        walls = original(stepper, *rest)
+        ended.append(stepper.state())
+        return walls
+
+    monkeypatch.setattr(profiler, "_steps", spy)
+    start = {"line.w": np.ones(3, np.float32), "step": np.zeros((), np.float32)}
+    measure(prepare(graph, start), SessionSettings(), batches, tmp_path)
+    assert len(ended) == 2
+    np.testing.assert_array_equal(ended[0]["line.w"], ended[1]["line.w"])
+    assert ended[0]["step"] == ended[1]["step"] == 13
+
+
+def exported(name: str, mode: Any) -> Graph:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    from fathom_onnx.exporting import ExportRequest, find_exporter
+    from fathom_onnx.workloads import workload
+
+    made = find_exporter("torch").export(ExportRequest(workload(name, "tiny"), mode))
+    return from_model(made, f"{name}-{mode}")
+
+
+@pytest.mark.parametrize(("name", "mode"), list(itertools.product(("autoenc", "residual"), ("inference", "training"))))
+def test_our_graphs_are_explained(name: str, mode: str) -> None:
+    graph = exported(name, mode)
+    for level in ("all", "none"):
+        run = profile(graph, threads=1, warmup=1, steps=2, optimization=level)  # type: ignore[arg-type]
+        found = check(run)
+        assert found["attributed_us"] + found["charged_us"] >= 0.99 * found["node_time_us"]
+        phases = {row["name"] for row in found["by_phase"]}
+        assert phases == ({"forward"} if mode == "inference" else {"forward", "loss", "backward", "optimizer"})
+        if level == "none":
+            # nothing is fused: every node is itself, in its own layer and op
+            assert not run.nodes["split"].any()
+            assert all(row["name"] == row["originals"][0] for _, row in run.nodes.iterrows())
+
+
+def test_nodes_without_names_in_a_blocked_part_are_told_apart_by_value() -> None:
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": (rng.normal(size=(16, 16, 3, 3)) * 0.1).astype(np.float32) for i in range(3)}
+    nodes = [
+        op("Conv", "x w0", "c0", pads=[1] * 4),
+        op("Conv", "x w1", "c1", pads=[1] * 4),
+        op("Mul", "c0 c1", "a"),
+        op("Sigmoid", "a", "b"),
+        op("Mul", "b c0", "c"),
+        op("Sigmoid", "c", "d"),
+        op("Conv", "d w2", "y", pads=[1] * 4),
+    ]
+    shape = (1, 16, 8, 8)
+    graph = from_model(model(nodes, {"x": (FLOAT, shape)}, {"y": (FLOAT, shape)}, weights), "blocked")
+    run = profile(graph, threads=1, warmup=1, steps=2)
+    check(run)
+    compute = run.nodes[run.nodes["kind"] == "attributed"]
+    assert list(compute["originals"]) == [(f"{n.op_type}#{i}",) for i, n in enumerate(nodes)]
+    assert not compute["split"].any()
