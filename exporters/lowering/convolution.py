@@ -6,7 +6,7 @@ With ``y[n,o,p,q] = sum_{c,i,j} x[n,c,p*s+i*d-pad,q*s+j*d-pad] * w[o,c,i,j]``:
   trade places; for a small kernel, one matrix product of ``dy`` with a shifted view of ``x`` for each kernel element
   does the same multiplications faster;
 * the input gradient is a convolution of ``dy`` by the flipped filter with in and out channels swapped at stride 1, and
-  a transposed convolution at any other stride.
+  a transposed convolution at any other stride and for a few positions only.
 
 Each form does exactly the multiplications of the gradient's definition, apart from those with padding zeros.
 """
@@ -24,6 +24,12 @@ _MATMUL_KERNEL = 9
 """Largest kernel (elements) whose filter gradient is one matrix product a kernel element. Measured with onnxruntime
 on a CPU: for 3x3 at 56x56 down to 7x7 twice as fast as the swapped convolution, for 7x7 at stride 2 three times
 slower."""
+
+_FLIP_POSITIONS = 512
+"""Fewest output positions (N * OH * OW) for which the filter is flipped for the input gradient at stride 1. To flip it
+costs a fixed time for each of its elements, which only many positions repay. Measured with onnxruntime on one thread,
+flipped against transposed convolution in ms: 512 channels at 16x7x7 92 and 99, at 4x2x2 14.5 and 5.3; 256 channels at
+4x4x4 7.3 and 1.6; 64 channels at 4x16x16 1.2 and 1.1, at 16x56x56 48 and 50."""
 
 
 def _fit_input(
@@ -98,11 +104,13 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     dy, w = operands(node)
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
-    reach = window.extent(static_shape(dy)[2:])
+    batch, _, *out = static_shape(dy)
+    reach = window.extent(out)
     margin = [(k - 1) * d for k, d in zip(window.kernel, window.dilations, strict=True)]
     pads = [margin[0] - window.pads[0], margin[1] - window.pads[1]]
     pads += [size[i] - reach[i] + window.pads[i] + margin[i] for i in range(2)]
-    if window.strides == [1, 1] and window.group == 1 and min(pads) >= 0:
+    many = window.kernel == [1, 1] or batch * out[0] * out[1] >= _FLIP_POSITIONS
+    if window.strides == [1, 1] and window.group == 1 and min(pads) >= 0 and many:
         flipped = w
         if window.kernel != [1, 1]:
             lowest = -(2**31)

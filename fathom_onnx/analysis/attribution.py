@@ -1,8 +1,5 @@
 """From executed nodes back to the nodes of the original graph.
 
-An executed node stands for the original nodes between what it takes and what it gives: starting at the original
-class of each of its outputs, walk back until a class that some executed tensor holds. Executed nodes that pass
-tensors which have no counterpart in the original belong to one group and share what the group stands for.
 Every executed node ends in exactly one state:
 
 * ``attributed``: to one or several original nodes; over several its time is split by modelled cost and marked;
@@ -12,31 +9,25 @@ Every executed node ends in exactly one state:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import onnx
-from networkx.utils import UnionFind
 
 from ..graph import Graph, Tensor
 from ..runtime.fingerprint import Fingerprint
 from ..runtime.optimized import NumberedNode, bodies, numbered
-from .anchors import anchor_by_name, anchor_by_value, executed_dataflow
+from .anchors import anchor_by_value
 from .cost import NodeCost, node_cost
-from .dataflow import Dataflow, outputs_of, tensors_of
-from .optable import canonical_op, class_of_op
+from .dataflow import outputs_of, tensors_of
+from .optable import class_of_op
+from .regions import Level, Question, op_of
 
 __all__ = ["Attribution", "Kind", "NodeAttribution", "Question", "Share", "attribute", "questions"]
 
 Kind = Literal["attributed", "charged", "unattributed"]
-
-_TO_USER = frozenset({"ReorderInput", "MemcpyFromHost"})
-"""Inserted for the node that follows; all other inserted movement is for the node before it."""
-
-_GEMM_INPUT = "gemm_input_reshape"
-"""Name of the reshape that onnxruntime puts before a batched MatMul and Add which it turns into a Gemm."""
 
 
 @dataclass(frozen=True)
@@ -87,202 +78,6 @@ class Attribution:
         return tuple(node.index for node in self.originals if node.index not in present)
 
 
-@dataclass(frozen=True)
-class Question:
-    """Tensors whose values would tell apart the nodes of one group.
-
-    Attributes:
-        executed: Executed tensor to its class.
-        original: Original tensor to its class.
-    """
-
-    executed: dict[str, str]
-    original: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Executed nodes and the original nodes they stand for together (numbers within the graph)."""
-
-    members: tuple[int, ...]
-    region: tuple[int, ...]
-
-
-class _Level:
-    """One graph and its optimized form: a model's top level, or a body.
-
-    Args:
-        original: The original graph.
-        executed: Its optimized form.
-        tensors: Shapes and types of the original tensors.
-        held: Inputs of the original that are fixed at run time.
-    """
-
-    def __init__(
-        self,
-        original: onnx.GraphProto,
-        executed: onnx.GraphProto,
-        tensors: Mapping[str, Tensor],
-        held: Collection[str] = (),
-    ) -> None:
-        self.original = Dataflow(original, tensors, held)
-        self.executed = executed_dataflow(executed, self.original, tensors_of(executed))
-        self.anchors = anchor_by_name(self.original, self.executed)
-        self.made_by: dict[str, int] = dict(self.executed.producer)
-
-    def groups(self) -> list[_Group]:
-        """The compute nodes in groups, each with its region, in the order of execution."""
-        run = self.executed
-        joined: UnionFind = UnionFind(i for i in range(len(run.nodes)) if i not in run.movers)
-        flow = run.graph()
-        for kind, of in list(flow.nodes):
-            if kind != "class" or of in self.anchors.of or not run.makers(of):
-                continue
-            around = [i for _, i in flow.predecessors((kind, of))] + [i for _, i in flow.successors((kind, of))]
-            # what is made of constants only joins nothing: many nodes may use it
-            if all(run.is_constant(i) for i in run.makers(of)):
-                continue
-            joined.union(*around)
-        stops = set(self.anchors.of.values())
-        claimed: set[int] = set()
-        groups = []
-        for members in sorted(sorted(g) for g in joined.to_sets()):
-            region = self._region(members, stops, claimed)
-            claimed.update(region)
-            groups.append(_Group(tuple(members), tuple(sorted(region))))
-        return groups
-
-    def _region(self, members: Sequence[int], stops: Collection[str], claimed: Collection[int]) -> set[int]:
-        run, base = self.executed, self.original
-        made = {run.class_of(name) for i in members for name in outputs_of(run.nodes[i])}
-        taken = {run.class_of(name) for i in members for name in run.inputs[i]} - made
-        inputs = {self.anchors.of[c] for c in taken if c in self.anchors.of}
-        starts = [self.anchors.of[c] for c in made if c in self.anchors.of]
-        names = {name for i in members for name in outputs_of(run.nodes[i])}
-        fixed = all(run.is_constant(i) for i in members)
-        region: set[int] = set()
-        seen: set[str] = set()
-        pending = [(c, True) for c in dict.fromkeys(starts) if c not in inputs]
-        while pending:
-            of, is_start = pending.pop()
-            if of in seen or (of in stops and not is_start):
-                continue
-            seen.add(of)
-            makers = self._living(base.makers(of), names)
-            for maker in makers:
-                if maker in claimed and not is_start:
-                    continue
-                region.add(maker)
-                for name in base.inputs[maker]:
-                    if fixed or name not in base.constant:
-                        pending.append((base.class_of(name), False))
-        return region
-
-    def _living(self, makers: list[int], names: Collection[str]) -> list[int]:
-        """Of twins, the ones that ``names`` makes and those that nothing else makes."""
-        if len(makers) < 2:
-            return makers
-        kept = []
-        for maker in makers:
-            mine = outputs_of(self.original.nodes[maker])
-            if any(n in names for n in mine) or not any(n in self.made_by for n in mine):
-                kept.append(maker)
-        return kept or makers
-
-    def question(self, group: _Group) -> Question | None:
-        """What to measure to tell a group's nodes apart, or None where nothing would help."""
-        if len(group.members) < 2 or len(group.region) < 2:
-            return None
-        run, base = self.executed, self.original
-        known = set(self.anchors.of.values())
-        mine = {n: run.class_of(n) for i in group.members for n in outputs_of(run.nodes[i])}
-        theirs = {n: base.class_of(n) for i in group.region for n in outputs_of(base.nodes[i])}
-        mine = {n: c for n, c in mine.items() if c not in self.anchors.of}
-        theirs = {n: c for n, c in theirs.items() if c not in known}
-        return Question(mine, theirs) if mine and theirs else None
-
-    def compute(self) -> dict[int, tuple[int, ...]]:
-        """Executed compute node to the original nodes it stands for."""
-        found: dict[int, tuple[int, ...]] = {}
-        for group in self.groups():
-            found.update(self._within(group))
-        return found
-
-    def _within(self, group: _Group) -> dict[int, tuple[int, ...]]:
-        """Divide a group's region among its members: by op where that tells them apart, else all to all."""
-        if len(group.members) == 1 or len(group.region) < 2:
-            return dict.fromkeys(group.members, group.region)
-        by_op = defaultdict(list)
-        for index in group.region:
-            by_op[_op(self.original.nodes[index])].append(index)
-        found = {i: tuple(by_op.get(_op(self.executed.nodes[i]), ())) for i in group.members}
-        left = tuple(i for i in group.region if i not in {o for part in found.values() for o in part})
-        unmatched = [i for i, part in found.items() if not part]
-        for index in unmatched:
-            found[index] = left or group.region
-        if left and not unmatched:
-            found = {i: tuple(sorted({*part, *left})) for i, part in found.items()}
-        return found
-
-    def movement(self) -> dict[int, tuple[int, ...]]:
-        """Executed movement node to the original movement nodes it stands for (none: it was inserted)."""
-        run, base = self.executed, self.original
-        found: dict[int, tuple[int, ...]] = {}
-        loose: dict[str, list[int]] = defaultdict(list)
-        for index in sorted(run.movers):
-            node = run.nodes[index]
-            path = self._path(node.output[0])
-            found[index] = path
-            of = self.anchors.of.get(run.class_of(node.output[0]))
-            if not path and of is not None and node.op_type in {base.nodes[i].op_type for i in base.movers_of(of)}:
-                loose[of].append(index)
-        claimed = {i for path in found.values() for i in path}
-        for of, movers in loose.items():
-            for kind in {run.nodes[i].op_type for i in movers}:
-                free = tuple(i for i in base.movers_of(of) if i not in claimed and base.nodes[i].op_type == kind)
-                for index in movers:
-                    if run.nodes[index].op_type == kind:
-                        found[index] = free
-        return found
-
-    def _path(self, name: str) -> tuple[int, ...]:
-        """The original movement nodes that lead to a tensor from the last one that is made by an executed node."""
-        base = self.original
-        path: list[int] = []
-        while name in base.producer and base.producer[name] in base.movers:
-            path.append(base.producer[name])
-            name = base.nodes[path[-1]].input[0]
-            if name in self.made_by or name in base.fed:
-                break
-        return tuple(reversed(path))
-
-    def neighbours(self, index: int) -> Iterator[int]:
-        """Executed nodes around a node, nearest first: before it, then after it, or the other way round."""
-        run = self.executed
-
-        def before(i: int) -> list[int]:
-            return [run.producer[n] for n in run.inputs[i] if n in run.producer]
-
-        def after(i: int) -> list[int]:
-            return [u for n in outputs_of(run.nodes[i]) for u in run.users.get(n, ())]
-
-        node = run.nodes[index]
-        to_user = node.op_type in _TO_USER or node.name.startswith(_GEMM_INPUT)
-        ways = [after, before] if to_user else [before, after]
-        for way in ways:
-            seen, pending = {index}, [index]
-            while pending:
-                for near in way(pending.pop(0)):
-                    if near not in seen:
-                        seen.add(near)
-                        pending.append(near)
-                        yield near
-
-
-def _op(node: onnx.NodeProto) -> str:
-    return canonical_op(node.op_type, node.domain)
-
-
 def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share, ...]:
     """Shares by FLOPs: within a fused node tensors do not travel, so arithmetic is what is left to model.
 
@@ -312,7 +107,7 @@ class _Mapper:
     def _level(nodes: Sequence[NumberedNode], parent: int | None, body: str) -> list[int]:
         return [n.index for n in nodes if n.parent == parent and n.body == body]
 
-    def run(self, level: _Level, parents: tuple[int | None, int | None] = (None, None), body: str = "") -> None:
+    def run(self, level: Level, parents: tuple[int | None, int | None] = (None, None), body: str = "") -> None:
         """Attribute one level; ``parents`` are the numbers of the original and executed node around it."""
         theirs = self._level(self.originals, parents[0], body)
         mine = self._level(self.executed, parents[1], body)
@@ -334,10 +129,10 @@ class _Mapper:
         kind: Kind = "attributed" if shares else "unattributed"
         self.found[index] = NodeAttribution(index, kind, shares, len(shares) > 1)
 
-    def _rest(self, level: _Level, local: int, mine: Sequence[int], parent: int | None) -> NodeAttribution:
+    def _rest(self, level: Level, local: int, mine: Sequence[int], parent: int | None) -> NodeAttribution:
         """A node that stands for no original: inserted movement, or something that is not understood."""
         index, node = mine[local], level.executed.nodes[local]
-        if local in level.executed.movers or class_of_op(_op(node)) == "G":
+        if local in level.executed.movers or class_of_op(op_of(node)) == "G":
             for near in level.neighbours(local):
                 beside = self.found[mine[near]]
                 if beside.kind == "attributed":
@@ -364,7 +159,7 @@ class _Mapper:
             mine = dict(bodies(self.executed[index].node))
             if set(pairs) == set(mine):
                 for name, body in mine.items():
-                    self.run(_Level(pairs[name], body, self.tensors), (original.index, index), name)
+                    self.run(Level(pairs[name], body, self.tensors), (original.index, index), name)
                 return
         for entry in inner:
             self.found[entry.index] = replace(around, executed=entry.index, reason="part of a body")
@@ -382,10 +177,10 @@ class _Mapper:
         return Attribution(tuple(nodes), self.originals, self.executed)
 
 
-def _top(graph: Graph, executed: onnx.ModelProto) -> tuple[_Level, dict[str, Tensor]]:
+def _top(graph: Graph, executed: onnx.ModelProto) -> tuple[Level, dict[str, Tensor]]:
     tensors = {**tensors_of(graph.model.graph), **graph.tensors}
     held = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
-    return _Level(graph.model.graph, executed.graph, tensors, held), tensors
+    return Level(graph.model.graph, executed.graph, tensors, held), tensors
 
 
 def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
