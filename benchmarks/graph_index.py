@@ -1,0 +1,108 @@
+"""Write or check the index of the committed graphs.
+
+``--write`` describes the files in ``graphs/`` as they lie: ``index.json`` (hashes) and ``README.md`` (a table).
+``--check`` exports every graph anew and compares it with the committed file, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_path
+from fathom_onnx.graph import Graph, load
+from fathom_onnx.graph.files import write_text
+from fathom_onnx.workloads import names, workload
+from fathom_onnx.workloads.contract import MODES
+
+GRAPHS = Path(__file__).resolve().parent.parent / "graphs"
+
+HEAD = """# The graphs
+
+ONNX graphs of the Fathom workloads at the paper preset, without weights: parameters and state are graph inputs, and the
+model's metadata holds their initialisers. `<workload>.onnx` is inference, `<workload>-train.onnx` one whole training
+step (forward, loss, the framework's own backward pass, optimizer). The files at the top are from PyTorch, those in
+`tensorflow/` from TensorFlow; the two of a workload and mode have the same inputs and outputs and can be swapped.
+Opset 18, IR 10, default domain only, no functions, static shapes with value_info for every tensor.
+
+This table is made by `make graphs`; `make check-graphs` exports everything anew and compares.
+
+| graph | nodes | MACs | parameters | kB | SHA-256 |
+|---|---:|---:|---:|---:|---|
+"""
+
+
+def all_graphs() -> list[tuple[str, str, str, Path]]:
+    """(workload, framework, mode, path) of every graph there should be."""
+    return [(w, f, m, graph_path(GRAPHS, w, f, m)) for f in frameworks() for w in names() for m in MODES]
+
+
+def macs(graph: Graph) -> int:
+    """Multiply-accumulates of the nodes that have any."""
+    return sum(cost.macs or 0 for cost in graph_costs(graph))
+
+
+def describe(path: Path) -> dict[str, object]:
+    """One row of the index."""
+    graph = load(path)
+    assert graph.metadata is not None
+    held = {v.name: v for v in graph.metadata.variables}
+    return {
+        "path": path.relative_to(GRAPHS).as_posix(),
+        "workload": graph.metadata.workload,
+        "mode": graph.metadata.mode,
+        "framework": graph.metadata.framework,
+        "framework_version": graph.metadata.framework_version,
+        "nodes": len(graph.model.graph.node),
+        "macs": macs(graph),
+        "parameters": sum(held[name].elements for name in graph.metadata.parameters),
+        "size_bytes": path.stat().st_size,
+        "sha256": graph.sha256,
+    }
+
+
+def write() -> int:
+    """Write the index and the table."""
+    rows = [describe(path) for *_, path in all_graphs()]
+    write_text(GRAPHS / "index.json", json.dumps({"schema": "fathom-onnx/graphs/1", "graphs": rows}, indent=1) + "\n")
+    lines = [
+        f"| [`{r['path']}`]({r['path']}) | {r['nodes']:,} | {r['macs']:,} | {r['parameters']:,} | "
+        f"{int(str(r['size_bytes'])) / 1000:,.0f} | `{str(r['sha256'])[:16]}` |"
+        for r in rows
+    ]
+    total = sum(int(str(r["size_bytes"])) for r in rows)
+    write_text(GRAPHS / "README.md", HEAD + "\n".join(lines) + f"\n\n{len(rows)} files, {total / 1e6:.1f} MB.\n")
+    print(f"{len(rows)} graphs, {total / 1e6:.1f} MB")
+    return 0
+
+
+def check() -> int:
+    """Export anew and compare; the number of files that differ."""
+    index = {row["path"]: row for row in json.loads((GRAPHS / "index.json").read_text())["graphs"]}
+    different = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, framework, mode, path in all_graphs():
+            made = export_file(framework, ExportRequest(workload(name), mode), Path(folder) / "graph.onnx")
+            committed = path.read_bytes() if path.exists() else b""
+            shown = path.relative_to(GRAPHS).as_posix()
+            if made.path.read_bytes() != committed:
+                verdict = "differs from what is exported now"
+            elif index.get(shown) != describe(path):
+                verdict = "is not as the index says"
+            else:
+                verdict = ""
+            different += bool(verdict)
+            print(f"{shown}: {verdict or 'same'} ({made.seconds:.1f} s)", flush=True)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--write", action="store_true")
+    which.add_argument("--check", action="store_true")
+    sys.exit(write() if parser.parse_args().write else check())
