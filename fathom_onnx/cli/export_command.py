@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import FathomError
+from ..errors import FathomError, UsageError
 from ..exporting import Exported, ExportRequest, export_file, graph_path
 from ..graph.files import ensure_folder
 from ..workloads.contract import NoiseSource
@@ -77,6 +77,8 @@ def command(
             request = ExportRequest(workload, one_mode, noise, lowering)
             try:
                 made = export_file(name, request, graph_path(output, workload.name, name, one_mode))
+            except UsageError:
+                raise  # would fail in the same way for every graph
             except FathomError as error:
                 failed.append(error)
                 click.echo(f"error: {error}", err=True)

@@ -125,30 +125,27 @@ class Graph:
 
 
 def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str) -> bool:
-    """Give values to symbolic input dimensions; True when any was changed."""
-    changed = False
-    known: list[str] = []
+    """Give values to symbolic input dimensions; True when there were any."""
     held = {t.name for t in model.graph.initializer}
-    for tensor in model.graph.input:
-        if tensor.name in held:
-            continue
-        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value"):
-                continue
-            label = dim.dim_param or f"{tensor.name}.{axis}"
-            known.append(label)
-            if label in dimensions:
-                dim.dim_value = dimensions[label]
-                changed = True
-            else:
-                raise GraphError(
-                    f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor.name}' and no value for it",
-                    f"give one with --dim {label}=N",
-                )
+    dynamic = [
+        (dim, dim.dim_param or f"{tensor.name}.{axis}", tensor.name)
+        for tensor in model.graph.input
+        if tensor.name not in held
+        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim)
+        if not dim.HasField("dim_value")
+    ]
+    known = list(dict.fromkeys(label for _, label, _ in dynamic))
     for label in dimensions:
         if label not in known:
             raise UnknownNameError("dynamic dimension", label, known)
-    return changed
+    for dim, label, tensor_name in dynamic:
+        if label not in dimensions:
+            raise GraphError(
+                f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
+                f"give one with --dim {label}=N",
+            )
+        dim.dim_value = dimensions[label]
+    return bool(dynamic)
 
 
 def from_model(
