@@ -31,6 +31,7 @@ __all__ = [
     "find_exporter",
     "frameworks",
     "graph_path",
+    "kink_key",
 ]
 
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
@@ -49,20 +50,26 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Kink:
-    """Where a layer that is not smooth takes its branches: the input of a ReLU or of a max pool.
+    """Where a layer that is not smooth takes its branches, and which it took.
 
-    ``branches`` is what was taken: for ``Relu`` a boolean mask (input > 0), for ``MaxPool`` the flat index within the
-    input's H*W plane of each output element (the indices that ONNX and PyTorch give).
+    ``value`` is its input. ``branches`` is, for ``Relu``, a boolean mask (input > 0); for ``Clip``, int8 of 0 below the
+    lower bound, 1 between, 2 above; for ``MaxPool``, the flat index within the input's H*W plane of each output element
+    (the indices that ONNX and PyTorch give); for ``ArgMax`` (last axis), the index chosen.
     """
 
-    op: Literal["Relu", "MaxPool"]
+    op: Literal["Relu", "MaxPool", "Clip", "ArgMax"]
     value: Array
     branches: Array
 
 
+def kink_key(layer: str, time: int) -> str:
+    """The key of a layer's kink where the layer has several: the layer's name, then ``name#1``, ``name#2``, ..."""
+    return f"{layer}#{time}" if time else layer
+
+
 @dataclass(frozen=True)
 class StepResult:
-    """One step of a framework: outputs by interface name, and the kinks it went through by layer."""
+    """One step: outputs by interface name, and the kinks it went through by layer (see :func:`kink_key`)."""
 
     outputs: dict[str, Array]
     kinks: dict[str, Kink]
@@ -76,8 +83,8 @@ class Reference(Protocol):
 
         Args:
             values: Every input of the interface with ``noise="input"``, by name.
-            branches: Layer to branches that its ReLU or max pool must take instead of its own; the step is then a
-                smooth function, in which only rounding is left to differ.
+            branches: Kink key to branches that must be taken there instead of the step's own; the step is then a smooth
+                function, in which only rounding is left to differ.
         """
 
 

@@ -101,7 +101,7 @@ def test_noise_as_input_is_the_same_graph_without_the_draw(tiny, name, framework
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_noise_is_drawn_anew_in_every_run(tiny, framework) -> None:
     graph = tiny("autoenc", framework, "inference")
-    evaluator = Evaluator(graph)
+    evaluator = Evaluator(graph, workload("autoenc", "tiny").layers)
     values = workload("autoenc", "tiny").initial_values("inference", 0)
     values["images"] = np.full((8, 196), 0.5, np.float32)
     first, second = (evaluator.step(values).outputs["reconstruction"] for _ in range(2))

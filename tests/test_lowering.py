@@ -30,6 +30,9 @@ def value(name: str, array: np.ndarray) -> ir.Value:
 def private_model(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attributes) -> ir.Model:
     """A model of one private op between graph inputs and outputs."""
     values = [value(name, array) for name, array in inputs.items()]
+    for one, array in zip(values, inputs.values(), strict=True):
+        if array.dtype == np.int64:
+            one.type = ir.TensorType(ir.DataType.INT64)
     node = ir.node(op, values, attributes, domain=DOMAIN, num_outputs=len(shapes))
     for index, (output, shape) in enumerate(zip(node.outputs, shapes, strict=True)):
         output.name, output.type, output.shape = f"out{index}", FLOAT, ir.Shape(shape)
@@ -42,7 +45,9 @@ def run(model: ir.Model, inputs: dict) -> list[np.ndarray]:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {name: array.astype(np.float32) for name, array in inputs.items()})
+    return session.run(
+        None, {n: array if array.dtype == np.int64 else array.astype(np.float32) for n, array in inputs.items()}
+    )
 
 
 def lowered(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attributes) -> list[np.ndarray]:
@@ -216,6 +221,23 @@ def test_batch_norm_and_its_gradient() -> None:
     got = lowered("BatchNormGrad", inputs, [(4, 3, 5, 5), (3,), (3,)])
     for ours, theirs in zip(got, gradients, strict=True):
         close(ours, theirs, 1e-5)
+
+
+def test_gather_gradient_adds_rows_that_are_gathered_twice() -> None:
+    rng = np.random.default_rng(4)
+    table = torch.tensor(rng.normal(size=(7, 3)), requires_grad=True)
+    indices = torch.tensor([[0, 6, 6], [2, 0, 6]])
+    y = F.embedding(indices, table)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (gradient,) = torch.autograd.grad(y, table, dy)
+    got = lowered("GatherGrad", {"dy": dy.numpy(), "indices": indices.numpy()}, [(7, 3)], rows=7)
+    close(got[0], gradient)
+
+
+def test_slice_gradient() -> None:
+    dy = np.arange(1.0, 5.0).reshape(2, 2)
+    got = lowered("SliceGrad", {"dy": dy}, [(3, 4)], input_shape=[3, 4], starts=[1, 1])
+    assert got[0].tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0]]
 
 
 def test_unknown_lowering_and_grouped_convolution_are_errors() -> None:

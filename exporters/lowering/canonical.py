@@ -24,14 +24,21 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class CanonicalGradientOp:
-    """One op of the private domain: its inputs, outputs and attributes in order, and what it computes."""
+    """One op of the private domain: its inputs, outputs and attributes in order, and what it computes.
+
+    ``indices`` names the inputs that are whole numbers.
+    """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     meaning: str
     attributes: dict[str, str] = field(default_factory=dict)
+    indices: tuple[str, ...] = ()
 
+
+_FLOATS = ("T", ["tensor(float)", "tensor(double)"], "floating point")
+_INDICES = ("I", ["tensor(int64)", "tensor(int32)"], "indices")
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints"}
 """As in ONNX: pads are [top, left, bottom, right]."""
@@ -83,6 +90,21 @@ _OPS = (
         ("dx", "dscale", "dbias"),
         "gradient of BatchNormTraining from its mean and inv_std",
     ),
+    CanonicalGradientOp(
+        "GatherGrad",
+        ("dy", "indices"),
+        ("dw",),
+        "gradient of Gather on axis 0 for its table [rows, ...]: rows of dy added where indices point",
+        {"rows": "int"},
+        indices=("indices",),
+    ),
+    CanonicalGradientOp(
+        "SliceGrad",
+        ("dy",),
+        ("dx",),
+        "gradient of Slice with steps of 1: dy at starts within zeros of input_shape; dy has the input's rank",
+        {"input_shape": "ints", "starts": "ints"},
+    ),
 )
 
 CANONICAL: dict[str, CanonicalGradientOp] = {op.name: op for op in _OPS}
@@ -101,9 +123,9 @@ def register_schemas() -> None:
                 DOMAIN,
                 VERSION,
                 doc=op.meaning,
-                inputs=[parameter(name, "T") for name in op.inputs],
+                inputs=[parameter(name, "I" if name in op.indices else "T") for name in op.inputs],
                 outputs=[parameter(name, "T") for name in op.outputs],
-                type_constraints=[("T", ["tensor(float)", "tensor(double)"], "floating point")],
+                type_constraints=[_FLOATS, _INDICES] if op.indices else [_FLOATS],
                 attributes=[onnx.defs.OpSchema.Attribute(name, _KINDS[kind]) for name, kind in op.attributes.items()],
             )
         )

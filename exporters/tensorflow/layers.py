@@ -100,18 +100,40 @@ def _batch_norm_by_moments(
 def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """``max(x, 0)``."""
     with net.scope(name):
-        mask = net.branches.get(name)
+        key, mask = net.branch(name)
         y = tf.nn.relu(x) if mask is None else x * tf.cast(net.image(mask), x.dtype)
         if net.record:
             value = net.nchw(x)
-            net.taken[name] = Branch("Relu", value, value > 0 if mask is None else mask)
+            net.taken[key] = Branch("Relu", value, value > 0 if mask is None else mask)
+    return y
+
+
+def clipped_relu(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
+    """``min(max(x, 0), bound)`` within a scope that is the caller's: a recurrent layer clips once a time step."""
+    key, region = net.branch(name)
+    if region is None:
+        y = tf.minimum(tf.nn.relu(x), tf.constant(bound, x.dtype))
+    else:
+        y = x * tf.cast(region == 1, x.dtype) + bound * tf.cast(region == 2, x.dtype)
+    if net.record:
+        own = tf.cast(x > 0, tf.int8) + tf.cast(x >= bound, tf.int8)
+        net.taken[key] = Branch("Clip", x, own if region is None else region)
+    return y
+
+
+def argmax(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Index of the largest along the last axis, int64, within a scope that is the caller's."""
+    key, index = net.branch(name)
+    y = tf.argmax(x, axis=-1) if index is None else index
+    if net.record:
+        net.taken[key] = Branch("ArgMax", x, y)
     return y
 
 
 def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, padding: int = 0) -> tf.Tensor:
     """The largest of each window; what is padded never wins."""
     with net.scope(name):
-        indices = net.branches.get(name)
+        key, indices = net.branch(name)
         if indices is None:
             y = tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
         else:
@@ -120,7 +142,7 @@ def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, paddin
             y = net.image(tf.reshape(flat, indices.shape))
         if net.record:
             taken = _largest(net, x, kernel, stride, padding) if indices is None else indices
-            net.taken[name] = Branch("MaxPool", net.nchw(x), taken)
+            net.taken[key] = Branch("MaxPool", net.nchw(x), taken)
     return y
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import tensorflow as tf
 
+from fathom_onnx.exporting import kink_key
 from fathom_onnx.workloads.contract import Mode, Noise
 
 __all__ = ["Branch", "DataFormat", "Net"]
@@ -20,7 +22,7 @@ DataFormat = Literal["NCHW", "NHWC"]
 class Branch:
     """Where a layer that is not smooth went: its input (NCHW for images) and the branches it took."""
 
-    op: Literal["Relu", "MaxPool"]
+    op: Literal["Relu", "MaxPool", "Clip", "ArgMax"]
     value: tf.Tensor
     taken: tf.Tensor
 
@@ -35,11 +37,12 @@ class Net:
         data_format: The layout of images between layers.
         given_noise: Random tensors that come from outside, by name; the others are drawn.
         noise: Random tensors that the workload draws, by name.
-        branches: Layer to the branches it must take instead of its own.
+        branches: Kink key to the branches that must be taken there instead of the layer's own.
         record: Whether to note which branches are taken.
         phase: The phase that layers are named under.
         updated: New values of buffers, by name.
-        taken: Layer to the branches it took.
+        taken: Kink key to the branches taken there.
+        times: How many kinks a layer had so far.
     """
 
     variables: Mapping[str, tf.Tensor]
@@ -52,6 +55,14 @@ class Net:
     phase: str = "forward"
     updated: dict[str, tf.Tensor] = field(default_factory=dict)
     taken: dict[str, Branch] = field(default_factory=dict)
+
+    times: Counter[str] = field(default_factory=Counter)
+
+    def branch(self, layer: str) -> tuple[str, tf.Tensor | None]:
+        """The key of a layer's next kink, and the branches it must take, or None for its own."""
+        key = kink_key(layer, self.times[layer])
+        self.times[layer] += 1
+        return key, self.branches.get(key)
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:

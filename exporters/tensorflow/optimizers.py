@@ -1,12 +1,13 @@
-"""The optimizers as functions of values and gradients: TensorFlow's own keep their state in variables."""
+"""Update rules as functions of values and gradients: TensorFlow's own keep their state in variables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from fathom_onnx.workloads.contract import Adam, Optimizer
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
 
 from .net import Net
 
@@ -15,10 +16,35 @@ __all__ = ["STEP_SCOPE", "apply"]
 STEP_SCOPE = "step"
 """The scope of what all parameters share."""
 
+Tensors = Mapping[str, tf.Tensor]
 
-def _adam(
-    net: Net, rule: Adam, values: Mapping[str, tf.Tensor], gradients: Mapping[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
+
+def _treat(net: Net, rule: Gradients, gradients: Tensors) -> dict[str, tf.Tensor]:
+    """Gradients clipped, made noisy and with rows set to zero, as the rule says."""
+    treated = dict(gradients)
+    if rule.clip_global_norm:
+        with net.scope(f"{STEP_SCOPE}/{rule.OP}"):
+            norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in treated.values()]))
+            scale = rule.clip_global_norm / tf.maximum(norm, rule.clip_global_norm)
+        for name in treated:
+            with net.scope(f"{name}/{rule.OP}"):
+                treated[name] = treated[name] * scale
+    rows = dict(rule.zero_rows)
+    for name, gradient in treated.items():
+        with net.scope(f"{name}/{rule.OP}"):
+            if rule.clip_norm:
+                norm = tf.sqrt(tf.reduce_sum(tf.square(gradient)))
+                gradient = gradient * (rule.clip_norm / tf.maximum(norm, rule.clip_norm))
+            if rule.noise:
+                gradient = gradient + rule.noise * net.draw(rule.noise_of(name))
+            if name in rows:
+                keep = tf.not_equal(tf.range(gradient.shape[0]), rows[name])
+                gradient = gradient * tf.cast(keep, gradient.dtype)[:, tf.newaxis]
+        treated[name] = gradient
+    return treated
+
+
+def _adam(net: Net, rule: Adam, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
     new: dict[str, tf.Tensor] = {}
     with net.scope(STEP_SCOPE):
         step = values[rule.STEP] + 1
@@ -34,8 +60,33 @@ def _adam(
     return {**new, rule.STEP: step}
 
 
-def apply(
-    net: Net, rule: Optimizer, values: Mapping[str, tf.Tensor], gradients: Mapping[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
+def _rmsprop(net: Net, rule: RMSProp, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    new: dict[str, tf.Tensor] = {}
+    for name, gradient in gradients.items():
+        (v_name,) = rule.slots(name)
+        with net.scope(name):
+            v = rule.decay * values[v_name] + (1 - rule.decay) * tf.square(gradient)
+            update = gradient / tf.sqrt(v + rule.epsilon)
+            new |= {name: values[name] - rule.learning_rate * update, v_name: v}
+    return new
+
+
+def _descent(net: Net, rule: GradientDescent, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    new: dict[str, tf.Tensor] = {}
+    for name, gradient in gradients.items():
+        with net.scope(name):
+            new[name] = values[name] - rule.learning_rate * gradient
+    return new
+
+
+_RULES: dict[type, Callable[[Net, Any, Tensors, Tensors], dict[str, tf.Tensor]]] = {
+    Adam: _adam,
+    RMSProp: _rmsprop,
+    GradientDescent: _descent,
+}
+
+
+def apply(net: Net, workload: Workload, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
     """New values of all parameters and of the optimizer's state, by variable name."""
-    return _adam(net, rule, values, gradients)
+    treated = _treat(net, workload.gradients, gradients)
+    return _RULES[type(workload.optimizer)](net, workload.optimizer, values, treated)

@@ -29,7 +29,7 @@ class TensorFlowReference:
         self._dtype = dtype
         self._inputs = workload.interface(mode, "input").inputs
         self._compiled: _Compiled = tf.function(self._step, autograph=False)
-        self._ops: dict[str, Literal["Relu", "MaxPool"]] = {}
+        self._ops: dict[str, Literal["Relu", "MaxPool", "Clip", "ArgMax"]] = {}
 
     def _step(
         self, values: dict[str, tf.Tensor], branches: dict[str, tf.Tensor]
@@ -59,7 +59,7 @@ class TensorFlowReference:
             UnknownNameError: An input of the interface without a value, or branches of a layer that has none.
         """
         layers = {layer.name for layer in self._workload.layers}
-        for layer in branches or {}:
+        for layer in (key.partition("#")[0] for key in branches or {}):
             if layer not in layers:
                 raise UnknownNameError("layer", layer, layers)
         fed = {spec.name: self._tensor(spec, values) for spec in self._inputs}

@@ -77,8 +77,12 @@ def _training(
     _complain("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
     _complain("new value of buffer", [b.name for b in workload.buffers if b.name not in net.updated])
     net.phase = "optimizer"
-    new = optimizers.apply(net, workload.optimizer, values, gradients) | net.updated
-    state = {v.next.name: new[v.name] for v in workload.variables("training")}
+    for name, gradient in gradients.items():
+        if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
+            with tf.name_scope(f"gradient_tape/forward/{name.rpartition('.')[0]}/"):
+                gradients[name] = tf.convert_to_tensor(gradient)
+    new = optimizers.apply(net, workload, values, gradients) | net.updated
+    state = {v.next.name: new[v.name] for v in workload.carried("training")}
     return {Workload.LOSS: loss, **state}
 
 

@@ -73,6 +73,7 @@ _GROUPS: dict[str, str] = {
     "Sign": "sgn sign",
     "Sin": "acos asin atan atan2 cos sin tan",
     "Slice": "narrow select slice split split_with_sizes unbind",
+    "SliceGrad": "select_backward slice_backward",
     "Softmax": "_softmax",
     "SoftmaxGrad": "_softmax_backward_data",
     "Softplus": "softplus",

@@ -28,9 +28,7 @@ DECOMPOSITIONS = get_decompositions(
         _aten.native_layer_norm_backward,
         _aten.nll_loss_backward,
         _aten.nll_loss_forward,
-        _aten.select_backward,
         _aten.silu_backward,
-        _aten.slice_backward,
         _aten.smooth_l1_loss_backward,
     ]
 )

@@ -1,61 +1,91 @@
-"""The step as PyTorch itself runs it, eagerly, with its ReLUs and max pools in view."""
+"""The step as PyTorch itself runs it, eagerly, with the branches it takes in view."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
-from fathom_onnx.exporting import Kink, StepResult
-from fathom_onnx.workloads.contract import Array, Mode, Workload
+from fathom_onnx.exporting import Kink, StepResult, kink_key
+from fathom_onnx.workloads.contract import Array, Layer, Mode, Workload
 
 from . import models
 from .step import make_step
 
 __all__ = ["TorchReference"]
 
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "Relu": (F.relu, torch.relu, Tensor.relu),
+    "Clip": (F.hardtanh, torch.clamp, Tensor.clamp),
+    "ArgMax": (torch.argmax, Tensor.argmax),
+    "MaxPool": (F.max_pool2d, torch.max_pool2d),
+}
+"""Kind of kink to the functions that make it."""
+
 
 class _Kinks(TorchFunctionMode):
-    """Notes the input and branches of every ReLU and max pool; makes them take given branches where there are any."""
+    """Notes the input and branches of all that is not smooth; makes it take given branches where there are any.
 
-    def __init__(self, branches: Mapping[str, Array]) -> None:
+    A function outside every layer with a kink is left alone: integer ids are found by argmax, norms are clamped.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], branches: Mapping[str, Array]) -> None:
         super().__init__()
         self.layer = ""
         self.found: dict[str, Kink] = {}
-        self._branches = branches
+        self._layers, self._branches = layers, branches
+        self._times: Counter[str] = Counter()
 
-    def _relu(self, x: Tensor, call: Callable[[], Any]) -> Any:
-        given = self._branches.get(self.layer)
-        mask = x.detach() > 0 if given is None else torch.from_numpy(given)
-        self.found[self.layer] = Kink("Relu", x.detach().numpy(), mask.numpy())
+    def _next(self) -> tuple[str, Tensor | None]:
+        key = kink_key(self.layer, self._times[self.layer])
+        self._times[self.layer] += 1
+        given = self._branches.get(key)
+        return key, None if given is None else torch.from_numpy(given)
+
+    def _relu(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        key, given = self._next()
+        mask = x.detach() > 0 if given is None else given
+        self.found[key] = Kink("Relu", x.detach().numpy(), mask.numpy())
         return call() if given is None else x * mask
 
-    def _max_pool(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = self._branches.get(self.layer)
+    def _clip(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        low, high = self._layers[self.layer].bounds
+        key, given = self._next()
+        own = (x.detach() > low).to(torch.int8) + (x.detach() >= high).to(torch.int8)
+        region = own if given is None else given
+        self.found[key] = Kink("Clip", x.detach().numpy(), region.numpy())
+        return call() if given is None else x * (region == 1) + low * (region == 0) + high * (region == 2)
+
+    def _argmax(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        key, given = self._next()
+        index = call() if given is None else given
+        self.found[key] = Kink("ArgMax", x.detach().numpy(), index.numpy())
+        return index
+
+    def _max_pool(self, _: Callable[[], Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        key, given = self._next()
         wanted = {name: value for name, value in kwargs.items() if name != "return_indices"}
         if given is None:
-            y, indices = F.max_pool2d_with_indices(x, *args[1:6], **wanted)
+            y, indices = F.max_pool2d_with_indices(x, *args[:5], **wanted)
         else:
-            indices = torch.from_numpy(given)
+            indices = given
             y = x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
-        self.found[self.layer] = Kink("MaxPool", x.detach().numpy(), indices.numpy())
+        self.found[key] = Kink("MaxPool", x.detach().numpy(), indices.numpy())
         return y
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in (F.relu, torch.relu, Tensor.relu):
-            return self._relu(args[0], lambda: func(*args, **kwargs))
-        if func in (F.max_pool2d, torch.max_pool2d):
-            return self._max_pool(args[0], args, kwargs)
-        name = resolve_name(func) or ""
-        if any(word in name for word in ("hardtanh", "relu6", "clamp", "max_pool1d", "max_pool3d")):
-            raise ValueError(f"{name} is not smooth and has no branches that a check can follow")
+        layer = self._layers.get(self.layer)
+        handlers = {"Relu": self._relu, "Clip": self._clip, "ArgMax": self._argmax, "MaxPool": self._max_pool}
+        if layer is not None and func in _FUNCTIONS[layer.kink]:
+            return handlers[layer.kink](lambda: func(*args, **kwargs), *args, **kwargs)
         return func(*args, **kwargs)
 
 
@@ -65,7 +95,7 @@ class TorchReference:
     def __init__(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._dtype = getattr(torch, dtype)
         self._model = models.make(workload).to(self._dtype)
-        self._layers = {layer.name for layer in workload.layers}
+        self._layers = {layer.name: layer for layer in workload.layers}
         self._step = make_step(self._model, workload, mode)
 
     def _tensor(self, array: Array) -> Tensor:
@@ -74,7 +104,7 @@ class TorchReference:
 
     def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
-        kinks = _Kinks(branches or {})
+        kinks = _Kinks({n: layer for n, layer in self._layers.items() if layer.kink}, branches or {})
         handles = []
         for name, module in self._model.named_modules():
             if name in self._layers:
@@ -82,7 +112,11 @@ class TorchReference:
                 def enter(_module: Any, _args: Any, name: str = name) -> None:
                     kinks.layer = name
 
+                def leave(_module: Any, _args: Any, _result: Any) -> None:
+                    kinks.layer = ""
+
                 handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
         try:
             with kinks:
                 outputs = self._step({name: self._tensor(value) for name, value in values.items()})

@@ -81,9 +81,10 @@ def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
     def training(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parameters = {name: values[name].detach().requires_grad_(True) for name in parameter_names}
         buffers = {name: values[name].clone() for name in buffer_names}
+        frozen = {v.name: values[v.name] for v in workload.frozen}
         with torch.enable_grad():
             with annotate({PHASE: "forward"}):
-                outputs = functional_call(model, {**parameters, **buffers}, (values,))
+                outputs = functional_call(model, {**parameters, **buffers, **frozen}, (values,))
             with annotate({PHASE: "loss", SCOPE: Workload.LOSS}):
                 loss = model.loss(outputs, values)
             # gives each backward operation the sequence number of its forward one, which carries the layer
@@ -91,8 +92,8 @@ def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
             named = dict(zip(parameter_names, gradients, strict=True))
-            new = optimizers.apply(workload.optimizer, values, named, _optimizer_mark) | buffers
-        state = {v.next.name: new[v.name] for v in workload.variables("training")}
+            new = optimizers.apply(workload, values, named, _optimizer_mark) | buffers
+        state = {v.next.name: new[v.name] for v in workload.carried("training")}
         return {Workload.LOSS: loss.detach(), **state}
 
     return training if mode == "training" else inference

@@ -150,6 +150,28 @@ def _mm(a, b):  # type: ignore[no-untyped-def]
     return op.Gemm(a, b)
 
 
+def _embedding_backward(dy, indices, rows, padding_idx, scale_by_frequency):  # type: ignore[no-untyped-def]
+    if padding_idx >= 0 or scale_by_frequency:
+        raise ValueError("an embedding with a padding index or scaled by frequency has no canonical op")
+    return _private.GatherGrad(dy, indices, rows=rows)
+
+
+def _slice_backward(dy, input_sizes, dim, start, end, step):  # type: ignore[no-untyped-def]
+    if step != 1:
+        raise ValueError(f"the gradient of a slice with steps of {step} has no canonical op")
+    starts = [0] * len(input_sizes)
+    starts[dim] = min(max(start + input_sizes[dim] if start < 0 else start, 0), input_sizes[dim])
+    return _private.SliceGrad(dy, input_shape=list(input_sizes), starts=starts)
+
+
+def _select_backward(dy, input_sizes, dim, index):  # type: ignore[no-untyped-def]
+    shape = [1 if axis == dim % len(input_sizes) else size for axis, size in enumerate(input_sizes)]
+    starts = [0] * len(input_sizes)
+    starts[dim] = index % input_sizes[dim]
+    rows = op.Reshape(dy, op.Constant(value_ints=shape))
+    return _private.SliceGrad(rows, input_shape=list(input_sizes), starts=starts)
+
+
 def _randn_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # type: ignore[no-untyped-def]
     return op.RandomNormal(shape=_shape(x))
 
@@ -170,6 +192,9 @@ TRANSLATIONS: dict[Any, Any] = {
     _aten.softplus_backward.default: _softplus_backward,
     _aten.addmm.default: _addmm,
     _aten.mm.default: _mm,
+    _aten.embedding_dense_backward.default: _embedding_backward,
+    _aten.slice_backward.default: _slice_backward,
+    _aten.select_backward.default: _select_backward,
     _aten.randn_like.default: _randn_like,
 }
 """aten operation to the function that writes it, in place of the exporter's own where there is one."""

@@ -98,7 +98,7 @@ class GraphMetadata:
             if schema != SCHEMA:
                 raise GraphError(f"graph metadata has schema '{schema}', not '{SCHEMA}'", "export the graph again")
             fields["variables"] = tuple(
-                Variable(v["name"], tuple(v["shape"]), Initialiser(**v["initialiser"]), v["dtype"])
+                Variable(**{**v, "shape": tuple(v["shape"]), "initialiser": Initialiser(**v["initialiser"])})
                 for v in fields["variables"]
             )
             fields["parameters"] = tuple(fields["parameters"])

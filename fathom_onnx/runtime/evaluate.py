@@ -1,16 +1,18 @@
-"""Running a graph as a function: all inputs given, all outputs taken, its ReLUs and max pools in view."""
+"""Running a graph as a function: all inputs given, all outputs taken, the branches it takes in view."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
 from ..errors import RunError, one_line
-from ..exporting import Kink, StepResult
+from ..exporting import Kink, StepResult, kink_key
 from ..graph import Address, Graph
-from ..workloads.contract import Array
+from ..workloads.contract import Array, Layer
 from .prepare import Prepared
 from .session import open_session
 from .settings import SessionSettings
@@ -18,36 +20,64 @@ from .settings import SessionSettings
 __all__ = ["Evaluator"]
 
 
+_WHERE: dict[str, frozenset[str]] = {
+    "Relu": frozenset({"Relu"}),
+    "MaxPool": frozenset({"MaxPool"}),
+    # clipping is one node, or a ReLU and then a minimum
+    "Clip": frozenset({"Clip", "Relu", "Max"}),
+    "ArgMax": frozenset({"ArgMax"}),
+}
+"""Kind of kink to the node types whose input is where the branches are taken."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    layer: Layer
+    source: str
+    result: str
+
+
 class Evaluator:
     """A graph as a function from values by name to outputs by name.
 
-    The session exposes the input of every forward ReLU and max pool, and the indices of the pools, as further outputs;
-    the computation is the graph's own.
+    The session exposes what decides the branches of every layer that is not smooth as further outputs; the computation
+    is the graph's own.
 
     Args:
         graph: A graph of ours, with noise as input.
+        layers: The workload's layers.
         threads: Threads inside one operator.
     """
 
-    def __init__(self, graph: Graph, threads: int = 1) -> None:
+    def __init__(self, graph: Graph, layers: tuple[Layer, ...], threads: int = 1) -> None:
         self._outputs = [t.name for t in graph.outputs]
-        self._kinks: dict[str, tuple[str, str]] = {}
+        self._places: dict[str, _Place] = {}
+        kinked = {layer.name: layer for layer in layers if layer.kink}
+        times: Counter[str] = Counter()
         model = onnx.ModelProto()
         model.CopyFrom(graph.model)
-        extra: dict[str, None] = {}
         for node in model.graph.node:
             address = Address.parse(node.name)
-            if address is None or address.phase != "forward" or node.op_type not in ("Relu", "MaxPool"):
+            if address is None or address.phase != "forward" or address.layer not in kinked:
                 continue
-            indices = ""
-            if node.op_type == "MaxPool":
+            layer = kinked[address.layer]
+            if node.op_type not in _WHERE[layer.kink]:
+                continue
+            result = ""
+            if layer.kink == "MaxPool":
                 if len(node.output) < 2:
                     node.output.append(f"{node.output[0]}:indices")
-                indices = node.output[1]
-            self._kinks[address.layer] = (node.input[0], indices)
-            extra |= dict.fromkeys(name for name in (node.input[0], indices) if name)
+                result = node.output[1]
+            elif layer.kink == "ArgMax":
+                result = node.output[0]
+            self._places[kink_key(layer.name, times[layer.name])] = _Place(layer, node.input[0], result)
+            times[layer.name] += 1
+        extra = dict.fromkeys(name for p in self._places.values() for name in (p.source, p.result) if name)
+        given = {t.name for t in graph.inputs}
         model.graph.output.extend(
-            onnx.helper.make_empty_tensor_value_info(name) for name in extra if name not in self._outputs
+            onnx.helper.make_empty_tensor_value_info(name)
+            for name in extra
+            if name not in self._outputs and name not in given
         )
         self._session = open_session(Prepared(model, {}, (), {}), SessionSettings(threads=threads))
         self._inputs = {i.name for i in self._session.get_inputs()}
@@ -66,12 +96,18 @@ class Evaluator:
         except Exception as error:
             raise RunError(f"onnxruntime failed in a step ({one_line(error)})") from error
         results = dict(zip((o.name for o in self._session.get_outputs()), given, strict=True))
-        kinks = {}
-        for layer, (source, indices) in self._kinks.items():
-            x = results[source] if source in results else values[source]
-            if indices:
-                # ONNX counts through the whole tensor; the branches are counted within a plane
-                kinks[layer] = Kink("MaxPool", x, results[indices] % int(np.prod(x.shape[2:])))
-            else:
-                kinks[layer] = Kink("Relu", x, x > 0)
+        kinks = {key: _kink(place, {**values, **results}) for key, place in self._places.items()}
         return StepResult({name: results[name] for name in self._outputs}, kinks)
+
+
+def _kink(place: _Place, tensors: Mapping[str, Array]) -> Kink:
+    x = tensors[place.source]
+    low, high = place.layer.bounds
+    if place.layer.kink == "Relu":
+        return Kink("Relu", x, x > 0)
+    if place.layer.kink == "Clip":
+        return Kink("Clip", x, (x > low).astype(np.int8) + (x >= high))
+    if place.layer.kink == "ArgMax":
+        return Kink("ArgMax", x, tensors[place.result].reshape(x.shape[:-1]).astype(np.int64))
+    # ONNX counts through the whole tensor; the branches are counted within a plane
+    return Kink("MaxPool", x, tensors[place.result] % int(np.prod(x.shape[2:])))

@@ -88,17 +88,17 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
             raise GraphError(f"variable '{variable.name}' {variable.shape} has {found}", "give one value a variable")
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
-    if graph.training:
-        assert graph.metadata is not None
-        held = {name: np.ascontiguousarray(given[name]) for _, name in graph.metadata.state}
-        return Prepared(model, _detach(model.graph), graph.metadata.state, held, seed)
-
-    names = {v.name for v in variables}
+    state = graph.metadata.state if graph.metadata else ()
+    carried = {name for _, name in state}
+    held = {name: np.ascontiguousarray(given[name]) for _, name in state}
+    # what no step changes is constant: parameters in inference, a frozen network in training
+    fixed = [v for v in variables if v.name not in carried]
+    names = {v.name for v in fixed}
     kept = [i for i in model.graph.input if i.name not in names]
     del model.graph.input[:]
     model.graph.input.extend(kept)
     large: dict[str, Array] = {}
-    for variable in variables:
+    for variable in fixed:
         value = np.ascontiguousarray(given[variable.name])
         if value.nbytes <= INLINE_BYTES:
             model.graph.initializer.append(numpy_helper.from_array(value, variable.name))
@@ -106,4 +106,4 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
             element_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             model.graph.initializer.append(_declare(variable.name, value, element_type))
             large[variable.name] = value
-    return Prepared(model, {**_detach(model.graph), **large}, (), {}, seed)
+    return Prepared(model, {**_detach(model.graph), **large}, state, held, seed)

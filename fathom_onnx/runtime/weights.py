@@ -15,4 +15,4 @@ def variable_values(graph: Graph, seed: int) -> dict[str, Array]:
     """
     if graph.metadata is None:
         return {}
-    return {v.name: v.initialiser.sample(v.name, v.shape, v.dtype, seed) for v in graph.metadata.variables}
+    return {v.name: v.initial_value(seed) for v in graph.metadata.variables}

@@ -107,7 +107,7 @@ def _subject(workload: Workload, framework: str, mode: Mode, threads: int) -> _S
     exporter = find_exporter(framework)
     model = exporter.export(ExportRequest(workload, mode, noise="input"))
     graph = from_model(model, workload.name)
-    return _Subject(workload, mode, framework, graph, Evaluator(graph, threads), exporter)
+    return _Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads), exporter)
 
 
 def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Array]]:
@@ -118,14 +118,21 @@ def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Arra
         yield {**batch, **noise}
 
 
-def _carried(workload: Workload, result: StepResult) -> dict[str, Array]:
-    return {v.name: result.outputs[v.next.name].astype(np.float32) for v in workload.variables("training")}
+def _carried(workload: Workload, state: Mapping[str, Array], result: StepResult) -> dict[str, Array]:
+    new = {v.name: result.outputs[v.next.name].astype(v.dtype) for v in workload.carried("training")}
+    return {**state, **new}
 
 
-def _same_branches(reference: Reference, values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
+def _bounds(workload: Workload) -> dict[str, tuple[float, float]]:
+    return {layer.name: layer.bounds for layer in workload.layers if layer.kink == "Clip"}
+
+
+def _same_branches(
+    workload: Workload, reference: Reference, values: Mapping[str, Array], ours: StepResult
+) -> tuple[StepResult, Flips]:
     """The reference's step, on the branches that ``ours`` took where they differ, and the flips there were."""
     theirs = reference.step(values)
-    flips = find_flips(ours.kinks, theirs.kinks)
+    flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
     if flips.count:
         theirs = reference.step(values, {layer: kink.branches for layer, kink in ours.kinks.items()})
     return theirs, flips
@@ -136,8 +143,9 @@ def _judge_step(
 ) -> Check:
     """``check`` with one more training step taken into account."""
     parameters = [p.next.name for p in workload.parameters]
-    state = [v.next.name for v in workload.variables("training") if v.next.name not in set(parameters)]
-    exact = {p.next.name: workload.optimizer.update(p.name, values, ours.outputs) for p in workload.parameters}
+    state = [v.next.name for v in workload.carried("training") if v.next.name not in set(parameters)]
+    updates = {p.next.name: workload.optimizer.update(p.name, values, ours.outputs) for p in workload.parameters}
+    exact = {name: ref.outputs[name] if value is None else value for name, value in updates.items()}
     amplified = 0
     for name in parameters:
         limit = TENSOR_LIMIT * float(np.abs(ref.outputs[name]).max())
@@ -187,7 +195,7 @@ def _free_run(subject: _Subject, steps: int, seed: int) -> tuple[tuple[float, fl
         losses = []
         for index, run in enumerate(runs):
             result = run({**feed, **states[index]})
-            states[index] = {v.name: result.outputs[v.next.name] for v in workload.variables("training")}
+            states[index] |= {v.name: result.outputs[v.next.name] for v in workload.carried("training")}
             losses.append(result.outputs[Workload.LOSS])
         rows.append((relative_error(losses[1], losses[0]), relative_error(losses[2], losses[0])))
     return tuple(rows)
@@ -201,11 +209,11 @@ def _against(check: Check, ours: _Subject, reference: Reference, seed: int, prog
         progress(f"step {number + 1} of {check.steps}")
         values = {**feed, **state}
         result = ours.evaluator.step(values)
-        ref, flips = _same_branches(reference, values, result)
+        ref, flips = _same_branches(workload, reference, values, result)
         check = replace(check, flips=check.flips.plus(flips))
         if mode == "training":
             check = _judge_step(check, workload, values, result, ref)
-            state = _carried(workload, result)
+            state = _carried(workload, state, result)
         else:
             names = [o.name for o in workload.outputs]
             check = replace(check, state=check.state.max(worst_of(result.outputs, ref.outputs, names)))
@@ -272,7 +280,7 @@ def verify_pair(
         progress(f"step {number + 1} of {steps}")
         values = {**feed, **state}
         left_result, right_result = first.evaluator.step(values), second.evaluator.step(values)
-        flips = find_flips(right_result.kinks, left_result.kinks)
+        flips = find_flips(right_result.kinks, left_result.kinks, _bounds(workload))
         judge = left_result
         if flips.count:
             reference = reference or first.reference()
@@ -280,7 +288,7 @@ def verify_pair(
         check = replace(check, flips=check.flips.plus(flips))
         if mode == "training":
             check = _judge_step(check, workload, values, right_result, judge)
-            state = _carried(workload, right_result)
+            state = _carried(workload, state, right_result)
         else:
             names = [o.name for o in workload.outputs]
             check = replace(check, state=check.state.max(worst_of(right_result.outputs, judge.outputs, names)))

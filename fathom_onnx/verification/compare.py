@@ -13,14 +13,24 @@ from ..workloads.contract import Array
 __all__ = ["Flips", "Worst", "find_flips", "relative_error", "worst_of"]
 
 
-def relative_error(value: Array, reference: Array) -> float:
-    """Largest difference, relative to the largest value of ``reference``; infinite where ``value`` is not finite."""
+ZERO = 1e-12
+"""A float64 tensor whose largest value is below this part of the largest of its kind is zero but for rounding."""
+
+
+def relative_error(value: Array, reference: Array, largest: float = 0.0) -> float:
+    """Largest difference, relative to the largest value of ``reference``; infinite where ``value`` is not finite.
+
+    A reference that is zero but for rounding beside ``largest`` (a gradient that cancels, of a bias before a softmax)
+    gives no scale of its own; the difference is then relative to ``largest``.
+    """
     if not reference.size:
         return 0.0
     if not np.isfinite(value).all():
         return float("inf")
     difference = float(np.abs(value.astype(np.float64) - reference).max())
     scale = float(np.abs(reference).max())
+    if scale <= ZERO * largest:
+        scale = largest
     if difference == 0:
         return 0.0
     return difference / scale if scale else float("inf")
@@ -39,11 +49,21 @@ class Worst:
 
 
 def worst_of(values: Mapping[str, Array], reference: Mapping[str, Array], names: list[str]) -> Worst:
-    """The worst of the tensors ``names``."""
+    """The worst of the tensors ``names``, each beside the largest of its kind."""
+    kinds: dict[str, float] = {}
+    for name in names:
+        kind = _kind(name)
+        kinds[kind] = max(kinds.get(kind, 0.0), float(np.abs(reference[name]).max(initial=0.0)))
     worst = Worst()
     for name in names:
-        worst = worst.max(Worst(name, relative_error(values[name], reference[name])))
+        worst = worst.max(Worst(name, relative_error(values[name], reference[name], kinds[_kind(name)])))
     return worst
+
+
+def _kind(name: str) -> str:
+    """``adam_m`` for ``fc.weight.adam_m.next``; the name itself for what is no optimizer slot."""
+    parts = name.removesuffix(".next").split(".")
+    return parts[-1] if len(parts) > 2 and "_" in parts[-1] else name
 
 
 @dataclass(frozen=True)
@@ -51,8 +71,8 @@ class Flips:
     """Branches taken differently by two steps.
 
     Attributes:
-        relu: ReLU inputs of different sign.
-        pool: Max-pool windows with another winner.
+        relu: ReLU inputs of different sign, and inputs of a clipping on different sides of a bound.
+        pool: Max-pool windows and argmax rows with another winner.
         margin: How far the flipped value was from the branch point, relative to its layer's largest value: the
             largest over all flips. A flip by rounding has a tiny one; a wrong graph has not.
     """
@@ -71,29 +91,42 @@ class Flips:
         return Flips(self.relu + other.relu, self.pool + other.pool, max(self.margin, other.margin))
 
 
-def _layer_flips(ours: Kink, theirs: Kink) -> Flips:
+def _layer_flips(ours: Kink, theirs: Kink, bounds: tuple[float, float]) -> Flips:
     differ = ours.branches != theirs.branches
     count = int(differ.sum())
     if not count:
         return Flips()
     scale = float(np.abs(theirs.value).max()) or 1.0
-    if ours.op == "Relu":
-        return Flips(relu=count, margin=float(np.abs(theirs.value[differ]).max()) / scale)
-    planes = theirs.value.reshape(*theirs.value.shape[:2], -1)
-    picked = [np.take_along_axis(planes, k.branches.reshape(*planes.shape[:2], -1), axis=2) for k in (ours, theirs)]
-    gap = np.abs(picked[1] - picked[0]).max()
-    return Flips(pool=count, margin=float(gap) / scale)
+    if ours.op in ("Relu", "Clip"):
+        x = theirs.value[differ]
+        points = (0.0,) if ours.op == "Relu" else bounds
+        return Flips(relu=count, margin=float(np.min([np.abs(x - p) for p in points], axis=0).max()) / scale)
+    # a winner each: how much less the one is than the other, in the judge's values
+    rows = theirs.value if ours.op == "ArgMax" else theirs.value.reshape(*theirs.value.shape[:2], -1)
+    index = [k.branches.reshape(*rows.shape[:-1], -1) for k in (ours, theirs)]
+    picked = [np.take_along_axis(rows, i, axis=-1) for i in index]
+    return Flips(pool=count, margin=float(np.abs(picked[1] - picked[0]).max()) / scale)
 
 
-def find_flips(ours: Mapping[str, Kink], theirs: Mapping[str, Kink]) -> Flips:
+def find_flips(
+    ours: Mapping[str, Kink],
+    theirs: Mapping[str, Kink],
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+) -> Flips:
     """Branches that two steps took differently, over all layers.
+
+    Args:
+        ours: Kinks of the step that is judged.
+        theirs: Kinks of the step that judges.
+        bounds: Layer to the bounds of its clipping.
 
     Raises:
         ValueError: They do not have the same layers, so that nothing can be said.
     """
     if ours.keys() != theirs.keys():
-        raise ValueError(f"not the same ReLU and max-pool layers: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+        raise ValueError(f"not the same layers that take branches: {sorted(ours.keys() ^ theirs.keys())[:4]}")
     total = Flips()
-    for layer, kink in ours.items():
-        total = total.plus(_layer_flips(kink, theirs[layer]))
+    for key, kink in ours.items():
+        limits = (bounds or {}).get(key.partition("#")[0], (0.0, 0.0))
+        total = total.plus(_layer_flips(kink, theirs[key], limits))
     return total

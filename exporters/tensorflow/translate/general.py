@@ -142,6 +142,54 @@ def gradient(op_type: str, dy: int, saved: int, e: Emit) -> None:
     e.replace(op_type, e.inputs[dy], e.inputs[saved], domain=DOMAIN)
 
 
+def unsorted_segment_sum(e: Emit) -> None:
+    """UnsortedSegmentSum(dy, ids, rows): the gradient of a gather."""
+    dy, ids, _ = e.inputs
+    e.replace("GatherGrad", dy, ids, domain=DOMAIN, rows=int(e.static(2)))
+
+
+def strided_slice_grad(e: Emit) -> None:
+    """StridedSliceGrad(shape, begin, end, strides, dy) with steps of 1: dy in its place within zeros."""
+    shape, begin, end, steps = ([int(v) for v in e.static(index)] for index in range(4))
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    starts, sizes = _dense_slice(shape, begin, end, steps, {name: int(e.attribute(name, 0)) for name in masks})
+    e.replace("SliceGrad", e.reshape(e.inputs[4], sizes), domain=DOMAIN, input_shape=shape, starts=starts)
+
+
+def _dense_slice(
+    shape: list[int], begin: list[int], end: list[int], steps: list[int], masks: dict[str, int]
+) -> tuple[list[int], list[int]]:
+    """Start and size of a strided slice along every axis of the input, the slice with all of its axes kept."""
+
+    def has(name: str, index: int) -> bool:
+        return bool(masks[name] >> index & 1)
+
+    given = sum(not has("new_axis_mask", i) and not has("ellipsis_mask", i) for i in range(len(begin)))
+    starts: list[int] = []
+    sizes: list[int] = []
+    for i in range(len(begin)):
+        axis = len(starts)
+        if has("ellipsis_mask", i):
+            whole = len(shape) - given
+            starts += [0] * whole
+            sizes += shape[axis : axis + whole]
+        elif has("new_axis_mask", i):
+            continue
+        elif has("shrink_axis_mask", i):
+            starts.append(begin[i] % shape[axis])
+            sizes.append(1)
+        else:
+            if steps[i] != 1:
+                raise ValueError(f"the gradient of a slice with steps of {steps[i]} has no canonical op")
+            first = None if has("begin_mask", i) else begin[i]
+            last = None if has("end_mask", i) else end[i]
+            start, stop, _ = slice(first, last).indices(shape[axis])
+            starts.append(start)
+            sizes.append(max(stop - start, 0))
+    rest = len(starts)
+    return starts + [0] * (len(shape) - rest), sizes + shape[rest:]
+
+
 def cross_entropy(e: Emit) -> None:
     """SoftmaxCrossEntropyWithLogits(logits, labels) -> loss [N], dlogits [N, C]."""
     logits, labels = e.inputs
@@ -172,11 +220,13 @@ GENERAL: dict[str, Handler] = {
     "SigmoidGrad": functools.partial(gradient, "SigmoidGrad", 1, 0),
     "SoftmaxCrossEntropyWithLogits": cross_entropy,
     "SoftplusGrad": functools.partial(gradient, "SoftplusGrad", 0, 1),
+    "StridedSliceGrad": strided_slice_grad,
     "SqrtGrad": sqrt_grad,
     "Square": square,
     "Squeeze": reshape,
     "Sum": functools.partial(reduction, "ReduceSum"),
     "TanhGrad": functools.partial(gradient, "TanhGrad", 1, 0),
     "Tile": tile,
+    "UnsortedSegmentSum": unsorted_segment_sum,
     "Transpose": transpose,
 }

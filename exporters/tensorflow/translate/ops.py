@@ -115,6 +115,7 @@ CANONICAL_OF: dict[str, str] = {
     "TopKV2": "ArgMax",
     "Transpose": "Transpose",
     "Unpack": "Slice",
+    "UnsortedSegmentSum": "GatherGrad",
     "ZerosLike": "Fill",
 }
 """TensorFlow operation type to canonical op."""

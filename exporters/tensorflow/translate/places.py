@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from exporters.lowering import Tag
 from fathom_onnx.errors import ExportError
-from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.contract import Gradients, Workload
 
 from ..optimizers import STEP_SCOPE
 from .ops import MOVED_AWAY, canonical_op
@@ -154,6 +154,7 @@ def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:
                 "make it within a layer's scope (Net.scope)",
             )
         if place.phase == "optimizer":
-            canonical = workload.optimizer.op
+            treated = f"/{Gradients.OP}/" in op.name
+            canonical = Gradients.OP if treated else workload.optimizer.OP
         made[op.name] = Tag(place.phase, place.scope, canonical, op.name)
     return made

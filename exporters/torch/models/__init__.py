@@ -48,7 +48,10 @@ def make(workload: Workload) -> Any:
         if hasattr(module, "num_batches_tracked"):
             # counts steps only for a cumulative average, which no workload uses; as a buffer it would be state
             module.num_batches_tracked = None
-    _compare("parameters", dict(model.named_parameters()), workload.parameters)
+    frozen = {v.name for v in workload.frozen}
+    parameters = dict(model.named_parameters())
+    _compare("parameters", {n: p for n, p in parameters.items() if n not in frozen}, workload.parameters)
+    _compare("frozen variables", {n: p for n, p in parameters.items() if n in frozen}, workload.frozen)
     _compare("buffers", dict(model.named_buffers()), workload.buffers)
     return model
 

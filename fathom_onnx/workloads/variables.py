@@ -1,0 +1,142 @@
+"""Named tensors: inputs with how they are drawn, variables with how they start."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "Draw", "Initialiser", "Noise", "TensorSpec", "Variable"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How stand-in values of an input are drawn where no data source provides it.
+
+    ``kind`` is ``uniform`` (``low`` to ``high``), ``normal`` (mean 0, deviation ``high``), ``one_hot`` (one class of
+    the last axis) or ``integers`` (``low`` inclusive to ``high`` exclusive).
+    """
+
+    kind: Literal["uniform", "normal", "one_hot", "integers"] = "uniform"
+    low: float = 0.0
+    high: float = 1.0
+
+    def sample(self, shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Array:
+        """An array of ``shape`` and ``dtype``."""
+        if self.kind == "uniform":
+            values: Array = rng.uniform(self.low, self.high, shape)
+        elif self.kind == "normal":
+            values = rng.normal(0.0, self.high, shape)
+        elif self.kind == "integers":
+            values = rng.integers(int(self.low), int(self.high), shape)
+        else:
+            values = np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
+        return values.astype(dtype)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named tensor of an interface: ``shape`` in elements, ``dtype`` as numpy names it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    meaning: str = ""
+    draw: Draw = field(default_factory=Draw)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """How a variable starts: ``constant`` (value), ``normal`` (deviation value) or ``uniform`` (-value to value)."""
+
+    kind: Literal["constant", "normal", "uniform"]
+    value: float
+
+    @classmethod
+    def constant(cls, value: float) -> Initialiser:
+        """Every element ``value``."""
+        return cls("constant", value)
+
+    @classmethod
+    def he_normal(cls, fan: int) -> Initialiser:
+        """Normal with variance 2 / fan (He et al. 2015, arXiv:1502.01852, eq. 10)."""
+        return cls("normal", math.sqrt(2.0 / fan))
+
+    @classmethod
+    def glorot_uniform(cls, fan_in: int, fan_out: int) -> Initialiser:
+        """Uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+        return cls("uniform", math.sqrt(6.0 / (fan_in + fan_out)))
+
+    def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
+        """The starting values of variable ``name``; they depend on seed and name only, not on any order."""
+        if self.kind == "constant":
+            return np.full(shape, self.value, dtype=dtype)
+        key = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16], "little")
+        rng = np.random.default_rng(key)
+        if self.kind == "normal":
+            return rng.normal(0.0, self.value, shape).astype(dtype)
+        return rng.uniform(-self.value, self.value, shape).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A tensor that lives over steps: a parameter, a running statistic, an optimizer slot, a frozen copy.
+
+    ``starts_as`` names the variable whose starting values it shares, for a copy of a parameter.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initialiser: Initialiser
+    dtype: str = "float32"
+    starts_as: str = ""
+
+    @property
+    def layer(self) -> str:
+        """The layer that owns it: ``layer1.0.conv1`` for ``layer1.0.conv1.weight``."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The variable as a tensor of an interface."""
+        return TensorSpec(self.name, self.shape, self.dtype)
+
+    def initial_value(self, seed: int) -> Array:
+        """The starting values for a seed."""
+        return self.initialiser.sample(self.starts_as or self.name, self.shape, self.dtype, seed)
+
+    @property
+    def next(self) -> TensorSpec:
+        """The output of a training step that holds its new value."""
+        return TensorSpec(f"{self.name}.next", self.shape, self.dtype)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random tensor that the step draws itself; with ``--noise input`` it becomes an input of this name."""
+
+    name: str
+    shape: tuple[int, ...]
+    distribution: Literal["normal", "uniform"] = "normal"
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The noise as an input."""
+        draw = Draw("normal") if self.distribution == "normal" else Draw("uniform")
+        return TensorSpec(self.name, self.shape, "float32", f"{self.distribution} noise", draw)
