@@ -77,7 +77,8 @@ class GraphMetadata:
         """Put the metadata into a model, in place of what was there."""
         kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
         del model.metadata_props[:]
-        payload = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"), sort_keys=True)
+        fields = {"schema": SCHEMA, **asdict(self), "variables": [_row(v) for v in self.variables]}
+        payload = json.dumps(fields, separators=(",", ":"), sort_keys=True)
         for key, value in [*kept, (KEY, payload)]:
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
@@ -98,11 +99,25 @@ class GraphMetadata:
             if schema != SCHEMA:
                 raise GraphError(f"graph metadata has schema '{schema}', not '{SCHEMA}'", "export the graph again")
             fields["variables"] = tuple(
-                Variable(**{**v, "shape": tuple(v["shape"]), "initialiser": Initialiser(**v["initialiser"])})
-                for v in fields["variables"]
+                Variable(**{**row, "shape": tuple(row["shape"]), "initialiser": Initialiser(*row["initialiser"])})
+                for row in fields["variables"]
             )
             fields["parameters"] = tuple(fields["parameters"])
             fields["state"] = tuple((a, b) for a, b in fields["state"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error
+
+
+def _row(variable: Variable) -> dict[str, Any]:
+    """A variable without what is as usual; there are hundreds in a graph."""
+    row: dict[str, Any] = {
+        "name": variable.name,
+        "shape": variable.shape,
+        "initialiser": [variable.initialiser.kind, variable.initialiser.value],
+    }
+    if variable.dtype != "float32":
+        row["dtype"] = variable.dtype
+    if variable.starts_as:
+        row["starts_as"] = variable.starts_as
+    return row
