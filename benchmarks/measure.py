@@ -94,8 +94,8 @@ def paper() -> str:
                     )
                     print(rows[-1], file=sys.stderr, flush=True)
     columns = (
-        "graph | framework | export s: | export GB: | nodes: | kB: | step ms: | profiled ms: | outside: | attributed: | "
-        "charged: | unattributed: | sum off us: | run GB:"
+        "graph | framework | export s: | export GB: | nodes: | kB: | step ms: | profiled ms: | outside: | "
+        "attributed: | charged: | unattributed: | sum off us: | run GB:"
     )
     return table(columns, rows)
 
