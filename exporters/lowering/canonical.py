@@ -83,6 +83,13 @@ _OPS = (
         ("dx", "dscale", "dbias"),
         "gradient of BatchNormTraining from its mean and inv_std",
     ),
+    CanonicalGradientOp(
+        "LRNGrad",
+        ("dy", "x", "y"),
+        ("dx",),
+        "gradient of LRN from its input and output; size is odd, alpha is of the window's mean of squares as in ONNX",
+        {"size": "int", "alpha": "float", "beta": "float", "bias": "float"},
+    ),
 )
 
 CANONICAL: dict[str, CanonicalGradientOp] = {op.name: op for op in _OPS}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from . import convolution, normalisation, pointwise, pooling
+from . import convolution, local_response, normalisation, pointwise, pooling
 from .builder import Builder
 
 __all__ = ["LOWERINGS", "Rule"]
@@ -27,6 +27,7 @@ _PLAIN: dict[str, Rule] = {
     "CrossEntropy": pointwise.cross_entropy,
     "BatchNormTraining": normalisation.batch_norm_training,
     "BatchNormGrad": normalisation.batch_norm_grad,
+    "LRNGrad": local_response.lrn_grad,
 }
 
 LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN}
