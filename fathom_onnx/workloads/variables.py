@@ -82,6 +82,11 @@ class Initialiser:
         """Uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
         return cls("uniform", math.sqrt(6.0 / (fan_in + fan_out)))
 
+    @property
+    def label(self) -> str:
+        """The kind, and the row at zero where there is one."""
+        return self.kind if self.zero_row is None else f"{self.kind}, row {self.zero_row} zero"
+
     def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
         """The starting values of variable ``name``; they depend on seed and name only, not on any order."""
         values = self._sample(name, shape, dtype, seed)
