@@ -108,7 +108,7 @@ DEFINITION = Definition(
     },
     build=build,
     fidelity="The original Fathom code reads the input memory again as output memory (no C and no T_C); here both are "
-    "there, as in the paper. Adam, clipping by each tensor's own norm, gradient noise and nil rows held at zero are "
-    "that code's; the paper itself anneals plain gradient descent.",
+    "there, as in the paper. Adam, gradient noise and clipping by each tensor's own norm are that code's; the paper "
+    "itself anneals plain gradient descent, and for bAbI ties weights between adjacent hops instead.",
     papers=("Sukhbaatar et al., End-To-End Memory Networks, NIPS 2015, arXiv:1503.08895",),
 )
