@@ -12,6 +12,7 @@ from ..workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
 from .contract import Batch, Request, Source, Wanted
 from .digits import open_digits
 from .photographs import open_photographs
+from .stories import open_stories
 from .synthetic import open_synthetic
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
@@ -30,6 +31,12 @@ _ROWS = (
         "real",
         "random crops of two photographs (bundled with scikit-learn); the class is the photograph, so 2 classes occur",
         open_photographs,
+    ),
+    Source(
+        "stories",
+        "simulated",
+        "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
+        open_stories,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )
