@@ -18,7 +18,9 @@ __all__ = [
     "add",
     "batch_norm",
     "conv2d",
+    "flatten",
     "global_average_pool",
+    "huber",
     "linear",
     "max_pool",
     "relu",
@@ -36,10 +38,12 @@ def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 
 
 def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:
-    """Convolution without a bias; ``padding`` zeros on every side."""
+    """Convolution, with a bias where the layer has one; ``padding`` zeros on every side."""
     with net.scope(name):
         filters = tf.transpose(net.variables[f"{name}.weight"], (2, 3, 1, 0))  # OIHW to TensorFlow's HWIO
-        return tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+        y = tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+        bias = net.variables.get(f"{name}.bias")
+        return y if bias is None else tf.nn.bias_add(y, bias, net.data_format)
 
 
 def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: float) -> tf.Tensor:
@@ -158,6 +162,12 @@ def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> 
     return tf.transpose(row * width + column, (0, 3, 1, 2))
 
 
+def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Images to rows: [N, C, H, W] -> [N, C * H * W], in that order whatever the network's layout."""
+    with net.scope(name):
+        return tf.reshape(net.nchw(x), (x.shape[0], -1))
+
+
 def global_average_pool(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """Mean over height and width: images -> [N, C]."""
     with net.scope(name):
@@ -185,3 +195,10 @@ def sigmoid(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean over the batch of the softmax cross-entropy with float labels [N, classes]."""
     return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def huber(values: tf.Tensor, targets: tf.Tensor, delta: float) -> tf.Tensor:
+    """Mean of the Huber loss: half the square of an error up to ``delta``, linear beyond (Huber 1964)."""
+    error = values - targets
+    size = tf.abs(error)
+    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(error), delta * (size - 0.5 * delta)))
