@@ -40,7 +40,7 @@ class DeepqConfig:
     history: int = setting(4, f"{_NATURE}, extended data table 1: agent history length")
     filters: tuple[int, ...] = setting((32, 64, 64), f"{_NATURE}, methods, model architecture")
     hidden: int = setting(512, f"{_NATURE}, methods, model architecture")
-    actions: int = setting(4, "Breakout's minimal action set in the Arcade Learning Environment (Bellemare et al. 2013)")
+    actions: int = setting(4, "Breakout in the Arcade Learning Environment (Bellemare et al. 2013): minimal action set")
     discount: float = setting(0.99, f"{_NATURE}, extended data table 1: discount factor")
     clip: float = setting(1.0, f"{_NATURE}, methods: error term clipped to -1..1, the Huber loss's delta")
     learning_rate: float = setting(2.5e-4, f"{_NATURE}, extended data table 1, and {_FATHOM}")

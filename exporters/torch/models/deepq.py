@@ -36,6 +36,7 @@ class QNetwork(nn.Module):
         return self.fc2(self.relu4(self.fc1(self.flatten(x))))
 
     def forward(self, states: Tensor) -> Tensor:
+        """The same, as a module in another."""
         return self.q_values(states)
 
 
