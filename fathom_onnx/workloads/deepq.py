@@ -146,10 +146,11 @@ DEFINITION = Definition(
         "tiny": replace(_PAPER, batch=4, image=36, filters=(4, 8, 8), hidden=16),
     },
     build=build,
-    fidelity="The original Fathom code clamps negative Q values to zero, which the paper does not; here they are as the "
-    "network gives them. The loss is the mean over the batch, as the paper's expectation says. RMSProp is Fathom's, "
-    "without the running mean of the gradient that the authors' released code subtracts.",
+    fidelity="The original Fathom code clamps negative Q values to zero, which the paper does not; here they are as "
+    "the network gives them. The loss is the mean over the batch, as the paper's expectation says. RMSProp is "
+    "Fathom's, without the running mean of the gradient that the authors' released code subtracts.",
     papers=(
-        "Mnih et al., Human-level control through deep reinforcement learning, Nature 518, 2015, doi:10.1038/nature14236",
+        "Mnih et al., Human-level control through deep reinforcement learning, Nature 518, 2015, "
+        "doi:10.1038/nature14236",
     ),
 )
