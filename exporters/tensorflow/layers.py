@@ -17,11 +17,14 @@ from .net import Branch, Net
 __all__ = [
     "add",
     "batch_norm",
+    "classifier",
     "conv2d",
+    "dropout",
     "flatten",
     "global_average_pool",
     "huber",
     "linear",
+    "local_response_norm",
     "max_pool",
     "relu",
     "sigmoid",
@@ -162,16 +165,48 @@ def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> 
     return tf.transpose(row * width + column, (0, 3, 1, 2))
 
 
+def local_response_norm(net: Net, name: str, x: tf.Tensor, size: int, k: float, alpha: float, beta: float) -> tf.Tensor:
+    """``x / (k + alpha * sum(x^2))^beta``, the sum over the ``size`` channels around each (an odd number)."""
+    radius = size // 2
+    with net.scope(name):
+        image = tf.transpose(x, (0, 2, 3, 1)) if net.data_format == "NCHW" else x  # the only layout it has
+        if x.dtype == tf.float32:
+            y = tf.nn.local_response_normalization(image, radius, k, alpha, beta)
+        else:  # which has no kernel
+            squares = tf.pad(tf.square(image), [[0, 0], [0, 0], [0, 0], [radius, radius]])
+            channels = image.shape[3]
+            total = tf.add_n([squares[..., i : i + channels] for i in range(size)])
+            y = image / tf.pow(k + alpha * total, beta)
+        return tf.transpose(y, (0, 3, 1, 2)) if net.data_format == "NCHW" else y
+
+
 def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """Images to rows: [N, C, H, W] -> [N, C * H * W], in that order whatever the network's layout."""
     with net.scope(name):
         return tf.reshape(net.nchw(x), (x.shape[0], -1))
 
 
+def dropout(net: Net, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """In training ``x / (1 - rate)`` where the draw ``<name>.noise`` is at least the rate, else 0."""
+    if net.mode == "inference":
+        return x
+    with net.scope(name):
+        mask = tf.cast(net.draw(f"{name}.noise") >= rate, x.dtype) * (1 / (1 - rate))
+        return x * mask
+
+
 def global_average_pool(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """Mean over height and width: images -> [N, C]."""
     with net.scope(name):
         return tf.reduce_mean(x, net.spatial)
+
+
+def classifier(net: Net, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """AlexNet's and VGG's three fully connected layers, ``fc6`` to ``fc8``, with dropout after the first two."""
+    for number in (6, 7):
+        x = relu(net, f"relu{number}", linear(net, f"fc{number}", x))
+        x = dropout(net, f"dropout{number}", x, rate)
+    return linear(net, "fc8", x)
 
 
 def add(net: Net, name: str, x: tf.Tensor, shortcut: tf.Tensor) -> tf.Tensor:

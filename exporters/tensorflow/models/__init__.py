@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import autoenc, deepq, residual
+from . import alexnet, autoenc, deepq, residual, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -36,7 +36,13 @@ class Model(Protocol):
         """The scalar loss from what ``forward`` returned."""
 
 
-MODELS: dict[str, Model] = {"autoenc": autoenc, "residual": residual, "deepq": deepq}
+MODELS: dict[str, Model] = {
+    "autoenc": autoenc,
+    "residual": residual,
+    "vgg": vgg,
+    "alexnet": alexnet,
+    "deepq": deepq,
+}
 """Workload name to its model here."""
 
 
