@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -199,6 +200,18 @@ def test_another_target_network_is_given_as_values(tiny) -> None:
         losses.append(float(stepper.results()["loss"]))
         assert losses[-1] == pytest.approx(float(by_hand["loss"]), rel=1e-4)
     assert losses[0] != losses[1]
+
+
+def test_show_lists_what_is_frozen() -> None:
+    from click.testing import CliRunner
+
+    from fathom_onnx.cli import main
+
+    shown = CliRunner().invoke(main, ["show", "deepq", "--preset", "tiny"]).output
+    row = next(line for line in shown.splitlines() if line.startswith("target.fc2.weight"))
+    assert row.split() == ["target.fc2.weight", "[4,", "16]", "fc2.weight"]
+    found = json.loads(CliRunner().invoke(main, ["show", "deepq", "--preset", "tiny", "--json"]).output)
+    assert found["frozen"][-1] == {"name": "target.fc2.bias", "shape": [4], "starts_as": "fc2.bias"}
 
 
 def test_huber_in_tensorflow_by_hand() -> None:
