@@ -101,16 +101,18 @@ def test_convolution_gradients(kernel, stride, pads, dilation, extra, channels, 
     close(got[0], dx, 5e-6)
 
 
-@pytest.mark.parametrize(("side", "kind"), [(23, "Conv"), (22, "ConvTranspose")])
-def test_the_input_gradient_takes_its_form_by_the_number_of_positions(side: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("side", "padding", "kind"), [(23, 1, "Conv"), (22, 1, "ConvTranspose"), (40, 0, "ConvTranspose"), (21, 2, "Conv")]
+)
+def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: int, kind: str) -> None:
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.normal(size=(1, 2, side, side)), requires_grad=True)
     w = torch.tensor(rng.normal(size=(3, 2, 3, 3)))
-    y = F.conv2d(x, w, None, 1, 1)
+    y = F.conv2d(x, w, None, 1, padding)
     dy = torch.tensor(rng.normal(size=y.shape))
     (dx,) = torch.autograd.grad(y, x, dy)
     inputs = {"dy": dy.numpy(), "w": w.numpy()}
-    attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
     model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
     lower(model, "plain")
     assert kind in [node.op_type for node in model.graph]

@@ -85,7 +85,7 @@ def test_autoenc_gradient_is_the_slope_of_the_loss():
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet"])
+@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet", "deepq"])
 def test_single_precision_agrees_with_double_on_the_same_branches(name, mode):
     w, values = values_of(name, mode)
     single = EXPORTER.reference(w, mode, "float32").step(values)

@@ -22,6 +22,7 @@ __all__ = [
     "dropout",
     "flatten",
     "global_average_pool",
+    "huber",
     "linear",
     "local_response_norm",
     "max_pool",
@@ -229,3 +230,10 @@ def sigmoid(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean over the batch of the softmax cross-entropy with float labels [N, classes]."""
     return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def huber(values: tf.Tensor, targets: tf.Tensor, delta: float) -> tf.Tensor:
+    """Mean of the Huber loss: half the square of an error up to ``delta``, linear beyond (Huber 1964)."""
+    error = values - targets
+    size = tf.abs(error)
+    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(error), delta * (size - 0.5 * delta)))

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import alexnet, autoenc, memnet, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, vgg
 from .config import Definition
 from .contract import Workload
 
@@ -24,6 +24,7 @@ BUILT_IN: dict[str, Definition] = {
         residual.DEFINITION,
         vgg.DEFINITION,
         alexnet.DEFINITION,
+        deepq.DEFINITION,
     )
 }
 

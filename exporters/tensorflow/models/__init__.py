@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import alexnet, autoenc, memnet, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -42,6 +42,7 @@ MODELS: dict[str, Model] = {
     "residual": residual,
     "vgg": vgg,
     "alexnet": alexnet,
+    "deepq": deepq,
 }
 """Workload name to its model here."""
 
