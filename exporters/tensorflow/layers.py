@@ -16,7 +16,9 @@ from .net import Branch, Net
 
 __all__ = [
     "add",
+    "argmax",
     "batch_norm",
+    "clipped_relu",
     "conv2d",
     "global_average_pool",
     "linear",

@@ -13,6 +13,7 @@ from .contract import Batch, Request, Source, Wanted
 from .digits import open_digits
 from .photographs import open_photographs
 from .synthetic import open_synthetic
+from .utterances import open_utterances
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
 
@@ -30,6 +31,12 @@ _ROWS = (
         "real",
         "random crops of two photographs (bundled with scikit-learn); the class is the photograph, so 2 classes occur",
         open_photographs,
+    ),
+    Source(
+        "utterances",
+        "simulated",
+        "random syllables of TIMIT's 61 phonemes from a formant synthesiser, with their labels; nothing is recorded",
+        open_utterances,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )
