@@ -55,7 +55,8 @@ def cepstra(sound: Array, coefficients: int) -> Array:
 
     sharp = np.append(sound[:1], sound[1:] - _EMPHASIS * sound[:-1])
     frames = np.lib.stride_tricks.sliding_window_view(sharp, WINDOW)[::HOP] * np.hamming(WINDOW)
-    power = np.abs(np.fft.rfft(frames, _POINTS)) ** 2 / _POINTS
+    spectrum = np.fft.rfft(frames, _POINTS)
+    power = (spectrum.real**2 + spectrum.imag**2) / _POINTS
     logarithms = np.log(np.maximum(power @ mel_filters().T, _FLOOR))
     found = dct(logarithms, type=2, axis=1, norm="ortho")[:, :coefficients]
     centred = found - found.mean(0)

@@ -24,9 +24,8 @@ __all__ = ["SHORTEST", "Utterance", "open_utterances", "speak", "syllables"]
 
 INPUTS = ("features", "feature_lengths", "labels", "label_lengths")
 
-SHORTEST = 3
-"""Frames of the shortest phoneme. As each has more than two, an utterance has frames enough for its labels, and for
-the blanks between equal ones."""
+SHORTEST = 2
+"""Frames of the shortest phoneme: an utterance has frames enough for its labels, and for blanks between equal ones."""
 
 _LEAST = 0.6
 """Frames of the shortest utterance over those there is room for."""
@@ -80,7 +79,7 @@ def _syllable(rng: np.random.Generator) -> list[int]:
 def syllables(frames: int, most: int, rng: np.random.Generator) -> Utterance:
     """A random utterance of exactly ``frames`` frames and at most ``most`` phonemes, the silences around it among them.
 
-    The last silence takes the frames that no further phoneme fits into.
+    Where time runs out the last phoneme is cut short; where ``most`` is reached the last silence takes what is left.
     """
     pace = rng.uniform(0.8, 1.25)
 
@@ -91,12 +90,11 @@ def syllables(frames: int, most: int, rng: np.random.Generator) -> Utterance:
     labels, lengths = [SILENCE], [min(length(SILENCE), max(SHORTEST, frames // 8))]
     while True:
         for label in _syllable(rng):
-            one = length(label)
-            left = frames - sum(lengths)
-            if len(labels) + 2 > most or left < one + SHORTEST:
-                return Utterance((*labels, SILENCE), (*lengths, left))
+            left = frames - sum(lengths) - SHORTEST
+            if len(labels) + 2 > most or left < SHORTEST:
+                return Utterance((*labels, SILENCE), (*lengths, left + SHORTEST))
             labels.append(label)
-            lengths.append(one)
+            lengths.append(min(length(label), left))
 
 
 def _resonances(formants: Sequence[float], widths: Sequence[float]) -> Array:
@@ -119,6 +117,7 @@ def _pieces(phoneme: Phoneme) -> Iterator[tuple[float, ...]]:
 
 def speak(said: Utterance, rng: np.random.Generator) -> Array:
     """The sound of an utterance in a random voice: samples that have exactly its frames."""
+    from scipy.ndimage import uniform_filter1d
     from scipy.signal import sosfilt
 
     count = samples_for(said.frames)
@@ -144,7 +143,7 @@ def speak(said: Utterance, rng: np.random.Generator) -> Array:
             sound[a:b], state = sosfilt(_resonances(centres, widths), source, zi=state)
             gain[a:b] = phoneme.level / (np.sqrt(np.mean(sound[a:b] ** 2)) + 1e-9)
         start = end
-    smooth = np.convolve(np.log(gain), np.full(_SMOOTHING, 1.0 / _SMOOTHING), "same")
+    smooth = uniform_filter1d(np.log(gain), _SMOOTHING, mode="nearest")
     spoken: Array = sound * np.exp(smooth) + rng.normal(0.0, _BACKGROUND, count)
     return spoken
 

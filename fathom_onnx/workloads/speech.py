@@ -142,7 +142,7 @@ DEFINITION = Definition(
     presets={
         "paper": _PAPER,
         "small": replace(_PAPER, batch=8, frames=100, labels=30, width=512),
-        "tiny": replace(_PAPER, batch=3, frames=14, labels=6, width=24),
+        "tiny": replace(_PAPER, batch=3, frames=12, labels=5, width=16),
     },
     build=build,
     fidelity="In the original Fathom code the recurrent layer is built and its result never used, and the lengths of "
