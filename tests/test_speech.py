@@ -150,7 +150,7 @@ def test_single_precision_over_many_frames(framework) -> None:
     loss, gradient = OURS[framework](*given, label_lengths, dtype="float32")
     wanted_loss, wanted = torch_own(*given, label_lengths)
     np.testing.assert_allclose(loss, wanted_loss, rtol=2e-6)
-    assert np.abs(gradient - wanted).max() < 2e-5
+    assert np.abs(gradient - wanted).max() < 5e-5
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
