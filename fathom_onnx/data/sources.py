@@ -17,6 +17,7 @@ from .digits import open_digits
 from .photographs import open_photographs
 from .stories import open_stories
 from .synthetic import open_synthetic
+from .utterances import open_utterances
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
 
@@ -54,6 +55,12 @@ _ROWS = (
         "simulated",
         "a simulation of Breakout written here, of the console's screen and sizes, played at random",
         open_breakout,
+    ),
+    Source(
+        "utterances",
+        "simulated",
+        "random syllables of TIMIT's 61 phonemes from a formant synthesiser, with their labels; nothing is recorded",
+        open_utterances,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )
