@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ class Capture:
 def _drop_copies(module: fx.GraphModule) -> None:
     """A detached or cloned value is the value itself once everything is functional."""
     for node in module.graph.nodes:
-        if node.op == "call_function" and str(node.target) in _COPIES:
+        # a copy that lays the elements out anew stays: what views it could not view the original
+        if node.op == "call_function" and str(node.target) in _COPIES and "memory_format" not in node.kwargs:
             node.replace_all_uses_with(node.args[0])
     module.graph.eliminate_dead_code()
     module.recompile()
@@ -68,8 +69,10 @@ class _Marks:
         self._forward: dict[int, str] = {}
         for node in self._operations:
             mark = node.meta.get("custom") or {}
-            if mark.get(PHASE) in ("forward", "loss") and SCOPE in mark and "seq_nr" in node.meta:
-                self._forward.setdefault(node.meta["seq_nr"], mark[SCOPE])
+            if mark.get(PHASE) in ("forward", "loss") and "seq_nr" in node.meta:
+                scope = mark.get(SCOPE) or self._neighbour_scope(node)
+                if scope:
+                    self._forward.setdefault(node.meta["seq_nr"], scope)
 
     @staticmethod
     def _annotated(node: fx.Node) -> Mapping[str, str]:
@@ -94,18 +97,21 @@ class _Marks:
         return None
 
     def _neighbour_scope(self, node: fx.Node) -> str | None:
-        """The scope of the nearest operation before a forward one that stands outside every layer."""
+        """The scope of the nearest operation before a forward one that stands outside every layer, or else after it."""
+        return self._nearest(node, lambda one: one.all_input_nodes) or self._nearest(node, lambda one: list(one.users))
+
+    def _nearest(self, node: fx.Node, onward: Callable[[fx.Node], list[fx.Node]]) -> str | None:
         seen: set[fx.Node] = set()
-        queue = list(node.all_input_nodes)
+        queue = onward(node)
         while queue:
-            before = queue.pop(0)
-            if before in seen:
+            other = queue.pop(0)
+            if other in seen:
                 continue
-            seen.add(before)
-            scope = self._annotated(before).get(SCOPE)
+            seen.add(other)
+            scope = self._annotated(other).get(SCOPE)
             if scope:
                 return scope
-            queue += before.all_input_nodes
+            queue = queue + onward(other)
         return None
 
     def _place(self, node: fx.Node) -> tuple[str, str | None]:

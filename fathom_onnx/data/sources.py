@@ -13,6 +13,7 @@ from .contract import Batch, Request, Source, Wanted
 from .digits import open_digits
 from .photographs import open_photographs
 from .synthetic import open_synthetic
+from .translations import open_translations
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
 
@@ -30,6 +31,12 @@ _ROWS = (
         "real",
         "random crops of two photographs (bundled with scikit-learn); the class is the photograph, so 2 classes occur",
         open_photographs,
+    ),
+    Source(
+        "translations",
+        "synthetic",
+        "sentences of two made-up languages with Zipf's word frequencies, a fixed dictionary and another word order",
+        open_translations,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import autoenc, residual
+from . import autoenc, residual, seq2seq
 from .config import Definition
 from .contract import Workload
 
@@ -16,7 +16,7 @@ __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "definition", "names", "workload"]
 ENTRY_POINT_GROUP = "fathom_onnx.workloads"
 """Another package adds a workload by an entry point of this group that names a :class:`Definition`."""
 
-BUILT_IN: dict[str, Definition] = {d.name: d for d in (autoenc.DEFINITION, residual.DEFINITION)}
+BUILT_IN: dict[str, Definition] = {d.name: d for d in (autoenc.DEFINITION, residual.DEFINITION, seq2seq.DEFINITION)}
 
 
 def _added() -> dict[str, Any]:

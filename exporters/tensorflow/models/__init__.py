@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import autoenc, residual
+from . import autoenc, residual, seq2seq
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -36,7 +36,7 @@ class Model(Protocol):
         """The scalar loss from what ``forward`` returned."""
 
 
-MODELS: dict[str, Model] = {"autoenc": autoenc, "residual": residual}
+MODELS: dict[str, Model] = {"autoenc": autoenc, "residual": residual, "seq2seq": seq2seq}
 """Workload name to its model here."""
 
 
