@@ -20,9 +20,10 @@ last. ``target_weights`` are 1 up to EOS and 0 for padding.
 **Training loss.** Sampled softmax cross-entropy (Jean et al. 2015, arXiv:1412.2007) as ``tf.nn.sampled_softmax_loss``
 defines it: the softmax is over the target and the sampled classes, from every logit the logarithm of the class's
 expected count ``samples * P(class)`` is taken off, and a sampled class that is the target (an accidental hit) is left
-out. ``P(k) = log((k + 2) / (k + 1)) / log(vocabulary + 1)`` is the log-uniform distribution that the data side draws
-``sampled_ids`` from, with replacement. A sentence's loss is the mean over its words by weight,
-``sum(w * ce) / (sum(w) + 1e-12)``, and the loss the mean over sentences (TensorFlow's ``sequence_loss``).
+out, however often it was sampled. ``P(k) = log((k + 2) / (k + 1)) / log(vocabulary + 1)`` is the log-uniform
+distribution that the data side draws ``sampled_ids`` from, with replacement. A sentence's loss is the mean over its
+words by weight, ``sum(w * ce) / (sum(w) + 1e-12)``, and the loss the mean over sentences (TensorFlow's
+``sequence_loss``).
 
 **Inference.** Greedy decoding over all steps: the word of the largest logit of the full projection is the next input.
 What follows the first EOS of a row has no meaning.
