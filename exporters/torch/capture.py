@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,10 @@ class _Marks:
         self._forward: dict[int, str] = {}
         for node in self._operations:
             mark = node.meta.get("custom") or {}
-            if mark.get(PHASE) in ("forward", "loss") and SCOPE in mark and "seq_nr" in node.meta:
-                self._forward.setdefault(node.meta["seq_nr"], mark[SCOPE])
+            if mark.get(PHASE) in ("forward", "loss") and "seq_nr" in node.meta:
+                scope = mark.get(SCOPE) or self._neighbour_scope(node)
+                if scope:
+                    self._forward.setdefault(node.meta["seq_nr"], scope)
 
     @staticmethod
     def _annotated(node: fx.Node) -> Mapping[str, str]:
@@ -109,28 +112,36 @@ class _Marks:
 
     def _between(self, scopes: set[str], node: fx.Node) -> str | None:
         """The layer between a sum and those that read it: one whose own gradient hands it on, such as an addition."""
-        shape = node.meta["val"].shape
+        return self._joins.get((frozenset(scopes), tuple(node.meta["val"].shape)))
+
+    @functools.cached_property
+    def _joins(self) -> dict[tuple[frozenset[str | None], tuple[int, ...]], str]:
+        """The layers that read others and the shape they make to the first layer that does."""
+        found: dict[tuple[frozenset[str | None], tuple[int, ...]], str] = {}
         for forward in self._operations:
             mark = self._annotated(forward)
-            if mark.get(PHASE) == "forward" and SCOPE in mark and forward.meta["val"].shape == shape:
-                sources = {self._annotated(source).get(SCOPE) for source in forward.all_input_nodes}
-                if sources == scopes:
-                    return mark[SCOPE]
-        return None
+            made = forward.meta["val"]
+            if mark.get(PHASE) == "forward" and SCOPE in mark and isinstance(made, Tensor):
+                sources = frozenset(self._annotated(source).get(SCOPE) for source in forward.all_input_nodes)
+                found.setdefault((sources, tuple(made.shape)), mark[SCOPE])
+        return found
 
     def _neighbour_scope(self, node: fx.Node) -> str | None:
-        """The scope of the nearest operation before a forward one that stands outside every layer."""
+        """The scope of the nearest operation before a forward one that stands outside every layer, or else after it."""
+        return self._nearest(node, lambda one: one.all_input_nodes) or self._nearest(node, lambda one: list(one.users))
+
+    def _nearest(self, node: fx.Node, onward: Callable[[fx.Node], list[fx.Node]]) -> str | None:
         seen: set[fx.Node] = set()
-        queue = list(node.all_input_nodes)
+        queue = onward(node)
         while queue:
-            before = queue.pop(0)
-            if before in seen:
+            other = queue.pop(0)
+            if other in seen:
                 continue
-            seen.add(before)
-            scope = self._annotated(before).get(SCOPE)
+            seen.add(other)
+            scope = self._annotated(other).get(SCOPE)
             if scope:
                 return scope
-            queue += before.all_input_nodes
+            queue = queue + onward(other)
         return None
 
     def _place(self, node: fx.Node) -> tuple[str, str | None]:

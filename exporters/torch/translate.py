@@ -7,6 +7,7 @@ import logging
 import warnings
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -183,16 +184,38 @@ def _select_backward(dy, input_sizes, dim, index):  # type: ignore[no-untyped-de
     starts = [0] * len(input_sizes)
     starts[dim] = index % input_sizes[dim]
     rows = op.Reshape(dy, op.Constant(value_ints=shape))
+    rows.shape, rows.type = ir.Shape(shape), dy.type  # not a recorded value, so that the exporter does not know them
     return _private.SliceGrad(rows, input_shape=list(input_sizes), starts=starts)
 
 
 def _split(x, size, dim=0):  # type: ignore[no-untyped-def]
-    # the exporter's own is a sequence and then a node for each of its elements
     whole = _shape(x)[dim]
-    if whole % size:
-        raise ValueError(f"a split of {whole} into parts of {size} leaves a smaller one")
-    parts = op.Split(x, num_outputs=whole // size, axis=dim)
-    return parts if whole > size else [parts]
+    sizes = [min(size, whole - start) for start in range(0, whole, size)]
+    return _split_with_sizes(x, sizes, dim)
+
+
+def _split_with_sizes(x, sizes, dim=0):  # type: ignore[no-untyped-def]
+    # num_outputs tells the exporter how many values to make; it goes afterwards, as ONNX has the one or the other
+    parts = op.Split(x, op.Constant(value_ints=list(sizes)), axis=dim, num_outputs=len(sizes))
+    return parts if len(sizes) > 1 else [parts]
+
+
+def _filled(size: Any, value: float, dtype: int) -> Any:
+    kind = ir.DataType(dtype).numpy()
+    return op.ConstantOfShape(op.Constant(value_ints=list(size)), value=ir.tensor(np.array([value], kind)))
+
+
+def _full(size, value, dtype=None, layout=None, device=None, pin_memory=None):  # type: ignore[no-untyped-def]
+    usual = {bool: ir.DataType.BOOL, int: ir.DataType.INT64, float: ir.DataType.FLOAT}[type(value)]
+    return _filled(size, value, usual if dtype is None else dtype)
+
+
+def _new_full(x, size, value, dtype=None, layout=None, device=None, pin_memory=None):  # type: ignore[no-untyped-def]
+    return _filled(size, value, x.dtype if dtype is None else dtype)
+
+
+def _new_zeros(x, size, dtype=None, layout=None, device=None, pin_memory=None):  # type: ignore[no-untyped-def]
+    return _filled(size, 0, x.dtype if dtype is None else dtype)
 
 
 def _randn_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # type: ignore[no-untyped-def]
@@ -225,6 +248,10 @@ TRANSLATIONS: dict[Any, Any] = {
     _aten.slice_backward.default: _slice_backward,
     _aten.select_backward.default: _select_backward,
     _aten.split.Tensor: _split,
+    _aten.split_with_sizes.default: _split_with_sizes,
+    _aten.full.default: _full,
+    _aten.new_full.default: _new_full,
+    _aten.new_zeros.default: _new_zeros,
     _aten.randn_like.default: _randn_like,
     _aten.rand_like.default: _rand_like,
 }
@@ -274,6 +301,8 @@ def _origin(node: ir.Node) -> str | None:
 
 def _tag(model: ir.Model, capture: Capture) -> None:
     for node in model.graph:
+        if node.op_type == "Split" and len(node.inputs) > 1:
+            node.attributes.pop("num_outputs", None)
         origin = _origin(node)
         if origin is None or origin not in capture.tags:
             raise ExportError(f"node '{node.name}' ({node.op_type}) does not say which PyTorch operation it is of")

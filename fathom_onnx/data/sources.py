@@ -17,6 +17,7 @@ from .digits import open_digits
 from .photographs import open_photographs
 from .stories import open_stories
 from .synthetic import open_synthetic
+from .translations import open_translations
 from .utterances import open_utterances
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
@@ -61,6 +62,12 @@ _ROWS = (
         "simulated",
         "random syllables of TIMIT's 61 phonemes from a formant synthesiser, with their labels; nothing is recorded",
         open_utterances,
+    ),
+    Source(
+        "translations",
+        "synthetic",
+        "sentences of two made-up languages with Zipf's word frequencies, a fixed dictionary and another word order",
+        open_translations,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )

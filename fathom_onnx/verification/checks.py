@@ -22,7 +22,7 @@ import numpy as np
 
 from ..data import batches_for
 from ..errors import ExportError
-from ..exporting import Exporter, ExportRequest, Reference, StepResult, find_exporter
+from ..exporting import Exporter, ExportRequest, Kink, Reference, StepResult, find_exporter
 from ..graph import Graph, from_model
 from ..runtime.evaluate import Evaluator
 from ..workloads.contract import Array, Mode, Workload
@@ -136,8 +136,25 @@ def _same_branches(
     theirs = reference.step(values)
     flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
     if flips.count:
-        theirs = reference.step(values, {layer: kink.branches for layer, kink in ours.kinks.items()})
+        free, theirs = theirs, _on_branches(reference, values, ours)
+        flips = find_flips(ours.kinks, _own_choices(free, theirs), _bounds(workload))
     return theirs, flips
+
+
+def _on_branches(reference: Reference, values: Mapping[str, Array], ours: StepResult) -> StepResult:
+    return reference.step(values, {key: kink.branches for key, kink in ours.kinks.items()})
+
+
+def _own_choices(free: StepResult, forced: StepResult) -> dict[str, Kink]:
+    """What a reference would have chosen at each kink, had it come there by the branches it was made to take.
+
+    Only an argmax may feed back (a decoder reads the word it chose): after one flip the free step's later choices are
+    about something else. Its own choice is then seen in what it compared on the way it was made to go.
+    """
+    return {
+        key: replace(forced.kinks[key], branches=forced.kinks[key].value.argmax(-1)) if kink.op == "ArgMax" else kink
+        for key, kink in free.kinks.items()
+    }
 
 
 def _judge_step(
@@ -287,7 +304,8 @@ def verify_pair(
         flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
         if flips.count:
             references[:] = references or [first.reference()]
-            theirs = references[0].step(values, {key: kink.branches for key, kink in ours.kinks.items()})
+            free, theirs = theirs, _on_branches(references[0], values, ours)
+            flips = find_flips(ours.kinks, _own_choices(free, theirs), _bounds(workload))
         return theirs, flips
 
     check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
 from .config import Definition
 from .contract import Workload
 
@@ -19,6 +19,7 @@ ENTRY_POINT_GROUP = "fathom_onnx.workloads"
 BUILT_IN: dict[str, Definition] = {
     d.name: d
     for d in (
+        seq2seq.DEFINITION,
         memnet.DEFINITION,
         speech.DEFINITION,
         autoenc.DEFINITION,

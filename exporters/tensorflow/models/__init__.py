@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -37,6 +37,7 @@ class Model(Protocol):
 
 
 MODELS: dict[str, Model] = {
+    "seq2seq": seq2seq,
     "memnet": memnet,
     "speech": speech,
     "autoenc": autoenc,

@@ -86,6 +86,22 @@ def reshape(e: Emit) -> None:
     e.replace("Reshape", e.inputs[0], e.ints(e.output_shape))
 
 
+def gather(e: Emit) -> None:
+    """GatherV2(x, indices, axis): of whole slices, or with all axes before the last as batch axes, of elements."""
+    x, indices, _ = e.inputs
+    rank = len(e.shape(x))
+    axis, batch = int(e.static(2)) % rank, int(e.attribute("batch_dims", 0))
+    if not batch:
+        e.replace("Gather", x, indices, axis=axis)
+    elif batch == axis == rank - 1 and len(e.shape(indices)) in (batch, rank):
+        places = indices if len(e.shape(indices)) == rank else e.reshape(indices, [*e.shape(indices), 1])
+        shape = e.shape(places)
+        found = e.op("GatherElements", x, places, axis=axis, shape=shape)
+        e.become(e.reshape(found, e.output_shape))
+    else:
+        raise ValueError(f"a gather along axis {axis} of {rank} with {batch} batch axes has no translation")
+
+
 def transpose(e: Emit) -> None:
     """Transpose(x, constant permutation)."""
     e.replace("Transpose", e.inputs[0], perm=[int(axis) for axis in e.static(1)])
@@ -213,6 +229,7 @@ GENERAL: dict[str, Handler] = {
     "BiasAddGrad": bias_add_grad,
     "BroadcastTo": broadcast_to,
     "ExpandDims": reshape,
+    "GatherV2": gather,
     "Log1p": log1p,
     "MatMul": matmul,
     "Max": functools.partial(reduction, "ReduceMax"),

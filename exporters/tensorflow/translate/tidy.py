@@ -5,9 +5,14 @@ The pass that follows for every framework takes out identities, empty moves, dup
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
+
+from exporters.lowering import Tag
 
 __all__ = ["tidy"]
 
@@ -16,6 +21,9 @@ _BROADCASTS = frozenset(
     | {"Pow", "Sub", "Sum", "Where"}
 )
 """Ops whose inputs broadcast, so that a tensor of one number can be that number."""
+
+_HELD = 1024
+"""Elements up to which a constant of one number is held as it is."""
 
 _NEUTRAL: dict[str, tuple[float, tuple[int, ...]]] = {
     "Add": (0.0, (0, 1)),
@@ -125,10 +133,32 @@ def _fuse_bias(graph: ir.Graph) -> None:
         )
 
 
+def _fill(graph: ir.Graph) -> None:
+    """Make a large constant of one number where it is needed, so that the file does not hold it."""
+    made: dict[tuple[str, bytes, tuple[int, ...]], ir.Value] = {}
+    for node in list(graph):
+        for index, value in enumerate(node.inputs):
+            number, shape = _one_number(value), _static_shape(value)
+            if value is None or number is None or shape is None or math.prod(shape) <= _HELD:
+                continue
+            key = (str(number.dtype), number.tobytes(), shape)
+            if key not in made:
+                size = _initializer(graph, f"filled_shape_{len(made)}", np.array(shape, np.int64))
+                filled = ir.node("ConstantOfShape", [size], {"value": ir.tensor(number.reshape(1))})
+                tag = Tag.of(node)
+                if tag is not None:
+                    replace(tag, op="Fill", origin=f"{tag.origin}/fill").put(filled)
+                made[key] = filled.outputs[0]
+                made[key].name, made[key].shape, made[key].type = f"filled_{len(made)}", value.shape, value.type
+                graph.insert_before(node, filled)
+            node.replace_input_with(index, made[key])
+
+
 def tidy(model: ir.Model) -> None:
     """Tidy ``model`` in place."""
     graph = model.graph
     _shrink(graph)
     _drop_neutral(graph)
     _fuse_bias(graph)
+    _fill(graph)
     common.RemoveUnusedNodesPass()(model)
