@@ -497,3 +497,12 @@ def test_steps_share_what_does_not_depend_on_them(tiny, framework) -> None:
         "decoder.output": 1,
         "projection": 1,
     }
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_sums_over_steps_belong_to_the_layer(tiny, framework) -> None:
+    """The gradient of what every step uses is a sum; it is the layer's and not the loss's or the update's."""
+    scopes = {a.scope for a in tiny("seq2seq", framework, "training").addresses.values() if a.op == "Add"}
+    assert {"decoder.lstm1", "decoder.lstm2", "attention.query", "attention.score", "encoder.lstm1"} <= scopes
+    backward = [a for a in tiny("seq2seq", framework, "training").addresses.values() if a.phase == "backward"]
+    assert not [a for a in backward if a.op == "Add" and a.scope == "loss"]

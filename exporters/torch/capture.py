@@ -101,9 +101,10 @@ class _Marks:
                 continue
             seen.add(user)
             mark = self._annotated(user)
-            if mark.get(PHASE) == "optimizer":
-                yield mark[SCOPE].rpartition(".")[0]
-            if PHASE in mark:
+            layer = mark[SCOPE].rpartition(".")[0] if mark.get(PHASE) == "optimizer" else ""
+            if layer:
+                yield layer
+            if PHASE in mark:  # what all parameters share, such as their norm, is of no layer
                 continue
             scope = self._user_scope(user, seen) if user.meta.get("is_gradient_acc") else None
             scope = scope or self._forward.get(user.meta.get("seq_nr", -1))
