@@ -74,14 +74,15 @@ def test_every_canonical_gradient_op_has_a_rule() -> None:
     pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
     extra=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    channels=st.sampled_from((3, 16)),  # to either side of where the form of the filter gradient changes
     seed=st.integers(0, 9),
 )
-def test_convolution_gradients(kernel, stride, pads, dilation, extra, seed) -> None:
+def test_convolution_gradients(kernel, stride, pads, dilation, extra, channels, seed) -> None:
     rng = np.random.default_rng(seed)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [max(r - 2 * p, 1) + e for r, p, e in zip(reach, pads, extra, strict=True)]
-    x = torch.tensor(rng.normal(size=(2, 3, *size)), requires_grad=True)
-    w = torch.tensor(rng.normal(size=(4, 3, *kernel)), requires_grad=True)
+    x = torch.tensor(rng.normal(size=(2, channels, *size)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(4, channels, *kernel)), requires_grad=True)
     y = F.conv2d(x, w, None, stride, pads, dilation)
     dy = torch.tensor(rng.normal(size=y.shape))
     dx, dw = torch.autograd.grad(y, (x, w), dy)
@@ -100,20 +101,46 @@ def test_convolution_gradients(kernel, stride, pads, dilation, extra, seed) -> N
     close(got[0], dx, 5e-6)
 
 
-@pytest.mark.parametrize(("side", "kind"), [(23, "Conv"), (22, "ConvTranspose")])
-def test_the_input_gradient_takes_its_form_by_the_number_of_positions(side: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("side", "padding", "kind"), [(23, 1, "Conv"), (22, 1, "ConvTranspose"), (40, 0, "ConvTranspose"), (21, 2, "Conv")]
+)
+def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: int, kind: str) -> None:
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.normal(size=(1, 2, side, side)), requires_grad=True)
     w = torch.tensor(rng.normal(size=(3, 2, 3, 3)))
-    y = F.conv2d(x, w, None, 1, 1)
+    y = F.conv2d(x, w, None, 1, padding)
     dy = torch.tensor(rng.normal(size=y.shape))
     (dx,) = torch.autograd.grad(y, x, dy)
     inputs = {"dy": dy.numpy(), "w": w.numpy()}
-    attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
     model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
     lower(model, "plain")
     assert kind in [node.op_type for node in model.graph]
     close(run(model, inputs)[0], dx)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "channels", "form"),
+    [
+        (1, 2, 3, "Gemm"),
+        (3, 1, 3, "Conv"),
+        (3, 1, 16, "Gemm"),
+        (3, 2, 16, "Gemm"),
+        (4, 2, 16, "Conv"),
+        (5, 1, 64, "Gemm"),
+        (5, 2, 64, "Conv"),
+        (7, 1, 64, "Conv"),
+        (11, 4, 3, "Conv"),
+    ],
+)
+def test_the_form_of_a_filter_gradient(kernel, stride, channels, form) -> None:
+    size = kernel + 2 * stride
+    arrays = {"dy": np.zeros((1, 2, 3, 3)), "x": np.zeros((1, channels, size, size))}
+    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [0] * 4, "dilations": [1, 1]}
+    model = private_model("Conv2DBackFilter", arrays, [(2, channels, kernel, kernel)], **window, group=1)
+    lower(model, "plain")
+    kinds = [node.op_type for node in model.graph]
+    assert (kinds.count("Gemm"), kinds.count("Conv")) == ((kernel**2, 0) if form == "Gemm" else (0, 1))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +265,28 @@ def test_slice_gradient() -> None:
     dy = np.arange(1.0, 5.0).reshape(2, 2)
     got = lowered("SliceGrad", {"dy": dy}, [(3, 4)], input_shape=[3, 4], starts=[1, 1])
     assert got[0].tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0]]
+
+
+@pytest.mark.parametrize("channels", [7, 2])
+@pytest.mark.parametrize(
+    ("size", "alpha", "beta", "bias"), [(5, 5e-4, 0.75, 2.0), (3, 0.9, 0.6, 0.5), (1, 2.0, 1.5, 1.0)]
+)
+def test_local_response_norm_gradient(channels, size, alpha, beta, bias) -> None:
+    rng = np.random.default_rng(4)
+    x = torch.tensor(rng.normal(size=(2, channels, 3, 4)) * 3, requires_grad=True)
+    y = F.local_response_norm(x, size, alpha, beta, bias)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    inputs = {"dy": dy.numpy(), "x": x.detach().numpy(), "y": y.detach().numpy()}
+    attributes = {"size": size, "alpha": alpha, "beta": beta, "bias": bias}
+    close(lowered("LRNGrad", inputs, [tuple(x.shape)], **attributes)[0], dx)
+
+
+def test_local_response_norm_of_a_window_without_a_middle_is_an_error() -> None:
+    arrays = {name: np.ones((1, 4, 2, 2)) for name in ("dy", "x", "y")}
+    model = private_model("LRNGrad", arrays, [(1, 4, 2, 2)], size=4, alpha=1.0, beta=0.5, bias=1.0)
+    with pytest.raises(ExportError, match="window of 4 channels has no middle"):
+        lower(model, "plain")
 
 
 def test_unknown_lowering_and_grouped_convolution_are_errors() -> None:

@@ -20,6 +20,7 @@ from exporters.lowering import DOMAIN, Tag, finish  # noqa: E402
 from exporters.tensorflow import TensorFlowExporter  # noqa: E402
 from exporters.tensorflow.capture import capture  # noqa: E402
 from exporters.tensorflow.fold import fold  # noqa: E402
+from exporters.tensorflow.layers import local_response_norm  # noqa: E402
 from exporters.tensorflow.models import model  # noqa: E402
 from exporters.tensorflow.reference import TensorFlowReference  # noqa: E402
 from exporters.tensorflow.translate import translate  # noqa: E402
@@ -70,7 +71,7 @@ def exported():
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", ["autoenc", "residual"])
+@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet"])
 def test_the_graph_gives_what_tensorflow_gives(exported, name, mode):
     w, values = values_of(name, mode)
     got = run(exported(name, mode, "input"), values)
@@ -122,6 +123,30 @@ def test_addresses_of_residual_follow_its_layers(exported):
     assert {op for phase, _, op in places if phase == "loss"} == {"CrossEntropy", "Mean"}
 
 
+def test_addresses_of_alexnet_follow_its_layers(exported):
+    places = {
+        (a.phase, a.scope, a.op)
+        for a in (Address.parse(node.name) for node in exported("alexnet", "training").graph.node)
+    }
+    for layer in ("norm1", "norm2"):
+        assert {(p, op) for p, scope, op in places if scope == layer} == {("forward", "LRN"), ("backward", "LRNGrad")}
+    forward = {("forward", op) for op in ("RandomUniform", "Compare", "Cast", "Mul")}
+    for layer in ("dropout6", "dropout7"):
+        assert {(p, op) for p, scope, op in places if scope == layer} == {*forward, ("backward", "Mul")}
+
+
+@pytest.mark.parametrize("name", ["vgg", "alexnet"])
+def test_inference_of_the_plain_classifiers_is_the_network_and_nothing_else(exported, name):
+    kinds = [Address.parse(node.name).op for node in exported(name, "inference").graph.node]
+    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    expected = {"Reshape": 1, "MatMul": 3}
+    if name == "vgg":
+        expected |= {"Conv2D": 16, "Relu": 18, "MaxPool": 5}
+    else:
+        expected |= {"Conv2D": 5, "Relu": 7, "MaxPool": 3, "LRN": 2}
+    assert counts == expected
+
+
 def test_gradient_sums_of_autoenc_are_of_the_layers_they_flow_into(exported):
     sums = {
         node.name.split("/")[1]
@@ -131,11 +156,12 @@ def test_gradient_sums_of_autoenc_are_of_the_layers_they_flow_into(exported):
     assert sums == {"encoder.softplus", "encoder.mean", "encoder.log_variance", "decoder.output"}
 
 
-def test_layouts_leave_no_transposes_of_their_own(exported):
-    assert all(node.op_type != "Transpose" for node in exported("residual", "inference").graph.node)
+@pytest.mark.parametrize("name", ["residual", "vgg", "alexnet"])
+def test_layouts_leave_no_transposes_of_their_own(exported, name):
+    assert all(node.op_type != "Transpose" for node in exported(name, "inference").graph.node)
     own = [
         node.name
-        for node in exported("residual", "training").graph.node
+        for node in exported(name, "training").graph.node
         if node.op_type == "Transpose" and node.name.split("/")[2] not in ("Conv2DBackFilter", "Conv2DBackInput")
     ]
     assert own == []
@@ -386,6 +412,27 @@ def test_convolutions_and_their_gradients(kernel, stride, padding, channels):
     np.testing.assert_allclose(got["y"], want["y"], rtol=1e-4, atol=1e-4)
     if channels == 4:  # TensorFlow's CPU kernels have no gradient of grouped convolutions to compare with
         check_toy(w, m)
+
+
+@pytest.mark.parametrize(("size", "alpha", "beta", "k"), [(5, 0.2, 0.75, 2.0), (3, 0.9, 0.4, 0.7)])
+def test_local_response_norm_and_its_gradient(size, alpha, beta, k):
+    """With an alpha at which the norm changes what it is given, unlike the 1e-4 of alexnet."""
+
+    def forward(net, v):
+        x = net.image(v["x"] * v["first.weight"])
+        return [net.nchw(local_response_norm(net, "body", x, size, k, alpha, beta))]
+
+    shape = (2, 7, 3, 4)
+    w, m = toy(forward, {"x": shape}, {"first.weight": shape}, layers=("first", "body"), shapes=(shape,))
+    kinds = {node.op_type for node in check_toy(w, m).graph.node if node.name.startswith("forward")}
+    assert kinds == {"Mul", "LRN"}
+    # TensorFlow's own kernels as well, which work in single precision only
+    values = draw(w, "training")
+    single, double = (
+        TensorFlowReference(w, m, "training", dtype).step(values).outputs for dtype in ("float32", "float64")
+    )
+    for key, value in double.items():
+        np.testing.assert_allclose(single[key], value, rtol=1e-4, atol=1e-6 * (1 + np.abs(value).max()), err_msg=key)
 
 
 @pytest.mark.parametrize(("distribution", "op"), [("normal", "RandomNormal"), ("uniform", "RandomUniform")])

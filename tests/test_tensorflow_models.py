@@ -9,7 +9,15 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
 from exporters.tensorflow import TensorFlowExporter, models, optimizers  # noqa: E402
-from exporters.tensorflow.layers import batch_norm, conv2d, max_pool, relu  # noqa: E402
+from exporters.tensorflow.layers import (  # noqa: E402
+    batch_norm,
+    conv2d,
+    dropout,
+    flatten,
+    local_response_norm,
+    max_pool,
+    relu,
+)
 from exporters.tensorflow.net import Net  # noqa: E402
 from fathom_onnx.errors import UnknownNameError  # noqa: E402
 from fathom_onnx.workloads import workload  # noqa: E402
@@ -77,7 +85,7 @@ def test_autoenc_gradient_is_the_slope_of_the_loss():
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", ["autoenc", "residual"])
+@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet", "deepq"])
 def test_single_precision_agrees_with_double_on_the_same_branches(name, mode):
     w, values = values_of(name, mode)
     single = EXPORTER.reference(w, mode, "float32").step(values)
@@ -210,6 +218,44 @@ def test_batch_norm_and_its_running_statistics(mode, dtype):
     )
 
 
+def test_conv2d_adds_its_bias_to_every_channel():
+    b = np.array([3.0, -4.0])
+    n = net({"c.weight": np.zeros((2, 1, 1, 1)), "c.bias": b})
+    y = n.nchw(conv2d(n, "c", n.image(tf.zeros((1, 1, 2, 2), tf.float64))))
+    np.testing.assert_array_equal(y, np.broadcast_to(b[None, :, None, None], (1, 2, 2, 2)))
+
+
+def lrn_by_hand(x, size, k, alpha, beta):
+    y = np.empty_like(x)
+    for i in range(x.shape[1]):
+        window = x[:, max(i - size // 2, 0) : i + size // 2 + 1]
+        y[:, i] = x[:, i] / (k + alpha * (window**2).sum(1)) ** beta
+    return y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_local_response_norm_takes_alpha_for_the_sum(dtype):
+    x = np.random.default_rng(3).normal(size=(2, 7, 3, 4))
+    n = net(dtype=dtype)
+    y = n.nchw(local_response_norm(n, "n", n.image(tf.constant(x, dtype)), 5, 2.0, 0.3, 0.75))
+    np.testing.assert_allclose(y, lrn_by_hand(x, 5, 2.0, 0.3, 0.75), rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_flatten_puts_channels_first_in_both_layouts():
+    x = np.arange(24.0).reshape(1, 2, 3, 4)
+    for data_format in ("NHWC", "NCHW"):
+        n = net(data_format=data_format)
+        np.testing.assert_array_equal(flatten(n, "f", n.image(tf.constant(x))), np.arange(24.0)[None])
+
+
+def test_dropout_keeps_what_is_drawn_at_the_rate_or_above():
+    draws = tf.constant([[0.0, 0.24, 0.25, 0.99]], tf.float64)
+    x = tf.constant([[1.0, 2.0, 3.0, 4.0]], tf.float64)
+    y = dropout(net(given_noise={"d.noise": draws}), "d", x, 0.25)
+    np.testing.assert_allclose(y, [[0, 0, 4, 16 / 3]], rtol=1e-12)
+    assert dropout(net(mode="inference"), "d", x, 0.25) is x
+
+
 def test_adam_is_the_contracts():
     rule = Adam(1e-2)
     parameter = Variable("fc.weight", (2, 3), Initialiser.constant(0.0))
@@ -218,7 +264,7 @@ def test_adam_is_the_contracts():
     values[rule.STEP] = np.array(4.0)
     gradient = rng.normal(size=(2, 3))
     tensors = {name: tf.constant(value) for name, value in values.items()}
-    new = optimizers.apply(net(), rule, tensors, {"fc.weight": tf.constant(gradient)})
+    new = optimizers._adam(net(), rule, tensors, {"fc.weight": tf.constant(gradient)})
     m_name, v_name = rule.slots("fc.weight")
     assert set(new) == set(values)
     assert float(new[rule.STEP]) == 5.0

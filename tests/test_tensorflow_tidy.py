@@ -74,6 +74,26 @@ def test_a_gemm_takes_up_its_bias():
     assert [node.op_type for node in graph] == ["Gemm", "Exp"]
     assert [value.name for value in graph.node(0).inputs] == ["x", "w", "b"]
     assert graph.node(0).attributes["transB"].as_int() == 1
+    # a bias of another length is no bias
+    graph = tidied(inputs.replace("float[4]", "float[1]"), "float[2,4] y", "", f"{gemm} y = Add(a, b)")
+    assert [node.op_type for node in graph] == ["Gemm", "Add"]
     # a product that something else reads keeps its own node
     graph = tidied(inputs, "float[2,4] y", "", f"{gemm} c = Add(a, b) y = Mul(c, a)")
     assert [node.op_type for node in graph] == ["Gemm", "Add", "Mul"]
+
+
+def test_a_convolution_takes_up_its_bias():
+    inputs = "float[1,2,5,5] x, float[3,2,3,3] w, float[3] b"
+    conv = "a = Conv<strides = [2, 2], kernel_shape = [3, 3]>(x, w)"
+    shape = "int64[3] s = {3, 1, 1}"
+    graph = tidied(inputs, "float[1,3,2,2] y", shape, f"{conv} c = Reshape(b, s) d = Add(a, c) y = Exp(d)")
+    assert [node.op_type for node in graph] == ["Conv", "Exp"]
+    assert [value.name for value in graph.node(0).inputs] == ["x", "w", "b"]
+    assert list(graph.node(0).attributes["strides"].as_ints()) == [2, 2]
+    # along another axis it is no bias
+    wide = inputs.replace("float[3] b", "float[2] b")
+    graph = tidied(wide, "float[1,3,2,2] y", "", f"{conv} d = Add(a, b) y = Exp(d)")
+    assert [node.op_type for node in graph] == ["Conv", "Add", "Exp"]
+    # nor is it a bias where it is computed
+    graph = tidied(inputs, "float[1,3,2,2] y", shape, f"{conv} e = Exp(b) c = Reshape(e, s) d = Add(a, c) y = Exp(d)")
+    assert "Add" in [node.op_type for node in graph]

@@ -16,6 +16,12 @@ def test_published_sizes() -> None:
     assert sum(p.elements for p in workload("residual").parameters) == 21_797_672
     weights = 784 * 500 + 2 * 500 * 200 + 200 * 500 + 500 * 784
     assert sum(p.elements for p in workload("autoenc").parameters) == weights + 500 + 200 + 200 + 500 + 784
+    # torchvision's vgg19 and alexnet have the layers of ours
+    assert sum(p.elements for p in workload("vgg").parameters) == 143_667_240
+    assert sum(p.elements for p in workload("alexnet").parameters) == 61_100_840
+    for name, count in (("vgg", 16), ("alexnet", 5)):
+        for preset in definition(name).presets:
+            assert [layer.kind for layer in workload(name, preset).layers].count("convolution") == count
     convolutions = [layer for layer in workload("residual").layers if layer.kind == "convolution"]
     projections = [layer for layer in convolutions if layer.name.endswith("projection")]
     assert (len(convolutions) - len(projections), len(projections)) == (33, 3)
@@ -64,6 +70,37 @@ def test_overrides() -> None:
             workload("residual", "tiny", {"batch": value})
     with pytest.raises(UsageError, match="image side 50 is not a multiple of 32"):
         workload("residual", "tiny", {"image": "50"})
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "message"),
+    [
+        ("vgg", "image", "50", "image side 50 is not a multiple of 32"),
+        ("vgg", "dropout", "1", "dropout 1.0 keeps nothing"),
+        ("alexnet", "image", "62", "image side 62 leaves nothing after convolution 5"),
+        ("alexnet", "channels", "8,8", "channels has 2 values, not 5"),
+        ("alexnet", "lrn_size", "4", "lrn_size 4 is even"),
+        ("alexnet", "dropout", "1.5", r"dropout 1\.5 keeps nothing"),
+    ],
+)
+def test_impossible_configurations(name: str, field: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        workload(name, "tiny", {field: value})
+
+
+def test_the_smallest_image_of_alexnet_leaves_one_feature_a_channel() -> None:
+    made = workload("alexnet", "tiny", {"image": "63"})
+    assert {p.name: p.shape for p in made.parameters}["fc6.weight"] == (32, 16)
+
+
+def test_dropout_is_drawn_in_training_only() -> None:
+    for name in ("vgg", "alexnet"):
+        made = workload(name, "tiny")
+        assert set(made.noise) == {"training"}
+        assert [(n.name, n.shape, n.distribution) for n in made.noise["training"]] == [
+            ("dropout6.noise", (4, 32), "uniform"),
+            ("dropout7.noise", (4, 32), "uniform"),
+        ]
 
 
 def test_initial_values_depend_on_seed_and_name_only() -> None:

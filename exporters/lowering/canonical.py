@@ -112,6 +112,13 @@ _OPS = (
         "gradient of Slice with steps of 1: dy at starts within zeros of input_shape; dy has the input's rank",
         {"input_shape": "ints", "starts": "ints"},
     ),
+    CanonicalGradientOp(
+        "LRNGrad",
+        ("dy", "x", "y"),
+        ("dx",),
+        "gradient of LRN from its input and output; size is odd, alpha is of the window's mean of squares as in ONNX",
+        {"size": "int", "alpha": "float", "beta": "float", "bias": "float"},
+    ),
 )
 
 CANONICAL: dict[str, CanonicalGradientOp] = {op.name: op for op in _OPS}

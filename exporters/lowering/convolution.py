@@ -3,10 +3,10 @@
 With ``y[n,o,p,q] = sum_{c,i,j} x[n,c,p*s+i*d-pad,q*s+j*d-pad] * w[o,c,i,j]``:
 
 * the filter gradient is a convolution of ``x`` by ``dy`` with batch and channel swapped, in which stride and dilation
-  trade places; for a small kernel, one matrix product of ``dy`` with a shifted view of ``x`` for each kernel element
-  does the same multiplications faster;
+  trade places; for a small kernel and enough channels, one matrix product of ``dy`` with a shifted view of ``x`` for
+  each kernel element does the same multiplications faster;
 * the input gradient is a convolution of ``dy`` by the flipped filter with in and out channels swapped at stride 1, and
-  a transposed convolution at any other stride and for a few positions only.
+  a transposed convolution at any other stride, for a few positions only, and where the input is larger than the output.
 
 Each form does exactly the multiplications of the gradient's definition, apart from those with padding zeros.
 """
@@ -20,16 +20,47 @@ from .values import operands, static_shape
 
 __all__ = ["back_filter", "back_input"]
 
-_MATMUL_KERNEL = 9
-"""Largest kernel (elements) whose filter gradient is one matrix product a kernel element. Measured with onnxruntime
-on a CPU: for 3x3 at 56x56 down to 7x7 twice as fast as the swapped convolution, for 7x7 at stride 2 three times
-slower."""
+_MATMUL_CHANNELS = 16
+_MATMUL_KERNEL = {"dense": 25, "strided": 9}
+"""Fewest input channels, and most kernel elements without and with a stride, at which the filter gradient is one
+matrix product a kernel element. Measured with onnxruntime on one thread of a CPU, as products and as a convolution:
+
+=================================  ========  ===========
+kernel, channels, image, batch     products  convolution
+=================================  ========  ===========
+3x3, 64 to 64, 224, 2              199 ms    335 ms
+3x3, 512 to 512, 14, 8             91 ms     155 ms
+3x3, 3 to 64, 224, 4               96 ms     54 ms
+3x3/2, 64 to 128, 56, 16           37 ms     48 ms
+4x4/2, 64 to 64, 28, 16            12 ms     9 ms
+5x5, 64 to 192, 27, 64             385 ms    528 ms
+5x5, 16 to 64, 32, 16              13 ms     18 ms
+5x5, 3 to 64, 64, 16               33 ms     16 ms
+5x5/2, 64 to 64, 28, 16            18 ms     14 ms
+7x7/2, 3 to 64, 224, 16            308 ms    86 ms
+11x11/4, 3 to 64, 224, 64          833 ms    150 ms
+=================================  ========  ===========
+
+A product has the channels as its short side and a convolution the kernel elements; a stride scatters what a product
+reads. A 1x1 kernel needs no view at all and is always a product."""
+
+
+def _products_are_faster(window: Window, channels_in: int) -> bool:
+    elements = window.kernel[0] * window.kernel[1]
+    if elements == 1:
+        return True
+    limit = _MATMUL_KERNEL["dense" if window.strides == [1, 1] else "strided"]
+    return channels_in >= _MATMUL_CHANNELS and elements <= limit
+
 
 _FLIP_POSITIONS = 512
 """Fewest output positions (N * OH * OW) for which the filter is flipped for the input gradient at stride 1. To flip it
 costs a fixed time for each of its elements, which only many positions repay. Measured with onnxruntime on one thread,
 flipped against transposed convolution in ms: 512 channels at 16x7x7 92 and 99, at 4x2x2 14.5 and 5.3; 256 channels at
-4x4x4 7.3 and 1.6; 64 channels at 4x16x16 1.2 and 1.1, at 16x56x56 48 and 50."""
+4x4x4 7.3 and 1.6; 64 channels at 4x16x16 1.2 and 1.1, at 16x56x56 48 and 50.
+
+An input larger than the output (a convolution without padding) is reached from zeros around ``dy``, with which the
+flipped form multiplies as well: 64 channels from 9x9 to 7x7 at batch 32 it takes 4.1 ms, transposed convolution 2.3."""
 
 
 def _fit_input(
@@ -95,8 +126,8 @@ def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     window = Window(node)
     if window.group != 1:
         raise ValueError("the filter gradient of a grouped convolution has no lowering yet; use group 1")
-    small = window.kernel[0] * window.kernel[1] <= _MATMUL_KERNEL
-    return [(_by_matmul if small else _by_convolution)(b, node, dy, x)]
+    form = _by_matmul if _products_are_faster(window, static_shape(x)[1]) else _by_convolution
+    return [form(b, node, dy, x)]
 
 
 def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
@@ -110,7 +141,8 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     pads = [margin[0] - window.pads[0], margin[1] - window.pads[1]]
     pads += [size[i] - reach[i] + window.pads[i] + margin[i] for i in range(2)]
     many = window.kernel == [1, 1] or batch * out[0] * out[1] >= _FLIP_POSITIONS
-    if window.strides == [1, 1] and window.group == 1 and min(pads) >= 0 and many:
+    kept = size[0] * size[1] <= out[0] * out[1]
+    if window.strides == [1, 1] and window.group == 1 and min(pads) >= 0 and many and kept:
         flipped = w
         if window.kernel != [1, 1]:
             lowest = -(2**31)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from . import convolution, movement, normalisation, pointwise, pooling
+from . import convolution, local_response, movement, normalisation, pointwise, pooling
 from .builder import Builder
 
 __all__ = ["LOWERINGS", "Rule"]
@@ -30,6 +30,7 @@ _PLAIN: dict[str, Rule] = {
     "BatchNormGrad": normalisation.batch_norm_grad,
     "GatherGrad": movement.gather_grad,
     "SliceGrad": movement.slice_grad,
+    "LRNGrad": local_response.lrn_grad,
 }
 
 LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN}

@@ -18,10 +18,15 @@ __all__ = [
     "add",
     "argmax",
     "batch_norm",
+    "classifier",
     "clipped_relu",
     "conv2d",
+    "dropout",
+    "flatten",
     "global_average_pool",
+    "huber",
     "linear",
+    "local_response_norm",
     "max_pool",
     "relu",
     "sigmoid",
@@ -38,10 +43,12 @@ def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 
 
 def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:
-    """Convolution without a bias; ``padding`` zeros on every side."""
+    """Convolution, with a bias where the layer has one; ``padding`` zeros on every side."""
     with net.scope(name):
         filters = tf.transpose(net.variables[f"{name}.weight"], (2, 3, 1, 0))  # OIHW to TensorFlow's HWIO
-        return tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+        y = tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+        bias = net.variables.get(f"{name}.bias")
+        return y if bias is None else tf.nn.bias_add(y, bias, net.data_format)
 
 
 def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: float) -> tf.Tensor:
@@ -160,10 +167,48 @@ def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> 
     return tf.transpose(row * width + column, (0, 3, 1, 2))
 
 
+def local_response_norm(net: Net, name: str, x: tf.Tensor, size: int, k: float, alpha: float, beta: float) -> tf.Tensor:
+    """``x / (k + alpha * sum(x^2))^beta``, the sum over the ``size`` channels around each (an odd number)."""
+    radius = size // 2
+    with net.scope(name):
+        image = tf.transpose(x, (0, 2, 3, 1)) if net.data_format == "NCHW" else x  # the only layout it has
+        if x.dtype == tf.float32:
+            y = tf.nn.local_response_normalization(image, radius, k, alpha, beta)
+        else:  # which has no kernel
+            squares = tf.pad(tf.square(image), [[0, 0], [0, 0], [0, 0], [radius, radius]])
+            channels = image.shape[3]
+            total = tf.add_n([squares[..., i : i + channels] for i in range(size)])
+            y = image / tf.pow(k + alpha * total, beta)
+        return tf.transpose(y, (0, 3, 1, 2)) if net.data_format == "NCHW" else y
+
+
+def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Images to rows: [N, C, H, W] -> [N, C * H * W], in that order whatever the network's layout."""
+    with net.scope(name):
+        return tf.reshape(net.nchw(x), (x.shape[0], -1))
+
+
+def dropout(net: Net, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """In training ``x / (1 - rate)`` where the draw ``<name>.noise`` is at least the rate, else 0."""
+    if net.mode == "inference":
+        return x
+    with net.scope(name):
+        mask = tf.cast(net.draw(f"{name}.noise") >= rate, x.dtype) * (1 / (1 - rate))
+        return x * mask
+
+
 def global_average_pool(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """Mean over height and width: images -> [N, C]."""
     with net.scope(name):
         return tf.reduce_mean(x, net.spatial)
+
+
+def classifier(net: Net, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """AlexNet's and VGG's three fully connected layers, ``fc6`` to ``fc8``, with dropout after the first two."""
+    for number in (6, 7):
+        x = relu(net, f"relu{number}", linear(net, f"fc{number}", x))
+        x = dropout(net, f"dropout{number}", x, rate)
+    return linear(net, "fc8", x)
 
 
 def add(net: Net, name: str, x: tf.Tensor, shortcut: tf.Tensor) -> tf.Tensor:
@@ -187,3 +232,10 @@ def sigmoid(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean over the batch of the softmax cross-entropy with float labels [N, classes]."""
     return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def huber(values: tf.Tensor, targets: tf.Tensor, delta: float) -> tf.Tensor:
+    """Mean of the Huber loss: half the square of an error up to ``delta``, linear beyond (Huber 1964)."""
+    error = values - targets
+    size = tf.abs(error)
+    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(error), delta * (size - 0.5 * delta)))

@@ -86,6 +86,16 @@ def _max_pool_backward(dy, x, kernel, stride, padding, dilation, ceil_mode, indi
     return _private.MaxPoolGrad(dy, x, **_window(kernel, stride, padding, dilation))
 
 
+def _avg_pool3d_backward(  # type: ignore[no-untyped-def]
+    dy, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override
+):
+    if list(stride) != [1, 1, 1] or any(padding) or ceil_mode or divisor_override is not None:
+        raise ValueError("the gradient of a 3-d average pool has a translation at stride 1 without padding only")
+    # each input element is in as many windows as a window has elements, those with zeros beyond the border included
+    beyond = [side - 1 for side in kernel]
+    return op.AveragePool(dy, kernel_shape=list(kernel), strides=[1, 1, 1], pads=beyond * 2, count_include_pad=1)
+
+
 def _batch_norm(x, scale, bias, mean, var, training, momentum, epsilon):  # type: ignore[no-untyped-def]
     y, batch_mean, batch_var, inv_std = _private.BatchNormTraining(x, scale, bias, epsilon=epsilon)
     shape = _shape(x)
@@ -189,11 +199,16 @@ def _randn_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory
     return op.RandomNormal(shape=_shape(x))
 
 
+def _rand_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # type: ignore[no-untyped-def]
+    return op.RandomUniform(shape=_shape(x))
+
+
 TRANSLATIONS: dict[Any, Any] = {
     _aten.convolution.default: _convolution,
     _aten.convolution_backward.default: _convolution_backward,
     _aten.max_pool2d_with_indices.default: _max_pool,
     _aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
+    _aten.avg_pool3d_backward.default: _avg_pool3d_backward,
     _aten._native_batch_norm_legit_functional.default: _batch_norm,
     _aten.native_batch_norm_backward.default: _batch_norm_backward,
     _aten.threshold_backward.default: _threshold_backward,
@@ -211,6 +226,7 @@ TRANSLATIONS: dict[Any, Any] = {
     _aten.select_backward.default: _select_backward,
     _aten.split.Tensor: _split,
     _aten.randn_like.default: _randn_like,
+    _aten.rand_like.default: _rand_like,
 }
 """aten operation to the function that writes it, in place of the exporter's own where there is one."""
 

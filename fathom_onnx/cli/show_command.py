@@ -29,9 +29,10 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
         for specs in [found.batch_inputs(m)]
     }
     variables = [
-        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.kind, "value": v.initialiser.value}
+        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.label, "value": v.initialiser.value}
         for v in found.parameters + found.buffers
     ]
+    frozen = [{"name": v.name, "shape": list(v.shape), "starts_as": v.starts_as} for v in found.frozen]
     layers = [{"name": layer.name, "kind": layer.kind} for layer in found.layers]
     if as_json:
         print_json(
@@ -46,6 +47,7 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
                 "inputs": inputs,
                 "layers": layers,
                 "variables": variables,
+                "frozen": frozen,
             }
         )
         return
@@ -67,3 +69,6 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
     columns = ("variable", "shape", "initialiser", "value")
     rows = [[str(v["name"]), str(v["shape"]), str(v["initialiser"]), f"{v['value']:.4g}"] for v in variables]
     table("Parameters and running statistics", columns, rows, columns[:3])
+    if frozen:
+        header = ("variable", "shape", "starts as")
+        table("Frozen in training", header, [[str(v) for v in row.values()] for row in frozen], header)

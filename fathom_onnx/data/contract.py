@@ -64,12 +64,16 @@ class Source:
         kind: ``real`` (recorded), ``simulated`` (made by a model of the real thing) or ``synthetic`` (drawn).
         description: One line on what it is and where it departs from the data set of the paper.
         open: Gives an endless stream of batches for a request.
+        needs: The optional package without which it cannot be used, as it is imported.
+        stand_in: The source that a workload gets in its place where that package is not installed.
     """
 
     name: str
     kind: Kind
     description: str
     open: Callable[[Request], Iterator[Batch]]
+    needs: str = ""
+    stand_in: str = ""
 
 
 def generator(seed: int, label: str) -> np.random.Generator:

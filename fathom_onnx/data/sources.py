@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from ..errors import DataError, UnknownNameError
 from ..graph.model import Graph
 from ..workloads import definition
 from ..workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
+from .atari import PACKAGE, open_atari
+from .breakout import open_breakout
 from .contract import Batch, Request, Source, Wanted
 from .digits import open_digits
 from .photographs import open_photographs
+from .stories import open_stories
 from .synthetic import open_synthetic
 from .utterances import open_utterances
 
@@ -33,6 +37,26 @@ _ROWS = (
         open_photographs,
     ),
     Source(
+        "stories",
+        "simulated",
+        "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
+        open_stories,
+    ),
+    Source(
+        "atari",
+        "real",
+        "Breakout itself, run by the Arcade Learning Environment (ale-py, if installed) and played at random",
+        open_atari,
+        needs=PACKAGE,
+        stand_in="breakout",
+    ),
+    Source(
+        "breakout",
+        "simulated",
+        "a simulation of Breakout written here, of the console's screen and sizes, played at random",
+        open_breakout,
+    ),
+    Source(
         "utterances",
         "simulated",
         "random syllables of TIMIT's 61 phonemes from a formant synthesiser, with their labels; nothing is recorded",
@@ -43,6 +67,18 @@ _ROWS = (
 
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
 """Name to data source. A reader of another data set is one more row."""
+
+
+def _usual(name: str) -> Source:
+    """The source that a workload names or, where what it needs is not installed, its stand-in.
+
+    Raises:
+        UnknownNameError: No such source.
+    """
+    if name not in SOURCES:
+        raise UnknownNameError("data source", name, SOURCES)
+    found = SOURCES[name]
+    return found if not found.stand_in or find_spec(found.needs) else SOURCES[found.stand_in]
 
 
 def batches(
@@ -84,7 +120,7 @@ def _joined(source: str, specs: Sequence[TensorSpec], drawn: Sequence[TensorSpec
 def batches_for(
     workload: Workload, mode: Mode, seed: int, source: str | None = None, noise: NoiseSource = "graph"
 ) -> Iterator[Batch]:
-    """Endless batches for a workload, from its own source unless another is named.
+    """Endless batches for a workload, from its own source (or the stand-in of that) unless another is named.
 
     With ``noise="input"`` a batch also holds the workload's random tensors, drawn from their distributions.
 
@@ -93,7 +129,7 @@ def batches_for(
         DataError: The source cannot feed the workload at this configuration.
     """
     drawn = [n.spec for n in workload.noise.get(mode, ())] if noise == "input" else []
-    return _joined(source or workload.data, workload.batch_inputs(mode), drawn, seed)
+    return _joined(source or _usual(workload.data).name, workload.batch_inputs(mode), drawn, seed)
 
 
 def workload_of(graph: Graph) -> Workload | None:
@@ -110,15 +146,12 @@ def workload_of(graph: Graph) -> Workload | None:
 
 
 def source_for_graph(graph: Graph) -> Source:
-    """The source that feeds a graph: its workload's, or the synthetic one for a graph that is not ours.
+    """The source that feeds a graph: its workload's (or the stand-in of that), or the synthetic one for any other.
 
     Raises:
         UnknownNameError: The metadata names a source that this installation does not have.
     """
-    name = graph.metadata.data if graph.metadata else SYNTHETIC
-    if name not in SOURCES:
-        raise UnknownNameError("data source", name, SOURCES)
-    return SOURCES[name]
+    return _usual(graph.metadata.data if graph.metadata else SYNTHETIC)
 
 
 def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Iterator[Batch]:

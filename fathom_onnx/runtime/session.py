@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,15 @@ def owned_value(ort: Any, value: Array, device: str) -> Any:
     made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.dtype.type, device, 0)
     made.update_inplace(np.ascontiguousarray(value).reshape(value.shape))
     return made
+
+
+def _generator_seed(seed: int) -> int:
+    """A seed for onnxruntime's random ops, far from the ends of its generator's range.
+
+    A random node starts a linear congruential generator from this seed plus its own index in the graph. That generator
+    takes 0 for 1, so that with seed 0 the first two nodes would draw the same numbers; near the other end too.
+    """
+    return int.from_bytes(hashlib.sha256(f"onnxruntime:{seed}".encode()).digest()[:4], "little") % 2**30 + 2**20
 
 
 def open_session(
@@ -233,6 +243,6 @@ def open_stepper(
     """
     source = prepared if model is None else model
     # random ops without a seed of their own take it when the session is built
-    onnxruntime(PROVIDERS[settings.ep].extra).set_seed(prepared.seed)
+    onnxruntime(PROVIDERS[settings.ep].extra).set_seed(_generator_seed(prepared.seed))
     session = open_session(source, settings, optimized_to=optimized_to, profile_prefix=profile_prefix)
     return Stepper(session, settings, prepared.state, prepared.initial)

@@ -41,6 +41,8 @@ DRIFT_FACTOR = 10
 """How many times farther from float64 than the framework's own float32 the losses of a free run may drift."""
 
 Progress = Callable[[str], None]
+_Judge = Callable[[Mapping[str, Array], StepResult], tuple[StepResult, Flips]]
+"""What a step should have given on the branches it took, and the branches that the judge itself takes differently."""
 
 
 @dataclass(frozen=True)
@@ -201,22 +203,22 @@ def _free_run(subject: _Subject, steps: int, seed: int) -> tuple[tuple[float, fl
     return tuple(rows)
 
 
-def _against(check: Check, ours: _Subject, reference: Reference, seed: int, progress: Progress) -> Check:
-    """``check`` after its steps of a graph against a float64 reference, each from the graph's own state."""
+def _against(check: Check, ours: _Subject, judge: _Judge, seed: int, progress: Progress) -> Check:
+    """``check`` after its steps of a graph against a judge, each from the graph's own state."""
     workload, mode = ours.workload, ours.mode
+    outputs = [o.name for o in workload.outputs]
     state = workload.initial_values(mode, seed)
     for number, feed in zip(range(check.steps), _feeds(workload, mode, seed), strict=False):
         progress(f"step {number + 1} of {check.steps}")
         values = {**feed, **state}
         result = ours.evaluator.step(values)
-        ref, flips = _same_branches(workload, reference, values, result)
+        ref, flips = judge(values, result)
         check = replace(check, flips=check.flips.plus(flips))
         if mode == "training":
             check = _judge_step(check, workload, values, result, ref)
             state = _carried(workload, state, result)
         else:
-            names = [o.name for o in workload.outputs]
-            check = replace(check, state=check.state.max(worst_of(result.outputs, ref.outputs, names)))
+            check = replace(check, state=check.state.max(worst_of(result.outputs, ref.outputs, outputs)))
     return check
 
 
@@ -241,7 +243,12 @@ def verify(
     """
     subject = _subject(workload, framework, mode, threads)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
-    check = _against(check, subject, subject.reference(), seed, progress)
+    reference = subject.reference()
+
+    def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
+        return _same_branches(workload, reference, values, ours)
+
+    check = _against(check, subject, judge, seed, progress)
     if mode == "training":
         progress("free run")
         check = replace(check, free_losses=_free_run(subject, steps, seed))
@@ -273,23 +280,15 @@ def verify_pair(
     ):
         if left != right:
             raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
-    check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
-    state = workload.initial_values(mode, seed)
-    reference: Reference | None = None
-    for number, feed in zip(range(steps), _feeds(workload, mode, seed), strict=False):
-        progress(f"step {number + 1} of {steps}")
-        values = {**feed, **state}
-        left_result, right_result = first.evaluator.step(values), second.evaluator.step(values)
-        flips = find_flips(right_result.kinks, left_result.kinks, _bounds(workload))
-        judge = left_result
+    references: list[Reference] = []  # made when it is first needed
+
+    def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
+        theirs = first.evaluator.step(values)
+        flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
         if flips.count:
-            reference = reference or first.reference()
-            judge = reference.step(values, {layer: kink.branches for layer, kink in right_result.kinks.items()})
-        check = replace(check, flips=check.flips.plus(flips))
-        if mode == "training":
-            check = _judge_step(check, workload, values, right_result, judge)
-            state = _carried(workload, state, right_result)
-        else:
-            names = [o.name for o in workload.outputs]
-            check = replace(check, state=check.state.max(worst_of(right_result.outputs, judge.outputs, names)))
-    return _with_faults(check)
+            references[:] = references or [first.reference()]
+            theirs = references[0].step(values, {key: kink.branches for key, kink in ours.kinks.items()})
+        return theirs, flips
+
+    check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
+    return _with_faults(_against(check, second, judge, seed, progress))

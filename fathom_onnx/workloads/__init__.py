@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import autoenc, residual, speech
+from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
 from .config import Definition
 from .contract import Workload
 
@@ -16,7 +16,18 @@ __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "definition", "names", "workload"]
 ENTRY_POINT_GROUP = "fathom_onnx.workloads"
 """Another package adds a workload by an entry point of this group that names a :class:`Definition`."""
 
-BUILT_IN: dict[str, Definition] = {d.name: d for d in (autoenc.DEFINITION, residual.DEFINITION, speech.DEFINITION)}
+BUILT_IN: dict[str, Definition] = {
+    d.name: d
+    for d in (
+        memnet.DEFINITION,
+        speech.DEFINITION,
+        autoenc.DEFINITION,
+        residual.DEFINITION,
+        vgg.DEFINITION,
+        alexnet.DEFINITION,
+        deepq.DEFINITION,
+    )
+}
 
 
 def _added() -> dict[str, Any]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import autoenc, residual, speech
+from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -36,7 +36,15 @@ class Model(Protocol):
         """The scalar loss from what ``forward`` returned."""
 
 
-MODELS: dict[str, Model] = {"autoenc": autoenc, "residual": residual, "speech": speech}
+MODELS: dict[str, Model] = {
+    "memnet": memnet,
+    "speech": speech,
+    "autoenc": autoenc,
+    "residual": residual,
+    "vgg": vgg,
+    "alexnet": alexnet,
+    "deepq": deepq,
+}
 """Workload name to its model here."""
 
 

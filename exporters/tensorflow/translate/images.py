@@ -1,4 +1,4 @@
-"""Convolution, pooling and batch normalisation, forward and backward, in NCHW and OIHW."""
+"""Convolution, pooling and normalisation, forward and backward, in NCHW and OIHW."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["IMAGES"]
 
 _OIHW, _HWIO = (3, 2, 0, 1), (2, 3, 1, 0)
 """From TensorFlow's filter layout, and to it."""
+_NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+"""From NHWC to NCHW, and back."""
 
 
 def _require_nchw(e: Emit) -> None:
@@ -128,12 +130,35 @@ def batch_norm_grad(e: Emit) -> None:
     e.become(*e.private("BatchNormGrad", dy, x, scale, mean, inv_std, shapes=shapes))
 
 
+def _lrn_attributes(e: Emit) -> dict[str, Any]:
+    """As ONNX takes them: its alpha is for the mean of a window's squares, TensorFlow's for their sum."""
+    size = 2 * int(e.attribute("depth_radius", 5)) + 1
+    alpha, beta, bias = (float(e.attribute(*d)) for d in (("alpha", 1.0), ("beta", 0.5), ("bias", 1.0)))
+    return {"size": size, "alpha": alpha * size, "beta": beta, "bias": bias}
+
+
+def lrn(e: Emit) -> None:
+    """LRN(x NHWC), the only layout that TensorFlow has for it."""
+    image = e.transpose(e.inputs[0], _NCHW)
+    y = e.op("LRN", image, shape=e.shape(image), **_lrn_attributes(e))
+    e.replace("Transpose", y, perm=list(_NHWC))
+
+
+def lrn_grad(e: Emit) -> None:
+    """LRNGrad(dy, x, y) -> dx, all NHWC."""
+    dy, x, y = (e.transpose(tensor, _NCHW) for tensor in e.inputs)
+    (dx,) = e.private("LRNGrad", dy, x, y, shapes=[e.shape(x)], **_lrn_attributes(e))
+    e.replace("Transpose", dx, perm=list(_NHWC))
+
+
 IMAGES: dict[str, Handler] = {
     "Conv2D": conv2d,
     "Conv2DBackpropFilter": conv2d_back_filter,
     "Conv2DBackpropInput": conv2d_back_input,
     "FusedBatchNormGradV3": batch_norm_grad,
     "FusedBatchNormV3": batch_norm,
+    "LRN": lrn,
+    "LRNGrad": lrn_grad,
     "MaxPool": max_pool,
     "MaxPoolGrad": max_pool_grad,
 }

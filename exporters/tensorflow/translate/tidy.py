@@ -94,23 +94,34 @@ def _drop_neutral(graph: ir.Graph) -> None:
             break
 
 
+def _bias(value: ir.Value | None, channels: int) -> ir.Value | None:
+    """The graph input [channels] that ``value`` is, as it is or as [channels, 1, 1]."""
+    maker = value.producer() if value is not None else None
+    if maker is not None and maker.op_type == "Reshape" and _static_shape(value) == (channels, 1, 1):
+        value = maker.inputs[0]
+    return value if value is not None and value.is_graph_input() and _static_shape(value) == (channels,) else None
+
+
 def _fuse_bias(graph: ir.Graph) -> None:
-    """Let a Gemm add the bias that is added to its result and nowhere else."""
+    """Let a Gemm or Conv add the bias that is added to its result and nowhere else."""
     for node in list(graph):
         if node.op_type != "Add" or node.domain:
             continue
-        product, bias = node.inputs
-        if product is None or bias is None:
+        result, added = node.inputs
+        maker = result.producer() if result is not None else None
+        shape = _static_shape(result)
+        if maker is None or maker.op_type not in ("Gemm", "Conv") or len(maker.inputs) != 2 or maker.domain:
             continue
-        gemm = product.producer()
-        if gemm is None or gemm.op_type != "Gemm" or len(gemm.inputs) != 2 or len(list(product.uses())) != 1:
+        if shape is None or len(list(maker.outputs[0].uses())) != 1:
             continue
-        columns = _static_shape(product)
-        if not bias.is_graph_input() or columns is None or _static_shape(bias) != columns[1:]:
+        bias = _bias(added, shape[1])
+        if bias is None or len(_static_shape(added) or ()) != len(shape) - 1:
             continue
-        fused = ir.node("Gemm", [*gemm.inputs, bias], gemm.attributes, metadata_props=dict(gemm.metadata_props))
+        fused = ir.node(
+            maker.op_type, [*maker.inputs, bias], maker.attributes, metadata_props=dict(maker.metadata_props)
+        )
         ir.convenience.replace_nodes_and_values(
-            graph, node, [gemm, node], [fused], [node.outputs[0]], [fused.outputs[0]]
+            graph, node, [maker, node], [fused], [node.outputs[0]], [fused.outputs[0]]
         )
 
 

@@ -1,0 +1,172 @@
+"""Measure what the README and ``docs/measurements.md`` state, and write the tables there.
+
+    python benchmarks/measure.py paper    # export and run every graph at the paper preset
+    python benchmarks/measure.py verify   # judge every graph at the small preset
+    python benchmarks/measure.py train    # the loss of 300 training steps of autoenc, small preset
+
+Each graph is exported and run in a process of its own, whose peak memory is what the operating system says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fathom_onnx.exporting import ExportRequest, export_file, frameworks
+from fathom_onnx.graph import load
+from fathom_onnx.graph.files import write_text
+from fathom_onnx.runtime.environment import cpu_cores, cpu_model
+from fathom_onnx.workloads import BUILT_IN, workload
+from fathom_onnx.workloads.contract import MODES
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "measurements.md"
+STEPS, WARMUP, THREADS = 5, 2, 2
+
+
+def one(what: str, name: str, framework: str, mode: str, path: Path) -> dict[str, Any]:
+    """One job, in this process: ``export`` or ``run``."""
+    if what == "export":
+        started = time.perf_counter()
+        made = export_file(framework, ExportRequest(workload(name), mode), path)  # type: ignore[arg-type]
+        row = {"seconds": time.perf_counter() - started, "nodes": made.nodes, "size_bytes": made.size_bytes}
+    else:
+        from fathom_onnx.profiling import profile
+
+        row = profile(load(path), threads=THREADS, warmup=WARMUP, steps=STEPS).summary()
+    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return row
+
+
+def child(*arguments: object) -> dict[str, Any]:
+    """A job in a process of its own."""
+    command = [sys.executable, __file__, "one", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(columns: str, rows: list[list[str]]) -> str:
+    """A Markdown table; columns that end in a colon are numbers."""
+    names = [c.strip() for c in columns.split("|")]
+    head = "| " + " | ".join(n.rstrip(":") for n in names) + " |\n"
+    rule = "|" + "|".join("---:" if n.endswith(":") else "---" for n in names) + "|\n"
+    return head + rule + "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def paper() -> str:
+    """Every graph at the paper preset: export, size, step time, memory, attribution."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        for name in BUILT_IN:
+            for mode in MODES:
+                for framework in frameworks():
+                    made = child("export", name, framework, mode, path)
+                    run = child("run", name, framework, mode, path)
+                    total = run["node_time_us"]
+                    parts = run["attributed_us"] + run["charged_us"] + run["unattributed_us"]
+                    rows.append(
+                        [
+                            f"{name} {mode}",
+                            framework,
+                            f"{made['seconds']:.1f}",
+                            f"{made['peak_gb']:.1f}",
+                            f"{made['nodes']:,}",
+                            f"{made['size_bytes'] / 1e3:,.0f}",
+                            f"{run['control_us'] / 1e3:,.1f}",
+                            f"{run['step_us'] / 1e3:,.1f}",
+                            f"{run['outside_us'] / run['run_time_us']:.1%}",
+                            f"{run['attributed_us'] / total:.2%}",
+                            f"{run['charged_us'] / total:.2%}",
+                            f"{run['unattributed_us'] / total:.2%}",
+                            f"{abs(parts - total):.0e}",
+                            f"{run['peak_gb']:.1f}",
+                        ]
+                    )
+                    print(rows[-1], file=sys.stderr, flush=True)
+    columns = (
+        "graph | framework | export s: | export GB: | nodes: | kB: | step ms: | profiled ms: | outside: | "
+        "attributed: | charged: | unattributed: | sum off us: | run GB:"
+    )
+    return table(columns, rows)
+
+
+def verify() -> str:
+    """Every graph at the small preset against its framework, and against the other's."""
+    command = [sys.executable, "-m", "fathom_onnx", "verify", "--preset", "small", "--steps", "5", "--json"]
+    checks = []
+    for name in BUILT_IN:
+        done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=False)
+        checks += json.loads(done.stdout)["checks"]
+    rows = []
+    for c in checks:
+        training = c["mode"] == "training"
+        flips = c["flips"]
+        drift = [max(step[i] for step in c["free_losses"]) for i in (0, 1)] if c["free_losses"] else None
+        rows.append(
+            [
+                f"{c['workload']} {c['mode']}",
+                c["left"],
+                c["right"],
+                "passed" if c["passed"] else "FAILED: " + "; ".join(c["faults"]),
+                f"{c['loss_error']:.1e}" if training else "",
+                f"{c['parameter']['error']:.1e}" if training else "",
+                f"{c['parameter_plain']['error']:.1e} ({c['amplified']})" if training else "",
+                f"{c['state']['error']:.1e}",
+                f"{flips['relu']} + {flips['pool']}",
+                f"{flips['margin']:.0e}" if flips["relu"] + flips["pool"] else "",
+                f"{drift[0]:.1e} / {drift[1]:.1e}" if drift else "",
+            ]
+        )
+    columns = (
+        "graph | judged | against | result | loss: | parameter: | plain (elements over): | state or output: | "
+        "flips (ReLU + pool): | margin: | free run, graph / float32:"
+    )
+    return table(columns, rows)
+
+
+def train() -> str:
+    """The loss of autoenc over 300 steps on the digits, small preset."""
+    command = [sys.executable, "-m", "fathom_onnx", "train", "autoenc", "--preset", "small", "--steps", "300", "--json"]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    losses = found["losses"]
+    marks = [1, 10, 25, 50, 100, 150, 200, 250, 300]
+    rows = [[str(m), f"{sum(losses[max(m - 10, 0) : m]) / min(m, 10):.1f}"] for m in marks]
+    return table("step: | loss, mean of the last 10 steps:", rows)
+
+
+def write(section: str, text: str) -> None:
+    """Put a section's table between its marks in the document."""
+    stamp = (
+        f"Measured on {cpu_model()}, {cpu_cores()} cores, Python {sys.version.split()[0]}, "
+        f"onnxruntime {version('onnxruntime')}, torch {version('torch')}, tensorflow {version('tensorflow-cpu')}, with "
+        f"`python benchmarks/measure.py {section}`.\n\n"
+    )
+    marks = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
+    old = DOCUMENT.read_text()
+    pattern = re.escape(marks[0]) + ".*?" + re.escape(marks[1])
+    if not re.search(pattern, old, re.DOTALL):
+        raise SystemExit(f"{DOCUMENT} has no section '{section}'")
+    new = f"{marks[0]}\n{stamp}{text}\n{marks[1]}"
+    write_text(DOCUMENT, re.sub(pattern, lambda _: new, old, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("section", choices=["paper", "verify", "train", "one"])
+    parser.add_argument("job", nargs="*")
+    given = parser.parse_args()
+    if given.section == "one":
+        what, name, framework, mode, path = given.job
+        print(json.dumps(one(what, name, framework, mode, Path(path))))
+    else:
+        write(given.section, {"paper": paper, "verify": verify, "train": train}[given.section]())

@@ -1,0 +1,161 @@
+"""A replay memory: a game played at random, and batches of transitions drawn uniformly from it.
+
+Frames are treated as Mnih et al. 2015 (methods, preprocessing) treat them: luminance scaled to a square, one decision
+every four frames, the last few frames together as a state, rewards clipped to -1..1, the loss of a life as the end of
+an episode. A state that reaches back over the start of its episode has empty frames there, as in the authors' released
+code. Where theirs is a memory of a million transitions of a learning player, this is a short one of a random player.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import DataError
+from ..workloads.contract import Array
+from .contract import Batch, Request, Wanted, generator, only
+
+__all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "Memory", "open_replay", "play"]
+
+ACTIONS = 4
+"""Breakout's minimal action set: nothing, fire, right, left."""
+FRAME_SKIP = 4
+"""Frames that an action lasts (Mnih et al. 2015, extended data table 1: action repeat)."""
+TRANSITIONS = 4000
+"""Transitions in a memory; at 84x84 some 28 MB."""
+
+
+class Game(Protocol):
+    """A game of one player with lives."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the last life is lost."""
+
+    def reset(self) -> None:
+        """Begin a new game."""
+
+    def act(self, action: int) -> tuple[float, bool]:
+        """Hold an action for :data:`FRAME_SKIP` frames; give the points made, and whether a life was lost."""
+
+    def screen(self) -> Array:
+        """Luminance of the screen as the player sees it, uint8 [height, width]."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Transitions in the order in which they were played; transition t leads from frame t to frame t + 1.
+
+    Attributes:
+        frames: uint8 [transitions + 1, side, side].
+        starts: For each frame the first frame of its episode.
+        actions: Index of the action taken.
+        rewards: Points, clipped to -1..1.
+        terminals: Whether the episode ended.
+    """
+
+    frames: Array
+    starts: Array
+    actions: Array
+    rewards: Array
+    terminals: Array
+
+    def states(self, at: Array, history: int) -> Array:
+        """The last ``history`` frames at each index, oldest first: float32 [len(at), history, side, side] in 0..1."""
+        index = at[:, None] + np.arange(1 - history, 1)
+        known = index >= self.starts[at][:, None]
+        stacked = self.frames[np.maximum(index, 0)] * known[:, :, None, None]
+        return (stacked / np.float32(255)).astype("float32")
+
+
+def _scaled(screen: Array, side: int) -> Array:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(screen).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> Memory:
+    """Play ``game`` with random actions.
+
+    Args:
+        game: A game that has just begun.
+        side: Side of the square that a frame is scaled to.
+        transitions: How many actions to take.
+        rng: Draws the actions.
+    """
+    frames = np.zeros((transitions + 1, side, side), "uint8")
+    starts = np.zeros(transitions + 1, "int64")
+    rewards, terminals = np.zeros(transitions), np.zeros(transitions, bool)
+    actions = rng.integers(0, ACTIONS, transitions)
+    frames[0] = _scaled(game.screen(), side)
+    for t, action in enumerate(actions):
+        points, terminals[t] = game.act(int(action))
+        rewards[t] = min(max(points, -1.0), 1.0)
+        if game.over:
+            game.reset()
+        frames[t + 1] = _scaled(game.screen(), side)
+        starts[t + 1] = t + 1 if terminals[t] else starts[t]
+    return Memory(frames, starts, actions, rewards, terminals)
+
+
+_PROVIDES = ("states", "next_states", "actions", "rewards", "terminals")
+
+
+def _window(request: Request, source: str) -> tuple[int, int, int]:
+    """Batch, history and side that a request asks for.
+
+    Raises:
+        DataError: It does not ask for frames, or for shapes that do not go together.
+    """
+    frames = request.spec("states") or request.spec("next_states")
+    if frames is None:
+        raise DataError(f"data source '{source}' was asked for no frames", "ask for 'states' or 'next_states'")
+    shape = frames.shape
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise DataError(
+            f"data source '{source}' cannot fill {frames.name} of shape {list(shape)}",
+            "ask for [batch, history, side, side]",
+        )
+    batch = shape[0]
+    wanted = {"actions": (batch, ACTIONS), "rewards": (batch,), "terminals": (batch,)}
+    for spec in request.specs:
+        right = wanted.get(spec.name, shape)
+        if spec.shape != right:
+            raise DataError(
+                f"data source '{source}' cannot fill {spec.name} of shape {list(spec.shape)}", f"ask for {list(right)}"
+            )
+    return batch, shape[1], shape[2]
+
+
+def _value(memory: Memory, spec: Wanted, at: Array, history: int) -> Array:
+    if spec.name == "states":
+        return memory.states(at, history)
+    if spec.name == "next_states":
+        return memory.states(at + 1, history)
+    if spec.name == "actions":
+        return np.eye(ACTIONS)[memory.actions[at]]
+    return {"rewards": memory.rewards, "terminals": memory.terminals}[spec.name][at]
+
+
+def open_replay(request: Request, source: str, remember: Callable[[int, int], Memory]) -> Iterator[Batch]:
+    """Endless batches of transitions drawn uniformly, with replacement, as in the paper.
+
+    Args:
+        request: ``states`` and ``next_states`` [batch, history, side, side], one-hot ``actions`` [batch, 4],
+            ``rewards`` and ``terminals`` [batch]; any of them, frames among them.
+        source: The name of the data source.
+        remember: Gives the memory of a (side, seed).
+
+    Raises:
+        DataError: Another input, or shapes that cannot be filled.
+    """
+    only(request, source, _PROVIDES)
+    batch, history, side = _window(request, source)
+    memory = remember(side, request.seed)
+    draw = generator(request.seed, f"{source}:draw")
+    while True:
+        at = draw.integers(0, len(memory.actions), batch)
+        yield {spec.name: _value(memory, spec, at, history).astype(spec.dtype) for spec in request.specs}
