@@ -358,6 +358,28 @@ def test_slices_without_rest_are_one_split(cuts, kinds) -> None:
         np.testing.assert_array_equal(got, 2 * x[start:end])
 
 
+@pytest.mark.parametrize(("sizes", "listed"), [([2] * 30, False), ([40, 20], True)])
+def test_a_split_into_equal_parts_has_no_list_of_sizes(sizes, listed) -> None:
+    """A constant of more than 127 bytes here would make onnxruntime refuse the graph."""
+    x = ir.Value(name="x", type=FLOAT, shape=ir.Shape((60,)))
+    held = ir.Value(
+        name="sizes",
+        const_value=ir.tensor(np.array(sizes, np.int64)),
+        type=ir.TensorType(ir.DataType.INT64),
+        shape=ir.Shape((len(sizes),)),
+    )
+    node = ir.node("Split", [x, held], {"axis": 0}, num_outputs=len(sizes))
+    for index, (output, size) in enumerate(zip(node.outputs, sizes, strict=True)):
+        output.name, output.type, output.shape = f"part{index}", FLOAT, ir.Shape((size,))
+    Tag("forward", "layer", "Slice", "one").put(node)
+    graph = ir.Graph([x], list(node.outputs), nodes=[node], initializers=[held], opset_imports={"": 18}, name="g")
+    model = ir.Model(graph, ir_version=10)
+    simplify(model)
+    assert [len(one.inputs) for one in model.graph] == [2 if listed else 1]
+    values_ = np.arange(60, dtype=np.float32)
+    np.testing.assert_array_equal(np.concatenate(run(model, {"x": values_})), values_)
+
+
 # the data
 
 

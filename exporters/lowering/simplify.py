@@ -175,6 +175,30 @@ def _split_slices(graph: ir.Graph) -> None:
             graph.remove(parts[start], safe=True)
 
 
+def _equal_splits(graph: ir.Graph) -> None:
+    """A Split into equal parts counts them instead of listing their sizes.
+
+    onnxruntime 1.31 cannot read a long list: it moves constants of more than 127 bytes out of reach of its own shape
+    inference.
+    """
+    for node in list(graph):
+        sizes = _constant(node, 1) if node.op_type == "Split" and not node.domain else None
+        if sizes and len(set(sizes)) == 1:
+            axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+            counted = ir.node(
+                "Split",
+                [node.inputs[0]],
+                {"axis": axis, "num_outputs": len(sizes)},
+                num_outputs=len(sizes),
+                metadata_props=dict(node.metadata_props),
+            )
+            for new, old in zip(counted.outputs, node.outputs, strict=True):
+                new.name, new.shape, new.type = old.name, old.shape, old.type
+            ir.convenience.replace_nodes_and_values(
+                graph, node, [node], [counted], list(node.outputs), list(counted.outputs)
+            )
+
+
 def _as_identities(graph: ir.Graph) -> None:
     for node in list(graph):
         if _is_empty_move(node):
@@ -228,4 +252,6 @@ def simplify(model: ir.Model) -> None:
         rewrite(model.graph)
     for one in (passes[0], passes[3], passes[4]):
         one(model)
-    _split_slices(model.graph)
+    for rewrite in (_split_slices, _equal_splits):
+        rewrite(model.graph)
+    passes[4](model)
