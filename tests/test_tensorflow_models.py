@@ -282,7 +282,7 @@ def test_models_of_other_packages_are_found_by_entry_point(monkeypatch):
             return "their model"
 
     monkeypatch.setattr(models, "entry_points", lambda group: [Point()] if group == models.ENTRY_POINT_GROUP else [])
-    assert models.names() == ("autoenc", "residual", "vgg", "alexnet", "deepq", "theirs")
+    assert models.names() == (*models.MODELS, "theirs")
     assert models.model("theirs") == "their model"
     with pytest.raises(UnknownNameError, match="residual"):
         models.model("residul")

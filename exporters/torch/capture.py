@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,19 +78,34 @@ class _Marks:
 
     def _user_scope(self, node: fx.Node, seen: set[fx.Node]) -> str | None:
         """The scope of what uses a value, past further sums: for a sum of gradients the layer whose output it is."""
+        scopes = list(self._user_scopes(node, seen))
+        between = self._between(set(scopes), node) if len(set(scopes)) > 1 else None
+        return between or next(iter(scopes), None)
+
+    def _user_scopes(self, node: fx.Node, seen: set[fx.Node]) -> Iterator[str]:
         for user in node.users:
             if user.op != "call_function" or user in seen:
                 continue
             seen.add(user)
             mark = self._annotated(user)
             if mark.get(PHASE) == "optimizer":
-                return mark[SCOPE].rpartition(".")[0]
+                yield mark[SCOPE].rpartition(".")[0]
             if PHASE in mark:
                 continue
             scope = self._user_scope(user, seen) if user.meta.get("is_gradient_acc") else None
             scope = scope or self._forward.get(user.meta.get("seq_nr", -1))
             if scope:
-                return scope
+                yield scope
+
+    def _between(self, scopes: set[str], node: fx.Node) -> str | None:
+        """The layer between a sum and those that read it: one whose own gradient hands it on, such as an addition."""
+        shape = node.meta["val"].shape
+        for forward in self._operations:
+            mark = self._annotated(forward)
+            if mark.get(PHASE) == "forward" and SCOPE in mark and forward.meta["val"].shape == shape:
+                sources = {self._annotated(source).get(SCOPE) for source in forward.all_input_nodes}
+                if sources == scopes:
+                    return mark[SCOPE]
         return None
 
     def _neighbour_scope(self, node: fx.Node) -> str | None:

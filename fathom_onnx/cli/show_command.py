@@ -29,7 +29,7 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
         for specs in [found.batch_inputs(m)]
     }
     variables = [
-        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.kind, "value": v.initialiser.value}
+        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.label, "value": v.initialiser.value}
         for v in found.parameters + found.buffers
     ]
     frozen = [{"name": v.name, "shape": list(v.shape), "starts_as": v.starts_as} for v in found.frozen]

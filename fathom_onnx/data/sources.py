@@ -15,6 +15,7 @@ from .breakout import open_breakout
 from .contract import Batch, Request, Source, Wanted
 from .digits import open_digits
 from .photographs import open_photographs
+from .stories import open_stories
 from .synthetic import open_synthetic
 
 __all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
@@ -47,6 +48,12 @@ _ROWS = (
         "simulated",
         "a simulation of Breakout written here, of the console's screen and sizes, played at random",
         open_breakout,
+    ),
+    Source(
+        "stories",
+        "simulated",
+        "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
+        open_stories,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )

@@ -111,10 +111,11 @@ class GraphMetadata:
 
 def _row(variable: Variable) -> dict[str, Any]:
     """A variable without what is as usual; there are hundreds in a graph."""
+    start = variable.initialiser
     row: dict[str, Any] = {
         "name": variable.name,
         "shape": variable.shape,
-        "initialiser": [variable.initialiser.kind, variable.initialiser.value],
+        "initialiser": [start.kind, start.value, *([] if start.zero_row is None else [start.zero_row])],
     }
     if variable.dtype != "float32":
         row["dtype"] = variable.dtype

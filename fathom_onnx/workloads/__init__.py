@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import alexnet, autoenc, deepq, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, vgg
 from .config import Definition
 from .contract import Workload
 
@@ -17,7 +17,15 @@ ENTRY_POINT_GROUP = "fathom_onnx.workloads"
 """Another package adds a workload by an entry point of this group that names a :class:`Definition`."""
 
 BUILT_IN: dict[str, Definition] = {
-    d.name: d for d in (autoenc.DEFINITION, residual.DEFINITION, vgg.DEFINITION, alexnet.DEFINITION, deepq.DEFINITION)
+    d.name: d
+    for d in (
+        memnet.DEFINITION,
+        autoenc.DEFINITION,
+        residual.DEFINITION,
+        vgg.DEFINITION,
+        alexnet.DEFINITION,
+        deepq.DEFINITION,
+    )
 }
 
 

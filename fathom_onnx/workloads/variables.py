@@ -58,10 +58,14 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Initialiser:
-    """How a variable starts: ``constant`` (value), ``normal`` (deviation value) or ``uniform`` (-value to value)."""
+    """How a variable starts: ``constant`` (value), ``normal`` (deviation value) or ``uniform`` (-value to value).
+
+    ``zero_row`` is a row along the first axis that starts at zero whatever the kind: the nil word of an embedding.
+    """
 
     kind: Literal["constant", "normal", "uniform"]
     value: float
+    zero_row: int | None = None
 
     @classmethod
     def constant(cls, value: float) -> Initialiser:
@@ -78,8 +82,19 @@ class Initialiser:
         """Uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
         return cls("uniform", math.sqrt(6.0 / (fan_in + fan_out)))
 
+    @property
+    def label(self) -> str:
+        """The kind, and the row at zero where there is one."""
+        return self.kind if self.zero_row is None else f"{self.kind}, row {self.zero_row} zero"
+
     def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
         """The starting values of variable ``name``; they depend on seed and name only, not on any order."""
+        values = self._sample(name, shape, dtype, seed)
+        if self.zero_row is not None:
+            values[self.zero_row] = 0
+        return values
+
+    def _sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
         if self.kind == "constant":
             return np.full(shape, self.value, dtype=dtype)
         key = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16], "little")

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import alexnet, autoenc, deepq, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -37,6 +37,7 @@ class Model(Protocol):
 
 
 MODELS: dict[str, Model] = {
+    "memnet": memnet,
     "autoenc": autoenc,
     "residual": residual,
     "vgg": vgg,

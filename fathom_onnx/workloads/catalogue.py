@@ -1,0 +1,39 @@
+"""The paper's Table II: what it says of each workload, to set our own numbers beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TABLE_II", "CatalogueRow"]
+
+
+@dataclass(frozen=True)
+class CatalogueRow:
+    """One row of Table II (Adolf et al., IISWC 2016).
+
+    Attributes:
+        year: Of the model's publication.
+        style: Neuronal style.
+        layers: Layers as the paper counts them.
+        task: Learning task.
+        dataset: Data set.
+    """
+
+    year: int
+    style: str
+    layers: int
+    task: str
+    dataset: str
+
+
+TABLE_II: dict[str, CatalogueRow] = {
+    "seq2seq": CatalogueRow(2014, "recurrent", 7, "supervised", "WMT-15"),
+    "memnet": CatalogueRow(2015, "memory network", 3, "supervised", "bAbI"),
+    "speech": CatalogueRow(2014, "recurrent, full", 5, "supervised", "TIMIT"),
+    "autoenc": CatalogueRow(2014, "full", 3, "unsupervised", "MNIST"),
+    "residual": CatalogueRow(2015, "convolutional", 34, "supervised", "ImageNet"),
+    "vgg": CatalogueRow(2014, "convolutional, full", 19, "supervised", "ImageNet"),
+    "alexnet": CatalogueRow(2012, "convolutional, full", 5, "supervised", "ImageNet"),
+    "deepq": CatalogueRow(2013, "convolutional, full", 5, "reinforcement", "Atari ALE"),
+}
+"""Workload name to its row; a user's own workload has none."""
