@@ -14,7 +14,7 @@ from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 
 FRAMEWORKS = ("torch", "tensorflow")
-WORKLOADS = ("memnet", "autoenc", "residual", "vgg", "alexnet", "deepq")
+WORKLOADS = ("memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
 
 
 @functools.cache

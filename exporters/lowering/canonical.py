@@ -66,6 +66,13 @@ _OPS = (
         _WINDOW,
     ),
     CanonicalGradientOp("ReluGrad", ("dy", "y"), ("dx",), "dy where the output y > 0, else 0"),
+    CanonicalGradientOp(
+        "ClipGrad",
+        ("dy", "x"),
+        ("dx",),
+        "dy where min < x < max, else 0, x the input",
+        {"min": "float", "max": "float"},
+    ),
     CanonicalGradientOp("SigmoidGrad", ("dy", "y"), ("dx",), "dy * y * (1 - y), y the output"),
     CanonicalGradientOp("TanhGrad", ("dy", "y"), ("dx",), "dy * (1 - y^2), y the output"),
     CanonicalGradientOp("SoftplusGrad", ("dy", "x"), ("dx",), "dy * sigmoid(x), x the input"),

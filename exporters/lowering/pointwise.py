@@ -8,6 +8,7 @@ from .builder import Builder
 from .values import operands
 
 __all__ = [
+    "clip_grad",
     "cross_entropy",
     "log_softmax_grad",
     "relu_grad",
@@ -22,6 +23,40 @@ def relu_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     """ReluGrad: ``dy * sign(y)``; the output y of a ReLU is never negative, so its sign is the mask."""
     dy, y = operands(node)
     return [b.op("Mul", dy, b.op("Sign", y))]
+
+
+def _clipped(b: Builder, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+    """``x`` between the bounds: the forward pass's own, if the graph has it."""
+    for user, _ in x.uses():
+        bounds = [_number(value) for value in user.inputs[1:]]
+        if user.op_type == "Clip" and not user.domain and bounds == [_number(low), _number(high)]:
+            return user.outputs[0]
+    return b.op("Clip", x, low, high)
+
+
+def _number(value: ir.Value | None) -> float | None:
+    """The number that a scalar constant is; in a graph fresh from a translator it may still be a node."""
+    if value is None:
+        return None
+    held = value.const_value
+    maker = value.producer()
+    if held is None and maker is not None and maker.op_type == "Constant":
+        held = next(iter(maker.attributes.values())).value
+        return float(held.numpy().reshape(-1)[0]) if hasattr(held, "numpy") else float(held)
+    return float(held.numpy().reshape(-1)[0]) if held is not None else None
+
+
+def clip_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """ClipGrad: ``dy * sign((y - min) * (max - y))``; the output y of a Clip is never outside, so this is the mask.
+
+    The differences are exact near the bounds, where it matters: none is zero unless y is the bound.
+    """
+    dy, x = operands(node)
+    low, high = (node.attributes[name].as_float() for name in ("min", "max"))
+    y = _clipped(b, x, b.number(low, x), b.number(high, x))
+    above = y if low == 0 else b.op("Sub", y, b.number(low, x))
+    inside = b.op("Mul", above, b.op("Sub", b.number(high, x), y))
+    return [b.op("Mul", dy, b.op("Sign", inside))]
 
 
 def sigmoid_grad(b: Builder, node: ir.Node) -> list[ir.Value]:

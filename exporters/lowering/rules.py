@@ -19,6 +19,7 @@ _PLAIN: dict[str, Rule] = {
     "Conv2DBackInput": convolution.back_input,
     "MaxPoolGrad": pooling.max_pool_grad,
     "ReluGrad": pointwise.relu_grad,
+    "ClipGrad": pointwise.clip_grad,
     "SigmoidGrad": pointwise.sigmoid_grad,
     "TanhGrad": pointwise.tanh_grad,
     "SoftplusGrad": pointwise.softplus_grad,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import onnx_ir as ir
@@ -122,6 +123,58 @@ def _global_pools(graph: ir.Graph) -> None:
         ir.convenience.replace_nodes_and_values(graph, node, [node], made, [result], [last])
 
 
+def _part(node: ir.Node) -> tuple[int, int, int] | None:
+    """Axis, start and end of a Slice that cuts one axis only, in steps of one."""
+    source = node.inputs[0] if node.inputs else None
+    if node.op_type != "Slice" or node.domain or source is None or source.shape is None:
+        return None
+    starts, ends, axes = (_constant(node, index) for index in (1, 2, 3))
+    if starts is None or ends is None or not source.shape.is_static() or set(_constant(node, 4) or [1]) != {1}:
+        return None
+    sizes = static_shape(source)
+    cuts = []
+    for axis, start, end in zip(axes or range(len(starts)), starts, ends, strict=True):
+        first, last, _ = slice(start, end).indices(sizes[axis])
+        if (first, last) != (0, sizes[axis]):
+            cuts.append((axis % len(sizes), first, last))
+    return cuts[0] if len(cuts) == 1 else None
+
+
+def _split_slices(graph: ir.Graph) -> None:
+    """Slices that cut a tensor into equal parts without rest are one Split: so autograd takes a concatenation back."""
+    cut: dict[tuple[ir.Value, int], dict[int, ir.Node]] = {}
+    ends: dict[ir.Node, int] = {}
+    for node in graph:
+        part = _part(node)
+        if part is not None and node.inputs[0] is not None:
+            axis, start, ends[node] = part
+            cut.setdefault((node.inputs[0], axis), {}).setdefault(start, node)
+    for (source, axis), parts in cut.items():
+        starts = sorted(parts)
+        edges = [*starts, static_shape(source)[axis]]
+        width = ends[parts[starts[0]]]
+        if len(starts) < 2 or starts[0] != 0 or any(ends[parts[a]] != b for a, b in itertools.pairwise(edges)):
+            continue
+        if any(ends[parts[a]] - a != width for a in starts) or any(
+            parts[a].outputs[0].is_graph_output() for a in starts
+        ):
+            continue
+        first = next(node for node in graph if node in set(parts.values()))
+        split = ir.node(
+            "Split",
+            [source],
+            {"axis": axis, "num_outputs": len(starts)},
+            num_outputs=len(starts),
+            metadata_props=dict(first.metadata_props),
+        )
+        graph.insert_before(first, split)
+        for new, start in zip(split.outputs, starts, strict=True):
+            old = parts[start].outputs[0]
+            new.name, new.shape, new.type = old.name, old.shape, old.type
+            ir.convenience.replace_all_uses_with(old, new)
+            graph.remove(parts[start], safe=True)
+
+
 def _as_identities(graph: ir.Graph) -> None:
     for node in list(graph):
         if _is_empty_move(node):
@@ -175,3 +228,4 @@ def simplify(model: ir.Model) -> None:
         rewrite(model.graph)
     for one in (passes[0], passes[3], passes[4]):
         one(model)
+    _split_slices(model.graph)

@@ -16,8 +16,10 @@ from .net import Branch, Net
 
 __all__ = [
     "add",
+    "argmax",
     "batch_norm",
     "classifier",
+    "clipped_relu",
     "conv2d",
     "dropout",
     "flatten",

@@ -23,6 +23,7 @@ _GROUPS: dict[str, str] = {
     "BatchNormTraining": "_native_batch_norm_legit_functional _native_batch_norm_legit native_batch_norm",
     "Cast": "_to_copy to type_as",
     "Clip": "clamp clamp_max clamp_min hardtanh relu6",
+    "ClipGrad": "hardtanh_backward",
     "Compare": "eq ge gt isinf isnan le lt ne",
     "Concat": "cat stack",
     "Conv2D": "conv2d convolution mkldnn_convolution",

@@ -50,10 +50,20 @@ class Capture:
     tags: Mapping[str, Tag]
 
 
+_VIEWS = ("aten.view.default", "aten._unsafe_view.default")
+
+
+def _is_copy(node: fx.Node) -> bool:
+    """Whether a node gives back its input; one that lays a tensor out anew for a view does more."""
+    if node.op != "call_function" or str(node.target) not in _COPIES:
+        return False
+    return "memory_format" not in node.kwargs or not any(str(user.target) in _VIEWS for user in node.users)
+
+
 def _drop_copies(module: fx.GraphModule) -> None:
     """A detached or cloned value is the value itself once everything is functional."""
     for node in module.graph.nodes:
-        if node.op == "call_function" and str(node.target) in _COPIES:
+        if _is_copy(node):
             node.replace_all_uses_with(node.args[0])
     module.graph.eliminate_dead_code()
     module.recompile()

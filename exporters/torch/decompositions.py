@@ -20,7 +20,6 @@ DECOMPOSITIONS = get_decompositions(
         _aten.binary_cross_entropy_with_logits,
         _aten.elu_backward,
         _aten.gelu_backward,
-        _aten.hardtanh_backward,
         _aten.huber_loss,
         _aten.huber_loss_backward,
         _aten.leaky_relu_backward,

@@ -128,6 +128,10 @@ def _softmax_backward(dy, y, dim, input_dtype):  # type: ignore[no-untyped-def]
     return _private.SoftmaxGrad(dy, y, axis=dim)
 
 
+def _hardtanh_backward(dy, x, low, high):  # type: ignore[no-untyped-def]
+    return _private.ClipGrad(dy, x, min=float(low), max=float(high))
+
+
 def _sigmoid_backward(dy, y):  # type: ignore[no-untyped-def]
     return _private.SigmoidGrad(dy, y)
 
@@ -182,6 +186,15 @@ def _select_backward(dy, input_sizes, dim, index):  # type: ignore[no-untyped-de
     return _private.SliceGrad(rows, input_shape=list(input_sizes), starts=starts)
 
 
+def _split(x, size, dim=0):  # type: ignore[no-untyped-def]
+    # the exporter's own is a sequence and then a node for each of its elements
+    whole = _shape(x)[dim]
+    if whole % size:
+        raise ValueError(f"a split of {whole} into parts of {size} leaves a smaller one")
+    parts = op.Split(x, num_outputs=whole // size, axis=dim)
+    return parts if whole > size else [parts]
+
+
 def _randn_like(x, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # type: ignore[no-untyped-def]
     return op.RandomNormal(shape=_shape(x))
 
@@ -201,6 +214,7 @@ TRANSLATIONS: dict[Any, Any] = {
     _aten.threshold_backward.default: _threshold_backward,
     _aten._log_softmax_backward_data.default: _log_softmax_backward,
     _aten._softmax_backward_data.default: _softmax_backward,
+    _aten.hardtanh_backward.default: _hardtanh_backward,
     _aten.sigmoid_backward.default: _sigmoid_backward,
     _aten.tanh_backward.default: _tanh_backward,
     _aten.softplus.default: _softplus,
@@ -210,6 +224,7 @@ TRANSLATIONS: dict[Any, Any] = {
     _aten.embedding_dense_backward.default: _embedding_backward,
     _aten.slice_backward.default: _slice_backward,
     _aten.select_backward.default: _select_backward,
+    _aten.split.Tensor: _split,
     _aten.randn_like.default: _randn_like,
     _aten.rand_like.default: _rand_like,
 }

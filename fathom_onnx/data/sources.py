@@ -17,6 +17,7 @@ from .digits import open_digits
 from .photographs import open_photographs
 from .stories import open_stories
 from .synthetic import open_synthetic
+from .utterances import open_utterances
 
 __all__ = [
     "SOURCES",
@@ -45,6 +46,12 @@ _ROWS = (
         open_photographs,
     ),
     Source(
+        "stories",
+        "simulated",
+        "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
+        open_stories,
+    ),
+    Source(
         "atari",
         "real",
         "Breakout itself, run by the Arcade Learning Environment (ale-py, if installed) and played at random",
@@ -59,10 +66,10 @@ _ROWS = (
         open_breakout,
     ),
     Source(
-        "stories",
+        "utterances",
         "simulated",
-        "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
-        open_stories,
+        "random syllables of TIMIT's 61 phonemes from a formant synthesiser, with their labels; nothing is recorded",
+        open_utterances,
     ),
     Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
 )

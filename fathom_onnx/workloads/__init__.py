@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import UnknownNameError
-from . import alexnet, autoenc, deepq, memnet, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
 from .config import Definition
 from .contract import Workload
 
@@ -20,6 +20,7 @@ BUILT_IN: dict[str, Definition] = {
     d.name: d
     for d in (
         memnet.DEFINITION,
+        speech.DEFINITION,
         autoenc.DEFINITION,
         residual.DEFINITION,
         vgg.DEFINITION,

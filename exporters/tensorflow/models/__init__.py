@@ -16,7 +16,7 @@ import tensorflow as tf
 from fathom_onnx.errors import UnknownNameError
 
 from ..net import Net
-from . import alexnet, autoenc, deepq, memnet, residual, vgg
+from . import alexnet, autoenc, deepq, memnet, residual, speech, vgg
 
 __all__ = ["ENTRY_POINT_GROUP", "MODELS", "Model", "model", "names"]
 
@@ -38,6 +38,7 @@ class Model(Protocol):
 
 MODELS: dict[str, Model] = {
     "memnet": memnet,
+    "speech": speech,
     "autoenc": autoenc,
     "residual": residual,
     "vgg": vgg,

@@ -63,12 +63,22 @@ def reduction(op_type: str, e: Emit) -> None:
         e.replace(op_type, x, e.ints(axes), keepdims=int(keep))
 
 
+_SUMMANDS = 8
+"""Largest number of tensors that one node adds. An unrolled recurrence adds a gradient of its weights for every step
+in time; one Sum of them all would have onnxruntime keep them all."""
+
+
 def add_n(e: Emit) -> None:
-    """AddN: the sum of tensors of one shape."""
-    if len(e.inputs) == 1:
-        e.become(e.inputs[0])
+    """AddN: the sum of tensors of one shape, a few at a time."""
+    head, rest = e.inputs[:1], e.inputs[1:]
+    while len(rest) >= _SUMMANDS:
+        group, rest = [*head, *rest[: _SUMMANDS - 1]], rest[_SUMMANDS - 1 :]
+        head = [e.op("Sum", *group, shape=e.output_shape)]
+    summands = [*head, *rest]
+    if len(summands) == 1:
+        e.become(summands[0])
     else:
-        e.replace("Add" if len(e.inputs) == 2 else "Sum", *e.inputs)
+        e.replace("Add" if len(summands) == 2 else "Sum", *summands)
 
 
 def reshape(e: Emit) -> None:

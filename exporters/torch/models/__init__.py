@@ -20,7 +20,7 @@ __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "make", "names"]
 ENTRY_POINT_GROUP = "fathom_onnx.models.torch"
 """Another package adds a model by an entry point of this group that names the module class."""
 
-BUILT_IN: tuple[str, ...] = ("memnet", "autoenc", "residual", "vgg", "alexnet", "deepq")
+BUILT_IN: tuple[str, ...] = ("memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
 """Workloads with a model here, each the class ``Model`` in the module of the same name."""
 
 

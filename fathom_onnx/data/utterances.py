@@ -1,0 +1,204 @@
+"""Utterances of a formant synthesiser with their phonemes: speech to learn on where no recordings may be shipped.
+
+A speaker (pitch, length of the vocal tract, pace) says random syllables of TIMIT's 61 phonemes between two silences: an
+onset, a vowel and perhaps a coda each, stops after their closures. A voice of pulses, or noise, or both goes through
+three resonances that move from one phoneme's targets to the next's (Klatt 1980, simplified), and the cepstral
+coefficients of the sound are the features. There are no words, and nothing was recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError
+from ..workloads.contract import Array
+from .cepstra import HOP, RATE, cepstra, samples_for
+from .contract import Batch, Request, Wanted, generator, only
+from .phonemes import INDEX, PHONEMES, SILENCE, Phoneme
+
+__all__ = ["SHORTEST", "Utterance", "open_utterances", "speak", "syllables"]
+
+INPUTS = ("features", "feature_lengths", "labels", "label_lengths")
+
+SHORTEST = 2
+"""Frames of the shortest phoneme: an utterance has frames enough for its labels, and for blanks between equal ones."""
+
+_LEAST = 0.6
+"""Frames of the shortest utterance over those there is room for."""
+_BANDWIDTHS = (80.0, 120.0, 200.0)
+_NOISE_WIDER = 4.0
+_PIECES = 3
+_SMOOTHING = RATE // 200  # 5 ms
+_BACKGROUND = 1e-4
+_COEFFICIENTS = 40
+
+
+def _of(*kinds: str) -> tuple[int, ...]:
+    return tuple(index for index, phoneme in enumerate(PHONEMES) if phoneme.kind in kinds)
+
+
+_VOWELS = _of("vowel")
+_CONSONANTS = _of("semivowel", "nasal", "fricative", "stop")
+_PAUSES = (INDEX["pau"], INDEX["epi"])
+_CLOSURES = {INDEX[stop]: INDEX[f"{stop}cl"] for stop in "bdgptk"} | {
+    INDEX["jh"]: INDEX["dcl"],
+    INDEX["ch"]: INDEX["tcl"],
+}
+"""What comes before a sound that begins with a closed mouth."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What is said: phonemes (labels) and the frames that each lasts."""
+
+    labels: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def frames(self) -> int:
+        """Frames of the whole."""
+        return sum(self.lengths)
+
+
+def _syllable(rng: np.random.Generator) -> list[int]:
+    """An onset, a vowel and half of the time a coda; now and then a pause."""
+
+    def consonant() -> list[int]:
+        one = int(rng.choice(_CONSONANTS))
+        return [_CLOSURES[one], one] if one in _CLOSURES else [one]
+
+    if rng.random() < 0.05:
+        return [int(rng.choice(_PAUSES))]
+    return [*consonant(), int(rng.choice(_VOWELS)), *(consonant() if rng.random() < 0.5 else [])]
+
+
+def syllables(frames: int, most: int, rng: np.random.Generator) -> Utterance:
+    """A random utterance of exactly ``frames`` frames and at most ``most`` phonemes, the silences around it among them.
+
+    Where time runs out the last phoneme is cut short; where ``most`` is reached the last silence takes what is left.
+    """
+    pace = rng.uniform(0.8, 1.25)
+
+    def length(label: int) -> int:
+        usual = PHONEMES[label].milliseconds * pace * rng.lognormal(0.0, 0.2)
+        return max(SHORTEST, round(usual * RATE / 1000 / HOP))
+
+    labels, lengths = [SILENCE], [min(length(SILENCE), max(SHORTEST, frames // 8))]
+    while True:
+        for label in _syllable(rng):
+            left = frames - sum(lengths) - SHORTEST
+            if len(labels) + 2 > most or left < SHORTEST:
+                return Utterance((*labels, SILENCE), (*lengths, left + SHORTEST))
+            labels.append(label)
+            lengths.append(min(length(label), left))
+
+
+def _resonances(formants: Sequence[float], widths: Sequence[float]) -> Array:
+    """Three resonators in a row as second-order sections [3, 6]."""
+    rows = []
+    for formant, width in zip(formants, widths, strict=True):
+        r = math.exp(-math.pi * width / RATE)
+        rows.append([1.0, 0.0, 0.0, 1.0, -2 * r * math.cos(2 * math.pi * formant / RATE), r * r])
+    return np.array(rows)
+
+
+def _pieces(phoneme: Phoneme) -> Iterator[tuple[float, ...]]:
+    """The formants of each piece of a phoneme, from its start to its glide's end; one piece if it stands still."""
+    if phoneme.glide == phoneme.formants:
+        yield phoneme.formants
+        return
+    for share in np.linspace(0.0, 1.0, _PIECES):
+        yield tuple(a + share * (b - a) for a, b in zip(phoneme.formants, phoneme.glide, strict=True))
+
+
+def speak(said: Utterance, rng: np.random.Generator) -> Array:
+    """The sound of an utterance in a random voice: samples that have exactly its frames."""
+    from scipy.ndimage import uniform_filter1d
+    from scipy.signal import sosfilt
+
+    count = samples_for(said.frames)
+    pitch = rng.uniform(90.0, 240.0) * np.linspace(1.05, 0.9, count)
+    tract = rng.uniform(0.92, 1.15)
+    phase = np.cumsum(pitch / RATE)
+    pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(RATE / pitch)  # of power 1, as the noise
+    noise = rng.normal(0.0, 1.0, count)
+    sound, gain = np.zeros(count), np.zeros(count)
+    state = np.zeros((3, 2))
+    ends = np.cumsum(said.lengths) * HOP
+    ends[-1] = count
+    start = 0
+    for label, end in zip(said.labels, ends, strict=True):
+        phoneme = PHONEMES[label]
+        widths = [w * (1.0 if phoneme.voice > 0.5 else _NOISE_WIDER) for w in _BANDWIDTHS]
+        targets = list(_pieces(phoneme))
+        edges = np.linspace(start, end, len(targets) + 1).astype(int)
+        for formants, a, b in zip(targets, edges[:-1], edges[1:], strict=True):
+            source = phoneme.voice * pulses[a:b] + (1.0 - phoneme.voice) * noise[a:b]
+            # beyond half the rate there is nothing to resonate
+            centres = [min(f * tract, 0.48 * RATE) for f in formants]
+            sound[a:b], state = sosfilt(_resonances(centres, widths), source, zi=state)
+            gain[a:b] = phoneme.level / (np.sqrt(np.mean(sound[a:b] ** 2)) + 1e-9)
+        start = end
+    smooth = uniform_filter1d(np.log(gain), _SMOOTHING, mode="nearest")
+    spoken: Array = sound * np.exp(smooth) + rng.normal(0.0, _BACKGROUND, count)
+    return spoken
+
+
+def _check(specs: dict[str, Wanted]) -> None:
+    """Refuse shapes that cannot be filled."""
+    if "features" not in specs:
+        raise DataError("data source 'utterances' was not asked for features", "ask for 'features' with the others")
+    shape = specs["features"].shape
+    if len(shape) != 3 or shape[1] < 2 * SHORTEST or shape[2] > _COEFFICIENTS:
+        raise DataError(
+            f"data source 'utterances' cannot fill features of shape {list(shape)}",
+            f"ask for [batch, {2 * SHORTEST} or more frames, {_COEFFICIENTS} or fewer coefficients]",
+        )
+    ranks = {"feature_lengths": 1, "labels": 2, "label_lengths": 1}
+    for name, rank in ranks.items():
+        spec = specs.get(name)
+        if spec is None:
+            continue
+        if len(spec.shape) != rank or spec.shape[0] != shape[0] or (rank == 2 and spec.shape[1] < 2):
+            raise DataError(
+                f"data source 'utterances' cannot fill {name} of shape {list(spec.shape)} with {shape[0]} utterances",
+                "ask for [batch] lengths and [batch, 2 or more] labels",
+            )
+
+
+def open_utterances(request: Request) -> Iterator[Batch]:
+    """Endless batches of utterances, each with its own length.
+
+    ``features`` [batch, frames, coefficients] are zero past ``feature_lengths`` [batch]; ``labels`` [batch, most] are
+    phonemes, and silence past ``label_lengths`` [batch].
+
+    Raises:
+        DataError: Another input, no features, or shapes that cannot be filled.
+    """
+    only(request, "utterances", INPUTS)
+    specs = {spec.name: spec for spec in request.specs}
+    _check(specs)
+    batch, frames, coefficients = specs["features"].shape
+    most = specs["labels"].shape[1] if "labels" in specs else frames
+    rng = generator(request.seed, "utterances")
+    while True:
+        values = {
+            "features": np.zeros((batch, frames, coefficients)),
+            "feature_lengths": np.zeros(batch),
+            "labels": np.full((batch, most), SILENCE),
+            "label_lengths": np.zeros(batch),
+        }
+        for index in range(batch):
+            # a stream each, so that what is said does not change how the next one sounds
+            voice = np.random.default_rng(rng.integers(2**63))
+            length = int(voice.integers(max(2 * SHORTEST, math.ceil(_LEAST * frames)), frames + 1))
+            said = syllables(length, most, voice)
+            values["features"][index, :length] = cepstra(speak(said, voice), coefficients)
+            values["feature_lengths"][index] = length
+            values["labels"][index, : len(said.labels)] = said.labels
+            values["label_lengths"][index] = len(said.labels)
+        yield {name: values[name].astype(spec.dtype) for name, spec in specs.items()}
