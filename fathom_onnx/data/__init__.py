@@ -1,7 +1,7 @@
 """Data sources: where the batches of a run come from, and whether they are real, simulated or synthetic."""
 
 from .contract import Batch, Request, Source
-from .sources import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, workload_of
+from .sources import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, usual_source, workload_of
 
 __all__ = [
     "SOURCES",
@@ -12,5 +12,6 @@ __all__ = [
     "batches_for",
     "batches_for_graph",
     "source_for_graph",
+    "usual_source",
     "workload_of",
 ]

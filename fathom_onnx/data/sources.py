@@ -20,7 +20,16 @@ from .synthetic import open_synthetic
 from .translations import open_translations
 from .utterances import open_utterances
 
-__all__ = ["SOURCES", "SYNTHETIC", "batches", "batches_for", "batches_for_graph", "source_for_graph", "workload_of"]
+__all__ = [
+    "SOURCES",
+    "SYNTHETIC",
+    "batches",
+    "batches_for",
+    "batches_for_graph",
+    "source_for_graph",
+    "usual_source",
+    "workload_of",
+]
 
 SYNTHETIC = "synthetic"
 
@@ -76,7 +85,7 @@ SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
 """Name to data source. A reader of another data set is one more row."""
 
 
-def _usual(name: str) -> Source:
+def usual_source(name: str) -> Source:
     """The source that a workload names or, where what it needs is not installed, its stand-in.
 
     Raises:
@@ -136,7 +145,7 @@ def batches_for(
         DataError: The source cannot feed the workload at this configuration.
     """
     drawn = [n.spec for n in workload.noise.get(mode, ())] if noise == "input" else []
-    return _joined(source or _usual(workload.data).name, workload.batch_inputs(mode), drawn, seed)
+    return _joined(source or usual_source(workload.data).name, workload.batch_inputs(mode), drawn, seed)
 
 
 def workload_of(graph: Graph) -> Workload | None:
@@ -158,7 +167,7 @@ def source_for_graph(graph: Graph) -> Source:
     Raises:
         UnknownNameError: The metadata names a source that this installation does not have.
     """
-    return _usual(graph.metadata.data if graph.metadata else SYNTHETIC)
+    return usual_source(graph.metadata.data if graph.metadata else SYNTHETIC)
 
 
 def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Iterator[Batch]:

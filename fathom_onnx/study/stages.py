@@ -151,11 +151,20 @@ def compare_cells(job: Job) -> Result:
     return {"checks": [_row(check) for check in checks]}
 
 
+def _data(job: Job) -> list[str]:
+    """The data source that feeds a cell, which depends on what is installed, and the version of what it needs."""
+    from ..data import usual_source
+
+    used = usual_source(job.workload.data)
+    return [used.name, version_of(used.needs) if used.needs else ""]
+
+
 def _verify_inputs(job: Job) -> dict[str, Any]:
     """The graphs' own inputs, and all code but that which only shows results: it judges, and feeds the graphs."""
     made = [_export_inputs(replace(job, cell=cell, others=())) for cell in (job.cell, *job.others)]
     return {
         "graphs": made,
+        "data": _data(job),
         "steps": job.options.checked_steps,
         "seed": job.options.seed,
         "threads": job.options.threads,
@@ -175,6 +184,7 @@ def _profile_inputs(job: Job) -> dict[str, Any]:
     options = asdict(job.options)
     return {
         "graph": sha256(job.graph()),
+        "data": _data(job),
         **{name: options[name] for name in ("ep", "threads", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
