@@ -46,6 +46,8 @@ def label(model: ir.Model) -> None:
             value.metadata_props.clear()
             if id(value) not in fixed:
                 value.name = node.name if index == 0 else f"{node.name}:{index}"
+    for value in [*graph.inputs, *graph.outputs]:
+        value.metadata_props.clear()
     for index, value in enumerate(list(graph.initializers.values())):
         value.name = f"constant_{index + 1}"
         value.metadata_props.clear()

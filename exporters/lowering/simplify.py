@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common
 
+from .splits import equal_splits, split_slices
 from .tags import Tag
-from .values import static_shape
+from .values import constant_ints, static_shape
 
 __all__ = ["simplify"]
 
@@ -50,7 +50,7 @@ def _merge_moves(graph: ir.Graph) -> None:
             first = list(before.attributes["perm"].as_ints())
             second = list(node.attributes["perm"].as_ints())
             node.attributes["perm"] = ir.AttrInt64s("perm", [first[axis] for axis in second])
-        elif 0 in (_constant(node, 1) or [0]):
+        elif 0 in (constant_ints(node, 1) or [0]):
             continue  # a zero copies a dimension of the input, which would become another one
         node.replace_input_with(0, before.inputs[0])
 
@@ -60,14 +60,6 @@ def _producer(node: ir.Node, op_type: str, index: int = 0) -> ir.Node | None:
     value = node.inputs[index] if len(node.inputs) > index else None
     maker = value.producer() if value is not None else None
     return maker if maker is not None and maker.op_type == op_type and not maker.domain else None
-
-
-def _constant(node: ir.Node, index: int) -> list[int] | None:
-    """The elements of a constant whole-number input, or None."""
-    value = node.inputs[index] if len(node.inputs) > index else None
-    if value is None or value.const_value is None:
-        return None
-    return [int(element) for element in value.const_value.numpy().ravel()]
 
 
 def _transposed_operands(graph: ir.Graph) -> None:
@@ -89,7 +81,7 @@ def _squeezed_sums(graph: ir.Graph) -> None:
         before = _producer(node, "ReduceSum") if node.op_type == "Reshape" else None
         if before is None or node.domain or len(before.outputs[0].uses()) != 1 or before.outputs[0].is_graph_output():
             continue
-        axes = _constant(before, 1)
+        axes = constant_ints(before, 1)
         source, result = before.inputs[0], node.outputs[0]
         if axes is None or source is None or source.shape is None or result.shape is None:
             continue
@@ -103,7 +95,7 @@ def _squeezed_sums(graph: ir.Graph) -> None:
 def _global_pools(graph: ir.Graph) -> None:
     """A mean over height and width is a GlobalAveragePool (and Flatten), which simulators know as a layer."""
     for node in list(graph):
-        axes = _constant(node, 1) if node.op_type == "ReduceMean" and not node.domain else None
+        axes = constant_ints(node, 1) if node.op_type == "ReduceMean" and not node.domain else None
         if axes is None:
             continue
         source, result = node.inputs[0], node.outputs[0]
@@ -121,82 +113,6 @@ def _global_pools(graph: ir.Graph) -> None:
         pool.outputs[0].shape = ir.Shape([*list(source.shape)[:2], 1, 1])
         last.name, last.shape, last.type = result.name, result.shape, result.type
         ir.convenience.replace_nodes_and_values(graph, node, [node], made, [result], [last])
-
-
-def _part(node: ir.Node) -> tuple[int, int, int] | None:
-    """Axis, start and end of a Slice that cuts one axis only, in steps of one."""
-    source = node.inputs[0] if node.inputs else None
-    if node.op_type != "Slice" or node.domain or source is None or source.shape is None:
-        return None
-    starts, ends, axes = (_constant(node, index) for index in (1, 2, 3))
-    if starts is None or ends is None or not source.shape.is_static() or set(_constant(node, 4) or [1]) != {1}:
-        return None
-    sizes = static_shape(source)
-    cuts = []
-    for axis, start, end in zip(axes or range(len(starts)), starts, ends, strict=True):
-        first, last, _ = slice(start, end).indices(sizes[axis])
-        if (first, last) != (0, sizes[axis]):
-            cuts.append((axis % len(sizes), first, last))
-    return cuts[0] if len(cuts) == 1 else None
-
-
-def _split_slices(graph: ir.Graph) -> None:
-    """Slices that cut a tensor into equal parts without rest are one Split: so autograd takes a concatenation back."""
-    cut: dict[tuple[ir.Value, int], dict[int, ir.Node]] = {}
-    ends: dict[ir.Node, int] = {}
-    for node in graph:
-        part = _part(node)
-        if part is not None and node.inputs[0] is not None:
-            axis, start, ends[node] = part
-            cut.setdefault((node.inputs[0], axis), {}).setdefault(start, node)
-    for (source, axis), parts in cut.items():
-        starts = sorted(parts)
-        edges = [*starts, static_shape(source)[axis]]
-        width = ends[parts[starts[0]]]
-        if len(starts) < 2 or starts[0] != 0 or any(ends[parts[a]] != b for a, b in itertools.pairwise(edges)):
-            continue
-        if any(ends[parts[a]] - a != width for a in starts) or any(
-            parts[a].outputs[0].is_graph_output() for a in starts
-        ):
-            continue
-        first = next(node for node in graph if node in set(parts.values()))
-        split = ir.node(
-            "Split",
-            [source],
-            {"axis": axis, "num_outputs": len(starts)},
-            num_outputs=len(starts),
-            metadata_props=dict(first.metadata_props),
-        )
-        graph.insert_before(first, split)
-        for new, start in zip(split.outputs, starts, strict=True):
-            old = parts[start].outputs[0]
-            new.name, new.shape, new.type = old.name, old.shape, old.type
-            ir.convenience.replace_all_uses_with(old, new)
-            graph.remove(parts[start], safe=True)
-
-
-def _equal_splits(graph: ir.Graph) -> None:
-    """A Split into equal parts counts them instead of listing their sizes.
-
-    onnxruntime 1.31 cannot read a long list: it moves constants of more than 127 bytes out of reach of its own shape
-    inference.
-    """
-    for node in list(graph):
-        sizes = _constant(node, 1) if node.op_type == "Split" and not node.domain else None
-        if sizes and len(set(sizes)) == 1:
-            axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-            counted = ir.node(
-                "Split",
-                [node.inputs[0]],
-                {"axis": axis, "num_outputs": len(sizes)},
-                num_outputs=len(sizes),
-                metadata_props=dict(node.metadata_props),
-            )
-            for new, old in zip(counted.outputs, node.outputs, strict=True):
-                new.name, new.shape, new.type = old.name, old.shape, old.type
-            ir.convenience.replace_nodes_and_values(
-                graph, node, [node], [counted], list(node.outputs), list(counted.outputs)
-            )
 
 
 def _as_identities(graph: ir.Graph) -> None:
@@ -252,6 +168,6 @@ def simplify(model: ir.Model) -> None:
         rewrite(model.graph)
     for one in (passes[0], passes[3], passes[4]):
         one(model)
-    for rewrite in (_split_slices, _equal_splits):
+    for rewrite in (split_slices, equal_splits):
         rewrite(model.graph)
     passes[4](model)

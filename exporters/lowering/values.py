@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["operands", "static_shape"]
+__all__ = ["constant_ints", "operands", "static_shape"]
 
 
 def operands(node: ir.Node) -> list[ir.Value]:
@@ -28,3 +28,11 @@ def static_shape(value: ir.Value) -> list[int]:
     if value.shape is None or not value.shape.is_static():
         raise ValueError(f"tensor '{value.name}' has no static shape")
     return [int(d) for d in value.shape.numpy()]
+
+
+def constant_ints(node: ir.Node, index: int) -> list[int] | None:
+    """The elements of a constant whole-number input, or None."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    if value is None or value.const_value is None:
+        return None
+    return [int(element) for element in value.const_value.numpy().ravel()]
