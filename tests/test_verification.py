@@ -11,7 +11,7 @@ from onnx import numpy_helper
 import fathom_onnx.verification.checks as checks
 from fathom_onnx.exporting import Kink
 from fathom_onnx.verification import Flips, verify, verify_pair
-from fathom_onnx.verification.compare import find_flips, relative_error
+from fathom_onnx.verification.compare import change_error, find_flips, relative_error
 from fathom_onnx.workloads import workload
 
 
@@ -137,6 +137,15 @@ def test_relative_error() -> None:
     assert relative_error(np.zeros(3), np.zeros(3)) == 0
     assert relative_error(np.ones(3), np.zeros(3)) == float("inf")
     assert relative_error(np.array([np.nan]), np.array([1.0])) == float("inf")
+
+
+def test_a_change_is_judged_by_its_own_size() -> None:
+    old = np.array([100.0, 100.0], np.float32)
+    right = old.astype(np.float64) - np.array([0.01, 0.02])
+    assert change_error(old, right.astype(np.float32), right) == 0  # rounded, and no more
+    wrong = old.astype(np.float64) + np.array([0.01, -0.02])
+    assert change_error(old, wrong.astype(np.float32), right) == pytest.approx(1.0, rel=1e-2)
+    assert relative_error(wrong, right) < 1e-3  # which the parameter's own size would hide
 
 
 def test_flips_by_hand() -> None:

@@ -26,7 +26,7 @@ from ..exporting import Exporter, ExportRequest, Kink, Reference, StepResult, fi
 from ..graph import Graph, from_model
 from ..runtime.evaluate import Evaluator
 from ..workloads.contract import Array, Mode, Workload
-from .compare import Flips, Worst, find_flips, relative_error, worst_of
+from .compare import Flips, Worst, change_error, find_flips, relative_error, worst_of
 
 __all__ = ["FLIP_LIMIT", "LOSS_LIMIT", "TENSOR_LIMIT", "Check", "verify", "verify_pair"]
 
@@ -56,7 +56,8 @@ class Check:
         right: What it was judged against, for example ``torch float64``.
         steps: Steps compared, each from the same values.
         loss_error: Largest relative error of the loss over the steps (training).
-        parameter: Worst new parameter against the update rule on the graph's own moments (training).
+        parameter: Worst new parameter (training): against the update rule on the graph's own moments where the rule is
+            ill-conditioned, else by the change it made, relative to the largest change.
         parameter_plain: Worst new parameter by plain difference, Adam's amplification included (training).
         amplified: Parameter elements over the limit by plain difference (training).
         state: Worst optimizer state or running statistic (training), or output (inference).
@@ -164,7 +165,14 @@ def _judge_step(
     parameters = [p.next.name for p in workload.parameters]
     state = [v.next.name for v in workload.carried("training") if v.next.name not in set(parameters)]
     updates = {p.next.name: workload.optimizer.update(p.name, values, ours.outputs) for p in workload.parameters}
-    exact = {name: ref.outputs[name] if value is None else value for name, value in updates.items()}
+    judged = Worst()
+    for parameter in workload.parameters:
+        name, exact = parameter.next.name, updates[parameter.next.name]
+        if exact is None:
+            error = change_error(values[parameter.name], ours.outputs[name], ref.outputs[name])
+        else:
+            error = relative_error(ours.outputs[name], exact)
+        judged = judged.max(Worst(name, error))
     amplified = 0
     for name in parameters:
         limit = TENSOR_LIMIT * float(np.abs(ref.outputs[name]).max())
@@ -173,7 +181,7 @@ def _judge_step(
     return replace(
         check,
         loss_error=max(check.loss_error, loss),
-        parameter=check.parameter.max(worst_of(ours.outputs, exact, parameters)),
+        parameter=check.parameter.max(judged),
         parameter_plain=check.parameter_plain.max(worst_of(ours.outputs, ref.outputs, parameters)),
         amplified=check.amplified + amplified,
         state=check.state.max(worst_of(ours.outputs, ref.outputs, state)),

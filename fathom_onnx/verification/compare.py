@@ -10,7 +10,7 @@ import numpy as np
 from ..exporting import Kink
 from ..workloads.contract import Array
 
-__all__ = ["Flips", "Worst", "find_flips", "relative_error", "worst_of"]
+__all__ = ["Flips", "Worst", "change_error", "find_flips", "relative_error", "worst_of"]
 
 
 ZERO = 1e-12
@@ -34,6 +34,21 @@ def relative_error(value: Array, reference: Array, largest: float = 0.0) -> floa
     if difference == 0:
         return 0.0
     return difference / scale if scale else float("inf")
+
+
+def change_error(old: Array, new: Array, reference: Array) -> float:
+    """Error of the change from ``old``, beyond the rounding of the value itself, relative to the largest change.
+
+    A small step on a large parameter would look right whatever its direction if it were judged by the parameter's size.
+    """
+    if not np.isfinite(new).all():
+        return float("inf")
+    rounding = float(np.finfo(np.float32).eps) * np.maximum(np.abs(reference), np.abs(old))
+    beyond = float(np.maximum(np.abs(new.astype(np.float64) - reference) - rounding, 0).max(initial=0.0))
+    largest = float(np.abs(reference - old.astype(np.float64)).max(initial=0.0))
+    if beyond == 0:
+        return 0.0
+    return beyond / largest if largest else float("inf")
 
 
 @dataclass(frozen=True)
