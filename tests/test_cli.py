@@ -207,6 +207,12 @@ def test_list_and_show() -> None:
     shown = call("show", "residual").stdout
     for said in ("He et al., Deep Residual", "Fidelity", "layer4.2.conv2", "fc.weight", "224"):
         assert said in shown
+    rows = {row["name"]: row for row in json.loads(call("show", "residual", "--json").stdout)["layers"]}
+    # 16 images of 112x112 positions, 64 filters of 3x7x7
+    assert rows["conv1"]["macs"] == 16 * 112 * 112 * 64 * 3 * 7 * 7
+    assert rows["conv1"]["shape"] == [16, 64, 112, 112]
+    assert rows["avgpool"]["shape"] == [16, 512]
+    assert sum(row["macs"] for row in rows.values()) == 16 * 3_663_761_408
     found = json.loads(call("show", "autoenc", "--json").stdout)
     assert found["configuration"][0] == {"field": "batch", "value": 128, "source": "Fathom autoenc (Adolf et al. 2016)"}
 

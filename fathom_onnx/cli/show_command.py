@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .options import chosen_modes, chosen_workloads, configuration_options, json_option, mode_option
+from ..errors import MissingDependencyError
+from ..exporting import ExportRequest, find_exporter
+from ..workloads.contract import Workload
+from .options import (
+    chosen_modes,
+    chosen_workloads,
+    configuration_options,
+    framework_option,
+    json_option,
+    mode_option,
+)
+
+if TYPE_CHECKING:
+    from ..analysis.layers import LayerCost
 
 __all__ = ["command"]
 
 
 @click.command("show")
 @click.argument("workload")
+@framework_option("torch")
 @mode_option("training")
 @configuration_options("paper")
 @json_option
-def command(workload: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool) -> None:
-    """Show one workload: its configuration with sources, inputs, outputs, layers and variables."""
+def command(
+    workload: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool
+) -> None:
+    """Show one workload: its configuration with sources, inputs, layers and variables.
+
+    Shapes and multiply-accumulates of the layers are those of the inference graph, which is exported for that.
+    """
     from ..workloads import definition
     from ..workloads.config import settings
     from .render import print_json, table
@@ -33,7 +54,16 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
         for v in found.parameters + found.buffers
     ]
     frozen = [{"name": v.name, "shape": list(v.shape), "starts_as": v.starts_as} for v in found.frozen]
-    layers = [{"name": layer.name, "kind": layer.kind} for layer in found.layers]
+    costs = _costs(found, framework)
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "shape": list(costs[layer.name].shape) if layer.name in costs else None,
+            "macs": costs[layer.name].macs if layer.name in costs else None,
+        }
+        for layer in found.layers
+    ]
     if as_json:
         print_json(
             {
@@ -65,10 +95,27 @@ def command(workload: str, mode: str, preset: str, batch: int | None, changes: t
     for m, specs in inputs.items():
         names = ("name", "shape", "type", "meaning")
         table(f"Inputs of {m}", names, [[str(v) for v in r.values()] for r in specs], names)
-    table("Layers", ("layer", "kind"), [[row["name"], row["kind"]] for row in layers], ("layer", "kind"))
+    cells = [
+        (str(r["name"]), str(r["kind"]), str(r["shape"] or ""), "" if r["macs"] is None else f"{r['macs']:,}")
+        for r in layers
+    ]
+    table("Layers", ("layer", "kind", "shape", "MACs"), cells, ("layer", "kind", "shape"))
     columns = ("variable", "shape", "initialiser", "value")
     rows = [[str(v["name"]), str(v["shape"]), str(v["initialiser"]), f"{v['value']:.4g}"] for v in variables]
     table("Parameters and running statistics", columns, rows, columns[:3])
     if frozen:
         header = ("variable", "shape", "starts as")
         table("Frozen in training", header, [[str(v) for v in row.values()] for row in frozen], header)
+
+
+def _costs(workload: Workload, framework: str) -> dict[str, LayerCost]:
+    """What the layers cost in inference; nothing, and a word on stderr, where the framework is not installed."""
+    from ..analysis.layers import layer_costs
+    from ..graph import from_model
+
+    try:
+        exporter = find_exporter(framework)
+    except MissingDependencyError as error:
+        click.echo(f"shapes and MACs are left out: {error}", err=True)
+        return {}
+    return layer_costs(from_model(exporter.export(ExportRequest(workload, "inference")), workload.name))

@@ -23,6 +23,7 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--all", "_everything", is_flag=True, help="Every workload, as where none is named.")
 @framework_option("all")
 @mode_option("all")
 @configuration_options("tiny")
@@ -32,6 +33,7 @@ __all__ = ["command"]
 @json_option
 def command(
     workloads: tuple[str, ...],
+    _everything: bool,
     framework: str,
     mode: str,
     preset: str,
@@ -50,7 +52,7 @@ def command(
     from ..verification import Check, verify, verify_pair
     from .render import print_json, progress, table
 
-    chosen = chosen_workloads(workloads, preset, batch, changes)
+    chosen = chosen_workloads(() if _everything else workloads, preset, batch, changes)
     frameworks = chosen_frameworks(framework)
     modes = chosen_modes(mode)
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
