@@ -4,6 +4,8 @@
     python benchmarks/measure.py verify   # judge every graph at the small preset
     python benchmarks/measure.py train    # the loss of 300 training steps of autoenc, small preset
 
+Workload names after ``paper`` or ``verify`` limit them to these.
+
 Each graph is exported and run in a process of its own, whose peak memory is what the operating system says.
 """
 
@@ -62,12 +64,12 @@ def table(columns: str, rows: list[list[str]]) -> str:
     return head + rule + "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def paper() -> str:
+def paper(names: list[str]) -> str:
     """Every graph at the paper preset: export, size, step time, memory, attribution."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        for name in BUILT_IN:
+        for name in names:
             for mode in MODES:
                 for framework in frameworks():
                     made = child("export", name, framework, mode, path)
@@ -100,11 +102,11 @@ def paper() -> str:
     return table(columns, rows)
 
 
-def verify() -> str:
+def verify(names: list[str]) -> str:
     """Every graph at the small preset against its framework, and against the other's."""
     command = [sys.executable, "-m", "fathom_onnx", "verify", "--preset", "small", "--steps", "5", "--json"]
     checks = []
-    for name in BUILT_IN:
+    for name in names:
         done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=False)
         checks += json.loads(done.stdout)["checks"]
     rows = []
@@ -134,7 +136,7 @@ def verify() -> str:
     return table(columns, rows)
 
 
-def train() -> str:
+def train(names: list[str]) -> str:
     """The loss of autoenc over 300 steps on the digits, small preset."""
     command = [sys.executable, "-m", "fathom_onnx", "train", "autoenc", "--preset", "small", "--steps", "300", "--json"]
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
@@ -144,12 +146,12 @@ def train() -> str:
     return table("step: | loss, mean of the last 10 steps:", rows)
 
 
-def write(section: str, text: str) -> None:
+def write(section: str, text: str, names: list[str]) -> None:
     """Put a section's table between its marks in the document."""
     stamp = (
         f"Measured on {cpu_model()}, {cpu_cores()} cores, Python {sys.version.split()[0]}, "
         f"onnxruntime {version('onnxruntime')}, torch {version('torch')}, tensorflow {version('tensorflow-cpu')}, with "
-        f"`python benchmarks/measure.py {section}`.\n\n"
+        f"`python benchmarks/measure.py {' '.join([section, *names])}`.\n\n"
     )
     marks = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
     old = DOCUMENT.read_text()
@@ -169,4 +171,8 @@ if __name__ == "__main__":
         what, name, framework, mode, path = given.job
         print(json.dumps(one(what, name, framework, mode, Path(path))))
     else:
-        write(given.section, {"paper": paper, "verify": verify, "train": train}[given.section]())
+        write(
+            given.section,
+            {"paper": paper, "verify": verify, "train": train}[given.section](given.job or list(BUILT_IN)),
+            given.job,
+        )

@@ -184,7 +184,7 @@ def run_study(
     seed: int = 0,
     lowering: str = "plain",
     verify: bool = True,
-    checked_steps: int = 2,
+    checked_steps: int = 1,
     on_event: OnEvent | None = None,
     stages: Stages = STAGES,
     workers: Callable[[Path], AbstractContextManager[Workers]] = ProcessWorkers,

@@ -38,7 +38,7 @@ class Options:
     steps: int = 20
     seed: int = 0
     lowering: str = "plain"
-    checked_steps: int = 2
+    checked_steps: int = 1
 
 
 @dataclass(frozen=True)
