@@ -202,7 +202,9 @@ def _split_with_sizes(x, sizes, dim=0):  # type: ignore[no-untyped-def]
 
 def _filled(size: Any, value: float, dtype: int) -> Any:
     kind = ir.DataType(dtype).numpy()
-    return op.ConstantOfShape(op.Constant(value_ints=list(size)), value=ir.tensor(np.array([value], kind)))
+    # a list of no numbers would not say of what type it is
+    shape = op.Constant(value=ir.tensor(np.array(size, np.int64)))
+    return op.ConstantOfShape(shape, value=ir.tensor(np.array([value], kind)))
 
 
 def _full(size, value, dtype=None, layout=None, device=None, pin_memory=None):  # type: ignore[no-untyped-def]
