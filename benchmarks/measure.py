@@ -1,10 +1,10 @@
 """Measure what the README and ``docs/measurements.md`` state, and write the tables there.
 
     python benchmarks/measure.py paper    # export and run every graph at the paper preset
-    python benchmarks/measure.py verify   # judge every graph at the small preset
+    python benchmarks/measure.py study    # the study at the small preset: verdict and verification
     python benchmarks/measure.py train    # the loss of 300 training steps of autoenc, small preset
 
-Workload names after ``paper`` or ``verify`` limit them to these.
+Workload names after ``paper`` or ``study`` limit them to these.
 
 Each graph is exported and run in a process of its own, whose peak memory is what the operating system says.
 """
@@ -102,18 +102,15 @@ def paper(names: list[str]) -> str:
     return table(columns, rows)
 
 
-def verify(names: list[str]) -> str:
-    """Every graph at the small preset against its framework, and against the other's."""
-    command = [sys.executable, "-m", "fathom_onnx", "verify", "--preset", "small", "--steps", "5", "--json"]
-    checks = []
-    for name in names:
-        done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=False)
-        checks += json.loads(done.stdout)["checks"]
+def study(names: list[str]) -> str:
+    """The verdict of the study at the small preset, and what its verification found."""
+    command = [sys.executable, "-m", "fathom_onnx", "study", *names, "--preset", "small", "-o", "study", "--json"]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout)
     rows = []
-    for c in checks:
+    for check in found["checks"]:
+        c = check["numbers"]
         training = c["mode"] == "training"
         flips = c["flips"]
-        drift = [max(step[i] for step in c["free_losses"]) for i in (0, 1)] if c["free_losses"] else None
         rows.append(
             [
                 f"{c['workload']} {c['mode']}",
@@ -126,14 +123,14 @@ def verify(names: list[str]) -> str:
                 f"{c['state']['error']:.1e}",
                 f"{flips['relu']} + {flips['pool']}",
                 f"{flips['margin']:.0e}" if flips["relu"] + flips["pool"] else "",
-                f"{drift[0]:.1e} / {drift[1]:.1e}" if drift else "",
             ]
         )
     columns = (
         "graph | judged | against | result | loss: | parameter: | plain (elements over): | state or output: | "
-        "flips (ReLU + pool): | margin: | free run, graph / float32:"
+        "flips (ReLU + pool): | margin:"
     )
-    return table(columns, rows)
+    said = "".join(f"- {line}\n" for line in [found["verdict"], *found["findings"]])
+    return f"{said}\n{table(columns, rows)}"
 
 
 def train(names: list[str]) -> str:
@@ -164,7 +161,7 @@ def write(section: str, text: str, names: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("section", choices=["paper", "verify", "train", "one"])
+    parser.add_argument("section", choices=["paper", "study", "train", "one"])
     parser.add_argument("job", nargs="*")
     given = parser.parse_args()
     if given.section == "one":
@@ -173,6 +170,6 @@ if __name__ == "__main__":
     else:
         write(
             given.section,
-            {"paper": paper, "verify": verify, "train": train}[given.section](given.job or list(BUILT_IN)),
+            {"paper": paper, "study": study, "train": train}[given.section](given.job or list(BUILT_IN)),
             given.job,
         )
