@@ -14,6 +14,7 @@ reported beside it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -131,13 +132,16 @@ def _bounds(workload: Workload) -> dict[str, tuple[float, float]]:
 
 
 def _same_branches(
-    workload: Workload, reference: Reference, values: Mapping[str, Array], ours: StepResult
+    workload: Workload,
+    theirs: StepResult,
+    reference: Callable[[], Reference],
+    values: Mapping[str, Array],
+    ours: StepResult,
 ) -> tuple[StepResult, Flips]:
-    """The reference's step, on the branches that ``ours`` took where they differ, and the flips there were."""
-    theirs = reference.step(values)
+    """``theirs`` or, where branches differ, the reference's step on those of ``ours``; and the flips there were."""
     flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
     if flips.count:
-        free, theirs = theirs, _on_branches(reference, values, ours)
+        free, theirs = theirs, _on_branches(reference(), values, ours)
         flips = find_flips(ours.kinks, _own_choices(free, theirs), _bounds(workload))
     return theirs, flips
 
@@ -271,7 +275,7 @@ def verify(
     reference = subject.reference()
 
     def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        return _same_branches(workload, reference, values, ours)
+        return _same_branches(workload, reference.step(values), lambda: reference, values, ours)
 
     check = _against(check, subject, judge, seed, progress)
     if mode == "training":
@@ -305,16 +309,10 @@ def verify_pair(
     ):
         if left != right:
             raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
-    references: list[Reference] = []  # made when it is first needed
+    reference = functools.cache(first.reference)  # made when it is first needed
 
     def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        theirs = first.evaluator.step(values)
-        flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
-        if flips.count:
-            references[:] = references or [first.reference()]
-            free, theirs = theirs, _on_branches(references[0], values, ours)
-            flips = find_flips(ours.kinks, _own_choices(free, theirs), _bounds(workload))
-        return theirs, flips
+        return _same_branches(workload, first.evaluator.step(values), reference, values, ours)
 
     check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
     return _with_faults(_against(check, second, judge, seed, progress))
