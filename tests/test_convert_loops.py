@@ -12,8 +12,8 @@ from small_models import FLOAT, line_inference, model, op
 
 from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.contractions import Contraction, contractions, why_not
 from fathom_onnx.convert.contract import Conversion
+from fathom_onnx.convert.contractions import Contraction, contractions, why_not
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model
 
@@ -130,7 +130,8 @@ def macs_of(name: str, conversion: Conversion) -> int:
             found += math.prod(problem["instance"][d] for d in problem["shape"]["dimensions"])
         return found
     found = 0
-    pattern = r"Stride \{ X: (\d+), Y: (\d+) \}\nDimensions \{ N: (\d+), K: (\d+), C: (\d+), R: (\d+), S: (\d+), Y: (\d+), X: (\d+) \}"
+    sizes = ", ".join(rf"{dimension}: (\d+)" for dimension in "NKCRSYX")
+    pattern = rf"Stride \{{ X: (\d+), Y: (\d+) \}}\nDimensions \{{ {sizes} \}}"
     for match in re.findall(pattern, text(conversion, ".m")):
         across, down, n, k, c, r, s, y, x = map(int, match)
         found += n * k * c * r * s * ((y - r) // down + 1) * ((x - s) // across + 1)

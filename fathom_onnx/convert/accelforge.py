@@ -1,8 +1,8 @@
 """AccelForge workloads: an einsum for every convolution and matrix product.
 
-A tensor's ranks are named by its axes in the graph (``D0``, ``D1``, ...), so that a tensor that several einsums read has
-the same ranks in all of them, and an einsum that reads what another wrote is connected to it. The form is that of
-accelforge 1.0 (``accelforge.frontend.workload``).
+A tensor's ranks are named by its axes in the graph (``D0``, ``D1``, ...), so that it has the same ranks in all einsums
+that read it, and an einsum that reads what another wrote is connected to it. The form is that of accelforge 1.0
+(``accelforge.frontend.workload``).
 """
 
 from __future__ import annotations

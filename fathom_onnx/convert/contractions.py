@@ -2,8 +2,8 @@
 
 A contraction sums a product of two operands: ``out[f(i)] += a[g(i)] * b[h(i)]`` for every value of some loop variables
 ``i``. Its multiply-accumulates are the product of the variables' sizes. Each axis of a tensor is indexed by a linear
-expression of the variables, as a row of an image is by ``stride * p + dilation * r``; padding is not subtracted, so that
-an image is one with its padding, of which rows that no window reaches are left away.
+expression of the variables, as a row of an image is by ``stride * p + dilation * r``. Padding is not subtracted: an
+image is one with its padding, of which rows that no window reaches are left away.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _one(name: str) -> Axis:
 def _convolution(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
     """Conv and ConvTranspose of one to three spatial axes, in groups or not.
 
-    Conv: ``out[n, (g, m), p, q] += x[n, (g, c), stride p + dilation r, ...] w[(g, m), c, r, s]``; ConvTranspose scatters:
-    ``out[n, (g, m), stride p + dilation r, ...] += x[n, (g, c), p, q] w[(g, c), m, r, s]``.
+    Conv: ``out[n, (g, m), p, q] += x[n, (g, c), stride p + dilation r, ...] w[(g, m), c, r, s]``; ConvTranspose
+    scatters: ``out[n, (g, m), stride p + dilation r, ...] += x[n, (g, c), p, q] w[(g, c), m, r, s]``.
     """
     x, w, out = (_shape(graph, t) for t in (node.input[0], node.input[1], node.output[0]))
     if x is None or w is None or out is None:
@@ -146,7 +146,7 @@ def _gemm(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contract
 
 
 def _matmul(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
-    """Numpy's rules: a vector has no row or no column, and batch axes broadcast (an axis of size 1 has the index ``z``)."""
+    """Numpy's rules: a vector has no row or no column, batch axes broadcast (one of size 1 has the index ``z``)."""
     a, b = _shape(graph, node.input[0]), _shape(graph, node.input[1])
     if not a or not b:
         return "a shape is not known"

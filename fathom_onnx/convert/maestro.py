@@ -1,8 +1,8 @@
 """MAESTRO networks: a CONV layer with a mapping for every convolution and matrix product.
 
 MAESTRO has no dilation and no groups, so what is not a plain convolution is written as the matrix products that it is
-(:mod:`.products`): rows ``Y``, columns ``K``, summed ``C``, with a kernel of one element. The form is that of MAESTRO's own examples
-(maestro-project.github.io); the mapping has to be in the file.
+(:mod:`.products`): rows ``Y``, columns ``K``, summed ``C``, with a kernel of one element. The form is that of MAESTRO's
+own examples (maestro-project.github.io); the mapping has to be in the file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DATAFLOWS: dict[str, tuple[str, ...]] = {
         "SpatialMap(Sz(S),1) X;",
     ),
 }
-"""Mapping directives: weights stay and channels are spread (kcp), outputs stay and rows and columns are spread (yxp)."""
+"""Mapping directives: weights stay and channels are spread (kcp), outputs stay and positions are spread (yxp)."""
 
 _NOTES = (
     "Images are with their padding, without the rows and columns that no window reaches.",

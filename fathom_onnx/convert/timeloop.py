@@ -3,8 +3,7 @@
 The problem is the seven-dimensional convolution of Timeloop's examples with groups (``G C M R S N P Q``, strides and
 dilations as coefficients). A matrix product is one whose rows are ``N``, columns ``M`` and summed dimension ``C``; its
 batch is ``G``, unless an operand is the same for the whole batch. A transposed convolution has the same dimensions, its
-outputs instead of its inputs being indexed by windows. Timeloop's own counts of multiply-accumulates are products of the
-dimensions, as here.
+outputs instead of its inputs being indexed by windows. Multiply-accumulates are the product of the dimensions.
 """
 
 from __future__ import annotations

@@ -25,5 +25,5 @@ def yaml_bytes(value: Any, comment: str = "") -> bytes:
         def ignore_aliases(self, data: Any) -> bool:
             return True  # equal values are written out: not every reader knows anchors
 
-    text = yaml.dump(value, Dumper=Plain, sort_keys=False, default_flow_style=None, width=120)
+    text: str = yaml.dump(value, Dumper=Plain, sort_keys=False, default_flow_style=None, width=120)
     return ((f"# {comment}\n" if comment else "") + text).encode()
