@@ -1,4 +1,4 @@
-"""One JSON object on stdout: whether a tool accepts a graph, what it counts, and its own words where it does not.
+"""A JSON object on stdout for every file: whether a tool accepts it, what it counts, and its own words where it does not.
 
 Drivers run in the environment of the tool they drive, which has neither this project nor its dependencies.
 """
@@ -18,21 +18,22 @@ Answer = dict[str, Any]
 
 
 def answer(look: Callable[[str], Answer], version: str) -> int:
-    """Let ``look`` look at the file of the command line; what tools print themselves goes to stderr.
+    """Let ``look`` look at every file of the command line; what tools print themselves goes to stderr.
 
-    The object has ``accepted``, ``version`` and ``error`` (empty where accepted) and what ``look`` found, of which
-    ``macs`` is None where the tool does not count.
+    Each gives a line, an object with ``accepted``, ``version`` and ``error`` (empty where accepted) and what ``look``
+    found, of which ``macs`` is None where the tool does not count.
     """
     out = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    found: Answer = {"accepted": True, "version": version, "macs": None, "error": ""}
-    try:
-        found |= look(sys.argv[1])
-    except BaseException as error:  # some tools leave by sys.exit
-        traceback.print_exc()
-        text = " ".join(str(error).split()) or repr(error)
-        found |= {"accepted": False, "error": f"{type(error).__name__}: {text}"[:2000]}
-    with os.fdopen(out, "w") as stream:
-        json.dump(found, stream)
+    with os.fdopen(out, "w", buffering=1) as stream:
+        for path in sys.argv[1:]:
+            found: Answer = {"accepted": True, "version": version, "macs": None, "error": ""}
+            try:
+                found |= look(path)
+            except BaseException as error:  # some tools leave by sys.exit
+                traceback.print_exc()
+                text = " ".join(str(error).split()) or repr(error)
+                found |= {"accepted": False, "error": f"{type(error).__name__}: {text}"[:2000]}
+            stream.write(json.dumps(found) + "\n")
     return 0

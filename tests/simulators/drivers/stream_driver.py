@@ -1,4 +1,7 @@
-"""What Stream makes of a graph: a workload of computation nodes; contractions' iterations are multiply-accumulates."""
+"""What Stream makes of a graph: its computation nodes, of which ``counted`` multiply and accumulate.
+
+Stream does not say how many multiply-accumulates a node has before it is mapped, so ``macs`` is None.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from answer import Answer, answer
 def look(path: str) -> Answer:
     """Parse a graph with Stream's own parser; nothing is scheduled."""
     from stream.parser.onnx.model import ONNXModelParser
+    from stream.workload.utils import is_mac_operator_type
+    from stream.workload.workload import ComputationNode
 
     parser = ONNXModelParser(path)
     parser.run()
-    return {"macs": None, "operations": parser.workload.number_of_nodes()}
+    nodes = [node for node in parser.workload.nodes() if isinstance(node, ComputationNode)]
+    return {"counted": [n.name for n in nodes if is_mac_operator_type(n.type)], "operations": len(nodes)}
 
 
 if __name__ == "__main__":
