@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,16 +12,18 @@ from typing import Any
 
 import orjson
 
-from ..errors import GraphError, UsageError
+from ..errors import GraphError, OutputError, UsageError, one_line
 from ..graph import load
-from ..graph.files import ensure_folder, write_aside
+from ..graph.files import ensure_folder
 from .account import statement
-from .contract import Conversion, Converter, Value
+from .contract import Content, Converter, Value
 
 __all__ = ["STATEMENT_SUFFIX", "Job", "convert_file", "plan"]
 
 STATEMENT_SUFFIX = ".conversion.json"
 """What follows the main file's name in the name of the statement beside it."""
+
+_Row = dict[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -82,24 +84,37 @@ def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[Jo
     return jobs
 
 
-def _written(conversion: Conversion, job: Job, converter: Converter, said: dict[str, Any]) -> list[dict[str, Any]]:
-    """Write all files of a conversion, the statement last; the rows that describe them."""
-    ensure_folder(job.folder)
-    rows = []
-    with contextlib.ExitStack() as together:
-        for suffix, content in conversion.files.items():
-            name = job.stem + (job.suffix if suffix == converter.suffix else suffix)
-            file = together.enter_context(write_aside(job.folder / name))
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            file.flush()
-            rows.append({"path": str(job.folder / name), "size_bytes": os.fstat(file.fileno()).st_size})
-        file = together.enter_context(write_aside(job.folder / (job.stem + job.suffix + STATEMENT_SUFFIX)))
-        # names only: the files can be moved together
-        listed = [{"name": Path(row["path"]).name, "size_bytes": row["size_bytes"]} for row in rows]
-        file.write(orjson.dumps({**said, "files": listed}, option=orjson.OPT_INDENT_2) + b"\n")
+def _put(content: Content, path: Path) -> int:
+    """Write one file; its size in bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+        file.flush()
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def _write(files: Mapping[str, Content], said: dict[str, Any], statement_name: str, folder: Path) -> list[_Row]:
+    """Write files (name to content) and the statement about them: aside first, renamed when all are there."""
+    ensure_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".convert-") as aside:
+            rows: list[_Row] = [
+                {"name": name, "size_bytes": _put(content, Path(aside, name))} for name, content in files.items()
+            ]
+            whole = orjson.dumps({**said, "files": rows}, option=orjson.OPT_INDENT_2) + b"\n"
+            _put(whole, Path(aside, statement_name))
+            for name in [*files, statement_name]:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                Path(aside, name).replace(folder / name)
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise OutputError(
+            f"cannot write into '{folder}' ({reason})", "free some space or choose another with -o"
+        ) from error
     return rows
 
 
@@ -109,7 +124,7 @@ def convert_file(
     """Convert one graph file; its files appear together, when all were written, or not at all.
 
     Returns:
-        The conversion's statement with ``files`` (path and size in bytes, holes of a sparse file included).
+        The conversion's statement with ``files`` (name, path, size in bytes with the holes of a sparse file).
 
     Raises:
         GraphError: The file is not a graph, or cannot be converted to this format.
@@ -124,4 +139,7 @@ def convert_file(
         "consumer": converter.consumer,
         "fathom_onnx": version("fathom-onnx"),
     }
-    return {**said, "files": _written(conversion, job, converter, said)}
+    main = job.stem + job.suffix
+    files = {main if k == converter.suffix else job.stem + k: content for k, content in conversion.files.items()}
+    rows = _write(files, said, main + STATEMENT_SUFFIX, job.folder)
+    return {**said, "files": [{**row, "path": str(job.folder / str(row["name"]))} for row in rows]}
