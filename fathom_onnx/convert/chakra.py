@@ -107,7 +107,7 @@ def _describe(message: Any, node: onnx.NodeProto, cost: NodeCost) -> None:
 
 def _unknown(cost: NodeCost) -> str:
     missing = [name for name, value in (("num_ops", cost.flops), ("tensor_size", cost.bytes_moved)) if value is None]
-    return f"in the trace without {' and '.join(missing)}, which is not known" if missing else ""
+    return f"in the trace without {' and '.join(missing)}, not known" if missing else ""
 
 
 def convert(graph: Graph, request: Request) -> Conversion:
