@@ -13,6 +13,7 @@ from ..errors import FathomError, UnknownNameError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "convert": "Convert graphs to the forms that simulators read.",
     "export": "Write the ONNX graphs of workloads.",
     "list": "Show the workloads there are.",
     "profile": "Run a graph and show where its time goes.",

@@ -56,6 +56,53 @@ CONVERTERS: dict[str, Converter] = {
                 ),
             ),
         ),
+        Converter(
+            name="chakra",
+            description="execution trace: every node with its dependencies, operations and bytes",
+            consumer="ASTRA-sim and the MLCommons Chakra tools",
+            suffix=".0.et",
+            module="chakra",
+        ),
+        Converter(
+            name="initializers",
+            description="the graph with its parameters as initializers in a file beside it",
+            consumer="ONNXim, parameter counters",
+            suffix=".onnx",
+            module="initializers",
+            options=(
+                Option(
+                    "values",
+                    "zero (a file that takes no disk), seed (starting values), or an .npz of arrays by name",
+                    example="zero",
+                    default="zero",
+                ),
+                Option("seed", "seed of the starting values", example=0, default=0),
+            ),
+        ),
+        Converter(
+            name="batch",
+            description="the graph at another batch size",
+            consumer="anything that reads ONNX",
+            suffix=".onnx",
+            module="batch",
+            options=(
+                Option("batch", "the batch size wanted", example=8, required=True),
+                Option(
+                    "check",
+                    "graphs that are not ours: compare with the original in onnxruntime (run), or shapes only",
+                    example="run",
+                    default="run",
+                    choices=("run", "shapes"),
+                ),
+            ),
+        ),
+        Converter(
+            name="compute-only",
+            description="the convolutions and matrix products alone; what is between them is inputs and outputs",
+            consumer="ZigZag and others that count multiply-accumulates",
+            suffix=".onnx",
+            module="compute_only",
+        ),
     )
 }
 """Format name to converter."""

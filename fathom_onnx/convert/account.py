@@ -1,16 +1,22 @@
-"""What of a graph is in a conversion: costs summed over the nodes kept, and over those left out by op and reason."""
+"""What of a graph is in a conversion: costs summed over the nodes kept, and over those left out by op and reason.
+
+The same statement is printed, written beside the files and, where a format has room for it, into them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..analysis.cost import NodeCost, graph_costs
 from ..graph import Graph
-from .contract import Coverage, LeftOut
+from .contract import Conversion, Coverage, LeftOut, Request
 
-__all__ = ["Account", "account", "coverage"]
+__all__ = ["SCHEMA", "Account", "account", "coverage", "share", "statement"]
+
+SCHEMA = "fathom-onnx/conversion/1"
 
 
 @dataclass(frozen=True)
@@ -61,3 +67,26 @@ def account(graph: Graph, left_out: Mapping[int, str]) -> Account:
     rows.sort(key=_weight)
     kept = coverage(cost for index, cost in enumerate(costs) if index not in left_out)
     return Account(kept, coverage(costs), tuple(rows))
+
+
+def share(part: int | None, whole: int | None) -> float | None:
+    """``part / whole``; None where one is unknown, or where there is nothing to have a share of."""
+    return None if part is None or not whole else part / whole
+
+
+def statement(graph: Graph, format_name: str, request: Request, conversion: Conversion) -> dict[str, Any]:
+    """What a conversion kept and left out, of the schema :data:`SCHEMA`; null is unknown."""
+    kept, total = conversion.kept, conversion.total
+    return {
+        "schema": SCHEMA,
+        "graph": graph.name,
+        "graph_sha256": graph.sha256,
+        "format": format_name,
+        "options": dict(request.options),
+        "macs_kept": share(kept.macs, total.macs),
+        "bytes_kept": share(kept.bytes_moved, total.bytes_moved),
+        "kept": asdict(kept),
+        "total": asdict(total),
+        "left_out": [asdict(row) for row in conversion.left_out],
+        "notes": list(conversion.notes),
+    }

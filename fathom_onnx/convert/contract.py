@@ -80,6 +80,7 @@ class Option:
     example: str | int
     default: Value = None
     choices: tuple[str, ...] = ()
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Converter:
         """A request with defaults filled in; what is None in ``given`` was not given.
 
         Raises:
-            UsageError: An option that this format does not take, or a value that is not among its choices.
+            UsageError: An option that this format does not take, a value that is not among its choices, or none for
+                an option that it needs.
         """
         known = {option.name: option for option in self.options}
         values = {option.name: option.default for option in self.options}
@@ -132,6 +134,12 @@ class Converter:
             if known[name].choices and value not in known[name].choices:
                 raise UnknownNameError(name, str(value), known[name].choices)
             values[name] = value
+        for option in self.options:
+            if option.required and values[option.name] is None:
+                raise UsageError(
+                    f"format '{self.name}' needs the option '{option.name}' ({option.meaning})",
+                    f"give one, for example --{option.name} {option.example}",
+                )
         return Request(stem, values)
 
     def convert(self, graph: Graph, request: Request) -> Conversion:
