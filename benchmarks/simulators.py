@@ -8,7 +8,6 @@ tools.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile

@@ -13,6 +13,7 @@ from ..errors import FathomError, UnknownNameError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "compat": "Say which simulators and compilers take graphs.",
     "convert": "Convert graphs to the forms that simulators read.",
     "export": "Write the ONNX graphs of workloads.",
     "list": "Show the workloads there are.",

@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import onnx
 
 from ..analysis.cost import NodeCost, graph_costs
 from ..graph import Graph
 
 __all__ = [
+    "COMPUTE_ONLY",
     "CONTRACTIONS",
     "Breach",
     "Facts",
     "Rule",
     "convolutions_have_kernel_shapes",
     "default_domain",
-    "drawn_biases",
     "element_types",
     "even_transposed_padding",
     "matrix_ranks",
     "no_functions",
+    "no_made_biases",
     "no_pool_indices",
     "parameters_inside",
     "static_inputs",
@@ -32,7 +32,10 @@ __all__ = [
 ]
 
 CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Ops that simulators of multiply-accumulates are about."""
+"""Ops that simulators of multiply-accumulates are about, and that ``convert --to compute-only`` keeps."""
+
+COMPUTE_ONLY = "convert --to compute-only"
+"""The command that leaves only these, with the attributes and shapes that a file may leave out."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,6 @@ class Facts:
         """Tensors that nodes give."""
         return frozenset(name for node in self.nodes for name in node.output if name)
 
-    @cached_property
-    def read(self) -> frozenset[str]:
-        """Tensors that nodes of the top level read, and the graph's outputs."""
-        inner = {name for node in self.nodes for name in node.input if name}
-        return frozenset(inner | {o.name for o in self.graph.model.graph.output})
-
     def of(self, *ops: str) -> Iterator[tuple[int, onnx.NodeProto]]:
         """The nodes of some op types of the default domain, with their indices."""
         for index, node in enumerate(self.nodes):
@@ -136,9 +133,7 @@ def typed_contractions(facts: Facts) -> Iterator[Breach]:
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         missing = [name for name in (*node.input[:2], node.output[0]) if name not in facts.typed]
         if missing:
-            yield Breach(
-                f"{node.op_type}: a tensor has no value_info in the file", index, "onnx.shape_inference.infer_shapes"
-            )
+            yield Breach(f"{node.op_type}: a tensor has no value_info in the file", index, COMPUTE_ONLY)
 
 
 def two_spatial_axes(facts: Facts) -> Iterator[Breach]:
@@ -153,7 +148,7 @@ def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Breach]:
     """``kernel_shape`` is an attribute, not left to the filter's shape."""
     for index, node in facts.of("Conv"):
         if not any(a.name == "kernel_shape" for a in node.attribute):
-            yield Breach("Conv without kernel_shape", index)
+            yield Breach("Conv without kernel_shape", index, COMPUTE_ONLY)
 
 
 def matrix_ranks(facts: Facts) -> Iterator[Breach]:
@@ -168,7 +163,7 @@ def matrix_ranks(facts: Facts) -> Iterator[Breach]:
             yield Breach(f"{node.op_type} of rank {first}", index)
 
 
-def drawn_biases(facts: Facts) -> Iterator[Breach]:
+def no_made_biases(facts: Facts) -> Iterator[Breach]:
     """At most two inputs of a convolution or matrix product are given by nodes: a bias is an input or a constant."""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if sum(name in facts.produced for name in node.input) > 2:
@@ -198,18 +193,19 @@ def element_types(*taken: str) -> Rule:
     """
 
     def rule(facts: Facts) -> Iterator[Breach]:
-        for tensor in facts.graph.inputs:
-            if tensor.name in facts.read and tensor.dtype not in taken:
-                yield Breach(f"an input of type {tensor.dtype}")
+        inputs = {tensor.name: tensor.dtype for tensor in facts.graph.inputs}
         for index, node in enumerate(facts.nodes):
+            for name in node.input:
+                if inputs.get(name, taken[0]) not in taken:
+                    yield Breach(f"an input of type {inputs[name]}", index)
+                elif name in facts.graph.initializers:
+                    kind = facts.graph.tensors[name].dtype
+                    if kind not in (*taken, "int64"):
+                        yield Breach(f"a constant of type {kind}", index)
             for name in node.output:
                 found = facts.graph.tensors.get(name)
                 if found and found.dtype and found.dtype not in taken:
                     yield Breach(f"{node.op_type} gives {found.dtype}", index)
-        for name, constant in facts.graph.initializers.items():
-            kind = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(constant.data_type)))
-            if kind not in (*taken, "int64") and name in facts.read:
-                yield Breach(f"a constant of type {kind}")
 
     return rule
 
@@ -219,4 +215,4 @@ def parameters_inside(facts: Facts) -> Iterator[Breach]:
     inputs = {t.name for t in facts.graph.inputs}
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if node.input[1] in inputs:
-            yield Breach("parameters are inputs of the graph", index, "fathom-onnx convert --to initializers")
+            yield Breach("parameters are inputs of the graph", index, "convert --to initializers")

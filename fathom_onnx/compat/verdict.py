@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .consumers import CONSUMERS, Consumer
-from .rules import CONTRACTIONS, Breach, Facts
+from .rules import COMPUTE_ONLY, CONTRACTIONS, Breach, Facts
 
 __all__ = ["Reason", "Status", "Verdict", "judge", "judge_all"]
 
@@ -84,17 +84,10 @@ def _way(facts: Facts, consumer: Consumer, breaches: list[Breach]) -> tuple[str,
     """The commands that do away with every breach; empty where there are none that do."""
     if all(breach.fix for breach in breaches):
         return tuple(dict.fromkeys(breach.fix for breach in breaches))
-    # what is no contraction does not survive a conversion to contractions alone
-    contracted = any(True for _ in facts.of(*CONTRACTIONS))
-    stays = [
-        b
-        for b in breaches
-        if not b.fix and b.node is not None and facts.nodes[b.node].op_type in CONTRACTIONS
-    ]
-    if consumer.contractions_alone and contracted and not stays:
-        fixes = [b.fix for b in breaches if b.fix and b.node is not None]
-        kept = [f for f, b in zip(fixes, breaches, strict=False) if b.node is not None]
-        return ("fathom-onnx convert --to compute-only", *dict.fromkeys(f for f in kept if "initializers" in f))
+    # only what is a convolution or a matrix product, or the whole graph's, outlives the conversion to these alone
+    outlive = [b for b in breaches if b.node is None or facts.nodes[b.node].op_type in CONTRACTIONS]
+    if any(True for _ in facts.of(*CONTRACTIONS)) and consumer.contractions_alone and all(b.fix for b in outlive):
+        return (COMPUTE_ONLY, *dict.fromkeys(b.fix for b in outlive if b.fix != COMPUTE_ONLY))
     return ()
 
 
@@ -103,12 +96,12 @@ def judge(facts: Facts, consumer: Consumer) -> Verdict:
     total = _sum(cost.macs for cost in facts.costs)
     if consumer.via:
         seen = _seen(facts, consumer, alone=False)
-        way = (f"fathom-onnx convert --to {consumer.via}",)
-        reason = Reason(f"reads {consumer.reads}", 0, way[0])
+        command = f"convert --to {consumer.via}"
+        reason = Reason(f"reads {consumer.reads}", 0, command)
         if consumer.counts is not None and not any(True for _ in facts.of(*consumer.counts)):
             nothing = Reason("no convolution or matrix product", 0, "")
             return Verdict(consumer, "refused", (nothing,), (), 0, total)
-        return Verdict(consumer, "converted", (reason,), way, seen, total)
+        return Verdict(consumer, "converted", (reason,), (command,), seen, total)
     refused, untried = _breaches(facts, consumer)
     if not refused and not untried:
         return Verdict(consumer, "accepted", (), (), _seen(facts, consumer, alone=False), total)
@@ -116,7 +109,7 @@ def judge(facts: Facts, consumer: Consumer) -> Verdict:
     way = _way(facts, consumer, refused)
     if refused and not way:
         return Verdict(consumer, "refused", reasons, (), 0, total)
-    alone = any("compute-only" in command for command in way)
+    alone = COMPUTE_ONLY in way
     if untried and not alone:
         return Verdict(consumer, "unknown", reasons, way, None, total)
     return Verdict(consumer, "converted", reasons, way, _seen(facts, consumer, alone), total)

@@ -69,7 +69,7 @@ def ask(tool: Tool, paths: Sequence[Path | str], timeout_s: float = 120, memory_
     answers: list[dict[str, Any]] = []
     while len(answers) < len(paths):
         left = [str(path) for path in paths[len(answers) :]]
-        limited = f"ulimit -v {int(memory_gb * 1e6)}; exec \"$@\""
+        limited = f'ulimit -v {int(memory_gb * 1e6)}; exec "$@"'
         command = ["bash", "-c", limited, "bash", str(tool.python), str(driver), *left]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
         try:

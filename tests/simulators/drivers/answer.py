@@ -1,4 +1,4 @@
-"""A JSON object on stdout for every file: whether a tool accepts it, what it counts, and its own words where it does not.
+"""A JSON object on stdout for every file: whether a tool takes it, what it counts, its own words where it does not.
 
 Drivers run in the environment of the tool they drive, which has neither this project nor its dependencies.
 """

@@ -17,6 +17,9 @@ LINALG = re.compile(
 )
 TENSOR = re.compile(r"tensor<((?:\d+x)*)\w+>")
 
+LIMIT_S = 60
+"""Some graphs keep the compiler busy for ever."""
+
 
 def macs(line: str) -> int:
     """Multiply-accumulates of one line of linalg, 0 where it has none."""
@@ -43,7 +46,7 @@ def look(path: str) -> Answer:
             [tools / "iree-import-onnx", path, "-o", imported],
             [tools / "iree-compile", imported, *phase, "-o", lowered],
         ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
                 raise RuntimeError(" ".join(lines[:1]) or done.stderr[-500:])
