@@ -8,17 +8,25 @@ tools.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "simulators"))
 
 from tools import TOOLS, Tool, ask
+
+from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.compat import CONSUMERS, Facts, judge
+from fathom_onnx.convert import CONVERTERS
+from fathom_onnx.errors import GraphError
+from fathom_onnx.graph import Graph, load
 
 OPSET = 18
 """That of our graphs; node tests that need a later one are not asked."""
@@ -26,26 +34,48 @@ OPSET = 18
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli")
 
 
-def random_models() -> dict[str, onnx.ModelProto]:
-    """Ops that draw numbers have no node tests, their outputs not being known."""
+def hand_made() -> dict[str, onnx.ModelProto]:
+    """Ops whose node tests do not show their plain form: what draws numbers, and what is asked for sequences only."""
+    x, y = tensor("x"), tensor("y")
+
+    def one(nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], **constants: object) -> onnx.ModelProto:
+        held = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+        graph = onnx.helper.make_graph(nodes, "g", inputs, [y], held)
+        made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+        return onnx.shape_inference.infer_shapes(made)
+
     made = {}
-    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2, 3]) for n in "xy")
     for op in RANDOM:
         drawn = op in ("RandomNormal", "RandomUniform")
         attributes = {"shape": [2, 3]} if drawn else {}
-        nodes = [onnx.helper.make_node(op, [] if drawn else ["x"], ["r"], name="n", **attributes)]
-        nodes.append(onnx.helper.make_node("Add", ["r", "x"], ["y"], name="a"))
-        made[op] = onnx.helper.make_model(
-            onnx.helper.make_graph(nodes, "g", [x], [y]),
-            opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-            ir_version=10,
-        )
+        node = onnx.helper.make_node(op, [] if drawn else ["x"], ["r"], name="n", **attributes)
+        made[op] = one([node, onnx.helper.make_node("Add", ["r", "x"], ["y"], name="a")], [x])
+    made["CumSum"] = one([onnx.helper.make_node("CumSum", ["x", "axis"], ["y"], name="n")], [x], axis=np.int64(1))
+    ids = onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [2])
+    hot = onnx.helper.make_node("OneHot", ["ids", "depth", "values"], ["y"], name="n")
+    made["OneHot"] = one([hot], [ids], depth=np.int64(3), values=np.array([0, 1], np.float32))
+    scalars = [("i", onnx.TensorProto.INT64), ("go", onnx.TensorProto.BOOL)]
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Add", ["state", "state"], ["next"], name="a"),
+            onnx.helper.make_node("Identity", ["go"], ["go_on"], name="b"),
+        ],
+        "body",
+        [*(onnx.helper.make_tensor_value_info(n, t, []) for n, t in scalars), tensor("state")],
+        [onnx.helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []), tensor("next")],
+    )
+    loop = onnx.helper.make_node("Loop", ["trips", "yes", "x"], ["y"], name="n", body=body)
+    made["Loop"] = one([loop], [x], trips=np.int64(4), yes=np.bool_(True))
     return made
+
+
+def tensor(name: str) -> onnx.ValueInfoProto:
+    """A float tensor of 2 x 3."""
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3])
 
 
 def node_models() -> dict[str, list[onnx.ModelProto]]:
     """Op to models of that op alone, at our opset; small integer inputs are constants, as they are in graphs."""
-    import numpy as np
     from onnx.backend.test.case.node import collect_testcases
 
     found: dict[str, list[onnx.ModelProto]] = defaultdict(list)
@@ -74,7 +104,9 @@ def node_models() -> dict[str, list[onnx.ModelProto]]:
 
 def ops(tools: list[Tool]) -> int:
     """Print the ops that each tool took in one node test or more."""
-    models = {**node_models(), **{op: [model] for op, model in random_models().items()}}
+    models = node_models()
+    for op, model in hand_made().items():
+        models[op] = [model, *models.get(op, [])]
     with tempfile.TemporaryDirectory() as folder:
         asked: list[tuple[str, Path]] = []
         for op, made in sorted(models.items()):
@@ -93,5 +125,62 @@ def ops(tools: list[Tool]) -> int:
     return 0
 
 
+def convert(tool: Tool, graph: Graph, folder: Path) -> Path | None:
+    """The file that a tool reads, made from a graph; None where it has nothing to read."""
+    converter = CONVERTERS[tool.reads]
+    try:
+        content = converter.convert(graph, converter.request(graph.name, {})).files[converter.suffix]
+    except GraphError:
+        return None
+    assert isinstance(content, bytes)
+    path = folder / f"{tool.name}{converter.suffix}"
+    path.write_bytes(content)
+    return path
+
+
+def cell(tool: Tool, path: Path, graph: Graph, costs: dict[str, int], folder: Path, limit_s: float) -> str:
+    """What a tool makes of a graph: the share of its multiply-accumulates that the tool counted, or why not."""
+    asked = path if tool.reads == "onnx" else convert(tool, graph, folder)
+    if asked is None:
+        return "nothing to read"
+    (said,) = ask(tool, [asked], timeout_s=limit_s)
+    verdict = judge(Facts(graph, graph.model), next(c for c in CONSUMERS if c.name == tool.consumer))
+    if said["accepted"] != (verdict.status == "accepted" or bool(verdict.consumer.via)):
+        print(f"the rules say {verdict.status}: {tool.name}, {path}: {said['error']}", file=sys.stderr)
+    if not said["accepted"]:
+        return "no: " + (verdict.reasons[0].text if verdict.reasons else said["error"][:60])
+    counted = said["macs"] if said["macs"] is not None else sum(costs.get(name, 0) for name in said.get("counted", ()))
+    share = counted / sum(costs.values())
+    return "100 %" if counted == sum(costs.values()) else f"{100 * share:.2f} %"
+
+
+def matrix(tools: list[Tool], folder: Path, limit_s: float) -> int:
+    """Print a table in Markdown: graphs down, tools across."""
+    print("| graph | " + " | ".join(tool.consumer for tool in tools) + " |")
+    print("|---" * (len(tools) + 1) + "|", flush=True)
+    paths = sorted(folder.rglob("*.onnx"), key=lambda p: (p.parent != folder, p.stem))
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in paths:
+            graph = load(path)
+            costs = {
+                node.name: cost.macs or 0 for node, cost in zip(graph.model.graph.node, graph_costs(graph), strict=True)
+            }
+            cells = [cell(tool, path, graph, costs, Path(scratch), limit_s) for tool in tools]
+            print(f"| {path.relative_to(folder)} | " + " | ".join(cells) + " |", flush=True)
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(ops([TOOLS[n] for n in sys.argv[1:]]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["matrix", "ops"])
+    parser.add_argument("--tool", action="append", choices=list(TOOLS), help="only this one; may repeat")
+    parser.add_argument("--graphs", type=Path, default=Path("graphs"))
+    parser.add_argument("--limit", type=float, default=300, help="seconds for a graph and a tool")
+    given = parser.parse_args()
+    chosen = [tool for name, tool in TOOLS.items() if not given.tool or name in given.tool]
+    for absent in [tool for tool in chosen if tool.missing]:
+        print(absent.missing, file=sys.stderr)
+    there = [tool for tool in chosen if not tool.missing]
+    if given.what == "ops":
+        sys.exit(ops([tool for tool in there if tool.reads == "onnx"]))
+    sys.exit(matrix(there, given.graphs, given.limit))

@@ -65,9 +65,10 @@ def _breaches(facts: Facts, consumer: Consumer) -> tuple[list[Breach], list[Brea
             continue
         if consumer.others == "ignored":
             continue
-        breach = Breach(f"{node.op_type} is not supported", index, consumer.fix(node.op_type, facts.graph))
-        known = consumer.others == "refused" or node.op_type in consumer.refuses
-        (refused if known else untried).append(breach)
+        if consumer.others == "refused" or node.op_type in consumer.refuses:
+            refused.append(Breach(f"{node.op_type} is not supported", index, consumer.fix(node.op_type, facts.graph)))
+        else:
+            untried.append(Breach(f"{node.op_type} was never tried", index))
     for rule in consumer.rules:
         refused += rule(facts)
     return refused, untried

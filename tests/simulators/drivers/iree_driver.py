@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,20 +38,28 @@ def macs(line: str) -> int:
     return math.isqrt(math.prod(sizes) // (tensors[0][0] if kind.startswith("batch_") else 1))
 
 
+def run(command: list[str | Path]) -> None:
+    """Run one of IREE's tools, which start others: all of them end when the time is over."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        _, errors = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode:
+        lines = [line for line in errors.splitlines() if "error" in line.lower()]
+        raise RuntimeError(" ".join(lines[:1]) or errors[-500:])
+
+
 def look(path: str) -> Answer:
     """Import a graph and lower it to linalg; no code is generated."""
     tools = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as folder:
         imported, lowered = Path(folder) / "imported.mlir", Path(folder) / "lowered.mlir"
         phase = ["--compile-to=input", "--iree-hal-target-backends=llvm-cpu"]
-        for command in (
-            [tools / "iree-import-onnx", path, "-o", imported],
-            [tools / "iree-compile", imported, *phase, "-o", lowered],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
-            if done.returncode:
-                lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-                raise RuntimeError(" ".join(lines[:1]) or done.stderr[-500:])
+        run([tools / "iree-import-onnx", path, "-o", imported])
+        run([tools / "iree-compile", imported, *phase, "-o", lowered])
         return {"macs": sum(macs(line) for line in lowered.read_text().splitlines())}
 
 
