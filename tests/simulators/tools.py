@@ -75,18 +75,20 @@ def ask(
     timeout_s: float = 120,
     memory_gb: float = 5,
     options: Sequence[str] = (),
+    driver: str = "",
 ) -> list[dict[str, Any]]:
     """What a tool says of each file: the answers of its driver, in order.
 
     A file that the tool crashes on, or that takes too long, has an answer that says so; the files after it are asked
-    again. The address space is limited, so that no graph takes the machine down.
+    again. The address space is limited, so that no graph takes the machine down. ``driver`` is another one than the
+    tool's own.
     """
-    driver = _HERE / "drivers" / f"{tool.name.replace('-', '_')}_driver.py"
+    script = _HERE / "drivers" / f"{driver or tool.name.replace('-', '_')}_driver.py"
     answers: list[dict[str, Any]] = []
     while len(answers) < len(paths):
         left = [str(path) for path in paths[len(answers) :]]
         limited = f'ulimit -v {int(memory_gb * 1e6)}; exec "$@"'
-        command = ["bash", "-c", limited, "bash", str(tool.python), str(driver), *options, *left]
+        command = ["bash", "-c", limited, "bash", str(tool.python), str(script), *options, *left]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
         process = subprocess.Popen(
             command,

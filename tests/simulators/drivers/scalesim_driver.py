@@ -83,8 +83,16 @@ def simulate(path: str, gemm: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "architecture.cfg"
         config.write_text(ARCHITECTURE)
+        # a layout file is opened even where no layout is wanted
+        layout = Path(folder) / "layout.csv"
+        layout.write_text("Layer name,\n")
         simulator = scalesim(
-            save_disk_space=True, verbose=False, config=str(config), topology=path, input_type_gemm=gemm
+            save_disk_space=True,
+            verbose=False,
+            config=str(config),
+            topology=path,
+            layout=str(layout),
+            input_type_gemm=gemm,
         )
         simulator.run_scale(top_path=folder)
         (report,) = Path(folder).rglob("COMPUTE_REPORT.csv")
