@@ -138,6 +138,7 @@ def test_modes_give_the_ratio_only_where_both_were_run() -> None:
     words = texts(modes())
     assert [w for w in words if w.endswith("x")] == ["3.5x"]
     assert f"{EVIL} (torch, cuda)" in words
+    assert "mathdefault" not in modes()
 
 
 def test_threads_name_the_heaviest_ops_and_carry_the_note() -> None:

@@ -205,6 +205,8 @@ def training_against_inference(table: pd.DataFrame) -> str:
                 axes.text(max(times.values()) * 1.08, y, f"{ratio:.1f}x", va="center_baseline")
         axes.set_yticks(range(len(groups)), [f"{w} ({f}, {p})" for (w, f, p), _ in groups])
         axes.set(xscale="log", xlabel="ms a step", ylim=(len(groups) - 0.4, -0.6))
+        axes.xaxis.set_major_formatter("{x:g}")  # powers of ten are formulas, which are not drawn
+        axes.xaxis.set_minor_formatter("")
         axes.margins(x=0.12)
         plain(axes)
         canvas.figure.legend(loc="outside upper right", ncols=2, frameon=False)
