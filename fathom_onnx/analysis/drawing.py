@@ -27,6 +27,7 @@ __all__ = [
     "heat_cell",
     "op_colour",
     "plain",
+    "short",
 ]
 
 OTHER = "other"
@@ -112,6 +113,12 @@ def _inline(document: str, name: str, description: str) -> str:
         f'viewBox="{box.group(1) if box else ""}" role="img" aria-label="{escape(description)}">'
     )
     return f"{opening}{rest.strip()}\n"
+
+
+def short(name: str, longest: int = 48) -> str:
+    """A name that fits in a drawing: of a longer one the two ends, where names differ."""
+    half = (longest - 3) // 2
+    return name if len(name) <= longest else f"{name[:half]}...{name[-half:]}"
 
 
 def plain(axes: Any) -> None:

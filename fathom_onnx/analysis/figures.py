@@ -11,7 +11,18 @@ from typing import Any
 import pandas as pd
 
 from ..vocabulary import PHASES, OpClass
-from .drawing import CLASS_COLOURS, DARK_INK, OTHER, PHASE_COLOURS, class_legend, drawing, heat_cell, op_colour, plain
+from .drawing import (
+    CLASS_COLOURS,
+    DARK_INK,
+    OTHER,
+    PHASE_COLOURS,
+    class_legend,
+    drawing,
+    heat_cell,
+    op_colour,
+    plain,
+    short,
+)
 from .similarity import Label
 
 __all__ = ["class_heatmap", "distance_matrix", "phase_bars", "top_ops"]
@@ -68,7 +79,7 @@ def class_heatmap(summaries: Sequence[Summary]) -> str:
                     panel.text(x + 0.5, y + 0.52, _percent(share), ha="center", va="center")
             panel.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=framework)
             panel.set_xticks([x + 0.5 for x in range(len(columns))], columns)
-            panel.set_yticks([y + 0.5 for y in range(len(rows))], [f"{w} {m}" for w, m in rows])
+            panel.set_yticks([y + 0.5 for y in range(len(rows))], [short(f"{w} {m}") for w, m in rows])
             plain(panel)
     return canvas.svg
 
@@ -88,7 +99,7 @@ def phase_bars(summaries: Sequence[Summary]) -> str:
                     axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center_baseline", color=DARK_INK)
                 left += width
         axes.set(xlim=(0, 100), ylim=(len(summaries) - 0.5, -0.5), xlabel="% of node time")
-        axes.set_yticks(range(len(summaries)), [str(Label.of(s)) for s in summaries])
+        axes.set_yticks(range(len(summaries)), [short(str(Label.of(s))) for s in summaries])
         plain(axes)
         if used:
             canvas.figure.legend(loc="outside upper right", ncols=len(used), frameon=False)
@@ -121,7 +132,7 @@ def _op_bars(axes: Any, label: Label, ops: Sequence[Mapping[str, Any]], slots: i
     axes.barh(range(len(ops)), widths, height=0.72, color=[op_colour(name) for name in names])
     for y, width in enumerate(widths):
         axes.text(width + 1, y, f"{width:.1f}", va="center_baseline")
-    axes.set(xlim=(0, 112), ylim=(slots - 0.5, -0.5), title=str(label) if ops else f"{label}: not run")
+    axes.set(xlim=(0, 112), ylim=(slots - 0.5, -0.5), title=short(str(label) if ops else f"{label}: not run"))
     axes.set_yticks(range(len(ops)), names)
     axes.set_xticks([])
     plain(axes)
@@ -138,8 +149,8 @@ def distance_matrix(square: pd.DataFrame) -> str:
                 axes.add_patch(heat_cell(x, y, 1.0 - distance))
                 axes.text(x + 0.5, y + 0.52, f"{distance:.2f}" if x != y else "", ha="center", va="center")
         axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0))
-        axes.set_yticks([y + 0.5 for y in range(len(labels))], [str(label) for label in labels])
+        axes.set_yticks([y + 0.5 for y in range(len(labels))], [short(str(label)) for label in labels])
         axes.set_xticks([x + 0.5 for x in range(len(labels))], [str(n + 1) for n in range(len(labels))])
-        axes.set_yticklabels([f"{label}  {n + 1}" for n, label in enumerate(labels)])
+        axes.set_yticklabels([f"{short(str(label))}  {n + 1}" for n, label in enumerate(labels)])
         plain(axes)
     return canvas.svg

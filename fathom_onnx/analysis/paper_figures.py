@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..vocabulary import OPS, OpClass
-from .drawing import DARK_INK, LINE_COLOURS, class_legend, drawing, heat_cell, op_colour, plain
+from .drawing import DARK_INK, LINE_COLOURS, class_legend, drawing, heat_cell, op_colour, plain, short
 from .similarity import Label
 
 __all__ = [
@@ -68,7 +68,7 @@ def ops_over_steps(series: Mapping[Label, pd.DataFrame], count: int = 4) -> str:
                 axes.plot(
                     range(len(line)), line, marker=mark, markersize=3, linewidth=1, color=LINE_COLOURS[place], label=op
                 )
-            axes.set(title=str(label), ylabel="% of median")
+            axes.set(title=short(str(label)), ylabel="% of median")
             axes.set_ylim(bottom=0)
             axes.set_xticks(range(0, len(table), max(1, len(table) // 8)))
             axes.spines[["top", "right"]].set_visible(False)
@@ -109,7 +109,7 @@ def cumulative_ops(shares: Mapping[Label, Mapping[str, float]]) -> str:
                     markersize=3,
                     linewidth=1,
                     color=LINE_COLOURS[place % len(LINE_COLOURS)],
-                    label=f"{label.workload} ({needed})",
+                    label=f"{short(label.workload, 24)} ({needed})",
                 )
             axes.axhline(100 * _TARGET, linewidth=0.8, linestyle=":", color="#8a8f98")
             axes.set(title=f"{mode} ({framework})", xlabel="op types", ylabel="% of time", ylim=(0, 103))
@@ -157,7 +157,7 @@ def beside_paper(shares: Mapping[str, Mapping[str, Mapping[str, float]]], column
                 axes.text((held_by[0] + held_by[-1] + 1) / 2, -0.25, str(c), ha="center", va="bottom")
         axes.set(xlim=(0, len(names)), ylim=(len(rows), 0))
         axes.set_xticks([x + 0.5 for x in range(len(names))], names, rotation=60, ha="right", fontsize=8)
-        axes.set_yticks([y + 0.5 for y in range(len(rows))], [f"{w} · {who}" for w, who, _ in rows], fontsize=8)
+        axes.set_yticks([y + 0.5 for y in range(len(rows))], [f"{short(w)} · {who}" for w, who, _ in rows], fontsize=8)
         plain(axes)
     return canvas.svg
 
@@ -178,7 +178,7 @@ def dendrogram(merges: npt.NDArray[np.float64], labels: Sequence[str], title: st
         for xs, ys in zip(drawn["dcoord"], drawn["icoord"], strict=True):
             axes.plot(xs, ys, linewidth=1.2, color=LINE_COLOURS[0])
         places = [10 * place + 5 for place in range(len(labels))]  # scipy puts leaves at 5, 15, 25, ...
-        axes.set_yticks(places, drawn["ivl"])
+        axes.set_yticks(places, [short(name) for name in drawn["ivl"]])
         axes.set(xlabel="cosine distance", title=title, ylim=(0, 10 * len(labels)))
         axes.set_xlim(left=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -203,7 +203,7 @@ def training_against_inference(table: pd.DataFrame) -> str:
             if len(times) == 2:
                 ratio = times["training"] / times["inference"]
                 axes.text(max(times.values()) * 1.08, y, f"{ratio:.1f}x", va="center_baseline")
-        axes.set_yticks(range(len(groups)), [f"{w} ({f}, {p})" for (w, f, p), _ in groups])
+        axes.set_yticks(range(len(groups)), [short(f"{w} ({f}, {p})") for (w, f, p), _ in groups])
         axes.set(xscale="log", xlabel="ms a step", ylim=(len(groups) - 0.4, -0.6))
         axes.xaxis.set_major_formatter("{x:g}")  # powers of ten are formulas, which are not drawn
         axes.xaxis.set_minor_formatter("")
@@ -239,7 +239,7 @@ def ops_over_threads(table: pd.DataFrame, notes: Mapping[str, str] | None = None
             _thread_bars(axes, stack)
             used.update(stack.columns)
             note = (notes or {}).get(str(workload), "")
-            axes.set_title(f"{workload} ({framework})" + (f"\n{note}" if note else ""), fontsize=9)
+            axes.set_title(short(f"{workload} ({framework})") + (f"\n{note}" if note else ""), fontsize=9)
         for axes in grid[len(groups) :]:
             axes.set_visible(False)
         class_legend(canvas.figure, sorted(used))
