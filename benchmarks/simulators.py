@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -125,48 +126,55 @@ def ops(tools: list[Tool]) -> int:
     return 0
 
 
-def convert(tool: Tool, graph: Graph, folder: Path) -> Path | None:
-    """The file that a tool reads, made from a graph; None where it has nothing to read."""
+def asked_for(tool: Tool, graph: Graph, path: Path, folder: Path) -> Path | None:
+    """The file that a tool reads: the graph's own, or one made from it; None where there is nothing to read."""
+    if tool.reads == "onnx":
+        return path
     converter = CONVERTERS[tool.reads]
     try:
         content = converter.convert(graph, converter.request(graph.name, {})).files[converter.suffix]
     except GraphError:
         return None
     assert isinstance(content, bytes)
-    path = folder / f"{tool.name}{converter.suffix}"
-    path.write_bytes(content)
-    return path
+    made = folder / f"{path.parent.name}-{path.stem}{converter.suffix}"
+    made.write_bytes(content)
+    return made
 
 
-def cell(tool: Tool, path: Path, graph: Graph, costs: dict[str, int], folder: Path, limit_s: float) -> str:
-    """What a tool makes of a graph: the share of its multiply-accumulates that the tool counted, or why not."""
-    asked = path if tool.reads == "onnx" else convert(tool, graph, folder)
-    if asked is None:
-        return "nothing to read"
-    (said,) = ask(tool, [asked], timeout_s=limit_s)
+def cell(tool: Tool, path: Path, graph: Graph, said: dict[str, Any]) -> str:
+    """What a tool made of a graph: the share of its multiply-accumulates that the tool counted, or why not."""
     verdict = judge(Facts(graph, graph.model), next(c for c in CONSUMERS if c.name == tool.consumer))
     if said["accepted"] != (verdict.status == "accepted" or bool(verdict.consumer.via)):
         print(f"the rules say {verdict.status}: {tool.name}, {path}: {said['error']}", file=sys.stderr)
     if not said["accepted"]:
         return "no: " + (verdict.reasons[0].text if verdict.reasons else said["error"][:60])
-    counted = said["macs"] if said["macs"] is not None else sum(costs.get(name, 0) for name in said.get("counted", ()))
-    share = counted / sum(costs.values())
-    return "100 %" if counted == sum(costs.values()) else f"{100 * share:.2f} %"
+    nodes = zip(graph.model.graph.node, graph_costs(graph), strict=True)
+    costs = {node.name: cost.macs or 0 for node, cost in nodes}
+    total = sum(costs.values())
+    counted = said["macs"] if said["macs"] is not None else sum(costs[name] for name in said.get("counted", ()))
+    return "100 %" if counted == total else f"{100 * counted / total:.2f} %"
 
 
 def matrix(tools: list[Tool], folder: Path, limit_s: float) -> int:
     """Print a table in Markdown: graphs down, tools across."""
-    print("| graph | " + " | ".join(tool.consumer for tool in tools) + " |")
-    print("|---" * (len(tools) + 1) + "|", flush=True)
     paths = sorted(folder.rglob("*.onnx"), key=lambda p: (p.parent != folder, p.stem))
+    graphs = {path: load(path) for path in paths}
+    columns: dict[str, dict[Path, str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for path in paths:
-            graph = load(path)
-            costs = {
-                node.name: cost.macs or 0 for node, cost in zip(graph.model.graph.node, graph_costs(graph), strict=True)
+        for tool in tools:
+            files = {path: asked_for(tool, graph, path, Path(scratch)) for path, graph in graphs.items()}
+            there = {path: file for path, file in files.items() if file}
+            answers = dict(zip(there, ask(tool, list(there.values()), timeout_s=limit_s), strict=True))
+            columns[tool.consumer] = {
+                path: cell(tool, path, graph, answers[path]) if path in answers else "nothing to read"
+                for path, graph in graphs.items()
             }
-            cells = [cell(tool, path, graph, costs, Path(scratch), limit_s) for tool in tools]
-            print(f"| {path.relative_to(folder)} | " + " | ".join(cells) + " |", flush=True)
+            print(f"{tool.name}: {json.dumps(list(columns[tool.consumer].values()))}", file=sys.stderr, flush=True)
+    print("| graph | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for path in paths:
+        cells = " | ".join(column[path] for column in columns.values())
+        print(f"| {path.relative_to(folder)} | {cells} |")
     return 0
 
 
