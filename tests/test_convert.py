@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import IO
 
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from documents import DOCS, blocks
 from small_models import cnn, control_flow, line_inference
 
 from fathom_onnx.cli import main
@@ -206,3 +208,12 @@ def test_shares() -> None:
     assert share(None, 4) is None
     assert share(1, None) is None
     assert share(0, 0) is None
+
+
+def test_the_document_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    (example,) = blocks("convert.md", "python")
+    exec(compile(example, "docs/convert.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("58620182528 58620182528 LeftOut(op='BatchNormalization'")
+    listed = re.findall(r"^\| `([\w-]+)` \| .* \| .* \|$", (DOCS / "convert.md").read_text(), re.MULTILINE)
+    assert set(CONVERTERS) <= set(listed)

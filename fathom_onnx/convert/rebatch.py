@@ -69,13 +69,16 @@ def _place(target: list[int], old: int, node: onnx.NodeProto) -> int | None:
 
 def _constants(model: onnx.ModelProto) -> dict[str, Array]:
     """The constant integers of a model, by name."""
-    found = {t.name: t for t in model.graph.initializer}
+    tensors = {t.name: t for t in model.graph.initializer}
+    found: dict[str, Array] = {}
     for node in model.graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    found[node.output[0]] = attribute.t
-    return {n: numpy_helper.to_array(t) for n, t in found.items() if t.data_type == onnx.TensorProto.INT64}
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                tensors[node.output[0]] = attribute.t
+            elif attribute.name == "value_ints":
+                found[node.output[0]] = np.array(attribute.ints, np.int64)
+    found.update({n: numpy_helper.to_array(t) for n, t in tensors.items() if t.data_type == onnx.TensorProto.INT64})
+    return found
 
 
 def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
