@@ -179,8 +179,34 @@ def test_compute_only_of_a_training_step_of_ours() -> None:
     assert sum(cost.macs or 0 for cost in graph_costs(made)) == conversion.total.macs
     assert {n.name for n in made.model.graph.node} <= {n.name for n in graph.model.graph.node}
     transposed = [n for n in made.model.graph.node if n.op_type == "ConvTranspose"]
-    assert transposed
-    assert any(note.startswith(f"{len(transposed)} nodes of ") for note in conversion.notes)
+    assert len(transposed) == 2
+    assert "2 nodes of 142737408 MACs are ConvTranspose, which ZigZag ignores." in conversion.notes
+    conversion = converted("compute-only", graph, transposed="product")
+    made = from_model(onnx.load_from_string(conversion.files[".onnx"]), "compute")
+    assert not [n for n in made.model.graph.node if n.op_type == "ConvTranspose"]
+    assert sum(cost.macs or 0 for cost in graph_costs(made)) == conversion.total.macs
+    assert conversion.notes[1:] == ("2 nodes that were ConvTranspose are the matrix products within them.",)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_compute_only_with_a_transposed_convolution_as_a_product(group: int, tmp_path: Path) -> None:
+    nodes = [op("ConvTranspose", "x w", "a", "up", strides=[2, 2], group=group), op("Conv", "a v", "y", "next")]
+    shapes = {"x": (2, 4, 5, 5), "w": (4, 3, 3, 3), "v": (2, 3 * group, 1, 1)}
+    made = from_model(model(nodes, {n: (FLOAT, s) for n, s in shapes.items()}, {"y": (FLOAT, None)}), "up")
+    conversion = converted("compute-only", made, transposed="product")
+    result = load(written(conversion, tmp_path))
+    macs = sum(cost.macs or 0 for cost in graph_costs(result))
+    assert macs == conversion.total.macs == 50 * 27 * 4 + 2 * 2 * 3 * group * 11 * 11
+    first = result.model.graph.node[0]
+    if group == 1:
+        assert (first.op_type, first.name) == ("MatMul", "up")
+        shapes_of = {t.name: t.shape for t in (*result.inputs, *result.outputs)}
+        assert shapes_of["x:positions"] == (50, 4)
+        assert shapes_of["w:columns"] == (4, 27)
+        assert shapes_of["a:products"] == (50, 27)
+        assert shapes_of["a"] == (2, 3, 11, 11)  # what the next convolution takes is an input now
+    else:
+        assert first.op_type == "ConvTranspose"
 
 
 def test_compute_only_of_nothing() -> None:
