@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_initializers_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no array 'line.b'"):
         converted("initializers", graph, values=str(tmp_path / "values.npz"))
     (tmp_path / "text").write_text("no arrays")
-    for name in ("text", "none.npz"):
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "values.npz").read_bytes()[:100])
+    for name in ("text", "cut.npz", "none.npz"):
         with pytest.raises(DataError, match="cannot read values"):
             converted("initializers", graph, values=str(tmp_path / name))
 
@@ -251,6 +253,7 @@ def images(shape: list[int], batch: int = 2, tail: list[onnx.NodeProto] | None =
         "shape": np.array(shape),
         "row": np.array([[1], [2]], np.float32),
         "half": np.float32(0.5),
+        "neg": np.float32(-1),
         "axis": np.array([0]),
         "m9": np.ones((9, 2), np.float32),
         "back": np.array([2, 8]),
@@ -300,7 +303,7 @@ def test_batch_that_a_reshape_joins_with_another_axis(tmp_path: Path) -> None:
                     op("Sub", "b mean", "y", "centre"),
                 ],
             ),
-            "output 'y' of graph 'images' differs by",
+            "output 'y' of graph 'images' differs from the original's",
         ),
     ],
 )
@@ -329,6 +332,21 @@ def test_batch_of_inputs_that_differ() -> None:
         converted("batch", cnn())
     with pytest.raises(UsageError, match="batch size cannot be 0"):
         converted("batch", cnn(), batch=0)
+
+
+def test_batch_of_a_graph_with_weights_does_not_lose_them(tmp_path: Path) -> None:
+    path = written(converted("initializers", line_inference(), values="seed"), tmp_path)
+    made = load(path)
+    assert made.metadata is not None
+    made.metadata = replace(made.metadata, config={"batch": 1})
+    with pytest.raises(GraphError, match="has its parameters as initializers"):
+        converted("batch", made, batch=4)
+
+
+def test_batch_of_a_graph_that_is_never_finite() -> None:
+    nan = [op("Sqrt", "neg", "s", "root"), op("Mul", "b s", "y", "never")]
+    with pytest.raises(GraphError, match="output 'y' of graph 'images' is not finite on random inputs"):
+        converted("batch", images([2, 36], tail=nan), batch=3)
 
 
 def test_batch_that_it_has_already() -> None:

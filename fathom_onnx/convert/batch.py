@@ -33,6 +33,11 @@ __all__ = ["convert"]
 def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelProto:
     if "batch" not in metadata.config:
         raise GraphError(f"workload '{metadata.workload}' has no field 'batch'", "export it at another size")
+    if any(name in graph.initializers for name in metadata.parameters):
+        raise GraphError(
+            f"graph '{graph.name}' has its parameters as initializers, which an export does not",
+            "convert the graph it was made from, then give the result its initializers",
+        )
     config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata.config.items()}
     workload = definition(metadata.workload).configure(metadata.preset, {**config, "batch": batch})
     exporter = find_exporter(metadata.framework)

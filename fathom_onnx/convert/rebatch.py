@@ -88,7 +88,7 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
         if info.name in fed and info.type.tensor_type.shape.dim:
             info.type.tensor_type.shape.dim[0].dim_value = new
     of_the_batch, constants = _of_the_batch(graph), _constants(model)
-    for index, node in enumerate(model.graph.node):
+    for node in model.graph.node:
         place = _TARGETS.get(node.op_type)
         if place is None or node.input[place] not in constants:
             continue
@@ -100,7 +100,7 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
         entry = _place(target, old, node)
         if entry is not None:
             target[entry] = target[entry] // old * new
-            name = f"{node.name or index}.shape.{new}"
+            name = f"{node.output[0]}.shape"
             model.graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), name))
             node.input[place] = name
     return model
