@@ -285,6 +285,39 @@ def test_batch_that_a_reshape_joins_with_another_axis(tmp_path: Path) -> None:
     assert "Compared with the original in onnxruntime, sample by sample: y." in conversion.notes
 
 
+def recurrent(start: np.ndarray, expanded: bool) -> Graph:
+    """An LSTM over [batch 2, 5, 3] that starts from a constant."""
+    nodes = [op("Transpose", "x", "t", perm=[1, 0, 2]), op("LSTM", "t w r", "y", hidden_size=4)]
+    nodes[1].input[:] = ["t", "w", "r", "", "", "s" if expanded else "start"]
+    if expanded:
+        nodes.insert(0, op("Expand", "start shape", "s"))
+    rng = np.random.default_rng(3)
+    constants = {
+        "w": rng.normal(size=(1, 16, 3)).astype(np.float32),
+        "r": rng.normal(size=(1, 16, 4)).astype(np.float32),
+        "start": start.astype(np.float32),
+        "shape": np.array([1, 2, 4]),
+    }
+    return from_model(model(nodes, {"x": (FLOAT, (2, 5, 3))}, {"y": (FLOAT, None)}, constants), "lstm")
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_batch_of_a_recurrent_layer(expanded: bool, tmp_path: Path) -> None:
+    graph = recurrent(np.tile(np.arange(4), (1, 2, 1)), expanded)
+    conversion = converted("batch", graph, batch=3)
+    assert "Compared with the original in onnxruntime, sample by sample: y." in conversion.notes
+    path = written(conversion, tmp_path)
+    x = np.random.default_rng(4).normal(size=(3, 5, 3)).astype(np.float32)
+    after = run(path, {"x": x})["y"]
+    assert after.shape == (5, 1, 3, 4)
+    np.testing.assert_allclose(after[:, :, :2], run(graph, {"x": x[:2]})["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_batch_of_a_recurrent_layer_that_starts_otherwise_for_each_sample() -> None:
+    with pytest.raises(GraphError, match=r"cannot be run at batch 2 and then 3 .* export the model"):
+        converted("batch", recurrent(np.arange(8).reshape(1, 2, 4), False), batch=3)
+
+
 @pytest.mark.parametrize(
     ("graph", "message"),
     [

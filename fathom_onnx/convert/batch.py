@@ -4,10 +4,9 @@ A graph of ours is exported anew with another ``batch``: a batch is in more than
 it, index tables, the form a gradient was lowered to), and the framework puts it everywhere. The framework that made
 the graph has to be installed.
 
-Any other graph is rewritten: the first dimension of every input, the constants that reshape or expand to a shape with
-the batch in it, and all shapes inferred again by onnx. What a rewriting cannot see (a mean written as a product with
-1 / batch, a table with a row a sample) shows when the two graphs are run on the same samples; the result is refused
-where the shapes contradict each other or a sample's outputs differ.
+Any other graph is rewritten (see :mod:`fathom_onnx.convert.rebatch`). What a rewriting cannot see, a mean written as a
+product with 1 / batch or a table with a row a sample, shows when the two graphs are run on the same samples; the result
+is refused where the shapes contradict each other or a sample's outputs differ.
 """
 
 from __future__ import annotations

@@ -56,15 +56,18 @@ def compare_samples(before: Graph, after: Graph, axes: Mapping[str, int], old: i
     rng = np.random.default_rng(0)
     count = max(old, new)
     without = "convert with --check shapes to do without"
+    fix = without
     try:
         samples = {t.name: _drawn(t, (count, *t.shape[1:]) if t.shape else (), rng) for t in after.inputs}
-        expected, found = (_run(g, samples, count, n, axes) for g, n in ((before, old), (after, new)))
+        expected = _run(before, samples, count, old, axes)
+        fix = "export the model with the batch wanted"
+        found = _run(after, samples, count, new, axes)
     except FathomError:
         raise
     except Exception as error:
         raise GraphError(
-            f"graph '{after.name}' cannot be run at batch {old} and {new} on random inputs ({one_line(error)})",
-            without,
+            f"graph '{after.name}' cannot be run at batch {old} and then {new} on random inputs ({one_line(error)})",
+            fix,
         ) from error
     for name, a, b in zip(axes, expected, found, strict=True):
         finite = np.abs(a[np.isfinite(a)].astype(np.float64))
