@@ -133,8 +133,10 @@ def test_the_unknown_is_not_zero() -> None:
 
 @pytest.mark.parametrize("path", sorted(INDEX))
 def test_every_mac_of_a_committed_graph_is_written(path: str) -> None:
-    conversion = converted(load(GRAPHS / path), "gemm")
-    assert sum(macs_of(c) for c in rows(conversion)) == INDEX[path]["macs"] == conversion.kept.macs
+    graph = load(GRAPHS / path)
+    for layout in ("conv", "gemm"):
+        conversion = converted(graph, layout)
+        assert sum(macs_of(c) for c in rows(conversion)) == INDEX[path]["macs"] == conversion.kept.macs
 
 
 def test_scalesim_reads_it_so(tmp_path: Path) -> None:
