@@ -10,6 +10,7 @@ from typing import IO
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from convert_models import data_dependent
 from documents import DOCS, blocks
 from small_models import cnn, control_flow, line_inference
 
@@ -71,8 +72,8 @@ def test_what_is_printed(tmp_path: Path) -> None:
     assert lines[1].startswith("kept: nodes 4 of 13; MACs 995,568 of 995,568 (100.0%); bytes ")
     assert lines[2] == "note: 4 inputs and 4 outputs: values do not flow through this graph."
     assert "no multiply-accumulates" in "\n".join(lines)
-    source = saved(control_flow(), tmp_path / "loop.onnx")
-    assert "MACs 0 of unknown (share unknown)" in call(source, "--to", "chakra", "-o", tmp_path / "out").stdout
+    source = saved(data_dependent(), tmp_path / "dependent.onnx")
+    assert "MACs 8 of unknown (share unknown)" in call(source, "--to", "chakra", "-o", tmp_path / "out").stdout
 
 
 def test_names_of_single_files(tmp_path: Path) -> None:
@@ -200,8 +201,8 @@ def test_account() -> None:
         LeftOut("BatchNormalization", 2, 0, 2 * (2 * image + 4 * 12 * 4), "why"),
         LeftOut("Relu", 1, 0, 2 * image, "other"),
     )
-    assert account(control_flow(), {0: "body"}).left_out[0].macs is None
-    assert account(control_flow(), {}).kept.macs is None
+    assert account(data_dependent(), {2: "why"}).left_out[0] == LeftOut("MatMul", 1, None, None, "why")
+    assert account(data_dependent(), {}).kept.macs is None
 
 
 def test_shares() -> None:

@@ -137,5 +137,5 @@ def convert(graph: Graph, request: Request) -> Conversion:
     if moving:
         notes.append(f"num_ops is 1 for {moving} nodes that only move data; their flops attribute is 0.")
     if any(True for node in nodes for _ in bodies(node)):
-        notes.append("The bodies of control flow are not in the trace.")
+        notes.append("A control-flow node is one node of the trace, with its bodies.")
     return Conversion({".0.et": stream.getvalue()}, sums.kept, sums.total, sums.left_out, tuple(notes))
