@@ -217,5 +217,7 @@ def test_the_document_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     (example,) = blocks("convert.md", "python")
     exec(compile(example, "docs/convert.md", "exec"), {})
     assert capsys.readouterr().out.startswith("58620182528 58620182528 LeftOut(op='BatchNormalization'")
-    listed = re.findall(r"^\| `([\w-]+)` \| .* \| .* \|$", (DOCS / "convert.md").read_text(), re.MULTILINE)
-    assert set(CONVERTERS) <= set(listed)
+    table = (DOCS / "convert.md").read_text().partition("## What was kept")[0]
+    listed = re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
+    assert len(listed) >= 5
+    assert set(listed) <= set(CONVERTERS)
