@@ -135,7 +135,7 @@ def convert(graph: Graph, request: Request) -> Conversion:
             value = source(variable)
             if value is not None and value.any():  # zeros are what a hole reads as
                 file.seek(offset)
-                file.write(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes())
+                file.write(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
         file.truncate(end)
 
     sums = account(graph, {})
