@@ -3,8 +3,9 @@
     python benchmarks/convert.py                          # all graphs, all formats; 'batch' exports anew
     python benchmarks/convert.py residual --to chakra     # graphs whose path holds a word, some formats
 
-Seconds are from the graph file to the last file on disk, of which ``CPU s`` were spent computing; ``disk`` is what the files take, without the holes of sparse
-ones. The multiply-accumulates of the SCALE-Sim rows are added up and have to be the cost model's.
+Seconds are from the graph file to the last file on disk, of which ``CPU s`` were spent computing; ``disk`` is what the
+files take, without the holes of sparse ones. The multiply-accumulates of the SCALE-Sim rows are added up and have to be
+the cost model's.
 """
 
 from __future__ import annotations
