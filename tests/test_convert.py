@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import IO
 
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from convert_models import data_dependent
+from documents import DOCS, blocks
 from small_models import cnn, control_flow, line_inference
 
 from fathom_onnx.cli import main
@@ -69,8 +72,8 @@ def test_what_is_printed(tmp_path: Path) -> None:
     assert lines[1].startswith("kept: nodes 4 of 13; MACs 995,568 of 995,568 (100.0%); bytes ")
     assert lines[2] == "note: 4 inputs and 4 outputs: values do not flow through this graph."
     assert "no multiply-accumulates" in "\n".join(lines)
-    source = saved(control_flow(), tmp_path / "loop.onnx")
-    assert "MACs 0 of unknown (share unknown)" in call(source, "--to", "chakra", "-o", tmp_path / "out").stdout
+    source = saved(data_dependent(), tmp_path / "dependent.onnx")
+    assert "MACs 8 of unknown (share unknown)" in call(source, "--to", "chakra", "-o", tmp_path / "out").stdout
 
 
 def test_names_of_single_files(tmp_path: Path) -> None:
@@ -131,6 +134,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
         (["net.onnx", "--to", "batch", "--batch", "0"], 2, "batch size cannot be 0"),
         (["net.onnx", "--to", "compute-only", "-o", "."], 2, "would take the place of a graph to be converted"),
         (["net.onnx", "--to", "compute-only", "-o", "net.onnx"], 2, "would take the place of a graph"),
+        (["net.onnx", "--to", "initializers", "-o", "empty/../net.onnx"], 2, "would take the place of a graph"),
         (["net.onnx", "--to", "chakra", "-o", "net.onnx/x"], 5, "cannot make folder 'net.onnx/x'"),
         (["net.onnx", "--to", "chakra", "--dim", "N=0"], 2, "dimension 'N' cannot be '0'"),
         (["net.onnx", "--to", "chakra", "--dim", "N=4"], 2, "unknown dynamic dimension 'N'"),
@@ -197,8 +201,8 @@ def test_account() -> None:
         LeftOut("BatchNormalization", 2, 0, 2 * (2 * image + 4 * 12 * 4), "why"),
         LeftOut("Relu", 1, 0, 2 * image, "other"),
     )
-    assert account(control_flow(), {0: "body"}).left_out[0].macs is None
-    assert account(control_flow(), {}).kept.macs is None
+    assert account(data_dependent(), {2: "why"}).left_out[0] == LeftOut("MatMul", 1, None, None, "why")
+    assert account(data_dependent(), {}).kept.macs is None
 
 
 def test_shares() -> None:
@@ -206,3 +210,14 @@ def test_shares() -> None:
     assert share(None, 4) is None
     assert share(1, None) is None
     assert share(0, 0) is None
+
+
+def test_the_document_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    (example,) = blocks("convert.md", "python")
+    exec(compile(example, "docs/convert.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("58620182528 58620182528 LeftOut(op='BatchNormalization'")
+    table = (DOCS / "convert.md").read_text().partition("## What was kept")[0]
+    listed = re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
+    assert len(listed) >= 5
+    assert set(listed) <= set(CONVERTERS)

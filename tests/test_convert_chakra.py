@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from convert_models import data_dependent
 from google.protobuf import proto
 from small_models import FLOAT, control_flow, model, op
 
@@ -119,18 +120,23 @@ def test_a_whole_training_step(path: str) -> None:
 
 
 def test_what_is_not_known_is_not_written() -> None:
-    _, (loop, add) = trace(control_flow())
-    assert "num_ops" not in attributes(loop)
-    assert list(add.data_deps) == [0]
-    conversion = converted(control_flow())
-    assert "tensor_size" not in attributes(add)  # the shape of what the loop gives is not known
-    reasons = {row.op: row.reason for row in conversion.left_out}
-    assert reasons == {
-        "Loop": "in the trace without num_ops and tensor_size, not known",
-        "Add": "in the trace without tensor_size, not known",
-    }
+    _, (*_, unknown, known) = trace(data_dependent())
+    assert unknown.name == "unknown"
+    assert set(attributes(unknown)) == {"is_cpu_op", "op_type"}
+    assert attributes(known)["num_ops"] == ("int64_val", 16)
+    conversion = converted(data_dependent())
+    row = next(row for row in conversion.left_out if row.op == "MatMul")
+    assert (row.nodes, row.macs, row.bytes_moved) == (1, None, None)
+    assert row.reason == "in the trace without num_ops and tensor_size, not known"
+    assert conversion.kept.macs == 8
     assert conversion.total.macs is None
-    assert "The bodies of control flow are not in the trace." in conversion.notes
+
+
+def test_control_flow_is_one_node() -> None:
+    _, (loop, add) = trace(control_flow())
+    assert attributes(loop)["op_type"] == ("string_val", "Loop")
+    assert list(add.data_deps) == [0]
+    assert "A control-flow node is one node of the trace, with its bodies." in converted(control_flow()).notes
 
 
 def test_the_published_schema_reads_it() -> None:

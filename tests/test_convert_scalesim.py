@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from convert_models import data_dependent
 from small_models import FLOAT, cnn, control_flow, model, op
 
 from fathom_onnx.convert import find_converter
@@ -117,14 +118,7 @@ def test_what_is_left_out_is_said() -> None:
 def test_the_unknown_is_not_zero() -> None:
     with pytest.raises(GraphError, match="no convolution or matrix product of known shape"):
         converted(control_flow())
-    nodes = [
-        op("NonZero", "x", "i"),
-        op("Cast", "i", "f", to=FLOAT),
-        op("MatMul", "x f", "y", "unknown"),
-        op("MatMul", "x x", "z", "known"),
-    ]
-    made = model(nodes, {"x": (FLOAT, (2, 2))}, {"y": (FLOAT, [2, None]), "z": (FLOAT, (2, 2))})
-    conversion = converted(from_model(made, "data dependent"))
+    conversion = converted(data_dependent())
     assert [c[0] for c in rows(conversion)] == ["known"]
     assert conversion.total.macs is None
     assert conversion.kept.macs == 8
@@ -133,8 +127,10 @@ def test_the_unknown_is_not_zero() -> None:
 
 @pytest.mark.parametrize("path", sorted(INDEX))
 def test_every_mac_of_a_committed_graph_is_written(path: str) -> None:
-    conversion = converted(load(GRAPHS / path), "gemm")
-    assert sum(macs_of(c) for c in rows(conversion)) == INDEX[path]["macs"] == conversion.kept.macs
+    graph = load(GRAPHS / path)
+    for layout in ("conv", "gemm"):
+        conversion = converted(graph, layout)
+        assert sum(macs_of(c) for c in rows(conversion)) == INDEX[path]["macs"] == conversion.kept.macs
 
 
 def test_scalesim_reads_it_so(tmp_path: Path) -> None:

@@ -102,6 +102,15 @@ CONVERTERS: dict[str, Converter] = {
             consumer="ZigZag and others that count multiply-accumulates",
             suffix=".onnx",
             module="compute_only",
+            options=(
+                Option(
+                    "transposed",
+                    "a ConvTranspose as it is (keep), or as the matrix product within it (product)",
+                    example="keep",
+                    default="keep",
+                    choices=("keep", "product"),
+                ),
+            ),
         ),
     )
 }

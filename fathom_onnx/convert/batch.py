@@ -4,10 +4,9 @@ A graph of ours is exported anew with another ``batch``: a batch is in more than
 it, index tables, the form a gradient was lowered to), and the framework puts it everywhere. The framework that made
 the graph has to be installed.
 
-Any other graph is rewritten: the first dimension of every input, the constants that reshape or expand to a shape with
-the batch in it, and all shapes inferred again by onnx. What a rewriting cannot see (a mean written as a product with
-1 / batch, a table with a row a sample) shows when the two graphs are run on the same samples; the result is refused
-where the shapes contradict each other or a sample's outputs differ.
+Any other graph is rewritten (see :mod:`fathom_onnx.convert.rebatch`). What a rewriting cannot see, a mean written as a
+product with 1 / batch or a table with a row a sample, shows when the two graphs are run on the same samples; the result
+is refused where the shapes contradict each other or a sample's outputs differ.
 """
 
 from __future__ import annotations
@@ -33,6 +32,11 @@ __all__ = ["convert"]
 def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelProto:
     if "batch" not in metadata.config:
         raise GraphError(f"workload '{metadata.workload}' has no field 'batch'", "export it at another size")
+    if any(name in graph.initializers for name in metadata.parameters):
+        raise GraphError(
+            f"graph '{graph.name}' has its parameters as initializers, which an export does not",
+            "convert the graph it was made from, then give the result its initializers",
+        )
     config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata.config.items()}
     workload = definition(metadata.workload).configure(metadata.preset, {**config, "batch": batch})
     exporter = find_exporter(metadata.framework)

@@ -117,9 +117,10 @@ def convert(graph: Graph, request: Request) -> Conversion:
     unknown = {index: reason for index, cost in enumerate(costs) if (reason := _unknown(cost))}
     sums = account(graph, unknown)
     head = classes["GlobalMetadata"](version=VERSION)
-    for name, number in (("macs", sums.kept.macs), ("bytes", sums.kept.bytes_moved)):
-        if number is not None:
-            head.attr.add(name=f"{name}_kept", int64_val=number)
+    for what, part in (("kept", sums.kept), ("total", sums.total)):
+        for name, number in ((f"macs_{what}", part.macs), (f"bytes_{what}", part.bytes_moved)):
+            if number is not None:
+                head.attr.add(name=name, int64_val=number)
     head.attr.add(name="graph", string_val=graph.name)
     head.attr.add(name="graph_sha256", string_val=graph.sha256)
     stream = io.BytesIO()
@@ -136,5 +137,5 @@ def convert(graph: Graph, request: Request) -> Conversion:
     if moving:
         notes.append(f"num_ops is 1 for {moving} nodes that only move data; their flops attribute is 0.")
     if any(True for node in nodes for _ in bodies(node)):
-        notes.append("The bodies of control flow are not in the trace.")
+        notes.append("A control-flow node is one node of the trace, with its bodies.")
     return Conversion({".0.et": stream.getvalue()}, sums.kept, sums.total, sums.left_out, tuple(notes))

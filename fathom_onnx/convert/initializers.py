@@ -10,6 +10,8 @@ With ``values=zero`` the file is a hole of the right size, which takes no room o
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +34,8 @@ _ALIGNMENT = 4096
 
 DATA_SUFFIX = ".onnx.data"
 
+_UNREADABLE = (OSError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
+
 Source = Callable[[Variable], Array | None]
 """From a variable to its values, or None for zeros."""
 
@@ -50,18 +54,25 @@ def _chosen(graph: Graph) -> tuple[GraphMetadata, list[Variable]]:
     return graph.metadata, chosen
 
 
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = getattr(error, "strerror", None) or one_line(error, 80)
+    return DataError(f"cannot read values from '{path}' ({reason})", "give zero, seed or an .npz file")
+
+
 def _from_file(path: Path, variables: list[Variable]) -> Source:
     try:
         arrays = np.load(path)
         missing = [v.name for v in variables if v.name not in arrays.files]
-    except (OSError, ValueError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error, 80)
-        raise DataError(f"cannot read values from '{path}' ({reason})", "give zero, seed or an .npz file") from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     if missing:
         raise DataError(f"'{path}' has no array '{missing[0]}'", "save one array a parameter, under its name")
 
     def source(variable: Variable) -> Array:
-        value: Array = arrays[variable.name]
+        try:
+            value: Array = arrays[variable.name]
+        except _UNREADABLE as error:
+            raise _unreadable(path, error) from error
         if value.shape != variable.shape or not np.can_cast(value.dtype, variable.dtype, "same_kind"):
             raise DataError(
                 f"'{variable.name}' in '{path}' is {value.dtype} {list(value.shape)}, "
@@ -124,12 +135,13 @@ def convert(graph: Graph, request: Request) -> Conversion:
             value = source(variable)
             if value is not None and value.any():  # zeros are what a hole reads as
                 file.seek(offset)
-                file.write(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes())
+                file.write(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
         file.truncate(end)
 
     sums = account(graph, {})
     elements = sum(v.elements for v in variables)
-    notes = [f"{len(variables)} parameters of {elements} elements are initializers."]
+    what = "parameters" if graph.training else "parameters and running statistics"
+    notes = [f"{len(variables)} {what} of {elements} elements are initializers."]
     if graph.training:
         notes.append("They are inputs as well; running statistics and optimizer state are inputs only.")
     if request.options["values"] == "zero":

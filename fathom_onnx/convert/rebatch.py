@@ -1,7 +1,8 @@
 """A graph rewritten to another batch size.
 
-Changed are the first dimension of every input and the constants that reshape, expand or fill to a shape with the batch
-in it; then all shapes are inferred again by onnx and must agree with each other.
+Changed are the first dimension of every input, the constants that reshape, expand or fill to a shape with the batch in
+it, and the constant that a recurrent layer starts from for every sample. Then all shapes are inferred again by onnx and
+must agree with each other.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ __all__ = ["batch_of", "rewrite", "sample_axis"]
 
 _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 """Op type to the input that is a shape, in which the batch can stand as a number."""
+
+_STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,), "Expand": (0,)}
+"""Op type to the inputs that can be a constant with the same row for every sample: where a recurrent layer starts."""
 
 _ADVICE = "export the model with the batch wanted"
 
@@ -67,15 +71,34 @@ def _place(target: list[int], old: int, node: onnx.NodeProto) -> int | None:
     return found[0] if found else None
 
 
-def _constants(model: onnx.ModelProto) -> dict[str, Array]:
-    """The constant integers of a model, by name."""
+def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """The constants of a model, by name."""
     found = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    found[node.output[0]] = attribute.t
-    return {n: numpy_helper.to_array(t) for n, t in found.items() if t.data_type == onnx.TensorProto.INT64}
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                found[node.output[0]] = attribute.t
+            elif attribute.name == "value_ints":
+                found[node.output[0]] = numpy_helper.from_array(np.array(attribute.ints, np.int64))
+    return found
+
+
+def _target(node: onnx.NodeProto, was: Array, old: int, new: int) -> Array | None:
+    """The shape that a node is given, at the new batch; None where it needs no change."""
+    target = [int(size) for size in was]
+    if target[:1] in ([0], [-1]):
+        return None  # the first size is taken over from the input, or inferred
+    entry = _place(target, old, node)
+    if entry is None:
+        return None
+    target[entry] = target[entry] // old * new
+    return np.array(target, np.int64)
+
+
+def _state(was: Array, old: int, new: int) -> Array | None:
+    """A constant that is the same for every sample, at the new batch; None where it is not, or has no batch."""
+    axes = [i for i, size in enumerate(was.shape) if size == old and (was == was.take([0], i)).all()]
+    return np.repeat(was.take([0], axes[0]), new, axes[0]) if len(axes) == 1 else None
 
 
 def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
@@ -85,21 +108,22 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
         if info.name in fed and info.type.tensor_type.shape.dim:
             info.type.tensor_type.shape.dim[0].dim_value = new
     of_the_batch, constants = _of_the_batch(graph), _constants(model)
-    for index, node in enumerate(model.graph.node):
+    for node in model.graph.node:
+        changed: dict[int, Array | None] = {}
         place = _TARGETS.get(node.op_type)
-        if place is None or node.input[place] not in constants:
-            continue
-        if node.op_type != "ConstantOfShape" and node.input[0] not in of_the_batch:
-            continue
-        target = [int(size) for size in constants[node.input[place]]]
-        if target[:1] in ([0], [-1]):
-            continue  # the first size is taken over from the input, or inferred
-        entry = _place(target, old, node)
-        if entry is not None:
-            target[entry] = target[entry] // old * new
-            name = f"{node.name or index}.shape.{new}"
-            model.graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), name))
-            node.input[place] = name
+        # a constant is reshaped as it was; filling and expanding can make a row a sample of one
+        if place is not None and (node.op_type != "Reshape" or node.input[0] in of_the_batch):
+            name = node.input[place]
+            if name in constants and constants[name].data_type == onnx.TensorProto.INT64:
+                changed[place] = _target(node, numpy_helper.to_array(constants[name]), old, new)
+        for place in _STATES.get(node.op_type, ()):
+            if len(node.input) > place and node.input[place] in constants:
+                changed[place] = _state(numpy_helper.to_array(constants[node.input[place]]), old, new)
+        for place, value in changed.items():
+            if value is not None:
+                made = numpy_helper.from_array(value, f"{node.output[0]}.{place}.batch")
+                model.graph.initializer.append(made)
+                node.input[place] = made.name
     return model
 
 

@@ -42,6 +42,11 @@ class _Layer:
     window: tuple[int, ...] | None
 
 
+def _clean(name: str) -> str:
+    """A name without what a topology cannot hold."""
+    return re.sub(r"[^A-Za-z0-9_./:-]", "_", name).replace("DP", "Dp")
+
+
 class _Names:
     """Names that SCALE-Sim can read, none twice."""
 
@@ -49,8 +54,8 @@ class _Names:
         self._used: set[str] = set()
 
     def new(self, wanted: str) -> str:
-        """``wanted`` without what a topology cannot hold, and with a number where it is taken."""
-        clean = re.sub(r"[^A-Za-z0-9_./:-]", "_", wanted).replace("DP", "Dp")
+        """``wanted``, cleaned, and with a number where it is taken."""
+        clean = _clean(wanted)
         name = next(
             n for n in itertools.chain([clean], (f"{clean}.{i}" for i in itertools.count(2))) if n not in self._used
         )
@@ -140,6 +145,6 @@ def convert(graph: Graph, request: Request) -> Conversion:
         )
     if len(rows) > len(layers):
         notes.append(f"{len(layers)} nodes are {len(rows)} rows: a batch of products or a group is a row each.")
-    header = f"{_HEADERS[layout]} {graph.name}: {len(rows)} layers with {sums.kept.macs} multiply-accumulates"
+    header = f"{_HEADERS[layout]} {_clean(graph.name)}: {len(rows)} layers with {sums.kept.macs} multiply-accumulates"
     text = "\n".join([header, *rows]) + "\n"
     return Conversion({".csv": text.encode()}, sums.kept, sums.total, sums.left_out, tuple(notes))

@@ -100,6 +100,9 @@ def _put(content: Content, path: Path) -> int:
 def _write(files: Mapping[str, Content], said: dict[str, Any], statement_name: str, folder: Path) -> list[_Row]:
     """Write files (name to content) and the statement about them: aside first, renamed when all are there."""
     ensure_folder(folder)
+    for name in [*files, statement_name]:
+        if (folder / name).is_dir():
+            raise OutputError(f"'{folder / name}' is a folder", "choose another with -o")
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".convert-") as aside:
             rows: list[_Row] = [
