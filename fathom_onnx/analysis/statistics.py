@@ -77,7 +77,9 @@ def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
     if not len(unusual):
         return WarmUp(0, True)
     if cut == count // 2:
-        return WarmUp(0, False, "the steps were still changing at half of the run; more warm-up or more steps are needed")
+        return WarmUp(
+            0, False, "the steps were still changing at half of the run; more warm-up or more steps are needed"
+        )
     return WarmUp(int(unusual[-1]) + 1, True)
 
 
@@ -105,9 +107,9 @@ def drifts(samples: Samples) -> npt.NDArray[np.float64]:
     chances[moving] = [stats.kendalltau(order, times[:, column]).pvalue for column in moving]
     for column in np.flatnonzero(stats.false_discovery_control(chances) < LEVEL):
         change = stats.theilslopes(times[:, column], order).slope * (steps - 1)
-        usual = float(np.median(times[:, column]))
+        usual = float(np.median(times[:, column]) or times[:, column].mean())
         if abs(change) >= max(RESOLUTION_US, MINIMUM_DRIFT * usual):
-            found[column] = change / usual if usual else np.copysign(np.inf, change)
+            found[column] = change / usual
     return found
 
 

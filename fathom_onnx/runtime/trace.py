@@ -27,6 +27,7 @@ _FULL = "profile_truncated"
 _PARENTS = frozenset({"Loop", "Scan", "If"})
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
 
+
 class Event(NamedTuple):
     """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began.
 
