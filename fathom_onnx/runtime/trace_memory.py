@@ -31,7 +31,7 @@ class NodeMemory:
         activation_bytes: Its inputs that are no parameters.
         parameter_bytes: Its inputs that are.
         output_bytes: Its outputs.
-        in_use_bytes: What the allocator had handed out when the node ended.
+        in_use_bytes: What had been asked of the allocator and not given back when the node ended.
         change_bytes: How much that grew while the node ran.
     """
 
@@ -49,8 +49,9 @@ class TracedMemory:
 
     Attributes:
         nodes: The node executions of the first run, in the order in which they ended.
-        peak_bytes: Most bytes that the allocator ever handed out, parameters that it holds included, by the end of the
-            second run (of the first where there is one only); None where the provider does not say.
+        peak_bytes: Most bytes that the allocator ever handed out, in whole blocks and with the parameters that it
+            holds, by the end of the second run (of the first where it is the only one); None where the provider does
+            not say.
         held_bytes: What the allocator had taken from the system by then.
     """
 
@@ -96,8 +97,8 @@ def traced_memory(path: Path) -> TracedMemory:
                     _number(arguments, "activation_size"),
                     _number(arguments, "parameter_size"),
                     _number(arguments, "output_size"),
-                    _number(arguments, "mem_bytes_in_use"),
-                    _number(arguments, "mem_in_use_delta"),
+                    _number(arguments, "mem_bytes_requested_in_use"),
+                    _number(arguments, "mem_requested_in_use_delta"),
                 )
             )
     return TracedMemory(tuple(nodes), _number(last, "mem_in_use_peak"), _number(last, "mem_arena_held"))
