@@ -281,6 +281,16 @@ def test_many_steps_take_several_sessions(tmp_path: Path, monkeypatch: pytest.Mo
     assert [d for w, d, _ in told if w == "profile"] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3]
 
 
+def test_iterations_count_towards_what_fits_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 5 iterations of 6 nodes and 2 executors, and 6 more events: 46 a step, where the model has 9 nodes
+    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 220)
+    run = profile(control_flow(), threads=1, warmup=1, steps=6, feeds={"x": np.ones((8, 8), np.float32)})
+    check(run)
+    assert run.samples.shape == (6, len(run.nodes))
+    # 220 events are 4 steps, of which 1 is warm-up; by the number of nodes they would be 20
+    assert run.manifest["sessions"] == 2
+
+
 def times(providers: tuple[str, ...], op_types: tuple[str, ...] | None = None) -> StepTimes:
     count = len(providers)
     return StepTimes(

@@ -68,8 +68,9 @@ def _number(arguments: Mapping[str, Any], key: str) -> int | None:
 def _events(path: Path) -> Iterator[dict[str, Any]]:
     for count, line in enumerate(read_lines(path)):
         try:
-            yield orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            event = orjson.loads(line)
+            yield {"name": event["name"], "args": event.get("args", {})}
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"trace '{path.name}' is broken after {count} events", "profile again") from error
 
 
@@ -82,7 +83,7 @@ def traced_memory(path: Path) -> TracedMemory:
     nodes: list[NodeMemory] = []
     runs, last = 0, {}
     for event in _events(path):
-        name, arguments = event["name"], event.get("args", {})
+        name, arguments = event["name"], event["args"]
         if name == _RUN:
             runs += 1
             if runs == 2:
