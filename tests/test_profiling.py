@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import FLOAT, cnn, control_flow, line_training, model, op
@@ -25,6 +26,8 @@ from fathom_onnx.analysis.labels import label_nodes
 from fathom_onnx.analysis.run import GROUP_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, SCHEMA, Run, build_run
 from fathom_onnx.analysis.statistics import Floor, WarmUp
 from fathom_onnx.analysis.timeline import timeline_lines
+from fathom_onnx.cli import main
+from fathom_onnx.cli.profile_command import _print_trust
 from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
@@ -523,6 +526,58 @@ def test_tensors_in_a_layout_of_onnxruntime_have_the_size_that_the_trace_says() 
     # two 16-channel images of 2 x 16 x 16 are alive at the residual addition at least
     assert memory["executed"]["peak_bytes"] >= 2 * 2 * 16 * 16 * 16 * 4
     assert 0.5 <= memory["traced"]["peak_bytes"] / memory["executed"]["peak_bytes"] <= 2
+
+
+def test_the_command_says_what_its_times_can_bear(tmp_path: Path) -> None:
+    path = tmp_path / "line.onnx"
+    onnx.save(cnn().model, path)
+    told = CliRunner().invoke(main, ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "12"])
+    assert told.exit_code == 0, told.output
+    for said in ("trend: ", "floor: profiling costs", "are below it", "Memory", "measured, peak", "parameters"):
+        assert said in told.stdout
+    few = CliRunner().invoke(main, ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "2"])
+    assert "not certain to be over: 2 steps are too few to look for warm-up, which takes 10" in few.stdout
+    assert "trend: unknown, the steps are too few" in few.stdout
+
+
+def test_the_command_gives_the_same_as_json(tmp_path: Path) -> None:
+    path, folder = tmp_path / "cnn.onnx", tmp_path / "run"
+    onnx.save(cnn().model, path)
+    options = ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "2", "--json", "-o", str(folder)]
+    told = CliRunner().invoke(main, options)
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    assert found == json.loads((folder / "summary.json").read_text())
+    assert found["statistics"]["floor"]["executions"] == found["executed_nodes"]
+    # three images of 2 x 12 x 16 x 16 at the second normalisation: the residual, its input and its output
+    assert found["memory"]["graph"]["peak_bytes"] == 3 * 2 * 12 * 16 * 16 * 4
+    assert found["memory"]["graph"]["peak_node"] == "forward/n2/BatchNorm"
+
+
+def test_dropped_and_drifting_steps_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    floor = {"us": 4.0, "low_us": 3.0, "high_us": 5.0, "executions": 9.0}
+    _print_trust(
+        {
+            "statistics": {
+                "dropped_steps": 3,
+                "dropped_control_steps": 1,
+                "settled": True,
+                "settled_reason": "",
+                "step_drift": -0.25,
+                "stationary_share": 0.5,
+                "drifting_nodes": 2,
+                "floor": floor,
+                "below_floor_nodes": 4,
+                "below_floor_share": 0.125,
+            }
+        }
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "warm-up: 3 profiled and 1 unprofiled steps more than asked for were not steady yet and are not counted",
+        "trend: the step changed by -25.0% over the run; 50.0% of the node time in nodes without one",
+        "floor: profiling costs 4.0 us (3.0 to 5.0) a node; 4 nodes, 12.5% of the node time, are below it",
+    ]
 
 
 def test_labels_of_third_party_nodes() -> None:
