@@ -8,7 +8,7 @@ convolutions, by a node's own name and, last, by value.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ import onnx
 from ..graph import Tensor
 from ..runtime.fingerprint import Fingerprint
 from .dataflow import Dataflow, moves, outputs_of
+from .origins import Origins
 
 __all__ = ["Anchors", "anchor_by_name", "anchor_by_value", "executed_dataflow", "known_tensors"]
 
@@ -123,17 +124,23 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
 
 
 def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors) -> dict[str, str]:
-    """A node that kept its name and type, and lost only the name of its output."""
-    count = Counter(node.name for node in original.nodes)
-    mine = Counter(node.name for node in executed.nodes)
-    named = {node.name: node for node in original.nodes if node.name and count[node.name] == 1}
+    """A node that kept its name, as it was or decorated, and lost the names of its outputs."""
+    origins = Origins(original, executed)
     found: dict[str, str] = {}
+    known = ChainMap(found, dict(anchors.of))
     for node in executed.nodes:
-        origin = named.get(node.name)
-        if origin is None or mine[node.name] != 1 or origin.op_type != node.op_type:
+        missing = [name for name in outputs_of(node) if executed.class_of(name) not in known]
+        index = origins.of(node) if missing else None
+        if index is None:
             continue
-        for here, there in zip(node.output, origin.output, strict=False):
-            if here and there and executed.class_of(here) not in anchors.of:
+        first = origins.output_class(node, known)
+        if first is not None and node.output[0] in missing:
+            found[executed.class_of(node.output[0])] = first
+        origin = original.nodes[index]
+        if origin.op_type != node.op_type:
+            continue
+        for here, there in zip(node.output[1:], origin.output[1:], strict=False):
+            if here in missing and there:
                 found[executed.class_of(here)] = original.class_of(there)
     return found
 

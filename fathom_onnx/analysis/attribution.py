@@ -137,12 +137,9 @@ class _Mapper:
         theirs, mine = self._theirs[parents[0], body], self._mine[parents[1], body]
         self.visited.add((parents[0], body))
         self._fold(level.original, theirs)
-        compute = level.compute()
-        for local, originals in compute.items():
-            shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
-            self._put(mine[local], shares)
         moved = level.movement()
-        for local, originals in moved.items():
+        taken = {i for path in moved.values() for i in path}
+        for local, originals in {**level.compute(taken), **moved}.items():
             shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
             self._put(mine[local], shares)
         for local, index in enumerate(mine):

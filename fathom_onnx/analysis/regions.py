@@ -16,7 +16,7 @@ from networkx.utils import UnionFind
 
 from ..graph import Tensor
 from .anchors import anchor_by_name, executed_dataflow
-from .dataflow import Dataflow, outputs_of, tensors_of
+from .dataflow import Dataflow, moves, outputs_of, tensors_of
 from .optable import canonical_op
 
 __all__ = ["Group", "Level", "Question", "op_of"]
@@ -43,10 +43,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Group:
-    """Executed nodes and the original nodes they stand for together (numbers within the graph)."""
+    """Executed nodes and the original nodes they stand for together (numbers within the graph).
+
+    Attributes:
+        members: The executed nodes.
+        region: The original compute nodes.
+        moved: The original movement nodes between those of ``region``.
+    """
 
     members: tuple[int, ...]
     region: tuple[int, ...]
+    moved: tuple[int, ...] = ()
 
 
 class Level:
@@ -90,12 +97,15 @@ class Level:
         claimed: set[int] = set()
         groups = []
         for members in sorted(sorted(g) for g in joined.to_sets()):
-            region = self._region(members, stops, claimed)
+            region, moved = self._region(members, stops, claimed)
             claimed.update(region)
-            groups.append(Group(tuple(members), tuple(sorted(region))))
+            groups.append(Group(tuple(members), tuple(sorted(region)), tuple(sorted(moved))))
         return groups
 
-    def _region(self, members: Sequence[int], stops: Collection[str], claimed: Collection[int]) -> set[int]:
+    def _region(
+        self, members: Sequence[int], stops: Collection[str], claimed: Collection[int]
+    ) -> tuple[set[int], set[int]]:
+        """The compute and the movement nodes between what some executed nodes give and what they take."""
         run, base = self.executed, self.original
         made = {run.class_of(name) for i in members for name in outputs_of(run.nodes[i])}
         taken = {run.class_of(name) for i in members for name in run.inputs[i]} - made
@@ -104,6 +114,7 @@ class Level:
         names = {name for i in members for name in outputs_of(run.nodes[i])}
         fixed = all(run.is_constant(i) for i in members)
         region: set[int] = set()
+        moved: set[int] = set()
         seen: set[str] = set()
         pending = [(c, True) for c in dict.fromkeys(starts) if c not in inputs]
         while pending:
@@ -111,6 +122,8 @@ class Level:
             if of in seen or (of in stops and not is_start):
                 continue
             seen.add(of)
+            if not is_start:
+                moved.update(base.movers_of(of))
             makers = self._living(base.makers(of), names)
             for maker in makers:
                 if maker in claimed and not is_start:
@@ -119,7 +132,7 @@ class Level:
                 for name in base.inputs[maker]:
                     if fixed or name not in base.constant:
                         pending.append((base.class_of(name), False))
-        return region
+        return region, moved
 
     def _living(self, makers: list[int], names: Collection[str]) -> list[int]:
         """Of twins, the ones that ``names`` makes and those that nothing else makes."""
@@ -144,12 +157,32 @@ class Level:
         theirs = {n: c for n, c in theirs.items() if c not in known}
         return Question(mine, theirs) if mine and theirs else None
 
-    def compute(self) -> dict[int, tuple[int, ...]]:
-        """Executed compute node to the original nodes it stands for."""
+    def compute(self, taken: Collection[int] = ()) -> dict[int, tuple[int, ...]]:
+        """Executed compute node to the original nodes it stands for.
+
+        Args:
+            taken: Original movement nodes that executed movement nodes stand for.
+        """
         found: dict[int, tuple[int, ...]] = {}
         for group in self.groups():
             found.update(self._within(group))
+            if len(group.members) == 1:
+                index = group.members[0]
+                free = tuple(i for i in group.moved if i not in taken)
+                found[index] = self._with_moved(index, found[index], free)
         return found
+
+    def _with_moved(self, index: int, region: tuple[int, ...], moved: tuple[int, ...]) -> tuple[int, ...]:
+        """A region with the movement in it.
+
+        A movement node that runs on quantized data has quantizations around it in the original, which it made
+        superfluous; it stands for its like alone.
+        """
+        node = self.executed.nodes[index]
+        alike = tuple(i for i in moved if self.original.nodes[i].op_type == node.op_type)
+        if moves(node) and alike:
+            return alike
+        return tuple(sorted({*region, *moved}))
 
     def _within(self, group: Group) -> dict[int, tuple[int, ...]]:
         """Divide a group's region among its members: by op where that tells them apart, else all to all."""
