@@ -72,7 +72,7 @@ def known_tensors(original: Dataflow) -> set[str]:
     return set(original.producer) | set(original.fed)
 
 
-def anchor_by_name(original: Dataflow, executed: Dataflow) -> Anchors:
+def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> Anchors:
     """Anchors from names alone."""
     known = known_tensors(original)
     anchors = Anchors({}, {})
@@ -82,8 +82,23 @@ def anchor_by_name(original: Dataflow, executed: Dataflow) -> Anchors:
         if name in known:
             by_name.setdefault(executed.class_of(name), original.class_of(name))
     anchors = anchors.with_found(by_name, "name")
+    anchors = anchors.with_found(_by_quantization_name(original, executed, known, made), "name")
     anchors = anchors.with_found(_by_layout_name(original, executed, anchors, known), "layout")
-    return anchors.with_found(_by_node_name(original, executed, anchors), "node")
+    return anchors.with_found(_by_node_name(original, executed, anchors, origins), "node")
+
+
+def _by_quantization_name(
+    original: Dataflow, executed: Dataflow, known: Collection[str], made: Collection[str]
+) -> dict[str, str]:
+    """Where onnxruntime moves a quantization, ``<tensor>_pre_q`` is the tensor; or else ``<tensor>_post_dq`` is."""
+    present = set(made)
+    found: dict[str, str] = {}
+    for name in made:
+        base = name.removesuffix("_pre_q").removesuffix("_post_dq")
+        before = f"{base}_pre_q"
+        if base in known and (name == before or (name == f"{base}_post_dq" and before not in present)):
+            found[executed.class_of(name)] = original.class_of(base)
+    return found
 
 
 def _only_user(original: Dataflow, of: str, ops: Collection[str]) -> str | None:
@@ -123,9 +138,8 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
     return found
 
 
-def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors) -> dict[str, str]:
+def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors, origins: Origins) -> dict[str, str]:
     """A node that kept its name, as it was or decorated, and lost the names of its outputs."""
-    origins = Origins(original, executed)
     found: dict[str, str] = {}
     known = ChainMap(found, dict(anchors.of))
     for node in executed.nodes:

@@ -146,10 +146,9 @@ class Dataflow:
         self._makers: dict[str, list[int]] = defaultdict(list)
         self._movers_of: dict[str, list[int]] = defaultdict(list)
         for index, node in enumerate(self.nodes):
-            for name in outputs_of(node):
-                known = self._movers_of if index in self.movers else self._makers
-                if index not in known[self.class_of(name)]:
-                    known[self.class_of(name)].append(index)
+            known = self._movers_of if index in self.movers else self._makers
+            for of in dict.fromkeys(self.class_of(name) for name in outputs_of(node)):
+                known[of].append(index)
 
     def _copies(self, node: onnx.NodeProto) -> bool:
         """Whether a node gives its input as it is: an identity, or a cast to the type that it has."""

@@ -22,6 +22,7 @@ DECORATIONS = (
     re.compile(r"^(?P<name>.+?)_token_\d+$"),  # made unique
     re.compile(r"^(?P<name>.+)_nchwc$"),
     re.compile(r"^fused (?P<name>.+)$"),
+    re.compile(r"^(?P<name>.+)/duplicated$"),
     re.compile(r"^(?P<name>.+)/MatMulAddFusion/?$"),
     re.compile(r"^(?P<name>.+)/MatMulScaleFusion/?$"),
     re.compile(r"^(?P<name>.+)/MatmulTransposeFusion/?$"),

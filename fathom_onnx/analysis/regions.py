@@ -18,6 +18,7 @@ from ..graph import Tensor
 from .anchors import anchor_by_name, executed_dataflow
 from .dataflow import Dataflow, moves, outputs_of, tensors_of
 from .optable import canonical_op
+from .origins import Origins
 
 __all__ = ["Group", "Level", "Question", "op_of"]
 
@@ -77,12 +78,14 @@ class Level:
     ) -> None:
         self.original = Dataflow(original, tensors, held)
         self.executed = executed_dataflow(executed, self.original, tensors_of(executed), executed_held)
-        self.anchors = anchor_by_name(self.original, self.executed)
+        self.origins = Origins(self.original, self.executed)
+        self.anchors = anchor_by_name(self.original, self.executed, self.origins)
         self.made_by: dict[str, int] = dict(self.executed.producer)
+        self.folded = {t.name for t in executed.initializer if t.name in self.original.producer}
 
     def groups(self) -> list[Group]:
         """The compute nodes in groups, each with its region, in the order of execution."""
-        run = self.executed
+        run, base = self.executed, self.original
         joined: UnionFind = UnionFind(i for i in range(len(run.nodes)) if i not in run.movers)
         flow = run.graph()
         for kind, of in list(flow.nodes):
@@ -93,7 +96,9 @@ class Level:
             if all(run.is_constant(i) for i in run.makers(of)):
                 continue
             joined.union(*around)
-        stops = set(self.anchors.of.values())
+        # what was folded is a constant of the optimized graph, often under its name
+        folded = {base.class_of(name) for name in self.folded}
+        stops = set(self.anchors.of.values()) | folded
         claimed: set[int] = set()
         groups = []
         for members in sorted(sorted(g) for g in joined.to_sets()):
@@ -129,8 +134,9 @@ class Level:
                 if maker in claimed and not is_start:
                     continue
                 region.add(maker)
+                explicit = set(base.nodes[maker].input)
                 for name in base.inputs[maker]:
-                    if fixed or name not in base.constant:
+                    if name not in base.constant or (fixed and name in explicit):
                         pending.append((base.class_of(name), False))
         return region, moved
 
@@ -145,8 +151,13 @@ class Level:
                 kept.append(maker)
         return kept or makers
 
-    def question(self, group: Group) -> Question | None:
-        """What to measure to tell a group's nodes apart, or None where nothing would help."""
+    def question(self, group: Group, measurable: Collection[str]) -> Question | None:
+        """What to measure to tell a group's nodes apart, or None where nothing would help.
+
+        Args:
+            group: The group.
+            measurable: Original tensors whose values can be had.
+        """
         if len(group.members) < 2 or len(group.region) < 2:
             return None
         run, base = self.executed, self.original
@@ -154,7 +165,7 @@ class Level:
         mine = {n: run.class_of(n) for i in group.members for n in outputs_of(run.nodes[i])}
         theirs = {n: base.class_of(n) for i in group.region for n in outputs_of(base.nodes[i])}
         mine = {n: c for n, c in mine.items() if c not in self.anchors.of}
-        theirs = {n: c for n, c in theirs.items() if c not in known}
+        theirs = {n: c for n, c in theirs.items() if c not in known and n in measurable}
         return Question(mine, theirs) if mine and theirs else None
 
     def compute(self, taken: Collection[int] = ()) -> dict[int, tuple[int, ...]]:
@@ -207,7 +218,7 @@ class Level:
         loose: dict[str, list[int]] = defaultdict(list)
         for index in sorted(run.movers):
             node = run.nodes[index]
-            path = self._path(node.output[0])
+            path = self._path(node.output[0]) or self._namesake(node)
             found[index] = path
             of = self.anchors.of.get(run.class_of(node.output[0]))
             if not path and of is not None and node.op_type in {base.nodes[i].op_type for i in base.movers_of(of)}:
@@ -220,6 +231,13 @@ class Level:
                     if run.nodes[index].op_type == kind:
                         found[index] = free
         return found
+
+    def _namesake(self, node: onnx.NodeProto) -> tuple[int, ...]:
+        """The original movement node whose name and type an executed one kept, though not its place."""
+        index = self.origins.of(node)
+        if index in self.original.movers and index is not None and self.original.nodes[index].op_type == node.op_type:
+            return (index,)
+        return ()
 
     def _path(self, name: str) -> tuple[int, ...]:
         """The original movement nodes that lead to a tensor from the last one that is made by an executed node."""
