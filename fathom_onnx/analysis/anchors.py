@@ -68,8 +68,8 @@ def executed_dataflow(
 
 
 def known_tensors(original: Dataflow) -> set[str]:
-    """Names of all tensors of the original graph that a node makes or a run feeds."""
-    return set(original.producer) | set(original.fed)
+    """Names of all tensors of the original graph that a node makes, a run feeds or a body takes from around it."""
+    return set(original.producer) | set(original.fed) | set(original.captured)
 
 
 def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> Anchors:
@@ -78,7 +78,7 @@ def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> 
     anchors = Anchors({}, {})
     made = [name for node in executed.nodes for name in outputs_of(node)]
     by_name: dict[str, str] = {}
-    for name in [*executed.fed, *made]:
+    for name in [*executed.fed, *executed.captured, *made]:
         if name in known:
             by_name.setdefault(executed.class_of(name), original.class_of(name))
     anchors = anchors.with_found(by_name, "name")

@@ -106,6 +106,7 @@ class Dataflow:
         nodes: The graph's nodes.
         producer: Tensor to the number of the node that makes it.
         users: Tensor to the numbers of the nodes that use it.
+        captured: Tensors that a body takes from around it, and that are not held.
         constant: Tensors that depend on nothing that is fed or drawn.
         movers: Numbers of the movement nodes.
         twins: Node to the later nodes that compute the same from the same.
@@ -130,7 +131,10 @@ class Dataflow:
             for name in self.inputs[index]:
                 self.users[name].append(index)
         self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
-        self.constant = self._constant(set(self.fed) - set(held), set(held) | {t.name for t in graph.initializer})
+        fixed = set(held) | {t.name for t in graph.initializer}
+        own = {*self.producer, *self.fed, *fixed}
+        self.captured = [name for name in self.users if name not in own]
+        self.constant = self._constant(fixed)
         moving = movers if movers is not None else [i for i, n in enumerate(self.nodes) if moves(n) or self._copies(n)]
         self.movers = {i for i in moving if self.nodes[i].input[0] not in self.constant}
         self.twins: dict[int, list[int]] = {}
@@ -141,7 +145,7 @@ class Dataflow:
         for index in self.movers:
             self._classes.union(self.same(self.nodes[index].input[0]), self.same(self.nodes[index].output[0]))
         self._members: dict[str, list[str]] = defaultdict(list)
-        for name in [*self.fed, *self.producer]:
+        for name in [*self.fed, *self.captured, *self.producer]:
             self._members[self.class_of(name)].append(name)
         self._makers: dict[str, list[int]] = defaultdict(list)
         self._movers_of: dict[str, list[int]] = defaultdict(list)
@@ -157,14 +161,12 @@ class Dataflow:
         here, there = (self.tensors.get(name) for name in (node.input[0], node.output[0]))
         return bool(here and there and here.dtype and here.dtype == there.dtype)
 
-    def _constant(self, fed: set[str], fixed: set[str]) -> set[str]:
+    def _constant(self, fixed: set[str]) -> set[str]:
         """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
         constant = set(fixed)
-        inner = {name for index in range(len(self.nodes)) for name in self.inputs[index]} - set(self.producer) - fed
-        captured = inner - constant  # a body's outer values vary as far as the body can tell
         for index, node in enumerate(self.nodes):
             static = node.op_type in _SHAPE_ONLY and self._shape(node.input[0]) is not None
-            varies = any(name not in constant or name in captured for name in self.inputs[index])
+            varies = any(name not in constant for name in self.inputs[index])
             if node.op_type not in RANDOM and (static or not varies):
                 constant.update(outputs_of(node))
         return constant
