@@ -82,21 +82,27 @@ def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> 
         if name in known:
             by_name.setdefault(executed.class_of(name), original.class_of(name))
     anchors = anchors.with_found(by_name, "name")
-    anchors = anchors.with_found(_by_quantization_name(original, executed, known, made), "name")
+    anchors = anchors.with_found(_by_decorated_name(executed, original, known, made), "name")
     anchors = anchors.with_found(_by_layout_name(original, executed, anchors, known), "layout")
     return anchors.with_found(_by_node_name(original, executed, anchors, origins), "node")
 
 
-def _by_quantization_name(
-    original: Dataflow, executed: Dataflow, known: Collection[str], made: Collection[str]
+def _by_decorated_name(
+    executed: Dataflow, original: Dataflow, known: Collection[str], made: Collection[str]
 ) -> dict[str, str]:
-    """Where onnxruntime moves a quantization, ``<tensor>_pre_q`` is the tensor; or else ``<tensor>_post_dq`` is."""
+    """Tensors that onnxruntime makes of another one when it copies or moves a quantization.
+
+    ``<tensor>/duplicated`` is the tensor. Where a quantization moved up, ``<tensor>_pre_q`` is the tensor; where it
+    moved down, ``<tensor>_post_dq`` is.
+    """
     present = set(made)
     found: dict[str, str] = {}
     for name in made:
-        base = name.removesuffix("_pre_q").removesuffix("_post_dq")
-        before = f"{base}_pre_q"
-        if base in known and (name == before or (name == f"{base}_post_dq" and before not in present)):
+        base = name
+        for ending in ("/duplicated", "_pre_q", "_post_dq"):
+            base = base.removesuffix(ending)
+        moved_up = name.endswith("_post_dq") and f"{base}_pre_q" in present
+        if base != name and base in known and not moved_up:
             found[executed.class_of(name)] = original.class_of(base)
     return found
 

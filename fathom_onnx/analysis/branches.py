@@ -90,7 +90,8 @@ def _taken(
         for prefix in [*(p for p, of in prefixes.items() if of == name), ""]:
             hits = sum(prefix + t in present for t in inner) if prefix else 0
             said = bool(prefix) and maker is not None and prefix in maker.name
-            scores[name, prefix] = (hits, said, alike)
+            if hits or said or not prefix:
+                scores[name, prefix] = (hits, said, alike)
     best = max(scores, key=lambda key: scores[key])
     if only is None and sum(score == scores[best] for score in scores.values()) > 1:
         return None

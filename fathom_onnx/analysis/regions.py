@@ -81,6 +81,11 @@ class Level:
         self.origins = Origins(self.original, self.executed)
         self.anchors = anchor_by_name(self.original, self.executed, self.origins)
         self.made_by: dict[str, int] = dict(self.executed.producer)
+        self.namesakes: dict[int, list[int]] = defaultdict(list)
+        for index, node in enumerate(self.executed.nodes):
+            origin = self.origins.of(node)
+            if origin is not None:
+                self.namesakes[origin].append(index)
         self.folded = {t.name for t in executed.initializer if t.name in self.original.producer}
 
     def groups(self) -> list[Group]:
@@ -129,7 +134,7 @@ class Level:
             seen.add(of)
             if not is_start:
                 moved.update(base.movers_of(of))
-            makers = self._living(base.makers(of), names)
+            makers = self._living(base.makers(of), members, names)
             for maker in makers:
                 if maker in claimed and not is_start:
                     continue
@@ -140,14 +145,17 @@ class Level:
                         pending.append((base.class_of(name), False))
         return region, moved
 
-    def _living(self, makers: list[int], names: Collection[str]) -> list[int]:
-        """Of twins, the ones that ``names`` makes and those that nothing else makes."""
+    def _living(self, makers: list[int], members: Collection[int], names: Collection[str]) -> list[int]:
+        """Of twins, the ones that some executed nodes make or are named after, and those that no other node is."""
         if len(makers) < 2:
             return makers
         kept = []
         for maker in makers:
             mine = outputs_of(self.original.nodes[maker])
-            if any(n in names for n in mine) or not any(n in self.made_by for n in mine):
+            namesakes = self.namesakes.get(maker, ())
+            here = any(n in names for n in mine) or any(i in members for i in namesakes)
+            elsewhere = bool(namesakes) or any(n in self.made_by for n in mine)
+            if here or not elsewhere:
                 kept.append(maker)
         return kept or makers
 
