@@ -22,6 +22,7 @@ from .origins import Origins
 __all__ = ["Anchors", "anchor_by_name", "anchor_by_value", "executed_dataflow", "known_tensors"]
 
 _BLOCKED_DOMAIN = "com.microsoft.nchwc"
+_QUANTIZATIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _BLOCKED_NAME = re.compile(r"_nchwc(_token_\d+)?$")
 
 
@@ -45,9 +46,10 @@ def executed_dataflow(
 
     A node counts as movement unless the original has an op between its two ends: a ``Transpose`` that stands for an
     ``Einsum`` computes as far as the original can tell. A ``Cast`` that the original does not have was inserted around
-    a kernel that lacks a type, and counts as movement.
+    a kernel that lacks a type, and counts as movement; so does a quantization that is undone at once.
     """
     movers: list[int] = []
+    made = {name for node in graph.node for name in outputs_of(node)}
     known = known_tensors(original)
     anchored = {name: original.class_of(name) for name in known}
     for index, node in enumerate(graph.node):
@@ -57,7 +59,8 @@ def executed_dataflow(
         inserted = node.op_type == "Cast" and (maker is None or original.nodes[maker].op_type != "Cast")
         here, there = anchored.get(node.input[0]), anchored.get(node.output[0])
         to_same_type = node.op_type == "Cast" and here is not None and here == there
-        if not (moves(node) or inserted or to_same_type):
+        pair = node.op_type in _QUANTIZATIONS and _inserted_pair(node, made)
+        if not (moves(node) or inserted or to_same_type or pair):
             continue
         if here is not None and there is not None and here != there:
             continue
@@ -65,6 +68,13 @@ def executed_dataflow(
         if there is None and here is not None:
             anchored[node.output[0]] = here
     return Dataflow(graph, tensors, held, movers=movers, merge=False)
+
+
+def _inserted_pair(node: onnx.NodeProto, made: Collection[str]) -> bool:
+    """Whether a node quantizes ``<tensor>_pre_q`` or gives ``<tensor>_post_dq``, and the model holds both."""
+    base = node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]
+    base = base.removesuffix("_pre_q").removesuffix("_post_dq")
+    return f"{base}_pre_q" in made and f"{base}_post_dq" in made
 
 
 def known_tensors(original: Dataflow) -> set[str]:
