@@ -27,7 +27,17 @@ from .dataflow import Dataflow, outputs_of, tensors_of
 from .optable import class_of_op
 from .regions import Level, Question, op_of
 
-__all__ = ["Attribution", "Kind", "NodeAttribution", "Question", "Share", "State", "attribute", "questions"]
+__all__ = [
+    "Attribution",
+    "Kind",
+    "NodeAttribution",
+    "Question",
+    "Share",
+    "State",
+    "anchored",
+    "attribute",
+    "questions",
+]
 
 Kind = Literal["attributed", "charged", "unattributed"]
 
@@ -252,6 +262,22 @@ def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
     own = {name for node in graph.model.graph.node for name in outputs_of(node)}
     asked = (level.question(group, own) for group in level.groups())
     return [question for question in asked if question is not None]
+
+
+def anchored(graph: Graph, executed: onnx.ModelProto) -> dict[str, str]:
+    """Executed tensor to the original tensor whose elements it holds, as names tell it; the top level only.
+
+    What :func:`attribute` rests on, for checking it: the values of the two must agree but for order and padding.
+    """
+    level, _ = _top(graph, executed, numbered(graph.model.graph))
+    own = {name for node in graph.model.graph.node for name in outputs_of(node)}
+    found: dict[str, str] = {}
+    for name in level.executed.producer:
+        of = level.anchors.of.get(level.executed.class_of(name))
+        same = [name] if name in own else [n for n in level.original.members(of) if n in own] if of is not None else []
+        if of is not None and same:
+            found[name] = same[0]
+    return found
 
 
 def attribute(
