@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import onnx
+import onnx.printer
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import random_graphs
 from test_attribution import check, optimize
@@ -51,7 +52,10 @@ def fed_nodes(graph: onnx.GraphProto, fed: set[str]) -> tuple[set[str], set[str]
 @settings(max_examples=60, **QUIET)
 @given(graph=random_graphs(), level=st.sampled_from(OPTIMIZATIONS))
 def test_every_node_has_an_owner_or_a_state(graph: Graph, level: Optimization, tmp_path_factory: Any) -> None:
-    found = attribute(graph, optimize(graph, level, tmp_path_factory.mktemp("random")))
+    executed = optimize(graph, level, tmp_path_factory.mktemp("random"))
+    note(onnx.printer.to_text(graph.model.graph))
+    note(onnx.printer.to_text(executed.graph))
+    found = attribute(graph, executed)
     check(found)
     varying, _ = fed_nodes(graph.model.graph, {"x", "z"})
     for entry in found.originals:

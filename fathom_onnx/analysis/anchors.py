@@ -16,13 +16,12 @@ import onnx
 
 from ..graph import Tensor
 from ..runtime.fingerprint import Fingerprint
-from .dataflow import Dataflow, moves, outputs_of
+from .dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of
 from .origins import Origins
 
 __all__ = ["Anchors", "anchor_by_name", "anchor_by_value", "executed_dataflow", "known_tensors"]
 
 _BLOCKED_DOMAIN = "com.microsoft.nchwc"
-_QUANTIZATIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _BLOCKED_NAME = re.compile(r"_nchwc(_token_\d+)?$")
 
 
@@ -59,7 +58,7 @@ def executed_dataflow(
         inserted = node.op_type == "Cast" and (maker is None or original.nodes[maker].op_type != "Cast")
         here, there = anchored.get(node.input[0]), anchored.get(node.output[0])
         to_same_type = node.op_type == "Cast" and here is not None and here == there
-        pair = node.op_type in _QUANTIZATIONS and _inserted_pair(node, made)
+        pair = node.op_type in QUANTIZATIONS and _inserted_pair(node, made)
         if not (moves(node) or inserted or to_same_type or pair):
             continue
         if here is not None and there is not None and here != there:

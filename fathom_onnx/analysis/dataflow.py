@@ -18,7 +18,17 @@ from networkx.utils import UnionFind
 from ..graph import Tensor
 from ..runtime.optimized import bodies
 
-__all__ = ["COPIES", "MOVEMENT", "RANDOM", "Dataflow", "inputs_of", "moves", "outputs_of", "tensors_of"]
+__all__ = [
+    "COPIES",
+    "MOVEMENT",
+    "QUANTIZATIONS",
+    "RANDOM",
+    "Dataflow",
+    "inputs_of",
+    "moves",
+    "outputs_of",
+    "tensors_of",
+]
 
 MOVEMENT = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth"}
@@ -27,6 +37,9 @@ MOVEMENT = frozenset(
 
 COPIES = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
 """Movement that only onnxruntime inserts: blocked layouts, and copies between devices."""
+
+QUANTIZATIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Ops that change the type in which numbers are held; onnxruntime moves them through movement and drops pairs."""
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}

@@ -16,7 +16,7 @@ from networkx.utils import UnionFind
 
 from ..graph import Tensor
 from .anchors import anchor_by_name, executed_dataflow
-from .dataflow import Dataflow, moves, outputs_of, tensors_of
+from .dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of, tensors_of
 from .optable import canonical_op
 from .origins import Origins
 
@@ -195,11 +195,11 @@ class Level:
         """A region with the movement in it.
 
         A movement node that runs on quantized data has quantizations around it in the original, which it made
-        superfluous; it stands for its like alone.
+        superfluous; it stands for its like alone, and for nothing where it was inserted.
         """
         node = self.executed.nodes[index]
         alike = tuple(i for i in moved if self.original.nodes[i].op_type == node.op_type)
-        if moves(node) and alike:
+        if moves(node) and all(self.original.nodes[i].op_type in QUANTIZATIONS for i in region):
             return alike
         return tuple(sorted({*region, *moved}))
 
