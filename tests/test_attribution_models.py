@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from onnx import helper
 from small_models import FLOAT, control_flow, model, op
 from test_attribution import check, optimize, table
 
-from fathom_onnx.analysis.attribution import attribute
+from fathom_onnx.analysis.attribution import anchored, attribute
 from fathom_onnx.analysis.control import control_times
 from fathom_onnx.analysis.labels import label_nodes
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.functions import without_functions
 from fathom_onnx.profiling import profile
+from fathom_onnx.runtime.fingerprint import fingerprints
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
 
 RNG = np.random.default_rng(0)
@@ -228,3 +230,71 @@ def test_recurrent_networks_map_node_by_node(level: Optimization, tmp_path: Path
     assert {kind for kind, _ in rows.values()} <= {"attributed", "charged"}
     owned = {name for kind, names in rows.values() if kind == "attributed" for name in names}
     assert owned == {n.name for n in graph.model.graph.node}
+
+
+def attention() -> Graph:
+    """Self-attention of two heads, PyTorch's nodes: projections, scores, weights, mixture."""
+    constants = {f"w{n}": normal(8, 8) for n in "qkv"} | {f"b{n}": normal(8) for n in "qkv"}
+    constants |= {"heads": np.array([2, 4, 2, 4]), "flat": np.array([2, 4, 8]), "root": np.float32(2)}
+    nodes = []
+    for name in "qkv":
+        nodes += [
+            op("MatMul", f"x w{name}", f"{name}.m", f"/{name}/MatMul"),
+            op("Add", f"{name}.m b{name}", f"{name}.a", f"/{name}/Add"),
+            op("Reshape", f"{name}.a heads", f"{name}.r", f"/{name}/Reshape"),
+            op(
+                "Transpose",
+                f"{name}.r",
+                f"{name}.t",
+                f"/{name}/Transpose",
+                perm=[0, 2, 3, 1] if name == "k" else [0, 2, 1, 3],
+            ),
+        ]
+    nodes += [
+        op("MatMul", "q.t k.t", "scores", "/scores"),
+        op("Div", "scores root", "scaled", "/scale"),
+        op("Softmax", "scaled", "weights", "/softmax", axis=-1),
+        op("MatMul", "weights v.t", "mixed", "/mix"),
+        op("Transpose", "mixed", "back", "/back", perm=[0, 2, 1, 3]),
+        op("Reshape", "back flat", "together", "/together"),
+        op("Relu", "together", "y", "/out"),
+    ]
+    return from_model(model(nodes, {"x": (FLOAT, (2, 4, 8))}, {"y": (FLOAT, (2, 4, 8))}, constants), "attention")
+
+
+def test_one_attention_node_stands_for_all_that_it_swallowed() -> None:
+    """Written down: whether onnxruntime makes this fusion depends on what ran before it."""
+    graph = attention()
+    nodes = [
+        helper.make_node(
+            "Attention", ["x", "w", "b"], ["together"], "Attention_0", domain="com.microsoft", num_heads=2
+        ),
+        op("Relu", "together", "y", "/out"),
+    ]
+    constants = {"w": normal(8, 24), "b": normal(24)}
+    executed = model(nodes, {"x": (FLOAT, (2, 4, 8))}, {"y": (FLOAT, (2, 4, 8))}, constants, infer=False)
+    found = attribute(graph, executed)
+    check(found)
+    (kind, names), out = table(found).values()
+    assert out == ("attributed", ("/out",))
+    swallowed = {n.name for n in graph.model.graph.node} - {"/out"}
+    assert kind == "attributed"
+    assert set(names) >= {n for n in swallowed if not n.endswith(("/back", "/together"))}
+    weights = {found.originals[s.original].node.name: s.weight for s in found.nodes[0].shares}
+    # multiply-accumulates: a projection takes 2 x 4 x 8 x 8, scores and mixture 2 x 2 x 4 x 4 x 4 each
+    assert weights["/q/MatMul"] == pytest.approx(weights["/v/MatMul"])
+    assert weights["/q/MatMul"] / weights["/scores"] == pytest.approx(512 / 256)
+    assert weights["/q/Transpose"] == 0
+
+
+@pytest.mark.parametrize("make", [encoder_layer, quantized_cnn, recurrent])
+def test_what_names_hold_to_be_equal_has_equal_values(make: Callable[[], Graph], tmp_path: Path) -> None:
+    graph = make()
+    executed = optimize(graph, "all", tmp_path)
+    pairs = anchored(graph, executed)
+    feeds = {t.name: normal(*(t.shape or ())) for t in graph.inputs}
+    mine = fingerprints(executed, list(pairs), feeds, folder=tmp_path)
+    theirs = fingerprints(graph.model, list(set(pairs.values())), feeds)
+    assert len(pairs) >= len(executed.graph.node) - 1  # a reshape of the input is no tensor that the original makes
+    for here, there in pairs.items():
+        assert mine[here].matches(theirs[there], 0.02), (here, there)
