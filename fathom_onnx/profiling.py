@@ -33,7 +33,7 @@ from .runtime.trace_memory import traced_memory
 from .runtime.weights import variable_values
 from .workloads.contract import Array
 
-__all__ = ["profile"]
+__all__ = ["explain", "profile"]
 
 DISTINCT_BATCHES = 4
 """Batches that are drawn and taken in turn: enough that no step sees only one, few enough to hold in memory."""
@@ -84,7 +84,7 @@ def profile(
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
-        attribution = _attribute(graph, prepared, measured, batches[0])
+        attribution = explain(graph, prepared, measured, batches[0])
         shutil.rmtree(measured.model_folder)
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
@@ -116,8 +116,18 @@ def _batches(
     return list(drawn), {"source": source.name, "kind": source.kind, "description": source.description}
 
 
-def _attribute(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
-    """The attribution; values are measured only for what names leave open."""
+def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
+    """What the nodes of a measured graph stand for; values are compared only for what names leave open.
+
+    Args:
+        graph: The graph.
+        prepared: The graph as it was run.
+        measured: What was measured, its model folder still there.
+        batch: Values of every input that is not state.
+
+    Raises:
+        RunError: onnxruntime cannot run the graph again to compare values.
+    """
     asked = questions(graph, measured.optimized)
     if not asked:
         return attribute(graph, measured.optimized)

@@ -255,7 +255,7 @@ def test_bodies_are_attributed_inside_their_node(tmp_path: Path) -> None:
             assert rows[name] == ("attributed", (name,))
 
 
-def test_an_if_that_was_decided_and_inlined_belongs_to_the_if(tmp_path: Path) -> None:
+def test_an_if_that_was_decided_is_the_branch_that_took_its_place(tmp_path: Path) -> None:
     info = helper.make_tensor_value_info("t", FLOAT, [3])
     branches = {
         "then_branch": helper.make_graph([op("Exp", "r", "q", "in1"), op("Neg", "q", "t", "in2")], "then", [], [info]),
@@ -269,11 +269,13 @@ def test_an_if_that_was_decided_and_inlined_belongs_to_the_if(tmp_path: Path) ->
     by_type = {e.node.op_type: table(found)[e.node.name or f"#{e.index}"] for e in found.executed}
     assert by_type == {
         "Relu": ("attributed", ("relu",)),
-        "Exp": ("attributed", ("if",)),
-        "Neg": ("attributed", ("if",)),
+        "Exp": ("attributed", ("in1",)),
+        "Neg": ("attributed", ("in2",)),
         "Sqrt": ("attributed", ("sqrt",)),
     }
-    assert [n.split for n in found.nodes] == [False, True, True, False]
+    assert not any(n.split for n in found.nodes)
+    states = {e.node.name: found.state_of(e.index) for e in found.originals}
+    assert states == {"relu": "ran", "if": "merged", "in1": "ran", "in2": "ran", "in3": "merged", "sqrt": "ran"}
 
 
 CHAIN = [

@@ -605,7 +605,7 @@ def test_labels_of_third_party_nodes() -> None:
     graph = onnx.helper.make_graph(nodes, "g", [], [])
     labels = label_nodes(numbered(graph))
     assert [(n.name, n.layer, n.op, n.op_class) for n in labels] == [
-        ("/layer1/conv/Conv", "layer1/conv", "Conv2D", "D"),
+        ("/layer1/conv/Conv", "layer1.conv", "Conv2D", "D"),
         ("plain", "plain", "Relu", "A"),
         ("Relu#2", "Relu#2", "Relu", "A"),
         ("node_relu", "layer1.act", "Relu", "A"),

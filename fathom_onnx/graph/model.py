@@ -15,6 +15,7 @@ import onnx
 
 from ..errors import GraphError, UnknownNameError, one_line
 from .address import Address
+from .functions import without_functions
 from .metadata import GraphMetadata
 
 __all__ = ["Graph", "Tensor", "from_model", "load"]
@@ -61,7 +62,7 @@ class Graph:
     """An ONNX model with what the package needs to know about it.
 
     Attributes:
-        model: The model; not to be changed.
+        model: The model, its model-local functions written out; not to be changed.
         name: A short name: the file's stem, or the workload's.
         path: Where it was read from, or None.
         metadata: The metadata of one of our graphs, or None for any other.
@@ -162,6 +163,7 @@ def from_model(
         if not model.graph.node:
             raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
         onnx.checker.check_model(model)
+        model = without_functions(model)
         produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
         if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
             if fixed:
