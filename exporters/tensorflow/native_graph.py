@@ -136,5 +136,6 @@ def open_session(graph: NativeGraph, threads: int, optimized: bool) -> Iterator[
     if not optimized:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
-    with tf.compat.v1.Session(graph=graph.graph, config=config) as session:
+    # not entered itself: it would become the default for whatever TensorFlow the caller runs meanwhile
+    with contextlib.closing(tf.compat.v1.Session(graph=graph.graph, config=config)) as session:
         yield NativeSession(session, graph)

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -105,9 +105,7 @@ class TorchNative:
         return NativeMeasurement(steps, control_us, control_us, first, facts)
 
 
-def _control(
-    request: NativeRequest, series: _Series, step: Step
-) -> tuple[tuple[float, ...], dict[str, Array]]:
+def _control(request: NativeRequest, series: _Series, step: Step) -> tuple[tuple[float, ...], dict[str, Array]]:
     """Wall times of unprofiled steps, and what the first one gave beside new state."""
     walls: list[float] = []
     first: dict[str, Array] = {}

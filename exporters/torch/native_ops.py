@@ -41,13 +41,13 @@ NATIVE: dict[str, str] = {**ATEN, **{name: op for op, names in _GROUPS.items() f
 if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
-COMPOSITE = frozenset(
-    (
-        "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d "
-        "cross_entropy_loss embedding_backward flatten linear log_sigmoid log_softmax matmul max_pool2d narrow pad "
-        "real reshape resolve_conj resolve_neg result_type softmax to type_as unflatten"
-    ).split()
-) | {
+_COMPOSITE = (
+    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d cross_entropy_loss "
+    "embedding_backward flatten linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape resolve_conj "
+    "resolve_neg result_type softmax to type_as unflatten"
+)
+
+COMPOSITE = frozenset(_COMPOSITE.split()) | {
     # not composite to PyTorch's dispatcher, but made of operations that have names of their own
     "binary_cross_entropy_with_logits"
 }

@@ -127,19 +127,20 @@ class NativeRun:
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object of schema :data:`SCHEMA`."""
         names = ("workload", "mode", "preset", "framework", "framework_version", "threads", "data", "warmup", "steps")
-        run = self.run_time_us
+        run, control = self.run_time_us, self.comparable_us
         return {
             "schema": SCHEMA,
             **{name: self.manifest[name] for name in names},
             "control_us": self.control_us,
-            "comparable_us": self.comparable_us,
+            "comparable_us": control,
             "step_us": self.step_us,
             "run_time_us": run,
             "op_time_us": self.op_time_us,
             "outside_us": self.outside_us,
-            "explained_share": self.op_time_us / run if run else None,
-            "profiling_overhead_us": self.step_us - self.comparable_us,
-            "unexplained_us": self.comparable_us - self.op_time_us,
+            "inside_share": self.op_time_us / run if run else None,
+            "explained_share": self.op_time_us / control if control else None,
+            "unexplained_us": control - self.op_time_us,
+            "profiling_overhead_us": self.step_us - control,
             "split_us": self._us("split", True),
             "unknown_phase_us": self._us("phase", UNKNOWN),
             "unknown_layer_us": self._us("layer", UNKNOWN),
