@@ -89,7 +89,7 @@ class NativeStep:
     """One profiled step.
 
     Attributes:
-        wall_us: What the caller waited, collecting the trace included.
+        wall_us: What the caller waited; a framework that hands the trace over with the result takes longer.
         run_us: From the beginning to the end of the step inside the trace.
         ops: Exclusive time by operation; its sum is at most ``run_us``.
     """

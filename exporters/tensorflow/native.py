@@ -67,7 +67,8 @@ class TensorFlowNative:
             started = time.perf_counter()
             results = session.step(batch)
             wall = (time.perf_counter() - started) * 1e6
-            first.update(results if not first else {})
+            if not first:
+                first.update(results)
             return wall
 
         def traced(session: NativeSession, batch: Mapping[str, Array]) -> Any:

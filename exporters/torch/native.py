@@ -27,8 +27,8 @@ __all__ = ["TorchNative"]
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 _Tensors = dict[str, Tensor]
-_Run = Callable[[Step, _Tensors], _Tensors]
-"""Runs a step on its inputs, and notes what is to be noted of it."""
+_Run = Callable[[_Tensors], _Tensors]
+"""Runs a step on its inputs, notes what is to be noted of it, and gives its outputs."""
 
 
 @contextlib.contextmanager
@@ -59,12 +59,12 @@ class _Series:
         """The inputs of the first step."""
         return {**self._batches[0], **self._start}
 
-    def run(self, what: str, step: Step, once: _Run) -> None:
+    def run(self, what: str, once: _Run) -> None:
         """Run the steps; ``once`` is given each of them, those of the warm-up included."""
         count = self._request.warmup + self._request.steps
         state = self._start
         for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
-            outputs = once(step, {**batch, **state})
+            outputs = once({**batch, **state})
             state = {**state, **{name: outputs[new] for name, new in self._carried}}
             self._progress(what, number, count)
 
@@ -111,7 +111,7 @@ def _control(request: NativeRequest, series: _Series, step: Step) -> tuple[tuple
     first: dict[str, Array] = {}
     state = {v.next.name for v in request.workload.carried(request.mode)}
 
-    def once(step: Step, values: _Tensors) -> _Tensors:
+    def once(values: _Tensors) -> _Tensors:
         started = time.perf_counter()
         outputs = step(values)
         walls.append((time.perf_counter() - started) * 1e6)
@@ -119,7 +119,7 @@ def _control(request: NativeRequest, series: _Series, step: Step) -> tuple[tuple
             first.update({name: value.detach().numpy() for name, value in outputs.items() if name not in state})
         return outputs
 
-    series.run("control", step, once)
+    series.run("control", once)
     return tuple(walls[request.warmup :]), first
 
 
@@ -128,7 +128,7 @@ def _profiled(
 ) -> tuple[NativeStep, ...]:
     steps: list[NativeStep] = []
 
-    def once(step: Step, values: _Tensors) -> _Tensors:
+    def once(values: _Tensors) -> _Tensors:
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             started = time.perf_counter()
             with record_function(ROOT):
@@ -139,5 +139,5 @@ def _profiled(
         steps.append(NativeStep(wall, float(whole.time_range.elapsed_us()), spent(times)))
         return outputs
 
-    series.run("profile", step, once)
+    series.run("profile", once)
     return tuple(steps[request.warmup :])
