@@ -174,6 +174,8 @@ def test_events_are_read_exactly() -> None:
     ]
     with pytest.raises(RunError, match="more convolution gradients"):
         list(operation_times(step, "training", [0.25]))
+    with pytest.raises(RunError, match="fewer convolution gradients"):
+        list(operation_times(step, "training", [0.25, 0.0, 1.0]))
 
 
 def test_a_trace_that_cannot_be_trusted_is_refused() -> None:

@@ -62,6 +62,10 @@ class _Place:
     op: str = ""
 
 
+def _other_step(many: str) -> RunError:
+    return RunError(f"the step computed {many} convolution gradients than when they were timed", "profile again")
+
+
 def _in_order(event: Any) -> list[Any]:
     return sorted(event.cpu_children, key=lambda child: child.time_range.start)
 
@@ -70,6 +74,12 @@ class _Reader:
     def __init__(self, mode: Mode, input_shares: Sequence[float]) -> None:
         self._mode, self._shares = mode, iter(input_shares)
         self._layers: dict[int, str] = {}
+
+    def whole(self, step: Any) -> Iterator[tuple[NativeOp, float]]:
+        """All of a step."""
+        yield from self.read(step, _Place())
+        if next(self._shares, None) is not None:
+            raise _other_step("fewer")
 
     def read(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
         """Operations and their exclusive microseconds below an event, in order of time."""
@@ -113,7 +123,7 @@ class _Reader:
     def _gradients(self, op: NativeOp, us: float) -> Iterator[tuple[NativeOp, float]]:
         share = next(self._shares, None)
         if share is None:
-            raise RunError("the step computed more convolution gradients than when they were timed", "profile again")
+            raise _other_step("more")
         split = 0 < share < 1
         if share:
             yield op._replace(op="Conv2DBackInput", split=split), us * share
@@ -131,6 +141,6 @@ def operation_times(step: Any, mode: Mode, input_shares: Sequence[float]) -> Ite
             and bias's gradients, which one kernel computes, have the rest.
 
     Raises:
-        RunError: The step has more gradients of convolutions than there are shares.
+        RunError: The step has more gradients of convolutions than there are shares, or fewer.
     """
-    return _Reader(mode, input_shares).read(step, _Place())
+    return _Reader(mode, input_shares).whole(step)
