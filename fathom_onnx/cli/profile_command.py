@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError
 from ..graph import Graph
+from .native_profile import ONNXRUNTIME, profile_by_framework, runtime_option
 from .options import (
     chosen_frameworks,
     chosen_modes,
@@ -28,6 +29,7 @@ __all__ = ["command"]
 @click.command("profile")
 @click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
 @framework_option("torch")
+@runtime_option
 @mode_option("training")
 @configuration_options("paper")
 @session_options
@@ -42,6 +44,7 @@ __all__ = ["command"]
 def command(
     target: str,
     framework: str,
+    runtime: str,
     mode: str,
     preset: str,
     batch: int | None,
@@ -61,8 +64,12 @@ def command(
     """Run a graph in onnxruntime and show where its time goes, by phase, class, op and layer.
 
     TARGET is an .onnx file, of ours or any other, or a workload, which is exported first. The step is timed without the
-    profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions.
+    profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions. With
+    --runtime a workload's step runs in its framework instead, and its operations are shown in the same terms.
     """
+    if runtime != ONNXRUNTIME:
+        profile_by_framework(click.get_current_context())
+        return
     from ..profiling import profile
     from .render import print_json, progress
 
