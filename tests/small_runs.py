@@ -111,7 +111,7 @@ def hand_run(
         "outside_us": np.array(outside),
         "wall_us": (node_us + np.array(outside)).astype(float),
     }
-    attributed = {name: 0.0 for name in order}
+    attributed = dict.fromkeys(order, 0.0)
     for part in parts:
         if part["kind"] == "attributed":
             attributed[part["original"]] = attributed.get(part["original"], 0.0) + part["us"]
