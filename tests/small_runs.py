@@ -66,6 +66,7 @@ def hand_run(
     control: Sequence[float] | None = None,
     states: Mapping[str, str] | None = None,
     order: Sequence[str] = (),
+    floor: float | None = None,
     **facts: Any,
 ) -> Run:
     """A run of hand-made nodes.
@@ -76,6 +77,7 @@ def hand_run(
         control: Times of the unprofiled steps; those of the runs when not given.
         states: Originals that did not run, and what became of them.
         order: All originals in the order of the graph; in that of the nodes when not given.
+        floor: The profiler's cost of a node.
         facts: Facts of the manifest other than :data:`FACTS`.
     """
     samples = np.array([node.us for node in nodes], np.int64).T
@@ -123,6 +125,7 @@ def hand_run(
         "schema": SCHEMA,
         **FACTS,
         "steps": len(samples),
+        "floor": {"us": floor, "low_us": None, "high_us": None, "executions": 1.0} if floor is not None else None,
         "control_steps_us": [float(t) for t in (control if control is not None else steps["run_us"])],
         **facts,
     }

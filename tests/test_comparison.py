@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from small_models import cnn
 from small_runs import Executed, hand_run
 
 from fathom_onnx.analysis.comparison import LEVELS, compare, worse_than
@@ -18,7 +21,9 @@ from fathom_onnx.analysis.run import Run
 from fathom_onnx.analysis.run_facts import causes, differences
 from fathom_onnx.analysis.significance import Steps, evidence, steps_to_separate, steps_to_show
 from fathom_onnx.analysis.verdicts import Row
+from fathom_onnx.cli import main
 from fathom_onnx.errors import RunError, UsageError
+from fathom_onnx.profiling import profile
 
 CONV, RELU, FC = "forward/conv/Conv2D", "forward/relu/Relu", "forward/fc/MatMul"
 EIGHT = np.arange(8)
@@ -124,9 +129,9 @@ def test_a_change_below_the_threshold_is_the_same_however_significant() -> None:
     assert row.p < 0.001
 
 
-def test_a_change_below_the_cost_of_profiling_is_the_same() -> None:
+def test_a_change_below_the_cost_of_profiling_is_not_called_one() -> None:
     def run(us: int, floor: float | None) -> Run:
-        return hand_run([Executed("f", us + EIGHT, {FC: 1.0}, calls=4)], outside=[1] * 8, floor_us=floor)
+        return hand_run([Executed("f", us + EIGHT, {FC: 1.0}, calls=4)], outside=[1] * 8, floor=floor)
 
     verdicts = {
         floor: compare(run(100, floor), run(120, floor), ["layer"]).tables["layer"][0]
@@ -136,10 +141,19 @@ def test_a_change_below_the_cost_of_profiling_is_the_same() -> None:
         None: "slower",
         0.0: "slower",
         4.9: "slower",
-        5.0: "same",
+        5.0: "below floor",
     }
     assert verdicts[None].floor_us is None
     assert verdicts[5.0].floor_us == 20
+    totals = compare(run(100, 5.0), run(120, 5.0), []).totals
+    assert {name: row.floor_us for name, row in totals.items()} == {
+        "control": 0,
+        "step": 20,
+        "run": 20,
+        "nodes": 20,
+        "outside": 20,
+    }
+    assert (totals["control"].verdict, totals["run"].verdict) == ("slower", "below floor")
 
 
 def test_too_few_steps_are_said() -> None:
@@ -324,3 +338,92 @@ def test_false_alarms_are_as_rare_as_promised() -> None:
         alarms += any(row.verdict in ("slower", "faster") for row in rows)
     # P(more than 8 of 60) is below 1 percent at 5 percent each
     assert alarms <= 8
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["compare", *(str(a) for a in arguments)])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path]:
+    two_layers(1000, 500, control=1000.0 + EIGHT).save(tmp_path / "a")
+    two_layers(2000, 500, control=1200.0 + EIGHT, threads=2, cpu="two").save(tmp_path / "b")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_the_command_says_what_differs_and_what_changed(saved: tuple[Path, Path]) -> None:
+    result = call(*saved, "--by", "layer", "--by", "node", "--top", 2)
+    assert result.exit_code == 0, result.output
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0] == f"A: small on cpu, 1 threads, onnxruntime 1.31.1 ({saved[0]})"
+    assert "threads and machine differ: no difference in time can be put down to one of them alone" in lines
+    cells = {tuple(line.split()[:3]): line for line in lines}
+    assert cells["threads", "threads", "1"].split()[-1] == "2"
+    assert [line.split()[0] for line in lines if line.endswith("slower")][-2:] == [CONV, RELU]
+    (conv,) = [line for line in lines if line.startswith("conv ")]
+    assert "760.5 us" in conv
+    assert "1.51 ms" in conv
+    assert "+750.0 us" in conv
+    assert "1.99" in conv
+    rest = {" ".join(line.split()) for line in lines if line.startswith("1 more")}
+    assert rest == {"1 more 503.5 us 503.5 us +0.0 us"}
+    same = call(saved[0], saved[0])
+    assert "differ in nothing that the manifests tell" in same.stdout
+    assert "By class" in same.stdout
+    assert "By node" not in same.stdout
+
+
+def test_the_command_as_json(saved: tuple[Path, Path]) -> None:
+    result = call(*saved, "--json", "--threshold", 10)
+    made = json.loads(result.stdout)
+    expected = compare(Run.load(saved[0]), Run.load(saved[1]), ["phase", "class", "op", "layer"], 0.1).json()
+    assert made == {**json.loads(json.dumps(expected)), "fail_if_slower": None}
+    assert made["causes"] == ["threads", "machine"]
+    assert "by_node" not in made
+
+
+def test_the_command_as_a_gate(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = saved
+    # 1203.5 of 1003.5 us: 19.9 percent
+    result = call(a, b, "--fail-if-slower", 15)
+    assert result.exit_code == 1
+    assert "failed: slower than allowed: the unprofiled step of B takes +19.9% of A's" in result.stderr
+    assert call(a, b, "--fail-if-slower", 25).exit_code == 0
+    assert call(b, a, "--fail-if-slower", 0).exit_code == 0
+    result = call(a, b, "--fail-if-slower", 15, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["fail_if_slower"]["slower"] == "yes"
+    for name, us in (("c", 1000), ("d", 2000)):
+        two_layers(us, 500, control=[us, us + 1.0, us + 2.0]).save(tmp_path / name)
+    result = call(tmp_path / "c", tmp_path / "d", "--fail-if-slower", 15)
+    assert result.exit_code == 1
+    assert "failed: not known whether it is slower than allowed" in result.stderr
+    assert "5 steps in each run are needed to tell" in result.stderr
+
+
+def test_the_command_with_bad_input(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    a, b = saved
+    result = call(a, tmp_path / "nowhere")
+    assert (result.exit_code, "is not a run folder" in result.stderr) == (6, True)
+    assert call(a).exit_code == 2
+    assert call(a, b, "--by", "colour").exit_code == 2
+    assert call(a, b, "--threshold", 100).exit_code == 2
+    manifest = json.loads((b / "manifest.json").read_text())
+    (b / "manifest.json").write_text(json.dumps({**manifest, "schema": "fathom-onnx/run/1"}))
+    result = call(a, b)
+    assert (result.exit_code, "has schema 'fathom-onnx/run/1'" in result.stderr) == (6, True)
+
+
+def test_two_profiles_are_compared(tmp_path: Path) -> None:
+    made = [
+        profile(cnn(), threads=1, warmup=1, steps=4, optimization=level, folder=tmp_path / level)
+        for level in ("all", "basic")
+    ]
+    found = compare(*(Run.load(tmp_path / level) for level in ("all", "basic")))
+    assert found.causes == ("optimization",)
+    for name, key in (("run", "run_time_us"), ("nodes", "node_time_us"), ("outside", "outside_us")):
+        row = found.totals[name]
+        assert (row.a_us, row.b_us) == pytest.approx([run.summary()[key] for run in made])
+    for rows in found.tables.values():
+        assert sum(row.difference_us for row in rows) == pytest.approx(found.totals["nodes"].difference_us)
+    assert {row.name for row in found.tables["layer"]} >= {"c1", "c2", "c3", "fc", "pool"}

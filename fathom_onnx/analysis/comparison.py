@@ -12,7 +12,7 @@ their own, and a row that only one run has counts with all its time. ``docs/comp
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -140,11 +140,14 @@ def compare(a: Run, b: Run, levels: Iterable[Level] = tuple(LEVELS), threshold: 
         rows = judged(_cut(sides, found, begin, names, present), threshold)
         tables[level] = tuple(sorted(rows, key=lambda row: -abs(row.difference_us)))
         begin += len(names)
+    # profiling may cost time in nodes, outside them or in both
+    floor = float(np.maximum(*(side.floors[begin] for side in sides)))
+    inside = _cut(sides, found, begin, [Key("total", name) for name in ("run", "nodes", "outside")])
     totals = side_by_side(
         [
             _alone("control", a.manifest["control_steps_us"], b.manifest["control_steps_us"], 0.0),
-            _alone("step", a.steps["wall_us"], b.steps["wall_us"], max(side.floors[begin] for side in sides)),
-            _cut(sides, found, begin, [Key("total", name) for name in ("run", "nodes", "outside")]),
+            _alone("step", a.steps["wall_us"], b.steps["wall_us"], floor),
+            replace(inside, floors=np.full(3, floor)),
         ]
     )
     return Comparison(
@@ -236,9 +239,8 @@ class _Side:
             raise RunError("a run's samples do not fit its nodes and steps", "profile again")
         samples = np.column_stack([run.samples, run.steps["outside_us"]]).astype(float)
         weights = sparse.csr_array(sparse.hstack(blocks))
-        cost = run.manifest.get("floor_us")
         calls = np.append(run.nodes["calls"].to_numpy(float), 0.0) @ weights
-        return cls(Steps(samples, weights), calls * (np.nan if cost is None else float(cost)))
+        return cls(Steps(samples, weights), calls * (run.floor.us if run.floor else np.nan))
 
 
 def _cut(

@@ -67,13 +67,13 @@ def describe_nodes(model: onnx.ModelProto, times: Sequence[NodeTime]) -> None:
         held = {p.key for p in time.entry.node.metadata_props}
         for key, value in _facts(time).items():
             if METADATA_PREFIX + key not in held:
-                time.entry.node.metadata_props.add(key=METADATA_PREFIX + key, value=value)
+                time.entry.node.metadata_props.add(key=METADATA_PREFIX + key, value=str(value))
 
 
-def _facts(time: NodeTime) -> dict[str, str]:
-    facts = {"state": time.state}
+def _facts(time: NodeTime) -> dict[str, str | float]:
+    facts: dict[str, str | float] = {"state": time.state}
     if time.us is not None:
-        facts |= {"time_us": f"{time.us:.1f}", "time_share": f"{time.share or 0.0:.2%}", "time_rank": str(time.rank)}
+        facts |= {"time_us": round(time.us, 1), "time_share": f"{time.share or 0.0:.2%}", "time_rank": time.rank or 0}
     return facts
 
 

@@ -1,8 +1,9 @@
 """The rows of a comparison of two runs, and what may be said of each: slower, faster, the same, or undecided.
 
 A row is called slower or faster when three things hold: the test says so after its correction for the rows of the
-table, the change is as large as was asked for, and it is more than what profiling itself costs the row's nodes. It is
-the same when the change is smaller than that. It is undecided when the steps could not have shown a difference, or when
+table, the change is as large as was asked for, and it is more than what profiling itself costs the row's nodes. Where
+only the last fails it is below the floor: the times differ, but by no more than measuring them costs. It is the same
+when the change is smaller than was asked for. It is undecided when the steps could not have shown a difference, or when
 a large change may be chance; then the steps that would do are given.
 """
 
@@ -20,7 +21,7 @@ from .significance import ALPHA, Evidence, steps_to_separate, steps_to_show
 __all__ = ["Key", "Kind", "Row", "Table", "Verdict", "judged", "side_by_side"]
 
 Kind = Literal["attributed", "charged", "unattributed", "total"]
-Verdict = Literal["slower", "faster", "same", "undecided", "only in A", "only in B"]
+Verdict = Literal["slower", "faster", "same", "below floor", "undecided", "only in A", "only in B"]
 
 
 class Key(NamedTuple):
@@ -150,11 +151,15 @@ def _verdict(
 ) -> tuple[Verdict, int | None]:
     """The verdict of a row that both runs have, and the steps needed where it is undecided."""
     change = abs(row.ratio - 1) if row.ratio is not None else float(row.difference_us != 0)
-    large = change >= threshold and abs(row.difference_us) > (row.floor_us or 0.0)
+    large = change > 0 and change >= threshold
     # a test of ranks and a difference of medians may point apart; then neither is believed
     agree = (above > 0.5) == (row.difference_us > 0)
     if row.p is not None and row.p <= ALPHA and (agree or not large):
-        return ("slower" if row.difference_us > 0 else "faster") if large else "same", None
+        if not large:
+            return "same", None
+        if abs(row.difference_us) <= (row.floor_us or 0.0):
+            return "below floor", None
+        return ("slower" if row.difference_us > 0 else "faster"), None
     needed = steps_to_separate(tested, *steps)
     if needed is not None:
         return "undecided", needed
