@@ -175,13 +175,15 @@ def worse_than(comparison: Comparison, share: float) -> tuple[Literal["no", "yes
     row = comparison.totals["control"]
     if row.ratio is None or row.p is None:
         return "unknown", "the unprofiled step of A takes no time"
-    change = f"the unprofiled step of B takes {row.ratio - 1:+.1%} of A's (p = {row.p:.2g})"
-    if row.p <= ALPHA:
-        return ("yes" if row.ratio > 1 + share else "no"), change
+    way = "more" if row.ratio >= 1 else "less"
+    change = f"the unprofiled step of B takes {abs(row.ratio - 1):.1%} {way} time than A's (p = {row.p:.2g})"
+    more = row.ratio > 1 + share
+    if row.clear or (row.significant and not more):
+        return ("yes" if more else "no"), change
     needed = steps_to_separate(len(TOTALS), *comparison.control_steps)
     if needed is not None:
         return "unknown", f"{change}; {needed} steps in each run are needed to tell"
-    if row.ratio > 1 + share:
+    if more:
         return "unknown", f"{change}, which may be chance; profile more steps"
     return "no", change
 

@@ -1,10 +1,11 @@
 """The rows of a comparison of two runs, and what may be said of each: slower, faster, the same, or undecided.
 
-A row is called slower or faster when three things hold: the test says so after its correction for the rows of the
-table, the change is as large as was asked for, and it is more than what profiling itself costs the row's nodes. Where
-only the last fails it is below the floor: the times differ, but by no more than measuring them costs. It is the same
-when the change is smaller than was asked for. It is undecided when the steps could not have shown a difference, or when
-a large change may be chance; then the steps that would do are given.
+A row is called slower or faster when three things hold: the evidence is clear (the test says so after its correction
+for the rows of the table, and the interval of the ratio does not hold 1), the change is as large as was asked for, and
+it is more than what profiling itself costs the row's nodes. Where only the last fails it is below the floor: the times
+differ, but by no more than measuring them costs. It is the same when the change is smaller than was asked for. It is
+undecided when the steps could not have shown a difference, or when a large change may be chance; then the steps that
+would do are given.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ class Row:
     floor_us: float | None
     verdict: Verdict
     steps_needed: int | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test says, after its correction, that the times differ."""
+        return self.p is not None and self.p <= ALPHA
+
+    @property
+    def clear(self) -> bool:
+        """Whether the test and the interval both say so; with a single step or without a ratio the test alone."""
+        return self.significant and not (self.low is not None and self.high is not None and self.low <= 1 <= self.high)
 
 
 @dataclass(frozen=True)
@@ -152,11 +163,10 @@ def _verdict(
     """The verdict of a row that both runs have, and the steps needed where it is undecided."""
     change = abs(row.ratio - 1) if row.ratio is not None else float(row.difference_us != 0)
     large = change > 0 and change >= threshold
+    if row.significant and not large:
+        return "same", None
     # a test of ranks and a difference of medians may point apart; then neither is believed
-    agree = (above > 0.5) == (row.difference_us > 0)
-    if row.p is not None and row.p <= ALPHA and (agree or not large):
-        if not large:
-            return "same", None
+    if row.clear and (above > 0.5) == (row.difference_us > 0):
         if abs(row.difference_us) <= (row.floor_us or 0.0):
             return "below floor", None
         return ("slower" if row.difference_us > 0 else "faster"), None
@@ -166,7 +176,8 @@ def _verdict(
     if not large:
         return "same", None
     shown = steps_to_show(above, tested)
-    return "undecided", None if shown is None else max(shown, steps_to_separate(tested) or 1)
+    # what there is should have been enough by that formula: no number to give
+    return "undecided", None if shown is None or shown <= min(steps) else shown
 
 
 def _known(value: float) -> float | None:
