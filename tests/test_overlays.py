@@ -366,6 +366,8 @@ def test_what_does_not_go_together(saved: tuple[Path, Path], tmp_path: Path) -> 
     for arguments, said in (
         ([run, "--to", "netron", "-o", tmp_path / "x"], "an overlay for netron needs the graph"),
         ([run, graph, "--to", "model-explorer", "--in", "names", "-o", tmp_path / "x"], "--in is for Netron"),
+        ([run, graph, "--to", "model-explorer", "-o", tmp_path / "x"], "give one that ends in .json"),
+        ([run, graph, "--to", "netron", "--in", "attachment", "-o", tmp_path / "x"], "give one that ends in .json"),
         ([run, graph, "--to", "netron", "-o", graph], "would replace the graph"),
         ([run, graph, "--to", "tensorboard", "-o", tmp_path / "x"], "'tensorboard' is not one of"),
     ):

@@ -49,6 +49,8 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
         raise UsageError(f"--in is for Netron, not for {viewer}", "leave it out")
     if viewer == "netron":
         place = place or _PLACES[0]
+    if (viewer == "model-explorer" or place == "attachment") and output.suffix.lower() != ".json":
+        raise UsageError(f"'{output}' is not a name that {viewer} takes for such a file", "give one that ends in .json")
     loaded = Run.load(run)
     shown: dict[str, Any] = {}
     if viewer == "perfetto":
