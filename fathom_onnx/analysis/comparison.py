@@ -136,7 +136,7 @@ def compare(a: Run, b: Run, levels: Iterable[Level] = tuple(LEVELS), threshold: 
     tables: dict[Level, tuple[Row, ...]] = {}
     begin = 0
     for level, pair, names in zip(chosen, parts, keys, strict=True):
-        present = np.array([[key in set(side["key"]) for key in names] for side in pair], bool).reshape(2, len(names))
+        present = np.array([_has(side, names) for side in pair])
         rows = judged(_cut(sides, found, begin, names, present), threshold)
         tables[level] = tuple(sorted(rows, key=lambda row: -abs(row.difference_us)))
         begin += len(names)
@@ -215,6 +215,12 @@ def _weights(run: Run, parts: pd.DataFrame, keys: Sequence[Key]) -> Any:
     place = {key: column for column, key in enumerate(keys)}
     where = (parts["executed"].to_numpy(int), np.array([place[key] for key in parts["key"]], int))
     return sparse.coo_array((parts["weight"].to_numpy(float), where), shape=(len(run.nodes) + 1, len(keys)))
+
+
+def _has(parts: pd.DataFrame, keys: Sequence[Key]) -> npt.NDArray[np.bool_]:
+    """Whether each row has any part."""
+    there = set(parts["key"])
+    return np.array([key in there for key in keys], bool)
 
 
 def _inside(run: Run) -> Any:

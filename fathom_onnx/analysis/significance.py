@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
 from typing import Any, cast
 
 import numpy as np
@@ -53,7 +55,7 @@ class Steps:
     samples: Floats
     weights: Any
 
-    @property
+    @cached_property
     def sizes(self) -> Floats:
         """Median of each part over the steps, summed by row, [rows]."""
         return cast(Floats, np.median(self.samples, axis=0) @ self.weights)
@@ -185,10 +187,8 @@ def steps_to_show(above: float, rows: int) -> int | None:
     Returns:
         Steps for each of the two runs; None where there is no difference to show, or over 10,000 would be needed.
     """
-    from scipy import stats
-
     if above == 0.5:
         return None
-    z = stats.norm.isf(ALPHA / max(rows, 1) / 2) + stats.norm.isf(1 - _POWER)
-    each = math.ceil(float(z) ** 2 / (3 * (above - 0.5) ** 2) / 2)
+    z = NormalDist().inv_cdf(_POWER) - NormalDist().inv_cdf(ALPHA / max(rows, 1) / 2)
+    each = math.ceil(z**2 / (3 * (above - 0.5) ** 2) / 2)
     return each if each <= _MOST_STEPS else None
