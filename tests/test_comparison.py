@@ -279,6 +279,20 @@ def test_the_json_is_plain_and_finite() -> None:
     assert made["totals"]["outside"]["verdict"] == "same"
 
 
+def test_a_run_that_drifts_is_said_to(tmp_path: Path) -> None:
+    still = two_layers(1000, 500)
+    slowing = hand_run([Executed("f", 1000 + 100 * np.arange(20), {FC: 1.0})], outside=[1] * 20)
+    found = compare(slowing, still, [])
+    # the trend of the layers above is 40 of 1530 microseconds, too little to be called one
+    assert found.drifts == (slowing.step_drift, 0)
+    assert (slowing.step_drift or 0) > 0.5
+    slowing.save(tmp_path / "a")
+    still.save(tmp_path / "b")
+    said = call(tmp_path / "a", tmp_path / "b").stdout
+    assert f"A drifts: its step takes {slowing.step_drift:+.0%} at the end" in said
+    assert "B drifts" not in said
+
+
 def test_bad_input() -> None:
     a = two_layers(1000, 500)
     with pytest.raises(UsageError, match="a threshold cannot be 150%"):

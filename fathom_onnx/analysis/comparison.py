@@ -65,6 +65,8 @@ class Comparison:
         differences: The facts in which they differ.
         steps: Profiled steps that count, of A and of B.
         control_steps: Unprofiled steps of A and of B.
+        drifts: Relative change of the step's time over A and over B, 0 without a trend, None where steps are too few.
+            The test takes the steps of a run for repetitions of one thing, which those of a drifting run are not.
         threshold: Smallest change of a row that is called one, as a share.
         totals: A row for each of :data:`TOTALS`.
         tables: Level to its rows, the largest difference first.
@@ -76,6 +78,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     steps: tuple[int, int]
     control_steps: tuple[int, int]
+    drifts: tuple[float | None, float | None]
     threshold: float
     totals: dict[str, Row]
     tables: dict[Level, tuple[Row, ...]]
@@ -96,6 +99,7 @@ class Comparison:
             "causes": list(self.causes),
             "steps": list(self.steps),
             "control_steps": list(self.control_steps),
+            "drifts": list(self.drifts),
             "threshold": self.threshold,
             "alpha": ALPHA,
             "confidence": CONFIDENCE,
@@ -156,6 +160,7 @@ def compare(a: Run, b: Run, levels: Iterable[Level] = tuple(LEVELS), threshold: 
         differences=differences(a.manifest, b.manifest),
         steps=(len(a.steps), len(b.steps)),
         control_steps=(len(a.manifest["control_steps_us"]), len(b.manifest["control_steps_us"])),
+        drifts=(a.step_drift, b.step_drift),
         threshold=threshold,
         totals={row.name: row for row in judged(totals, threshold)},
         tables=tables,

@@ -99,6 +99,11 @@ def _print(found: Comparison, run_a: Path, run_b: Path, top: int) -> None:
         click.echo("\nThe runs differ in nothing that the manifests tell")
     if len(found.causes) > 1:
         click.echo(f"\n{' and '.join(found.causes)} differ: no difference in time can be put down to one of them alone")
+    for letter, drift in zip("AB", found.drifts, strict=True):
+        if drift:
+            click.echo(
+                f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike"
+            )
     click.echo(
         f"\nMedians of {found.steps[0]} steps of A and {found.steps[1]} of B. Slower and faster: by"
         f" {100 * found.threshold:g}% and more and by more than profiling costs,"
