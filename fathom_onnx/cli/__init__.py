@@ -13,8 +13,10 @@ from ..errors import FathomError, UnknownNameError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "compare": "Show what got slower and what faster from one run to another.",
     "export": "Write the ONNX graphs of workloads.",
     "list": "Show the workloads there are.",
+    "overlay": "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto.",
     "profile": "Run a graph and show where its time goes.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
