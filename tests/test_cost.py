@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from onnx import helper
+from cost_calls import cost
 from small_models import cnn, control_flow
 
-from fathom_onnx.analysis.cost import NodeCost, graph_costs, node_cost
+from fathom_onnx.analysis.cost import NodeCost, graph_costs
 from fathom_onnx.analysis.optable import CONTRIB, INTERNAL, ML, ONNX, PREVIEW, UNLISTED, canonical_op, class_of_op
-from fathom_onnx.graph import Tensor
 from fathom_onnx.vocabulary import OPS
-
-
-def cost(
-    kind: str, inputs: list[tuple[int, ...] | None], outputs: list[tuple[int, ...] | None], **more: object
-) -> NodeCost:
-    domain = str(more.pop("domain", ""))
-    names = [[f"{side}{i}" for i in range(len(shapes))] for side, shapes in (("i", inputs), ("o", outputs))]
-    node = helper.make_node(kind, *names, domain=domain, **more)
-    known = dict(zip(names[0] + names[1], [*inputs, *outputs], strict=True))
-    return node_cost(node, {n: Tensor(n, s, "float32") for n, s in known.items()})
 
 
 @pytest.mark.parametrize(
