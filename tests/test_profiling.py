@@ -102,6 +102,8 @@ def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
         "nodes.csv",
         "attribution.csv",
         "steps.csv",
+        "originals.csv",
+        "samples.npz",
         "summary.json",
         "trace.json.gz",
         "timeline.json.gz",
