@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "export": "Write the ONNX graphs of workloads.",
+    "inspect": "Show what a graph is and what it costs, without running it.",
     "list": "Show the workloads there are.",
     "profile": "Run a graph and show where its time goes.",
     "show": "Show one workload: configuration, interface, layers.",
