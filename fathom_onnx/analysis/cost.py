@@ -231,7 +231,8 @@ def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) ->
     if expanded is None:
         return NodeCost(None, None, None, None, f"function '{name}' cannot be expanded")
     if id(expanded) not in calls:
-        calls[id(expanded)] = total_cost(graph_costs(expanded))
+        cost = total_cost(graph_costs(expanded))
+        calls[id(expanded)] = replace(cost, reason=f"in function '{name}': {cost.reason}" if cost.reason else "")
     return calls[id(expanded)]
 
 

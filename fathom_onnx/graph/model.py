@@ -160,9 +160,13 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from _graphs(body)
 
 
-def _without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, or one whose external initializers are empty instead: the checker looks for their files."""
-    if not any(uses_external_data(t) for part in _graphs(model.graph) for t in part.initializer):
+def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, or one that differs in what the checker refuses though it can be looked at.
+
+    External initializers are empty, for the checker looks for their files; outputs without a shape have one.
+    """
+    shapeless = [o for o in model.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
+    if not shapeless and not any(uses_external_data(t) for part in _graphs(model.graph) for t in part.initializer):
         return model
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
@@ -170,7 +174,14 @@ def _without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:
         for tensor in part.initializer:
             if uses_external_data(tensor):
                 tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))
+    for output in plain.graph.output:
+        if output.type.HasField("tensor_type") and not _has_shape(output):
+            output.type.tensor_type.shape.SetInParent()
     return plain
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return bool(info.type.tensor_type.HasField("shape"))
 
 
 def _checked(
@@ -180,7 +191,7 @@ def _checked(
     try:
         if not model.graph.node:
             raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
-        onnx.checker.check_model(model if to_run else _without_external_data(model))
+        onnx.checker.check_model(model if to_run else _checkable(model))
         produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
         if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
             if fixed:
