@@ -83,6 +83,7 @@ def test_convolutions(found: NodeCost, macs: int, flops: int) -> None:
             1344,
             2688 + 896 + 21 * 6 + 96 * 4,
         ),
+        (cost("GemmFastGelu", [(1, 3, 5), (5, 7), (7,)], [(1, 3, 7)], domain=MS), 105, 210 + 21 * 9),
         (cost("FusedGemm", [(3, 5), (5, 7), (7,)], [(3, 7)], activation="Relu", domain=MS), 105, 210 + 42),
         (cost("FusedGemm", [(3, 5), (5, 7)], [(3, 7)], activation="Sigmoid", domain=MS), 105, 210 + 84),
         (cost("Einsum", [(2, 3, 4, 5), (2, 5, 6)], [(2, 3, 4, 6)], equation="b...j,bjk->b...k"), 720, 1440),

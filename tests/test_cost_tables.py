@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx.defs
 import pytest
 
-from fathom_onnx.analysis.costtables import CONTRIB, FREE, ML, NO_ARITHMETIC, ONNX, PREVIEW, UNKNOWN, rule
+from fathom_onnx.analysis.cost_tables import CONTRIB, FREE, ML, NO_ARITHMETIC, ONNX, PREVIEW, UNKNOWN, rule
 from fathom_onnx.analysis.optable import UNLISTED, canonical_op, class_of_op
 
 OWN = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")

@@ -133,6 +133,12 @@ def test_a_graph_of_declared_weights_only() -> None:
         (op("Mul", "x a", "y"), {"a": np.float32(2)}, 0),
         (op("DequantizeLinear", "a b", "y"), {"a": np.ones((4, 5), np.int8), "b": np.ones(5, np.float32)}, 20),
         (op("Gather", "a x", "y"), {"a": (10, 3)}, 30),
+        # the initial state is none either
+        (
+            helper.make_node("GRU", ["x", "a", "b", "", "", "c"], ["y"]),
+            {"a": (1, 6, 2), "b": (1, 6, 2), "c": (1, 4, 2)},
+            24,
+        ),
     ],
 )
 def test_what_a_parameter_is(node: onnx.NodeProto, weights: dict[str, object], expected: int) -> None:

@@ -20,8 +20,8 @@ import onnx
 
 from ..graph import Graph, Tensor
 from ..runtime.optimized import NumberedNode, bodies
-from .costcall import Call, NotKnown, Values
-from .costtables import BODIES, FREE, rule
+from .cost_call import Call, NotKnown, Values
+from .cost_tables import BODIES, FREE, rule
 from .dataflow import tensors_of
 from .executions import constants_of, executions_of
 from .functions import Expander
@@ -181,7 +181,7 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
         except (ArithmeticError, IndexError, ValueError):
             reason = "its inputs do not have the shapes that the operator asks for"
     written = _bytes(node.output, tensors)
-    read = _read(node, tensors, written)
+    read = _bytes(node.input, tensors) if isinstance(found, str) else _read(node, tensors, written)
     if not reason and (read is None or written is None):
         unsized = next((n for n in [*node.input, *node.output] if n and _size(tensors.get(n)) is None), "")
         reason = f"size of '{unsized}' is not known"

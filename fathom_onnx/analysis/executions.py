@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..graph import Tensor
-from .costcall import Values
+from .cost_call import Values
 
 __all__ = ["constants_of", "executions_of"]
 

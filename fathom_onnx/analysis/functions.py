@@ -9,7 +9,7 @@ import onnx
 import onnx.inliner
 
 from ..graph import Graph, Tensor
-from .costcall import Values
+from .cost_call import Values
 
 __all__ = ["Expander"]
 

@@ -24,8 +24,10 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
     "DequantizeLinear": (1, 2),
     "Dropout": (1, 2),
     "DynamicQuantizeMatMul": (2, 3),
+    "GRU": (5,),  # the initial state
     "GatherBlockQuantized": (2, 3),
     "GroupQueryAttention": (7, 8, 12, 13),  # tables of cosines and sines, scales of the cache
+    "LSTM": (5, 6),
     "MatMulBnb4": (2,),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "MatMulNBits": (2, 3),
@@ -37,6 +39,7 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
     "QLinearConv": (1, 2, 4, 5, 6, 7),
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "QuantizeLinear": (1, 2),
+    "RNN": (5,),
     "Range": (0, 1, 2),
     "Resize": (1, 2),
     "RotaryEmbedding": (1, 2, 3),

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import costattention as attention
-from . import costproducts as products
-from . import costwindows as windows
-from .costcall import Formula
+from . import cost_attention as attention
+from . import cost_products as products
+from . import cost_recurrent as recurrent
+from . import cost_windows as windows
+from .cost_call import Formula
 
 __all__ = ["BODIES", "CONTRIB", "FREE", "ML", "NO_ARITHMETIC", "ONNX", "PREVIEW", "UNKNOWN", "Rules", "rule"]
 
@@ -63,13 +64,13 @@ _OWN: dict[str, Formula] = {
     "Gemm": products.gemm,
     "MatMul": products.matmul,
     "MatMulInteger": products.matmul,
-    "QLinearMatMul": products.quantized_matmul(-1, products.QUANTIZE),
+    "QLinearMatMul": products.product(each=products.QUANTIZE),
     "Einsum": products.einsum,
     "Det": products.det,
-    "LSTM": products.recurrent(4),
-    "GRU": products.recurrent(3),
-    "RNN": products.recurrent(1),
-    "LinearAttention": products.linear_attention,
+    "LSTM": recurrent.recurrent(4),
+    "GRU": recurrent.recurrent(3),
+    "RNN": recurrent.recurrent(1),
+    "LinearAttention": recurrent.linear_attention,
     "Attention": attention.attention,
     "MaxPool": windows.window(1),
     "AveragePool": windows.window(1),
@@ -127,16 +128,16 @@ _OWN_CONTRIB: dict[str, Formula] = {
     "ConvTransposeWithDynamicPads": products.conv_transpose,
     "QLinearConvTranspose": products.quantized_conv_transpose,
     "FusedGemm": products.gemm,
-    "GemmFastGelu": products.gemm,
+    "GemmFastGelu": products.product(2, each=8),
     "GemmFloat8": products.gemm,
     "QGemm": products.qgemm,
     "FusedMatMul": products.matmul,
     "TransposeMatMul": products.matmul,
     "FusedMatMulActivation": products.matmul,
     "MatMulInteger16": products.matmul,
-    "MatMulIntegerToFloat": products.quantized_matmul(6, 1),
-    "DynamicQuantizeMatMul": products.quantized_matmul(4, 1, prepare=6),
-    "QOrderedMatMul": products.quantized_matmul(5, products.QUANTIZE),
+    "MatMulIntegerToFloat": products.product(6, each=1),
+    "DynamicQuantizeMatMul": products.product(4, each=1, prepare=6),
+    "QOrderedMatMul": products.product(5, 6, each=products.QUANTIZE),
     "MatMulNBits": products.nbits,
     "MatMulNBitsMlp": products.nbits_mlp,
     "MatMulNBitsQkv": products.nbits_qkv,
@@ -148,7 +149,7 @@ _OWN_CONTRIB: dict[str, Formula] = {
     "QMoE": products.experts,
     "CDist": products.cdist,
     "Inverse": products.inverse,
-    "DynamicQuantizeLSTM": products.recurrent(4),
+    "DynamicQuantizeLSTM": recurrent.recurrent(4),
     "Attention": attention.projected_attention,
     "QAttention": attention.quantized_attention,
     "QOrderedAttention": attention.quantized_ordered_attention,

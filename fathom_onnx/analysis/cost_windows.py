@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .costcall import Arithmetic, Call, Formula, NotKnown
-from .costproducts import DEQUANTIZE, QUANTIZE
+from .cost_call import Arithmetic, Call, Formula, NotKnown
+from .cost_products import DEQUANTIZE, QUANTIZE
 
 __all__ = [
     "adagrad",

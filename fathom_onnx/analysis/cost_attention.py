@@ -7,7 +7,7 @@ bias and 3 for a soft cap.
 
 from __future__ import annotations
 
-from .costcall import Arithmetic, Call, NotKnown
+from .cost_call import Arithmetic, Call, NotKnown
 
 __all__ = [
     "attention",
