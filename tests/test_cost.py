@@ -192,6 +192,7 @@ def test_a_loop_of_constant_count_runs_so_often() -> None:
     ("graph", "why"),
     [
         (loop(None, "same"), "how often the loop runs is data"),
+        (loop(2**63 - 1, "positive"), "how often the loop runs is data"),
         (loop(5, "positive"), "the loop may end before its 5 iterations"),
     ],
 )

@@ -19,6 +19,9 @@ Times = tuple[int | None, str]
 _LARGEST = 1024
 """Elements of the largest tensor that is read: counts, lengths and axes are small."""
 
+_ENDLESS = 2**31 - 1
+"""A loop that only its condition ends says this, or more, for a limit."""
+
 _BEFORE_SCAN_LOST_ITS_BATCH = 9
 
 
@@ -73,7 +76,7 @@ def _loop(node: onnx.NodeProto, body: onnx.GraphProto, values: Values) -> Times:
     first = _scalar(node.input[1], values) if len(node.input) > 1 and node.input[1] else 1
     if first == 0:
         return 0, ""
-    if limit is None:
+    if limit is None or limit >= _ENDLESS:
         return None, "how often the loop runs is data"
     if first is None or not _stays_true(body):
         return None, f"the loop may end before its {limit} iterations"
