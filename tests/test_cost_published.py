@@ -9,13 +9,15 @@ BERT-base are those of google-research/bert's issue 1225 and of calflops' table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx
 import pytest
 from published_networks import bert_base, resnet50, vgg19
 
 from fathom_onnx.analysis.cost import count, graph_costs
 from fathom_onnx.analysis.parameters import parameters_by_node
-from fathom_onnx.graph import Graph
+from fathom_onnx.graph import Graph, load_structure
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,18 @@ def test_bert_by_hand() -> None:
     assert encoder == 85_054_464
     embeddings = (30522 + 2 + 512) * 768 + 2 * 768
     assert sum(parameters_by_node(graph).values()) == embeddings + encoder + 768**2 + 768
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs", "digits"),
+    # calflops: 4089180000, 19632100000, 2834160000 and 349152000 MACs
+    [("resnet50", 4.08918, 5), ("vgg19", 19.6321, 4), ("densenet121", 2.83416, 5), ("squeezenet", 0.349152, 6)],
+)
+def test_graphs_that_others_made(name: str, gmacs: float, digits: int) -> None:
+    """The model zoo's graphs as onnx ships them, their weights made by nodes."""
+    path = Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{name}.onnx"
+    if not path.is_file():
+        pytest.skip("this onnx does not ship the file")
+    macs = [cost.macs for cost in graph_costs(load_structure(path))]
+    assert None not in macs
+    assert round(sum(m or 0 for m in macs) / 1e9, digits) == gmacs
