@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..graph import Graph, Tensor
+from ..graph import Graph
 from ..runtime.optimized import NumberedNode, bodies, numbered
 from ..vocabulary import PHASES
 from .dataflow import inputs_of, moves, outputs_of, tensors_of
@@ -215,7 +215,7 @@ def residents_of(graph: Graph) -> Residents:
 
 def liveness_of(
     graph: onnx.GraphProto,
-    tensors: Mapping[str, Tensor],
+    sizes: Mapping[str, int | None],
     labels: Sequence[Label | None],
     residents: Residents,
     order: Sequence[int] | None = None,
@@ -224,14 +224,13 @@ def liveness_of(
 
     Args:
         graph: The graph.
-        tensors: Shapes and types of its tensors, those in bodies included.
+        sizes: Bytes of its tensors, those in bodies included, as far as they are known.
         labels: A label for each node in the order of :func:`~fathom_onnx.runtime.optimized.numbered`; None for a node
             that stands for nothing known.
         residents: What is there before the step; initializers and constants of the graph are added to its parameters.
         order: Numbers of the top-level nodes in the order of execution; the graph's own order when not given.
     """
     nodes = numbered(graph)
-    sizes = {name: tensor.size_bytes for name, tensor in tensors.items()}
     constants = _constants(nodes, graph)
     parameters = residents.parameters | constants
     walk = _Walk(nodes, labels, sizes, parameters | residents.state | residents.next_state)
@@ -261,4 +260,5 @@ def liveness_of(
 def liveness(graph: Graph) -> Liveness:
     """The memory of one step of a graph, its nodes in the order of the file, without running it."""
     tensors = {**tensors_of(graph.model.graph), **graph.tensors}
-    return liveness_of(graph.model.graph, tensors, label_nodes(numbered(graph.model.graph)), residents_of(graph))
+    sizes = {name: tensor.size_bytes for name, tensor in tensors.items()}
+    return liveness_of(graph.model.graph, sizes, label_nodes(numbered(graph.model.graph)), residents_of(graph))

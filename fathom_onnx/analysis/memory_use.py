@@ -13,7 +13,7 @@ from ..graph import Graph
 from ..runtime.optimized import executed_name
 from ..runtime.trace_memory import TracedMemory
 from .attribution import Attribution
-from .dataflow import tensors_of
+from .dataflow import outputs_of, tensors_of
 from .labels import Label, label_nodes
 from .memory import Liveness, liveness, liveness_of, residents_of
 
@@ -27,10 +27,10 @@ class TracedUse:
     """Memory by onnxruntime's allocator, bytes; None where the provider does not say.
 
     Attributes:
-        peak_bytes: Most that was in use as a node of the first run ended, beyond what was in use before the first one:
-            the step's own tensors. Workspace that a kernel frees again is not in it.
+        peak_bytes: Most that was asked for and in use as a node of the first run ended, beyond what was in use before
+            the first one: the step's own tensors. Workspace that a kernel frees again is not in it.
         before_bytes: In use before the first node: parameters that the allocator holds, and what is bound.
-        lifetime_peak_bytes: Most that was ever in use by the end of the second run, all included.
+        lifetime_peak_bytes: Most that was ever handed out by the end of the second run, in whole blocks, all included.
         held_bytes: What the allocator had taken from the system by then.
         by_layer: Layer to bytes of the outputs of its nodes, each node once, in the order of execution.
     """
@@ -54,8 +54,20 @@ def _executed_labels(attribution: Attribution) -> list[Label | None]:
     return found
 
 
+def _sizes(executed: onnx.ModelProto, attribution: Attribution, traced: TracedMemory) -> dict[str, int | None]:
+    """Bytes of the executed tensors: by their shapes or, in a layout of onnxruntime's own, by what the trace says."""
+    sizes = {name: tensor.size_bytes for name, tensor in tensors_of(executed.graph).items()}
+    written = {node.name: node.output_bytes for node in traced.nodes}
+    for entry in attribution.executed:
+        unknown = [name for name in outputs_of(entry.node) if sizes.get(name) is None]
+        whole = written.get(executed_name(entry.index))
+        if len(unknown) == 1 and whole is not None:
+            sizes[unknown[0]] = whole - sum(sizes.get(n) or 0 for n in outputs_of(entry.node))
+    return sizes
+
+
 def executed_liveness(
-    graph: Graph, executed: onnx.ModelProto, attribution: Attribution, ran: Sequence[str]
+    graph: Graph, executed: onnx.ModelProto, attribution: Attribution, ran: Sequence[str], traced: TracedMemory
 ) -> Liveness:
     """The memory of a step of the optimized model, its nodes in the order in which they ran.
 
@@ -64,11 +76,12 @@ def executed_liveness(
         executed: The optimized model.
         attribution: What its nodes stand for.
         ran: Executed names in the order of execution.
+        traced: Memory in the run's first trace, for sizes that the model does not tell.
     """
     top = {executed_name(entry.index): entry.index for entry in attribution.executed if entry.parent is None}
     order = [top[name] for name in dict.fromkeys(ran) if name in top]
-    labels = _executed_labels(attribution)
-    return liveness_of(executed.graph, tensors_of(executed.graph), labels, residents_of(graph), order)
+    labels, sizes = _executed_labels(attribution), _sizes(executed, attribution, traced)
+    return liveness_of(executed.graph, sizes, labels, residents_of(graph), order)
 
 
 def traced_use(memory: TracedMemory, attribution: Attribution) -> TracedUse:
@@ -128,7 +141,7 @@ def memory_facts(
     use = traced_use(traced, attribution)
     return {
         "graph": _liveness_facts(liveness(graph)),
-        "executed": _liveness_facts(executed_liveness(graph, executed, attribution, ran)),
+        "executed": _liveness_facts(executed_liveness(graph, executed, attribution, ran, traced)),
         "traced": {
             "peak_bytes": use.peak_bytes,
             "before_bytes": use.before_bytes,

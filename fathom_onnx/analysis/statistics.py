@@ -24,8 +24,8 @@ TREND_STEPS = 5
 MINIMUM_DRIFT = 0.05
 """Relative change over the run below which a trend, however significant, is not called one."""
 
-RESOLUTION_US = 1.0
-"""The profiler's resolution: a smaller change is not one."""
+MINIMUM_CHANGE_US = 2.0
+"""The same in microseconds: durations are rounded down to whole ones, so that a smaller change may be all rounding."""
 
 WARM_UP_STEPS = 10
 """Steps below which no warm-up is looked for."""
@@ -55,8 +55,8 @@ def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
     """Find warm-up by the rule MSER (marginal standard error), with batches of 5 where there are 50 steps.
 
     It cuts off the first d steps so that ``variance(rest) / len(rest)`` is smallest, with d up to half of the steps: a
-    minimum at the half means that the run was too short. Of those d, the steps up to the last one outside the rest's
-    usual range (quartiles and 1.5 times their distance beyond) are warm-up: steps as the rest are never dropped.
+    minimum at the half means that the run was too short. Of those d, warm-up is the longest start most steps of which
+    lie outside the rest's usual range (quartiles and 1.5 times their distance beyond): a disturbance later on is none.
 
     Source: K. P. White, An effective truncation heuristic for bias reduction in simulation output, Simulation 69(6),
     1997; batches: K. P. White, M. J. Cobb, S. C. Spratt, A comparison of five steady-state truncation heuristics for
@@ -73,14 +73,16 @@ def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
     rest = times[cut * size :]
     low, high = np.percentile(rest, [25, 75])
     reach = stats.iqr(rest) * 1.5
-    unusual = np.flatnonzero((times[: cut * size] < low - reach) | (times[: cut * size] > high + reach))
-    if not len(unusual):
+    start = times[: cut * size]
+    unusual = (start < low - reach) | (start > high + reach)
+    ends = np.flatnonzero(unusual & (np.cumsum(unusual) * 2 > np.arange(1, len(start) + 1)))
+    if not len(ends):
         return WarmUp(0, True)
     if cut == count // 2:
         return WarmUp(
             0, False, "the steps were still changing at half of the run; more warm-up or more steps are needed"
         )
-    return WarmUp(int(unusual[-1]) + 1, True)
+    return WarmUp(int(ends[-1]) + 1, True)
 
 
 def drifts(samples: Samples) -> npt.NDArray[np.float64]:
@@ -88,7 +90,7 @@ def drifts(samples: Samples) -> npt.NDArray[np.float64]:
 
     A trend is significant by Kendall's tau of time against step, corrected over the columns by Benjamini and Hochberg's
     procedure, and large enough: the Theil-Sen slope over the whole run is at least :data:`MINIMUM_DRIFT` of the median
-    and the profiler's resolution. Source: H. B. Mann, Nonparametric tests against trend, Econometrica 13, 1945.
+    and :data:`MINIMUM_CHANGE_US`. Source: H. B. Mann, Nonparametric tests against trend, Econometrica 13, 1945.
 
     Args:
         samples: Times, [steps, columns].
@@ -98,8 +100,8 @@ def drifts(samples: Samples) -> npt.NDArray[np.float64]:
     if steps < TREND_STEPS:
         return np.full(columns, np.nan)
     found = np.zeros(columns)
-    # what varies by less than the resolution has no trend that could be told
-    moving = np.flatnonzero(np.ptp(times, axis=0) >= RESOLUTION_US)
+    # what varies by less has no trend that could be told, and need not be tested
+    moving = np.flatnonzero(np.ptp(times, axis=0) >= MINIMUM_CHANGE_US)
     if not len(moving):
         return found
     order = np.arange(steps)
@@ -108,7 +110,7 @@ def drifts(samples: Samples) -> npt.NDArray[np.float64]:
     for column in np.flatnonzero(stats.false_discovery_control(chances) < LEVEL):
         change = stats.theilslopes(times[:, column], order).slope * (steps - 1)
         usual = float(np.median(times[:, column]) or times[:, column].mean())
-        if abs(change) >= max(RESOLUTION_US, MINIMUM_DRIFT * usual):
+        if abs(change) >= max(MINIMUM_CHANGE_US, MINIMUM_DRIFT * usual):
             found[column] = change / usual
     return found
 

@@ -83,6 +83,31 @@ def _compress(source: Path, target: Path) -> None:
         raise OutputError(f"cannot write '{target}' ({one_line(error)})", "free some space") from error
 
 
+def _events_a_step(
+    optimized: onnx.ModelProto,
+    prepared: Prepared,
+    settings: SessionSettings,
+    renamed: Path,
+    batch: Mapping[str, Array],
+) -> int:
+    """Events that the profiler writes in a step: one a node and two a run.
+
+    A body runs as often as its data says, so that the events of a model that has one are counted in a step of its own.
+    """
+    nodes = numbered(optimized.graph)
+    if all(entry.parent is None for entry in nodes):
+        return len(nodes) + 2
+    prefix = renamed.parent / f"count-{uuid.uuid4().hex}"
+    stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
+    try:
+        stepper.step(batch)
+    finally:
+        raw = Path(stepper.session.end_profiling())
+    events = sum(1 for _ in read_events(raw))
+    raw.unlink()
+    return events
+
+
 def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[StepRun]:
     """The counted runs of some traces, without the first ``warmup`` runs of each."""
     for path, skipped in zip(traces, warmup, strict=True):
@@ -152,7 +177,8 @@ def measure(
 
     optimized = load_optimized(plain)
     write_renamed(optimized, renamed)
-    per_session = max(1, EVENTS_PER_SESSION // (len(numbered(optimized.graph)) + 2) - warmup)
+    fitting = EVENTS_PER_SESSION // _events_a_step(optimized, prepared, settings, renamed, batches[0])
+    per_session = max(1, fitting - warmup)
     walls: list[float] = []
     traces: list[Path] = []
     counted: list[int] = []

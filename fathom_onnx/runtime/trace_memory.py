@@ -31,7 +31,7 @@ class NodeMemory:
         activation_bytes: Its inputs that are no parameters.
         parameter_bytes: Its inputs that are.
         output_bytes: Its outputs.
-        in_use_bytes: What the allocator had handed out when the node ended.
+        in_use_bytes: What had been asked of the allocator and not given back when the node ended.
         change_bytes: How much that grew while the node ran.
     """
 
@@ -49,8 +49,9 @@ class TracedMemory:
 
     Attributes:
         nodes: The node executions of the first run, in the order in which they ended.
-        peak_bytes: Most bytes that the allocator ever handed out, parameters that it holds included, by the end of the
-            second run (of the first where there is one only); None where the provider does not say.
+        peak_bytes: Most bytes that the allocator ever handed out, in whole blocks and with the parameters that it
+            holds, by the end of the second run (of the first where it is the only one); None where the provider does
+            not say.
         held_bytes: What the allocator had taken from the system by then.
     """
 
@@ -67,8 +68,9 @@ def _number(arguments: Mapping[str, Any], key: str) -> int | None:
 def _events(path: Path) -> Iterator[dict[str, Any]]:
     for count, line in enumerate(read_lines(path)):
         try:
-            yield orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            event = orjson.loads(line)
+            yield {"name": event["name"], "args": event.get("args", {})}
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"trace '{path.name}' is broken after {count} events", "profile again") from error
 
 
@@ -81,7 +83,7 @@ def traced_memory(path: Path) -> TracedMemory:
     nodes: list[NodeMemory] = []
     runs, last = 0, {}
     for event in _events(path):
-        name, arguments = event["name"], event.get("args", {})
+        name, arguments = event["name"], event["args"]
         if name == _RUN:
             runs += 1
             if runs == 2:
@@ -96,8 +98,8 @@ def traced_memory(path: Path) -> TracedMemory:
                     _number(arguments, "activation_size"),
                     _number(arguments, "parameter_size"),
                     _number(arguments, "output_size"),
-                    _number(arguments, "mem_bytes_in_use"),
-                    _number(arguments, "mem_in_use_delta"),
+                    _number(arguments, "mem_bytes_requested_in_use"),
+                    _number(arguments, "mem_requested_in_use_delta"),
                 )
             )
     return TracedMemory(tuple(nodes), _number(last, "mem_in_use_peak"), _number(last, "mem_arena_held"))
