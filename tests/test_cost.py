@@ -9,7 +9,7 @@ from cost_calls import cost
 from onnx import helper
 from small_models import BOOL, FLOAT, INT64, cnn, control_flow, model, op
 
-from fathom_onnx.analysis.cost import NodeCost, count, graph_costs
+from fathom_onnx.analysis.cost import NodeCost, count_nodes, graph_costs
 from fathom_onnx.analysis.optable import CONTRIB, INTERNAL, ML, ONNX, PREVIEW, UNLISTED, canonical_op, class_of_op
 from fathom_onnx.graph import Graph
 from fathom_onnx.vocabulary import OPS
@@ -183,7 +183,7 @@ def test_a_scan_of_unknown_length_is_unknown() -> None:
 def test_a_loop_of_constant_count_runs_so_often() -> None:
     (found,) = graph_costs(loop(5, "same"))
     assert found.macs == 5 * 512
-    rows = count(loop(5, "same"))
+    rows = count_nodes(loop(5, "same"))
     assert [(r.entry.node.op_type, r.depth, r.executions) for r in rows[:2]] == [("Loop", 0, 1), ("MatMul", 1, 5)]
     assert rows[0].cost.flops == 0
 
@@ -199,7 +199,7 @@ def test_a_loop_of_constant_count_runs_so_often() -> None:
 def test_a_loop_that_data_ends_is_unknown(graph: Graph, why: str) -> None:
     (found,) = graph_costs(graph)
     assert (found.macs, found.reason) == (None, why)
-    inner = count(graph)[1]
+    inner = count_nodes(graph)[1]
     assert (inner.cost.macs, inner.executions, inner.step.macs) == (512, None, None)
 
 
@@ -219,7 +219,7 @@ def test_bodies_of_equal_names_keep_their_own_shapes() -> None:
     parts["then"].node[0].input[0] = "wide"
     nodes = [op("If", "c", "y", then_branch=parts["then"], else_branch=parts["else"])]
     made = model(nodes, {"c": (BOOL, ()), "x": (FLOAT, (4,)), "wide": (FLOAT, (40,))}, {"y": (INT64, ())})
-    rows = count(Graph(made, "two"))
+    rows = count_nodes(Graph(made, "two"))
     found = {r.entry.body: r.cost.flops for r in rows if r.entry.node.op_type == "Relu"}
     assert found == {"then_branch": 40, "else_branch": 4}
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from published_networks import bert_base, resnet50, vgg19
 
-from fathom_onnx.analysis.cost import count, graph_costs
+from fathom_onnx.analysis.cost import count_nodes, graph_costs
 from fathom_onnx.analysis.parameters import parameters_by_node
 from fathom_onnx.graph import Graph, load_structure
 
@@ -50,7 +50,7 @@ def test_resnet50_to_the_last_product() -> None:
         before = size if stage == 0 else 2 * size  # the first 1x1 convolution sees the image before the stride
         first = before**2 * into * middle + size**2 * (9 * middle * middle + middle * out + into * out)
         blocks += first + (count_ - 1) * size**2 * (out * middle + 9 * middle * middle + middle * out)
-    macs = [c.cost.macs or 0 for c in count(resnet50())]
+    macs = [c.cost.macs or 0 for c in count_nodes(resnet50())]
     assert sum(macs) == stem + blocks + 2048 * 1000 == 4_089_184_256
 
 

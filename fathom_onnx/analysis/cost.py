@@ -25,7 +25,7 @@ from .dataflow import tensors_of
 from .executions import constants_of, executions_of
 from .functions import Expander
 
-__all__ = ["Counted", "NodeCost", "count", "graph_costs", "node_cost", "total_cost"]
+__all__ = ["Counted", "NodeCost", "count_nodes", "graph_costs", "node_cost", "total_cost"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
     """The cost of one execution of a node.
 
     Args:
-        node: The node; what its bodies cost is not known here (:func:`count` goes through them).
+        node: The node; what its bodies cost is not known here (:func:`count_nodes` goes through them).
         tensors: Shapes and types of its tensors, by name.
         values: Tensors whose values are known before a run, for the few ops whose work depends on one.
     """
@@ -129,7 +129,7 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
     return NodeCost(macs, flops, read, written, reason)
 
 
-def count(graph: Graph) -> tuple[Counted, ...]:
+def count_nodes(graph: Graph) -> tuple[Counted, ...]:
     """Every node of a graph and of the bodies in it with its cost, in the order of their numbers."""
     model = graph.model
     expander = Expander(model)
@@ -202,7 +202,7 @@ def graph_costs(graph: Graph) -> list[NodeCost]:
 
     A choice between bodies of equal cost costs as much as either of them.
     """
-    counted = count(graph)
+    counted = count_nodes(graph)
     inside: dict[int, list[Counted]] = {}
     for row in counted:
         if row.entry.parent is not None:

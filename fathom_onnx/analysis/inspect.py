@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..graph import Graph
 from ..runtime.optimized import bodies
-from .cost import Counted, count
+from .cost import Counted, count_nodes
 from .labels import label_nodes
 from .memory import Liveness, liveness
 from .optable import UNLISTED
@@ -254,7 +254,7 @@ def _rows(counted: tuple[Counted, ...], graph: Graph) -> Iterator[dict[str, Any]
 
 def inspect(graph: Graph) -> Inspection:
     """Look at a graph: every node with its cost, the memory of a step, and what is not understood."""
-    counted = count(graph)
+    counted = count_nodes(graph)
     table = pd.DataFrame(list(_rows(counted, graph)), columns=list(NODE_COLUMNS))
     numbers = ["executions", "macs", "flops", "bytes_read", "bytes_written"]
     table[numbers] = table[numbers].astype(float)
