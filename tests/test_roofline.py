@@ -16,7 +16,7 @@ from small_models import cnn
 
 from fathom_onnx.analysis.roofline import BOUNDS, COLUMNS, roofline
 from fathom_onnx.analysis.roofline_figure import roofline_svg
-from fathom_onnx.analysis.run import ORIGINAL_COLUMNS
+from fathom_onnx.analysis.run import ATTRIBUTION_COLUMNS, ORIGINAL_COLUMNS
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, UnknownNameError, UsageError
 from fathom_onnx.profiling import profile
@@ -52,6 +52,28 @@ def originals(*rows: Row) -> pd.DataFrame:
     )
 
 
+def executed(*groups: str) -> pd.DataFrame:
+    """An executed node a text, which names the originals that it stands for."""
+    rows = [
+        {
+            "executed": number,
+            "original": name,
+            "kind": "attributed",
+            "weight": 1.0,
+            "us": 0.0,
+            "phase": "",
+            "layer": "",
+            "op": "",
+            "op_class": "",
+        }
+        for number, group in enumerate(groups)
+        for name in group.split()
+    ]
+    return pd.DataFrame(rows, columns=list(ATTRIBUTION_COLUMNS))
+
+
+ALONE = executed("a1", "a2", "b1", "b2", "b3", "c1", "c2")
+
 # 100 GFLOP/s and 10 GB/s: 100,000 FLOPs and 10,000 bytes a microsecond
 TABLE = originals(
     ("a1", "MatMul", 20.0, 1e6, 2e4),  # arithmetic 10 us, memory 2 us
@@ -66,7 +88,7 @@ TABLE = originals(
 
 
 def test_nodes_against_the_roof() -> None:
-    found = roofline(TABLE, 100.0, 10.0, "node")
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
     rows = found.table.set_index("name")
     assert list(rows.index) == ["a1", "a2", "b1", "b2", "b3"]
     assert list(rows["roof_us"]) == pytest.approx([10, 4, 2, 1, 0])
@@ -80,19 +102,31 @@ def test_nodes_against_the_roof() -> None:
 
 
 def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
-    found = roofline(TABLE, 100.0, 10.0, "op")
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "op")
     product = found.table.set_index("name").loc["MatMul"]
     # by its sums alone it would be 11 us at the roof, as if one node's memory were there for the other
     assert product["roof_us"] == pytest.approx(14)
     assert product["share"] == pytest.approx(14 / 30)
     assert product["bound"] == "compute"
     assert product["intensity"] == pytest.approx(1.1e6 / 6e4)
-    layers = roofline(TABLE, 100.0, 10.0, "layer").table
+    layers = roofline(TABLE, ALONE, 100.0, 10.0, "layer").table
     assert list(zip(layers["name"], layers["nodes"], layers["us"], strict=True)) == [("a", 2, 30), ("b", 3, 14)]
 
 
+def test_what_ran_as_one_moves_only_the_most_of_its_parts() -> None:
+    # a2 has the most bytes of the three that ran as one; b2 ran as two, in one of them alone
+    found = roofline(TABLE, executed("a1 a2 b1", "b2 a2", "b2", "b3"), 100.0, 10.0, "node")
+    rows = found.table.set_index("name")
+    assert list(rows["bytes"]) == [0, 4e4, 0, 1e4, 0]
+    assert list(rows["roof_us"]) == pytest.approx([10, 4, 0.1, 1, 0])
+    assert rows.loc["b1", "bound"] == "compute"
+    # movement that was charged to a node does not make it a part of another
+    charged = executed("a1 a2").assign(kind="charged")
+    assert list(roofline(TABLE, charged, 100.0, 10.0, "node").table["bytes"]) == [2e4, 4e4, 2e4, 1e4, 0]
+
+
 def test_unknown_costs_are_listed_and_in_no_sum() -> None:
-    found = roofline(TABLE, 100.0, 10.0, "phase")
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "phase")
     assert found.table["us"].sum() == 44
     assert found.total["left_out_us"] == 10
     assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
@@ -104,7 +138,7 @@ def test_unknown_costs_are_listed_and_in_no_sum() -> None:
 
 
 def test_nothing_that_ran() -> None:
-    found = roofline(originals(("d1", "Add", 0.0, 1.0, 1.0)), 100.0, 10.0)
+    found = roofline(originals(("d1", "Add", 0.0, 1.0, 1.0)), ALONE, 100.0, 10.0)
     assert len(found.table) == 0
     assert found.as_json()["total"]["share"] is None
     ElementTree.fromstring(roofline_svg(found, "nothing"))
@@ -112,7 +146,7 @@ def test_nothing_that_ran() -> None:
 
 def test_no_such_group() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
-        roofline(TABLE, 100.0, 10.0, "layers")
+        roofline(TABLE, ALONE, 100.0, 10.0, "layers")
 
 
 @given(
@@ -121,7 +155,7 @@ def test_no_such_group() -> None:
 )
 def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, float, float]], by: str) -> None:
     table = originals(*((f"l{i % 2}{i}", f"Op{i % 3}", us, f, b) for i, (us, f, b) in enumerate(values)))
-    found = roofline(table, 100.0, 10.0, by)
+    found = roofline(table, executed(*table["name"]), 100.0, 10.0, by)
     assert found.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
     assert found.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
     assert found.table["nodes"].sum() == len(values)
@@ -129,7 +163,7 @@ def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, floa
 
 
 def test_the_drawing() -> None:
-    found = roofline(TABLE, 100.0, 10.0, "node")
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
     text = roofline_svg(found, "a run of $5")
     assert text == roofline_svg(found, "a run of $5")
     ElementTree.fromstring(text)

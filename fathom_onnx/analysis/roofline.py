@@ -9,9 +9,10 @@ The share is achieved / roof where there are FLOPs, and the share of the memory'
 movement has one too. What binds is the larger of the two times. For a group the times at the roof of its nodes are
 added: its share is what the group would take, were each of its nodes at its own roof.
 
-Times and costs are those of the original graph's nodes (``Run.originals``). Costs count each input and output once; a
-node that was fused into its neighbour moves less than that, so that its share can exceed 1: it is then marked, for the
-traffic that was counted did not take place. Nodes without a known cost are listed and are in no sum.
+Times and costs are those of the original graph's nodes (``Run.originals``). Of several that ran as one fused node only
+the one with the most bytes has them, for what is between them does not travel; that is about what the fused node
+moves. A share above 1 means that less moved than was counted: tensors stayed in a cache, or inside a fused node. Nodes
+without a known cost are listed and are in no sum.
 
 Source: Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
 """
@@ -88,11 +89,23 @@ class Roofline:
         }
 
 
-def roofline(originals: pd.DataFrame, gflops: float, gbytes: float, by: str = "op") -> Roofline:
+def _inside_fused(ran: pd.DataFrame, moved: pd.Series, attribution: pd.DataFrame) -> pd.Series:
+    """Whether an original node's tensors do not travel: it runs only in nodes where another has more bytes."""
+    bytes_of = pd.Series(moved.to_numpy(float), index=ran["name"])
+    parts = attribution[(attribution["kind"] == "attributed") & attribution["original"].isin(bytes_of.index)]
+    parts = parts.assign(bytes=bytes_of.reindex(parts["original"]).fillna(-1.0).to_numpy())
+    carriers = parts.loc[parts.groupby("executed")["bytes"].idxmax(), "original"]
+    return ran["name"].isin(parts["original"]) & ~ran["name"].isin(carriers)
+
+
+def roofline(
+    originals: pd.DataFrame, attribution: pd.DataFrame, gflops: float, gbytes: float, by: str = "op"
+) -> Roofline:
     """Set a run's original nodes against two ceilings.
 
     Args:
         originals: ``Run.originals``: times in microseconds and costs of one step; NaN is unknown.
+        attribution: ``Run.attribution``: which original nodes ran as one.
         gflops: Ceiling of arithmetic, GFLOP/s.
         gbytes: Ceiling of memory, GB/s.
         by: One of :data:`GROUPS`.
@@ -105,6 +118,7 @@ def roofline(originals: pd.DataFrame, gflops: float, gbytes: float, by: str = "o
     ran = originals[originals["us"] > 0]
     moved = ran["bytes_read"] + ran["bytes_written"]
     known = ran["flops"].notna() & moved.notna()
+    moved = moved.mask(_inside_fused(ran, moved, attribution) & known, 0.0)
     # GFLOP/s are 1e3 FLOPs a microsecond
     compute_us = ran["flops"] / (gflops * 1e3)
     memory_us = moved / (gbytes * 1e3)

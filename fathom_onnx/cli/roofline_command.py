@@ -53,7 +53,7 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
             click.echo(
                 f"note: the run has {name} {loaded.manifest[name]}, the ceilings {ceilings.facts[name]}", err=True
             )
-    found = roofline(loaded.originals, ceilings.gflops, ceilings.gbytes, by)
+    found = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
     if plot is not None:
         write_text(plot, roofline_svg(found, str(loaded.manifest["graph"])))
         click.echo(f"drawing: {plot}", err=True)
@@ -110,7 +110,7 @@ def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], top: i
             "the roof"
         )
     if any(row["share"] > 1 for row in found.as_json()["rows"]):
-        click.echo("* above 1: nodes fused into others do not move the bytes that are counted for them")
+        click.echo("* above 1: less moved than was counted: tensors stayed in a cache or inside a fused node")
     if len(found.left_out):
         rest = [
             (row["name"], row["op_type"], time_us(row["us"]), row["why"])
