@@ -52,15 +52,17 @@ def originals(*rows: Row) -> pd.DataFrame:
     )
 
 
-def executed(*groups: str) -> pd.DataFrame:
-    """An executed node a text, which names the originals that it stands for."""
+def executed(table: pd.DataFrame, *groups: str) -> pd.DataFrame:
+    """A text an executed node: the originals it stands for. An original in several divides its time."""
+    us = dict(zip(table["name"], table["us"], strict=True))
+    uses = [name for group in groups for name in group.split()]
     rows = [
         {
             "executed": number,
             "original": name,
             "kind": "attributed",
             "weight": 1.0,
-            "us": 0.0,
+            "us": us[name] / uses.count(name),
             "phase": "",
             "layer": "",
             "op": "",
@@ -71,8 +73,6 @@ def executed(*groups: str) -> pd.DataFrame:
     ]
     return pd.DataFrame(rows, columns=list(ATTRIBUTION_COLUMNS))
 
-
-ALONE = executed("a1", "a2", "b1", "b2", "b3", "c1", "c2")
 
 # 100 GFLOP/s and 10 GB/s: 100,000 FLOPs and 10,000 bytes a microsecond
 TABLE = originals(
@@ -85,6 +85,7 @@ TABLE = originals(
     ("c2", "Unique", 3.0, 1e4, None),
     ("d1", "Add", 0.0, 1e4, 1e4),
 )
+ALONE = executed(TABLE, *TABLE["name"])
 
 
 def test_nodes_against_the_roof() -> None:
@@ -113,16 +114,35 @@ def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
     assert list(zip(layers["name"], layers["nodes"], layers["us"], strict=True)) == [("a", 2, 30), ("b", 3, 14)]
 
 
-def test_what_ran_as_one_moves_only_the_most_of_its_parts() -> None:
-    # a2 has the most bytes of the three that ran as one; b2 ran as two, in one of them alone
-    found = roofline(TABLE, executed("a1 a2 b1", "b2 a2", "b2", "b3"), 100.0, 10.0, "node")
+def test_what_ran_as_one_has_one_roof() -> None:
+    # 20, 10 and 8 us: arithmetic 11.1 us, and the 4 us of the one with most bytes
+    found = roofline(TABLE, executed(TABLE, "a1 a2 b1", "b2", "b3"), 100.0, 10.0, "node")
     rows = found.table.set_index("name")
-    assert list(rows["bytes"]) == [0, 4e4, 0, 1e4, 0]
-    assert list(rows["roof_us"]) == pytest.approx([10, 4, 0.1, 1, 0])
-    assert rows.loc["b1", "bound"] == "compute"
-    # movement that was charged to a node does not make it a part of another
-    charged = executed("a1 a2").assign(kind="charged")
-    assert list(roofline(TABLE, charged, 100.0, 10.0, "node").table["bytes"]) == [2e4, 4e4, 2e4, 1e4, 0]
+    assert list(rows["share"]) == pytest.approx([11.1 / 38, 11.1 / 38, 11.1 / 38, 0.2, 0])
+    assert list(rows["bytes"]) == pytest.approx([4e4 * 20 / 38, 4e4 * 10 / 38, 4e4 * 8 / 38, 1e4, 0])
+    assert list(rows["bound"]) == ["compute", "compute", "compute", "memory", "none"]
+    assert rows["roof_us"].sum() == pytest.approx(12.1)
+
+
+def test_what_ran_as_several_has_its_work_where_it_has_its_time() -> None:
+    found = roofline(TABLE, executed(TABLE, "a1", "a1", "b2"), 100.0, 10.0, "node")
+    rows = found.table.set_index("name")
+    assert rows.loc["a1", "roof_us"] == pytest.approx(10)
+    assert (rows.loc["a1", "flops"], rows.loc["a1", "bytes"], rows.loc["a1", "nodes"]) == (1e6, 2e4, 1)
+
+
+def test_what_ran_with_the_unknown_is_unknown() -> None:
+    found = roofline(TABLE, executed(TABLE, "a1 c1", "a2"), 100.0, 10.0, "node")
+    assert list(found.table["name"]) == ["a2"]
+    assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
+        ("a1", "ran as one with a node of unknown cost"),
+        ("c1", "FLOPs not known"),
+    ]
+
+
+def test_movement_that_was_charged_is_no_part() -> None:
+    charged = pd.concat([ALONE, executed(TABLE, "a1 a2").assign(kind="charged", executed=99)])
+    assert roofline(TABLE, charged, 100.0, 10.0).total == roofline(TABLE, ALONE, 100.0, 10.0).total
 
 
 def test_unknown_costs_are_listed_and_in_no_sum() -> None:
@@ -138,7 +158,8 @@ def test_unknown_costs_are_listed_and_in_no_sum() -> None:
 
 
 def test_nothing_that_ran() -> None:
-    found = roofline(originals(("d1", "Add", 0.0, 1.0, 1.0)), ALONE, 100.0, 10.0)
+    table = originals(("d1", "Add", 0.0, 1.0, 1.0))
+    found = roofline(table, executed(table), 100.0, 10.0)
     assert len(found.table) == 0
     assert found.as_json()["total"]["share"] is None
     ElementTree.fromstring(roofline_svg(found, "nothing"))
@@ -155,7 +176,7 @@ def test_no_such_group() -> None:
 )
 def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, float, float]], by: str) -> None:
     table = originals(*((f"l{i % 2}{i}", f"Op{i % 3}", us, f, b) for i, (us, f, b) in enumerate(values)))
-    found = roofline(table, executed(*table["name"]), 100.0, 10.0, by)
+    found = roofline(table, executed(table, *table["name"]), 100.0, 10.0, by)
     assert found.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
     assert found.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
     assert found.table["nodes"].sum() == len(values)

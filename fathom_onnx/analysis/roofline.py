@@ -9,10 +9,10 @@ The share is achieved / roof where there are FLOPs, and the share of the memory'
 movement has one too. What binds is the larger of the two times. For a group the times at the roof of its nodes are
 added: its share is what the group would take, were each of its nodes at its own roof.
 
-Times and costs are those of the original graph's nodes (``Run.originals``). Of several that ran as one fused node only
-the one with the most bytes has them, for what is between them does not travel; that is about what the fused node
-moves. A share above 1 means that less moved than was counted: tensors stayed in a cache, or inside a fused node. Nodes
-without a known cost are listed and are in no sum.
+Times and costs are those of the original graph's nodes (``Run.originals``). Several that ran as one fused node have one
+roof: their FLOPs together, and the bytes of the one that has most, for what is between them does not travel. They share
+it as they share the node's time. A share above 1 means that less moved than was counted: tensors stayed in a cache, or
+inside a fused node. Nodes without a known cost, and what ran as one with them, are listed and are in no sum.
 
 Source: Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
 """
@@ -89,15 +89,6 @@ class Roofline:
         }
 
 
-def _inside_fused(ran: pd.DataFrame, moved: pd.Series, attribution: pd.DataFrame) -> pd.Series:
-    """Whether an original node's tensors do not travel: it runs only in nodes where another has more bytes."""
-    bytes_of = pd.Series(moved.to_numpy(float), index=ran["name"])
-    parts = attribution[(attribution["kind"] == "attributed") & attribution["original"].isin(bytes_of.index)]
-    parts = parts.assign(bytes=bytes_of.reindex(parts["original"]).fillna(-1.0).to_numpy())
-    carriers = parts.loc[parts.groupby("executed")["bytes"].idxmax(), "original"]
-    return ran["name"].isin(parts["original"]) & ~ran["name"].isin(carriers)
-
-
 def roofline(
     originals: pd.DataFrame, attribution: pd.DataFrame, gflops: float, gbytes: float, by: str = "op"
 ) -> Roofline:
@@ -105,7 +96,7 @@ def roofline(
 
     Args:
         originals: ``Run.originals``: times in microseconds and costs of one step; NaN is unknown.
-        attribution: ``Run.attribution``: which original nodes ran as one.
+        attribution: ``Run.attribution``: which original nodes ran as which executed ones.
         gflops: Ceiling of arithmetic, GFLOP/s.
         gbytes: Ceiling of memory, GB/s.
         by: One of :data:`GROUPS`.
@@ -115,26 +106,12 @@ def roofline(
     """
     if by not in GROUPS:
         raise UnknownNameError("grouping", by, GROUPS)
-    ran = originals[originals["us"] > 0]
-    moved = ran["bytes_read"] + ran["bytes_written"]
-    known = ran["flops"].notna() & moved.notna()
-    moved = moved.mask(_inside_fused(ran, moved, attribution) & known, 0.0)
-    # GFLOP/s are 1e3 FLOPs a microsecond
-    compute_us = ran["flops"] / (gflops * 1e3)
-    memory_us = moved / (gbytes * 1e3)
-    nodes = pd.DataFrame(
-        {
-            "name": ran[GROUPS[by]],
-            "us": ran["us"],
-            "flops": ran["flops"],
-            "bytes": moved,
-            "compute": compute_us.where(compute_us >= memory_us, 0.0),
-            "memory": memory_us.where(memory_us > compute_us, 0.0),
-        }
-    )[known]
-    grouped = nodes.groupby("name", sort=True)
+    parts = _parts(originals, attribution, gflops, gbytes)
+    unknown = parts.loc[parts["unknown"], "name"].unique()
+    known = parts[~parts["name"].isin(unknown)]
+    grouped = known.groupby(GROUPS[by], sort=True)
     table = grouped[["us", "flops", "bytes", "compute", "memory"]].sum()
-    table["nodes"] = grouped.size()
+    table["nodes"] = grouped["name"].nunique()
     table["roof_us"] = table["compute"] + table["memory"]
     table["intensity"] = table["flops"] / table["bytes"].where(table["bytes"] > 0)
     table["gflops"] = table["flops"] / table["us"] / 1e3
@@ -142,18 +119,44 @@ def roofline(
     table["share"] = table["roof_us"] / table["us"]
     compute, none = table["compute"] >= table["memory"], table["roof_us"] == 0
     table["bound"] = np.select([none, compute], ["none", "compute"], "memory")
-    ordered = table.reset_index().sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
-    return Roofline(
-        ordered[list(COLUMNS)],
-        _left_out(ran[~known]),
-        gflops,
-        gbytes,
-        by,
-        len(originals) - len(ran),
-    )
+    named = table.rename_axis("name").reset_index()
+    ordered = named.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
+    left_out = _left_out(originals[originals["name"].isin(unknown)])
+    return Roofline(ordered[list(COLUMNS)], left_out, gflops, gbytes, by, len(originals) - int(parts["name"].nunique()))
+
+
+def _parts(originals: pd.DataFrame, attribution: pd.DataFrame, gflops: float, gbytes: float) -> pd.DataFrame:
+    """A row for each executed node and original that it stands for, with its part of work, time and time at the roof.
+
+    ``compute`` and ``memory`` are the times at the roof, each 0 where the other binds; ``unknown`` is whether a cost
+    is missing in what ran as one.
+    """
+    costs = originals.assign(bytes=originals["bytes_read"] + originals["bytes_written"])
+    costs = costs[["name", "phase", "layer", "op", "op_class", "flops", "bytes"]]
+    ran = attribution.loc[
+        (attribution["kind"] == "attributed") & (attribution["us"] > 0), ["executed", "original", "us"]
+    ]
+    parts = ran.merge(costs, left_on="original", right_on="name", validate="many_to_one")
+    # an original that ran as several nodes has its work where it has its time
+    part = parts["us"] / parts.groupby("name")["us"].transform("sum")
+    parts[["flops", "bytes"]] = parts[["flops", "bytes"]].mul(part, axis=0)
+    parts["unknown"] = parts[["flops", "bytes"]].isna().any(axis=1)
+    together = parts.groupby("executed")
+    parts["unknown"] = together["unknown"].transform("any")
+    share = parts["us"] / together["us"].transform("sum")
+    moved = together["bytes"].transform("max")
+    # GFLOP/s are 1e3 FLOPs a microsecond
+    compute_us = together["flops"].transform("sum") / (gflops * 1e3)
+    memory_us = moved / (gbytes * 1e3)
+    parts["bytes"] = moved * share
+    parts["compute"] = compute_us.where(compute_us >= memory_us, 0.0) * share
+    parts["memory"] = memory_us.where(memory_us > compute_us, 0.0) * share
+    return parts
 
 
 def _left_out(rows: pd.DataFrame) -> pd.DataFrame:
-    lacks = np.where(rows["flops"].isna(), "FLOPs not known", "bytes not known")
+    no_bytes = (rows["bytes_read"] + rows["bytes_written"]).isna()
+    reasons = ["FLOPs not known", "bytes not known"]
+    lacks = np.select([rows["flops"].isna(), no_bytes], reasons, "ran as one with a node of unknown cost")
     told = rows.assign(why=lacks)[list(LEFT_OUT_COLUMNS)]
     return told.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
