@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .roofline import Roofline
 
@@ -14,7 +15,20 @@ __all__ = ["roofline_svg"]
 _COLOURS = {"compute": "#d55e00", "memory": "#0072b2"}  # Okabe and Ito, 2008
 _MARKERS = {"compute": "s", "memory": "o"}
 _NAMED = 8
-"""Rows that are named in the drawing, those that took longest."""
+"""Rows that are named in the drawing at most, those that took longest."""
+
+_APART = (0.6, 0.08)
+"""Decades, across and up, between two names that can both be read."""
+
+
+def _named(drawn: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """The rows to name, the longest first: those whose name does not lie on another."""
+    placed: list[tuple[str, float, float]] = []
+    for name, x, y in zip(drawn["name"], drawn["intensity"], drawn["gflops"], strict=True):
+        free = all(abs(np.log10(x / px)) > _APART[0] or abs(np.log10(y / py)) > _APART[1] for _, px, py in placed)
+        if free and len(placed) < _NAMED:
+            placed.append((str(name), float(x), float(y)))
+    return placed
 
 
 def roofline_svg(found: Roofline, title: str) -> str:
@@ -24,6 +38,7 @@ def roofline_svg(found: Roofline, title: str) -> str:
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     drawn = found.table[(found.table["flops"] > 0) & (found.table["bytes"] > 0)]
     total = float(found.table["us"].sum())
@@ -51,10 +66,8 @@ def roofline_svg(found: Roofline, title: str) -> str:
                 alpha=0.75,
                 label=f"bound by {'arithmetic' if bound == 'compute' else 'memory'}",
             )
-        for _, row in drawn.head(_NAMED).iterrows():
-            axes.annotate(
-                str(row["name"]), (row["intensity"], row["gflops"]), xytext=(6, 4), textcoords="offset points"
-            )
+        for name, x, y in _named(drawn):
+            axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points")
         left = found.table.drop(drawn.index)
         part = float(left["us"].sum()) / total if total else 0.0
         axes.set(
@@ -64,6 +77,8 @@ def roofline_svg(found: Roofline, title: str) -> str:
             ylabel="GFLOP/s",
             title=f"{title}: {found.gflops:.0f} GFLOP/s, {found.gbytes:.1f} GB/s",
         )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.legend(loc="lower right")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
