@@ -60,7 +60,7 @@ def profile(
         ep: Execution provider, ``cpu`` or ``cuda``.
         threads: Threads inside an operator; all the cores this process may use when not given.
         warmup: Steps to run and not to count.
-        steps: Steps to count, with the profiler and without.
+        steps: Steps to run after these, with the profiler and without; what turns out to be warm-up still is dropped.
         optimization: onnxruntime's graph optimization level.
         seed: Seed of the starting values and of the data.
         feeds: A batch, or several to be taken in turn; from the graph's data source when not given.

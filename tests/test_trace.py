@@ -226,6 +226,29 @@ def test_a_trace_of_onnxruntime_is_read(tmp_path: Path) -> None:
     assert (times.outside_us >= 0).all()
 
 
+def ort_line(name: str, start: int, duration: int, op_type: str) -> str:
+    """A line as onnxruntime writes it."""
+    arguments = (
+        f'"output_size" : "8","op_name" : "{op_type}","output_type_shape" : [{{"float":[2]}}],"provider" : "cpu"'
+    )
+    return (
+        f'{{"cat" : "Node","pid" :7,"tid" :3,"dur" :{duration},"ts" :{start},"ph" : "X",'
+        f'"name" :"{name}_kernel_time","args" : {{{arguments}}}}}'
+    )
+
+
+def test_lines_that_need_not_be_parsed_say_the_same(tmp_path: Path) -> None:
+    # a renamed node's further executions; names that only look renamed, or are of several nodes
+    lines = [ort_line("k1", 10, 5, "Add"), ort_line("k1", 20, 6, "Add"), ort_line("k1", 30, 7, "Add")]
+    lines += [ort_line(name, 40, 1, kind) for name in ("k1x", "", "k") for kind in ("Mul", "Relu")]
+    found = list(read_events(write(tmp_path / "t.json", lines)))
+    assert found[:3] == [Event("k1", True, 3, 10 * n, 4 + n, "Add", "cpu") for n in (1, 2, 3)]
+    assert [(e.name, e.op_type) for e in found[3:]] == [(n, k) for n in ("k1x", "", "k") for k in ("Mul", "Relu")]
+    half = write(tmp_path / "half.json", [lines[0], lines[1][:-20]])
+    with pytest.raises(RunError, match="broken after 1 events"):
+        list(read_events(half))
+
+
 def test_memory_of_the_first_run(tmp_path: Path) -> None:
     found = traced_memory(profiled(tmp_path))
     assert [(n.name, n.activation_bytes, n.parameter_bytes, n.output_bytes, n.change_bytes) for n in found.nodes] == [

@@ -8,6 +8,7 @@ taking a node's children off its own time by a stack per thread makes every micr
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,13 @@ _RUN = "model_run"
 _FULL = "profile_truncated"
 _PARENTS = frozenset({"Loop", "Scan", "If"})
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
+
+# Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
+# its second execution on the start of the line, whose form is fixed, tells all that is needed.
+_RENAMED = re.compile(
+    rb'{"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
+    rb'"name" :"(k\d+)_kernel_time","args" : {'
+)
 
 
 class Event(NamedTuple):
@@ -102,8 +110,20 @@ def read_events(path: Path) -> Iterator[Event]:
     Raises:
         RunError: The file is missing, cut short, or lost events; the message says how many.
     """
+    known: dict[bytes, tuple[str, str, str]] = {}
     for count, line in enumerate(read_lines(path)):
-        yield _event(line, path, count)
+        renamed = _RENAMED.match(line)
+        if renamed is None:
+            yield _event(line, path, count)
+            continue
+        thread, duration, start, key = renamed.groups()
+        if key in known and line.endswith(b"}}"):
+            name, op_type, provider = known[key]
+            yield Event(name, True, int(thread), int(start), int(duration), op_type, provider)
+        else:
+            event = _event(line, path, count)
+            known[key] = event.name, event.op_type, event.provider
+            yield event
 
 
 class NodeRun(NamedTuple):
@@ -153,28 +173,20 @@ def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
     """
     threads: dict[int, _Thread] = {}
     for event in events:
-        if not event.is_node and event.name in _OUTSIDE_RUNS:
+        name, is_node, thread_id, start_us, duration_us, op_type, provider = event
+        if not is_node and name in _OUTSIDE_RUNS:
             continue
-        thread = threads.setdefault(event.thread, _Thread())
+        thread = threads.get(thread_id) or threads.setdefault(thread_id, _Thread())
         children = 0
-        if not event.is_node or event.op_type in _PARENTS:
-            while thread.stack and thread.stack[-1].start_us >= event.start_us:
+        if not is_node or op_type in _PARENTS:
+            while thread.stack and thread.stack[-1].start_us >= start_us:
                 children += thread.stack.pop().duration_us
-        if event.is_node:
-            thread.nodes.append(
-                NodeRun(
-                    event.name,
-                    event.op_type,
-                    event.provider,
-                    event.thread,
-                    event.start_us,
-                    event.duration_us,
-                    event.duration_us - children,
-                )
-            )
+        if is_node:
+            self_us = duration_us - children
+            thread.nodes.append(NodeRun(name, op_type, provider, thread_id, start_us, duration_us, self_us))
             thread.stack.append(event)
-        elif event.name == _RUN:
-            yield StepRun(event.start_us, event.duration_us, tuple(thread.nodes))
+        elif name == _RUN:
+            yield StepRun(start_us, duration_us, tuple(thread.nodes))
             thread.nodes = []
             thread.stack.clear()
         else:
@@ -241,17 +253,17 @@ def step_times(runs: Iterable[StepRun]) -> StepTimes:
     run_us: list[int] = []
     for run in runs:
         sums: dict[int, list[int]] = {}
-        for node in run.nodes:
-            index = position.setdefault(node.name, len(position))
+        for name, op_type, provider, _, _, _, self_us in run.nodes:
+            index = position.setdefault(name, len(position))
             if index == len(kinds):
-                kinds.append(node.op_type)
+                kinds.append(op_type)
                 where.append(set())
-            where[index].add(node.provider)
+            where[index].add(provider)
             if index in sums:
-                sums[index][0] += node.self_us
+                sums[index][0] += self_us
                 sums[index][1] += 1
             else:
-                sums[index] = [node.self_us, 1]
+                sums[index] = [self_us, 1]
         # kept as numbers, not as a dict: a long profile has a million of them
         row = np.zeros((2, len(position)), np.int64)
         if sums:
