@@ -10,32 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ..graph import Graph
-from ..runtime.optimized import NumberedNode
 from .attribution import Attribution
-from .cost import node_cost
-from .dataflow import tensors_of
+from .cost import count_nodes
 from .labels import Label
+from .parameters import parameters_by_node
 from .run_tables import ORIGINAL_COLUMNS
 
-__all__ = ["first_uses", "original_table"]
-
-_INDEX_TYPES = frozenset({"int64", "int32", "bool", ""})
-"""Element types of initializers that are shapes, axes and positions and no weights."""
-
-
-def _weights(graph: Graph) -> dict[str, int]:
-    """Weight to its elements: our graphs' trained parameters, any other's initializers but scalars and indices."""
-    if graph.metadata is not None:
-        trained = set(graph.metadata.parameters)
-        return {t.name: t.elements for t in graph.inputs if t.name in trained and t.elements is not None}
-    known = {name: graph.tensors[name] for name in graph.initializers}
-    return {n: t.elements for n, t in known.items() if t.shape and t.elements and t.dtype not in _INDEX_TYPES}
-
-
-def first_uses(nodes: Sequence[NumberedNode], graph: Graph) -> list[int]:
-    """For each node the elements of the weights that it is the first to use, in the graph's order."""
-    left = _weights(graph)
-    return [sum(left.pop(name, 0) for name in dict.fromkeys(entry.node.input)) for entry in nodes]
+__all__ = ["original_table"]
 
 
 def _executions(attribution: Attribution, calls: dict[int, float]) -> dict[tuple[int | None, str], float]:
@@ -80,12 +61,11 @@ def original_table(
         for share in attribution.nodes[index].shares:
             us[share.original] += float(median) * share.weight
     executions = _executions(attribution, calls)
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors} if graph else {}
-    parameters: Sequence[float] = first_uses(attribution.originals, graph) if graph else [np.nan] * len(labels)
+    costs = [row.cost for row in count_nodes(graph)] if graph else [None] * len(labels)
+    parameters = parameters_by_node(graph) if graph else {}
     told: list[dict[str, Any]] = []
-    for entry, label, weights in zip(attribution.originals, labels, parameters, strict=True):
+    for entry, label, cost in zip(attribution.originals, labels, costs, strict=True):
         times = 1.0 if entry.parent is None else executions.get((entry.parent, entry.body), np.nan)
-        cost = node_cost(entry.node, tensors) if graph else None
         row = {name: getattr(cost, name, None) for name in ("macs", "flops", "bytes_read", "bytes_written")}
         told.append(
             {
@@ -97,7 +77,7 @@ def original_table(
                 "op_class": label.op_class,
                 "us": us.get(entry.index, 0.0),
                 **{name: np.nan if value is None else value * times for name, value in row.items()},
-                "parameters": weights,
+                "parameters": parameters.get(entry.index, 0) if graph else np.nan,
                 "state": attribution.state_of(entry.index),
             }
         )

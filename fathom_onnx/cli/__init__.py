@@ -13,11 +13,14 @@ from ..errors import FathomError, UnknownNameError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "ceilings": "Measure what onnxruntime reaches on this machine.",
     "compare": "Show what got slower and what faster from one run to another.",
     "export": "Write the ONNX graphs of workloads.",
+    "inspect": "Show what a graph is and what it costs, without running it.",
     "list": "Show the workloads there are.",
     "overlay": "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto.",
     "profile": "Run a graph and show where its time goes.",
+    "roofline": "Set a profiled run against what its machine can do.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
     "train": "Train a workload in onnxruntime.",

@@ -19,8 +19,8 @@ from .options import (
     json_option,
     mode_option,
     output_option,
-    pairs,
     session_options,
+    whole_numbers,
 )
 
 __all__ = ["command"]
@@ -101,12 +101,7 @@ def command(
 def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     from ..graph import load
 
-    values = {}
-    for name, text in pairs(dims, "NAME=N").items():
-        if not text.isdigit() or int(text) < 1:
-            raise UsageError(f"dimension '{name}' cannot be '{text}'", "give a whole number above zero")
-        values[name] = int(text)
-    return load(path, values)
+    return load(path, whole_numbers(dims, "NAME=N", "dimension"))
 
 
 def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
