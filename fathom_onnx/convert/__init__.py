@@ -1,0 +1,98 @@
+"""Graphs in the forms that simulators and other tools read."""
+
+from __future__ import annotations
+
+from ..errors import UnknownNameError
+from .contract import Conversion, Converter, Coverage, LeftOut, Option, Request
+
+__all__ = ["CONVERTERS", "Conversion", "Converter", "Coverage", "LeftOut", "Option", "Request", "find_converter"]
+
+CONVERTERS: dict[str, Converter] = {
+    converter.name: converter
+    for converter in (
+        Converter(
+            name="scalesim",
+            description="topology CSV of convolutions or of matrix products",
+            consumer="SCALE-Sim",
+            suffix=".csv",
+            module="scalesim",
+            options=(
+                Option(
+                    "layout",
+                    "rows are convolutions (conv), matrix products (gemm), or what loses nothing (auto)",
+                    example="gemm",
+                    default="auto",
+                    choices=("auto", "conv", "gemm"),
+                ),
+            ),
+        ),
+        Converter(
+            name="chakra",
+            description="execution trace: every node with its dependencies, operations and bytes",
+            consumer="ASTRA-sim and the MLCommons Chakra tools",
+            suffix=".0.et",
+            module="chakra",
+        ),
+        Converter(
+            name="initializers",
+            description="the graph with its parameters as initializers in a file beside it",
+            consumer="ONNXim, parameter counters",
+            suffix=".onnx",
+            module="initializers",
+            options=(
+                Option(
+                    "values",
+                    "zero (a file that takes no disk), seed (starting values), or an .npz of arrays by name",
+                    example="zero",
+                    default="zero",
+                ),
+                Option("seed", "seed of the starting values", example=0, default=0),
+            ),
+        ),
+        Converter(
+            name="batch",
+            description="the graph at another batch size",
+            consumer="anything that reads ONNX",
+            suffix=".onnx",
+            module="batch",
+            options=(
+                Option("batch", "the batch size wanted", example=8, required=True),
+                Option(
+                    "check",
+                    "graphs that are not ours: compare with the original in onnxruntime (run), or shapes only",
+                    example="run",
+                    default="run",
+                    choices=("run", "shapes"),
+                ),
+            ),
+        ),
+        Converter(
+            name="compute-only",
+            description="the convolutions and matrix products alone; what is between them is inputs and outputs",
+            consumer="ZigZag and others that count multiply-accumulates",
+            suffix=".onnx",
+            module="compute_only",
+            options=(
+                Option(
+                    "transposed",
+                    "a ConvTranspose as it is (keep), or as the matrix product within it (product)",
+                    example="keep",
+                    default="keep",
+                    choices=("keep", "product"),
+                ),
+            ),
+        ),
+    )
+}
+"""Format name to converter."""
+
+
+def find_converter(name: str) -> Converter:
+    """The converter to a format.
+
+    Raises:
+        UnknownNameError: No such format.
+    """
+    if name not in CONVERTERS:
+        raise UnknownNameError("format", name, CONVERTERS)
+    return CONVERTERS[name]

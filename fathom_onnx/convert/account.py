@@ -1,0 +1,92 @@
+"""What of a graph is in a conversion: costs summed over the nodes kept, and over those left out by op and reason.
+
+The same statement is printed, written beside the files and, where a format has room for it, into them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..analysis.cost import NodeCost, graph_costs
+from ..graph import Graph
+from .contract import Conversion, Coverage, LeftOut, Request
+
+__all__ = ["SCHEMA", "Account", "account", "coverage", "share", "statement"]
+
+SCHEMA = "fathom-onnx/conversion/1"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The three numbers of a :class:`fathom_onnx.convert.contract.Conversion`."""
+
+    kept: Coverage
+    total: Coverage
+    left_out: tuple[LeftOut, ...]
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def coverage(costs: Iterable[NodeCost]) -> Coverage:
+    """The sums over some nodes; None where a node's is unknown."""
+    listed = list(costs)
+    return Coverage(len(listed), _sum(c.macs for c in listed), _sum(c.bytes_moved for c in listed))
+
+
+def _weight(row: LeftOut) -> tuple[float, float, str]:
+    """Largest first, and the unknown before all, since nothing says that it is small."""
+    macs, moved = (float("-inf") if n is None else float(-n) for n in (row.macs, row.bytes_moved))
+    return macs, moved, row.op
+
+
+def account(graph: Graph, left_out: Mapping[int, str]) -> Account:
+    """The account of a conversion.
+
+    Args:
+        graph: The graph that was converted.
+        left_out: Index of each top-level node that is not in the result, and why.
+    """
+    costs = graph_costs(graph)
+    groups: dict[tuple[str, str], list[NodeCost]] = defaultdict(list)
+    for index, reason in left_out.items():
+        groups[graph.model.graph.node[index].op_type, reason].append(costs[index])
+    rows = []
+    for (op, reason), members in groups.items():
+        sums = coverage(members)
+        rows.append(LeftOut(op, sums.nodes, sums.macs, sums.bytes_moved, reason))
+    rows.sort(key=_weight)
+    kept = coverage(cost for index, cost in enumerate(costs) if index not in left_out)
+    return Account(kept, coverage(costs), tuple(rows))
+
+
+def share(part: int | None, whole: int | None) -> float | None:
+    """``part / whole``; None where one is unknown, or where there is nothing to have a share of."""
+    return None if part is None or not whole else part / whole
+
+
+def statement(graph: Graph, format_name: str, request: Request, conversion: Conversion) -> dict[str, Any]:
+    """What a conversion kept and left out, of the schema :data:`SCHEMA`; null is unknown."""
+    kept, total = conversion.kept, conversion.total
+    return {
+        "schema": SCHEMA,
+        "graph": graph.name,
+        "graph_sha256": graph.sha256,
+        "format": format_name,
+        "options": dict(request.options),
+        "macs_kept": share(kept.macs, total.macs),
+        "bytes_kept": share(kept.bytes_moved, total.bytes_moved),
+        "kept": asdict(kept),
+        "total": asdict(total),
+        "left_out": [asdict(row) for row in conversion.left_out],
+        "notes": list(conversion.notes),
+    }
