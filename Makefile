@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= study
 
-.PHONY: help setup study test lint types layers unit graphs check-graphs clean
+.PHONY: help setup study test lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
 	@echo "make test   set up, run every check and test"
+	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
 	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
 
 setup: .venv/ready
@@ -21,7 +22,7 @@ setup: .venv/ready
 study: setup
 	$(BIN)/fathom-onnx study --preset small -o $(STUDY)
 
-test: setup lint types layers unit
+test: setup lint types layers quick-simulators unit
 
 lint: setup
 	$(BIN)/ruff check .
@@ -36,6 +37,13 @@ layers: setup
 unit: setup
 	$(BIN)/python -m pytest
 
+# Tools are installed apart from us and from each other; one that cannot be had is said, and its tests are skipped.
+quick-simulators: setup
+	$(BIN)/python tests/simulators/install.py --quick --limit 120
+
+simulators: setup
+	$(BIN)/python tests/simulators/install.py
+
 graphs: setup
 	$(BIN)/fathom-onnx export --framework all --preset paper -o graphs
 	$(BIN)/python benchmarks/graph_index.py --write
@@ -44,4 +52,4 @@ check-graphs: setup
 	$(BIN)/python benchmarks/graph_index.py --check
 
 clean:
-	rm -rf .venv $(STUDY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .simulators $(STUDY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "ceilings": "Measure what onnxruntime reaches on this machine.",
     "compare": "Show what got slower and what faster from one run to another.",
+    "compat": "Say which simulators and compilers take graphs.",
     "convert": "Convert graphs to the forms that simulators read.",
     "export": "Write the ONNX graphs of workloads.",
     "inspect": "Show what a graph is and what it costs, without running it.",

@@ -27,6 +27,36 @@ CONVERTERS: dict[str, Converter] = {
             ),
         ),
         Converter(
+            name="accelforge",
+            description="workload YAML: an einsum for every convolution and matrix product",
+            consumer="AccelForge",
+            suffix=".accelforge.yaml",
+            module="accelforge",
+        ),
+        Converter(
+            name="timeloop",
+            description="a problem YAML for every different layer, and an index of them",
+            consumer="Timeloop",
+            suffix=".timeloop.yaml",
+            module="timeloop",
+        ),
+        Converter(
+            name="maestro",
+            description="network with a mapping for every convolution and matrix product",
+            consumer="MAESTRO",
+            suffix=".m",
+            module="maestro",
+            options=(
+                Option(
+                    "dataflow",
+                    "mapping of every layer: weights stay (kcp) or outputs stay (yxp)",
+                    example="yxp",
+                    default="kcp",
+                    choices=("kcp", "yxp"),
+                ),
+            ),
+        ),
+        Converter(
             name="chakra",
             description="execution trace: every node with its dependencies, operations and bytes",
             consumer="ASTRA-sim and the MLCommons Chakra tools",

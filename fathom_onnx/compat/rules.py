@@ -1,0 +1,218 @@
+"""What consumers ask of a graph beyond its ops: each rule is a function from the facts of a graph to what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+
+from ..analysis.cost import NodeCost, graph_costs
+from ..graph import Graph
+
+__all__ = [
+    "COMPUTE_ONLY",
+    "CONTRACTIONS",
+    "Breach",
+    "Facts",
+    "Rule",
+    "convolutions_have_kernel_shapes",
+    "default_domain",
+    "element_types",
+    "even_transposed_padding",
+    "matrix_ranks",
+    "no_functions",
+    "no_made_biases",
+    "no_pool_indices",
+    "parameters_inside",
+    "static_inputs",
+    "two_spatial_axes",
+    "typed_contractions",
+]
+
+CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Ops that simulators of multiply-accumulates are about, and that ``convert --to compute-only`` keeps."""
+
+COMPUTE_ONLY = "convert --to compute-only"
+"""The command that leaves only these, with the attributes and shapes that a file may leave out."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Something in a graph that a consumer cannot take.
+
+    Attributes:
+        reason: What and why; equal reasons are told once, with the number of nodes.
+        node: Index of the node, or None where it is the graph's.
+        fix: The command that makes a graph without it, or empty.
+    """
+
+    reason: str
+    node: int | None = None
+    fix: str = ""
+
+
+class Facts:
+    """A graph as its file has it, and as the package knows it.
+
+    Args:
+        graph: The graph, checked, with shapes inferred where the file has none.
+        stored: The model as the file has it.
+    """
+
+    def __init__(self, graph: Graph, stored: onnx.ModelProto) -> None:
+        self.graph = graph
+        self.stored = stored
+
+    @cached_property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """The nodes of the top level."""
+        return list(self.graph.model.graph.node)
+
+    @cached_property
+    def costs(self) -> list[NodeCost]:
+        """The cost of each node."""
+        return graph_costs(self.graph)
+
+    @cached_property
+    def typed(self) -> frozenset[str]:
+        """Tensors whose type and shape the file itself gives."""
+        graph = self.stored.graph
+        infos = [*graph.value_info, *graph.input, *graph.output]
+        known = {i.name for i in infos if i.type.tensor_type.HasField("shape")}
+        return frozenset(known | {t.name for t in graph.initializer})
+
+    @cached_property
+    def produced(self) -> frozenset[str]:
+        """Tensors that nodes give."""
+        return frozenset(name for node in self.nodes for name in node.output if name)
+
+    def of(self, *ops: str) -> Iterator[tuple[int, onnx.NodeProto]]:
+        """The nodes of some op types of the default domain, with their indices."""
+        for index, node in enumerate(self.nodes):
+            if node.op_type in ops and node.domain in ("", "ai.onnx"):
+                yield index, node
+
+    def rank(self, name: str) -> int | None:
+        """The rank of a tensor, or None."""
+        tensor = self.graph.tensors.get(name)
+        return len(tensor.shape) if tensor and tensor.shape is not None else None
+
+
+Rule = Callable[[Facts], Iterator[Breach]]
+"""From the facts of a graph to everything in it that breaks the rule."""
+
+
+def default_domain(facts: Facts) -> Iterator[Breach]:
+    """Only standard ops: no contrib ops of a runtime, no ops of one's own."""
+    for index, node in enumerate(facts.nodes):
+        if node.domain not in ("", "ai.onnx"):
+            yield Breach(f"{node.op_type} is an op of the domain {node.domain}", index)
+
+
+def no_functions(facts: Facts) -> Iterator[Breach]:
+    """No model-local functions."""
+    if facts.stored.functions:
+        yield Breach("the model has local functions")
+
+
+def static_inputs(facts: Facts) -> Iterator[Breach]:
+    """Every dimension of every input is a number in the file itself."""
+    held = {t.name for t in facts.stored.graph.initializer}
+    for info in facts.stored.graph.input:
+        if info.name in held:
+            continue
+        for place, dim in enumerate(info.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value"):
+                yield Breach(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or place}'")
+
+
+def typed_contractions(facts: Facts) -> Iterator[Breach]:
+    """The file has value_info for what convolutions and matrix products read and write."""
+    for index, node in facts.of("Conv", "Gemm", "MatMul"):
+        missing = [name for name in (*node.input[:2], node.output[0]) if name not in facts.typed]
+        if missing:
+            yield Breach(f"{node.op_type}: a tensor has no value_info in the file", index, COMPUTE_ONLY)
+
+
+def two_spatial_axes(facts: Facts) -> Iterator[Breach]:
+    """Convolutions of images only."""
+    for index, node in facts.of("Conv"):
+        rank = facts.rank(node.input[0])
+        if rank is not None and rank != 4:
+            yield Breach(f"Conv of {rank - 2} spatial axes", index)
+
+
+def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Breach]:
+    """``kernel_shape`` is an attribute, not left to the filter's shape."""
+    for index, node in facts.of("Conv"):
+        if not any(a.name == "kernel_shape" for a in node.attribute):
+            yield Breach("Conv without kernel_shape", index, COMPUTE_ONLY)
+
+
+def matrix_ranks(facts: Facts) -> Iterator[Breach]:
+    """The first operand of a matrix product has the rank of its result, 2 to 4."""
+    for index, node in facts.of("Gemm", "MatMul"):
+        first, result = facts.rank(node.input[0]), facts.rank(node.output[0])
+        if first is None or result is None:
+            continue
+        if first != result:
+            yield Breach(f"{node.op_type} of rank {first} with a result of rank {result}", index)
+        elif not 2 <= first <= 4:
+            yield Breach(f"{node.op_type} of rank {first}", index)
+
+
+def no_made_biases(facts: Facts) -> Iterator[Breach]:
+    """At most two inputs of a convolution or matrix product are given by nodes: a bias is an input or a constant."""
+    for index, node in facts.of("Conv", "Gemm", "MatMul"):
+        if sum(name in facts.produced for name in node.input) > 2:
+            yield Breach(f"{node.op_type} with a bias that a node gives", index)
+
+
+def no_pool_indices(facts: Facts) -> Iterator[Breach]:
+    """MaxPool gives its maxima only."""
+    for index, node in facts.of("MaxPool"):
+        if len(node.output) > 1 and node.output[1]:
+            yield Breach("MaxPool with Indices", index)
+
+
+def even_transposed_padding(facts: Facts) -> Iterator[Breach]:
+    """ConvTranspose is padded alike at both ends."""
+    for index, node in facts.of("ConvTranspose"):
+        pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
+        half = len(pads) // 2
+        if pads[:half] != pads[half:]:
+            yield Breach("ConvTranspose with unequal pads", index)
+
+
+def element_types(*taken: str) -> Rule:
+    """A rule: what nodes read from outside, and what they give, is of one of the numpy types named.
+
+    Constants of int64 are shapes and axes, which nobody minds.
+    """
+
+    def rule(facts: Facts) -> Iterator[Breach]:
+        inputs = {tensor.name: tensor.dtype for tensor in facts.graph.inputs}
+        for index, node in enumerate(facts.nodes):
+            for name in node.input:
+                if inputs.get(name, taken[0]) not in taken:
+                    yield Breach(f"an input of type {inputs[name]}", index)
+                elif name in facts.graph.initializers:
+                    kind = facts.graph.tensors[name].dtype
+                    if kind not in (*taken, "int64"):
+                        yield Breach(f"a constant of type {kind}", index)
+            for name in node.output:
+                found = facts.graph.tensors.get(name)
+                if found and found.dtype and found.dtype not in taken:
+                    yield Breach(f"{node.op_type} gives {found.dtype}", index)
+
+    return rule
+
+
+def parameters_inside(facts: Facts) -> Iterator[Breach]:
+    """The weights of convolutions and matrix products are initializers, not inputs of the graph."""
+    inputs = {t.name for t in facts.graph.inputs}
+    for index, node in facts.of("Conv", "Gemm", "MatMul"):
+        if node.input[1] in inputs:
+            yield Breach("parameters are inputs of the graph", index, "convert --to initializers")

@@ -1,0 +1,260 @@
+"""The tools themselves on our graphs and on hand-made ones: they take what the rules say, and count what we count.
+
+A tool that is not installed is skipped; ``make simulators`` installs all of them, ``make test`` the quick ones.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from small_models import FLOAT, INT64, control_flow, line_inference, model, op
+from tools import TOOLS, Tool, ask
+
+from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.compat import CONSUMERS, Consumer, Facts, judge
+from fathom_onnx.convert import CONVERTERS
+from fathom_onnx.graph import Graph, from_model
+
+pytestmark = pytest.mark.simulators
+
+CONSUMER = {c.name: c for c in CONSUMERS}
+ONNX_TOOLS = [tool for tool in TOOLS.values() if tool.reads == "onnx"]
+EXACT = ("zigzag", "openvino", "tvm")
+"""Tools whose counts are ours exactly, in all that they take; see the drivers for what the others count."""
+
+OURS = ("autoenc", "memnet", "deepq", "residual", "alexnet", "vgg", "seq2seq", "speech")
+
+
+def hand_made() -> dict[str, Graph]:
+    """Graphs that tools differ on, each with what a rule is about."""
+    image, filters = (1, 4, 9, 9), (6, 4, 3, 3)
+    nodes: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+        "convolution": (
+            [op("Conv", "x w", "y", "c", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])],
+            {"x": (FLOAT, image), "w": (FLOAT, filters)},
+            {"y": (FLOAT, (1, 6, 5, 5))},
+            {},
+        ),
+        "no-kernel-shape": (
+            [op("Conv", "x w", "y", "c")],
+            {"x": (FLOAT, image), "w": (FLOAT, filters)},
+            {"y": (FLOAT, (1, 6, 7, 7))},
+            {},
+        ),
+        "one-axis": (
+            [op("Conv", "x w", "y", "c", kernel_shape=[3])],
+            {"x": (FLOAT, (1, 4, 9)), "w": (FLOAT, (6, 4, 3))},
+            {"y": (FLOAT, (1, 6, 7))},
+            {},
+        ),
+        "groups": (
+            [op("Conv", "x w", "y", "c", kernel_shape=[3, 3], group=2)],
+            {"x": (FLOAT, image), "w": (FLOAT, (6, 2, 3, 3))},
+            {"y": (FLOAT, (1, 6, 7, 7))},
+            {},
+        ),
+        "matrices": (
+            [op("MatMul", "x w", "h", "m"), op("Gemm", "h v", "y", "g", transB=1)],
+            {"x": (FLOAT, (5, 7)), "w": (FLOAT, (7, 3)), "v": (FLOAT, (4, 3))},
+            {"y": (FLOAT, (5, 4))},
+            {},
+        ),
+        "batched": (
+            [op("MatMul", "x w", "y", "m")],
+            {"x": (FLOAT, (3, 5, 7)), "w": (FLOAT, (3, 7, 2))},
+            {"y": (FLOAT, (3, 5, 2))},
+            {},
+        ),
+        "unequal-ranks": (
+            [op("MatMul", "x w", "y", "m")],
+            {"x": (FLOAT, (5, 7)), "w": (FLOAT, (3, 7, 2))},
+            {"y": (FLOAT, (3, 5, 2))},
+            {},
+        ),
+        "made-bias": (
+            [
+                op("Neg", "a", "x", "n1"),
+                op("Neg", "b", "w", "n2"),
+                op("Neg", "c", "d", "n3"),
+                op("Gemm", "x w d", "y", "g"),
+            ],
+            {"a": (FLOAT, (5, 7)), "b": (FLOAT, (7, 2)), "c": (FLOAT, (2,))},
+            {"y": (FLOAT, (5, 2))},
+            {},
+        ),
+        "indices": (
+            [op("MaxPool", "x", "y i", "p", kernel_shape=[2, 2])],
+            {"x": (FLOAT, (1, 1, 4, 4))},
+            {"y": (FLOAT, (1, 1, 3, 3)), "i": (INT64, (1, 1, 3, 3))},
+            {},
+        ),
+        "drawn": (
+            [op("RandomNormal", "", "r", "r", shape=[5, 7]), op("Add", "r x", "y", "a")],
+            {"x": (FLOAT, (5, 7))},
+            {"y": (FLOAT, (5, 7))},
+            {},
+        ),
+        "looked-up": (
+            [op("Gather", "t i", "x", "l"), op("Gemm", "x w", "y", "g")],
+            {"t": (FLOAT, (9, 7)), "i": (INT64, (5,)), "w": (FLOAT, (7, 2))},
+            {"y": (FLOAT, (5, 2))},
+            {},
+        ),
+        "reduced": (
+            [op("ReduceLogSumExp", "x axes", "y", "r")],
+            {"x": (FLOAT, (5, 7))},
+            {"y": (FLOAT, (5, 1))},
+            {"axes": np.array([1])},
+        ),
+    }
+    for name, pads in (("even", [1, 1, 1, 1]), ("uneven", [1, 1, 0, 0])):
+        node = op("ConvTranspose", "x w", "y", "t", kernel_shape=[3, 3], strides=[2, 2], pads=pads)
+        size = 2 * 3 + 3 - pads[0] - pads[2]
+        nodes[f"transposed-{name}"] = (
+            [node],
+            {"x": (FLOAT, (1, 4, 4, 4)), "w": (FLOAT, (4, 6, 3, 3))},
+            {"y": (FLOAT, (1, 6, size, size))},
+            {},
+        )
+    made = {name: from_model(model(*parts), name) for name, parts in nodes.items()}
+    return {**made, "line": line_inference(), "loop": control_flow()}
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Graph]) -> dict[str, tuple[Path, Graph]]:
+    """Name to file and graph: the hand-made ones, and every workload in both modes at the tiny preset."""
+    folder = tmp_path_factory.mktemp("graphs")
+    graphs = hand_made()
+    for name in OURS:
+        graphs[name], graphs[f"{name}-train"] = (tiny(name, "torch", m) for m in ("inference", "training"))
+    graphs["autoenc-noise"] = tiny("autoenc", "torch", "inference", "input")
+    found = {}
+    for name, graph in graphs.items():
+        path = folder / f"{name}.onnx"
+        onnx.save(graph.model, path)
+        found[name] = path, graph
+    return found
+
+
+@pytest.fixture(scope="session")
+def answers(cases: dict[str, tuple[Path, Graph]]) -> Callable[[str], dict[str, dict[str, Any]]]:
+    """What a tool says of every case; it is asked once, in one process."""
+
+    @functools.cache
+    def asked(name: str) -> dict[str, dict[str, Any]]:
+        return dict(zip(cases, ask(TOOLS[name], [path for path, _ in cases.values()], timeout_s=60), strict=True))
+
+    return asked
+
+
+def installed(tool: Tool) -> Tool:
+    if tool.missing:
+        pytest.skip(tool.missing)
+    return tool
+
+
+@pytest.mark.parametrize("tool", ONNX_TOOLS, ids=lambda tool: tool.name)
+def test_it_takes_what_the_rules_say(
+    tool: Tool, cases: dict[str, tuple[Path, Graph]], answers: Callable[[str], dict[str, dict[str, Any]]]
+) -> None:
+    said = answers(installed(tool).name)
+    consumer = CONSUMER[tool.consumer]
+    wrong = {}
+    for name, (_, graph) in cases.items():
+        verdict = judge(Facts(graph, graph.model), consumer)
+        if said[name]["accepted"] != (verdict.status == "accepted"):
+            wrong[name] = verdict.status, said[name]["error"], verdict.reasons
+    assert not wrong
+
+
+@pytest.mark.parametrize("tool", ONNX_TOOLS, ids=lambda tool: tool.name)
+def test_the_version_is_the_one_of_the_rules(tool: Tool, answers: Callable[[str], dict[str, dict[str, Any]]]) -> None:
+    versions = {answer["version"] for answer in answers(installed(tool).name).values()}
+    assert versions == {CONSUMER[tool.consumer].version}
+
+
+def known(graph: Graph, consumer: Consumer) -> int:
+    """Our count of the ops that a consumer counts."""
+    nodes = zip(graph.model.graph.node, graph_costs(graph), strict=True)
+    return sum(c.macs or 0 for node, c in nodes if consumer.counts is None or node.op_type in consumer.counts)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_it_counts_what_we_count(
+    name: str, cases: dict[str, tuple[Path, Graph]], answers: Callable[[str], dict[str, dict[str, Any]]]
+) -> None:
+    consumer = CONSUMER[installed(TOOLS[name]).consumer]
+    counted = {}
+    for case, answer in answers(name).items():
+        # the body of a loop runs an unknown number of times
+        if answer["accepted"] and case != "loop":
+            counted[case] = answer["macs"], known(cases[case][1], consumer)
+    assert {case: pair for case, pair in counted.items() if pair[0] != pair[1]} == {}
+    assert counted["convolution"][0] == 6 * 5 * 5 * 4 * 3 * 3
+    assert counted["matrices"][0] == 5 * 7 * 3 + 5 * 3 * 4
+    assert counted["residual"][0] > 0
+
+
+def test_onnx_tool_counts_biases_too(answers: Callable[[str], dict[str, dict[str, Any]]]) -> None:
+    said = answers(installed(TOOLS["onnx-tool"]).name)
+    assert said["convolution"]["macs"] == 6 * 5 * 5 * 4 * 3 * 3
+    assert said["line"]["macs"] == 3 * 2 + 2  # one row, a bias of two
+
+
+def test_stream_sees_the_nodes_we_count(
+    cases: dict[str, tuple[Path, Graph]], answers: Callable[[str], dict[str, dict[str, Any]]]
+) -> None:
+    said = answers(installed(TOOLS["stream"]).name)
+    for name in ("convolution", "matrices", "deepq", "residual", "vgg"):
+        graph = cases[name][1]
+        wanted = {n.name for n in graph.model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")}
+        assert set(said[name]["counted"]) == wanted
+
+
+@pytest.mark.parametrize("name", ["accelforge", "scalesim"])
+def test_it_reads_what_is_converted_for_it(name: str, cases: dict[str, tuple[Path, Graph]], tmp_path: Path) -> None:
+    tool, converter = installed(TOOLS[name]), CONVERTERS[name]
+    wanted, paths = [], []
+    for case in ("convolution", "matrices", "batched", "transposed-even", "deepq", "deepq-train", "memnet-train"):
+        conversion = converter.convert(cases[case][1], converter.request(case, {}))
+        content = conversion.files[converter.suffix]
+        assert isinstance(content, bytes)
+        paths.append(tmp_path / f"{case}{converter.suffix}")
+        paths[-1].write_bytes(content)
+        wanted.append(sum(cost.macs or 0 for cost in graph_costs(cases[case][1])))
+    said = ask(tool, paths)
+    assert [answer["error"] for answer in said] == [""] * len(said)
+    assert [answer["macs"] for answer in said] == wanted
+    assert {answer["version"] for answer in said} == {CONSUMER[tool.consumer].version}
+
+
+def test_compute_only_serves_stream(cases: dict[str, tuple[Path, Graph]], tmp_path: Path) -> None:
+    tool, converter = installed(TOOLS["stream"]), CONVERTERS["compute-only"]
+    graph = cases["memnet-train"][1]
+    assert judge(Facts(graph, graph.model), CONSUMER["Stream"]).way == ("convert --to compute-only",)
+    content = converter.convert(graph, converter.request("memnet", {})).files[converter.suffix]
+    assert isinstance(content, bytes)
+    path = tmp_path / "memnet.onnx"
+    path.write_bytes(content)
+    (said,) = ask(tool, [path])
+    assert said["error"] == ""
+
+
+def test_scalesim_runs_a_converted_graph(cases: dict[str, tuple[Path, Graph]], tmp_path: Path) -> None:
+    tool, converter = installed(TOOLS["scalesim"]), CONVERTERS["scalesim"]
+    content = converter.convert(cases["matrices"][1], converter.request("m", {})).files[converter.suffix]
+    assert isinstance(content, bytes)
+    path = tmp_path / "matrices.csv"
+    path.write_bytes(content)
+    (said,) = ask(tool, [path], options=("--run",))
+    assert said["error"] == ""
+    first, second = said["cycles"]
+    # the busy share of the 32 x 32 array is the multiply-accumulates over what it could have done
+    for row, macs in ((first, 5 * 7 * 3), (second, 5 * 3 * 4)):
+        assert row["Total Cycles"] * 1024 * row["Overall Util %"] / 100 == pytest.approx(macs, rel=0.01)
