@@ -18,6 +18,7 @@ _COMMANDS = {
     "profile": "Run a graph and show where its time goes.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
+    "sweep": "Run over threads, batch sizes, providers, levels; write tables.",
     "train": "Train a workload in onnxruntime.",
     "verify": "Check graphs against their frameworks and each other.",
 }
