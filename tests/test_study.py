@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from summaries import summary
+from summaries import spent, summary
 
 from fathom_onnx import study
 from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError, one_line
-from fathom_onnx.study import Call, Event, Job, Outcome, Stage, Stages, StudyResult, run_study
+from fathom_onnx.study import Call, Event, Job, Outcome, Reading, Stage, Stages, StudyResult, run_study
+from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.store import Store, exporter_facts, key, source_hash
 from fathom_onnx.verification import Check, Flips, Worst
 
@@ -57,11 +58,19 @@ class World:
         job.output.mkdir(parents=True)
         return {"folder": job.output.name, "cell": [job.cell.workload, job.cell.framework, job.cell.mode]}
 
-    def read(self, folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def structure(self, job: Job) -> dict[str, Any]:
+        self._work("structure", job)
+        ops = self.ops[job.cell.workload]
+        return {"ops": ops, "nodes": {op: [[f"forward/x/{op}", 1.0]] for op in ops}, "unknown": 1}
+
+    def read(self, folder: Path, result: dict[str, Any]) -> Reading:
         if ("read", "") in self.broken:
             raise self.broken["read", ""]
         workload, framework, mode = result["cell"]
-        return summary(workload, framework, mode, **self.ops[workload]), {"cpu": "test"}
+        ops = self.ops[workload]
+        facts = {"control_us": 200.0 if mode == "training" else 100.0}
+        read = summary(workload, framework, mode, facts, **ops)
+        return Reading(read, {"cpu": "test"}, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:
         def inputs(job: Job) -> dict[str, Any]:
@@ -71,6 +80,7 @@ class World:
             export=Stage("export", self.export, inputs, lambda job, result: job.graph().is_file()),
             verify=Stage("verify", self.verify, inputs),
             compare=Stage("compare", self.compare, inputs),
+            structure=Stage("structure", self.structure, inputs),
             profile=Stage("profile", self.profile, inputs),
             read=self.read,
         )
@@ -97,6 +107,11 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture(autouse=True)
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
+
+
 def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:
     @contextmanager
     def workers(logs: Path) -> Iterator[Inline]:
@@ -115,20 +130,55 @@ def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: Worl
         *(f"verify {c}" for c in cells),
         "compare autoenc inference (torch) with 1",
         "compare residual inference (torch) with 1",
+        *(f"structure {c}" for c in cells),
         *(f"profile {c}" for c in cells),
     ]
     assert inline.lanes[:4] == [("torch", False), ("tensorflow", False)] * 2
     assert inline.lanes[8:10] == [("compare", False)] * 2
-    assert inline.lanes[10:] == [("profile", True)] * 4
+    assert inline.lanes[10:14] == [("torch", False), ("tensorflow", False)] * 2
+    assert inline.lanes[14:] == [("profile", True)] * 4
     assert result.ok
-    assert (result.worked, result.reused) == (14, 0)
+    assert (result.worked, result.reused) == (18, 0)
 
 
-def test_the_verdict_is_the_framework_finding_with_the_nearest_neighbours(tmp_path: Path, world: World) -> None:
+def test_the_verdict_is_the_framework_question_in_onnxruntime(tmp_path: Path, world: World) -> None:
     result = conduct(tmp_path, world)
-    assert result.verdict.startswith("At op-class level the framework matters less than the workload: ")
-    assert result.verdict.endswith("in 4 of 4.")
+    assert result.verdict == (
+        "By time in onnxruntime it cannot be told whether the framework matters: 2 workloads are too few for the "
+        "permutation test; frameworks of one workload are 0.000 apart where workloads are 0.994 (inference by class, "
+        "the worst case)."
+    )
+    assert result.findings[0].startswith("By modelled cost of the graphs as written it cannot be told")
+    assert result.findings[1].startswith("By op class the largest distance between the frameworks of one workload is")
     assert "6 of 6 checks passed." in result.findings
+
+
+def test_five_workloads_that_frameworks_share_are_a_verdict(tmp_path: Path, world: World) -> None:
+    names = ("autoenc", "residual", "memnet", "speech", "deepq")
+    ops = ("MatMul", "Conv2D", "Mul", "Tile", "Sum")
+    world.ops = {name: {op: 98.0, "RandomNormal": 2.0} for name, op in zip(names, ops, strict=True)}
+    result = conduct(tmp_path, world, workloads=names)
+    assert [level.outcome for level in result.framework] == ["little", "little"]
+    assert result.verdict.startswith("By time in onnxruntime the framework matters little, by every criterion: ")
+    assert [level.unknown for level in result.framework] == [10, 0]
+    entries = {entry.claim.id: entry for entry in result.ledger}
+    assert entries["FW onnxruntime"].verdict == "holds"
+    assert entries["F5a"].why == "needs inference and training runs of one workload from one framework"
+
+
+def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World) -> None:
+    result = conduct(tmp_path, world, modes=None)
+    held = json.loads((tmp_path / "study.json").read_text())
+    entries = {row["id"]: row for row in held["ledger"]}
+    assert len(entries) == len(result.ledger) == 30
+    assert entries["F5a"]["verdict"] == "holds"
+    assert entries["F5a"]["ours"] == (
+        "torch: 2.0 (autoenc) to 2.0 (autoenc) times; tensorflow: 2.0 (autoenc) to 2.0 (autoenc) times"
+    )
+    assert entries["F6b"]["verdict"] == "cannot be tested here"
+    assert entries["F6b"]["why"] == "needs deepq training runs on 1 and on 8 threads; there are: none"
+    assert [level["name"] for level in held["framework"]] == ["structure", "onnxruntime"]
+    assert "Of 30 claims of the paper" in " ".join(result.findings)
 
 
 def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> None:
@@ -185,7 +235,7 @@ def test_a_second_study_does_nothing_again(tmp_path: Path, world: World) -> None
     events: list[Event] = []
     second = conduct(tmp_path, world, on_event=events.append)
     assert world.did == []
-    assert (second.worked, second.reused) == (0, 14)
+    assert (second.worked, second.reused) == (0, 18)
     assert {e.kind for e in events} == {"reused"}
     assert second.verdict == first.verdict
     assert second.json()["cells"] == first.json()["cells"]
@@ -214,7 +264,7 @@ def test_a_changed_version_of_what_makes_it_is_done_again(tmp_path: Path, world:
     world.did.clear()
     world.version = "2"
     conduct(tmp_path, world)
-    assert len(world.did) == 14
+    assert len(world.did) == 18
 
 
 def test_a_graph_file_that_is_gone_is_made_again(tmp_path: Path, world: World) -> None:
@@ -256,7 +306,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, worl
     assert [(f.what, f.stage, f.error) for f in result.failures] == [
         ("residual inference (tensorflow)", "export", "no such op in here")
     ]
-    assert result.verdict.startswith("1 of 4 cells failed (residual inference (tensorflow)). At op-class level")
+    assert result.verdict.startswith("1 of 4 cells failed (residual inference (tensorflow)). By time in onnxruntime")
     assert [c.done for c in result.cells] == [True, True, True, False]
     assert "compare residual inference (torch) with 1" not in world.did
     failed = [e for e in events if e.kind == "failed"]
@@ -292,7 +342,7 @@ def test_a_verification_that_cannot_be_done_is_not_a_passed_one(tmp_path: Path, 
     world.broken["verify", "autoenc inference (torch)"] = ValueError("no reference")
     result = conduct(tmp_path, world)
     assert not result.ok
-    assert result.verdict.startswith("1 verifications could not be done. At op-class level")
+    assert result.verdict.startswith("1 verifications could not be done. By time in onnxruntime")
     assert "5 of 5 checks passed." in result.findings
 
 

@@ -367,7 +367,9 @@ class FrameworkLevel:
         """One line: the answer at this level, with its numbers."""
         head = f"By {self.what}"
         if not self.assessments:
-            return f"{head} it cannot be told whether the framework matters: no two frameworks ran the same workloads."
+            return (
+                f"{head} it cannot be told whether the framework matters: that takes two workloads from two frameworks."
+            )
         worst = max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
         numbers = (
             f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "

@@ -88,7 +88,7 @@ def run_profile(run: Run) -> StepProfile:
     Raises:
         RunError: The run has no time in any op.
     """
-    label = Label.of(run.summary())
+    label = Label.of(run.manifest)
     parts = run.attribution
     samples = getattr(run, "samples", None)
     if samples is None or not len(samples):

@@ -28,7 +28,7 @@ __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
 SCHEMA = "fathom-onnx/study/2"
 
-LEVELS = {"structure": "modelled cost of the graphs, not run", "onnxruntime": "time in onnxruntime"}
+LEVELS = {"structure": "modelled cost of the graphs as written", "onnxruntime": "time in onnxruntime"}
 """Levels of the framework question that a study answers, and what their profiles are."""
 
 _COUNTED: dict[Verdict, str] = {

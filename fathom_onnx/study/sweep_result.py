@@ -125,7 +125,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         **asdict(cell.cell),
         "preset": o.preset,
         "batch": getattr(cell.job.workload.config, "batch", None),
-        "changes": " ".join(f"{name}={value}" for name, value in o.changes),
+        "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
         "provider": o.ep,
         **{name: getattr(o, name) for name in ("threads", "optimization", "warmup", "steps", "seed")},
         "state": "done" if cell.done else "failed",
