@@ -27,7 +27,9 @@ ONNX graphs of the Fathom workloads at the paper preset, without weights: parame
 model's metadata holds their initialisers. `<workload>.onnx` is inference, `<workload>-train.onnx` one whole training
 step (forward, loss, the framework's own backward pass, optimizer). The files at the top are from PyTorch, those in
 `tensorflow/` from TensorFlow; the two of a workload and mode have the same inputs and outputs and can be swapped.
-Opset 18, IR 10, default domain only, no functions, static shapes with value_info for every tensor.
+Opset 18, IR 10, default domain only, no functions, static shapes with value_info for every tensor. Gradients are
+written in the ops that most simulators read (`export --for simulators`): convolutions and products, no transposed
+convolution, no pooling indices; `export --for onnxruntime` takes the forms that onnxruntime runs fastest instead.
 
 This table is made by `make graphs`; `make check-graphs` exports everything anew and compares.
 

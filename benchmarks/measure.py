@@ -115,8 +115,8 @@ def paper(names: list[str]) -> str:
                     )
                     print(rows[-1], file=sys.stderr, flush=True)
     columns = (
-        "graph | framework | export s: | export GB: | nodes: | kB: | load s: | run s: | steps: | step ms: | profiled ms: | outside: | "
-        "attributed: | charged: | unattributed: | sum off us: | run GB:"
+        "graph | framework | export s: | export GB: | nodes: | kB: | load s: | run s: | steps: | step ms: | "
+        "profiled ms: | outside: | attributed: | charged: | unattributed: | sum off us: | run GB:"
     )
     return table(columns, rows)
 

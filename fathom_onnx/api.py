@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .data import batches_for_graph
-from .exporting import DEFAULT_FRAMEWORK, ExportRequest, export_file, find_exporter
+from .errors import UnknownNameError
+from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, export_file, find_exporter
 from .graph import Graph, from_model, load
 from .runtime.environment import cpu_cores
 from .runtime.settings import Optimization, SessionSettings
@@ -37,9 +38,10 @@ class RunnableWorkload(Workload):
         mode: Mode = "inference",
         path: str | Path | None = None,
         noise: NoiseSource = "graph",
+        purpose: str = "simulators",
     ) -> Graph:
         """The workload's graph; see :func:`export`."""
-        return export(self, framework, mode, path, noise)
+        return export(self, framework, mode, path, noise, purpose)
 
     def verify(self, framework: str = DEFAULT_FRAMEWORK, mode: Mode = "training", steps: int = 5) -> Check:
         """The graph against its framework; see :func:`verify`."""
@@ -68,6 +70,7 @@ def export(
     mode: Mode = "inference",
     path: str | Path | None = None,
     noise: NoiseSource = "graph",
+    purpose: str = "simulators",
 ) -> Graph:
     """Export a workload's graph.
 
@@ -77,13 +80,17 @@ def export(
         mode: ``inference`` or ``training``.
         path: File to write; the graph stays in memory only where it is None.
         noise: ``graph`` to draw random tensors in the graph, ``input`` to take them as inputs.
+        purpose: ``simulators`` for the ops that most of them read, ``onnxruntime`` for what it runs fastest.
 
     Raises:
+        UnknownNameError: No such framework or purpose.
         ExportError: The model cannot be turned into a standard graph.
         MissingDependencyError: The framework is not installed.
         OutputError: The file cannot be written.
     """
-    request = ExportRequest(workload, mode, noise)
+    if purpose not in PURPOSES:
+        raise UnknownNameError("purpose", purpose, PURPOSES)
+    request = ExportRequest(workload, mode, noise, PURPOSES[purpose])
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
     return from_model(find_exporter(framework).export(request), workload.name)

@@ -21,6 +21,7 @@ from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "PURPOSES",
     "ExportRequest",
     "Exported",
     "Exporter",
@@ -36,6 +37,10 @@ __all__ = [
 
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
 DEFAULT_FRAMEWORK = "torch"
+
+PURPOSES: dict[str, str] = {"simulators": "plain", "onnxruntime": "fast"}
+"""What a graph is for, to the lowering set that suits it: the files in ``graphs/`` are for simulators, which read the
+fewest ops; runs and studies take the forms that onnxruntime runs fastest."""
 
 
 @dataclass(frozen=True)

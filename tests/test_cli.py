@@ -60,7 +60,7 @@ def test_export_json(tmp_path: Path) -> None:
         (["export", "residual", "--set", "image=50"], 2, "image side 50 is not a multiple of 32"),
         (["export", "--preset", "papr"], 2, "unknown preset 'papr'; did you mean 'paper'?"),
         (["export", "autoenc", "--framework", "torhc"], 2, "unknown framework 'torhc'; did you mean 'torch'?"),
-        (["export", "autoenc", "--preset", "tiny", "--lowering", "plan"], 2, "unknown lowering 'plan'"),
+        (["export", "autoenc", "--preset", "tiny", "--for", "simulator"], 2, "Invalid value for '--for'"),
         (["profile", "none.onnx"], 3, "no file 'none.onnx'; give the path of an .onnx file"),
         (["profile", "residul"], 2, "unknown workload 'residul'; did you mean 'residual'?"),
         (["profile", "autoenc", "--ep", "cudda"], 2, "unknown provider 'cudda'; did you mean 'cuda'?"),

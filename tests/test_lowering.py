@@ -50,9 +50,11 @@ def run(model: ir.Model, inputs: dict) -> list[np.ndarray]:
     )
 
 
-def lowered(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attributes) -> list[np.ndarray]:
+def lowered(
+    op: str, inputs: dict, shapes: list[tuple[int, ...]], form: str = "plain", **attributes
+) -> list[np.ndarray]:
     model = private_model(op, inputs, shapes, **attributes)
-    lower(model, "plain")
+    lower(model, form)
     assert not any(node.domain for node in model.graph)
     return run(model, inputs)
 
@@ -63,12 +65,14 @@ def close(got: np.ndarray, wanted: torch.Tensor | np.ndarray, limit: float = 2e-
     assert np.abs(got - wanted).max() <= limit * max(np.abs(wanted).max(), 1e-6)
 
 
-def test_every_canonical_gradient_op_has_a_rule() -> None:
-    assert set(LOWERINGS["plain"]) == set(CANONICAL)
+@pytest.mark.parametrize("form", LOWERINGS)
+def test_every_canonical_gradient_op_has_a_rule(form: str) -> None:
+    assert set(LOWERINGS[form]) == set(CANONICAL)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
+    form=st.sampled_from(sorted(LOWERINGS)),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
@@ -77,7 +81,7 @@ def test_every_canonical_gradient_op_has_a_rule() -> None:
     channels=st.sampled_from((3, 16)),  # to either side of where the form of the filter gradient changes
     seed=st.integers(0, 9),
 )
-def test_convolution_gradients(kernel, stride, pads, dilation, extra, channels, seed) -> None:
+def test_convolution_gradients(form, kernel, stride, pads, dilation, extra, channels, seed) -> None:
     rng = np.random.default_rng(seed)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [max(r - 2 * p, 1) + e for r, p, e in zip(reach, pads, extra, strict=True)]
@@ -95,9 +99,9 @@ def test_convolution_gradients(kernel, stride, pads, dilation, extra, channels, 
     }
     values = {"dy": dy.numpy(), "x": x.detach().numpy(), "w": w.detach().numpy()}
     filter_inputs = {k: values[k] for k in ("dy", "x")}
-    close(lowered("Conv2DBackFilter", filter_inputs, [tuple(w.shape)], **window)[0], dw, 5e-6)
+    close(lowered("Conv2DBackFilter", filter_inputs, [tuple(w.shape)], form, **window)[0], dw, 5e-6)
     input_inputs = {k: values[k] for k in ("dy", "w")}
-    got = lowered("Conv2DBackInput", input_inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))
+    got = lowered("Conv2DBackInput", input_inputs, [tuple(x.shape)], form, **window, input_shape=list(x.shape))
     close(got[0], dx, 5e-6)
 
 
@@ -114,9 +118,50 @@ def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: 
     inputs = {"dy": dy.numpy(), "w": w.numpy()}
     attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
     model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
-    lower(model, "plain")
+    lower(model, "fast")
     assert kind in [node.op_type for node in model.graph]
     close(run(model, inputs)[0], dx)
+
+
+def conv_macs(model: ir.Model) -> int:
+    proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True, data_prop=True).graph
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in [*proto.value_info, *proto.input, *proto.output]
+    }
+    convolutions = [n for n in proto.node if n.op_type == "Conv"]
+    return sum(int(np.prod(shapes[n.output[0]])) * int(np.prod(shapes[n.input[1]][1:])) for n in convolutions)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "convolutions"),
+    [(3, 2, 1, 4), (4, 2, 1, 4), (4, 2, 0, 1), (8, 4, 4, 1), (1, 2, 0, 1), (5, 3, 1, 9)],
+)
+def test_the_plain_input_gradient_multiplies_what_its_definition_does(kernel, stride, padding, convolutions) -> None:
+    out = 6
+    size = out * stride
+    dy, w = np.ones((2, 3, out, out)), np.ones((3, 5, kernel, kernel))
+    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4, "dilations": [1, 1]}
+    model = private_model(
+        "Conv2DBackInput", {"dy": dy, "w": w}, [(2, 5, size, size)], **window, group=1, input_shape=[2, 5, size, size]
+    )
+    lower(model, "plain")
+    kinds = [node.op_type for node in model.graph]
+    assert "ConvTranspose" not in kinds
+    assert kinds.count("Conv") == convolutions
+    assert conv_macs(model) == dy.size * 5 * kernel**2
+
+
+def test_a_stride_that_differs_by_axis() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(2, 3, 9, 8)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(4, 3, 3, 4)))
+    y = F.conv2d(x, w, None, (3, 2), (1, 1))
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    window = {"kernel_shape": [3, 4], "strides": [3, 2], "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    inputs = {"dy": dy.numpy(), "w": w.numpy()}
+    close(lowered("Conv2DBackInput", inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))[0], dx)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +188,14 @@ def test_the_form_of_a_filter_gradient(kernel, stride, channels, form) -> None:
     assert (kinds.count("Gemm"), kinds.count("Conv")) == ((kernel**2, 0) if form == "Gemm" else (0, 1))
 
 
+@pytest.mark.parametrize("form", LOWERINGS)
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "size"), [(3, 2, 1, 8), (2, 2, 0, 7), (3, 2, 0, 9), (3, 1, 1, 5)]
+    ("kernel", "stride", "padding", "size"),
+    [(3, 2, 1, 8), (2, 2, 0, 7), (3, 2, 0, 9), (3, 1, 1, 5), (2, 3, 0, 9), (5, 2, 2, 11)],
 )
-def test_max_pool_gradient_first_of_equals_takes_all(kernel: int, stride: int, padding: int, size: int) -> None:
+def test_max_pool_gradient_first_of_equals_takes_all(
+    form: str, kernel: int, stride: int, padding: int, size: int
+) -> None:
     rng = np.random.default_rng(0)
     # few distinct values, so that many windows have ties
     x = torch.tensor(rng.integers(0, 3, (2, 3, size, size)).astype(np.float64), requires_grad=True)
@@ -158,6 +207,7 @@ def test_max_pool_gradient_first_of_equals_takes_all(kernel: int, stride: int, p
         "MaxPoolGrad",
         inputs,
         [tuple(x.shape)],
+        form,
         kernel_shape=[kernel] * 2,
         strides=[stride] * 2,
         pads=[padding] * 4,
@@ -166,7 +216,8 @@ def test_max_pool_gradient_first_of_equals_takes_all(kernel: int, stride: int, p
     close(got[0], dx)
 
 
-def test_max_pool_gradient_asks_the_forward_pool_for_its_indices() -> None:
+@pytest.mark.parametrize("form", LOWERINGS)
+def test_max_pool_gradient_uses_the_forward_pool(form: str) -> None:
     x, dy = value("x", np.zeros((1, 1, 4, 4))), value("dy", np.zeros((1, 1, 2, 2)))
     window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1]}
     pool = ir.node("MaxPool", [x], {k: v for k, v in window.items() if k != "dilations"})
@@ -178,8 +229,10 @@ def test_max_pool_gradient_asks_the_forward_pool_for_its_indices() -> None:
     outputs = [pool.outputs[0], gradient.outputs[0]]
     graph = ir.Graph([x, dy], outputs, nodes=[pool, gradient], opset_imports={"": 18, DOMAIN: VERSION}, name="g")
     model = ir.Model(graph, ir_version=10)
-    lower(model, "plain")
-    assert [node.op_type for node in model.graph].count("MaxPool") == 1
+    lower(model, form)
+    kinds = [node.op_type for node in model.graph]
+    assert kinds.count("MaxPool") == 1
+    assert ("ScatterElements" in kinds) == (len(pool.outputs) == 2) == (form == "fast")
     image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
     y, dx = run(model, {"x": image, "dy": np.ones((1, 1, 2, 2))})
     assert y.ravel().tolist() == [5, 7, 13, 15]

@@ -68,6 +68,13 @@ def test_graphs_of_two_frameworks_compute_the_same(name, mode) -> None:
     assert verify_pair(workload(name, "tiny"), FRAMEWORKS, mode, steps=2).faults == ()
 
 
+@pytest.mark.parametrize("name", ["residual", "alexnet", "deepq"])
+def test_the_forms_for_onnxruntime_compute_the_same(name) -> None:
+    check = verify(workload(name, "tiny"), "torch", "training", steps=1, lowering="fast")
+    assert check.faults == ()
+    assert check.state.error < 1e-5
+
+
 def nodes(model: onnx.ModelProto, start: str, op_type: str) -> list[onnx.NodeProto]:
     found = [n for n in model.graph.node if n.name.startswith(start) and n.op_type == op_type]
     assert found

@@ -117,6 +117,15 @@ class Window:
             "dilations": self.dilations,
         }
 
+    def of(self, pool: ir.Node) -> bool:
+        """Whether a standard MaxPool has this window."""
+        attributes = pool.attributes
+        same = all(
+            list(attributes[name].as_ints()) == wanted if name in attributes else wanted in ([1, 1], [0, 0, 0, 0])
+            for name, wanted in self.attributes.items()
+        )
+        return same and not ("ceil_mode" in attributes and attributes["ceil_mode"].as_int())
+
     def extent(self, outputs: Sequence[int]) -> list[int]:
         """Padded input elements that ``outputs`` windows reach along height and width."""
         return [

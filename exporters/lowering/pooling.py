@@ -17,12 +17,7 @@ def _forward_pool(x: ir.Value, window: Window) -> ir.Node | None:
     for user, _ in x.uses():
         if user.op_type != "MaxPool" or user.domain:
             continue
-        attributes = user.attributes
-        same = all(
-            list(attributes[name].as_ints()) == wanted if name in attributes else wanted in ([1, 1], [0, 0, 0, 0])
-            for name, wanted in window.attributes.items()
-        )
-        if same and not ("ceil_mode" in attributes and attributes["ceil_mode"].as_int()):
+        if window.of(user):
             return user
     return None
 

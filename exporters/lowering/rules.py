@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from . import convolution, local_response, movement, normalisation, pointwise, pooling
+from . import convolution, local_response, movement, normalisation, phases, pointwise, pooling
 from .builder import Builder
 
 __all__ = ["LOWERINGS", "Rule"]
@@ -14,7 +14,7 @@ __all__ = ["LOWERINGS", "Rule"]
 Rule = Callable[[Builder, ir.Node], list[ir.Value]]
 """Makes the nodes of one private op and returns the values that take the place of its outputs."""
 
-_PLAIN: dict[str, Rule] = {
+_FAST: dict[str, Rule] = {
     "Conv2DBackFilter": convolution.back_filter,
     "Conv2DBackInput": convolution.back_input,
     "MaxPoolGrad": pooling.max_pool_grad,
@@ -33,6 +33,10 @@ _PLAIN: dict[str, Rule] = {
     "LRNGrad": local_response.lrn_grad,
 }
 
-LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN}
-"""Name of a lowering set to its rules. ``plain`` keeps convolutions as Conv and their gradients as Conv,
-ConvTranspose or Gemm; it is what ``graphs/`` holds and what simulators read."""
+_PLAIN: dict[str, Rule] = {**_FAST, "Conv2DBackInput": phases.back_input, "MaxPoolGrad": phases.max_pool_grad}
+
+LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST}
+"""Name of a lowering set to its rules.
+
+``plain`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or Gemm, no
+transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest."""

@@ -1,107 +1,35 @@
-"""Drawings of profiles, each as the text of one SVG element that stands in any page.
+"""Drawings of profiles, each as the text of one SVG element.
 
-Lines and letters take the colour of the text around them (``currentColor``) and the background is transparent, so one
-drawing serves light and dark pages. Colours are those of Okabe and Ito (Color Universal Design, 2008), which people
-with any colour vision tell apart, and no figure says by colour alone what it does not also say in words.
-The same runs give the same bytes.
+No figure says by colour alone what it does not also say in words.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from ..vocabulary import OPS, PHASES, OpClass
+from ..vocabulary import PHASES, OpClass
+from .drawing import (
+    CLASS_COLOURS,
+    DARK_INK,
+    OTHER,
+    PHASE_COLOURS,
+    class_legend,
+    drawing,
+    heat_cell,
+    op_colour,
+    plain,
+    short,
+)
 from .similarity import Label
 
-__all__ = ["CLASS_COLOURS", "OTHER", "PHASE_COLOURS", "class_heatmap", "distance_matrix", "phase_bars", "top_ops"]
+__all__ = ["class_heatmap", "distance_matrix", "phase_bars", "top_ops"]
 
 Summary = Mapping[str, Any]
 
-OTHER = "other"
-"""Where a figure puts time whose class or phase the vocabulary does not have."""
-
-CLASS_COLOURS: dict[str, str] = {
-    "A": "#e69f00",
-    "B": "#0072b2",
-    "C": "#009e73",
-    "D": "#d55e00",
-    "E": "#f0e442",
-    "F": "#cc79a7",
-    "G": "#56b4e9",
-    OTHER: "#8a8f98",
-}
-PHASE_COLOURS: dict[str, str] = {
-    "forward": "#56b4e9",
-    "loss": "#f0e442",
-    "backward": "#e69f00",
-    "optimizer": "#cc79a7",
-    OTHER: "#8a8f98",
-}
-
-_INK = "#010203"  # stands for the page's own text colour until the drawing is done
-_HEAT = "#3b86c8"
 _ROUNDING = 1e-6
-_WIDTH = 10.0  # inches
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "font.size": 9.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-}
-
-
-class _Canvas:
-    """A figure being drawn, and its text once it is."""
-
-    def __init__(self, figure: Any) -> None:
-        self.figure = figure
-        self.svg = ""
-
-
-@contextmanager
-def _drawing(name: str, description: str, height: float) -> Iterator[_Canvas]:
-    """A figure of ``height`` inches; its SVG is there when the block ends."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # ids are hashed with the name, so that figures in one page do not share any
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        canvas = _Canvas(Figure(figsize=(_WIDTH, height), layout="constrained"))
-        yield canvas
-        buffer = io.StringIO()
-        canvas.figure.savefig(
-            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    canvas.svg = _inline(buffer.getvalue(), name, description)
-
-
-def _inline(document: str, name: str, description: str) -> str:
-    """An SVG document as one element: no prolog, ids of its own, the page's text colour, a description."""
-    body = document[document.index("<svg") :]
-    head_end = body.index(">")
-    box = re.search(r'viewBox="([^"]+)"', body[:head_end])
-    rest = re.sub(r"<metadata>.*?</metadata>\s*", "", body[head_end + 1 :], flags=re.DOTALL)
-    rest = re.sub(r'\bid="', f'id="{name}-', rest)
-    rest = re.sub(r'href="#', f'href="#{name}-', rest)
-    rest = rest.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")
-    opening = (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="{box.group(1) if box else ""}" role="img" aria-label="{escape(description)}">'
-    )
-    return f"{opening}{rest.strip()}\n"
 
 
 def _shares(summary: Summary, level: str, known: Sequence[str]) -> dict[str, float]:
@@ -121,12 +49,6 @@ def _rows(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((label.workload, label.mode) for label in map(Label.of, summaries)))
 
 
-def _plain(axes: Any) -> None:
-    """No frame, no tick marks."""
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-
-
 def _percent(share: float) -> str:
     if share <= 0:
         return ""
@@ -142,7 +64,7 @@ def class_heatmap(summaries: Sequence[Summary]) -> str:
         label: _shares(s, "by_class", [str(c) for c in OpClass]) for label, s in zip(labels, summaries, strict=True)
     }
     columns = [c for c in CLASS_COLOURS if c != OTHER or any(s.get(OTHER, 0) > 0 for s in shares.values())]
-    with _drawing("classes", "Percent of time by op class, workload and framework", 1.0 + 0.34 * len(rows)) as canvas:
+    with drawing("classes", "Percent of time by op class, workload and framework", 1.0 + 0.34 * len(rows)) as canvas:
         panels = canvas.figure.subplots(1, len(frameworks), sharey=True, squeeze=False)[0]
         for panel, framework in zip(panels, frameworks, strict=True):
             for y, (workload, mode) in enumerate(rows):
@@ -153,29 +75,20 @@ def class_heatmap(summaries: Sequence[Summary]) -> str:
                     )
                 for x, name in enumerate(columns):
                     share = held.get(name, 0.0) if held else 0.0
-                    panel.add_patch(_cell(x, y, share))
+                    panel.add_patch(heat_cell(x, y, share))
                     panel.text(x + 0.5, y + 0.52, _percent(share), ha="center", va="center")
             panel.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=framework)
             panel.set_xticks([x + 0.5 for x in range(len(columns))], columns)
-            panel.set_yticks([y + 0.5 for y in range(len(rows))], [f"{w} {m}" for w, m in rows])
-            _plain(panel)
+            panel.set_yticks([y + 0.5 for y in range(len(rows))], [short(f"{w} {m}") for w, m in rows])
+            plain(panel)
     return canvas.svg
-
-
-def _cell(x: float, y: float, share: float) -> Any:
-    """A square whose strength is a share; never so strong that text on it cannot be read."""
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (x + 0.02, y + 0.03), 0.96, 0.94, facecolor=_HEAT, alpha=0.06 + 0.79 * min(1.0, share), linewidth=0
-    )
 
 
 def phase_bars(summaries: Sequence[Summary]) -> str:
     """Share of time by phase, one bar a run."""
     shares = [_shares(s, "by_phase", PHASES) for s in summaries]
     used = [p for p in PHASE_COLOURS if any(s.get(p, 0.0) > 0 for s in shares)]
-    with _drawing("phases", "Share of time by phase of each run", 0.9 + 0.3 * len(summaries)) as canvas:
+    with drawing("phases", "Share of time by phase of each run", 0.9 + 0.3 * len(summaries)) as canvas:
         axes = canvas.figure.subplots()
         for y, held in enumerate(shares):
             left = 0.0
@@ -183,12 +96,11 @@ def phase_bars(summaries: Sequence[Summary]) -> str:
                 width = 100 * held.get(phase, 0.0)
                 axes.barh(y, width, left=left, height=0.72, color=PHASE_COLOURS[phase], label=phase if not y else None)
                 if width >= 5:
-                    # the colours are light on any page, so what stands on them is always dark
-                    axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center_baseline", color="#111111")
+                    axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center_baseline", color=DARK_INK)
                 left += width
         axes.set(xlim=(0, 100), ylim=(len(summaries) - 0.5, -0.5), xlabel="% of node time")
-        axes.set_yticks(range(len(summaries)), [str(Label.of(s)) for s in summaries])
-        _plain(axes)
+        axes.set_yticks(range(len(summaries)), [short(str(Label.of(s))) for s in summaries])
+        plain(axes)
         if used:
             canvas.figure.legend(loc="outside upper right", ncols=len(used), frameon=False)
     return canvas.svg
@@ -202,58 +114,43 @@ def top_ops(summaries: Sequence[Summary], count: int = 8) -> str:
     taken = {label: sorted(s["by_op"], key=lambda r: -float(r["us"]))[:count] for label, s in by_label.items()}
     longest = max(1, *(len(t) for t in taken.values()))
     height = 0.6 + len(rows) * (0.65 + 0.2 * longest)
-    with _drawing("ops", f"The {count} ops that take most time in each run", height) as canvas:
+    with drawing("ops", f"The {count} ops that take most time in each run", height) as canvas:
         canvas.figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
         grid = canvas.figure.subplots(len(rows), len(frameworks), squeeze=False)
         for (workload, mode), line in zip(rows, grid, strict=True):
             for axes, framework in zip(line, frameworks, strict=True):
                 label = Label(workload, framework, mode)
                 _op_bars(axes, label, taken.get(label, []), longest)
-        _class_legend(canvas.figure, taken.values())
+        class_legend(canvas.figure, [r["name"] for ops in taken.values() for r in ops])
     return canvas.svg
-
-
-def _colour(op: str) -> str:
-    return CLASS_COLOURS[str(OPS[op].op_class) if op in OPS else OTHER]
 
 
 def _op_bars(axes: Any, label: Label, ops: Sequence[Mapping[str, Any]], slots: int) -> None:
     """One run's bars, with the percent in words beside each."""
     names = [str(r["name"]) for r in ops]
     widths = [100 * float(r["share"]) for r in ops]
-    axes.barh(range(len(ops)), widths, height=0.72, color=[_colour(name) for name in names])
+    axes.barh(range(len(ops)), widths, height=0.72, color=[op_colour(name) for name in names])
     for y, width in enumerate(widths):
         axes.text(width + 1, y, f"{width:.1f}", va="center_baseline")
-    axes.set(xlim=(0, 112), ylim=(slots - 0.5, -0.5), title=str(label) if ops else f"{label}: not run")
+    axes.set(xlim=(0, 112), ylim=(slots - 0.5, -0.5), title=short(str(label) if ops else f"{label}: not run"))
     axes.set_yticks(range(len(ops)), names)
     axes.set_xticks([])
-    _plain(axes)
-
-
-def _class_legend(figure: Any, taken: Any) -> None:
-    """Which colour is which class, for the classes that occur."""
-    from matplotlib.patches import Patch
-
-    seen = {str(OPS[r["name"]].op_class) if r["name"] in OPS else OTHER for ops in taken for r in ops}
-    titles = {str(c): f"{c} {c.label}" for c in OpClass} | {OTHER: OTHER}
-    handles = [Patch(color=colour, label=titles[name]) for name, colour in CLASS_COLOURS.items() if name in seen]
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    plain(axes)
 
 
 def distance_matrix(square: pd.DataFrame) -> str:
     """Cosine distances of every two runs (:func:`fathom_onnx.analysis.similarity.distances`); near is strong."""
     labels = [Label(*row) for row in square.index]
-    with _drawing("distances", "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
+    with drawing("distances", "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
         axes = canvas.figure.subplots()
         for y in range(len(labels)):
             for x in range(len(labels)):
                 distance = float(square.iat[y, x])
-                axes.add_patch(_cell(x, y, 1.0 - distance))
+                axes.add_patch(heat_cell(x, y, 1.0 - distance))
                 axes.text(x + 0.5, y + 0.52, f"{distance:.2f}" if x != y else "", ha="center", va="center")
         axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0))
-        axes.set_yticks([y + 0.5 for y in range(len(labels))], [str(label) for label in labels])
+        axes.set_yticks([y + 0.5 for y in range(len(labels))], [short(str(label)) for label in labels])
         axes.set_xticks([x + 0.5 for x in range(len(labels))], [str(n + 1) for n in range(len(labels))])
-        axes.set_yticklabels([f"{label}  {n + 1}" for n, label in enumerate(labels)])
-        _plain(axes)
+        axes.set_yticklabels([f"{short(str(label))}  {n + 1}" for n, label in enumerate(labels)])
+        plain(axes)
     return canvas.svg

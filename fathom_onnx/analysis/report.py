@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..vocabulary import OpClass
+from .report_parts import Figure, Section
 from .similarity import FrameworkEffect, Label, distances, profiles
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Report:
         verdict: The one line to read.
         subtitle: When, where and from what it was made.
         findings: Further lines, each complete in itself.
+        opening: Sections to stand after the verdict.
+        closing: Sections to stand after the runs.
         summaries: One summary a run: ``workload``, ``framework``, ``mode``, the breakdowns ``by_phase``, ``by_class``,
             ``by_op`` and ``by_layer`` (rows of ``name``, ``us``, ``share``, ``nodes``), where there are any the nodes
             that stand for no op (``unattributed``), and any other facts of the run.
@@ -54,6 +57,8 @@ class Report:
     verdict: str
     subtitle: str = ""
     findings: Sequence[str] = ()
+    opening: Sequence[Section] = ()
+    closing: Sequence[Section] = ()
     summaries: Sequence[Summary] = ()
     effects: Sequence[FrameworkEffect] = ()
     checks: Sequence[Mapping[str, Any]] = ()
@@ -120,42 +125,45 @@ def _run(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _figures(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+def _figures(summaries: Sequence[Summary]) -> list[Figure]:
     """The drawings that these runs allow, with what each shows."""
-    from markupsafe import Markup
-
     from . import figures
 
     if not summaries:
         return []
     classes = ", ".join(f"{c} {c.label.lower()}" for c in OpClass)
     drawn = [
-        (
+        Figure(
             "Op classes",
             figures.class_heatmap(summaries),
             f"Percent of node time by op class, after the paper's Figure 3: {classes}.",
         ),
-        (
+        Figure(
             "Phases",
             figures.phase_bars(summaries),
             "Share of node time. An inference graph has the forward phase only.",
         ),
-        ("Ops", figures.top_ops(summaries), "The ops that take most time, in percent of node time, coloured by class."),
+        Figure(
+            "Ops",
+            figures.top_ops(summaries),
+            "The ops that take most time, in percent of node time, coloured by class.",
+        ),
     ]
     if len(summaries) > 1:
         square = distances(profiles(summaries, "class"))
         caption = "Cosine distance of the op-class profiles: 0 is the same mix, 1 has no class in common."
-        drawn.append(("Distances", figures.distance_matrix(square), caption))
-    # the drawings escape the names they show; everything else in them is our own
-    return [{"title": t, "svg": Markup(svg), "caption": c} for t, svg, c in drawn]
+        drawn.append(Figure("Distances", figures.distance_matrix(square), caption))
+    return drawn
 
 
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(percent=percent, microseconds=duration, grouped=_grouped, flat=_flat)
+    # drawings escape the names they show; everything else in them is our own
+    environment.filters.update(drawing=Markup, percent=percent, microseconds=duration, grouped=_grouped, flat=_flat)
     return environment
 
 
@@ -170,7 +178,12 @@ def _sections(report: Report) -> list[tuple[str, str]]:
         ("manifests", "Manifests", report.manifests),
         ("reproduce", "Make it again", report.commands),
     )
-    return [(anchor, name) for anchor, name, held in rows if held]
+    fixed = [(anchor, name) for anchor, name, held in rows if held]
+    opening, closing = ([(s.anchor, s.title) for s in held] for held in (report.opening, report.closing))
+    failures = [row for row in fixed if row[0] == "failures"]
+    rest = [row for row in fixed if row[0] != "failures"]
+    last = next((i + 1 for i, row in enumerate(rest) if row[0] == "runs"), len(rest))
+    return [*failures, *opening, *rest[:last], *closing, *rest[last:]]
 
 
 def render(report: Report) -> str:

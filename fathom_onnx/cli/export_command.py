@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import FathomError, UsageError
-from ..exporting import Exported, ExportRequest, export_file, graph_path
+from ..exporting import PURPOSES, Exported, ExportRequest, export_file, graph_path
 from ..graph.files import ensure_folder
 from ..workloads.contract import NoiseSource
 from .options import (
@@ -20,6 +20,7 @@ from .options import (
     json_option,
     mode_option,
     output_option,
+    purpose_option,
 )
 
 __all__ = ["command"]
@@ -44,7 +45,7 @@ def _line(made: Exported) -> str:
     show_default=True,
     help="Draw random tensors in the graph, or take them as inputs.",
 )
-@click.option("--lowering", default="plain", show_default=True, help="How gradients are written.")
+@purpose_option("simulators")
 @output_option("graphs", "Folder for the files.")
 @json_option
 def command(
@@ -55,7 +56,7 @@ def command(
     batch: int | None,
     changes: tuple[str, ...],
     noise: NoiseSource,
-    lowering: str,
+    purpose: str,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -74,7 +75,7 @@ def command(
     with progress(len(cells)) as (say, advance):
         for workload, name, one_mode in cells:
             say(f"{workload.name} {one_mode} from {name}")
-            request = ExportRequest(workload, one_mode, noise, lowering)
+            request = ExportRequest(workload, one_mode, noise, PURPOSES[purpose])
             try:
                 made = export_file(name, request, graph_path(output, workload.name, name, one_mode))
             except UsageError:

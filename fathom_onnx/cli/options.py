@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UnknownNameError, UsageError
-from ..exporting import find_exporter, frameworks
+from ..exporting import PURPOSES, find_exporter, frameworks
 from ..workloads import definition, names
 from ..workloads.contract import MODES, Mode, Workload
 
@@ -23,6 +23,7 @@ __all__ = [
     "mode_option",
     "output_option",
     "pairs",
+    "purpose_option",
     "session_options",
 ]
 
@@ -40,6 +41,18 @@ def mode_option(default: str) -> Callable[[F], F]:
     """``--mode``."""
     return click.option(
         "--mode", type=click.Choice([*MODES, "all"]), default=default, show_default=True, help="Which graph."
+    )
+
+
+def purpose_option(default: str) -> Callable[[F], F]:
+    """``--for``."""
+    return click.option(
+        "--for",
+        "purpose",
+        type=click.Choice(list(PURPOSES)),
+        default=default,
+        show_default=True,
+        help="Gradients in the ops that most simulators read, or in the forms that onnxruntime runs fastest.",
     )
 
 

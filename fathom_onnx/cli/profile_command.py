@@ -103,14 +103,15 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
 
 
 def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
-    from ..exporting import ExportRequest, find_exporter
+    from ..exporting import PURPOSES, ExportRequest, find_exporter
     from ..graph import from_model
 
     (workload,) = chosen_workloads([name], preset, batch, changes)
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    return from_model(find_exporter(frameworks[0]).export(ExportRequest(workload, modes[0])), workload.name)
+    request = ExportRequest(workload, modes[0], lowering=PURPOSES["onnxruntime"])
+    return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 
 def _print(summary: dict[str, Any], top: int) -> None:

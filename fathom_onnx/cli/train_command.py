@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..exporting import ExportRequest, find_exporter
+from ..exporting import PURPOSES, ExportRequest, find_exporter
 from .options import (
     chosen_frameworks,
     chosen_workloads,
@@ -55,7 +55,8 @@ def command(
     else:
         (workload,) = chosen_workloads([target], preset, batch, changes)
         (name,) = chosen_frameworks(framework)
-        graph = from_model(find_exporter(name).export(ExportRequest(workload, "training")), workload.name)
+        request = ExportRequest(workload, "training", lowering=PURPOSES["onnxruntime"])
+        graph = from_model(find_exporter(name).export(request), workload.name)
     source = source_for_graph(graph)
     started = time.perf_counter()
     with progress(steps) as (say, advance):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import click
 
+from ..exporting import PURPOSES
 from ..workloads.contract import Workload
 from .options import (
     chosen_frameworks,
@@ -16,6 +18,7 @@ from .options import (
     framework_option,
     json_option,
     mode_option,
+    purpose_option,
 )
 
 __all__ = ["command"]
@@ -27,6 +30,7 @@ __all__ = ["command"]
 @framework_option("all")
 @mode_option("all")
 @configuration_options("tiny")
+@purpose_option("simulators")
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
@@ -39,6 +43,7 @@ def command(
     preset: str,
     batch: int | None,
     changes: tuple[str, ...],
+    purpose: str,
     steps: int,
     seed: int,
     threads: int,
@@ -55,19 +60,25 @@ def command(
     chosen = chosen_workloads(() if _everything else workloads, preset, batch, changes)
     frameworks = chosen_frameworks(framework)
     modes = chosen_modes(mode)
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "seed": seed,
+        "threads": threads,
+        "lowering": PURPOSES[purpose],
+    }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
 
     def add(workload: Workload) -> None:
         for one_mode, name in itertools.product(modes, frameworks):
 
             def single(say: Callable[[str], None], m: str = one_mode, f: str = name) -> Check:
-                return verify(workload, f, m, steps=steps, seed=seed, threads=threads, progress=say)  # type: ignore[arg-type]
+                return verify(workload, f, m, progress=say, **settings)  # type: ignore[arg-type]
 
             jobs.append((f"{workload.name} {one_mode} {name}", single))
         for one_mode, pair in itertools.product(modes, itertools.combinations(frameworks, 2)):
 
             def double(say: Callable[[str], None], m: str = one_mode, p: tuple[str, str] = pair) -> Check:
-                return verify_pair(workload, p, m, steps=steps, seed=seed, threads=threads, progress=say)  # type: ignore[arg-type]
+                return verify_pair(workload, p, m, progress=say, **settings)  # type: ignore[arg-type]
 
             jobs.append((f"{workload.name} {one_mode} {pair[1]} against {pair[0]}", double))
 

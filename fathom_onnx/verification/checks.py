@@ -107,9 +107,9 @@ class _Subject:
         return self.exporter.reference(self.workload, self.mode, "float64" if double else "float32")
 
 
-def _subject(workload: Workload, framework: str, mode: Mode, threads: int) -> _Subject:
+def _subject(workload: Workload, framework: str, mode: Mode, threads: int, lowering: str) -> _Subject:
     exporter = find_exporter(framework)
-    model = exporter.export(ExportRequest(workload, mode, noise="input"))
+    model = exporter.export(ExportRequest(workload, mode, "input", lowering))
     graph = from_model(model, workload.name)
     return _Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads), exporter)
 
@@ -259,6 +259,7 @@ def verify(
     steps: int = 5,
     seed: int = 0,
     threads: int = 1,
+    lowering: str = "plain",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge a framework's graph against the framework itself.
@@ -270,7 +271,7 @@ def verify(
         ExportError: The graph cannot be made.
         MissingDependencyError: The framework or onnxruntime is not there.
     """
-    subject = _subject(workload, framework, mode, threads)
+    subject = _subject(workload, framework, mode, threads, lowering)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
     reference = subject.reference()
 
@@ -292,6 +293,7 @@ def verify_pair(
     steps: int = 5,
     seed: int = 0,
     threads: int = 1,
+    lowering: str = "plain",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge the second framework's graph against the first framework: same interface, same values, same results.
@@ -302,7 +304,7 @@ def verify_pair(
     Raises:
         ExportError: A graph cannot be made, or the two do not have the same interface.
     """
-    first, second = (_subject(workload, framework, mode, threads) for framework in frameworks)
+    first, second = (_subject(workload, framework, mode, threads, lowering) for framework in frameworks)
     for kind, left, right in (
         ("inputs", first.graph.inputs, second.graph.inputs),
         ("outputs", first.graph.outputs, second.graph.outputs),

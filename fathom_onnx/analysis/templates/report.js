@@ -25,3 +25,23 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// A long table gets a field: only rows that hold what is typed in it stay.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length < 12) continue;
+  const box = table.closest(".scroll");
+  const field = document.createElement("input");
+  field.type = "search";
+  field.placeholder = "search";
+  field.setAttribute("aria-label", `Search ${box.getAttribute("aria-label")}`);
+  const shown = document.createElement("output");
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    shown.textContent = wanted ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
+  });
+  const line = document.createElement("div");
+  line.className = "search";
+  line.append(field, shown);
+  box.before(line);
+}
