@@ -48,7 +48,7 @@ class World:
     def profile(self, job: Job) -> dict[str, Any]:
         self._work("profile", job)
         job.output.mkdir(parents=True)
-        return {"folder": job.output.name, "cell": astuple(job.cell), "threads": job.options.threads}
+        return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
 
     def structure(self, job: Job) -> dict[str, Any]:
         self._work("structure", job)

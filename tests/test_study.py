@@ -14,6 +14,7 @@ import pytest
 from fake_stages import Inline, World
 
 from fathom_onnx import study
+from fathom_onnx.analysis.distances import CRITERIA
 from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
 from fathom_onnx.study import Event, Job, Stage, StudyResult, run_study
 from fathom_onnx.study.lock import LOCK_VARIABLE
@@ -98,6 +99,9 @@ def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World
     assert entries["F6b"]["why"] == "needs deepq training runs on 1 and on 8 threads; there are: none"
     assert [level["name"] for level in held["framework"]] == ["structure", "onnxruntime"]
     assert "Of 30 claims of the paper" in " ".join(result.findings)
+    page = (tmp_path / "report.html").read_text()
+    assert ["Figure 1" in page, "Figure 2" in page, "Figure 3" in page] == [False, True, True]  # there is but one step
+    assert "Figure 4, tensorflow" in page
 
 
 def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> None:
@@ -110,6 +114,8 @@ def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> N
     assert held["distances"][0]["nearest_is_twin"] == 4
     page = (tmp_path / "report.html").read_text()
     assert "Study of autoenc, residual" in page
+    assert "cannot be tested here" in page
+    assert all(f">{c.name}<" in page for c in CRITERIA)
     assert (
         f"fathom-onnx study autoenc residual -o {tmp_path} --preset tiny --framework all --mode inference --ep cpu"
     ) in page

@@ -23,6 +23,7 @@ from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
 from ..vocabulary import OPS, OpClass
 from .plan import Cell, Job, Options
+from .sections import paper_sections
 
 __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
@@ -270,6 +271,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
         verdict=result.verdict,
         findings=result.findings,
+        opening=paper_sections(result),
         summaries=result.summaries,
         effects=result.effects,
         checks=result.checks,
