@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import getpass
 import json
 import os
 import tempfile
@@ -26,8 +25,11 @@ LOCK_VARIABLE = "FATHOM_ONNX_LOCK"
 def lock_path() -> Path:
     """The lock file: that of :data:`LOCK_VARIABLE`, or one a user in the machine's folder for temporary files."""
     given = os.environ.get(LOCK_VARIABLE)
+    if given:
+        return Path(given)
     # a user's own: a file of another user in such a folder cannot be opened for writing
-    return Path(given) if given else Path(tempfile.gettempdir()) / f"fathom-onnx-{getpass.getuser()}.lock"
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir()) / f"fathom-onnx{user}.lock"
 
 
 def _note(path: Path) -> Path:
