@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from fake_stages import Inline, World
 from fathom_onnx import study
 from fathom_onnx.analysis.distances import CRITERIA
 from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
-from fathom_onnx.study import Event, Job, Stage, StudyResult, run_study
+from fathom_onnx.study import Call, Event, Job, Outcome, Stage, StudyResult, run_study
 from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.store import Store, exporter_facts, key, source_hash
 from fathom_onnx.verification import Check, Flips, Worst
@@ -59,6 +59,17 @@ def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: Worl
     assert inline.lanes[14:] == [("profile", True)] * 4
     assert result.ok
     assert (result.worked, result.reused) == (18, 0)
+
+
+def test_the_plans_order_is_kept_whatever_is_finished_first(tmp_path: Path, world: World) -> None:
+    class Backwards(Inline):
+        def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+            yield from super().run(calls[::-1], fresh)
+
+    result = conduct(tmp_path, world, Backwards(), workloads=["autoenc"])
+    assert world.did[0] == "export autoenc inference (tensorflow)"
+    assert "compare autoenc inference (torch) with 1" in world.did
+    assert [c.cell.framework for c in result.cells] == ["torch", "tensorflow"]
 
 
 def test_the_verdict_is_the_framework_question_in_onnxruntime(tmp_path: Path, world: World) -> None:

@@ -21,7 +21,7 @@ from .stages import Stage, Stages
 from .store import Store, key
 from .workers import Call, Workers
 
-__all__ = ["Engine", "Made", "carry_out"]
+__all__ = ["Done", "Engine", "Made", "carry_out"]
 
 Result = dict[str, Any]
 
@@ -137,7 +137,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> Made:
         of_graph.setdefault(job.graph(), replace(job, note=""))
     exports = engine.stage(stages.export, list(of_graph.values()))
     exported = {job: exports.results[g] for job in plan if (g := of_graph[job.graph()]) in exports.results}
-    ready = list(exports.results)
+    ready = [job for job in of_graph.values() if job in exports.results]  # in the plan's order, not that of finishing
     checks: list[dict[str, Any]] = []
     for stage, jobs in ((stages.verify, ready), (stages.compare, _comparisons(ready))):
         if stage is not None:

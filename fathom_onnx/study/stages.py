@@ -35,15 +35,13 @@ __all__ = [
 Result = dict[str, Any]
 
 _EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
-_STRUCTURE_SOURCES = (
-    *("graph", "vocabulary.py", "analysis/cost.py", "analysis/dataflow.py", "analysis/labels.py"),
-    *("analysis/optable.py", "analysis/profiles.py"),
-)
+_STRUCTURE_SOURCES = ("graph", "vocabulary.py", "analysis")
 _SHOWING = (
     *("__init__.py", "__main__.py", "api.py", "cli", "study", "convert"),
     *("analysis/claims.py", "analysis/clusters.py", "analysis/distances.py", "analysis/evidence.py"),
-    *("analysis/figures.py", "analysis/findings.py", "analysis/judgements.py", "analysis/paper.py"),
-    *("analysis/profiles.py", "analysis/report.py", "analysis/similarity.py"),
+    *("analysis/drawing.py", "analysis/figures.py", "analysis/findings.py", "analysis/judgements.py"),
+    *("analysis/paper.py", "analysis/paper_figures.py", "analysis/profiles.py", "analysis/report.py"),
+    *("analysis/report_parts.py", "analysis/similarity.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
