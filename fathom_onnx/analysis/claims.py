@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import judgements as judge
+from . import mix_judgements as mix
+from . import time_judgements as time
 from .distances import FrameworkLevel
-from .evidence import Evidence, Untestable
-from .judgements import Found
+from .evidence import Evidence, Found, Untestable
 from .paper import FIGURE_3
 
 __all__ = ["CLAIMS", "Claim", "Entry", "Verdict", "ledger"]
@@ -72,8 +72,8 @@ def _mix(workload: str) -> Claim:
         f"F3 {workload}",
         f"{workload} has the operation mix of Figure 3",
         ", ".join(f"{op} {printed[op]}%" for op in top),
-        f"cosine similarity of our training profile and the figure's row at least {judge.ALIKE}; below 1% is 0 in both",
-        lambda e: judge.mix(e, workload),
+        f"cosine similarity of our training profile and the figure's row at least {mix.ALIKE}; below 1% is 0 in both",
+        lambda e: mix.mix(e, workload),
     )
 
 
@@ -82,23 +82,23 @@ CLAIMS: tuple[Claim, ...] = (
         "F1a",
         "an operation's time is stationary over the steps",
         "",
-        f"at most {judge.TRENDING:.0%} of the op types with 1% of a step or more have a trend over the steps (Kendall, "
-        f"false discovery rate {judge.DISCOVERY:.0%})",
-        judge.stationary,
+        f"at most {mix.TRENDING:.0%} of the op types with 1% of a step or more have a trend over the steps (Kendall, "
+        f"false discovery rate {mix.DISCOVERY:.0%})",
+        mix.stationary,
     ),
     Claim(
         "F1b",
         "an operation's time varies little between steps",
         "",
-        f"median coefficient of variation of the op types with 1% of a step or more below {judge.VARIES:.0%}",
-        judge.steady,
+        f"median coefficient of variation of the op types with 1% of a step or more below {mix.VARIES:.0%}",
+        mix.steady,
     ),
     Claim(
         "F2",
         "few operation types cover 90% of a training step in every workload",
         "5 to 15 types",
         "at most 15 types in every training run",
-        judge.concentrated,
+        mix.concentrated,
     ),
     *(_mix(workload) for workload in FIGURE_3),
     Claim(
@@ -106,119 +106,119 @@ CLAIMS: tuple[Claim, ...] = (
         "residual and vgg are dominated by convolution",
         "96 to 99% of the time",
         "convolution is the largest class, with more than half of the training time, in both",
-        lambda e: judge.dominated(e, {"residual": "D", "vgg": "D"}),
+        lambda e: mix.dominated(e, {"residual": "D", "vgg": "D"}),
     ),
     Claim(
         "F3a full",
         "speech is dominated by matrix multiplication",
         "89% of the time",
         "matrix operations are the largest class, with more than half of the training time",
-        lambda e: judge.dominated(e, {"speech": "B"}),
+        lambda e: mix.dominated(e, {"speech": "B"}),
     ),
     Claim(
         "F3b",
         "the fully connected share shrinks from alexnet to vgg to residual",
         "11%, 7%, under 1%",
         "the share of matrix operations in training falls in that order",
-        judge.shrinking,
+        mix.shrinking,
     ),
     Claim(
         "F4a",
         "residual, vgg and alexnet are each other's nearest neighbours",
         "",
         "in training, the nearest other workload of each is one of the other two (cosine distance by op)",
-        judge.image_nets,
+        mix.image_nets,
     ),
     Claim(
         "F4b",
         "deepq is the next to join the three",
         "",
         "in centroid linkage the first cluster that holds the three and a fourth holds deepq",
-        judge.deepq_next,
+        mix.deepq_next,
     ),
     Claim(
         "F4c",
         "speech and autoenc are closer to each other than seq2seq and memnet are",
         "",
         "smaller cosine distance by op in training",
-        judge.closer,
+        mix.closer,
     ),
     Claim(
         "F4d",
         "the two recurrent networks, speech and seq2seq, are far apart",
         "0.35 from Figure 3",
-        f"cosine distance by op in training at least {judge.FAR}",
-        judge.far_apart,
+        f"cosine distance by op in training at least {mix.FAR}",
+        mix.far_apart,
     ),
     Claim(
         "F4e",
         "the centroids of {seq2seq, memnet} and {speech, autoenc} are about 0.4 apart",
         "0.4",
         "cosine distance between 0.3 and 0.5",
-        judge.centroids,
+        mix.centroids,
     ),
     Claim(
         "F5a",
         "a training step costs more than an inference step in every workload",
         "",
         "ratio of unprofiled step times above 1 in every workload",
-        judge.training_costs_more,
+        time.training_costs_more,
     ),
     Claim(
         "F5b",
         "convolutional networks pay slightly more for training",
         "",
         "median ratio of training to inference larger over the convolutional networks than over the others",
-        judge.convolution_pays_more,
+        time.convolution_pays_more,
     ),
     Claim(
         "F5c",
         "the GPU gains most where the profile is most skewed",
         "",
-        f"rank correlation of the GPU's gain and the largest op's share at least {judge.CORRELATED}",
-        judge.gpu_gain,
+        f"rank correlation of the GPU's gain and the largest op's share at least {time.CORRELATED}",
+        time.gpu_gain,
     ),
     Claim(
         "F5d",
         "the training to inference ratio on the GPU goes with the one on the CPU",
         "",
-        f"rank correlation of the two ratios at least {judge.CORRELATED}",
-        judge.gpu_ratio,
+        f"rank correlation of the two ratios at least {time.CORRELATED}",
+        time.gpu_ratio,
     ),
     Claim(
         "F6a",
         "with more threads the heavy operations shrink and others surface",
         "",
-        f"from 1 thread to {judge.MANY_THREADS} or more, the share of a training step's largest op falls in most runs",
-        judge.heavy_shrinks,
+        f"from 1 thread to {time.MANY_THREADS} or more, the share of a training step's largest op falls in most runs",
+        time.heavy_shrinks,
     ),
     Claim(
         "F6b",
         "deepq's optimizer surfaces with threads",
         "about 7% at 8 threads",
         "its share of a training step is larger at 8 threads than at 1, and at least 4%",
-        judge.optimizer_surfaces,
+        time.optimizer_surfaces,
     ),
     Claim(
         "F6c",
         "seq2seq's loss becomes visible with threads",
         "",
-        f"its share of a training step grows from 1 thread to {judge.MANY_THREADS} or more, to at least 1%",
-        judge.loss_surfaces,
+        f"its share of a training step grows from 1 thread to {time.MANY_THREADS} or more, to at least 1%",
+        time.loss_surfaces,
     ),
     Claim(
         "F6d",
         "memnet's small operations do not scale with threads",
         "",
-        f"training ops other than MatMul gain less than 1.5 times from 1 thread to {judge.MANY_THREADS} or more",
-        judge.small_do_not_scale,
+        f"training ops other than MatMul gain less than 1.5 times from 1 thread to {time.MANY_THREADS} or more",
+        time.small_do_not_scale,
     ),
     Claim(
         "OV",
         "time outside operations is small",
         "under 1 to 2%",
         "at most 2% of the profiled step in every run",
-        judge.outside,
+        time.outside,
     ),
 )
 """The claims that are judged by runs; the framework question (FW) has an entry for each of its levels."""
@@ -230,7 +230,7 @@ def _framework(level: FrameworkLevel) -> Claim:
         "primitive operations decide the time, so that the framework matters little",
         "",
         "every criterion of the framework question, in both modes, by class and by op",
-        lambda e: judge.framework(level),
+        lambda e: time.framework(level),
     )
 
 

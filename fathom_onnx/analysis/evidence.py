@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,11 +14,24 @@ from .distances import FrameworkLevel
 from .profiles import StepProfile
 from .similarity import Label
 
-__all__ = ["Evidence", "RunEvidence", "Untestable"]
+__all__ = ["Evidence", "Found", "RunEvidence", "Untestable", "in_each"]
 
 
 class Untestable(Exception):  # noqa: N818  # no error: a claim that these runs have nothing to say about
     """Why a claim cannot be tested with the runs there are."""
+
+
+class Found(NamedTuple):
+    """What a criterion found: whether the claim holds, and our number in words."""
+
+    holds: bool
+    ours: str
+
+
+def in_each(frameworks: Iterable[str], judged: Callable[[str], Found]) -> Found:
+    """A criterion asked of every framework: it must hold in each."""
+    found = {name: judged(name) for name in frameworks}
+    return Found(all(f.holds for f in found.values()), "; ".join(f"{name}: {f.ours}" for name, f in found.items()))
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ _STRUCTURE_SOURCES = ("graph", "vocabulary.py", "analysis")
 _SHOWING = (
     *("__init__.py", "__main__.py", "api.py", "cli", "study", "convert"),
     *("analysis/claims.py", "analysis/clusters.py", "analysis/distances.py", "analysis/evidence.py"),
-    *("analysis/drawing.py", "analysis/figures.py", "analysis/findings.py", "analysis/judgements.py"),
+    *("analysis/drawing.py", "analysis/figures.py", "analysis/findings.py", "analysis/mix_judgements.py"),
     *("analysis/paper.py", "analysis/paper_figures.py", "analysis/profiles.py", "analysis/report.py"),
-    *("analysis/report_parts.py", "analysis/similarity.py"),
+    *("analysis/report_parts.py", "analysis/resampling.py", "analysis/similarity.py", "analysis/time_judgements.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
