@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fake_stages import Inline, World
 
 from fathom_onnx import study
 from fathom_onnx.analysis.distances import CRITERIA
+from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
 from fathom_onnx.study import Call, Event, Job, Outcome, Stage, StudyResult, run_study
 from fathom_onnx.study.lock import LOCK_VARIABLE
@@ -344,6 +346,36 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, world: World) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make folder"):
         conduct(tmp_path / "file", world)
+
+
+# the command
+
+
+def test_the_command_prints_the_verdict_then_the_ledger(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ops = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 99.0, "Add": 1.0}}
+
+    def run(folder: Path, preset: str, workloads: Any, frameworks: Any, modes: Any, **options: Any) -> StudyResult:
+        del options["verify"], options["on_wait"]
+        return conduct(folder, world, preset=preset, workloads=workloads, modes=modes, **options)
+
+    monkeypatch.setattr("fathom_onnx.study.run_study", run)
+    command = ["study", "autoenc", "residual", "--preset", "tiny", "-o", str(tmp_path)]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    first, *lines = result.stdout.splitlines()
+    assert first.startswith("verdict: By time in onnxruntime it cannot be told")
+    (line,) = (line for line in lines if line.startswith("F3 residual"))
+    assert line.startswith(
+        "F3 residual differs: residual has the operation mix of Figure 3 (paper: Conv2DBackFilter 34%"
+    )
+    assert "torch: 0.58 by op, 1.00 by class (Conv2D 99%, Add 1%" in line
+    assert lines[-1] == f"report: {tmp_path / 'report.html'}"
+    assert "profile 8/8 residual training (tensorflow) done in 0.5 s" in result.stderr
+    held = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert held["schema"] == "fathom-onnx/study/2"
+    assert {"framework", "ledger"} <= set(held)
 
 
 # the store and what goes into a key

@@ -188,6 +188,18 @@ class Difference:
         """The difference of the shares, without sign."""
         return abs(self.share_here - self.share_there)
 
+    def __str__(self) -> str:
+        sides = (
+            (self.here, self.share_here, self.nodes_here),
+            (self.there, self.share_there, self.nodes_there),
+        )
+        parts = [f"{name} {share:.1%}{_largest(nodes)}" for name, share, nodes in sides]
+        return f"{self.workload} {self.mode} {self.op}: {', '.join(parts)}"
+
+
+def _largest(nodes: Sequence[tuple[str, float]]) -> str:
+    return f" (of it {nodes[0][1]:.0%} in {nodes[0][0]})" if nodes else ""
+
 
 def differences(profiles: Sequence[StepProfile], count: int = 12) -> tuple[Difference, ...]:
     """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first."""

@@ -76,21 +76,14 @@ def command(
 
 
 def _print(result: StudyResult) -> None:
-    from .render import table
-
     click.echo(f"verdict: {result.verdict}")
     for finding in result.findings:
         click.echo(finding)
-    if result.ledger:
-        rows = [(e.claim.id, e.verdict, e.claim.text, e.claim.paper, e.ours or e.why) for e in result.ledger]
-        columns = ("claim", "verdict", "the paper", "its number", "here")
-        table("The paper's claims", columns, rows, text=columns)
-    found = [(level, d) for level in result.framework for d in level.differences]
-    if found:
-        body = [
-            (level.name, d.workload, d.mode, d.op, d.here, f"{d.share_here:.1%}", d.there, f"{d.share_there:.1%}")
-            for level, d in found
-        ]
-        heads = ("level", "workload", "mode", "op", "here", "share", "there", "share there")
-        table("Where frameworks differ most", heads, body, text=[c for c in heads if "share" not in c])
+    click.echo("\nThe paper's claims")
+    for entry in result.ledger:
+        click.echo(entry)
+    for level in result.framework:
+        click.echo(f"\nWhere frameworks differ most by {level.what}")
+        for difference in level.differences:
+            click.echo(difference)
     click.echo(f"report: {result.report}")

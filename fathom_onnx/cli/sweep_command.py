@@ -143,9 +143,9 @@ def _print(result: SweepResult) -> None:
     table("", heads, rows, text=[name for name in heads if name not in numbers])
     tested = [e for e in result.ledger or () if e.ours]
     if tested:
-        body = [(e.claim.id, e.verdict, e.claim.text, e.claim.paper, e.ours) for e in tested]
-        said = ("claim", "verdict", "the paper", "its number", "here")
-        table("The paper's claims", said, body, text=said)
+        click.echo("\nThe paper's claims that this sweep can test")
+    for entry in tested:
+        click.echo(entry)
     done = sum(row["state"] == "done" for row in result.rows)
     click.echo(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
     for failure in result.failures:
