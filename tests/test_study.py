@@ -30,8 +30,17 @@ def world() -> World:
 
 
 @pytest.fixture(autouse=True)
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A lock of the test's own; the report is drawn, which takes a second, for tests that ask for ``drawn`` only."""
     monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("fathom_onnx.study.result.paper_sections", lambda result: [])
+        monkeypatch.setattr("fathom_onnx.study.result.render", lambda report: "")
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Asked for by tests of the report."""
 
 
 def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:
@@ -99,7 +108,7 @@ def test_five_workloads_that_frameworks_share_are_a_verdict(tmp_path: Path, worl
     assert entries["F5a"].why == "needs inference and training runs of one workload from one framework"
 
 
-def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World) -> None:
+def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World, drawn: None) -> None:
     result = conduct(tmp_path, world, modes=None)
     held = json.loads((tmp_path / "study.json").read_text())
     entries = {row["id"]: row for row in held["ledger"]}
@@ -117,7 +126,7 @@ def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World
     assert "Figure 4, tensorflow" in page
 
 
-def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> None:
+def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World, drawn: None) -> None:
     result = conduct(tmp_path, world)
     held = json.loads((tmp_path / "study.json").read_text())
     assert held == json.loads(json.dumps(result.json()))
@@ -134,7 +143,7 @@ def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> N
     ) in page
 
 
-def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World) -> None:
+def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World, drawn: None) -> None:
     conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
     page = (tmp_path / "report.html").read_text()
     assert f"fathom-onnx study autoenc -o {tmp_path} --preset tiny --framework tensorflow --mode all" in page
@@ -236,7 +245,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, world: World)
     assert not list((tmp_path / "runs").glob(".*"))
 
 
-def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, world: World) -> None:
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, world: World, drawn: None) -> None:
     world.broken["export", "residual inference (tensorflow)"] = ValueError("no such op\n in here")
     events: list[Event] = []
     result = conduct(tmp_path, world, on_event=events.append)
