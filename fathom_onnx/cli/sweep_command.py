@@ -118,6 +118,7 @@ def command(
     if not (result.folder / "cells.parquet").is_file():
         click.echo("no cells.parquet: pyarrow is not installed; pip install 'fathom-onnx[parquet]'", err=True)
     if not result.ok:
+        click.echo("failed cells are tried again with --retry", err=True)
         click.get_current_context().exit(1)
 
 
