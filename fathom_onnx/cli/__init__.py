@@ -25,6 +25,7 @@ _COMMANDS = {
     "roofline": "Set a profiled run against what its machine can do.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
+    "sweep": "Run over threads, batch sizes, providers, levels; write tables.",
     "train": "Train a workload in onnxruntime.",
     "verify": "Check graphs against their frameworks and each other.",
 }

@@ -10,7 +10,7 @@ import click
 from .options import framework_option, json_option, mode_option, output_option
 
 if TYPE_CHECKING:
-    from ..study import Event
+    from ..study import StudyResult
 
 __all__ = ["command"]
 
@@ -44,22 +44,14 @@ def command(
 ) -> None:
     """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
 
-    What was already done with the same inputs is not done again. A cell that fails is recorded and the others go on;
-    the exit code is then 1.
+    Prints whether the framework matters, then the paper's claims with our numbers. What was already done with the same
+    inputs is not done again. A cell that fails is recorded and the others go on; the exit code is then 1.
     """
     from ..study import run_study
-    from .render import print_json, progress
+    from .live import watching
+    from .render import print_json
 
-    with progress() as (say, _):
-
-        def told(event: Event) -> None:
-            say(f"{event.stage}: {event.what} ({event.number} of {event.total})")
-            if event.kind != "started":
-                detail = f": {event.detail}" if event.detail else ""
-                took = f" in {event.seconds:.1f} s" if event.kind == "done" else ""
-                line = f"{event.stage} {event.number}/{event.total} {event.what} {event.kind}{took}{detail}"
-                click.echo(line, err=True)
-
+    with watching() as told:
         result = run_study(
             output,
             preset,
@@ -73,13 +65,25 @@ def command(
             seed=seed,
             verify=not no_verify,
             on_event=told,
+            on_wait=lambda text: click.echo(text, err=True),
         )
     if as_json:
         print_json(result.json())
     else:
-        for finding in result.findings:
-            click.echo(finding)
-        click.echo(f"report: {result.report}")
-        click.echo(f"verdict: {result.verdict}")
+        _print(result)
     if not result.ok:
         click.get_current_context().exit(1)
+
+
+def _print(result: StudyResult) -> None:
+    click.echo(f"verdict: {result.verdict}")
+    for finding in result.findings:
+        click.echo(finding)
+    click.echo("\nThe paper's claims")
+    for entry in result.ledger:
+        click.echo(entry)
+    for level in result.framework:
+        click.echo(f"\nWhere frameworks differ most by {level.what}")
+        for difference in level.differences:
+            click.echo(difference)
+    click.echo(f"report: {result.report}")

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..analysis.findings import attribution_finding, framework_finding, outside_finding, overhead_finding
+from ..analysis.claims import Entry, Verdict, ledger
+from ..analysis.distances import FrameworkLevel
+from ..analysis.evidence import Evidence, RunEvidence
+from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
+from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.report import Report, render
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
 from ..vocabulary import OPS, OpClass
-from .plan import Cell, Options
+from .plan import Cell, Job, Options
+from .sections import paper_sections
 
-__all__ = ["CellResult", "Failure", "StudyResult", "write"]
+__all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
-SCHEMA = "fathom-onnx/study/1"
+SCHEMA = "fathom-onnx/study/2"
+
+LEVELS = {"structure": "modelled cost of the graphs as written", "onnxruntime": "time in onnxruntime"}
+"""Levels of the framework question that a study answers, and what their profiles are."""
+
+_COUNTED: dict[Verdict, str] = {
+    "holds": "hold",
+    "differs": "differ",
+    "cannot be tested here": "cannot be tested here",
+}
 
 
 @dataclass(frozen=True)
@@ -35,13 +50,42 @@ class Failure:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell; a stage that did not succeed left its part empty."""
+    """What became of a cell; a stage that did not succeed left its part empty.
 
-    cell: Cell
+    Attributes:
+        job: The cell and how it was to be run.
+        export: What the export gave: ``path``, ``sha256``, ``nodes``, ``size_bytes``, ``seconds``.
+        structure: Modelled cost of the graph by op.
+        profile: What the profiling gave: the run's ``folder`` and the ``seconds`` it took.
+        summary: The run's summary.
+        manifest: The run's manifest.
+        spent: What the run spent by op in every step.
+        error: The one-line error of a cell that was not exported or not run.
+    """
+
+    job: Job
     export: Mapping[str, Any] = field(default_factory=dict)
+    structure: Mapping[str, Any] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    spent: StepProfile | None = None
+    error: str = ""
+
+    @property
+    def cell(self) -> Cell:
+        """Workload, framework, mode."""
+        return self.job.cell
+
+    def json(self) -> dict[str, Any]:
+        """All but the single steps, as JSON can hold it."""
+        parts = {name: getattr(self, name) for name in ("export", "structure", "profile", "summary", "manifest")}
+        return {"cell": asdict(self.cell), **parts, "error": self.error, "done": self.done}
+
+    @property
+    def evidence(self) -> RunEvidence | None:
+        """The run as evidence for the paper's claims, where there is one."""
+        return RunEvidence(self.summary, self.spent) if self.spent is not None else None
 
     @property
     def done(self) -> bool:
@@ -88,6 +132,23 @@ class StudyResult:
         """Framework against workload, by class and by op; nothing where no cell ran."""
         return tuple(framework_effect(self.summaries, level) for level in ("class", "op")) if self.summaries else ()
 
+    @cached_property
+    def framework(self) -> tuple[FrameworkLevel, ...]:
+        """The framework question, a level of :data:`LEVELS` each; nothing where no cell ran."""
+        profiles = {
+            "structure": [
+                structure_profile(Label(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
+            ],
+            "onnxruntime": [c.spent for c in self.cells if c.spent is not None],
+        }
+        return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items()) if self.summaries else ()
+
+    @cached_property
+    def ledger(self) -> tuple[Entry, ...]:
+        """The paper's claims, each with our number and a verdict."""
+        runs = tuple(found for c in self.cells if (found := c.evidence) is not None)
+        return ledger(Evidence(runs, self.framework))
+
     @property
     def ok(self) -> bool:
         """Whether every cell was done and every check passed."""
@@ -95,23 +156,25 @@ class StudyResult:
 
     @property
     def verdict(self) -> str:
-        """One line: whether the framework matters and, before that, whatever is missing."""
+        """One line: whether the framework matters in onnxruntime and, before that, whatever is missing."""
         undone = [str(c.cell) for c in self.cells if not c.done]
         missing = f"{len(undone)} of {len(self.cells)} cells failed ({', '.join(undone)}). " if undone else ""
         bad = [str(c["name"]) for c in self.checks if not c["passed"]]
         wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
         broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
         unchecked = f"{broken} verifications could not be done. " if broken else ""
-        finding = framework_finding(self.effects[0]) if self.effects else "No cell ran."
-        return f"{missing}{wrong}{unchecked}{finding}"
+        answer = next((v.verdict for v in self.framework if v.name == "onnxruntime"), "No cell ran.")
+        return f"{missing}{wrong}{unchecked}{answer}"
 
     @property
     def findings(self) -> list[str]:
-        """Further lines: the same at op level, time outside ops, verification, what was reused."""
+        """Further lines: the other levels, distances, the ledger's count, time outside ops, verification."""
         passed = sum(bool(check["passed"]) for check in self.checks)
         checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
         lines = [
-            framework_finding(self.effects[1]) if self.effects else "",
+            *(v.verdict for v in self.framework if v.name != "onnxruntime"),
+            *(distance_finding(effect) for effect in self.effects),
+            self._count,
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
@@ -120,15 +183,23 @@ class StudyResult:
         ]
         return [line for line in lines if line]
 
+    @property
+    def _count(self) -> str:
+        found = Counter(entry.verdict for entry in self.ledger)
+        said = ", ".join(f"{found[v]} {words}" for v, words in _COUNTED.items() if found[v])
+        return f"Of {len(self.ledger)} claims of the paper {said}."
+
     def json(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """Everything but the single steps, as JSON can hold it."""
         return {
             "schema": SCHEMA,
             "verdict": self.verdict,
             "ok": self.ok,
             "findings": self.findings,
             "options": asdict(self.options),
-            "cells": [asdict(c) | {"done": c.done} for c in self.cells],
+            "framework": [level.json() for level in self.framework],
+            "ledger": [entry.json() for entry in self.ledger],
+            "cells": [c.json() for c in self.cells],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
@@ -200,6 +271,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
         verdict=result.verdict,
         findings=result.findings,
+        opening=paper_sections(result),
         summaries=result.summaries,
         effects=result.effects,
         checks=result.checks,

@@ -1,4 +1,4 @@
-"""The stages of a study: what each does to a cell, what its result depends on, and in which process it runs.
+"""The stages of a study or a sweep: what each does to a cell, what its result depends on, and in which process it runs.
 
 Each stage's work is a module-level function from a :class:`Job` to a dict that JSON can hold; it runs in another
 process and imports what it needs there. A table of stages can be put in place of :data:`STAGES`, row by row.
@@ -9,23 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exporting import ExportRequest, export_file
 from .plan import Job
 from .store import exporter_facts, sha256, source_hash, version_of
 
 if TYPE_CHECKING:
+    from ..analysis.profiles import StepProfile
     from ..verification import Check
 
-__all__ = ["STAGES", "Stage", "Stages", "compare_cells", "export_cell", "profile_cell", "read_run", "verify_cell"]
+__all__ = [
+    "STAGES",
+    "Reading",
+    "Stage",
+    "Stages",
+    "compare_cells",
+    "export_cell",
+    "profile_cell",
+    "read_run",
+    "structure_cell",
+    "verify_cell",
+]
 
 Result = dict[str, Any]
 
 _EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
+_STRUCTURE_SOURCES = ("graph", "vocabulary.py", "analysis")
 _SHOWING = (
     *("__init__.py", "__main__.py", "api.py", "cli", "study", "convert"),
-    *("analysis/figures.py", "analysis/findings.py", "analysis/report.py", "analysis/similarity.py"),
+    *("analysis/claims.py", "analysis/clusters.py", "analysis/distances.py", "analysis/evidence.py"),
+    *("analysis/drawing.py", "analysis/figures.py", "analysis/findings.py", "analysis/mix_judgements.py"),
+    *("analysis/paper.py", "analysis/paper_figures.py", "analysis/profiles.py", "analysis/report.py"),
+    *("analysis/report_parts.py", "analysis/resampling.py", "analysis/similarity.py", "analysis/time_judgements.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
@@ -47,9 +63,17 @@ class Stage:
     complete: Callable[[Job, Result], bool] = lambda job, result: True
 
 
+class Reading(NamedTuple):
+    """A finished run as it is read back: summary, manifest, and what it spent by op in every step."""
+
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    spent: StepProfile
+
+
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a study, in the order in which they are done.
+    """The stages, in the order in which they are done.
 
     Attributes:
         export: Makes the graph file of a cell.
@@ -57,15 +81,17 @@ class Stages:
             "detail"}, ...]}``.
         compare: Checks the graphs of one workload and mode from several frameworks against each other, or None; its
             result is as that of ``verify``.
+        structure: Sums up the modelled cost of a cell's graph, which is not run, or None.
         profile: Runs a cell's graph.
-        read: Summary and manifest of a finished run, from the study's folder and the profile stage's result.
+        read: What a finished run says, from the folder and the profile stage's result.
     """
 
     export: Stage
     verify: Stage | None
     compare: Stage | None
+    structure: Stage | None
     profile: Stage
-    read: Callable[[Path, Result], tuple[dict[str, Any], dict[str, Any]]]
+    read: Callable[[Path, Result], Reading]
 
 
 def _onnxruntime() -> dict[str, str]:
@@ -173,6 +199,26 @@ def _verify_inputs(job: Job) -> dict[str, Any]:
     }
 
 
+# structure
+
+
+def structure_cell(job: Job) -> Result:
+    """Modelled cost of a cell's graph by op."""
+    from ..analysis.profiles import structure
+    from ..graph import load
+
+    return structure(load(job.graph()))
+
+
+def _structure_inputs(job: Job) -> dict[str, Any]:
+    return {
+        "graph": sha256(job.graph()),
+        "onnx": version_of("onnx"),
+        "package": version_of("fathom-onnx"),
+        "sources": source_hash(_STRUCTURE_SOURCES),
+    }
+
+
 # profile
 
 
@@ -185,7 +231,7 @@ def _profile_inputs(job: Job) -> dict[str, Any]:
     return {
         "graph": sha256(job.graph()),
         "data": _data(job),
-        **{name: options[name] for name in ("ep", "threads", "warmup", "steps", "seed")},
+        **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
@@ -204,6 +250,7 @@ def profile_cell(job: Job) -> Result:
         load(job.graph()),
         ep=options.ep,
         threads=options.threads,
+        optimization=options.optimization,
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,
@@ -212,12 +259,13 @@ def profile_cell(job: Job) -> Result:
     return {"folder": job.output.relative_to(job.folder).as_posix()}
 
 
-def read_run(folder: Path, result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Summary and manifest of a run."""
+def read_run(folder: Path, result: Result) -> Reading:
+    """Summary, manifest and step profile of a run."""
+    from ..analysis.profiles import run_profile
     from ..analysis.run import Run
 
     run = Run.load(folder / result["folder"])
-    return run.summary(), run.manifest
+    return Reading(run.summary(), run.manifest, run_profile(run))
 
 
 def _run_is_there(job: Job, result: Result) -> bool:
@@ -228,7 +276,8 @@ STAGES = Stages(
     export=Stage("export", export_cell, _export_inputs, _graph_is_there),
     verify=Stage("verify", verify_cell, _verify_inputs),
     compare=Stage("compare", compare_cells, _verify_inputs),
+    structure=Stage("structure", structure_cell, _structure_inputs),
     profile=Stage("profile", profile_cell, _profile_inputs, _run_is_there),
     read=read_run,
 )
-"""The stages of an ordinary study."""
+"""The stages of an ordinary study; a sweep leaves out verification and structure."""
