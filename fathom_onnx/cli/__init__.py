@@ -15,6 +15,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "export": "Write the ONNX graphs of workloads.",
     "list": "Show the workloads there are.",
+    "place": "Show where a graph stands among the workloads.",
     "profile": "Run a graph and show where its time goes.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
