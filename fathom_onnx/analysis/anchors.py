@@ -37,7 +37,9 @@ class Anchors:
         return replace(self, of={**self.of, **new}, how={**self.how, **dict.fromkeys(new, how)})
 
 
-def executed_dataflow(graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor]) -> Dataflow:
+def executed_dataflow(
+    graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor], held: Collection[str] = ()
+) -> Dataflow:
     """The data flow of an optimized graph.
 
     A node counts as movement unless the original has an op between its two ends: a ``Transpose`` that stands for an
@@ -61,7 +63,7 @@ def executed_dataflow(graph: onnx.GraphProto, original: Dataflow, tensors: Mappi
         movers.append(index)
         if there is None and here is not None:
             anchored[node.output[0]] = here
-    return Dataflow(graph, tensors, movers=movers, merge=False)
+    return Dataflow(graph, tensors, held, movers=movers, merge=False)
 
 
 def known_tensors(original: Dataflow) -> set[str]:

@@ -9,9 +9,10 @@ Every executed node ends in exactly one state:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import onnx
@@ -21,13 +22,18 @@ from ..runtime.fingerprint import Fingerprint
 from ..runtime.optimized import NumberedNode, bodies, numbered
 from .anchors import anchor_by_value
 from .cost import NodeCost, node_cost
-from .dataflow import outputs_of, tensors_of
+from .dataflow import Dataflow, outputs_of, tensors_of
 from .optable import class_of_op
 from .regions import Level, Question, op_of
 
-__all__ = ["Attribution", "Kind", "NodeAttribution", "Question", "Share", "attribute", "questions"]
+__all__ = ["Attribution", "Kind", "NodeAttribution", "Question", "Share", "State", "attribute", "questions"]
 
 Kind = Literal["attributed", "charged", "unattributed"]
+
+State = Literal["ran", "folded", "merged"]
+"""What became of an original node: executed nodes stand for it; it was constant, and computed before the run; or it
+was merged with a node that computes the same, or dropped (it changed nothing, nothing used it, or an ``If`` whose
+condition is constant never takes it)."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,29 @@ class Attribution:
         nodes: One entry an executed node, by number.
         originals: The original nodes by number, those of bodies included.
         executed: The executed nodes by number.
+        constant: Numbers of the original nodes that compute the same in every step.
     """
 
     nodes: tuple[NodeAttribution, ...]
     originals: tuple[NumberedNode, ...]
     executed: tuple[NumberedNode, ...]
+    constant: frozenset[int] = frozenset()
+
+    @cached_property
+    def present(self) -> frozenset[int]:
+        """Original nodes that executed nodes stand for."""
+        return frozenset(s.original for node in self.nodes for s in node.shares if node.kind == "attributed")
 
     @property
     def absent(self) -> tuple[int, ...]:
-        """Original nodes that no executed node stands for: folded to constants, merged or dropped."""
-        present = {share.original for node in self.nodes for share in node.shares if node.kind == "attributed"}
-        return tuple(node.index for node in self.originals if node.index not in present)
+        """Original nodes that no executed node stands for; :meth:`state_of` says why."""
+        return tuple(node.index for node in self.originals if node.index not in self.present)
+
+    def state_of(self, original: int) -> State:
+        """What became of an original node, by its number."""
+        if original in self.present:
+            return "ran"
+        return "folded" if original in self.constant else "merged"
 
 
 def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share, ...]:
@@ -94,6 +112,14 @@ def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share
     return tuple(Share(i, 1.0 / len(originals)) for i in originals)
 
 
+def _by_body(nodes: Sequence[NumberedNode]) -> dict[tuple[int | None, str], list[int]]:
+    """(number of the node around it, its body) to the numbers of the nodes in it."""
+    found: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+    for node in nodes:
+        found[node.parent, node.body].append(node.index)
+    return found
+
+
 class _Mapper:
     """Attributes all levels of a model, bodies inside their control-flow nodes."""
 
@@ -102,15 +128,15 @@ class _Mapper:
         self.tensors = tensors
         self.costs = [node_cost(entry.node, tensors) for entry in self.originals]
         self.found: dict[int, NodeAttribution] = {}
-
-    @staticmethod
-    def _level(nodes: Sequence[NumberedNode], parent: int | None, body: str) -> list[int]:
-        return [n.index for n in nodes if n.parent == parent and n.body == body]
+        self.constant: set[int] = set()
+        self.visited: set[tuple[int | None, str]] = set()
+        self._theirs, self._mine = _by_body(self.originals), _by_body(self.executed)
 
     def run(self, level: Level, parents: tuple[int | None, int | None] = (None, None), body: str = "") -> None:
         """Attribute one level; ``parents`` are the numbers of the original and executed node around it."""
-        theirs = self._level(self.originals, parents[0], body)
-        mine = self._level(self.executed, parents[1], body)
+        theirs, mine = self._theirs[parents[0], body], self._mine[parents[1], body]
+        self.visited.add((parents[0], body))
+        self._fold(level.original, theirs)
         compute = level.compute()
         for local, originals in compute.items():
             shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
@@ -123,7 +149,20 @@ class _Mapper:
             if not self.found[index].shares:
                 self.found[index] = self._rest(level, local, mine, parents[0])
         for index in mine:
-            self._bodies(index)
+            self._bodies(index, level)
+        self._fold_bodies(level.original, theirs)
+
+    def _fold(self, flow: Dataflow, theirs: Sequence[int]) -> None:
+        self.constant.update(index for local, index in enumerate(theirs) if flow.is_constant(local))
+
+    def _fold_bodies(self, around: Dataflow, theirs: Sequence[int]) -> None:
+        """Find what is constant in bodies that were not attributed on their own."""
+        for index in theirs:
+            for name, body in bodies(self.originals[index].node):
+                if (index, name) not in self.visited:
+                    flow = Dataflow(body, self.tensors, around.constant, merge=False)
+                    self._fold(flow, self._theirs[index, name])
+                    self._fold_bodies(flow, self._theirs[index, name])
 
     def _put(self, index: int, shares: tuple[Share, ...]) -> None:
         kind: Kind = "attributed" if shares else "unattributed"
@@ -147,23 +186,25 @@ class _Mapper:
         why = "its outputs equal its inputs in the original" if anchored else "no output is a tensor of the original"
         return NodeAttribution(index, "unattributed", (), reason=why)
 
-    def _bodies(self, index: int) -> None:
+    def _bodies(self, index: int, level: Level | None) -> None:
         """Attribute the nodes inside a control-flow node."""
-        inner = [n for n in self.executed if n.parent == index]
-        if not inner:
+        mine = dict(bodies(self.executed[index].node))
+        if not mine:
             return
         around = self.found[index]
-        if len(around.shares) == 1 and around.kind == "attributed":
+        if level is not None and len(around.shares) == 1 and around.kind == "attributed":
             original = self.originals[around.shares[0].original]
             pairs = dict(bodies(original.node))
-            mine = dict(bodies(self.executed[index].node))
             if set(pairs) == set(mine):
                 for name, body in mine.items():
-                    self.run(Level(pairs[name], body, self.tensors), (original.index, index), name)
+                    held, run_held = level.original.constant, level.executed.constant
+                    inner = Level(pairs[name], body, self.tensors, held, run_held)
+                    self.run(inner, (original.index, index), name)
                 return
-        for entry in inner:
-            self.found[entry.index] = replace(around, executed=entry.index, reason="part of a body")
-            self._bodies(entry.index)
+        for name in mine:
+            for inside in self._mine[index, name]:
+                self.found[inside] = replace(around, executed=inside, reason="part of a body")
+                self._bodies(inside, None)
 
     def finish(self) -> Attribution:
         """All attributions, with originals that run as several executed nodes marked."""
@@ -174,7 +215,7 @@ class _Mapper:
             if shared:
                 reason = node.reason or "its original node runs as several"
                 nodes[place] = replace(node, split=True, reason=reason)
-        return Attribution(tuple(nodes), self.originals, self.executed)
+        return Attribution(tuple(nodes), self.originals, self.executed, frozenset(self.constant))
 
 
 def _top(graph: Graph, executed: onnx.ModelProto) -> tuple[Level, dict[str, Tensor]]:

@@ -56,7 +56,8 @@ class Level:
         original: The original graph.
         executed: Its optimized form.
         tensors: Shapes and types of the original tensors.
-        held: Inputs of the original that are fixed at run time.
+        held: Inputs of the original, or tensors around it, that are fixed at run time.
+        executed_held: Tensors around the executed form that are fixed at run time.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Level:
         executed: onnx.GraphProto,
         tensors: Mapping[str, Tensor],
         held: Collection[str] = (),
+        executed_held: Collection[str] = (),
     ) -> None:
         self.original = Dataflow(original, tensors, held)
-        self.executed = executed_dataflow(executed, self.original, tensors_of(executed))
+        self.executed = executed_dataflow(executed, self.original, tensors_of(executed), executed_held)
         self.anchors = anchor_by_name(self.original, self.executed)
         self.made_by: dict[str, int] = dict(self.executed.producer)
 

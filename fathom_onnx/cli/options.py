@@ -25,6 +25,7 @@ __all__ = [
     "pairs",
     "purpose_option",
     "session_options",
+    "whole_numbers",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,6 +106,20 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
             raise UsageError(f"'{text}' is not {what}", f"write it as {what}")
         found[name.strip()] = value.strip()
     return found
+
+
+def whole_numbers(texts: Sequence[str], form: str, what: str) -> dict[str, int]:
+    """``["a=1"]`` as ``{"a": 1}``.
+
+    Raises:
+        UsageError: One has no ``=``, or its value is not a whole number above zero.
+    """
+    values = {}
+    for name, text in pairs(texts, form).items():
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+            raise UsageError(f"{what} '{name}' cannot be '{text}'", "give a whole number above zero")
+        values[name] = int(text)
+    return values
 
 
 def chosen_workloads(
