@@ -21,6 +21,7 @@ _COMMANDS = {
     "inspect": "Show what a graph is and what it costs, without running it.",
     "list": "Show the workloads there are.",
     "overlay": "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto.",
+    "place": "Show where a graph stands among the workloads.",
     "profile": "Run a graph and show where its time goes.",
     "roofline": "Set a profiled run against what its machine can do.",
     "show": "Show one workload: configuration, interface, layers.",
