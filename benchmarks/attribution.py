@@ -39,7 +39,7 @@ RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLik
 TOLERANCE = 0.02
 """Relative difference up to which values count as equal: a little more than a step of 8 bits."""
 
-STEPS, WARMUP, THREADS = 7, 2, 2
+STEPS, WARMUP, THREADS = 5, 1, 2
 SIZES = (5_000, 10_000, 20_000, 50_000)
 
 

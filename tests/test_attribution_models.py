@@ -16,6 +16,7 @@ from test_attribution import check, optimize, table
 from fathom_onnx.analysis.attribution import anchored, attribute
 from fathom_onnx.analysis.control import control_times
 from fathom_onnx.analysis.labels import label_nodes
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.functions import without_functions
 from fathom_onnx.profiling import profile
@@ -230,6 +231,13 @@ def test_recurrent_networks_map_node_by_node(level: Optimization, tmp_path: Path
     assert {kind for kind, _ in rows.values()} <= {"attributed", "charged"}
     owned = {name for kind, names in rows.values() if kind == "attributed" for name in names}
     assert owned == {n.name for n in graph.model.graph.node}
+
+
+def test_a_function_that_calls_itself_is_refused() -> None:
+    made = with_functions()
+    made.functions[0].node.append(op("Outer", "b b", "again", "loop", domain="my"))
+    with pytest.raises(GraphError, match="calls itself"):
+        without_functions(made)
 
 
 def attention() -> Graph:

@@ -7,7 +7,8 @@ The original is written the same way before the two are compared, the branch's t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 from onnx import numpy_helper
@@ -37,16 +38,17 @@ def with_decided_branches(
     Returns:
         The graph (the same where nothing was decided) and the numbers of its nodes.
     """
-    left = {name for node in executed.node if node.op_type == "If" for name in (node.name, *node.output)}
+    left = {name for node in executed.node if node.op_type == "If" for name in (node.name, *node.output) if name}
     decided = [n.op_type == "If" and left.isdisjoint([n.name, *n.output]) for n in original.node]
     if not any(decided):
         return original, list(numbers)
     names = {name for node in executed.node for name in outputs_of(node)} | {t.name for t in executed.initializer}
-    prefixes: dict[str, str] = {}
-    for name in [*names, *(node.name for node in executed.node)]:
+    prefixed: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for name in names:
         found = _PREFIX.match(name)
         if found:
-            prefixes[found[1]] = found[2]
+            prefixed[name[found.end() :]].add((found[2], found[1]))
+    used: set[str] = set()
     values = {t.name: t for t in original.initializer}
     makers = {name: node for node in executed.node for name in outputs_of(node)}
     flat = onnx.GraphProto()
@@ -54,13 +56,13 @@ def with_decided_branches(
     del flat.node[:]
     kept: list[int] = []
     for node, number, is_decided in zip(original.node, numbers, decided, strict=True):
-        branch = _taken(node, makers, names, prefixes, values) if is_decided else None
+        branch = _taken(node, makers, prefixed, used, values) if is_decided else None
         if branch is None:
             flat.node.add().CopyFrom(node)
             kept.append(number)
             continue
         name, prefix = branch
-        prefixes.pop(prefix, None)
+        used.add(prefix)
         body = dict(bodies(node))[name]
         renamed, within = with_decided_branches(_renamed(body, node, prefix), inside[number, name], executed, inside)
         flat.node.extend(renamed.node)
@@ -72,26 +74,34 @@ def with_decided_branches(
 def _taken(
     node: onnx.NodeProto,
     makers: Mapping[str, onnx.NodeProto],
-    names: Iterable[str],
-    prefixes: Mapping[str, str],
+    prefixed: Mapping[str, Collection[tuple[str, str]]],
+    used: Collection[str],
     values: Mapping[str, onnx.TensorProto],
 ) -> tuple[str, str] | None:
-    """The branch that a decided ``If`` took and the prefix of its tensors, or None where that is not certain."""
-    present = set(names)
+    """The branch that a decided ``If`` took and the prefix of its tensors, or None where that is not certain.
+
+    Args:
+        node: The ``If``.
+        makers: Executed tensor to its node.
+        prefixed: Tensor of a branch to the (branch, prefix) under which it is in the optimized graph.
+        used: Prefixes that belong to other nodes.
+        values: Constants by name.
+    """
     known = values.get(node.input[0])
     only = None if known is None else ("then_branch" if numpy_helper.to_array(known).item() else "else_branch")
     maker = next((makers[name] for name in outputs_of(node) if name in makers), None)
+    said = _PREFIX.match(maker.name) if maker is not None else None
     scores: dict[tuple[str, str], tuple[int, bool, bool]] = {}
     for name, body in bodies(node):
         if only not in (None, name):
             continue
         inner = [t for n in body.node for t in outputs_of(n)]
+        hits = Counter(p for t in inner for branch, p in prefixed.get(t, ()) if branch == name and p not in used)
+        if said is not None and said[2] == name:
+            hits.update({said[1]: 0})
         alike = maker is not None and maker.op_type in {n.op_type for n in body.node}
-        for prefix in [*(p for p, of in prefixes.items() if of == name), ""]:
-            hits = sum(prefix + t in present for t in inner) if prefix else 0
-            said = bool(prefix) and maker is not None and prefix in maker.name
-            if hits or said or not prefix:
-                scores[name, prefix] = (hits, said, alike)
+        for prefix, count in [*hits.items(), ("", 0)]:
+            scores[name, prefix] = (count, said is not None and said[1] == prefix, alike)
     best = max(scores, key=lambda key: scores[key])
     if only is None and sum(score == scores[best] for score in scores.values()) > 1:
         return None

@@ -54,16 +54,16 @@ class Origins:
     def __init__(self, original: Dataflow, executed: Dataflow) -> None:
         self.original, self.executed = original, executed
         count = Counter(node.name for node in original.nodes)
+        self._mine = Counter(node.name for node in executed.nodes)
         self._named = {node.name: i for i, node in enumerate(original.nodes) if node.name and count[node.name] == 1}
 
     def of(self, node: onnx.NodeProto) -> int | None:
         """The original node whose name an executed node keeps, as it is or decorated, or None."""
-        name = node.name
+        name = node.name if self._mine[node.name] == 1 else ""
         while name:
             if name in self._named:
                 return self._named[name]
-            found = next((m["name"] for m in (rule.match(name) for rule in DECORATIONS) if m), "")
-            name = found
+            name = next((m["name"] for m in (rule.match(name) for rule in DECORATIONS) if m), "")
         return None
 
     def output_class(self, node: onnx.NodeProto, anchored: Mapping[str, str]) -> str | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 import onnx.inliner
 
+from ..errors import GraphError
+
 __all__ = ["without_functions"]
 
 _NUMBERED = re.compile(r"__\d+$")
@@ -22,7 +24,11 @@ _Key = tuple[str, str, str]
 
 
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model that computes the same without model-local functions; the model itself where it has none."""
+    """A model that computes the same without model-local functions; the model itself where it has none.
+
+    Raises:
+        GraphError: A function calls itself.
+    """
     if not model.functions:
         return model
     special = onnx.ModelProto()
@@ -30,11 +36,17 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
     del special.functions[:]
     names: set[str] = set()
-    pending = list(_calls(special.graph.node, functions))
+    pending: list[tuple[onnx.NodeProto, tuple[_Key, ...]]]
+    pending = [(call, ()) for call in _calls(special.graph.node, functions)]
     while pending:
-        call = pending.pop()
+        call, around = pending.pop()
+        key = call.domain, call.op_type, call.overload
+        if key in around:
+            raise GraphError(
+                f"function '{call.op_type}' calls itself", "export the model again, or inline its functions"
+            )
         function = onnx.FunctionProto()
-        function.CopyFrom(functions[call.domain, call.op_type, call.overload])
+        function.CopyFrom(functions[key])
         # a function of its own for each call: its nodes can then be named after the call
         function.name, function.overload = f"{call.op_type}.{len(special.functions)}", ""
         scope = call.name or f"{call.op_type}_{len(special.functions)}"
@@ -45,7 +57,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
             own = {entry.key for entry in node.metadata_props}
             node.metadata_props.extend(entry for entry in call.metadata_props if entry.key not in own)
         special.functions.append(function)
-        pending.extend(_calls(special.functions[-1].node, functions))
+        pending += [(inner, (*around, key)) for inner in _calls(special.functions[-1].node, functions)]
     plain = onnx.inliner.inline_local_functions(special)
     _restore(plain.graph, names)
     return plain
