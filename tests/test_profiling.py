@@ -520,6 +520,16 @@ def test_what_the_allocator_measures_is_what_the_life_of_the_executed_tensors_pr
     ]
 
 
+@pytest.mark.parametrize(("kind", "measured"), [("Exp", 16000), ("Relu", 8004)])
+def test_a_node_in_its_inputs_place_is_measured_and_not_predicted(kind: str, measured: int) -> None:
+    nodes = [op("Concat", "x x", "a", axis=0), op(kind, "a", "b"), op("ReduceSum", "b", "y", keepdims=1)]
+    graph = from_model(model(nodes, {"x": (FLOAT, (1000,))}, {"y": (FLOAT, (1,))}), "g")
+    memory = profile(graph, threads=1, warmup=1, steps=2, optimization="none").summary()["memory"]
+    # a and b, of 2000 floats each
+    assert memory["executed"]["peak_bytes"] == 16000
+    assert memory["traced"]["peak_bytes"] == measured
+
+
 def test_tensors_in_a_layout_of_onnxruntime_have_the_size_that_the_trace_says() -> None:
     memory = profile(cnn(16), threads=1, warmup=1, steps=2).summary()["memory"]
     assert memory["executed"]["unknown_tensors"] == 0
