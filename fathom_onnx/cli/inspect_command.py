@@ -56,7 +56,7 @@ def _overview(s: dict[str, Any], top: int) -> None:
     click.echo(
         f"\n{whole['nodes']} nodes, {s['initializers']} initializers, {whole['parameters']:,} parameters; "
         f"{_number(whole['macs'])} MACs, {_number(whole['flops'])} FLOPs, {_number(whole['bytes'])} bytes a step"
-        + (f"; {whole['unknown']} nodes of unknown cost are not in the sums" if whole["unknown"] else "")
+        + (f"; {whole['unknown']} nodes lack a cost, which is not in the sums" if whole["unknown"] else "")
     )
     for group in ("phase", "class", "op", "layer"):
         _costs(s, group, None if group in ("phase", "class") else top)
