@@ -53,6 +53,7 @@ def _list_option(flag: str, kind: Callable[[str], tuple[Any, ...]], default: str
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
+@click.option("--lowering", default="plain", show_default=True, help="How gradients are written.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
@@ -70,6 +71,7 @@ def command(
     optimization: Sequence[str],
     preset: str,
     changes: tuple[str, ...],
+    lowering: str,
     steps: int,
     warmup: int,
     seed: int,
@@ -106,6 +108,7 @@ def command(
             warmup=warmup,
             steps=steps,
             seed=seed,
+            lowering=lowering,
             retry=retry,
             wait=not no_wait,
             on_event=told,

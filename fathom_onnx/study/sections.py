@@ -42,13 +42,13 @@ def _claims(entries: Sequence[Entry]) -> Section:
             e.claim.id,
             Cell(e.verdict, state=_STATES[e.verdict]),
             e.claim.text,
-            e.claim.paper,
             e.ours or e.why,
+            e.claim.paper,
             e.claim.criterion,
         )
         for e in entries
     ]
-    columns = ("claim", "verdict", "what the paper says", "its number", "here", "criterion")
+    columns = ("claim", "verdict", "what the paper says", "here", "the paper's number", "criterion")
     note = "Criteria were fixed before anything was measured. A claim holds when it holds in every framework that ran."
     return Section("claims", "The paper's claims", tables=[Table("Ledger", columns, rows, note)])
 

@@ -59,11 +59,11 @@ def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(frozen.items()))
 
 
-def _graphs(preset: str, changes: tuple[tuple[str, Any], ...]) -> str:
-    """A folder name for the graphs of a configuration, another for each."""
-    words = "-".join(f"{name}{value}" for name, value in changes)
+def _graphs(preset: str, lowering: str, changes: tuple[tuple[str, Any], ...]) -> str:
+    """A folder name for the graphs of a configuration and lowering set, another for each."""
+    words = "-".join([*([lowering] if lowering != "plain" else []), *(f"{name}{value}" for name, value in changes)])
     if re.fullmatch(r"[\w.-]{0,40}", words) is None:
-        words = key(dict(changes))
+        words = key({"lowering": lowering, **dict(changes)})
     return f"{preset}-{words}" if words else preset
 
 
@@ -99,7 +99,7 @@ def sweep_plan(
             steps=steps,
             seed=seed,
             lowering=lowering,
-            graphs=_graphs(axes.preset, changes),
+            graphs=_graphs(axes.preset, lowering, changes),
         )
         for run in runs:
             options = replace(usual, ep=run.ep, threads=run.threads, optimization=run.optimization)

@@ -30,7 +30,19 @@ _MEASURED = (
 )
 _CLASSES = tuple(str(c) for c in OpClass)
 CELL_COLUMNS = (
-    *("cell", "workload", "framework", "mode", "preset", "batch", "changes", "provider", "threads", "optimization"),
+    *(
+        "cell",
+        "workload",
+        "framework",
+        "mode",
+        "preset",
+        "lowering",
+        "batch",
+        "changes",
+        "provider",
+        "threads",
+        "optimization",
+    ),
     *("warmup", "steps", "seed", "state", "error", "seconds", "graph", "graph_sha256", "graph_nodes", "run"),
     *_MEASURED,
     *(f"share_{c}" for c in _CLASSES),
@@ -124,6 +136,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "cell": _id(cell),
         **asdict(cell.cell),
         "preset": o.preset,
+        "lowering": o.lowering,
         "batch": getattr(cell.job.workload.config, "batch", None),
         "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
         "provider": o.ep,
