@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
-from small_models import FLOAT, INT64, cnn, line_inference, model, op
+from small_models import FLOAT, INT64, cnn, control_flow, line_inference, model, op
 
 from fathom_onnx.cli import main
 from fathom_onnx.compat import CONSUMERS, Facts, Verdict, judge, judge_all, ops
@@ -146,6 +146,13 @@ def test_pool_indices_and_transposed_padding() -> None:
     shapes = {"x": (1, 1, 4, 4), "w": (1, 1, 3, 3)}
     node = op("ConvTranspose", "x w", "y", "t", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0])
     assert said(verdict(one(node, shapes, (1, 1, 8, 8)), "IREE")) == ["ConvTranspose with unequal pads"]
+
+
+def test_loops() -> None:
+    graph = control_flow()
+    assert said(verdict(graph, "IREE")) == ["Loop with If in its body"]
+    assert said(verdict(graph, "TVM")) == ["Loop is not supported"]
+    assert verdict(graph, "OpenVINO").status == "accepted"
 
 
 def test_parameters_as_inputs_and_onnxim() -> None:

@@ -160,7 +160,12 @@ CONSUMERS: tuple[Consumer, ...] = (
         takes=ops.IREE,
         refuses=ops.NODE_TESTED - ops.IREE,
         others="untried",
-        rules=(rules.default_domain, rules.no_functions, rules.even_transposed_padding),
+        rules=(
+            rules.default_domain,
+            rules.no_functions,
+            rules.even_transposed_padding,
+            rules.no_choice_in_loops,
+        ),
         note="lowered to linalg; a strided ConvTranspose becomes a convolution over zeros, with more "
         "multiply-accumulates than it needs",
     ),

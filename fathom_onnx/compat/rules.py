@@ -22,6 +22,7 @@ __all__ = [
     "element_types",
     "even_transposed_padding",
     "matrix_ranks",
+    "no_choice_in_loops",
     "no_functions",
     "no_made_biases",
     "no_pool_indices",
@@ -184,6 +185,14 @@ def even_transposed_padding(facts: Facts) -> Iterator[Breach]:
         half = len(pads) // 2
         if pads[:half] != pads[half:]:
             yield Breach("ConvTranspose with unequal pads", index)
+
+
+def no_choice_in_loops(facts: Facts) -> Iterator[Breach]:
+    """The body of a Loop has no If."""
+    for index, node in facts.of("Loop"):
+        bodies = [a.g for a in node.attribute if a.name == "body"]
+        if any(inner.op_type == "If" for body in bodies for inner in body.node):
+            yield Breach("Loop with If in its body", index)
 
 
 def element_types(*taken: str) -> Rule:

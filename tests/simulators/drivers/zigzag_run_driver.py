@@ -62,7 +62,7 @@ def look(path: str) -> Answer:
             str(inputs / "mapping/tpu_like.yaml"),
             opt="latency",
             dump_folder=folder,
-            lpf_limit=5,
+            lpf_limit=3,
             nb_spatial_mappings_generated=1,
             loma_show_progress_bar=False,
         )
