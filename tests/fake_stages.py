@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,27 @@ class World:
             profile=Stage("profile", self.profile, inputs),
             read=self.read,
         )
+
+    def with_natives(self) -> Stages:
+        """The stages with the frameworks' own runs, which take half the time."""
+
+        def native(job: Job) -> dict[str, Any]:
+            self._work("native", job)
+            job.output.mkdir(parents=True)
+            return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
+
+        def read(folder: Path, result: dict[str, Any]) -> Reading:
+            workload, framework, mode = result["cell"]
+            ops = {op: us / 2 for op, us in self.ops[workload].items()}
+            facts = {"control_us": 50.0, "step_us": 60.0, "op_time_us": sum(ops.values()), "explained_share": 0.8}
+            return Reading(
+                summary(workload, framework, mode, facts, **ops), {}, spent(workload, framework, mode, [ops])
+            )
+
+        def inputs(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), **asdict(job.options)}
+
+        return replace(self.stages(), native=Stage("native", native, inputs), read_native=read)
 
 
 class Inline:

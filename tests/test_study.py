@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from fake_stages import Inline, World
@@ -48,8 +49,8 @@ def conduct(folder: Path, world: World, inline: Inline | None = None, **options:
     def workers(logs: Path) -> Iterator[Inline]:
         yield inline or Inline()
 
-    options = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], **options}
-    return run_study(folder, stages=world.stages(), workers=workers, **options)
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": 2}
+    return run_study(folder, stages=world.stages(), workers=workers, **{**usual, **options})
 
 
 def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: World) -> None:
@@ -147,7 +148,7 @@ def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, wo
     conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
     page = (tmp_path / "report.html").read_text()
     assert f"fathom-onnx study autoenc -o {tmp_path} --preset tiny --framework tensorflow --mode all" in page
-    assert "--threads 2 --steps 20 --warmup 3 --seed 0 --no-verify" in page
+    assert "--threads 2 --steps 10 --warmup 3 --seed 0 --no-verify" in page
 
 
 def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> None:
@@ -159,10 +160,11 @@ def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> Non
             "workload": "residual",
             "framework": "torch",
             "mode": "inference",
+            "runtime": "onnxruntime",
+            "threads": "2",
             "op_class": c,
             "us": us,
             "share": share,
-            "nodes": "1",
             "title": title,
         }
         for c, us, share, title in (
@@ -307,7 +309,7 @@ def test_nothing_that_ran_is_a_verdict_too(tmp_path: Path, world: World) -> None
         "2 of 2 cells failed (autoenc inference (torch), autoenc inference (tensorflow)). No cell ran."
     )
     assert (tmp_path / "report.html").is_file()
-    assert (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,op_class,")
+    assert (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,runtime,threads,op_class,")
 
 
 def test_a_run_that_cannot_be_read_fails_its_cell(tmp_path: Path, world: World) -> None:
@@ -370,7 +372,7 @@ def test_the_command_prints_the_verdict_then_the_ledger(
         return conduct(folder, world, preset=preset, workloads=workloads, modes=modes, **options)
 
     monkeypatch.setattr("fathom_onnx.study.run_study", run)
-    command = ["study", "autoenc", "residual", "--preset", "tiny", "-o", str(tmp_path)]
+    command = ["study", "autoenc", "residual", "--preset", "tiny", "--threads", "2", "-o", str(tmp_path)]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     first, *lines = result.stdout.splitlines()
@@ -457,7 +459,9 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("fathom_onnx.verification.verify", verify)
     assert study.STAGES.verify is not None
     (row,) = study.STAGES.verify.work(job(tmp_path))["checks"]
-    assert asked == [("autoenc", "tiny", "torch", "training", {"steps": 4, "seed": 9, "threads": 2})]
+    assert asked == [
+        ("autoenc", "tiny", "torch", "training", {"lowering": "fast", "steps": 4, "seed": 9, "threads": 2})
+    ]
     assert row["name"] == "autoenc training: torch graph against torch float64"
     assert row["passed"] is True
     assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"
@@ -481,3 +485,70 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
         ),
         ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
     ]
+
+
+# several numbers of threads, and the frameworks' own runs
+
+
+def whole(folder: Path, world: World, **options: Any) -> StudyResult:
+    @contextmanager
+    def workers(logs: Path) -> Iterator[Inline]:
+        yield Inline()
+
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "threads": (2, 1, 2)}
+    return run_study(folder, stages=world.with_natives(), workers=workers, **{**usual, **options})
+
+
+def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, world: World) -> None:
+    result = whole(tmp_path, world)
+    assert {c.job.options.threads for c in result.cells} == {2}
+    assert [str(c.cell) for c in result.fewer] == [str(c.cell) for c in result.cells]
+    assert {c.job.options.threads for c in result.fewer} == {1}
+    assert {s["threads"] for s in result.summaries} == {2}
+    assert world.did.count("export residual training (torch)") == 1
+    assert world.did.count("profile residual training (torch)") == 2
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert runs.groupby(["runtime", "threads"]).size().to_dict() == {
+        ("native", 2): 8,
+        ("onnxruntime", 1): 8,
+        ("onnxruntime", 2): 8,
+    }
+    (scales,) = (e for e in result.ledger if e.claim.id == "F6a")
+    assert scales.verdict in ("holds", "differs", "cannot be tested here")
+
+
+def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, world: World, drawn: None) -> None:
+    result = whole(tmp_path, world)
+    assert [level.name for level in result.framework] == ["structure", "onnxruntime", "native"]
+    assert len(result.natives) == 8
+    assert "Beside them 8 of 8 with fewer threads and 8 of 8 in the frameworks themselves." in result.findings
+    page = (tmp_path / "report.html").read_text()
+    assert "In the frameworks themselves" in page
+    assert "Figure 6" in page
+    assert "--threads 1,2 --steps 10" in page
+    ops = pd.read_csv(tmp_path / "ops.csv")
+    native = ops[(ops.runtime == "native") & (ops.workload == "residual") & (ops["mode"] == "training")]
+    assert native.groupby("framework")["us"].sum().to_dict() == {"torch": 50.0, "tensorflow": 50.0}
+
+
+def test_a_framework_that_cannot_run_a_step_itself_is_a_failure_of_that_run_only(tmp_path: Path, world: World) -> None:
+    world.broken["native", "residual training (torch)"] = ValueError("no such kernel")
+    result = whole(tmp_path, world)
+    assert [(f.what, f.stage, f.error) for f in result.failures] == [
+        ("residual training (torch) in the framework", "native", "no such kernel")
+    ]
+    assert all(c.done for c in result.cells)
+    assert sum(c.done for c in result.natives) == 7
+
+
+def test_natives_can_be_left_out(tmp_path: Path, world: World) -> None:
+    result = whole(tmp_path, world, native=False)
+    assert result.natives == ()
+    assert [level.name for level in result.framework] == ["structure", "onnxruntime"]
+    assert not [what for what in world.did if what.startswith("native")]
+
+
+@pytest.mark.parametrize("threads", [(), (0, 1), 0])
+def test_threads_that_cannot_be(tmp_path: Path, world: World, threads: Any) -> None:
+    with pytest.raises(UsageError, match="threads"):
+        whole(tmp_path, world, threads=threads)

@@ -26,10 +26,11 @@ from ..vocabulary import OPS, OpClass
 from .cost import NodeCost, node_cost
 from .dataflow import tensors_of
 from .labels import label_nodes
+from .native_run import NativeRun
 from .run import Run
 from .similarity import Label, Level
 
-__all__ = ["BALANCE", "StepProfile", "modelled_cost", "run_profile", "structure", "structure_profile"]
+__all__ = ["BALANCE", "StepProfile", "modelled_cost", "native_profile", "run_profile", "structure", "structure_profile"]
 
 BALANCE = 10.0
 """FLOPs that take as long as moving one byte: the order of a CPU core with its part of the memory's bandwidth."""
@@ -96,6 +97,19 @@ def run_profile(run: Run) -> StepProfile:
     weighted = np.asarray(samples, float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
     return _profile(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
+
+
+def native_profile(run: NativeRun) -> StepProfile:
+    """The profile of a framework's own run of a step, a row a counted step.
+
+    Raises:
+        RunError: The run has no time in any op.
+    """
+    m = run.manifest
+    label = Label(str(m["workload"]), str(m["framework"]), str(m["mode"]))
+    steps = pd.DataFrame(run.samples.T).groupby(run.ops["op"].to_numpy()).sum().T
+    places = [f"{row.phase}/{row.layer}/{row.framework_op}" for row in run.ops.itertuples()]
+    return _profile(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
 
 
 def _largest(rows: Iterable[tuple[str, str, float]]) -> Nodes:

@@ -18,13 +18,16 @@ __all__ = [
     "chosen_modes",
     "chosen_workloads",
     "configuration_options",
+    "count_list",
     "framework_option",
     "json_option",
+    "list_option",
     "mode_option",
     "output_option",
     "pairs",
     "purpose_option",
     "session_options",
+    "text_list",
     "whole_numbers",
 ]
 
@@ -78,6 +81,30 @@ def configuration_options(preset: str) -> Callable[[F], F]:
         return command
 
     return add
+
+
+def text_list(text: str) -> tuple[str, ...]:
+    """``a,b`` as its parts; one that is given twice counts once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise click.BadParameter(f"'{text}' has an empty value; write it as A,B,...")
+    return tuple(dict.fromkeys(parts))
+
+
+def count_list(text: str) -> tuple[int, ...]:
+    """``1,2`` as whole numbers above zero."""
+    parts = text_list(text)
+    for part in parts:
+        if not part.isdecimal() or int(part) < 1:
+            raise click.BadParameter(f"'{part}' is not a whole number above zero")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def list_option(flag: str, kind: Callable[[str], tuple[Any, ...]], default: str | None, text: str) -> Callable[[F], F]:
+    """An option that takes ``A,B,...``, read by ``kind``."""
+    return click.option(
+        flag, type=kind, metavar="A,B,...", default=default, show_default=default is not None, help=text
+    )
 
 
 def session_options(command: F) -> F:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import framework_option, json_option, mode_option, output_option
+from .options import count_list, framework_option, json_option, list_option, mode_option, output_option
 
 if TYPE_CHECKING:
     from ..study import StudyResult
@@ -21,11 +21,12 @@ __all__ = ["command"]
 @mode_option("all")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Counted steps of each run.")
+@list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
+@click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @output_option("study", "Folder of the study.")
 @json_option
 def command(
@@ -34,11 +35,12 @@ def command(
     mode: str,
     preset: str,
     ep: str,
-    threads: int | None,
+    threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,
     seed: int,
     no_verify: bool,
+    no_native: bool,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -64,6 +66,7 @@ def command(
             warmup=warmup,
             seed=seed,
             verify=not no_verify,
+            native=not no_native,
             on_event=told,
             on_wait=lambda text: click.echo(text, err=True),
         )

@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import json_option, output_option, pairs
+from .options import count_list, json_option, list_option, output_option, pairs, text_list
 
 if TYPE_CHECKING:
     from ..study import SweepResult
 
 __all__ = ["command"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _texts(text: str) -> tuple[str, ...]:
-    """``a,b`` as its parts; one that is given twice counts once."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise click.BadParameter(f"'{text}' has an empty value; write it as A,B,...")
-    return tuple(dict.fromkeys(parts))
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    """``1,2`` as whole numbers above zero."""
-    parts = _texts(text)
-    for part in parts:
-        if not part.isdecimal() or int(part) < 1:
-            raise click.BadParameter(f"'{part}' is not a whole number above zero")
-    return tuple(dict.fromkeys(int(part) for part in parts))
-
-
-def _list_option(flag: str, kind: Callable[[str], tuple[Any, ...]], default: str | None, text: str) -> Callable[[F], F]:
-    return click.option(
-        flag, type=kind, metavar="A,B,...", default=default, show_default=default is not None, help=text
-    )
-
 
 @click.command("sweep")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@_list_option("--framework", _texts, "torch", "Frameworks, or all.")
-@_list_option("--mode", _texts, "training", "inference, training, or all.")
-@_list_option("--ep", _texts, "cpu", "Execution providers: cpu, cuda.")
-@_list_option("--threads", _counts, None, "Threads inside an operator; all cores by default.")
-@_list_option("--batch", _counts, None, "Batch sizes; the preset's own by default.")
-@_list_option("--optimization", _texts, "all", "Graph optimization levels: all, extended, basic, none.")
+@list_option("--framework", text_list, "torch", "Frameworks, or all.")
+@list_option("--mode", text_list, "training", "inference, training, or all.")
+@list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
+@list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
+@list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
+@list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."

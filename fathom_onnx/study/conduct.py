@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
+from ..exporting import PURPOSES
 from ..exporting import frameworks as known_frameworks
 from ..graph.files import ensure_folder
+from ..native import native_frameworks
 from ..runtime.environment import cpu_cores
 from .engine import Engine, carry_out
 from .lock import machine_lock
@@ -22,14 +24,17 @@ from .workers import ProcessWorkers, Workers
 __all__ = ["run_study"]
 
 
-def _commands(folder: Path, options: Options, chosen: Sequence[Cell], verify: bool) -> list[str]:
+def _commands(
+    folder: Path, options: Options, counts: Sequence[int], chosen: Sequence[Cell], left_out: Sequence[str]
+) -> list[str]:
     """The command lines that do the same again: one, or one a framework where they are some but not all."""
     used = list(dict.fromkeys(c.framework for c in chosen))
     modes = list(dict.fromkeys(c.mode for c in chosen))
     common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", options.ep]
-    for name in ("threads", "steps", "warmup", "seed"):
+    common += ["--threads", ",".join(map(str, counts))]
+    for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
-    common += [] if verify else ["--no-verify"]
+    common += left_out
     workloads = list(dict.fromkeys(c.workload for c in chosen))
     start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
     whole = len(used) > 1 and set(used) == set(known_frameworks())
@@ -44,12 +49,13 @@ def run_study(
     modes: Sequence[str] | None = None,
     *,
     ep: str = "cpu",
-    threads: int | None = None,
-    steps: int = 20,
+    threads: int | Sequence[int] | None = None,
+    steps: int = 10,
     warmup: int = 3,
     seed: int = 0,
-    lowering: str = "plain",
+    lowering: str = PURPOSES["onnxruntime"],
     verify: bool = True,
+    native: bool = True,
     checked_steps: int = 1,
     on_event: OnEvent | None = None,
     on_wait: Callable[[str], None] | None = None,
@@ -65,18 +71,20 @@ def run_study(
 
     Args:
         folder: Where everything goes: ``graphs/``, ``runs/``, ``cells/`` (what is done), ``logs/``, ``report.html``,
-            ``study.json``, ``classes.csv``, ``ops.csv``.
+            ``study.json``, the tables (``docs/study.md``).
         preset: Preset of every workload.
         workloads: Their names, or all.
         frameworks: Their names, or all that have an exporter.
         modes: ``inference``, ``training``, or both.
         ep: Execution provider.
-        threads: Threads inside one operator; all the cores this process may use when not given.
+        threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
+            largest number is that of the figures and verdicts, and the others show how ops scale.
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
         verify: Whether graphs are checked against their frameworks and against each other.
+        native: Whether the frameworks run the same steps themselves, with the largest number of threads.
         checked_steps: Steps of each such check.
         on_event: Told what happens.
         on_wait: Told in one line that another measurement must end first.
@@ -88,10 +96,12 @@ def run_study(
         UsageError: A number that cannot work, or nothing to study.
         OutputError: The folder cannot be written to.
     """
-    threads = cpu_cores() if threads is None else threads
-    if min(threads, steps, checked_steps) < 1 or warmup < 0:
+    given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)
+    counts = sorted(set(given))
+    if not counts or min(*counts, steps, checked_steps) < 1 or warmup < 0:
         raise UsageError(
-            f"a study cannot have {threads} threads, {steps} steps after {warmup}", "give 1 or more threads and steps"
+            f"a study cannot have {', '.join(map(str, counts)) or 'no'} threads, {steps} steps after {warmup}",
+            "give 1 or more threads and steps",
         )
     chosen = cells(preset, workloads, frameworks, modes)
     if not chosen:
@@ -100,7 +110,7 @@ def run_study(
     options = Options(
         preset=preset,
         ep=ep,
-        threads=threads,
+        threads=counts[-1],
         warmup=warmup,
         steps=steps,
         seed=seed,
@@ -109,19 +119,27 @@ def run_study(
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
-    plan = [Job(cell, options, place) for cell in chosen]
+    main = [Job(cell, options, place) for cell in chosen]
+    fewer = [
+        Job(job.cell, replace(options, threads=n), place, note=f"threads={n}") for n in counts[:-1] for job in main
+    ]
+    known = native_frameworks() if native else ()
+    itself = [replace(job, note="in the framework") for job in main if job.cell.framework in known]
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))
-        made = carry_out(engine, plan, stages)
+        made = carry_out(engine, [*main, *fewer], stages, itself)
     result = StudyResult(
         folder=place,
         options=options,
-        cells=made.cells,
+        cells=made.cells[: len(main)],
+        fewer=made.cells[len(main) :],
+        natives=made.natives,
         checks=made.checks,
         verified=stages.verify is not None or stages.compare is not None,
         failures=tuple(engine.failures),
         reused=engine.reused,
         worked=engine.worked,
     )
-    write(result, _commands(Path(folder), options, chosen, verify))
+    left_out = [flag for flag, kept in (("--no-verify", verify), ("--no-native", native)) if not kept]
+    write(result, _commands(Path(folder), options, counts, chosen, left_out))
     return result

@@ -8,7 +8,7 @@ of its own, with nothing beside them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import FathomError, one_line
 from .plan import Event, EventKind, Job, OnEvent
 from .result import CellResult, Failure
-from .stages import Stage, Stages
+from .stages import Reading, Stage, Stages
 from .store import Store, key
 from .workers import Call, Workers
 
@@ -121,16 +121,23 @@ class Engine:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a plan: a result a job, in its order, and the verification's checks."""
+    """What became of a plan: a result a job, in its order, the verification's checks, and the frameworks' own runs."""
 
     cells: tuple[CellResult, ...]
     checks: tuple[dict[str, Any], ...]
+    natives: tuple[CellResult, ...] = ()
 
 
-def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> Made:
+def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, native: Sequence[Job] = ()) -> Made:
     """Make the graphs of a plan, verify and compare them where the stages say so, and run them.
 
     Jobs of a plan may share a graph, which is then made once.
+
+    Args:
+        engine: What does the work.
+        plan: The jobs.
+        stages: What is done to each.
+        native: Jobs whose step the framework itself runs as well.
     """
     of_graph: dict[Path, Job] = {}
     for job in plan:
@@ -153,9 +160,24 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> Made:
         error = exports.errors.get(graph, "") or (profiled.errors.get(run, "") if run else "")
         cell = CellResult(job, exported.get(job, {}), structure=costs.results.get(graph, {}), error=error)
         if run in profiled.results:
-            cell = _read(engine, run, replace(cell, profile=profiled.results[run]), stages)
+            cell = _read(engine, run, replace(cell, profile=profiled.results[run]), stages.read)
         cells.append(cell)
-    return Made(tuple(cells), tuple(checks))
+    return Made(tuple(cells), tuple(checks), _natives(engine, native, stages))
+
+
+def _natives(engine: Engine, jobs: Sequence[Job], stages: Stages) -> tuple[CellResult, ...]:
+    """The frameworks' own runs, a result a job."""
+    if stages.native is None or stages.read_native is None:
+        return ()
+    runs = _run_jobs(jobs, stages.native, "native")
+    done = engine.stage(stages.native, list(runs.values()), alone=True)
+    made = []
+    for job, run in runs.items():
+        cell = CellResult(job, error=done.errors.get(run, ""))
+        if run in done.results:
+            cell = _read(engine, run, replace(cell, profile=done.results[run]), stages.read_native)
+        made.append(cell)
+    return tuple(made)
 
 
 def _comparisons(made: Sequence[Job]) -> list[Job]:
@@ -168,11 +190,9 @@ def _comparisons(made: Sequence[Job]) -> list[Job]:
     return [replace(first, others=tuple(job.cell for job in rest)) for first, *rest in groups if rest]
 
 
-def _run_jobs(exported: Sequence[Job], stage: Stage) -> dict[Job, Job]:
+def _run_jobs(jobs: Sequence[Job], stage: Stage, under: str = "runs") -> dict[Job, Job]:
     """The job that runs each; its folder is named by what the run depends on, so that none is written over another."""
-    return {
-        job: replace(job, output=job.folder / "runs" / f"{job.cell.slug}-{key(stage.inputs(job))}") for job in exported
-    }
+    return {job: replace(job, output=job.folder / under / f"{job.cell.slug}-{key(stage.inputs(job))}") for job in jobs}
 
 
 def _clear_partial(runs: Path) -> None:
@@ -181,9 +201,9 @@ def _clear_partial(runs: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _read(engine: Engine, run: Job, cell: CellResult, stages: Stages) -> CellResult:
+def _read(engine: Engine, run: Job, cell: CellResult, read: Callable[[Path, dict[str, Any]], Reading]) -> CellResult:
     try:
-        held = stages.read(engine.folder, dict(cell.profile))
+        held = read(engine.folder, dict(cell.profile))
     except FathomError as error:
         engine.fail(run, "read", one_line(error, 500))
         return replace(cell, error=one_line(error, 500))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UnknownNameError
-from ..exporting import frameworks, graph_path
+from ..exporting import PURPOSES, frameworks, graph_path
 from ..runtime.settings import Optimization
 from ..workloads import definition, names
 from ..workloads.contract import MODES, Mode, Workload
@@ -45,7 +45,7 @@ class Options:
     warmup: int = 3
     steps: int = 20
     seed: int = 0
-    lowering: str = "plain"
+    lowering: str = PURPOSES["onnxruntime"]
     checked_steps: int = 1
     graphs: str = ""
 

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence, RunEvidence
@@ -21,15 +19,19 @@ from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.report import Report, render
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
-from ..vocabulary import OPS, OpClass
 from .plan import Cell, Job, Options
-from .sections import paper_sections
+from .sections import framework_sections, paper_sections
+from .tables import study_tables, write_table
 
 __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
 SCHEMA = "fathom-onnx/study/2"
 
-LEVELS = {"structure": "modelled cost of the graphs as written", "onnxruntime": "time in onnxruntime"}
+LEVELS = {
+    "structure": "modelled cost of the graphs as written",
+    "onnxruntime": "time in onnxruntime",
+    "native": "time in the frameworks themselves",
+}
 """Levels of the framework question that a study answers, and what their profiles are."""
 
 _COUNTED: dict[Verdict, str] = {
@@ -101,6 +103,8 @@ class StudyResult:
         folder: Where it lies.
         options: How it was run.
         cells: Every cell, done or not.
+        fewer: The same cells with fewer threads.
+        natives: The same steps run by the frameworks themselves.
         checks: Verification results: ``name``, ``passed``, ``detail``.
         verified: Whether there was a verification at all.
         failures: What could not be done.
@@ -116,6 +120,8 @@ class StudyResult:
     failures: tuple[Failure, ...]
     reused: int
     worked: int
+    fewer: tuple[CellResult, ...] = ()
+    natives: tuple[CellResult, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -140,13 +146,14 @@ class StudyResult:
                 structure_profile(Label(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
             ],
             "onnxruntime": [c.spent for c in self.cells if c.spent is not None],
+            "native": [c.spent for c in self.natives if c.spent is not None],
         }
-        return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items()) if self.summaries else ()
+        return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items() if profiles[n])
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
         """The paper's claims, each with our number and a verdict."""
-        runs = tuple(found for c in self.cells if (found := c.evidence) is not None)
+        runs = tuple(found for c in (*self.cells, *self.fewer) if (found := c.evidence) is not None)
         return ledger(Evidence(runs, self.framework))
 
     @property
@@ -180,8 +187,18 @@ class StudyResult:
             attribution_finding(self.summaries),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
+            self._also,
         ]
         return [line for line in lines if line]
+
+    @property
+    def _also(self) -> str:
+        parts = [
+            f"{sum(c.done for c in several)} of {len(several)} {words}"
+            for several, words in ((self.fewer, "with fewer threads"), (self.natives, "in the frameworks themselves"))
+            if several
+        ]
+        return f"Beside them {' and '.join(parts)}." if parts else ""
 
     @property
     def _count(self) -> str:
@@ -200,6 +217,8 @@ class StudyResult:
             "framework": [level.json() for level in self.framework],
             "ledger": [entry.json() for entry in self.ledger],
             "cells": [c.json() for c in self.cells],
+            "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
+            "native": [c.json() for c in self.natives],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
@@ -224,39 +243,15 @@ def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
     }
 
 
-def _tidy(summaries: Sequence[Mapping[str, Any]], rows: str, name: str) -> pd.DataFrame:
-    """One row a run and class (or op)."""
-    return pd.DataFrame(
-        [
-            {**Label.of(s)._asdict(), name: row["name"], "us": row["us"], "share": row["share"], "nodes": row["nodes"]}
-            for s in summaries
-            for row in s[rows]
-        ],
-        columns=[*Label._fields, name, "us", "share", "nodes"],
-    )
-
-
-def _with_titles(classes: pd.DataFrame) -> pd.DataFrame:
-    titles = {str(c): c.label for c in OpClass}
-    return classes.assign(title=classes["op_class"].map(titles).fillna(""))
-
-
-def _with_classes(ops: pd.DataFrame) -> pd.DataFrame:
-    return ops.assign(op_class=[str(OPS[op].op_class) if op in OPS else "" for op in ops["op"]])
-
-
 def write(result: StudyResult, commands: Sequence[str]) -> None:
-    """Write ``report.html``, ``study.json``, ``classes.csv`` and ``ops.csv`` into the study's folder.
+    """Write ``report.html``, ``study.json`` and the tables into the study's folder.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    folder = result.folder
-    summaries = result.summaries
-    classes = _with_titles(_tidy(summaries, "by_class", "op_class"))
-    write_text(folder / "classes.csv", classes.to_csv(index=False))
-    write_text(folder / "ops.csv", _with_classes(_tidy(summaries, "by_op", "op")).to_csv(index=False))
-    write_text(folder / "study.json", json.dumps(result.json(), indent=1) + "\n")
+    for name, table in study_tables(result).items():
+        write_table(result.folder, name, table)
+    write_text(result.folder / "study.json", json.dumps(result.json(), indent=1) + "\n")
     write_text(result.report, render(_report(result, commands)))
 
 
@@ -272,6 +267,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         verdict=result.verdict,
         findings=result.findings,
         opening=paper_sections(result),
+        closing=framework_sections(result),
         summaries=result.summaries,
         effects=result.effects,
         checks=result.checks,

@@ -12,13 +12,14 @@ from ..analysis.claims import Entry, Verdict
 from ..analysis.clusters import centroid_linkage, linkage_matrix
 from ..analysis.distances import CRITERIA, Assessment, Difference, FrameworkLevel
 from ..analysis.paper import figure_3
-from ..analysis.report_parts import Cell, Figure, Section, State, Table
+from ..analysis.report import duration
+from ..analysis.report_parts import Cell, Figure, Section, State, Table, side_by_side
 from ..analysis.similarity import Label
 
 if TYPE_CHECKING:
-    from .result import StudyResult
+    from .result import CellResult, StudyResult
 
-__all__ = ["paper_sections"]
+__all__ = ["framework_sections", "paper_sections"]
 
 _STATES: dict[Verdict, State] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
 _OUTCOMES: dict[str, tuple[str, State]] = {
@@ -144,14 +145,40 @@ def _figures(result: StudyResult) -> Section:
             caption = "Training profiles merged by the cosine distance of centroids, as in the paper's Figure 4."
             figures.append(Figure(f"Figure 4, {framework}", drawn, caption))
     times = [
-        (s["workload"], s["framework"], s["provider"], s["mode"], s["control_us"])
-        for s in result.summaries
-        if s.get("control_us") and s.get("provider")
+        (s["workload"], s["framework"], provider, s["mode"], s["control_us"])
+        for several, itself in ((result.cells, ""), (result.natives, "in the framework"))
+        for s in (cell.summary for cell in several if cell.done)
+        if s.get("control_us") and (provider := itself or s.get("provider"))
     ]
     if times:
         drawn = draw.training_against_inference(pd.DataFrame(times, columns=list(draw.MODE_COLUMNS)))
         figures.append(Figure("Figure 5", drawn, "Unprofiled training and inference steps, log scale."))
+    scaled = _over_threads(result)
+    if scaled is not None:
+        caption = "Time of a training step by op type and threads inside an operator, as in the paper's Figure 6."
+        figures.append(Figure("Figure 6", draw.ops_over_threads(scaled, _NOTES), caption))
     return Section("paper-figures", "The paper's figures", figures=figures)
+
+
+_NOTES = {
+    "deepq": "ApplyRMSProp is the optimizer; MatMul, the two fully connected layers",
+    "seq2seq": "MatMul: LSTM gates, attention, sampled softmax; CrossEntropy, the loss",
+    "memnet": "Gather and Mul: sentence encodings; MatMul and Softmax: the hops over the memory",
+}
+"""Workload to what its ops do in it."""
+
+
+def _over_threads(result: StudyResult) -> pd.DataFrame | None:
+    """Training time by op and number of threads; None where there is one number only."""
+    rows = [
+        (s["workload"], s["framework"], cell.job.options.threads, row["name"], float(row["us"]))
+        for cell in (*result.fewer, *result.cells)
+        if cell.done and cell.cell.mode == "training"
+        for s in [cell.summary]
+        for row in s["by_op"]
+    ]
+    table = pd.DataFrame(rows, columns=list(draw.THREAD_COLUMNS))
+    return table if table["threads"].nunique() > 1 else None
 
 
 def _beside(ours: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Mapping[str, float]]]:
@@ -163,3 +190,42 @@ def _beside(ours: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Ma
             row = {str(op): float(share) for op, share in paper.loc[label.workload].items() if share}
             both.setdefault(label.workload, {"paper": row})[label.framework] = shares
     return both
+
+
+def framework_sections(result: StudyResult) -> list[Section]:
+    """The frameworks beside each other: their own runs beside onnxruntime's, then ops and layers; what there is."""
+    natives = [cell for cell in result.natives if cell.done]
+    sections = [_in_themselves(result, natives)] if natives else []
+    for rows, title in (("by_op", "op"), ("by_layer", "layer")):
+        tables = side_by_side(result.summaries, rows, title, duration)
+        if tables:
+            sections.append(
+                Section(f"{title}s-beside", f"{title.capitalize()}s, side by side", tables=tables, folded=True)
+            )
+    return sections
+
+
+def _in_themselves(result: StudyResult, natives: Sequence[CellResult]) -> Section:
+    ours = {cell.cell: cell.summary for cell in result.cells if cell.done}
+    rows: list[list[Cell | str]] = []
+    for cell in natives:
+        s, there = cell.summary, ours.get(cell.cell)
+        other = float(there["control_us"]) if there and there.get("control_us") else None
+        top = ", ".join(f"{row['name']} {row['share']:.0%}" for row in s["by_op"][:3])
+        rows.append(
+            [
+                str(cell.cell),
+                Cell(duration(s["control_us"]), s["control_us"]),
+                Cell("", None) if other is None else Cell(duration(other), other),
+                _number(None if other is None else other / s["control_us"], 2),
+                Cell(duration(s["step_us"]), s["step_us"]),
+                _number(s.get("explained_share"), 2),
+                top,
+            ]
+        )
+    columns = ("run", "in the framework", "in onnxruntime", "ratio", "with its profiler", "explained", "heaviest ops")
+    note = (
+        "Unprofiled steps, then the framework's own step under its own profiler. Explained: time of all operations "
+        "over the unprofiled step with the same settings."
+    )
+    return Section("native", "In the frameworks themselves", tables=[Table("Steps", columns, rows, note)])

@@ -26,7 +26,9 @@ __all__ = [
     "Stages",
     "compare_cells",
     "export_cell",
+    "native_cell",
     "profile_cell",
+    "read_native",
     "read_run",
     "structure_cell",
     "verify_cell",
@@ -37,11 +39,14 @@ Result = dict[str, Any]
 _EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
 _STRUCTURE_SOURCES = ("graph", "vocabulary.py", "analysis")
 _SHOWING = (
-    *("__init__.py", "__main__.py", "api.py", "cli", "study", "convert"),
-    *("analysis/claims.py", "analysis/clusters.py", "analysis/distances.py", "analysis/evidence.py"),
-    *("analysis/drawing.py", "analysis/figures.py", "analysis/findings.py", "analysis/mix_judgements.py"),
-    *("analysis/paper.py", "analysis/paper_figures.py", "analysis/profiles.py", "analysis/report.py"),
-    *("analysis/report_parts.py", "analysis/resampling.py", "analysis/similarity.py", "analysis/time_judgements.py"),
+    *("__init__.py", "__main__.py", "api.py", "cli", "compat", "convert", "native.py", "native_profiling.py", "study"),
+    *("analysis/claims.py", "analysis/clusters.py", "analysis/comparison.py", "analysis/distances.py"),
+    *("analysis/drawing.py", "analysis/evidence.py", "analysis/figures.py", "analysis/findings.py"),
+    *("analysis/inspect.py", "analysis/mix_judgements.py", "analysis/model_explorer.py", "analysis/native_run.py"),
+    *("analysis/netron.py", "analysis/overlays.py", "analysis/paper.py", "analysis/paper_figures.py"),
+    *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
+    *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
+    *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
@@ -84,6 +89,8 @@ class Stages:
         structure: Sums up the modelled cost of a cell's graph, which is not run, or None.
         profile: Runs a cell's graph.
         read: What a finished run says, from the folder and the profile stage's result.
+        native: Has the framework itself run a cell's step, or None.
+        read_native: What such a run says, as ``read``.
     """
 
     export: Stage
@@ -92,6 +99,8 @@ class Stages:
     structure: Stage | None
     profile: Stage
     read: Callable[[Path, Result], Reading]
+    native: Stage | None = None
+    read_native: Callable[[Path, Result], Reading] | None = None
 
 
 def _onnxruntime() -> dict[str, str]:
@@ -157,9 +166,8 @@ def verify_cell(job: Job) -> Result:
     from ..verification import verify
 
     o = job.options
-    check = verify(
-        job.workload, job.cell.framework, job.cell.mode, steps=o.checked_steps, seed=o.seed, threads=o.threads
-    )
+    asked: dict[str, Any] = {"steps": o.checked_steps, "seed": o.seed, "threads": o.threads}
+    check = verify(job.workload, job.cell.framework, job.cell.mode, lowering=o.lowering, **asked)
     return {"checks": [_row(check)]}
 
 
@@ -168,12 +176,11 @@ def compare_cells(job: Job) -> Result:
     from ..verification import verify_pair
 
     o = job.options
+    asked: dict[str, Any] = {"steps": o.checked_steps, "seed": o.seed, "threads": o.threads}
     checks = []
     for other in job.others:
         pair = (job.cell.framework, other.framework)
-        checks.append(
-            verify_pair(job.workload, pair, job.cell.mode, steps=o.checked_steps, seed=o.seed, threads=o.threads)
-        )
+        checks.append(verify_pair(job.workload, pair, job.cell.mode, lowering=o.lowering, **asked))
     return {"checks": [_row(check) for check in checks]}
 
 
@@ -272,6 +279,41 @@ def _run_is_there(job: Job, result: Result) -> bool:
     return (job.folder / str(result.get("folder", "")) / "manifest.json").is_file()
 
 
+# native
+
+
+def native_cell(job: Job) -> Result:
+    """Have the framework itself run a cell's step under its own profiler."""
+    from ..native_profiling import profile_native
+
+    o, cell = job.options, job.cell
+    measured: dict[str, Any] = {"threads": o.threads, "warmup": o.warmup, "steps": o.steps, "seed": o.seed}
+    profile_native(job.workload, cell.framework, cell.mode, folder=job.output, **measured)
+    return {"folder": job.output.relative_to(job.folder).as_posix()}
+
+
+def _native_inputs(job: Job) -> dict[str, Any]:
+    made = {name: value for name, value in _export_inputs(job).items() if name not in ("lowering", "sources")}
+    run = {name: value for name, value in _profile_inputs(job).items() if name in _NATIVE_FACTS}
+    return {**made, **run, "sources": source_hash(_NATIVE_SOURCES)}
+
+
+_NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machine")
+_NATIVE_SOURCES = (
+    *("data", "workloads", "vocabulary.py", "native.py", "native_profiling.py"),
+    *("analysis/native_run.py", "analysis/optable.py"),
+)
+
+
+def read_native(folder: Path, result: Result) -> Reading:
+    """Summary, manifest and step profile of a framework's own run."""
+    from ..analysis.native_run import NativeRun
+    from ..analysis.profiles import native_profile
+
+    run = NativeRun.load(folder / result["folder"])
+    return Reading(run.summary(), run.manifest, native_profile(run))
+
+
 STAGES = Stages(
     export=Stage("export", export_cell, _export_inputs, _graph_is_there),
     verify=Stage("verify", verify_cell, _verify_inputs),
@@ -279,5 +321,7 @@ STAGES = Stages(
     structure=Stage("structure", structure_cell, _structure_inputs),
     profile=Stage("profile", profile_cell, _profile_inputs, _run_is_there),
     read=read_run,
+    native=Stage("native", native_cell, _native_inputs, _run_is_there),
+    read_native=read_native,
 )
-"""The stages of an ordinary study; a sweep leaves out verification and structure."""
+"""The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

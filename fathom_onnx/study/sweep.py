@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..exporting import PURPOSES
 from ..graph.files import ensure_folder
 from ..runtime.environment import cpu_cores
 from ..runtime.settings import Optimization, SessionSettings
@@ -68,7 +69,13 @@ def _graphs(preset: str, lowering: str, changes: tuple[tuple[str, Any], ...]) ->
 
 
 def sweep_plan(
-    folder: Path, axes: Axes, *, warmup: int = 3, steps: int = 10, seed: int = 0, lowering: str = "plain"
+    folder: Path,
+    axes: Axes,
+    *,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    lowering: str = PURPOSES["onnxruntime"],
 ) -> tuple[Job, ...]:
     """The cells of a sweep, runs of one graph side by side.
 
@@ -118,7 +125,7 @@ def run_sweep(
     warmup: int = 3,
     steps: int = 10,
     seed: int = 0,
-    lowering: str = "plain",
+    lowering: str = PURPOSES["onnxruntime"],
     retry: bool = False,
     wait: bool = True,
     on_event: OnEvent | None = None,

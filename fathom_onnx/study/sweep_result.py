@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from ..analysis.claims import Entry, ledger
 from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence
 from ..errors import RunError
-from ..graph.files import write_bytes, write_text
+from ..graph.files import write_text
 from ..vocabulary import OpClass
 from .result import LEVELS, CellResult, Failure
 from .store import key
+from .tables import write_table
 
 __all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write"]
 
@@ -154,17 +154,11 @@ def _row(cell: CellResult) -> dict[str, Any]:
 
 
 def write(result: SweepResult) -> None:
-    """Write ``cells.csv``, ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, ``cells.parquet``.
+    """Write ``cells.csv``, ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, the tables as Parquet.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    folder, table = result.folder, result.table
-    write_text(folder / "cells.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "shares.csv", result.shares.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "sweep.json", json.dumps(result.json(), indent=1) + "\n")
-    parquet = folder / "cells.parquet"
-    if find_spec("pyarrow") is None:
-        parquet.unlink(missing_ok=True)  # an older sweep's would say something else than cells.csv
-    else:
-        write_bytes(parquet, table.to_parquet(None, index=False))
+    write_table(result.folder, "cells", result.table)
+    write_table(result.folder, "shares", result.shares)
+    write_text(result.folder / "sweep.json", json.dumps(result.json(), indent=1) + "\n")
