@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .analysis.attribution import Attribution, attribute, questions
+from .analysis.counted import count_steps
 from .analysis.dataflow import tensors_of
+from .analysis.memory_use import memory_facts
 from .analysis.run import Run, build_run
 from .analysis.timeline import timeline_lines
 from .data import batches_for_graph, source_for_graph
@@ -22,13 +24,16 @@ from .graph import Graph, Tensor
 from .graph.files import ensure_folder
 from .runtime.environment import cpu_cores, environment, graph_facts
 from .runtime.fingerprint import fingerprints, perturbed
+from .runtime.optimized import executed_name
 from .runtime.prepare import Prepared, prepare
 from .runtime.profiler import Measurement, Progress, measure, profiled_runs
 from .runtime.settings import Optimization, SessionSettings
+from .runtime.trace import StepTimes
+from .runtime.trace_memory import traced_memory
 from .runtime.weights import variable_values
 from .workloads.contract import Array
 
-__all__ = ["profile"]
+__all__ = ["explain", "profile"]
 
 DISTINCT_BATCHES = 4
 """Batches that are drawn and taken in turn: enough that no step sees only one, few enough to hold in memory."""
@@ -55,7 +60,7 @@ def profile(
         ep: Execution provider, ``cpu`` or ``cuda``.
         threads: Threads inside an operator; all the cores this process may use when not given.
         warmup: Steps to run and not to count.
-        steps: Steps to count, with the profiler and without.
+        steps: Steps to run after these, with the profiler and without; what turns out to be warm-up still is dropped.
         optimization: onnxruntime's graph optimization level.
         seed: Seed of the starting values and of the data.
         feeds: A batch, or several to be taken in turn; from the graph's data source when not given.
@@ -79,12 +84,23 @@ def profile(
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
-        attribution = _attribute(graph, prepared, measured, batches[0])
+        attribution = explain(graph, prepared, measured, batches[0])
         shutil.rmtree(measured.model_folder)
-        run = build_run(attribution, measured.times, measured.step_us, _manifest(graph, settings, seed, data, measured))
+        counted = count_steps(
+            measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
+        )
+        manifest = {
+            **_manifest(graph, settings, seed, data, measured),
+            **counted.facts(),
+            **_absences(attribution, counted.times),
+            "memory": memory_facts(
+                graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
+            ),
+        }
+        run = build_run(attribution, counted.times, counted.step_us, manifest, graph)
         if folder is not None:
             run.save(place)
-            _write_timeline(place / "timeline.json.gz", measured, attribution)
+            _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution)
     return run
 
 
@@ -100,8 +116,18 @@ def _batches(
     return list(drawn), {"source": source.name, "kind": source.kind, "description": source.description}
 
 
-def _attribute(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
-    """The attribution; values are measured only for what names leave open."""
+def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
+    """What the nodes of a measured graph stand for; values are compared only for what names leave open.
+
+    Args:
+        graph: The graph.
+        prepared: The graph as it was run.
+        measured: What was measured, its model folder still there.
+        batch: Values of every input that is not state.
+
+    Raises:
+        RunError: onnxruntime cannot run the graph again to compare values.
+    """
     asked = questions(graph, measured.optimized)
     if not asked:
         return attribute(graph, measured.optimized)
@@ -139,8 +165,7 @@ def _manifest(
         **environment(settings, seed, dict(measured.provider_options)),
         "data": data,
         "warmup": measured.warmup,
-        "steps": len(measured.step_us),
-        "control_steps_us": list(measured.control_us),
+        "steps_asked": len(measured.step_us),
         "sessions": len(measured.traces),
         "optimized_nodes": len(measured.optimized.graph.node),
         "nodes_elsewhere": len(measured.foreign),
@@ -148,8 +173,15 @@ def _manifest(
     }
 
 
-def _write_timeline(path: Path, measured: Measurement, attribution: Attribution) -> None:
-    steps = profiled_runs(measured.traces, measured.warmup)
+def _absences(attribution: Attribution, times: StepTimes) -> dict[str, Any]:
+    """Nodes of the optimized model that no counted step ran: they are in branches that were not taken."""
+    ran = set(times.names)
+    absent = [e for e in attribution.executed if executed_name(e.index) not in ran]
+    return {"nodes_never_ran": [e.node.name or f"{e.node.op_type}#{e.index}" for e in absent]}
+
+
+def _write_timeline(path: Path, traces: Sequence[Path], skipped: Sequence[int], attribution: Attribution) -> None:
+    steps = profiled_runs(traces, skipped)
     with gzip.open(path, "wb", compresslevel=3) as file:
         file.writelines(timeline_lines(steps, attribution))
 

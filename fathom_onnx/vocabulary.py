@@ -123,6 +123,7 @@ def _table() -> dict[str, CanonicalOp]:
         CanonicalOp("BatchNormTraining", c, "batch normalisation with the batch's own statistics"),
         CanonicalOp("BatchNormGrad", c, "gradient of BatchNormTraining"),
         CanonicalOp("LayerNorm", c, "normalisation over features, groups or instances"),
+        CanonicalOp("Trees", c, "a forest of decision trees in one node"),
         CanonicalOp("LRN", c, "local response normalisation"),
         CanonicalOp("LRNGrad", c, "gradient of LRN"),
         # D
@@ -136,6 +137,8 @@ def _table() -> dict[str, CanonicalOp]:
         # F
         CanonicalOp("ApplyAdam", f, "Adam update", True),
         CanonicalOp("ApplyRMSProp", f, "RMSProp update", True),
+        CanonicalOp("ApplyAdagrad", f, "Adagrad update"),
+        CanonicalOp("ApplyMomentum", f, "gradient descent update with momentum"),
         CanonicalOp("ApplyGradientDescent", f, "plain gradient descent update"),
         CanonicalOp("ClipGradient", f, "gradient clipping and gradient noise"),
         # G: elements go elsewhere unchanged

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from fathom_onnx.analysis.profiles import StepProfile
+from fathom_onnx.analysis.similarity import Label
 from fathom_onnx.vocabulary import OPS
 
 
@@ -38,3 +42,11 @@ def summary(
         "by_layer": rows({"conv1": total / 2, "fc": total / 2}),
         **(facts or {}),
     }
+
+
+def spent(
+    workload: str, framework: str = "torch", mode: str = "inference", steps: Sequence[Mapping[str, float]] = ()
+) -> StepProfile:
+    """A profile of a run whose steps spent these microseconds in these ops."""
+    table = pd.DataFrame(list(steps), dtype=float).fillna(0.0)
+    return StepProfile(Label(workload, framework, mode), table[[op for op in OPS if op in table.columns]])

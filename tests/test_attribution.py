@@ -56,6 +56,8 @@ def check(found: Attribution) -> None:
             assert node.split == several
     assert set(uses).isdisjoint(found.absent)
     assert len(uses) + len(found.absent) == len(found.originals)
+    for entry in found.originals:
+        assert (found.state_of(entry.index) == "ran") == (entry.index not in found.absent)
 
 
 @pytest.mark.parametrize("level", OPTIMIZATIONS)
@@ -253,7 +255,7 @@ def test_bodies_are_attributed_inside_their_node(tmp_path: Path) -> None:
             assert rows[name] == ("attributed", (name,))
 
 
-def test_an_if_that_was_decided_and_inlined_belongs_to_the_if(tmp_path: Path) -> None:
+def test_an_if_that_was_decided_is_the_branch_that_took_its_place(tmp_path: Path) -> None:
     info = helper.make_tensor_value_info("t", FLOAT, [3])
     branches = {
         "then_branch": helper.make_graph([op("Exp", "r", "q", "in1"), op("Neg", "q", "t", "in2")], "then", [], [info]),
@@ -267,11 +269,13 @@ def test_an_if_that_was_decided_and_inlined_belongs_to_the_if(tmp_path: Path) ->
     by_type = {e.node.op_type: table(found)[e.node.name or f"#{e.index}"] for e in found.executed}
     assert by_type == {
         "Relu": ("attributed", ("relu",)),
-        "Exp": ("attributed", ("if",)),
-        "Neg": ("attributed", ("if",)),
+        "Exp": ("attributed", ("in1",)),
+        "Neg": ("attributed", ("in2",)),
         "Sqrt": ("attributed", ("sqrt",)),
     }
-    assert [n.split for n in found.nodes] == [False, True, True, False]
+    assert not any(n.split for n in found.nodes)
+    states = {e.node.name: found.state_of(e.index) for e in found.originals}
+    assert states == {"relu": "ran", "if": "merged", "in1": "ran", "in2": "ran", "in3": "merged", "sqrt": "ran"}
 
 
 CHAIN = [
@@ -370,6 +374,33 @@ def test_parameters_held_as_initializers_are_constant(tmp_path: Path) -> None:
     graph = line_inference()
     found = attribute(graph, optimize(graph, "all", tmp_path))
     assert [(n.kind, len(n.shares)) for n in found.nodes] == [("attributed", 2)]
+
+
+def test_originals_that_do_not_run_are_folded_or_merged(tmp_path: Path) -> None:
+    nodes = [
+        op("Neg", "w", "v", "constant"),
+        op("Mul", "x v", "a", "product"),
+        op("Identity", "a", "i", "nothing"),
+        op("Exp", "i", "b", "exp"),
+        op("Shape", "x", "s", "shape"),
+        op("Reshape", "b s", "c", "reshape"),
+        op("Sqrt", "c", "y", "sqrt"),
+    ]
+    made = model(nodes, {"x": (FLOAT, (4,))}, {"y": (FLOAT, (4,))}, {"w": np.ones(4, np.float32)})
+    graph = from_model(made, "states")
+    found = attribute(graph, optimize(graph, "all", tmp_path))
+    check(found)
+    assert {e.node.name: found.state_of(e.index) for e in found.originals} == {
+        "constant": "folded",
+        "product": "ran",
+        "nothing": "merged",
+        "exp": "ran",
+        "shape": "folded",
+        "reshape": "ran",
+        "sqrt": "ran",
+    }
+    plain = attribute(graph, optimize(graph, "none", tmp_path))
+    assert [plain.state_of(e.index) for e in plain.originals] == ["ran"] * len(nodes)
 
 
 def test_nodes_are_numbered_parents_before_bodies() -> None:

@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import itertools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import FLOAT, cnn, control_flow, line_training, model, op
 
 from fathom_onnx import profiling
 from fathom_onnx.analysis.attribution import Attribution, NodeAttribution, Share, attribute
+from fathom_onnx.analysis.counted import count_steps
 from fathom_onnx.analysis.labels import label_nodes
-from fathom_onnx.analysis.run import GROUP_COLUMNS, SCHEMA, Run, build_run
+from fathom_onnx.analysis.run import GROUP_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, SCHEMA, Run, build_run
+from fathom_onnx.analysis.statistics import Floor, WarmUp
 from fathom_onnx.analysis.timeline import timeline_lines
+from fathom_onnx.cli import main
+from fathom_onnx.cli.profile_command import _print_trust
 from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
@@ -52,6 +58,15 @@ def check(run: Run) -> dict[str, Any]:
     steps = run.steps
     assert (steps["run_us"] == steps["node_us"] + steps["outside_us"]).all()
     assert (steps["outside_us"] >= 0).all()
+    assert run.samples.dtype == np.int64
+    assert (run.samples.sum(axis=1) + steps["outside_us"] == steps["run_us"]).all()
+    assert (np.median(run.samples, axis=0) == run.nodes["median_us"]).all()
+    assert tuple(run.nodes.columns) == NODE_COLUMNS
+    assert tuple(run.originals.columns) == ORIGINAL_COLUMNS
+    assert run.originals["us"].sum() == pytest.approx(found["attributed_us"], **close)
+    assert set(run.originals["state"]) <= {"ran", "folded", "merged"}
+    assert (run.originals.loc[run.originals["state"] != "ran", "us"] == 0).all()
+    assert sum(found["original_nodes"].values()) == len(run.originals)
     assert set(run.nodes["kind"]) <= {"attributed", "charged", "unattributed"}
     weights = run.attribution.groupby("executed")["weight"].sum()
     assert np.allclose(weights, 1)
@@ -102,6 +117,8 @@ def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
         "nodes.csv",
         "attribution.csv",
         "steps.csv",
+        "originals.csv",
+        "samples.npz",
         "summary.json",
         "trace.json.gz",
         "timeline.json.gz",
@@ -111,6 +128,8 @@ def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.nodes, run.nodes)
     pd.testing.assert_frame_equal(again.attribution, run.attribution)
     pd.testing.assert_frame_equal(again.steps, run.steps)
+    pd.testing.assert_frame_equal(again.originals, run.originals)
+    np.testing.assert_array_equal(again.samples, run.samples)
     assert again.manifest == run.manifest
     assert again.summary() == run.summary() == json.loads((folder / "summary.json").read_text())
     manifest = run.manifest
@@ -190,7 +209,29 @@ def test_a_failed_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.parametrize("name", ["nodes.csv", "manifest.json", "attribution.csv", "steps.csv"])
+def test_a_run_of_an_older_schema_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": "fathom-onnx/run/1"}))
+    # an older folder has none of the newer files; what is said is why
+    (folder / "samples.npz").unlink()
+    with pytest.raises(DataError, match="has schema 'fathom-onnx/run/1', not 'fathom-onnx/run/2'; profile again"):
+        Run.load(folder)
+
+
+def test_samples_that_do_not_fit_the_tables_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    profile(line_training(), threads=1, warmup=0, steps=2, feeds=BATCH, folder=folder)
+    np.savez_compressed(folder / "samples.npz", self_us=np.zeros((2, 3), np.int64))
+    with pytest.raises(DataError, match=r"holds int64 \(2, 3\), not int64 \(2, 8\)"):
+        Run.load(folder)
+
+
+TABLES = ["nodes.csv", "manifest.json", "attribution.csv", "steps.csv", "originals.csv", "samples.npz"]
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_a_broken_run_folder_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "run"
     profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
@@ -243,6 +284,16 @@ def test_many_steps_take_several_sessions(tmp_path: Path, monkeypatch: pytest.Mo
     assert [d for w, d, _ in told if w == "profile"] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3]
 
 
+def test_iterations_count_towards_what_fits_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 5 iterations of 6 nodes and 2 executors, and 6 more events: 46 a step, where the model has 9 nodes
+    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 220)
+    run = profile(control_flow(), threads=1, warmup=1, steps=6, feeds={"x": np.ones((8, 8), np.float32)})
+    check(run)
+    assert run.samples.shape == (6, len(run.nodes))
+    # 220 events are 4 steps, of which 1 is warm-up; by the number of nodes they would be 20
+    assert run.manifest["sessions"] == 2
+
+
 def times(providers: tuple[str, ...], op_types: tuple[str, ...] | None = None) -> StepTimes:
     count = len(providers)
     return StepTimes(
@@ -292,7 +343,7 @@ def test_node_statistics_are_over_the_steps() -> None:
     assert (run.outside_us, run.run_time_us) == (7, 10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_sums_hold_for_any_attribution(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 6))
@@ -318,7 +369,225 @@ def test_sums_hold_for_any_attribution(data: st.DataObject) -> None:
         np.ones_like(values),
         values.sum(1) + outside,
     )
-    check(build_run(found, measured, tuple(map(float, outside)), {"control_steps_us": [1.0], "warmup": 0, "steps": 1}))
+    run = build_run(found, measured, tuple(map(float, outside)), {"control_steps_us": [1.0], "warmup": 0, "steps": 1})
+    check(run)
+    with tempfile.TemporaryDirectory() as folder:
+        run.save(Path(folder))
+        again = Run.load(Path(folder))
+    for name in ("nodes", "attribution", "steps", "originals"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(run, name), check_dtype=len(run.attribution) > 0)
+    np.testing.assert_array_equal(again.samples, run.samples)
+    assert again.summary() == run.summary()
+
+
+def test_original_nodes_have_time_cost_parameters_and_a_fate() -> None:
+    run = profile(line_training(), threads=1, warmup=1, steps=3, feeds=BATCH)
+    rows = run.originals.set_index("name")
+    assert list(rows.index) == [n.name for n in line_training().model.graph.node]
+    first, last = rows.loc["forward/line/Mul"], rows.loc["optimizer/step/ApplyGradientDescent/Add_1"]
+    # 3 elements: x and w are read, one product is written; w is used here first
+    assert (first["macs"], first["flops"], first["bytes_read"], first["bytes_written"]) == (0, 3, 24, 12)
+    assert (first["phase"], first["layer"], first["op"], first["state"]) == ("forward", "line", "Mul", "ran")
+    assert (last["flops"], last["parameters"]) == (1, 0)
+    assert rows["parameters"].to_dict() == {name: 3 * (name == "forward/line/Mul") for name in rows.index}
+
+
+def test_costs_in_a_body_are_of_all_its_executions() -> None:
+    run = profile(control_flow(), threads=1, warmup=1, steps=3, feeds={"x": np.ones((8, 8), np.float32)})
+    rows = run.originals.set_index("name")
+    assert rows.loc["/loop/MatMul", "macs"] == 5 * 8**3
+    assert rows.loc["/out/Add", "flops"] == 64
+    # of ones the sum is positive in each of the 5 iterations, and one branch ran 5 times
+    taken = {name: rows.loc[f"/loop/if/{name}", "flops"] for name in ("Tanh", "Relu")}
+    assert sorted(taken.values()) == [0, 5 * 64]
+    (absent,) = run.manifest["nodes_never_ran"]
+    assert taken[absent.rpartition("/")[2]] == 0
+
+
+def test_folded_and_merged_originals_took_no_time() -> None:
+    nodes = [
+        op("Neg", "w", "v", "folded"),
+        op("Mul", "x v", "a", "product"),
+        op("Identity", "a", "b", "nothing"),
+        op("Sqrt", "b", "c", "sqrt"),
+        op("Exp", "c", "y", "exp"),
+    ]
+    made = model(nodes, {"x": (FLOAT, (4,))}, {"y": (FLOAT, (4,))}, {"w": np.ones(4, np.float32)})
+    run = profile(from_model(made, "g"), threads=1, warmup=0, steps=2)
+    check(run)
+    assert list(run.originals["state"]) == ["folded", "ran", "merged", "ran", "ran"]
+    # the weight of a graph that is not ours is its initializer
+    assert list(run.originals["parameters"]) == [4, 0, 0, 0, 0]
+    assert run.summary()["original_nodes"] == {"folded": 1, "ran": 3, "merged": 1}
+
+
+def test_without_the_graph_costs_are_unknown() -> None:
+    made = model([op("Relu", "x", "y", "one")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    found = attribute(from_model(made, "one"), made)
+    run = build_run(found, times(("cpu",)), (1.0, 2.0), {"control_steps_us": [1.0], "warmup": 0, "steps": 2})
+    unknown = ["macs", "flops", "bytes_read", "bytes_written", "parameters"]
+    assert run.originals[unknown].isna().all(axis=None)
+    assert run.originals["us"].tolist() == [10.0]
+
+
+def measured_steps(run_us: list[int]) -> StepTimes:
+    """A node that takes half of each step; another that runs in the first step only."""
+    total = np.array(run_us, np.int64)
+    late = np.zeros_like(total)
+    late[0] = 1
+    return StepTimes(
+        ("k0", "k1"),
+        ("Relu", "Exp"),
+        ("cpu", "cpu"),
+        np.stack([total // 2, late], 1),
+        np.stack([late + 1, late], 1),
+        total,
+    )
+
+
+def test_steps_that_are_still_warm_up_are_dropped_and_counted() -> None:
+    steady = [100, 103, 98, 101, 99, 102, 97, 100, 101, 98, 102, 99]
+    walls = [float(us) for us in [900, 500, *steady, *steady[:3]]]
+    found = count_steps(measured_steps([900, 500, *steady, 800, 100, 101]), walls, [700.0, *steady], (14, 3), warmup=2)
+    assert found.times.run_us.tolist() == [*steady, 800, 100, 101]
+    assert found.times.names == ("k0",)
+    assert found.step_us == tuple(walls[2:])
+    # the second session has too few steps to look for warm-up in
+    assert found.skipped == (4, 2)
+    assert (found.control_us, found.dropped_control_us) == (tuple(steady), (700.0,))
+    facts = found.facts()
+    assert facts["steps"] == 15
+    assert [check["steps"] for check in facts["warmup_check"]["profiled"]] == [2, 0]
+    assert [check["settled"] for check in facts["warmup_check"]["profiled"]] == [True, None]
+
+
+def test_dropped_steps_are_in_the_manifest_and_not_in_the_timeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the first profiled and unprofiled steps look slow, whatever the machine does
+    monkeypatch.setattr("fathom_onnx.analysis.counted.warm_up", lambda steps: WarmUp(len(steps) // 4, True))
+    run = profile(line_training(), threads=1, warmup=1, steps=12, feeds=BATCH, folder=tmp_path / "run")
+    found = check(run)
+    assert (found["steps"], run.manifest["steps_asked"], len(run.steps)) == (9, 12, 9)
+    assert (found["statistics"]["dropped_steps"], found["statistics"]["dropped_control_steps"]) == (3, 3)
+    assert found["statistics"]["settled"] is True
+    assert (len(run.manifest["control_steps_us"]), len(run.manifest["dropped_control_steps_us"])) == (9, 3)
+    events = json.loads(gzip.decompress((tmp_path / "run" / "timeline.json.gz").read_bytes()))["traceEvents"]
+    assert sum(e["ph"] == "X" and e["tid"] == 0 for e in events) == 9
+
+
+def test_nodes_below_the_floor_are_marked_and_counted() -> None:
+    made = model([op("Relu", "x", "h", "one"), op("Exp", "h", "y", "two")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
+    found = attribute(from_model(made, "two"), made)
+    values = np.array([[3, 9], [3, 9], [3, 9]])
+    measured = StepTimes(("k0", "k1"), ("Relu", "Exp"), ("cpu", "cpu"), values, np.ones_like(values), values.sum(1) + 4)
+    facts = {"control_steps_us": [10.0, 10.0], "warmup": 0, "steps": 3}
+    run = build_run(found, measured, (20.0, 20.0, 20.0), facts)
+    check(run)
+    # (20 - 10) / 2 nodes
+    assert run.floor == Floor(5.0, 5.0, 5.0, 2.0)
+    assert list(run.nodes["below_floor"]) == [True, False]
+    told = run.summary()["statistics"]
+    assert (told["below_floor_nodes"], told["below_floor_share"]) == (1, 0.25)
+    assert (told["step_drift"], told["stationary_share"], told["drifting_nodes"]) == (None, None, None)
+    # a node that runs three times a step is held against the floor of one execution
+    thrice = StepTimes(("k0", "k1"), ("Relu", "Exp"), ("cpu", "cpu"), values, values // 3, values.sum(1) + 4)
+    assert list(build_run(found, thrice, (30.0,) * 3, facts).nodes["below_floor"]) == [True, True]
+
+
+def test_what_the_allocator_measures_is_what_the_life_of_the_executed_tensors_predicts() -> None:
+    """No node here may reuse its input's buffer, so both must say the same to the byte."""
+    nodes = [
+        op("Concat", "x x", "a", "/a/Concat", axis=0),
+        op("Concat", "a x", "b", "/b/Concat", axis=0),
+        op("Concat", "a b", "c", "/c/Concat", axis=0),
+        op("ReduceSum", "c", "s", "/s/Sum", keepdims=1),
+        op("Concat", "s b", "y", "/y/Concat", axis=0),
+    ]
+    made = model(nodes, {"x": (FLOAT, (1000,))}, {"y": (FLOAT, (3001,))})
+    run = profile(from_model(made, "g"), threads=1, warmup=1, steps=2, optimization="none")
+    memory = run.summary()["memory"]
+    # a and b and c; x is fed, and stays with who feeds it
+    assert memory["graph"]["peak_bytes"] == memory["executed"]["peak_bytes"] == 4 * (2000 + 3000 + 5000)
+    assert memory["traced"]["peak_bytes"] == 4 * (2000 + 3000 + 5000)
+    assert memory["graph"]["peak_node"] == "/c/Concat"
+    assert memory["traced"]["by_layer"] == [
+        {"name": "c", "bytes": 20000},
+        {"name": "y", "bytes": 12004},
+        {"name": "b", "bytes": 12000},
+        {"name": "a", "bytes": 8000},
+        {"name": "s", "bytes": 4},
+    ]
+
+
+@pytest.mark.parametrize(("kind", "measured"), [("Exp", 16000), ("Relu", 8004)])
+def test_a_node_in_its_inputs_place_is_measured_and_not_predicted(kind: str, measured: int) -> None:
+    nodes = [op("Concat", "x x", "a", axis=0), op(kind, "a", "b"), op("ReduceSum", "b", "y", keepdims=1)]
+    graph = from_model(model(nodes, {"x": (FLOAT, (1000,))}, {"y": (FLOAT, (1,))}), "g")
+    memory = profile(graph, threads=1, warmup=1, steps=2, optimization="none").summary()["memory"]
+    # a and b, of 2000 floats each
+    assert memory["executed"]["peak_bytes"] == 16000
+    assert memory["traced"]["peak_bytes"] == measured
+
+
+def test_tensors_in_a_layout_of_onnxruntime_have_the_size_that_the_trace_says() -> None:
+    memory = profile(cnn(16), threads=1, warmup=1, steps=2).summary()["memory"]
+    assert memory["executed"]["unknown_tensors"] == 0
+    # two 16-channel images of 2 x 16 x 16 are alive at the residual addition at least
+    assert memory["executed"]["peak_bytes"] >= 2 * 2 * 16 * 16 * 16 * 4
+    assert 0.5 <= memory["traced"]["peak_bytes"] / memory["executed"]["peak_bytes"] <= 2
+
+
+def test_the_command_says_what_its_times_can_bear(tmp_path: Path) -> None:
+    path = tmp_path / "line.onnx"
+    onnx.save(cnn().model, path)
+    told = CliRunner().invoke(main, ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "12"])
+    assert told.exit_code == 0, told.output
+    for said in ("trend: ", "floor: profiling costs", "are below it", "Memory", "measured, peak", "parameters"):
+        assert said in told.stdout
+    few = CliRunner().invoke(main, ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "2"])
+    assert "not certain to be over: 2 steps are too few to look for warm-up, which takes 10" in few.stdout
+    assert "trend: unknown, the steps are too few" in few.stdout
+
+
+def test_the_command_gives_the_same_as_json(tmp_path: Path) -> None:
+    path, folder = tmp_path / "cnn.onnx", tmp_path / "run"
+    onnx.save(cnn().model, path)
+    options = ["profile", str(path), "--threads", "1", "--warmup", "1", "--steps", "2", "--json", "-o", str(folder)]
+    told = CliRunner().invoke(main, options)
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    assert found == json.loads((folder / "summary.json").read_text())
+    assert found["statistics"]["floor"]["executions"] == found["executed_nodes"]
+    # three images of 2 x 12 x 16 x 16 at the second normalisation: the residual, its input and its output
+    assert found["memory"]["graph"]["peak_bytes"] == 3 * 2 * 12 * 16 * 16 * 4
+    assert found["memory"]["graph"]["peak_node"] == "forward/n2/BatchNorm"
+
+
+def test_dropped_and_drifting_steps_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    floor = {"us": 4.0, "low_us": 3.0, "high_us": 5.0, "executions": 9.0}
+    _print_trust(
+        {
+            "statistics": {
+                "dropped_steps": 3,
+                "dropped_control_steps": 1,
+                "settled": True,
+                "settled_reason": "",
+                "step_drift": -0.25,
+                "stationary_share": 0.5,
+                "drifting_nodes": 2,
+                "floor": floor,
+                "below_floor_nodes": 4,
+                "below_floor_share": 0.125,
+            }
+        }
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "warm-up: 3 profiled and 1 unprofiled steps more than asked for were not steady yet and are not counted",
+        "trend: the step changed by -25.0% over the run; 50.0% of the node time in nodes without one",
+        "floor: profiling costs 4.0 us (3.0 to 5.0) a node; 4 nodes, 12.5% of the node time, are below it",
+    ]
 
 
 def test_labels_of_third_party_nodes() -> None:
@@ -336,7 +605,7 @@ def test_labels_of_third_party_nodes() -> None:
     graph = onnx.helper.make_graph(nodes, "g", [], [])
     labels = label_nodes(numbered(graph))
     assert [(n.name, n.layer, n.op, n.op_class) for n in labels] == [
-        ("/layer1/conv/Conv", "layer1/conv", "Conv2D", "D"),
+        ("/layer1/conv/Conv", "layer1.conv", "Conv2D", "D"),
         ("plain", "plain", "Relu", "A"),
         ("Relu#2", "Relu#2", "Relu", "A"),
         ("node_relu", "layer1.act", "Relu", "A"),

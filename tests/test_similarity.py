@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from summaries import summary
 
-from fathom_onnx.analysis.findings import attribution_finding, framework_finding, outside_finding, overhead_finding
+from fathom_onnx.analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
 from fathom_onnx.analysis.similarity import Label, distances, framework_effect, profile, profiles
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
@@ -105,11 +105,10 @@ def test_twins_that_lie_near_mean_the_framework_matters_less() -> None:
     assert [p.distance for p in effect.twins] == [0.0, 0.0]
     assert len(effect.rivals) == 4
     assert all(p.distance == pytest.approx(1.0) for p in effect.rivals)
-    assert framework_finding(effect) == (
-        "At op-class level the framework matters less than the workload: the largest distance between the frameworks "
-        "of one workload is 0.000 (conv inference: torch and tensorflow), the smallest between two workloads 1.000 "
-        "(inference: conv (torch) and full (torch)); the nearest run is the other framework's of the same workload in "
-        "4 of 4."
+    assert distance_finding(effect) == (
+        "By op class the largest distance between the frameworks of one workload is 0.000 (conv inference: torch and "
+        "tensorflow), the smallest between two workloads 1.000 (inference: conv (torch) and full (torch)); "
+        "the nearest run is the other framework's of the same workload in 4 of 4."
     )
 
 
@@ -123,8 +122,7 @@ def test_twins_farther_apart_than_workloads_mean_it_matters() -> None:
     effect = framework_effect(runs, "class")
     assert effect.small is False
     assert (effect.hits, effect.runs) == (0, 4)
-    assert framework_finding(effect).startswith("At op-class level the framework matters: the largest distance")
-    assert "in 0 of 4." in framework_finding(effect)
+    assert distance_finding(effect).endswith("in 0 of 4.")
 
 
 def test_a_tie_is_not_a_small_effect() -> None:
@@ -155,17 +153,15 @@ def test_modes_are_not_set_against_each_other() -> None:
     assert (effect.hits, effect.runs) == (0, 0)
 
 
-def test_what_cannot_be_told_is_said() -> None:
+def test_without_twins_or_rivals_nothing_is_compared() -> None:
     alone = framework_effect([summary("a", "torch", Add=1), summary("b", "torch", MatMul=1)], "op")
     assert alone.small is None
-    assert framework_finding(alone) == (
-        "Whether the framework matters at op level cannot be told: no workload and mode ran from two frameworks."
-    )
+    assert distance_finding(alone) == ""
     one = framework_effect([summary("a", "torch", Add=1), summary("a", "tensorflow", Add=1)], "class")
     assert one.small is None
-    assert framework_finding(one) == (
-        "Whether the framework matters at op-class level cannot be told: only one workload ran. "
-        "Its frameworks are at most 0.000 apart (a inference: torch and tensorflow)."
+    assert distance_finding(one) == (
+        "By op class the largest distance between the frameworks of one workload is 0.000 "
+        "(a inference: torch and tensorflow)."
     )
 
 

@@ -10,86 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from summaries import summary
+from click.testing import CliRunner
+from fake_stages import Inline, World
 
 from fathom_onnx import study
-from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError, one_line
-from fathom_onnx.study import Call, Event, Job, Outcome, Stage, Stages, StudyResult, run_study
+from fathom_onnx.analysis.distances import CRITERIA
+from fathom_onnx.cli import main
+from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
+from fathom_onnx.study import Call, Event, Job, Outcome, Stage, StudyResult, run_study
+from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.store import Store, exporter_facts, key, source_hash
 from fathom_onnx.verification import Check, Flips, Worst
-
-OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
-
-
-class World:
-    """What the stages of a test do, and a note of all they did."""
-
-    def __init__(self) -> None:
-        self.did: list[str] = []
-        self.broken: dict[tuple[str, str], BaseException] = {}
-        self.passes = True
-        self.version = "1"
-        self.ops: dict[str, dict[str, float]] = OPS
-
-    def _work(self, stage: str, job: Job) -> None:
-        what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
-        self.did.append(what)
-        if (stage, str(job.cell)) in self.broken:
-            raise self.broken[stage, str(job.cell)]
-
-    def export(self, job: Job) -> dict[str, Any]:
-        self._work("export", job)
-        job.graph().parent.mkdir(parents=True, exist_ok=True)
-        job.graph().write_text(str(job.cell))
-        return {"path": str(job.graph())}
-
-    def verify(self, job: Job) -> dict[str, Any]:
-        self._work("verify", job)
-        return {"checks": [{"name": f"check {job.cell}", "passed": self.passes, "detail": "fine"}]}
-
-    def compare(self, job: Job) -> dict[str, Any]:
-        self._work("compare", job)
-        return {"checks": [{"name": f"compare {job.cell}", "passed": True, "detail": "same"}]}
-
-    def profile(self, job: Job) -> dict[str, Any]:
-        self._work("profile", job)
-        job.output.mkdir(parents=True)
-        return {"folder": job.output.name, "cell": [job.cell.workload, job.cell.framework, job.cell.mode]}
-
-    def read(self, folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        if ("read", "") in self.broken:
-            raise self.broken["read", ""]
-        workload, framework, mode = result["cell"]
-        return summary(workload, framework, mode, **self.ops[workload]), {"cpu": "test"}
-
-    def stages(self) -> Stages:
-        def inputs(job: Job) -> dict[str, Any]:
-            return {"cell": str(job.cell), "version": self.version, "steps": job.options.steps}
-
-        return Stages(
-            export=Stage("export", self.export, inputs, lambda job, result: job.graph().is_file()),
-            verify=Stage("verify", self.verify, inputs),
-            compare=Stage("compare", self.compare, inputs),
-            profile=Stage("profile", self.profile, inputs),
-            read=self.read,
-        )
-
-
-class Inline:
-    """Calls done here and now; a KeyboardInterrupt goes through, as it does from the terminal."""
-
-    def __init__(self) -> None:
-        self.lanes: list[tuple[str, bool]] = []
-
-    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
-        for call in calls:
-            self.lanes.append((call.lane, fresh))
-            yield call, None
-            try:
-                yield call, Outcome(call.function(call.argument), "", 0.5)
-            except Exception as error:
-                yield call, Outcome(None, one_line(error), 0.5)
 
 
 @pytest.fixture
@@ -97,13 +30,27 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A lock of the test's own; the report is drawn, which takes a second, for tests that ask for ``drawn`` only."""
+    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("fathom_onnx.study.result.paper_sections", lambda result: [])
+        monkeypatch.setattr("fathom_onnx.study.result.render", lambda report: "")
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Asked for by tests of the report."""
+
+
 def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:
     @contextmanager
     def workers(logs: Path) -> Iterator[Inline]:
         yield inline or Inline()
 
-    options = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], **options}
-    return run_study(folder, stages=world.stages(), workers=workers, **options)
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": 2}
+    return run_study(folder, stages=world.stages(), workers=workers, **{**usual, **options})
 
 
 def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: World) -> None:
@@ -115,23 +62,72 @@ def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: Worl
         *(f"verify {c}" for c in cells),
         "compare autoenc inference (torch) with 1",
         "compare residual inference (torch) with 1",
+        *(f"structure {c}" for c in cells),
         *(f"profile {c}" for c in cells),
     ]
     assert inline.lanes[:4] == [("torch", False), ("tensorflow", False)] * 2
     assert inline.lanes[8:10] == [("compare", False)] * 2
-    assert inline.lanes[10:] == [("profile", True)] * 4
+    assert inline.lanes[10:14] == [("torch", False), ("tensorflow", False)] * 2
+    assert inline.lanes[14:] == [("profile", True)] * 4
     assert result.ok
-    assert (result.worked, result.reused) == (14, 0)
+    assert (result.worked, result.reused) == (18, 0)
 
 
-def test_the_verdict_is_the_framework_finding_with_the_nearest_neighbours(tmp_path: Path, world: World) -> None:
+def test_the_plans_order_is_kept_whatever_is_finished_first(tmp_path: Path, world: World) -> None:
+    class Backwards(Inline):
+        def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+            yield from super().run(calls[::-1], fresh)
+
+    result = conduct(tmp_path, world, Backwards(), workloads=["autoenc"])
+    assert world.did[0] == "export autoenc inference (tensorflow)"
+    assert "compare autoenc inference (torch) with 1" in world.did
+    assert [c.cell.framework for c in result.cells] == ["torch", "tensorflow"]
+
+
+def test_the_verdict_is_the_framework_question_in_onnxruntime(tmp_path: Path, world: World) -> None:
     result = conduct(tmp_path, world)
-    assert result.verdict.startswith("At op-class level the framework matters less than the workload: ")
-    assert result.verdict.endswith("in 4 of 4.")
+    assert result.verdict == (
+        "By time in onnxruntime it cannot be told whether the framework matters: 2 workloads are too few for the "
+        "permutation test; frameworks of one workload are 0.000 apart where workloads are 0.994 (inference by class, "
+        "the worst case)."
+    )
+    assert result.findings[0].startswith("By modelled cost of the graphs as written it cannot be told")
+    assert result.findings[1].startswith("By op class the largest distance between the frameworks of one workload is")
     assert "6 of 6 checks passed." in result.findings
 
 
-def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> None:
+def test_five_workloads_that_frameworks_share_are_a_verdict(tmp_path: Path, world: World) -> None:
+    names = ("autoenc", "residual", "memnet", "speech", "deepq")
+    ops = ("MatMul", "Conv2D", "Mul", "Tile", "Sum")
+    world.ops = {name: {op: 98.0, "RandomNormal": 2.0} for name, op in zip(names, ops, strict=True)}
+    result = conduct(tmp_path, world, workloads=names)
+    assert [level.outcome for level in result.framework] == ["little", "little"]
+    assert result.verdict.startswith("By time in onnxruntime the framework matters little, by every criterion: ")
+    assert [level.unknown for level in result.framework] == [10, 0]
+    entries = {entry.claim.id: entry for entry in result.ledger}
+    assert entries["FW onnxruntime"].verdict == "holds"
+    assert entries["F5a"].why == "needs inference and training runs of one workload from one framework"
+
+
+def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World, drawn: None) -> None:
+    result = conduct(tmp_path, world, modes=None)
+    held = json.loads((tmp_path / "study.json").read_text())
+    entries = {row["id"]: row for row in held["ledger"]}
+    assert len(entries) == len(result.ledger) == 30
+    assert entries["F5a"]["verdict"] == "holds"
+    assert entries["F5a"]["ours"] == (
+        "torch: 2.0 (autoenc) to 2.0 (autoenc) times; tensorflow: 2.0 (autoenc) to 2.0 (autoenc) times"
+    )
+    assert entries["F6b"]["verdict"] == "cannot be tested here"
+    assert entries["F6b"]["why"] == "needs deepq training runs on 1 and on 8 threads; there are: none"
+    assert [level["name"] for level in held["framework"]] == ["structure", "onnxruntime"]
+    assert "Of 30 claims of the paper" in " ".join(result.findings)
+    page = (tmp_path / "report.html").read_text()
+    assert ["Figure 1" in page, "Figure 2" in page, "Figure 3" in page] == [False, True, True]  # there is but one step
+    assert "Figure 4, tensorflow" in page
+
+
+def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World, drawn: None) -> None:
     result = conduct(tmp_path, world)
     held = json.loads((tmp_path / "study.json").read_text())
     assert held == json.loads(json.dumps(result.json()))
@@ -141,16 +137,18 @@ def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World) -> N
     assert held["distances"][0]["nearest_is_twin"] == 4
     page = (tmp_path / "report.html").read_text()
     assert "Study of autoenc, residual" in page
+    assert "cannot be tested here" in page
+    assert all(f">{c.name}<" in page for c in CRITERIA)
     assert (
         f"fathom-onnx study autoenc residual -o {tmp_path} --preset tiny --framework all --mode inference --ep cpu"
     ) in page
 
 
-def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World) -> None:
+def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World, drawn: None) -> None:
     conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
     page = (tmp_path / "report.html").read_text()
     assert f"fathom-onnx study autoenc -o {tmp_path} --preset tiny --framework tensorflow --mode all" in page
-    assert "--threads 2 --steps 20 --warmup 3 --seed 0 --no-verify" in page
+    assert "--threads 2 --steps 10 --warmup 3 --seed 0 --no-verify" in page
 
 
 def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> None:
@@ -162,10 +160,11 @@ def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> Non
             "workload": "residual",
             "framework": "torch",
             "mode": "inference",
+            "runtime": "onnxruntime",
+            "threads": "2",
             "op_class": c,
             "us": us,
             "share": share,
-            "nodes": "1",
             "title": title,
         }
         for c, us, share, title in (
@@ -185,7 +184,7 @@ def test_a_second_study_does_nothing_again(tmp_path: Path, world: World) -> None
     events: list[Event] = []
     second = conduct(tmp_path, world, on_event=events.append)
     assert world.did == []
-    assert (second.worked, second.reused) == (0, 14)
+    assert (second.worked, second.reused) == (0, 18)
     assert {e.kind for e in events} == {"reused"}
     assert second.verdict == first.verdict
     assert second.json()["cells"] == first.json()["cells"]
@@ -214,7 +213,7 @@ def test_a_changed_version_of_what_makes_it_is_done_again(tmp_path: Path, world:
     world.did.clear()
     world.version = "2"
     conduct(tmp_path, world)
-    assert len(world.did) == 14
+    assert len(world.did) == 18
 
 
 def test_a_graph_file_that_is_gone_is_made_again(tmp_path: Path, world: World) -> None:
@@ -248,7 +247,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path, world: World)
     assert not list((tmp_path / "runs").glob(".*"))
 
 
-def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, world: World) -> None:
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, world: World, drawn: None) -> None:
     world.broken["export", "residual inference (tensorflow)"] = ValueError("no such op\n in here")
     events: list[Event] = []
     result = conduct(tmp_path, world, on_event=events.append)
@@ -256,7 +255,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, worl
     assert [(f.what, f.stage, f.error) for f in result.failures] == [
         ("residual inference (tensorflow)", "export", "no such op in here")
     ]
-    assert result.verdict.startswith("1 of 4 cells failed (residual inference (tensorflow)). At op-class level")
+    assert result.verdict.startswith("1 of 4 cells failed (residual inference (tensorflow)). By time in onnxruntime")
     assert [c.done for c in result.cells] == [True, True, True, False]
     assert "compare residual inference (torch) with 1" not in world.did
     failed = [e for e in events if e.kind == "failed"]
@@ -292,7 +291,7 @@ def test_a_verification_that_cannot_be_done_is_not_a_passed_one(tmp_path: Path, 
     world.broken["verify", "autoenc inference (torch)"] = ValueError("no reference")
     result = conduct(tmp_path, world)
     assert not result.ok
-    assert result.verdict.startswith("1 verifications could not be done. At op-class level")
+    assert result.verdict.startswith("1 verifications could not be done. By time in onnxruntime")
     assert "5 of 5 checks passed." in result.findings
 
 
@@ -310,7 +309,7 @@ def test_nothing_that_ran_is_a_verdict_too(tmp_path: Path, world: World) -> None
         "2 of 2 cells failed (autoenc inference (torch), autoenc inference (tensorflow)). No cell ran."
     )
     assert (tmp_path / "report.html").is_file()
-    assert (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,op_class,")
+    assert (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,runtime,threads,op_class,")
 
 
 def test_a_run_that_cannot_be_read_fails_its_cell(tmp_path: Path, world: World) -> None:
@@ -358,6 +357,36 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, world: World) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make folder"):
         conduct(tmp_path / "file", world)
+
+
+# the command
+
+
+def test_the_command_prints_the_verdict_then_the_ledger(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ops = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 99.0, "Add": 1.0}}
+
+    def run(folder: Path, preset: str, workloads: Any, frameworks: Any, modes: Any, **options: Any) -> StudyResult:
+        del options["verify"], options["on_wait"]
+        return conduct(folder, world, preset=preset, workloads=workloads, modes=modes, **options)
+
+    monkeypatch.setattr("fathom_onnx.study.run_study", run)
+    command = ["study", "autoenc", "residual", "--preset", "tiny", "--threads", "2", "-o", str(tmp_path)]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    first, *lines = result.stdout.splitlines()
+    assert first.startswith("verdict: By time in onnxruntime it cannot be told")
+    (line,) = (line for line in lines if line.startswith("F3 residual"))
+    assert line.startswith(
+        "F3 residual differs: residual has the operation mix of Figure 3 (paper: Conv2DBackFilter 34%"
+    )
+    assert "torch: 0.58 by op, 1.00 by class (Conv2D 99%, Add 1%" in line
+    assert lines[-1] == f"report: {tmp_path / 'report.html'}"
+    assert "profile 8/8 residual training (tensorflow) done in 0.5 s" in result.stderr
+    held = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert held["schema"] == "fathom-onnx/study/2"
+    assert {"framework", "ledger"} <= set(held)
 
 
 # the store and what goes into a key
@@ -430,7 +459,9 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("fathom_onnx.verification.verify", verify)
     assert study.STAGES.verify is not None
     (row,) = study.STAGES.verify.work(job(tmp_path))["checks"]
-    assert asked == [("autoenc", "tiny", "torch", "training", {"steps": 4, "seed": 9, "threads": 2})]
+    assert asked == [
+        ("autoenc", "tiny", "torch", "training", {"lowering": "fast", "steps": 4, "seed": 9, "threads": 2})
+    ]
     assert row["name"] == "autoenc training: torch graph against torch float64"
     assert row["passed"] is True
     assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"
@@ -454,3 +485,70 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
         ),
         ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
     ]
+
+
+# several numbers of threads, and the frameworks' own runs
+
+
+def whole(folder: Path, world: World, **options: Any) -> StudyResult:
+    @contextmanager
+    def workers(logs: Path) -> Iterator[Inline]:
+        yield Inline()
+
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "threads": (2, 1, 2)}
+    return run_study(folder, stages=world.with_natives(), workers=workers, **{**usual, **options})
+
+
+def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, world: World) -> None:
+    result = whole(tmp_path, world)
+    assert {c.job.options.threads for c in result.cells} == {2}
+    assert [str(c.cell) for c in result.fewer] == [str(c.cell) for c in result.cells]
+    assert {c.job.options.threads for c in result.fewer} == {1}
+    assert {s["threads"] for s in result.summaries} == {2}
+    assert world.did.count("export residual training (torch)") == 1
+    assert world.did.count("profile residual training (torch)") == 2
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert runs.groupby(["runtime", "threads"]).size().to_dict() == {
+        ("native", 2): 8,
+        ("onnxruntime", 1): 8,
+        ("onnxruntime", 2): 8,
+    }
+    (scales,) = (e for e in result.ledger if e.claim.id == "F6a")
+    assert scales.verdict in ("holds", "differs", "cannot be tested here")
+
+
+def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, world: World, drawn: None) -> None:
+    result = whole(tmp_path, world)
+    assert [level.name for level in result.framework] == ["structure", "onnxruntime", "native"]
+    assert len(result.natives) == 8
+    assert "Beside them 8 of 8 with fewer threads and 8 of 8 in the frameworks themselves." in result.findings
+    page = (tmp_path / "report.html").read_text()
+    assert "In the frameworks themselves" in page
+    assert "Figure 6" in page
+    assert "--threads 1,2 --steps 10" in page
+    ops = pd.read_csv(tmp_path / "ops.csv")
+    native = ops[(ops.runtime == "native") & (ops.workload == "residual") & (ops["mode"] == "training")]
+    assert native.groupby("framework")["us"].sum().to_dict() == {"torch": 50.0, "tensorflow": 50.0}
+
+
+def test_a_framework_that_cannot_run_a_step_itself_is_a_failure_of_that_run_only(tmp_path: Path, world: World) -> None:
+    world.broken["native", "residual training (torch)"] = ValueError("no such kernel")
+    result = whole(tmp_path, world)
+    assert [(f.what, f.stage, f.error) for f in result.failures] == [
+        ("residual training (torch) in the framework", "native", "no such kernel")
+    ]
+    assert all(c.done for c in result.cells)
+    assert sum(c.done for c in result.natives) == 7
+
+
+def test_natives_can_be_left_out(tmp_path: Path, world: World) -> None:
+    result = whole(tmp_path, world, native=False)
+    assert result.natives == ()
+    assert [level.name for level in result.framework] == ["structure", "onnxruntime"]
+    assert not [what for what in world.did if what.startswith("native")]
+
+
+@pytest.mark.parametrize("threads", [(), (0, 1), 0])
+def test_threads_that_cannot_be(tmp_path: Path, world: World, threads: Any) -> None:
+    with pytest.raises(UsageError, match="threads"):
+        whole(tmp_path, world, threads=threads)

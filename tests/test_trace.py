@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import FLOAT, model, op
 
 from fathom_onnx.errors import RunError
 from fathom_onnx.runtime.trace import Event, read_events, read_runs, step_times
+from fathom_onnx.runtime.trace_memory import traced_memory
 
 
 def node(name: str, start: int, duration: int, op_type: str = "Add", thread: int = 1) -> Event:
@@ -182,3 +186,106 @@ def test_run_time_is_node_time_and_time_outside_exactly(trees: list[list[object]
         # outside is what stands before the first node and after the last: 2 and 3
         assert run.outside_us == 5
     assert np.array([r.run_us for r in runs]).sum() == clock
+
+
+def test_steps_can_be_left_out_with_the_nodes_that_ran_in_those_alone() -> None:
+    later = session("model_run", 300, 40)
+    times = step_times(read_runs([*NESTED, node("C", 310, 20), later]))
+    rest = times.without([0])
+    assert (rest.names, rest.op_types, rest.providers) == (("C",), ("Add",), ("CPUExecutionProvider",))
+    assert (rest.self_us.tolist(), rest.calls.tolist(), rest.run_us.tolist()) == ([[20]], [[1]], [40])
+    assert rest.outside_us.tolist() == [20]
+    assert times.without([]).self_us.tolist() == times.self_us.tolist()
+
+
+def profiled(folder: Path) -> Path:
+    """The trace of two runs of an exponential and a sum in onnxruntime."""
+    import onnxruntime as ort
+
+    made = model(
+        [op("Exp", "x", "a", "exp"), op("Concat", "a a", "y", "twice", axis=0)],
+        {"x": (FLOAT, (250,))},
+        {"y": (FLOAT, (500,))},
+    )
+    options = ort.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "real")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    running = ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for _ in range(2):
+        running.run(None, {"x": np.zeros(250, np.float32)})
+    return Path(running.end_profiling())
+
+
+def test_a_trace_of_onnxruntime_is_read(tmp_path: Path) -> None:
+    path = profiled(tmp_path)
+    times = step_times(read_runs(read_events(path)))
+    assert times.names == ("exp", "twice")
+    assert times.op_types == ("Exp", "Concat")
+    assert times.calls.tolist() == [[1, 1], [1, 1]]
+    assert (times.outside_us >= 0).all()
+
+
+def ort_line(name: str, start: int, duration: int, op_type: str) -> str:
+    """A line as onnxruntime writes it."""
+    arguments = (
+        f'"output_size" : "8","op_name" : "{op_type}","output_type_shape" : [{{"float":[2]}}],"provider" : "cpu"'
+    )
+    return (
+        f'{{"cat" : "Node","pid" :7,"tid" :3,"dur" :{duration},"ts" :{start},"ph" : "X",'
+        f'"name" :"{name}_kernel_time","args" : {{{arguments}}}}}'
+    )
+
+
+def test_lines_that_need_not_be_parsed_say_the_same(tmp_path: Path) -> None:
+    # a renamed node's further executions; names that only look renamed, or are of several nodes
+    lines = [ort_line("k1", 10, 5, "Add"), ort_line("k1", 20, 6, "Add"), ort_line("k1", 30, 7, "Add")]
+    lines += [ort_line(name, 40, 1, kind) for name in ("k1x", "", "k") for kind in ("Mul", "Relu")]
+    found = list(read_events(write(tmp_path / "t.json", lines)))
+    assert found[:3] == [Event("k1", True, 3, 10 * n, 4 + n, "Add", "cpu") for n in (1, 2, 3)]
+    assert [(e.name, e.op_type) for e in found[3:]] == [(n, k) for n in ("k1x", "", "k") for k in ("Mul", "Relu")]
+    half = write(tmp_path / "half.json", [lines[0], lines[1][:-20]])
+    with pytest.raises(RunError, match="broken after 1 events"):
+        list(read_events(half))
+
+
+def test_memory_of_the_first_run(tmp_path: Path) -> None:
+    found = traced_memory(profiled(tmp_path))
+    assert [(n.name, n.activation_bytes, n.parameter_bytes, n.output_bytes, n.change_bytes) for n in found.nodes] == [
+        ("exp", 1000, 0, 1000, 1000),
+        ("twice", 2000, 0, 2000, 2000),
+    ]
+    first, second = (n.in_use_bytes for n in found.nodes)
+    assert first is not None
+    assert second == first + 2000
+    assert found.peak_bytes is not None
+    assert found.held_bytes is not None
+    assert found.held_bytes >= found.peak_bytes >= 3000
+
+
+def test_a_provider_that_says_nothing_of_memory_leaves_it_unknown(tmp_path: Path) -> None:
+    found = traced_memory(write(tmp_path / "t.json", [line(e) for e in NESTED]))
+    assert (found.peak_bytes, found.held_bytes) == (None, None)
+    assert [n.name for n in found.nodes] == ["A", "B", "A", "B", "L", "C"]
+    assert {n.in_use_bytes for n in found.nodes} == {None}
+    broken = write(tmp_path / "broken.json", [line(NESTED[0]), "{"])
+    with pytest.raises(RunError, match="broken after 1 events"):
+        traced_memory(broken)
+
+
+def test_times_of_many_steps_are_added_up_without_holding_their_events() -> None:
+    nodes, steps = 50, 400
+
+    def events() -> Iterator[Event]:
+        for step in range(steps):
+            start = step * 1000
+            yield from (node(f"n{i}", start + 10 * i, 7) for i in range(nodes))
+            yield session("model_run", start, 900)
+
+    tracemalloc.start()
+    times = step_times(read_runs(events()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert times.self_us.sum() == 7 * nodes * steps
+    # two whole numbers a step and node, held twice for a moment; an event alone would take 200 bytes
+    assert peak < 4 * 16 * nodes * steps

@@ -10,6 +10,7 @@ from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
 
 from .fold import fold
 from .models import Model
+from .net import DataFormat
 from .step import run_step
 
 __all__ = ["Captured", "capture"]
@@ -32,8 +33,10 @@ class Captured:
     outputs: dict[str, str]
 
 
-def capture(workload: Workload, model: Model, mode: Mode, noise: NoiseSource) -> Captured:
-    """Trace a workload's step and fold what is static.
+def capture(
+    workload: Workload, model: Model, mode: Mode, noise: NoiseSource, data_format: DataFormat = "NCHW"
+) -> Captured:
+    """Trace a workload's step, with images in a layout, and fold what is static.
 
     Raises:
         ExportError: The model and the workload do not agree.
@@ -42,7 +45,7 @@ def capture(workload: Workload, model: Model, mode: Mode, noise: NoiseSource) ->
     names = [spec.name for spec in interface.inputs]
 
     def step(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        outputs, _ = run_step(workload, model, mode, dict(zip(names, tensors, strict=True)))
+        outputs, _ = run_step(workload, model, mode, dict(zip(names, tensors, strict=True)), data_format=data_format)
         return [outputs[spec.name] for spec in interface.outputs]
 
     specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in interface.inputs]

@@ -1,6 +1,7 @@
 """A workload's step as one pure function of its interface's inputs, marked with phases and layers.
 
 The marks are annotations that PyTorch puts on every operation it records. Outside a recording they cost nothing.
+Whoever runs the step may put marks of its own in their place.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import torch
 from torch import Tensor, nn
 from torch._functorch._aot_autograd.logging_utils import setup_stacktrace_preservation_hooks
 from torch.func import functional_call
-from torch.fx.traceback import annotate
+from torch.fx.traceback import annotate, has_preserved_node_meta
 
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from . import optimizers
 
-__all__ = ["OP", "PHASE", "SCOPE", "Step", "layer_marks", "make_step"]
+__all__ = ["OP", "PHASE", "SCOPE", "Mark", "Step", "layer_marks", "make_step"]
 
 PHASE, SCOPE, OP = "fathom_phase", "fathom_scope", "fathom_op"
 """Keys of the annotations."""
 
 Step = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+Mark = Callable[[dict[str, str]], AbstractContextManager[Any]]
+"""Gives a context in which what is computed bears these marks, those of the contexts around it included."""
 
 
 @contextlib.contextmanager
-def layer_marks(model: nn.Module, workload: Workload) -> Iterator[None]:
+def layer_marks(model: nn.Module, workload: Workload, mark: Mark = annotate) -> Iterator[None]:
     """Mark what each layer's module computes with the layer's name."""
     layers = {layer.name for layer in workload.layers}
     open_marks: list[AbstractContextManager[Any]] = []
@@ -37,9 +40,9 @@ def layer_marks(model: nn.Module, workload: Workload) -> Iterator[None]:
 
     def enter(name: str) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            mark = annotate({SCOPE: name})
-            mark.__enter__()
-            open_marks.append(mark)
+            one = mark({SCOPE: name})
+            one.__enter__()
+            open_marks.append(one)
 
         return hook
 
@@ -57,11 +60,7 @@ def layer_marks(model: nn.Module, workload: Workload) -> Iterator[None]:
             handle.remove()
 
 
-def _optimizer_mark(scope: str, op: str) -> AbstractContextManager[object]:
-    return annotate({PHASE: "optimizer", SCOPE: scope, OP: op})
-
-
-def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
+def make_step(model: Any, workload: Workload, mode: Mode, mark: Mark = annotate) -> Step:
     """The step: interface inputs by name to interface outputs by name.
 
     In training it is forward, loss, ``torch.autograd.grad``, optimizer; batch normalisation updates copies of the
@@ -72,9 +71,12 @@ def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
     output_names = [o.name for o in workload.outputs]
     model.train(mode == "training")
 
+    def optimizer_mark(scope: str, op: str) -> AbstractContextManager[object]:
+        return mark({PHASE: "optimizer", SCOPE: scope, OP: op})
+
     def inference(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         held = {name: values[name] for name in [*parameter_names, *buffer_names]}
-        with torch.no_grad(), annotate({PHASE: "forward"}):
+        with torch.no_grad(), mark({PHASE: "forward"}):
             outputs = functional_call(model, held, (values,))
         return {name: outputs[name] for name in output_names}
 
@@ -83,16 +85,17 @@ def make_step(model: Any, workload: Workload, mode: Mode) -> Step:
         buffers = {name: values[name].clone() for name in buffer_names}
         frozen = {v.name: values[v.name] for v in workload.frozen}
         with torch.enable_grad():
-            with annotate({PHASE: "forward"}):
+            with mark({PHASE: "forward"}):
                 outputs = functional_call(model, {**parameters, **buffers, **frozen}, (values,))
-            with annotate({PHASE: "loss", SCOPE: Workload.LOSS}):
+            with mark({PHASE: "loss", SCOPE: Workload.LOSS}):
                 loss = model.loss(outputs, values)
-            # gives each backward operation the sequence number of its forward one, which carries the layer
-            setup_stacktrace_preservation_hooks([loss.grad_fn])
+            if has_preserved_node_meta():
+                # gives each recorded backward operation the sequence number of its forward one, which has the layer
+                setup_stacktrace_preservation_hooks([loss.grad_fn])
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
             named = dict(zip(parameter_names, gradients, strict=True))
-            new = optimizers.apply(workload, values, named, _optimizer_mark) | buffers
+            new = optimizers.apply(workload, values, named, optimizer_mark) | buffers
         state = {v.next.name: new[v.name] for v in workload.carried("training")}
         return {Workload.LOSS: loss.detach(), **state}
 

@@ -8,7 +8,7 @@ convolutions, by a node's own name and, last, by value.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,8 @@ import onnx
 
 from ..graph import Tensor
 from ..runtime.fingerprint import Fingerprint
-from .dataflow import Dataflow, moves, outputs_of
+from .dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of
+from .origins import Origins
 
 __all__ = ["Anchors", "anchor_by_name", "anchor_by_value", "executed_dataflow", "known_tensors"]
 
@@ -37,14 +38,17 @@ class Anchors:
         return replace(self, of={**self.of, **new}, how={**self.how, **dict.fromkeys(new, how)})
 
 
-def executed_dataflow(graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor]) -> Dataflow:
+def executed_dataflow(
+    graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor], held: Collection[str] = ()
+) -> Dataflow:
     """The data flow of an optimized graph.
 
     A node counts as movement unless the original has an op between its two ends: a ``Transpose`` that stands for an
     ``Einsum`` computes as far as the original can tell. A ``Cast`` that the original does not have was inserted around
-    a kernel that lacks a type, and counts as movement.
+    a kernel that lacks a type, and counts as movement; so does a quantization that is undone at once.
     """
     movers: list[int] = []
+    made = {name for node in graph.node for name in outputs_of(node)}
     known = known_tensors(original)
     anchored = {name: original.class_of(name) for name in known}
     for index, node in enumerate(graph.node):
@@ -54,33 +58,62 @@ def executed_dataflow(graph: onnx.GraphProto, original: Dataflow, tensors: Mappi
         inserted = node.op_type == "Cast" and (maker is None or original.nodes[maker].op_type != "Cast")
         here, there = anchored.get(node.input[0]), anchored.get(node.output[0])
         to_same_type = node.op_type == "Cast" and here is not None and here == there
-        if not (moves(node) or inserted or to_same_type):
+        pair = node.op_type in QUANTIZATIONS and _inserted_pair(node, made)
+        if not (moves(node) or inserted or to_same_type or pair):
             continue
         if here is not None and there is not None and here != there:
             continue
         movers.append(index)
         if there is None and here is not None:
             anchored[node.output[0]] = here
-    return Dataflow(graph, tensors, movers=movers, merge=False)
+    return Dataflow(graph, tensors, held, movers=movers, merge=False)
+
+
+def _inserted_pair(node: onnx.NodeProto, made: Collection[str]) -> bool:
+    """Whether a node quantizes ``<tensor>_pre_q`` or gives ``<tensor>_post_dq``, and the model holds both."""
+    base = node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]
+    base = base.removesuffix("_pre_q").removesuffix("_post_dq")
+    return f"{base}_pre_q" in made and f"{base}_post_dq" in made
 
 
 def known_tensors(original: Dataflow) -> set[str]:
-    """Names of all tensors of the original graph that a node makes or a run feeds."""
-    return set(original.producer) | set(original.fed)
+    """Names of all tensors of the original graph that a node makes, a run feeds or a body takes from around it."""
+    return set(original.producer) | set(original.fed) | set(original.captured)
 
 
-def anchor_by_name(original: Dataflow, executed: Dataflow) -> Anchors:
+def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> Anchors:
     """Anchors from names alone."""
     known = known_tensors(original)
     anchors = Anchors({}, {})
     made = [name for node in executed.nodes for name in outputs_of(node)]
     by_name: dict[str, str] = {}
-    for name in [*executed.fed, *made]:
+    for name in [*executed.fed, *executed.captured, *made]:
         if name in known:
             by_name.setdefault(executed.class_of(name), original.class_of(name))
     anchors = anchors.with_found(by_name, "name")
+    anchors = anchors.with_found(_by_decorated_name(executed, original, known, made), "name")
     anchors = anchors.with_found(_by_layout_name(original, executed, anchors, known), "layout")
-    return anchors.with_found(_by_node_name(original, executed, anchors), "node")
+    return anchors.with_found(_by_node_name(original, executed, anchors, origins), "node")
+
+
+def _by_decorated_name(
+    executed: Dataflow, original: Dataflow, known: Collection[str], made: Collection[str]
+) -> dict[str, str]:
+    """Tensors that onnxruntime makes of another one when it copies or moves a quantization.
+
+    ``<tensor>/duplicated`` is the tensor. Where a quantization moved up, ``<tensor>_pre_q`` is the tensor; where it
+    moved down, ``<tensor>_post_dq`` is.
+    """
+    present = set(made)
+    found: dict[str, str] = {}
+    for name in made:
+        base = name
+        for ending in ("/duplicated", "_pre_q", "_post_dq"):
+            base = base.removesuffix(ending)
+        moved_up = name.endswith("_post_dq") and f"{base}_pre_q" in present
+        if base != name and base in known and not moved_up:
+            found[executed.class_of(name)] = original.class_of(base)
+    return found
 
 
 def _only_user(original: Dataflow, of: str, ops: Collection[str]) -> str | None:
@@ -120,18 +153,23 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
     return found
 
 
-def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors) -> dict[str, str]:
-    """A node that kept its name and type, and lost only the name of its output."""
-    count = Counter(node.name for node in original.nodes)
-    mine = Counter(node.name for node in executed.nodes)
-    named = {node.name: node for node in original.nodes if node.name and count[node.name] == 1}
+def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors, origins: Origins) -> dict[str, str]:
+    """A node that kept its name, as it was or decorated, and lost the names of its outputs."""
     found: dict[str, str] = {}
+    known = ChainMap(found, dict(anchors.of))
     for node in executed.nodes:
-        origin = named.get(node.name)
-        if origin is None or mine[node.name] != 1 or origin.op_type != node.op_type:
+        missing = [name for name in outputs_of(node) if executed.class_of(name) not in known]
+        index = origins.of(node) if missing else None
+        if index is None:
             continue
-        for here, there in zip(node.output, origin.output, strict=False):
-            if here and there and executed.class_of(here) not in anchors.of:
+        first = origins.output_class(node, known)
+        if first is not None and node.output[0] in missing:
+            found[executed.class_of(node.output[0])] = first
+        origin = original.nodes[index]
+        if origin.op_type != node.op_type:
+            continue
+        for here, there in zip(node.output[1:], origin.output[1:], strict=False):
+            if here in missing and there:
                 found[executed.class_of(here)] = original.class_of(there)
     return found
 

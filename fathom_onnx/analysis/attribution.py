@@ -9,9 +9,10 @@ Every executed node ends in exactly one state:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import onnx
@@ -20,14 +21,30 @@ from ..graph import Graph, Tensor
 from ..runtime.fingerprint import Fingerprint
 from ..runtime.optimized import NumberedNode, bodies, numbered
 from .anchors import anchor_by_value
+from .branches import with_decided_branches
 from .cost import NodeCost, node_cost
-from .dataflow import outputs_of, tensors_of
+from .dataflow import Dataflow, outputs_of, tensors_of
 from .optable import class_of_op
 from .regions import Level, Question, op_of
 
-__all__ = ["Attribution", "Kind", "NodeAttribution", "Question", "Share", "attribute", "questions"]
+__all__ = [
+    "Attribution",
+    "Kind",
+    "NodeAttribution",
+    "Question",
+    "Share",
+    "State",
+    "anchored",
+    "attribute",
+    "questions",
+]
 
 Kind = Literal["attributed", "charged", "unattributed"]
+
+State = Literal["ran", "folded", "merged"]
+"""What became of an original node: executed nodes stand for it; it was constant, and computed before the run; or it
+was merged with a node that computes the same, or dropped (it changed nothing, nothing used it, or an ``If`` whose
+condition is constant never takes it)."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +82,29 @@ class Attribution:
         nodes: One entry an executed node, by number.
         originals: The original nodes by number, those of bodies included.
         executed: The executed nodes by number.
+        constant: Numbers of the original nodes that compute the same in every step.
     """
 
     nodes: tuple[NodeAttribution, ...]
     originals: tuple[NumberedNode, ...]
     executed: tuple[NumberedNode, ...]
+    constant: frozenset[int] = frozenset()
+
+    @cached_property
+    def present(self) -> frozenset[int]:
+        """Original nodes that executed nodes stand for."""
+        return frozenset(s.original for node in self.nodes for s in node.shares if node.kind == "attributed")
 
     @property
     def absent(self) -> tuple[int, ...]:
-        """Original nodes that no executed node stands for: folded to constants, merged or dropped."""
-        present = {share.original for node in self.nodes for share in node.shares if node.kind == "attributed"}
-        return tuple(node.index for node in self.originals if node.index not in present)
+        """Original nodes that no executed node stands for; :meth:`state_of` says why."""
+        return tuple(node.index for node in self.originals if node.index not in self.present)
+
+    def state_of(self, original: int) -> State:
+        """What became of an original node, by its number."""
+        if original in self.present:
+            return "ran"
+        return "folded" if original in self.constant else "merged"
 
 
 def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share, ...]:
@@ -94,6 +123,14 @@ def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share
     return tuple(Share(i, 1.0 / len(originals)) for i in originals)
 
 
+def _by_body(nodes: Sequence[NumberedNode]) -> dict[tuple[int | None, str], list[int]]:
+    """(number of the node around it, its body) to the numbers of the nodes in it."""
+    found: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+    for node in nodes:
+        found[node.parent, node.body].append(node.index)
+    return found
+
+
 class _Mapper:
     """Attributes all levels of a model, bodies inside their control-flow nodes."""
 
@@ -102,28 +139,43 @@ class _Mapper:
         self.tensors = tensors
         self.costs = [node_cost(entry.node, tensors) for entry in self.originals]
         self.found: dict[int, NodeAttribution] = {}
+        self.constant: set[int] = set()
+        self.visited: set[tuple[int, str]] = set()
+        self._theirs, self._mine = _by_body(self.originals), _by_body(self.executed)
 
-    @staticmethod
-    def _level(nodes: Sequence[NumberedNode], parent: int | None, body: str) -> list[int]:
-        return [n.index for n in nodes if n.parent == parent and n.body == body]
+    def run(self, level: Level, theirs: Sequence[int], mine: Sequence[int], parent: int | None = None) -> None:
+        """Attribute one level.
 
-    def run(self, level: Level, parents: tuple[int | None, int | None] = (None, None), body: str = "") -> None:
-        """Attribute one level; ``parents`` are the numbers of the original and executed node around it."""
-        theirs = self._level(self.originals, parents[0], body)
-        mine = self._level(self.executed, parents[1], body)
-        compute = level.compute()
-        for local, originals in compute.items():
-            shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
-            self._put(mine[local], shares)
+        Args:
+            level: The level.
+            theirs: Numbers of its original nodes.
+            mine: Numbers of its executed nodes.
+            parent: Number of the original node around it.
+        """
+        self._fold(level.original, theirs)
         moved = level.movement()
-        for local, originals in moved.items():
+        taken = {i for path in moved.values() for i in path}
+        for local, originals in {**level.compute(taken), **moved}.items():
             shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
             self._put(mine[local], shares)
         for local, index in enumerate(mine):
             if not self.found[index].shares:
-                self.found[index] = self._rest(level, local, mine, parents[0])
+                self.found[index] = self._rest(level, local, mine, parent)
         for index in mine:
-            self._bodies(index)
+            self._bodies(index, level)
+        self._fold_bodies(level.original, theirs)
+
+    def _fold(self, flow: Dataflow, theirs: Sequence[int]) -> None:
+        self.constant.update(index for local, index in enumerate(theirs) if flow.is_constant(local))
+
+    def _fold_bodies(self, around: Dataflow, theirs: Sequence[int]) -> None:
+        """Find what is constant in bodies that were not attributed on their own."""
+        for index in theirs:
+            for name, body in bodies(self.originals[index].node):
+                if (index, name) not in self.visited:
+                    flow = Dataflow(body, self.tensors, around.constant, merge=False)
+                    self._fold(flow, self._theirs[index, name])
+                    self._fold_bodies(flow, self._theirs[index, name])
 
     def _put(self, index: int, shares: tuple[Share, ...]) -> None:
         kind: Kind = "attributed" if shares else "unattributed"
@@ -147,26 +199,36 @@ class _Mapper:
         why = "its outputs equal its inputs in the original" if anchored else "no output is a tensor of the original"
         return NodeAttribution(index, "unattributed", (), reason=why)
 
-    def _bodies(self, index: int) -> None:
+    def _bodies(self, index: int, level: Level | None) -> None:
         """Attribute the nodes inside a control-flow node."""
-        inner = [n for n in self.executed if n.parent == index]
-        if not inner:
+        executed = self.executed[index].node
+        mine = dict(bodies(executed))
+        if not mine:
             return
         around = self.found[index]
-        if len(around.shares) == 1 and around.kind == "attributed":
-            original = self.originals[around.shares[0].original]
-            pairs = dict(bodies(original.node))
-            mine = dict(bodies(self.executed[index].node))
-            if set(pairs) == set(mine):
-                for name, body in mine.items():
-                    self.run(Level(pairs[name], body, self.tensors), (original.index, index), name)
-                return
-        for entry in inner:
-            self.found[entry.index] = replace(around, executed=entry.index, reason="part of a body")
-            self._bodies(entry.index)
+        alike = [s.original for s in around.shares if self._same_bodies(self.originals[s.original].node, executed)]
+        if level is not None and len(alike) == 1 and around.kind == "attributed":
+            pairs = dict(bodies(self.originals[alike[0]].node))
+            for name, body in mine.items():
+                place = alike[0], name
+                self.visited.add(place)
+                original, theirs = with_decided_branches(pairs[name], self._theirs[place], body, self._theirs)
+                held, run_held = level.original.constant, level.executed.constant
+                inner = Level(original, body, self.tensors, held, run_held)
+                self.run(inner, theirs, self._mine[index, name], alike[0])
+            return
+        for name in mine:
+            for inside in self._mine[index, name]:
+                self.found[inside] = replace(around, executed=inside, reason="part of a body")
+                self._bodies(inside, None)
 
-    def finish(self) -> Attribution:
-        """All attributions, with originals that run as several executed nodes marked."""
+    @staticmethod
+    def _same_bodies(original: onnx.NodeProto, executed: onnx.NodeProto) -> bool:
+        return original.op_type == executed.op_type and dict(bodies(original)).keys() == dict(bodies(executed)).keys()
+
+    def whole(self, level: Level, theirs: Sequence[int]) -> Attribution:
+        """Attribute the top level and what is in it; originals that run as several executed nodes are marked."""
+        self.run(level, theirs, self._mine[None, ""])
         nodes = [self.found[entry.index] for entry in self.executed]
         uses = Counter(s.original for n in nodes if n.kind == "attributed" for s in n.shares)
         for place, node in enumerate(nodes):
@@ -174,13 +236,19 @@ class _Mapper:
             if shared:
                 reason = node.reason or "its original node runs as several"
                 nodes[place] = replace(node, split=True, reason=reason)
-        return Attribution(tuple(nodes), self.originals, self.executed)
+        return Attribution(tuple(nodes), self.originals, self.executed, frozenset(self.constant))
 
 
-def _top(graph: Graph, executed: onnx.ModelProto) -> tuple[Level, dict[str, Tensor]]:
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors}
+def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNode]) -> tuple[Level, list[int]]:
+    """The top level, and the numbers of its original nodes."""
     held = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
-    return Level(graph.model.graph, executed.graph, tensors, held), tensors
+    inside = _by_body(originals)
+    original, theirs = with_decided_branches(graph.model.graph, inside[None, ""], executed.graph, inside)
+    return Level(original, executed.graph, _tensors(graph), held), theirs
+
+
+def _tensors(graph: Graph) -> dict[str, Tensor]:
+    return {**tensors_of(graph.model.graph), **graph.tensors}
 
 
 def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
@@ -190,9 +258,26 @@ def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
         graph: The original graph.
         executed: The model that onnxruntime made of it.
     """
-    level, _ = _top(graph, executed)
-    asked = (level.question(group) for group in level.groups())
+    level, _ = _top(graph, executed, numbered(graph.model.graph))
+    own = {name for node in graph.model.graph.node for name in outputs_of(node)}
+    asked = (level.question(group, own) for group in level.groups())
     return [question for question in asked if question is not None]
+
+
+def anchored(graph: Graph, executed: onnx.ModelProto) -> dict[str, str]:
+    """Executed tensor to the original tensor whose elements it holds, as names tell it; the top level only.
+
+    What :func:`attribute` rests on, for checking it: the values of the two must agree but for order and padding.
+    """
+    level, _ = _top(graph, executed, numbered(graph.model.graph))
+    own = {name for node in graph.model.graph.node for name in outputs_of(node)}
+    found: dict[str, str] = {}
+    for name in level.executed.producer:
+        of = level.anchors.of.get(level.executed.class_of(name))
+        same = [name] if name in own else [n for n in level.original.members(of) if n in own] if of is not None else []
+        if of is not None and same:
+            found[name] = same[0]
+    return found
 
 
 def attribute(
@@ -211,12 +296,11 @@ def attribute(
         original_values: Fingerprints of original tensors, by tensor.
         executed_values: Fingerprints of executed tensors, by tensor.
     """
-    level, tensors = _top(graph, executed)
+    mapper = _Mapper(graph.model.graph, executed.graph, _tensors(graph))
+    level, theirs = _top(graph, executed, mapper.originals)
     if asked:
         mine = {q.executed[n]: f for q in asked for n, f in (executed_values or {}).items() if n in q.executed}
-        theirs = {q.original[n]: f for q in asked for n, f in (original_values or {}).items() if n in q.original}
+        known = {q.original[n]: f for q in asked for n, f in (original_values or {}).items() if n in q.original}
         candidates = [(set(q.executed.values()), set(q.original.values())) for q in asked]
-        level.anchors = anchor_by_value(level.anchors, mine, theirs, candidates)
-    mapper = _Mapper(graph.model.graph, executed.graph, tensors)
-    mapper.run(level)
-    return mapper.finish()
+        level.anchors = anchor_by_value(level.anchors, mine, known, candidates)
+    return mapper.whole(level, theirs)

@@ -1,24 +1,31 @@
 """What a node costs by its shapes: multiply-accumulates, arithmetic operations, bytes.
 
-Conventions: one multiply-accumulate is 2 FLOPs; an elementwise op is 1 FLOP an element unless :data:`ELEMENTWISE` says
-otherwise, transcendental functions included; a reduction is 1 FLOP an input element; comparisons and selections of a
-maximum count as 1. Bytes are what must at least be read and written: every input and every output once. What is not
-known is None, never 0.
+Conventions (all of them: ``docs/cost.md``): one multiply-accumulate is 2 FLOPs; an elementwise op is 1 FLOP an element
+unless its table says otherwise, transcendental functions included; a reduction is 1 FLOP an input element; comparisons
+and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are what must at least be
+read and written: every input and every output once. What is not known is None, never 0, and comes with the reason.
+
+Control flow costs what its bodies cost times how often they run, where that is known before a run; a call of one of
+the model's own functions costs what the function's body costs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx
 
 from ..graph import Graph, Tensor
+from ..runtime.optimized import NumberedNode, bodies
+from .cost_bytes import bytes_read, size_of, total_bytes
+from .cost_call import Call, NotKnown, Values
+from .cost_tables import BODIES, FREE, rule
 from .dataflow import tensors_of
-from .optable import canonical_op
+from .executions import constants_of, executions_of
+from .functions import Expander
 
-__all__ = ["ELEMENTWISE", "FORMULAS", "MOVES", "REDUCTIONS", "NodeCost", "graph_costs", "node_cost"]
+__all__ = ["Counted", "NodeCost", "count_nodes", "graph_costs", "node_cost", "total_cost"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,14 @@ class NodeCost:
         flops: Arithmetic operations, those of ``macs`` included.
         bytes_read: Bytes of all inputs.
         bytes_written: Bytes of all outputs.
+        reason: Why something is unknown; empty where all is known.
     """
 
     macs: int | None
     flops: int | None
     bytes_read: int | None
     bytes_written: int | None
+    reason: str = ""
 
     @property
     def bytes_moved(self) -> int | None:
@@ -44,225 +53,172 @@ class NodeCost:
             return None
         return self.bytes_read + self.bytes_written
 
+    def times(self, executions: int | None, reason: str = "") -> NodeCost:
+        """The cost of so many executions; unknown, for this reason, where their number is not known."""
+        if executions is None:
+            return NodeCost(None, None, None, None, reason)
+        if executions == 0:
+            return _NOTHING
 
-_ONE_FLOP = (
-    "Add Sub Mul Div Pow Neg Abs Sign Exp Log Log1p Sqrt Rsqrt Square Reciprocal Erf Sin Round Maximum Minimum Compare "
-    "Logical Relu Tanh RandomNormal RandomUniform Select CumSum"
-)
-ELEMENTWISE: dict[str, int] = {
-    **dict.fromkeys(_ONE_FLOP.split(), 1),
-    "Clip": 2,
-    "Sigmoid": 4,  # negate, exp, add, divide
-    "Softplus": 3,  # exp, add, log
-    "Softmax": 5,  # running maximum, subtract, exp, sum, divide
-    "LogSoftmax": 5,
-    "Activation": 4,
-    "BatchNorm": 2,  # one scale and one shift once the statistics are folded
-    "Dropout": 2,
-}
-"""Canonical op to FLOPs per output element."""
+        def all_of(part: int | None) -> int | None:
+            return None if part is None else part * executions
 
-_ONE_FLOP_IN = "Sum Mean Max Min Prod ArgMax"
-REDUCTIONS: dict[str, int] = {**dict.fromkeys(_ONE_FLOP_IN.split(), 1), "Norm": 2, "LayerNorm": 7}
-"""Canonical op to FLOPs per element of the first input."""
-
-_NO_FLOP = "Transpose Tile Pad Reshape Shape Slice SliceGrad Concat Gather OneHot Fill Cast Identity Sequence Sort"
-MOVES = frozenset(_NO_FLOP.split())
-"""Canonical ops without arithmetic."""
-
-_FREE = frozenset({"Reshape", "Shape"})
-"""Canonical ops that need no traffic: the same buffer under another shape, or no data at all."""
-
-Shape = tuple[int, ...]
-Shapes = list[Shape | None]
-Formula = Callable[[onnx.NodeProto, Shapes, Shapes], tuple[int, int] | None]
-"""From a node and the shapes of its inputs and outputs to (MACs, FLOPs), or None."""
+        return NodeCost(
+            all_of(self.macs),
+            all_of(self.flops),
+            all_of(self.bytes_read),
+            all_of(self.bytes_written),
+            self.reason,
+        )
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, object]:
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+@dataclass(frozen=True)
+class Counted:
+    """A node of a graph or of a body in it, with its cost.
+
+    Attributes:
+        entry: The node and its number, in the order of :func:`fathom_onnx.runtime.optimized.numbered`.
+        cost: The cost of one execution. A control-flow node itself costs nothing: its bodies do.
+        executions: How often it runs in a step, or None where that is not known before a run.
+        why: Why ``executions`` is None.
+        depth: How many bodies it stands in.
+    """
+
+    entry: NumberedNode
+    cost: NodeCost
+    executions: int | None
+    why: str
+    depth: int
+
+    @property
+    def step(self) -> NodeCost:
+        """The cost of all its executions in a step."""
+        return self.cost.times(self.executions, self.why)
 
 
-def _ints(value: object) -> list[int]:
-    return [int(v) for v in value] if isinstance(value, (list, tuple)) else []
+_NOTHING = NodeCost(0, 0, 0, 0)
 
 
-def _activated(node: onnx.NodeProto, macs: int, outputs: Shapes, extra: int) -> tuple[int, int]:
-    """Bias, residual addition and activation in the same node add one FLOP an element each."""
-    also = extra + ("activation" in _attributes(node))
-    return macs, 2 * macs + also * math.prod(outputs[0] or ())
-
-
-def _conv(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """MACs = output elements x (I / group) x kernel elements; the filter is [O, I / group, *kernel]."""
-    if len(inputs) < 2 or inputs[1] is None or outputs[0] is None:
-        return None
-    macs = math.prod(outputs[0]) * math.prod(inputs[1][1:])
-    return _activated(node, macs, outputs, sum(1 for name in node.input[2:] if name))
-
-
-def _conv_transpose(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """MACs = input elements x (O / group) x kernel elements; the filter is [I, O / group, *kernel]."""
-    if len(inputs) < 2 or inputs[0] is None or inputs[1] is None or outputs[0] is None:
-        return None
-    macs = math.prod(inputs[0]) * math.prod(inputs[1][1:])
-    return _activated(node, macs, outputs, sum(1 for name in node.input[2:] if name))
-
-
-def _gemm(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """MACs = M x N x K; the added C is one FLOP an output element."""
-    if not inputs or inputs[0] is None or outputs[0] is None or len(inputs[0]) != 2:
-        return None
-    inner = inputs[0][0 if _attributes(node).get("transA") else 1]
-    macs = math.prod(outputs[0]) * inner
-    return _activated(node, macs, outputs, 1 if len(node.input) > 2 and node.input[2] else 0)
-
-
-def _matmul(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """MACs = output elements x K."""
-    if not inputs or not inputs[0] or outputs[0] is None:
-        return None
-    transposed = bool(_attributes(node).get("transA")) and len(inputs[0]) > 1
-    macs = math.prod(outputs[0]) * inputs[0][-2 if transposed else -1]
-    return macs, 2 * macs
-
-
-def _einsum(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """MACs = product of all index sizes for two operands; a sum over one operand has FLOPs only."""
-    equation = _attributes(node).get("equation")
-    if not isinstance(equation, bytes) or b"." in equation or any(s is None for s in inputs):
-        return None
-    terms = equation.decode().replace(" ", "").split("->")[0].split(",")
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, inputs, strict=True):
-        if shape is None or len(term) != len(shape):
-            return None
-        sizes.update(zip(term, shape, strict=True))
-    total = math.prod(sizes.values())
-    if len(terms) == 1:
-        return 0, total if outputs[0] is not None and math.prod(outputs[0]) != total else 0
-    macs = total * (len(terms) - 1)
-    return macs, 2 * macs
-
-
-def _window(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """FLOPs = output elements x window elements; a global pool's window is the whole image."""
-    if outputs[0] is None or not inputs or inputs[0] is None:
-        return None
-    kernel = _ints(_attributes(node).get("kernel_shape"))
-    if not kernel:
-        return 0, math.prod(inputs[0])
-    return 0, math.prod(outputs[0]) * math.prod(kernel)
-
-
-def _recurrent(gates: int) -> Formula:
-    def formula(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-        """MACs = sequence x batch x (W + R elements); the gates' pointwise work is left out."""
-        if len(inputs) < 3 or inputs[0] is None or inputs[1] is None or inputs[2] is None or len(inputs[0]) != 3:
-            return None
-        if inputs[2][1] != gates * inputs[2][2]:
-            return None
-        macs = inputs[0][0] * inputs[0][1] * (math.prod(inputs[1]) + math.prod(inputs[2]))
-        return macs, 2 * macs
-
-    return formula
-
-
-def _lrn(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """Square, windowed sum, scale and shift, power, divide."""
-    size = _attributes(node).get("size")
-    if outputs[0] is None or not isinstance(size, int):
-        return None
-    return 0, math.prod(outputs[0]) * (size + 5)
-
-
-def _scatter(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """One FLOP an update where updates are combined with what is there."""
-    if len(inputs) < 3 or inputs[2] is None:
-        return None
-    reduction = _attributes(node).get("reduction", b"none")
-    return 0, 0 if reduction == b"none" else math.prod(inputs[2])
-
-
-def _sum_of_inputs(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    """Elementwise over several inputs: n - 1 FLOPs an element, at least 1."""
-    if outputs[0] is None:
-        return None
-    return 0, math.prod(outputs[0]) * max(1, len(inputs) - 1)
-
-
-FORMULAS: dict[str, Formula] = {
-    "Conv": _conv,
-    "FusedConv": _conv,
-    "ConvInteger": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "FusedGemm": _gemm,
-    "MatMul": _matmul,
-    "FusedMatMul": _matmul,
-    "MatMulInteger": _matmul,
-    "Einsum": _einsum,
-    "MaxPool": _window,
-    "AveragePool": _window,
-    "LpPool": _window,
-    "GlobalMaxPool": _window,
-    "GlobalAveragePool": _window,
-    "LRN": _lrn,
-    "LSTM": _recurrent(4),
-    "GRU": _recurrent(3),
-    "RNN": _recurrent(1),
-    "Scatter": _scatter,
-    "ScatterElements": _scatter,
-    "ScatterND": _scatter,
-    "Sum": _sum_of_inputs,
-    "Mean": _sum_of_inputs,
-    "Max": _sum_of_inputs,
-    "Min": _sum_of_inputs,
-}
-"""Op type to its own formula; the other ops go by canonical op."""
-
-
-def _arithmetic(node: onnx.NodeProto, inputs: Shapes, outputs: Shapes) -> tuple[int, int] | None:
-    if node.op_type in FORMULAS:
-        return FORMULAS[node.op_type](node, inputs, outputs) if outputs else None
-    op = canonical_op(node.op_type, node.domain)
-    if op in MOVES:
-        return 0, 0
-    if op in ELEMENTWISE and outputs and outputs[0] is not None:
-        return 0, ELEMENTWISE[op] * math.prod(outputs[0])
-    if op in REDUCTIONS and inputs and inputs[0] is not None:
-        return 0, REDUCTIONS[op] * math.prod(inputs[0])
-    return None
-
-
-def _bytes(names: list[str], tensors: Mapping[str, Tensor]) -> int | None:
-    sizes = [tensors[n].size_bytes if n in tensors else None for n in names if n]
-    return None if any(size is None for size in sizes) else sum(size for size in sizes if size is not None)
-
-
-def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> NodeCost:
+def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Values | None = None) -> NodeCost:
     """The cost of one execution of a node.
 
     Args:
-        node: The node; for control flow the bodies are not counted.
+        node: The node; what its bodies cost is not known here (:func:`count_nodes` goes through them).
         tensors: Shapes and types of its tensors, by name.
+        values: Tensors whose values are known before a run, for the few ops whose work depends on one.
     """
-    shapes = [[tensors[n].shape if n in tensors else None for n in names] for names in (node.input, node.output)]
-    found = _arithmetic(node, shapes[0], shapes[1])
-    op = canonical_op(node.op_type, node.domain)
-    if op in _FREE:
-        return NodeCost(0, 0, 0, 0)
-    read, written = _bytes(list(node.input), tensors), _bytes(list(node.output), tensors)
-    if op == "Gather" and written is not None and len(node.input) > 1:
-        # only the gathered rows are touched, not the table
-        indices = _bytes([node.input[1]], tensors)
-        read = None if indices is None else written + indices
-    if op == "Slice":
-        read = written
-    return NodeCost(found[0] if found else None, found[1] if found else None, read, written)
+    found = rule(node.op_type, node.domain)
+    if node.op_type in FREE and not isinstance(found, str):
+        return _NOTHING
+    macs = flops = None
+    reason = ""
+    if isinstance(found, str):
+        reason = found
+    else:
+        try:
+            macs, flops = found(Call(node, tensors, values or {}))
+        except NotKnown as missing:
+            reason = str(missing)
+        except (ArithmeticError, IndexError, ValueError):
+            reason = "its inputs do not have the shapes that the operator asks for"
+    written = total_bytes(node.output, tensors)
+    read = total_bytes(node.input, tensors) if isinstance(found, str) else bytes_read(node, tensors, written)
+    if not reason and (read is None or written is None):
+        unsized = next((n for n in [*node.input, *node.output] if n and size_of(tensors.get(n)) is None), "")
+        reason = f"size of '{unsized}' is not known"
+    return NodeCost(macs, flops, read, written, reason)
+
+
+def count_nodes(graph: Graph) -> tuple[Counted, ...]:
+    """Every node of a graph and of the bodies in it with its cost, in the order of their numbers."""
+    model = graph.model
+    expander = Expander(model)
+    calls: dict[int, NodeCost] = {}
+    found: list[Counted] = []
+
+    def walk(
+        part: onnx.GraphProto,
+        around: tuple[Mapping[str, Tensor], Values],
+        runs: tuple[int | None, str],
+        parent: int | None,
+        body: str,
+        depth: int,
+    ) -> None:
+        tensors = {**around[0], **tensors_of(part)}
+        values = {**around[1], **constants_of(part)}
+        for node in part.node:
+            entry = NumberedNode(len(found), node, parent, body)
+            control = node.op_type in BODIES and node.domain in ("", "ai.onnx")
+            own = _NOTHING if control else node_cost(node, tensors, values)
+            if not control and expander.knows(node):
+                own = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
+            found.append(Counted(entry, own, *runs, depth))
+            inside = dict(bodies(node))
+            times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
+            for name, inner in inside.items():
+                often, why = times[name]
+                if runs[0] is None or runs[0] == 0:
+                    often, why = runs
+                elif often is not None:
+                    often *= runs[0]
+                walk(inner, (tensors, values), (often, why), entry.index, name, depth + 1)
+
+    walk(model.graph, (graph.tensors, {}), (1, ""), None, "", 0)
+    return tuple(found)
+
+
+def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) -> NodeCost:
+    """The cost of a function's body, kept by the expanded graph, which equal calls share."""
+    if expanded is None:
+        return NodeCost(None, None, None, None, f"function '{name}' cannot be expanded")
+    if id(expanded) not in calls:
+        cost = total_cost(graph_costs(expanded))
+        calls[id(expanded)] = replace(cost, reason=f"in function '{name}': {cost.reason}" if cost.reason else "")
+    return calls[id(expanded)]
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
+
+
+def total_cost(costs: Iterable[NodeCost]) -> NodeCost:
+    """The sum of costs; unknown where one of them is, for the first reason."""
+    listed = list(costs)
+
+    def add(parts: list[int | None]) -> int | None:
+        return None if any(p is None for p in parts) else sum(p for p in parts if p is not None)
+
+    return NodeCost(
+        add([c.macs for c in listed]),
+        add([c.flops for c in listed]),
+        add([c.bytes_read for c in listed]),
+        add([c.bytes_written for c in listed]),
+        next((c.reason for c in listed if c.reason), ""),
+    )
 
 
 def graph_costs(graph: Graph) -> list[NodeCost]:
-    """The cost of each top-level node of a graph, in order."""
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors}
-    return [node_cost(node, tensors) for node in graph.model.graph.node]
+    """The cost of each top-level node of a graph, in order, with that of its bodies in all their executions.
+
+    A choice between bodies of equal cost costs as much as either of them.
+    """
+    counted = count_nodes(graph)
+    inside: dict[int, list[Counted]] = {}
+    for row in counted:
+        if row.entry.parent is not None:
+            inside.setdefault(row.entry.parent, []).append(row)
+    return [_whole(row, inside) for row in counted if row.entry.parent is None]
+
+
+def _whole(row: Counted, inside: Mapping[int, Sequence[Counted]]) -> NodeCost:
+    """The cost of a node and of its bodies, in all the executions of a step."""
+    within = inside.get(row.entry.index, ())
+    if row.entry.node.op_type == "If" and row.executions is not None and any(c.executions is None for c in within):
+        branches = {name: [c for c in within if c.entry.body == name] for name, _ in bodies(row.entry.node)}
+        each = [
+            replace(total_cost(_whole(replace(c, executions=row.executions, why=""), inside) for c in rows), reason="")
+            for rows in branches.values()
+        ]
+        if all(cost == each[0] for cost in each) and each[0].bytes_moved is not None and each[0].flops is not None:
+            return each[0]
+    return total_cost([row.step, *(_whole(c, inside) for c in within)])

@@ -18,7 +18,17 @@ from networkx.utils import UnionFind
 from ..graph import Tensor
 from ..runtime.optimized import bodies
 
-__all__ = ["COPIES", "MOVEMENT", "RANDOM", "Dataflow", "inputs_of", "moves", "outputs_of", "tensors_of"]
+__all__ = [
+    "COPIES",
+    "MOVEMENT",
+    "QUANTIZATIONS",
+    "RANDOM",
+    "Dataflow",
+    "inputs_of",
+    "moves",
+    "outputs_of",
+    "tensors_of",
+]
 
 MOVEMENT = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth"}
@@ -27,6 +37,9 @@ MOVEMENT = frozenset(
 
 COPIES = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
 """Movement that only onnxruntime inserts: blocked layouts, and copies between devices."""
+
+QUANTIZATIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Ops that change the type in which numbers are held; onnxruntime moves them through movement and drops pairs."""
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -106,6 +119,7 @@ class Dataflow:
         nodes: The graph's nodes.
         producer: Tensor to the number of the node that makes it.
         users: Tensor to the numbers of the nodes that use it.
+        captured: Tensors that a body takes from around it, and that are not held.
         constant: Tensors that depend on nothing that is fed or drawn.
         movers: Numbers of the movement nodes.
         twins: Node to the later nodes that compute the same from the same.
@@ -130,7 +144,10 @@ class Dataflow:
             for name in self.inputs[index]:
                 self.users[name].append(index)
         self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
-        self.constant = self._constant(set(self.fed) - set(held), set(held) | {t.name for t in graph.initializer})
+        fixed = set(held) | {t.name for t in graph.initializer}
+        own = {*self.producer, *self.fed, *fixed}
+        self.captured = [name for name in self.users if name not in own]
+        self.constant = self._constant(fixed)
         moving = movers if movers is not None else [i for i, n in enumerate(self.nodes) if moves(n) or self._copies(n)]
         self.movers = {i for i in moving if self.nodes[i].input[0] not in self.constant}
         self.twins: dict[int, list[int]] = {}
@@ -141,15 +158,14 @@ class Dataflow:
         for index in self.movers:
             self._classes.union(self.same(self.nodes[index].input[0]), self.same(self.nodes[index].output[0]))
         self._members: dict[str, list[str]] = defaultdict(list)
-        for name in [*self.fed, *self.producer]:
+        for name in [*self.fed, *self.captured, *self.producer]:
             self._members[self.class_of(name)].append(name)
         self._makers: dict[str, list[int]] = defaultdict(list)
         self._movers_of: dict[str, list[int]] = defaultdict(list)
         for index, node in enumerate(self.nodes):
-            for name in outputs_of(node):
-                known = self._movers_of if index in self.movers else self._makers
-                if index not in known[self.class_of(name)]:
-                    known[self.class_of(name)].append(index)
+            known = self._movers_of if index in self.movers else self._makers
+            for of in dict.fromkeys(self.class_of(name) for name in outputs_of(node)):
+                known[of].append(index)
 
     def _copies(self, node: onnx.NodeProto) -> bool:
         """Whether a node gives its input as it is: an identity, or a cast to the type that it has."""
@@ -158,14 +174,12 @@ class Dataflow:
         here, there = (self.tensors.get(name) for name in (node.input[0], node.output[0]))
         return bool(here and there and here.dtype and here.dtype == there.dtype)
 
-    def _constant(self, fed: set[str], fixed: set[str]) -> set[str]:
+    def _constant(self, fixed: set[str]) -> set[str]:
         """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
         constant = set(fixed)
-        inner = {name for index in range(len(self.nodes)) for name in self.inputs[index]} - set(self.producer) - fed
-        captured = inner - constant  # a body's outer values vary as far as the body can tell
         for index, node in enumerate(self.nodes):
             static = node.op_type in _SHAPE_ONLY and self._shape(node.input[0]) is not None
-            varies = any(name not in constant or name in captured for name in self.inputs[index])
+            varies = any(name not in constant for name in self.inputs[index])
             if node.op_type not in RANDOM and (static or not varies):
                 constant.update(outputs_of(node))
         return constant

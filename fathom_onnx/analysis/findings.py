@@ -1,7 +1,8 @@
 """What a set of runs says about the paper's claims, each in one line with its numbers.
 
-FW (Adolf et al., IISWC 2016, section III-C): performance is dominated by the primitive operations, so the choice of
-framework matters little. OV (section V-A): time outside operations is under 1 to 2%.
+Whether the choice of framework matters (Adolf et al., IISWC 2016, section III-C) is answered in
+:mod:`fathom_onnx.analysis.distances`; here are the extremes beside it. OV (section V-A): time outside operations is
+under 1 to 2%.
 """
 
 from __future__ import annotations
@@ -11,33 +12,27 @@ from typing import Any
 
 from .similarity import FrameworkEffect, Label
 
-__all__ = ["attribution_finding", "framework_finding", "outside_finding", "overhead_finding"]
+__all__ = ["attribution_finding", "distance_finding", "outside_finding", "overhead_finding"]
 
 Summary = Mapping[str, Any]
 
 _CLAIM_OUTSIDE = 0.02  # the upper of the paper's "1 to 2%"
 
 
-def framework_finding(effect: FrameworkEffect) -> str:
-    """Whether the framework matters at this level, in either direction, or why it cannot be told."""
-    what = "op-class level" if effect.level == "class" else "op level"
+def distance_finding(effect: FrameworkEffect) -> str:
+    """The farthest frameworks of one workload beside the nearest two workloads; empty where frameworks have no pair."""
     if not effect.twins:
-        return f"Whether the framework matters at {what} cannot be told: no workload and mode ran from two frameworks."
+        return ""
+    what = "op class" if effect.level == "class" else "op"
     far = effect.twins[0]
+    text = f"By {what} the largest distance between the frameworks of one workload is {far.distance:.3f} ({far})"
     if not effect.rivals:
-        return (
-            f"Whether the framework matters at {what} cannot be told: only one workload ran. "
-            f"Its frameworks are at most {far.distance:.3f} apart ({far})."
-        )
+        return f"{text}."
     near = effect.rivals[0]
-    numbers = (
-        f"the largest distance between the frameworks of one workload is {far.distance:.3f} ({far}), the smallest "
-        f"between two workloads {near.distance:.3f} ({near}); "
-        f"the nearest run is the other framework's of the same workload in {effect.hits} of {effect.runs}"
+    return (
+        f"{text}, the smallest between two workloads {near.distance:.3f} ({near}); "
+        f"the nearest run is the other framework's of the same workload in {effect.hits} of {effect.runs}."
     )
-    if effect.small:
-        return f"At {what} the framework matters less than the workload: {numbers}."
-    return f"At {what} the framework matters: {numbers}."
 
 
 def _worst(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[float, str]]:

@@ -1,14 +1,15 @@
 """ONNX op types to the canonical ops of the vocabulary, for graphs whose nodes do not say what they are.
 
-Total over the default domain (a test compares it with the installed onnx), and over the ops of onnxruntime's own
-domains that its optimizer makes. What is not listed is reported under its own name, never dropped.
+Total over what onnx and onnxruntime register (a test compares it with the installed ones): the default domain,
+``ai.onnx.ml``, the preview domains, and onnxruntime's own. What is not listed is reported under its own name, never
+dropped.
 """
 
 from __future__ import annotations
 
 from ..vocabulary import OPS, OpClass
 
-__all__ = ["CONTRIB", "INTERNAL", "ONNX", "UNLISTED", "canonical_op", "class_of_op"]
+__all__ = ["CONTRIB", "INTERNAL", "ML", "ONNX", "PREVIEW", "UNLISTED", "canonical_op", "class_of_op"]
 
 UNLISTED = "unlisted"
 """The class name of ops that are in no table."""
@@ -138,11 +139,50 @@ INTERNAL: dict[str, str] = {
     "MemcpyFromHost": "Identity",
     "MemcpyToHost": "Identity",
     "SimplifiedLayerNormalization": "LayerNorm",
+    "Affine": "Mul",
+    "ImageScaler": "Mul",
+    "Scale": "Mul",
+    "Crop": "Slice",
+    "DynamicSlice": "Slice",
+    "GivenTensorFill": "Fill",
+    "GRUUnit": "Recurrent",
+    "ParametricSoftplus": "Activation",
+    "ScaledTanh": "Activation",
+    "DisentangledAttention_TRT": "Attention",
+    "EfficientNMS_TRT": "Sort",
+    "MultilevelCropAndResize_TRT": "Resize",
+    "PyramidROIAlign_TRT": "AvgPool",
 }
-"""Ops that onnxruntime makes under the default domain though onnx has none of that name."""
+"""Ops that onnxruntime has under the default domain though onnx has none of that name."""
+
+_BY_CANONICAL_ML = {
+    "MatMul": "LinearClassifier LinearRegressor SVMClassifier SVMRegressor",
+    "Trees": "TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor",
+    "LayerNorm": "Normalizer",
+    "Mul": "Scaler",
+    "Compare": "Binarizer",
+    "Select": "Imputer",
+    "Concat": "FeatureVectorizer",
+    "Gather": "ArrayFeatureExtractor LabelEncoder",
+    "OneHot": "OneHotEncoder",
+    "Sequence": "CastMap CategoryMapper DictVectorizer ZipMap",
+}
+
+ML: dict[str, str] = {op: name for name, ops in _BY_CANONICAL_ML.items() for op in ops.split()}
+"""Op type of ``ai.onnx.ml`` to canonical op."""
+
+PREVIEW: dict[str, str] = {
+    "FlexAttention": "Attention",
+    "Adagrad": "ApplyAdagrad",
+    "Adam": "ApplyAdam",
+    "Momentum": "ApplyMomentum",
+    "Gradient": "Control",
+}
+"""Op type of ``ai.onnx.preview`` and ``ai.onnx.preview.training`` to canonical op."""
 
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 _OWN_DOMAINS = ("com.microsoft", "com.ms.")
+_PREVIEW_DOMAINS = ("ai.onnx.preview", "ai.onnx.preview.training")
 
 
 def canonical_op(op_type: str, domain: str = "") -> str:
@@ -151,6 +191,10 @@ def canonical_op(op_type: str, domain: str = "") -> str:
         found = CONTRIB.get(op_type) or ONNX.get(op_type)
     elif domain in _DEFAULT_DOMAIN:
         found = ONNX.get(op_type) or INTERNAL.get(op_type)
+    elif domain == "ai.onnx.ml":
+        found = ML.get(op_type)
+    elif domain in _PREVIEW_DOMAINS:
+        found = PREVIEW.get(op_type)
     else:
         found = None
     return found or (f"{domain}::{op_type}" if domain else op_type)

@@ -8,54 +8,44 @@ The JSON form is described in ``docs/run-schema.md``.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ..errors import DataError, one_line
-from ..graph.files import write_text
-from ..runtime.optimized import executed_name
+from ..graph import Graph
 from ..runtime.trace import StepTimes
 from .attribution import Attribution
-from .labels import Label, label_nodes
-
-__all__ = ["ATTRIBUTION_COLUMNS", "GROUP_COLUMNS", "NODE_COLUMNS", "SCHEMA", "STEP_COLUMNS", "Run", "build_run"]
-
-SCHEMA = "fathom-onnx/run/1"
-
-NODE_COLUMNS = (
-    "index",
-    "name",
-    "op_type",
-    "provider",
-    "kind",
-    "originals",
-    "phase",
-    "layer",
-    "op",
-    "op_class",
-    "split",
-    "reason",
-    "median_us",
-    "q1_us",
-    "q3_us",
-    "mean_us",
-    "calls",
+from .labels import label_nodes
+from .originals import original_table
+from .run_files import SCHEMA, read_run, write_run
+from .run_tables import (
+    ATTRIBUTION_COLUMNS,
+    GROUP_COLUMNS,
+    NODE_COLUMNS,
+    ORIGINAL_COLUMNS,
+    STEP_COLUMNS,
+    attribution_table,
+    node_table,
+    rows_in_order,
+    step_table,
 )
-ATTRIBUTION_COLUMNS = ("executed", "original", "kind", "weight", "us", "phase", "layer", "op", "op_class")
-STEP_COLUMNS = ("step", "run_us", "node_us", "outside_us", "wall_us")
-GROUP_COLUMNS = ("name", "us", "share", "nodes")
+from .statistics import Floor, drifts, profiler_floor
 
-_TEXT = frozenset(
-    ("name", "op_type", "provider", "kind", "originals", "original", "phase", "layer", "op", "op_class", "reason")
-)
-
-_FILES = ("manifest.json", "nodes.csv", "attribution.csv", "steps.csv", "summary.json")
+__all__ = [
+    "ATTRIBUTION_COLUMNS",
+    "GROUP_COLUMNS",
+    "NODE_COLUMNS",
+    "ORIGINAL_COLUMNS",
+    "SCHEMA",
+    "STEP_COLUMNS",
+    "Run",
+    "build_run",
+]
 
 
 @dataclass(frozen=True)
@@ -68,13 +58,18 @@ class Run:
             layer, op and class are those of the original with the largest part.
         attribution: One row for each executed node and original node that it stands for or is charged to
             (:data:`ATTRIBUTION_COLUMNS`).
-        steps: One row a profiled step (:data:`STEP_COLUMNS`), whole microseconds but for ``wall_us``.
+        steps: One row a counted step (:data:`STEP_COLUMNS`), whole microseconds but for ``wall_us``.
+        samples: Exclusive microseconds of each executed node in each counted step, [steps, rows of ``nodes``].
+        originals: One row an original node (:data:`ORIGINAL_COLUMNS`), in the graph's order; see
+            :func:`~fathom_onnx.analysis.originals.original_table`.
     """
 
     manifest: dict[str, Any]
     nodes: pd.DataFrame
     attribution: pd.DataFrame
     steps: pd.DataFrame
+    samples: npt.NDArray[np.int64]
+    originals: pd.DataFrame
 
     @property
     def node_time_us(self) -> float:
@@ -100,6 +95,26 @@ class Run:
     def step_us(self) -> float:
         """Median wall time of the profiled steps."""
         return float(self.steps["wall_us"].median())
+
+    @property
+    def floor(self) -> Floor | None:
+        """The profiler's own cost of a node, or None where it was not estimated."""
+        found = self.manifest.get("floor")
+        return Floor(**found) if found else None
+
+    @property
+    def step_drift(self) -> float | None:
+        """Relative change of the step's time over the run, 0 where there is no trend, None where steps are too few."""
+        found = float(drifts(self.steps[["run_us"]].to_numpy())[0])
+        return None if np.isnan(found) else found
+
+    @property
+    def stationary_share(self) -> float | None:
+        """Share of the node time in nodes without a trend, or None where steps are too few or there is no time."""
+        total = self.node_time_us
+        if not total or self.nodes["drift"].isna().any():
+            return None
+        return float(self.nodes.loc[self.nodes["drift"] == 0, "median_us"].sum()) / total
 
     def kind_us(self, kind: str) -> float:
         """Node time of one kind: ``attributed``, ``charged`` or ``unattributed``."""
@@ -165,6 +180,9 @@ class Run:
             "unattributed_us": self.kind_us("unattributed"),
             "profiling_overhead_us": self.step_us - self.control_us,
             "executed_nodes": len(self.nodes),
+            "statistics": self._statistics(),
+            "memory": self.manifest.get("memory"),
+            "original_nodes": {str(k): int(n) for k, n in self.originals["state"].value_counts(sort=False).items()},
             "split_us": float(self.nodes.loc[self.nodes["split"], "median_us"].sum()),
             "by_phase": self.by_phase().to_dict("records"),
             "by_class": self.by_class().to_dict("records"),
@@ -173,136 +191,81 @@ class Run:
             "unattributed": self.unattributed().to_dict("records"),
         }
 
+    def _statistics(self) -> dict[str, Any]:
+        """How far the times can be trusted: dropped steps, trends, and the profiler's own cost."""
+        floor, total, below = self.floor, self.node_time_us, self.nodes["below_floor"].astype(bool)
+        checks = self.manifest.get("warmup_check", {})
+        return {
+            "dropped_steps": sum(check["steps"] for check in checks.get("profiled", ())),
+            "dropped_control_steps": sum(check["steps"] for check in checks.get("control", ())),
+            "settled": _settled([check["settled"] for check in checks.get("profiled", ())]),
+            "settled_reason": "; ".join(dict.fromkeys(c["reason"] for c in checks.get("profiled", ()) if c["reason"])),
+            "step_drift": self.step_drift,
+            "stationary_share": self.stationary_share,
+            "drifting_nodes": None if self.stationary_share is None else int((self.nodes["drift"] != 0).sum()),
+            "floor": asdict(floor) if floor else None,
+            "below_floor_nodes": int(below.sum()) if floor else None,
+            "below_floor_share": float(self.nodes.loc[below, "median_us"].sum()) / total if floor and total else None,
+        }
+
     def save(self, folder: Path) -> None:
         """Write the run's tables into a folder.
 
         Raises:
             OutputError: The folder cannot be written to.
         """
-        nodes = self.nodes.assign(originals=self.nodes["originals"].map(lambda names: json.dumps(list(names))))
-        texts = {
-            "manifest.json": json.dumps(self.manifest, indent=2) + "\n",
-            "nodes.csv": nodes.to_csv(index=False, lineterminator="\n"),
-            "attribution.csv": self.attribution.to_csv(index=False, lineterminator="\n"),
-            "steps.csv": self.steps.to_csv(index=False, lineterminator="\n"),
-            "summary.json": json.dumps(self.summary(), indent=2) + "\n",
+        tables = {
+            "nodes": self.nodes,
+            "attribution": self.attribution,
+            "steps": self.steps,
+            "originals": self.originals,
         }
-        for name in _FILES:
-            write_text(folder / name, texts[name])
+        write_run(folder, self.manifest, tables, self.samples, self.summary())
 
     @classmethod
     def load(cls, folder: Path) -> Run:
         """Read a run folder.
 
         Raises:
-            DataError: It is not a run folder, or a file in it is malformed.
+            DataError: It is not a run folder, it is of an older schema, or a file in it is malformed.
         """
-        for name in ("manifest.json", "nodes.csv", "attribution.csv", "steps.csv"):
-            if not (folder / name).is_file():
-                raise DataError(f"'{folder}' is not a run folder: it has no {name}", "give a folder that profile wrote")
-        try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            nodes = _read(folder / "nodes.csv", NODE_COLUMNS)
-            nodes["originals"] = nodes["originals"].map(lambda text: tuple(json.loads(text)))
-            attribution = _read(folder / "attribution.csv", ATTRIBUTION_COLUMNS)
-            steps = _read(folder / "steps.csv", STEP_COLUMNS)
-            if manifest.get("schema") != SCHEMA:
-                raise DataError(
-                    f"run '{folder}' has schema '{manifest.get('schema')}', not '{SCHEMA}'", "profile again"
-                )
-        except (ValueError, KeyError, OSError, AttributeError) as error:
-            raise DataError(f"run folder '{folder}' is malformed ({one_line(error)})", "profile again") from error
-        return cls(manifest, nodes, attribution, steps)
+        return cls(**read_run(folder))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    # a layer or node may be called "NA" or "12": what is text stays text, and only an empty cell is empty
-    kinds = {name: str for name in columns if name in _TEXT}
-    table = pd.read_csv(path, keep_default_na=False, na_values=[], float_precision="round_trip", dtype=kinds)
-    if tuple(table.columns) != columns:
-        raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not {', '.join(columns)}")
-    return table
-
-
-def _label_columns(label: Label | None) -> dict[str, str]:
-    if label is None:
-        return {"phase": "", "layer": "", "op": "", "op_class": ""}
-    return {"phase": label.phase, "layer": label.layer, "op": label.op, "op_class": label.op_class}
+def _settled(found: Sequence[bool | None]) -> bool | None:
+    """Whether all are settled; None where that is not known of one."""
+    if False in found:
+        return False
+    return None if None in found or not found else True
 
 
 def build_run(
-    attribution: Attribution, times: StepTimes, wall_us: tuple[float, ...], manifest: Mapping[str, Any]
+    attribution: Attribution,
+    times: StepTimes,
+    wall_us: Sequence[float],
+    manifest: Mapping[str, Any],
+    graph: Graph | None = None,
 ) -> Run:
     """A run from its attribution and its times.
 
     Args:
         attribution: What each executed node stands for.
-        times: Times of the profiled steps, nodes under ``k<number>``.
-        wall_us: Wall time of the profiled steps.
+        times: Times of the counted steps, nodes under ``k<number>``.
+        wall_us: Wall time of the counted steps.
         manifest: The facts of the run, with ``control_steps_us``, ``warmup`` and ``steps``.
-
-    A node of the model that never ran (a branch not taken) has no row; a node in the trace that the model does not
-    have was inserted when the session was built, and is unattributed.
+        graph: The original graph; without it costs and parameters of the original nodes are not known.
     """
     labels = label_nodes(attribution.originals)
-    position = {executed_name(entry.index): entry.index for entry in attribution.executed}
-    node_rows: list[dict[str, Any]] = []
-    part_rows: list[dict[str, Any]] = []
-    statistics = np.percentile(times.self_us, [50, 25, 75], axis=0)
-    mean = times.self_us.mean(axis=0)
-    calls = np.median(times.calls, axis=0)
-    order = sorted(range(len(times.names)), key=lambda i: position.get(times.names[i], len(position) + i))
-    for column in order:
-        name = times.names[column]
-        index = position.get(name)
-        median = float(statistics[0, column])
-        found = attribution.nodes[index] if index is not None else None
-        shares = found.shares if found else ()
-        main = max(shares, key=lambda share: share.weight) if shares else None
-        row = len(node_rows)
-        node = attribution.executed[index].node if index is not None else None
-        node_rows.append(
-            {
-                "index": row,
-                "name": (node.name or f"{node.op_type}#{index}") if node is not None else name,
-                "op_type": times.op_types[column],
-                "provider": times.providers[column],
-                "kind": found.kind if found else "unattributed",
-                "originals": tuple(labels[s.original].name for s in shares),
-                **_label_columns(labels[main.original] if main else None),
-                "split": bool(found and found.split),
-                "reason": found.reason if found else "inserted when the session was built",
-                "median_us": median,
-                "q1_us": float(statistics[1, column]),
-                "q3_us": float(statistics[2, column]),
-                "mean_us": float(mean[column]),
-                "calls": float(calls[column]),
-            }
-        )
-        for share in shares:
-            part_rows.append(
-                {
-                    "executed": row,
-                    "original": labels[share.original].name,
-                    "kind": found.kind if found else "",
-                    "weight": share.weight,
-                    "us": median * share.weight,
-                    **_label_columns(labels[share.original]),
-                }
-            )
-    steps = pd.DataFrame(
-        {
-            "step": np.arange(len(times.run_us)),
-            "run_us": times.run_us,
-            "node_us": times.node_us,
-            "outside_us": times.outside_us,
-            "wall_us": np.asarray(wall_us, float),
-        },
-        columns=list(STEP_COLUMNS),
-    )
+    rows = rows_in_order(attribution, times)
+    executions = float(np.median(times.calls.sum(axis=1)))
+    floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if executions else None
+    nodes = node_table(attribution, times, rows, labels, floor)
+    median_us = nodes["median_us"].to_numpy(float)
     return Run(
-        {"schema": SCHEMA, **manifest},
-        pd.DataFrame(node_rows, columns=list(NODE_COLUMNS)),
-        pd.DataFrame(part_rows, columns=list(ATTRIBUTION_COLUMNS)),
-        steps,
+        manifest={"schema": SCHEMA, **manifest, "floor": asdict(floor) if floor else None},
+        nodes=nodes,
+        attribution=attribution_table(attribution, median_us, rows, labels),
+        steps=step_table(times, wall_us),
+        samples=times.self_us[:, [column for column, _ in rows]],
+        originals=original_table(attribution, nodes, rows, labels, graph),
     )

@@ -13,13 +13,20 @@ from ..errors import FathomError, UnknownNameError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "ceilings": "Measure what onnxruntime reaches on this machine.",
+    "compare": "Show what got slower and what faster from one run to another.",
     "compat": "Say which simulators and compilers take graphs.",
     "convert": "Convert graphs to the forms that simulators read.",
     "export": "Write the ONNX graphs of workloads.",
+    "inspect": "Show what a graph is and what it costs, without running it.",
     "list": "Show the workloads there are.",
+    "overlay": "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto.",
+    "place": "Show where a graph stands among the workloads.",
     "profile": "Run a graph and show where its time goes.",
+    "roofline": "Set a profiled run against what its machine can do.",
     "show": "Show one workload: configuration, interface, layers.",
     "study": "Export, verify, profile and compare; write a report.",
+    "sweep": "Run over threads, batch sizes, providers, levels; write tables.",
     "train": "Train a workload in onnxruntime.",
     "verify": "Check graphs against their frameworks and each other.",
 }

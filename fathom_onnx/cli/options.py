@@ -18,13 +18,17 @@ __all__ = [
     "chosen_modes",
     "chosen_workloads",
     "configuration_options",
+    "count_list",
     "framework_option",
     "json_option",
+    "list_option",
     "mode_option",
     "output_option",
     "pairs",
     "purpose_option",
     "session_options",
+    "text_list",
+    "whole_numbers",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,6 +83,30 @@ def configuration_options(preset: str) -> Callable[[F], F]:
     return add
 
 
+def text_list(text: str) -> tuple[str, ...]:
+    """``a,b`` as its parts; one that is given twice counts once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise click.BadParameter(f"'{text}' has an empty value; write it as A,B,...")
+    return tuple(dict.fromkeys(parts))
+
+
+def count_list(text: str) -> tuple[int, ...]:
+    """``1,2`` as whole numbers above zero."""
+    parts = text_list(text)
+    for part in parts:
+        if not part.isdecimal() or int(part) < 1:
+            raise click.BadParameter(f"'{part}' is not a whole number above zero")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def list_option(flag: str, kind: Callable[[str], tuple[Any, ...]], default: str | None, text: str) -> Callable[[F], F]:
+    """An option that takes ``A,B,...``, read by ``kind``."""
+    return click.option(
+        flag, type=kind, metavar="A,B,...", default=default, show_default=default is not None, help=text
+    )
+
+
 def session_options(command: F) -> F:
     """``--ep``, ``--threads`` and ``--optimization``."""
     for option in (
@@ -105,6 +133,20 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
             raise UsageError(f"'{text}' is not {what}", f"write it as {what}")
         found[name.strip()] = value.strip()
     return found
+
+
+def whole_numbers(texts: Sequence[str], form: str, what: str) -> dict[str, int]:
+    """``["a=1"]`` as ``{"a": 1}``.
+
+    Raises:
+        UsageError: One has no ``=``, or its value is not a whole number above zero.
+    """
+    values = {}
+    for name, text in pairs(texts, form).items():
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+            raise UsageError(f"{what} '{name}' cannot be '{text}'", "give a whole number above zero")
+        values[name] = int(text)
+    return values
 
 
 def chosen_workloads(

@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError
 from ..graph import Graph
+from .native_profile import ONNXRUNTIME, profile_by_framework, runtime_option
 from .options import (
     chosen_frameworks,
     chosen_modes,
@@ -18,8 +19,8 @@ from .options import (
     json_option,
     mode_option,
     output_option,
-    pairs,
     session_options,
+    whole_numbers,
 )
 
 __all__ = ["command"]
@@ -28,6 +29,7 @@ __all__ = ["command"]
 @click.command("profile")
 @click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
 @framework_option("torch")
+@runtime_option
 @mode_option("training")
 @configuration_options("paper")
 @session_options
@@ -42,6 +44,7 @@ __all__ = ["command"]
 def command(
     target: str,
     framework: str,
+    runtime: str,
     mode: str,
     preset: str,
     batch: int | None,
@@ -61,8 +64,12 @@ def command(
     """Run a graph in onnxruntime and show where its time goes, by phase, class, op and layer.
 
     TARGET is an .onnx file, of ours or any other, or a workload, which is exported first. The step is timed without the
-    profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions.
+    profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions. With
+    --runtime a workload's step runs in its framework instead, and its operations are shown in the same terms.
     """
+    if runtime != ONNXRUNTIME:
+        profile_by_framework(click.get_current_context())
+        return
     from ..profiling import profile
     from .render import print_json, progress
 
@@ -94,12 +101,7 @@ def command(
 def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     from ..graph import load
 
-    values = {}
-    for name, text in pairs(dims, "NAME=N").items():
-        if not text.isdigit() or int(text) < 1:
-            raise UsageError(f"dimension '{name}' cannot be '{text}'", "give a whole number above zero")
-        values[name] = int(text)
-    return load(path, values)
+    return load(path, whole_numbers(dims, "NAME=N", "dimension"))
 
 
 def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
@@ -140,6 +142,9 @@ def _print(summary: dict[str, Any], top: int) -> None:
     share = [f"{us / total:.1%}" if total and name.startswith(" ") else "" for name, us, _ in rows]
     cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
+    _print_trust(s)
+    if s["memory"]:
+        _print_memory(s["memory"])
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
     for key, title in (("by_phase", "phase"), ("by_class", "class"), ("by_op", "op"), ("by_layer", "layer")):
         groups = s[key]
@@ -155,3 +160,53 @@ def _print(summary: dict[str, Any], top: int) -> None:
     if s["unattributed"]:
         body = [(g["node"], g["op_type"], g["reason"], time_us(g["us"])) for g in s["unattributed"][:top]]
         table("Unattributed", ("node", "kind", "reason", "median"), body, text=("node", "kind", "reason"))
+
+
+def _print_trust(summary: dict[str, Any]) -> None:
+    """What the times can bear: dropped steps, trends, the profiler's own cost."""
+    from .render import time_us
+
+    found = summary["statistics"]
+    click.echo("")
+    dropped = [(found["dropped_steps"], "profiled"), (found["dropped_control_steps"], "unprofiled")]
+    told = " and ".join(f"{count} {kind}" for count, kind in dropped if count)
+    if told:
+        click.echo(f"warm-up: {told} steps more than asked for were not steady yet and are not counted")
+    if not found["settled"]:
+        click.echo(f"warm-up: not certain to be over: {found['settled_reason'] or 'it was not looked for'}")
+    if found["step_drift"] is None:
+        click.echo("trend: unknown, the steps are too few")
+    else:
+        moved = found["step_drift"]
+        step = f"the step changed by {moved:+.1%} over the run" if moved else "none in the step"
+        share = found["stationary_share"]
+        nodes = "" if share is None else f"; {share:.1%} of the node time in nodes without one"
+        click.echo(f"trend: {step}{nodes}")
+    floor = found["floor"]
+    if floor:
+        span = "" if floor["low_us"] is None else f" ({floor['low_us']:.1f} to {floor['high_us']:.1f})"
+        below = found["below_floor_share"]
+        part = "" if below is None else f", {below:.1%} of the node time,"
+        click.echo(
+            f"floor: profiling costs {time_us(floor['us'])}{span} a node; {found['below_floor_nodes']} nodes{part} "
+            "are below it"
+        )
+
+
+def _print_memory(memory: dict[str, Any]) -> None:
+    """Peaks in the graph, in the optimized model and by onnxruntime's allocator."""
+    from .render import size, table
+
+    rows = []
+    for key, title in (("graph", "tensors, graph"), ("executed", "tensors, as executed")):
+        found = memory[key]
+        unknown = f"; {found['unknown_tensors']} tensors of unknown size" if found["unknown_tensors"] else ""
+        rows.append((f"{title}, peak", size(found["peak_bytes"]), f"at {found['peak_node']}{unknown}"))
+    measured = memory["traced"]["peak_bytes"]
+    rows.append(("measured, peak", "unknown" if measured is None else size(measured), "by onnxruntime's allocator"))
+    graph = memory["graph"]
+    rows.append(("parameters", size(graph["parameters_bytes"]), ""))
+    if graph["state_bytes"] or graph["next_state_bytes"]:
+        rows.append(("state", size(graph["state_bytes"]), f"new values {size(graph['next_state_bytes'])}"))
+        rows.append(("kept for the backward phase", size(graph["kept_bytes"]), "made in the forward phase"))
+    table("Memory", ("", "bytes", "note"), rows, text=("", "note"))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import framework_option, json_option, mode_option, output_option
+from .options import count_list, framework_option, json_option, list_option, mode_option, output_option
 
 if TYPE_CHECKING:
-    from ..study import Event
+    from ..study import StudyResult
 
 __all__ = ["command"]
 
@@ -21,11 +21,12 @@ __all__ = ["command"]
 @mode_option("all")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Counted steps of each run.")
+@list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
+@click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @output_option("study", "Folder of the study.")
 @json_option
 def command(
@@ -34,32 +35,25 @@ def command(
     mode: str,
     preset: str,
     ep: str,
-    threads: int | None,
+    threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,
     seed: int,
     no_verify: bool,
+    no_native: bool,
     output: Path,
     as_json: bool,
 ) -> None:
     """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
 
-    What was already done with the same inputs is not done again. A cell that fails is recorded and the others go on;
-    the exit code is then 1.
+    Prints whether the framework matters, then the paper's claims with our numbers. What was already done with the same
+    inputs is not done again. A cell that fails is recorded and the others go on; the exit code is then 1.
     """
     from ..study import run_study
-    from .render import print_json, progress
+    from .live import watching
+    from .render import print_json
 
-    with progress() as (say, _):
-
-        def told(event: Event) -> None:
-            say(f"{event.stage}: {event.what} ({event.number} of {event.total})")
-            if event.kind != "started":
-                detail = f": {event.detail}" if event.detail else ""
-                took = f" in {event.seconds:.1f} s" if event.kind == "done" else ""
-                line = f"{event.stage} {event.number}/{event.total} {event.what} {event.kind}{took}{detail}"
-                click.echo(line, err=True)
-
+    with watching() as told:
         result = run_study(
             output,
             preset,
@@ -72,14 +66,27 @@ def command(
             warmup=warmup,
             seed=seed,
             verify=not no_verify,
+            native=not no_native,
             on_event=told,
+            on_wait=lambda text: click.echo(text, err=True),
         )
     if as_json:
         print_json(result.json())
     else:
-        for finding in result.findings:
-            click.echo(finding)
-        click.echo(f"report: {result.report}")
-        click.echo(f"verdict: {result.verdict}")
+        _print(result)
     if not result.ok:
         click.get_current_context().exit(1)
+
+
+def _print(result: StudyResult) -> None:
+    click.echo(f"verdict: {result.verdict}")
+    for finding in result.findings:
+        click.echo(finding)
+    click.echo("\nThe paper's claims")
+    for entry in result.ledger:
+        click.echo(entry)
+    for level in result.framework:
+        click.echo(f"\nWhere frameworks differ most by {level.what}")
+        for difference in level.differences:
+            click.echo(difference)
+    click.echo(f"report: {result.report}")

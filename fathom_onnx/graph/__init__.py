@@ -2,6 +2,6 @@
 
 from .address import Address
 from .metadata import GraphMetadata
-from .model import Graph, Tensor, from_model, load
+from .model import Graph, Tensor, from_model, load, load_structure
 
-__all__ = ["Address", "Graph", "GraphMetadata", "Tensor", "from_model", "load"]
+__all__ = ["Address", "Graph", "GraphMetadata", "Tensor", "from_model", "load", "load_structure"]

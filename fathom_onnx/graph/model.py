@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,14 @@ from pathlib import Path
 import google.protobuf.message
 import numpy as np
 import onnx
+from onnx.external_data_helper import uses_external_data
 
 from ..errors import GraphError, UnknownNameError, one_line
 from .address import Address
+from .functions import without_functions
 from .metadata import GraphMetadata
 
-__all__ = ["Graph", "Tensor", "from_model", "load"]
+__all__ = ["Graph", "Tensor", "from_model", "load", "load_structure"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Graph:
     """An ONNX model with what the package needs to know about it.
 
     Attributes:
-        model: The model; not to be changed.
+        model: The model, its model-local functions written out; not to be changed.
         name: A short name: the file's stem, or the workload's.
         path: Where it was read from, or None.
         metadata: The metadata of one of our graphs, or None for any other.
@@ -124,8 +126,8 @@ class Graph:
         return tuple(t for t in self.inputs if t.name not in held)
 
 
-def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str) -> bool:
-    """Give values to symbolic input dimensions; True when there were any."""
+def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str, *, all_of_them: bool) -> bool:
+    """Give values to symbolic input dimensions; True when there were any to give."""
     held = {t.name for t in model.graph.initializer}
     dynamic = [
         (dim, dim.dim_param or f"{tensor.name}.{axis}", tensor.name)
@@ -139,13 +141,67 @@ def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name:
         if label not in known:
             raise UnknownNameError("dynamic dimension", label, known)
     for dim, label, tensor_name in dynamic:
+        if label not in dimensions and not all_of_them:
+            continue
         if label not in dimensions:
             raise GraphError(
                 f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
                 f"give one with --dim {label}=N",
             )
         dim.dim_value = dimensions[label]
-    return bool(dynamic)
+    return bool(dynamic) and (all_of_them or bool(dimensions))
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and all bodies in it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []), *attribute.graphs):
+                yield from _graphs(body)
+
+
+def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, or one that differs in what the checker refuses though it can be looked at.
+
+    External initializers are empty, for the checker looks for their files; outputs without a shape have one.
+    """
+    shapeless = [o for o in model.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
+    if not shapeless and not any(uses_external_data(t) for part in _graphs(model.graph) for t in part.initializer):
+        return model
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for part in _graphs(plain.graph):
+        for tensor in part.initializer:
+            if uses_external_data(tensor):
+                tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))
+    for output in plain.graph.output:
+        if output.type.HasField("tensor_type") and not _has_shape(output):
+            output.type.tensor_type.shape.SetInParent()
+    return plain
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return bool(info.type.tensor_type.HasField("shape"))
+
+
+def _checked(
+    model: onnx.ModelProto, name: str, path: Path | None, dimensions: Mapping[str, int], *, to_run: bool
+) -> Graph:
+    fixed = _fix_dimensions(model, dimensions, name, all_of_them=to_run)
+    try:
+        if not model.graph.node:
+            raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
+        onnx.checker.check_model(model if to_run else _checkable(model))
+        model = without_functions(model) if to_run else model
+        produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
+        if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
+            if fixed:
+                del model.graph.value_info[:]
+            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
+    return Graph(model, name, path)
 
 
 def from_model(
@@ -157,19 +213,23 @@ def from_model(
         GraphError: The model is not valid, or has dynamic input dimensions without a value.
         UnknownNameError: ``dimensions`` names one that the graph does not have.
     """
-    fixed = _fix_dimensions(model, dimensions or {}, name)
+    return _checked(model, name, path, dimensions or {}, to_run=True)
+
+
+def _read(path: Path, *, weights: bool) -> onnx.ModelProto:
     try:
-        if not model.graph.node:
-            raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
-        onnx.checker.check_model(model)
-        produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
-        if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
-            if fixed:
-                del model.graph.value_info[:]
-            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
-    return Graph(model, name, path)
+        return onnx.load(path, load_external_data=weights)
+    except FileNotFoundError as error:
+        missing = error.filename if error.filename and str(error.filename) != str(path) else path
+        raise GraphError(f"no file '{missing}'", "give the path of an .onnx file") from error
+    except IsADirectoryError as error:
+        raise GraphError(f"'{path}' is a folder", "give the path of an .onnx file") from error
+    except OSError as error:
+        raise GraphError(f"cannot read '{path}' ({error.strerror})", "check its permissions") from error
+    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise GraphError(
+            f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
+        ) from error
 
 
 def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:
@@ -183,17 +243,21 @@ def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph
         GraphError: No such file, not ONNX, cut short, invalid, or dynamic without values.
     """
     path = Path(path)
-    try:
-        model = onnx.load(path)
-    except FileNotFoundError as error:
-        missing = error.filename if error.filename and str(error.filename) != str(path) else path
-        raise GraphError(f"no file '{missing}'", "give the path of an .onnx file") from error
-    except IsADirectoryError as error:
-        raise GraphError(f"'{path}' is a folder", "give the path of an .onnx file") from error
-    except OSError as error:
-        raise GraphError(f"cannot read '{path}' ({error.strerror})", "check its permissions") from error
-    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise GraphError(
-            f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
-        ) from error
-    return from_model(model, path.stem, path, dimensions)
+    return from_model(_read(path, weights=True), path.stem, path, dimensions)
+
+
+def load_structure(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:
+    """Read a graph file to look at it and not to run it.
+
+    Files of external weights are not read and need not be there, and dynamic dimensions without a value stay so.
+
+    Args:
+        path: An ``.onnx`` file.
+        dimensions: Values for symbolic input dimensions, by name (``N``) or as ``input.axis``.
+
+    Raises:
+        GraphError: No such file, not ONNX, cut short or invalid.
+        UnknownNameError: ``dimensions`` names one that the graph does not have.
+    """
+    path = Path(path)
+    return _checked(_read(path, weights=False), path.stem, path, dimensions or {}, to_run=False)

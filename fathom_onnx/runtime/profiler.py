@@ -43,6 +43,7 @@ class Measurement:
         step_us: Wall time of the profiled steps.
         traces: The compressed raw traces.
         warmup: Runs at the start of each trace that are not counted.
+        session_steps: Steps that were counted in each session, one a trace.
         provider_options: The provider's options as the session reports them.
         foreign: Executed name to provider, for nodes that ran on another provider than the one asked for.
         copies: Copies between devices that onnxruntime inserted, per step.
@@ -55,6 +56,7 @@ class Measurement:
     step_us: tuple[float, ...]
     traces: tuple[Path, ...]
     warmup: int
+    session_steps: tuple[int, ...]
     provider_options: dict[str, str]
     foreign: dict[str, str]
     copies: float
@@ -81,10 +83,35 @@ def _compress(source: Path, target: Path) -> None:
         raise OutputError(f"cannot write '{target}' ({one_line(error)})", "free some space") from error
 
 
-def profiled_runs(traces: Sequence[Path], warmup: int) -> Iterator[StepRun]:
-    """The counted runs of some traces, without the warm-up runs of each."""
-    for path in traces:
-        yield from itertools.islice(read_runs(read_events(path)), warmup, None)
+def _events_a_step(
+    optimized: onnx.ModelProto,
+    prepared: Prepared,
+    settings: SessionSettings,
+    renamed: Path,
+    batch: Mapping[str, Array],
+) -> int:
+    """Events that the profiler writes in a step: one a node and two a run.
+
+    A body runs as often as its data says, so that the events of a model that has one are counted in a step of its own.
+    """
+    nodes = numbered(optimized.graph)
+    if all(entry.parent is None for entry in nodes):
+        return len(nodes) + 2
+    prefix = renamed.parent / f"count-{uuid.uuid4().hex}"
+    stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
+    try:
+        stepper.step(batch)
+    finally:
+        raw = Path(stepper.session.end_profiling())
+    events = sum(1 for _ in read_events(raw))
+    raw.unlink()
+    return events
+
+
+def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[StepRun]:
+    """The counted runs of some traces, without the first ``warmup`` runs of each."""
+    for path, skipped in zip(traces, warmup, strict=True):
+        yield from itertools.islice(read_runs(read_events(path)), skipped, None)
 
 
 def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:
@@ -150,21 +177,24 @@ def measure(
 
     optimized = load_optimized(plain)
     write_renamed(optimized, renamed)
-    per_session = max(1, EVENTS_PER_SESSION // (len(numbered(optimized.graph)) + 2) - warmup)
+    fitting = EVENTS_PER_SESSION // _events_a_step(optimized, prepared, settings, renamed, batches[0])
+    per_session = max(1, fitting - warmup)
     walls: list[float] = []
     traces: list[Path] = []
+    counted: list[int] = []
     while len(walls) < steps:
+        counted.append(min(per_session, steps - len(walls)))
         prefix = work / f"trace-{uuid.uuid4().hex}"
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
         try:
-            walls += _steps(stepper, batches, warmup, min(per_session, steps - len(walls)), "profile", told)
+            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told)
         finally:
             raw = Path(stepper.session.end_profiling())
         del stepper
         target = folder / ("trace.json.gz" if not traces else f"trace-{len(traces) + 1}.json.gz")
         _compress(raw, target)
         traces.append(target)
-    times = step_times(profiled_runs(traces, warmup))
+    times = step_times(profiled_runs(traces, [warmup] * len(traces)))
     if len(times.run_us) != steps:
         raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
     foreign = foreign_nodes(times, settings)
@@ -178,6 +208,7 @@ def measure(
         step_us=tuple(walls),
         traces=tuple(traces),
         warmup=warmup,
+        session_steps=tuple(counted),
         provider_options={str(k): str(v) for k, v in options.items()},
         foreign=foreign,
         copies=sum(copied) / steps,

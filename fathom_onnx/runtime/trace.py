@@ -8,10 +8,11 @@ taking a node's children off its own time by a stack per thread makes every micr
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +20,27 @@ import orjson
 
 from ..errors import RunError
 
-__all__ = ["Event", "NodeRun", "StepRun", "StepTimes", "read_events", "read_runs", "step_times"]
+__all__ = ["Event", "NodeRun", "StepRun", "StepTimes", "read_events", "read_lines", "read_runs", "step_times"]
 
 _SUFFIX = "_kernel_time"
 _RUN = "model_run"
+_FULL = "profile_truncated"
 _PARENTS = frozenset({"Loop", "Scan", "If"})
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
 
+# Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
+# its second execution on the start of the line, whose form is fixed, tells all that is needed.
+_RENAMED = re.compile(
+    rb'{"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
+    rb'"name" :"(k\d+)_kernel_time","args" : {'
+)
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began."""
+
+class Event(NamedTuple):
+    """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began.
+
+    A tuple and not a dataclass: a trace has up to a million of them.
+    """
 
     name: str
     is_node: bool
@@ -47,24 +58,17 @@ def _open(path: Path) -> IO[bytes]:
 def _event(line: bytes, path: Path, count: int) -> Event:
     try:
         raw = orjson.loads(line)
-        arguments = raw.get("args", {})
-        name = raw["name"]
-        if name == "profile_truncated":
+        name, arguments = raw["name"], raw.get("args", {})
+        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
+            op_type, provider = arguments.get("op_name", ""), arguments.get("provider", "")
+            return Event(name[: -len(_SUFFIX)], True, raw["tid"], raw["ts"], raw["dur"], op_type, provider)
+        if name == _FULL:
             lost = arguments.get("dropped_event_count", "an unknown number of")
             raise RunError(
                 f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
                 "profile fewer steps",
             )
-        is_node = raw["cat"] == "Node" and name.endswith(_SUFFIX)
-        return Event(
-            name=name[: -len(_SUFFIX)] if is_node else name,
-            is_node=is_node,
-            thread=raw["tid"],
-            start_us=raw["ts"],
-            duration_us=raw["dur"],
-            op_type=arguments.get("op_name", ""),
-            provider=arguments.get("provider", ""),
-        )
+        return Event(name, False, raw["tid"], raw["ts"], raw["dur"])
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"trace '{path.name}' is broken after {count} events: the rest, an unknown number, is lost",
@@ -72,11 +76,11 @@ def _event(line: bytes, path: Path, count: int) -> Event:
         ) from error
 
 
-def read_events(path: Path) -> Iterator[Event]:
-    """The events of a trace file (``.json`` or ``.json.gz``) in file order; the file is never held whole.
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The events of a trace file (``.json`` or ``.json.gz``) as JSON texts; the file is never held whole.
 
     Raises:
-        RunError: The file is missing, cut short, or lost events; the message says how many.
+        RunError: The file is missing or cut short.
     """
     count, closed, opened = 0, False, False
     try:
@@ -89,7 +93,7 @@ def read_events(path: Path) -> Iterator[Event]:
                 if text == b"]":
                     closed = True
                     continue
-                yield _event(text.rstrip(b","), path, count)
+                yield text.rstrip(b",")
                 count += 1
     except (OSError, EOFError) as error:
         raise RunError(f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again") from error
@@ -100,8 +104,29 @@ def read_events(path: Path) -> Iterator[Event]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRun:
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a trace file in file order.
+
+    Raises:
+        RunError: The file is missing, cut short, or lost events; the message says how many.
+    """
+    known: dict[bytes, tuple[str, str, str]] = {}
+    for count, line in enumerate(read_lines(path)):
+        renamed = _RENAMED.match(line)
+        if renamed is None:
+            yield _event(line, path, count)
+            continue
+        thread, duration, start, key = renamed.groups()
+        if key in known and line.endswith(b"}}"):
+            name, op_type, provider = known[key]
+            yield Event(name, True, int(thread), int(start), int(duration), op_type, provider)
+        else:
+            event = _event(line, path, count)
+            known[key] = event.name, event.op_type, event.provider
+            yield event
+
+
+class NodeRun(NamedTuple):
     """One execution of a node within a run; ``self_us`` is its time without that of nodes in its bodies."""
 
     name: str
@@ -148,28 +173,20 @@ def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
     """
     threads: dict[int, _Thread] = {}
     for event in events:
-        if not event.is_node and event.name in _OUTSIDE_RUNS:
+        name, is_node, thread_id, start_us, duration_us, op_type, provider = event
+        if not is_node and name in _OUTSIDE_RUNS:
             continue
-        thread = threads.setdefault(event.thread, _Thread())
+        thread = threads.get(thread_id) or threads.setdefault(thread_id, _Thread())
         children = 0
-        if not event.is_node or event.op_type in _PARENTS:
-            while thread.stack and thread.stack[-1].start_us >= event.start_us:
+        if not is_node or op_type in _PARENTS:
+            while thread.stack and thread.stack[-1].start_us >= start_us:
                 children += thread.stack.pop().duration_us
-        if event.is_node:
-            thread.nodes.append(
-                NodeRun(
-                    event.name,
-                    event.op_type,
-                    event.provider,
-                    event.thread,
-                    event.start_us,
-                    event.duration_us,
-                    event.duration_us - children,
-                )
-            )
+        if is_node:
+            self_us = duration_us - children
+            thread.nodes.append(NodeRun(name, op_type, provider, thread_id, start_us, duration_us, self_us))
             thread.stack.append(event)
-        elif event.name == _RUN:
-            yield StepRun(event.start_us, event.duration_us, tuple(thread.nodes))
+        elif name == _RUN:
+            yield StepRun(start_us, duration_us, tuple(thread.nodes))
             thread.nodes = []
             thread.stack.clear()
         else:
@@ -208,6 +225,20 @@ class StepTimes:
         """What each run took beyond its nodes, [steps]; ``run_us = node_us + outside_us`` exactly."""
         return self.run_us - self.node_us
 
+    def without(self, steps: Iterable[int]) -> StepTimes:
+        """The times without some steps (their places), and without the nodes that ran in those alone."""
+        kept = np.setdiff1d(np.arange(len(self.run_us)), np.fromiter(steps, np.int64))
+        ran = np.flatnonzero(self.calls[kept].any(axis=0))
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in ran),
+            op_types=tuple(self.op_types[i] for i in ran),
+            providers=tuple(self.providers[i] for i in ran),
+            self_us=self.self_us[np.ix_(kept, ran)],
+            calls=self.calls[np.ix_(kept, ran)],
+            run_us=self.run_us[kept],
+        )
+
 
 def step_times(runs: Iterable[StepRun]) -> StepTimes:
     """Times by step and node.
@@ -217,34 +248,38 @@ def step_times(runs: Iterable[StepRun]) -> StepTimes:
     """
     position: dict[str, int] = {}
     kinds: list[str] = []
-    where: list[dict[str, None]] = []
-    steps: list[dict[int, tuple[int, int]]] = []
+    where: list[set[str]] = []
+    rows: list[npt.NDArray[np.int64]] = []
     run_us: list[int] = []
     for run in runs:
-        sums: dict[int, tuple[int, int]] = {}
-        for node in run.nodes:
-            if node.name not in position:
-                position[node.name] = len(position)
-                kinds.append(node.op_type)
-                where.append({})
-            index = position[node.name]
-            where[index][node.provider] = None
-            time, calls = sums.get(index, (0, 0))
-            sums[index] = (time + node.self_us, calls + 1)
-        steps.append(sums)
+        sums: dict[int, list[int]] = {}
+        for name, op_type, provider, _, _, _, self_us in run.nodes:
+            index = position.setdefault(name, len(position))
+            if index == len(kinds):
+                kinds.append(op_type)
+                where.append(set())
+            where[index].add(provider)
+            if index in sums:
+                sums[index][0] += self_us
+                sums[index][1] += 1
+            else:
+                sums[index] = [self_us, 1]
+        # kept as numbers, not as a dict: a long profile has a million of them
+        row = np.zeros((2, len(position)), np.int64)
+        if sums:
+            row[:, list(sums)] = np.array(list(sums.values()), np.int64).T
+        rows.append(row)
         run_us.append(run.run_us)
-    if not steps:
+    if not rows:
         raise RunError("the trace holds no run", "profile at least one step")
-    self_us = np.zeros((len(steps), len(position)), np.int64)
-    calls_made = np.zeros_like(self_us)
-    for row, sums in enumerate(steps):
-        for index, (time, calls) in sums.items():
-            self_us[row, index], calls_made[row, index] = time, calls
+    padded = np.zeros((len(rows), 2, len(position)), np.int64)
+    for place, row in enumerate(rows):
+        padded[place, :, : row.shape[1]] = row
     return StepTimes(
         names=tuple(position),
         op_types=tuple(kinds),
-        providers=tuple(",".join(w) for w in where),
-        self_us=self_us,
-        calls=calls_made,
+        providers=tuple(",".join(sorted(names)) for names in where),
+        self_us=padded[:, 0],
+        calls=padded[:, 1],
         run_us=np.array(run_us, np.int64),
     )

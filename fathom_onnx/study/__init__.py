@@ -1,13 +1,16 @@
-"""A study: every workload from every framework in every mode, made, verified, run, compared, reported."""
+"""Studies and sweeps: workloads from frameworks in modes, made, verified, run, compared, reported."""
 
 from .conduct import run_study
 from .plan import Cell, Event, Job, Options
 from .result import CellResult, Failure, StudyResult
-from .stages import STAGES, Stage, Stages
+from .stages import STAGES, Reading, Stage, Stages
+from .sweep import Axes, run_sweep, sweep_plan
+from .sweep_result import SweepResult
 from .workers import Call, Outcome, ProcessWorkers, Workers
 
 __all__ = [
     "STAGES",
+    "Axes",
     "Call",
     "Cell",
     "CellResult",
@@ -17,9 +20,13 @@ __all__ = [
     "Options",
     "Outcome",
     "ProcessWorkers",
+    "Reading",
     "Stage",
     "Stages",
     "StudyResult",
+    "SweepResult",
     "Workers",
     "run_study",
+    "run_sweep",
+    "sweep_plan",
 ]

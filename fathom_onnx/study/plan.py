@@ -1,4 +1,4 @@
-"""The nouns of a study: its options, its cells, the jobs that its stages do, what happens meanwhile."""
+"""The nouns of a study or a sweep: options, cells, the jobs that the stages do, what happens meanwhile."""
 
 from __future__ import annotations
 
@@ -6,39 +6,48 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UnknownNameError
-from ..exporting import frameworks, graph_path
+from ..exporting import PURPOSES, frameworks, graph_path
+from ..runtime.settings import Optimization
 from ..workloads import definition, names
 from ..workloads.contract import MODES, Mode, Workload
 
-__all__ = ["Cell", "Event", "Job", "OnEvent", "Options", "cells"]
+__all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "cells"]
+
+EventKind = Literal["started", "done", "reused", "failed"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a study runs its cells.
+    """How cells are made and run.
 
     Attributes:
         preset: Preset of every workload.
+        changes: Fields of the workload's configuration that differ from the preset, and their values.
         ep: Execution provider.
         threads: Threads inside one operator.
+        optimization: onnxruntime's graph optimization level.
         warmup: Steps of each run that are not counted.
         steps: Steps that are.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
         checked_steps: Steps of each verification.
+        graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
     """
 
     preset: str = "small"
+    changes: tuple[tuple[str, Any], ...] = ()
     ep: str = "cpu"
     threads: int = 1
+    optimization: Optimization = "all"
     warmup: int = 3
     steps: int = 20
     seed: int = 0
-    lowering: str = "plain"
+    lowering: str = PURPOSES["onnxruntime"]
     checked_steps: int = 1
+    graphs: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,11 @@ class Job:
 
     Attributes:
         cell: The cell; for a comparison of frameworks, the first one's.
-        options: The study's options.
-        folder: The study's folder.
+        options: How it is made and run.
+        folder: The study's or sweep's folder.
         others: For a comparison of frameworks, the cells to compare the first with.
         output: Where the stage may write files, beside what it returns.
+        note: What tells its run apart from others of the same graph, in words.
     """
 
     cell: Cell
@@ -75,21 +85,22 @@ class Job:
     folder: Path
     others: tuple[Cell, ...] = ()
     output: Path = field(default_factory=Path)
+    note: str = ""
 
     @property
     def workload(self) -> Workload:
-        """The workload at the study's preset."""
-        return definition(self.cell.workload).configure(self.options.preset)
+        """The workload at the options' preset, with their changes."""
+        return definition(self.cell.workload).configure(self.options.preset, dict(self.options.changes))
 
     def graph(self, cell: Cell | None = None) -> Path:
         """The graph file of a cell (of this job's own by default)."""
         c = cell or self.cell
-        return graph_path(self.folder / "graphs", c.workload, c.framework, c.mode)
+        return graph_path(self.folder / "graphs" / self.options.graphs, c.workload, c.framework, c.mode)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a study.
+    """Something that happened in a study or a sweep.
 
     Attributes:
         kind: ``started``, ``done`` (work was done), ``reused`` (it had been done before) or ``failed``.
@@ -98,10 +109,10 @@ class Event:
         number: How many jobs of the stage are finished.
         total: How many the stage has.
         detail: The error of one that failed.
-        seconds: How long it took.
+        seconds: How long it took; 0 where nothing was done now.
     """
 
-    kind: Literal["started", "done", "reused", "failed"]
+    kind: EventKind
     stage: str
     what: str
     number: int
@@ -111,7 +122,7 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
-"""Called with each event, from the process that runs the study."""
+"""Called with each event, from the process that runs it all."""
 
 
 def _chosen(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -128,7 +139,7 @@ def cells(
     from_frameworks: Sequence[str] | None = None,
     modes: Sequence[str] | None = None,
 ) -> tuple[Cell, ...]:
-    """The cells of a study: every workload in every mode from every framework, of those asked for.
+    """Every workload in every mode from every framework, of those asked for.
 
     Raises:
         UnknownNameError: A workload, framework, mode or preset that there is not.

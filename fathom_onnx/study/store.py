@@ -1,7 +1,8 @@
 """Results of finished work, kept under a hash of everything that could change them.
 
-One file a result, ``<folder>/<slug>/<stage>-<key>.json``, written whole or not at all, so that an interrupted study
-goes on where it was. The file holds what went into the key, in words.
+One file a result, ``<folder>/<slug>/<stage>-<key>.json``, written whole or not at all, so that an interrupted study or
+sweep goes on where it was. The file holds what went into the key, in words. Work that failed leaves its error in
+``<stage>-<key>.error.json``, until it succeeds.
 """
 
 from __future__ import annotations
@@ -38,11 +39,7 @@ class Store:
 
     def get(self, slug: str, stage: str, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The stored result for these inputs, or None where there is none that can be read."""
-        try:
-            held = json.loads(self.path(slug, stage, key(inputs)).read_text("utf-8"))
-            result = held["result"] if held["schema"] == SCHEMA else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        result = _read(self.path(slug, stage, key(inputs)), "result")
         return result if isinstance(result, dict) else None
 
     def put(self, slug: str, stage: str, inputs: Mapping[str, Any], result: Mapping[str, Any]) -> None:
@@ -53,6 +50,33 @@ class Store:
         """
         held = {"schema": SCHEMA, "stage": stage, "inputs": inputs, "result": result}
         write_text(self.path(slug, stage, key(inputs)), json.dumps(held, indent=1, sort_keys=True) + "\n")
+        self._error_path(slug, stage, inputs).unlink(missing_ok=True)
+
+    def _error_path(self, slug: str, stage: str, inputs: Mapping[str, Any]) -> Path:
+        return self.path(slug, stage, key(inputs)).with_suffix(".error.json")
+
+    def error(self, slug: str, stage: str, inputs: Mapping[str, Any]) -> str:
+        """The error that this work failed with the last time, or nothing."""
+        error = _read(self._error_path(slug, stage, inputs), "error")
+        return error if isinstance(error, str) else ""
+
+    def put_error(self, slug: str, stage: str, inputs: Mapping[str, Any], error: str) -> None:
+        """Keep the error that work failed with.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        held = {"schema": SCHEMA, "stage": stage, "inputs": inputs, "error": error}
+        write_text(self._error_path(slug, stage, inputs), json.dumps(held, indent=1, sort_keys=True) + "\n")
+
+
+def _read(path: Path, name: str) -> Any:
+    """One entry of a stored file, or None where there is none that can be read."""
+    try:
+        held = json.loads(path.read_text("utf-8"))
+        return held[name] if held["schema"] == SCHEMA else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def key(inputs: Mapping[str, Any]) -> str:

@@ -1,0 +1,128 @@
+"""``fathom-onnx roofline``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .options import json_option
+
+if TYPE_CHECKING:
+    from ..analysis.roofline import Roofline
+    from ..runtime.ceilings import Ceilings
+
+__all__ = ["command"]
+
+
+@click.command("roofline")
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--by", type=click.Choice(["op", "layer", "node", "class", "phase"]), default="op", show_default=True, help="Rows."
+)
+@click.option("--ceilings", "path", type=click.Path(path_type=Path), help="Ceilings from 'ceilings --json'.")
+@click.option("--measure", is_flag=True, help="Measure the ceilings here though the run is from another machine.")
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it into a file.")
+@json_option
+def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot: Path | None, as_json: bool) -> None:
+    """Set a profiled run against what its machine can do: the share of the roof that each op, layer or node reaches.
+
+    RUN is a folder that 'profile -o' wrote. Without --ceilings they are measured, with the run's provider and threads.
+    """
+    from ..analysis.roofline import roofline
+    from ..analysis.roofline_figure import roofline_svg
+    from ..analysis.run import Run
+    from ..graph.files import write_text
+    from ..runtime.ceilings import read_ceilings
+    from .render import print_json
+
+    if path is not None and measure:
+        raise UsageError("ceilings cannot be both read and measured", "give --ceilings or --measure")
+    loaded = Run.load(run)
+    if loaded.manifest.get("node_times") == "host launch":
+        raise UsageError(
+            f"the node times of run '{run}' are those of launching kernels, not of running them",
+            "profile with a provider whose kernels are timed",
+        )
+    ceilings = read_ceilings(path) if path is not None else _measured(loaded.manifest, measure)
+    for name in ("provider", "threads"):
+        if ceilings.facts[name] != loaded.manifest[name]:
+            click.echo(
+                f"note: the run has {name} {loaded.manifest[name]}, the ceilings {ceilings.facts[name]}", err=True
+            )
+    found = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
+    if plot is not None:
+        write_text(plot, roofline_svg(found, str(loaded.manifest["graph"])))
+        click.echo(f"drawing: {plot}", err=True)
+    if as_json:
+        print_json({"run": str(run), "graph": loaded.manifest["graph"], **found.as_json(), "ceilings": ceilings.facts})
+    else:
+        _print(found, ceilings, loaded.manifest, top)
+
+
+def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
+    from ..runtime.ceilings import measure_ceilings
+    from ..runtime.environment import cpu_model
+    from ..runtime.settings import SessionSettings
+    from .render import progress
+
+    if manifest["cpu"] != cpu_model() and not anyway:
+        raise UsageError(
+            f"the run is from another machine ({manifest['cpu']}, this is {cpu_model()})",
+            "give that machine's --ceilings FILE, or --measure to measure here anyway",
+        )
+    with progress() as (say, _):
+        say("measuring the ceilings")
+        return measure_ceilings(SessionSettings(manifest["provider"], manifest["threads"]))
+
+
+def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], top: int) -> None:
+    from .render import table, time_us
+
+    click.echo(
+        f"{manifest['graph']} on {manifest['provider']}, {manifest['threads']} threads; ceilings "
+        f"{ceilings.gflops:.1f} GFLOP/s, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
+    )
+    rows = [
+        (
+            row["name"],
+            str(row["nodes"]),
+            time_us(row["us"]),
+            _cell(row["intensity"], ".2f"),
+            f"{row['gflops']:.1f}",
+            f"{row['gbytes']:.1f}",
+            f"{row['share']:.1%}" + ("*" if row["share"] > 1 else ""),
+            row["bound"],
+        )
+        for row in found.as_json()["rows"]
+    ]
+    columns = (found.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by")
+    table("", columns, rows[:top], text=(found.by, "bound by"))
+    if len(rows) > top:
+        click.echo(f"{len(rows) - top} more; see them with --top {len(rows)}")
+    total = found.total
+    if total["us"]:
+        click.echo(
+            f"\nall of it: {time_us(total['us'])}, at the roof {time_us(total['roof_us'])}, {total['share']:.1%} of "
+            "the roof"
+        )
+    if any(row["share"] > 1 for row in found.as_json()["rows"]):
+        click.echo("* above 1: less moved than was counted: tensors stayed in a cache or inside a fused node")
+    if len(found.left_out):
+        rest = [
+            (row["name"], row["op_type"], time_us(row["us"]), row["why"])
+            for row in found.left_out.head(top).to_dict("records")
+        ]
+        table(
+            f"Left out: {len(found.left_out)} nodes of unknown cost, {time_us(total['left_out_us'])}",
+            ("node", "kind", "time", "why"),
+            rest,
+            text=("node", "kind", "why"),
+        )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,85 @@
+"""Model-local functions, written out: each call becomes the nodes of the function.
+
+onnxruntime does this before anything else and names what it makes after the function, so that two calls of one
+function cannot be told apart for sure. Here a node is named ``<call>/<node>`` after the call it is reached through,
+nested calls included, and inherits the call's metadata (its module path, with PyTorch's exporter).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import onnx
+import onnx.inliner
+
+from ..errors import GraphError
+
+__all__ = ["without_functions"]
+
+_NUMBERED = re.compile(r"__\d+$")
+"""What the inliner adds to a name, to make it unique."""
+
+_Key = tuple[str, str, str]
+
+
+def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model that computes the same without model-local functions; the model itself where it has none.
+
+    Raises:
+        GraphError: A function calls itself.
+    """
+    if not model.functions:
+        return model
+    special = onnx.ModelProto()
+    special.CopyFrom(model)
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    del special.functions[:]
+    names: set[str] = set()
+    pending: list[tuple[onnx.NodeProto, tuple[_Key, ...]]]
+    pending = [(call, ()) for call in _calls(special.graph.node, functions)]
+    while pending:
+        call, around = pending.pop()
+        key = call.domain, call.op_type, call.overload
+        if key in around:
+            raise GraphError(
+                f"function '{call.op_type}' calls itself", "export the model again, or inline its functions"
+            )
+        function = onnx.FunctionProto()
+        function.CopyFrom(functions[key])
+        # a function of its own for each call: its nodes can then be named after the call
+        function.name, function.overload = f"{call.op_type}.{len(special.functions)}", ""
+        scope = call.name or f"{call.op_type}_{len(special.functions)}"
+        call.op_type, call.overload = function.name, ""
+        for number, node in enumerate(_all(function.node)):
+            node.name = f"{scope}/{node.name or f'{node.op_type}_{number}'}"
+            names.add(node.name)
+            own = {entry.key for entry in node.metadata_props}
+            node.metadata_props.extend(entry for entry in call.metadata_props if entry.key not in own)
+        special.functions.append(function)
+        pending += [(inner, (*around, key)) for inner in _calls(special.functions[-1].node, functions)]
+    plain = onnx.inliner.inline_local_functions(special)
+    _restore(plain.graph, names)
+    return plain
+
+
+def _all(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes and those in their bodies."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for body in [attribute.g, *attribute.graphs]:
+                yield from _all(body.node)
+
+
+def _calls(nodes: Iterable[onnx.NodeProto], functions: Mapping[_Key, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes that call a function, those in bodies included."""
+    return (node for node in _all(nodes) if (node.domain, node.op_type, node.overload) in functions)
+
+
+def _restore(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Take the inliner's numbers off the names that were given here; they are unique if the calls' names are."""
+    for node in _all(graph.node):
+        plain = _NUMBERED.sub("", node.name)
+        if plain in names:
+            node.name = plain

@@ -1,0 +1,173 @@
+"""The interface of native profilers: a workload's step run and timed by a framework itself, without a graph of ours.
+
+A profiler belongs to a framework and is found by the entry-point group ``fathom_onnx.natives``, as an exporter is by
+its own, so that this package never imports a framework. All times are microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, Protocol
+
+from .errors import MissingDependencyError, UnknownNameError, one_line
+from .workloads.contract import Array, Mode, NoiseSource, Workload
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "UNKNOWN",
+    "NativeMeasurement",
+    "NativeOp",
+    "NativeProfiler",
+    "NativeRequest",
+    "NativeStep",
+    "Progress",
+    "Spent",
+    "find_native",
+    "native_frameworks",
+    "spent",
+]
+
+ENTRY_POINT_GROUP = "fathom_onnx.natives"
+
+UNKNOWN = "unknown"
+"""The phase or layer of an operation where the framework's profiler cannot tell it."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class NativeRequest:
+    """What to run and how.
+
+    Attributes:
+        workload: The workload.
+        mode: Inference, or a whole training step.
+        batches: Batch inputs by name, taken in turn; with ``noise="input"`` the random tensors are among them.
+        noise: Where random tensors come from: drawn by the framework in the step, or given with the batch.
+        threads: Threads inside one operator; operators run one after the other.
+        warmup: Steps to run and not to count, before each series.
+        steps: Steps to count.
+        seed: Seed of the starting values; what the framework draws itself it draws as it likes.
+    """
+
+    workload: Workload
+    mode: Mode
+    batches: Sequence[Mapping[str, Array]]
+    noise: NoiseSource = "graph"
+    threads: int = 1
+    warmup: int = 3
+    steps: int = 10
+    seed: int = 0
+
+
+class NativeOp(NamedTuple):
+    """What a time belongs to.
+
+    ``op`` is a canonical op, or the framework's own name where the table has none; ``framework_op`` is what the
+    framework ran; ``split`` marks a part of an operation that is several canonical ops.
+    """
+
+    op: str
+    framework_op: str
+    phase: str
+    layer: str
+    split: bool = False
+
+
+class Spent(NamedTuple):
+    """The time of an operation in one step, over all its calls."""
+
+    us: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class NativeStep:
+    """One profiled step.
+
+    Attributes:
+        wall_us: What the caller waited; a framework that hands the trace over with the result takes longer.
+        run_us: From the beginning to the end of the step inside the trace.
+        ops: Exclusive time by operation; its sum is at most ``run_us``.
+    """
+
+    wall_us: float
+    run_us: float
+    ops: Mapping[NativeOp, Spent]
+
+
+@dataclass(frozen=True)
+class NativeMeasurement:
+    """What a profiler measured.
+
+    Attributes:
+        steps: The profiled steps.
+        control_us: Wall time of steps without a profiler, run as the framework runs them by default.
+        comparable_us: Likewise, with the settings of the profiled steps; the same numbers where they do not differ.
+        first: What the first step gave beside new state: the loss or, in inference, the outputs.
+        facts: What else the manifest is to say: settings and versions.
+    """
+
+    steps: tuple[NativeStep, ...]
+    control_us: tuple[float, ...]
+    comparable_us: tuple[float, ...]
+    first: Mapping[str, Array]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NativeProfiler(Protocol):
+    """A framework's own profiler on a workload's step."""
+
+    framework: str
+
+    def version(self) -> str:
+        """The framework's version."""
+
+    def workloads(self) -> tuple[str, ...]:
+        """The workloads it has a model for."""
+
+    def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
+        """Run the steps without the profiler and with it, each series from the same starting values.
+
+        Raises:
+            UsageError: The number of threads cannot be had in this process.
+            ExportError: The model and the workload do not agree.
+            RunError: The trace cannot be trusted.
+        """
+
+
+def spent(times: Iterable[tuple[NativeOp, float]]) -> dict[NativeOp, Spent]:
+    """Sum and number of the times of each operation, in order of first appearance."""
+    found: dict[NativeOp, Spent] = {}
+    for op, us in times:
+        before = found.get(op, Spent(0.0, 0))
+        found[op] = Spent(before.us + us, before.calls + 1)
+    return found
+
+
+def native_frameworks() -> tuple[str, ...]:
+    """Frameworks with a native profiler."""
+    return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+
+
+def find_native(framework: str) -> NativeProfiler:
+    """The native profiler of a framework.
+
+    Raises:
+        UnknownNameError: No profiler of this name.
+        MissingDependencyError: The framework is not installed.
+    """
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if framework not in points:
+        raise UnknownNameError("native profiler", framework, native_frameworks())
+    try:
+        made: NativeProfiler = points[framework].load()()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"framework '{framework}' cannot be used ({one_line(error, 120)})",
+            f"pip install 'fathom-onnx[{framework}]'",
+        ) from error
+    return made

@@ -1,0 +1,146 @@
+"""Profile a workload's step in its framework, without onnxruntime: same model, values and batches as the graph's."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .analysis.native_run import NativeRun, build_native_run
+from .data import batches_for
+from .data.sources import usual_source
+from .errors import ExportError, OutputError, UsageError
+from .graph.files import ensure_folder
+from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, find_native
+from .runtime.environment import cpu_cores, cpu_model
+from .workloads.contract import Array, Mode, NoiseSource, Workload
+
+__all__ = ["profile_native"]
+
+DISTINCT_BATCHES = 4
+"""Batches that are drawn and taken in turn, as for a graph."""
+
+
+def profile_native(
+    workload: Workload,
+    framework: str,
+    mode: Mode = "training",
+    *,
+    threads: int | None = None,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    noise: NoiseSource = "graph",
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> NativeRun:
+    """Profile a workload's step by the framework's own profiler.
+
+    Args:
+        workload: The workload.
+        framework: One with a native profiler, ``torch`` or ``tensorflow``.
+        mode: ``inference``, or ``training``: forward, loss, the framework's own backward pass, the optimizer.
+        threads: Threads inside an operator; all the cores this process may use when not given.
+        warmup: Steps to run and not to count, before each series.
+        steps: Steps to count, with the profiler and without.
+        seed: Seed of the starting values and of the data.
+        noise: ``input`` gives random tensors with the batch, so that a step can be compared with another's.
+        folder: Folder to write: manifest, table of operations, samples, summary.
+        progress: Told what is being done and how far it is.
+
+    Raises:
+        UsageError: A setting that cannot work; TensorFlow's threads were set to another number in this process.
+        UnknownNameError: No native profiler of this framework.
+        MissingDependencyError: The framework is not installed.
+        ExportError: The framework has no model of the workload.
+        DataError: The workload's data source cannot feed it.
+        RunError: The trace cannot be trusted.
+        OutputError: The folder cannot be written, or holds something else.
+    """
+    if steps < 1 or warmup < 0 or (threads is not None and threads < 1):
+        raise UsageError(
+            f"cannot profile {steps} steps after {warmup} on {threads or 'all'} threads",
+            "give 1 or more steps and threads, and 0 or more steps of warm-up",
+        )
+    if folder is not None:
+        _check_replaceable(folder)
+        ensure_folder(folder)
+    profiler = find_native(framework)
+    if workload.name not in profiler.workloads():
+        raise ExportError(
+            f"workload '{workload.name}' has no model in {framework}",
+            f"add one by the entry-point group 'fathom_onnx.models.{framework}'",
+        )
+    drawn = itertools.islice(batches_for(workload, mode, seed, noise=noise), min(DISTINCT_BATCHES, warmup + steps))
+    request = NativeRequest(
+        workload=workload,
+        mode=mode,
+        batches=list(drawn),
+        noise=noise,
+        threads=cpu_cores() if threads is None else threads,
+        warmup=warmup,
+        steps=steps,
+        seed=seed,
+    )
+    measured = profiler.measure(request, progress or (lambda what, done, total: None))
+    run = build_native_run(measured, _manifest(profiler, request, measured))
+    if folder is not None:
+        run.save(folder)
+    return run
+
+
+def _manifest(profiler: NativeProfiler, request: NativeRequest, measured: NativeMeasurement) -> dict[str, Any]:
+    workload = request.workload
+    source = usual_source(workload.data)
+    return {
+        "workload": workload.name,
+        "mode": request.mode,
+        "preset": workload.preset,
+        "config": asdict(workload.config),
+        "framework": profiler.framework,
+        "framework_version": profiler.version(),
+        "data": {"source": source.name, "kind": source.kind, "description": source.description},
+        "noise": request.noise,
+        "threads": request.threads,
+        "warmup": request.warmup,
+        "steps": request.steps,
+        "seed": request.seed,
+        "first_loss": _loss(measured.first),
+        "fathom_onnx": version("fathom-onnx"),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "cpu": cpu_model(),
+        "cpu_cores": cpu_cores(),
+        "command": " ".join(sys.argv),
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _loss(first: Mapping[str, Array]) -> float | None:
+    """The loss of the first step, None in inference."""
+    return float(first[Workload.LOSS]) if Workload.LOSS in first else None
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to write into what is not the folder of a native run.
+
+    Raises:
+        OutputError: ``folder`` is a file, or a folder that holds something else.
+    """
+    if folder.is_dir():
+        held: Sequence[Path] = list(folder.iterdir())
+        if held and not ((folder / "manifest.json").is_file() and (folder / "ops.csv").is_file()):
+            raise OutputError(
+                f"'{folder}' is not empty and not the folder of a native run", "choose another folder with -o"
+            )
+    elif folder.exists() or folder.is_symlink():
+        raise OutputError(f"'{folder}' is not a folder", "choose another with -o")

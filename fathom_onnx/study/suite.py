@@ -1,0 +1,71 @@
+"""The runs of a finished study, read back, for whatever is to be set against them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..analysis.profiles import StepProfile, run_profile
+from ..analysis.run import Run
+from ..errors import DataError, UnknownNameError, one_line
+
+__all__ = ["Suite", "read_suite"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Profiles of a study's runs from one framework in one mode.
+
+    Attributes:
+        profiles: One a workload.
+        provider: The provider they ran on.
+        threads: Threads inside one operator.
+        preset: Preset of their workloads.
+        cpu: The machine's processor.
+    """
+
+    profiles: tuple[StepProfile, ...]
+    provider: str
+    threads: int
+    preset: str
+    cpu: str
+
+
+def _held(folder: Path) -> dict[str, Any]:
+    path = folder / "study.json"
+    if not path.is_file():
+        raise DataError(
+            f"'{folder}' is not a study: it has no study.json", f"run 'fathom-onnx study -o {folder}' first"
+        )
+    try:
+        held: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        held["cells"], held["options"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{path}' is malformed ({one_line(error)})", "run the study again") from error
+    return held
+
+
+def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") -> Suite:
+    """The runs of a study's folder that are of one mode and framework; cells that failed are left out.
+
+    Raises:
+        DataError: It is not a study's folder, or a run in it cannot be read.
+        UnknownNameError: The study has no run of that framework.
+    """
+    held = _held(folder)
+    done = [c for c in held["cells"] if c.get("profile", {}).get("folder")]
+    there = list(dict.fromkeys(str(c["cell"]["framework"]) for c in done if c["cell"]["mode"] == mode))
+    if framework not in there:
+        raise UnknownNameError(f"framework in the study's {mode} runs", framework, there)
+    mine = [c for c in done if (c["cell"]["framework"], c["cell"]["mode"]) == (framework, mode)]
+    runs = [Run.load(folder / str(c["profile"]["folder"])) for c in mine]
+    first = runs[0].manifest
+    return Suite(
+        tuple(run_profile(run) for run in runs),
+        provider=str(first.get("provider") or held["options"]["ep"]),
+        threads=int(first.get("threads") or held["options"]["threads"]),
+        preset=str(held["options"]["preset"]),
+        cpu=str(first.get("cpu") or ""),
+    )

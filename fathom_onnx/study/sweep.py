@@ -1,0 +1,171 @@
+"""A sweep: workloads over frameworks, modes, providers, threads, batch sizes and optimization levels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..exporting import PURPOSES
+from ..graph.files import ensure_folder
+from ..runtime.environment import cpu_cores
+from ..runtime.settings import Optimization, SessionSettings
+from .engine import Engine, carry_out
+from .lock import machine_lock
+from .plan import Job, OnEvent, Options, cells
+from .stages import STAGES, Stages
+from .store import key
+from .sweep_result import SweepResult, write
+from .workers import ProcessWorkers, Workers
+
+__all__ = ["Axes", "run_sweep", "sweep_plan"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a sweep goes over: every combination of these is a cell.
+
+    Attributes:
+        workloads: Names, or None for all.
+        frameworks: Names, or None for all that have an exporter.
+        modes: ``inference``, ``training``, or None for both.
+        providers: Execution providers.
+        threads: Threads inside one operator; none for all the cores this process may use.
+        batches: Batch sizes; none for each preset's own.
+        optimizations: onnxruntime's graph optimization levels.
+        preset: Preset of every workload.
+        changes: Fields of the configuration to change in every cell, text or values.
+    """
+
+    workloads: Sequence[str] | None = None
+    frameworks: Sequence[str] | None = None
+    modes: Sequence[str] | None = None
+    providers: Sequence[str] = ("cpu",)
+    threads: Sequence[int] = ()
+    batches: Sequence[int] = ()
+    optimizations: Sequence[Optimization] = ("all",)
+    preset: str = "small"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
+    fields = {**axes.changes, **({} if batch is None else {"batch": batch})}
+    # a job is looked up by what it is, so that its options must be hashable
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return tuple(sorted(frozen.items()))
+
+
+def _graphs(preset: str, lowering: str, changes: tuple[tuple[str, Any], ...]) -> str:
+    """A folder name for the graphs of a configuration and lowering set, another for each."""
+    words = "-".join([*([lowering] if lowering != "plain" else []), *(f"{name}{value}" for name, value in changes)])
+    if re.fullmatch(r"[\w.-]{0,40}", words) is None:
+        words = key({"lowering": lowering, **dict(changes)})
+    return f"{preset}-{words}" if words else preset
+
+
+def sweep_plan(
+    folder: Path,
+    axes: Axes,
+    *,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    lowering: str = PURPOSES["onnxruntime"],
+) -> tuple[Job, ...]:
+    """The cells of a sweep, runs of one graph side by side.
+
+    Raises:
+        UnknownNameError: A workload, framework, mode, preset, field, provider or optimization level that there is not.
+        UsageError: A value that cannot work, or nothing to sweep.
+    """
+    if steps < 1 or warmup < 0:
+        raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
+    if "batch" in axes.changes and axes.batches:
+        raise UsageError("the batch size is given twice", "give it with --batch or with --set")
+    chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
+    runs = [
+        SessionSettings(ep, threads, optimization)
+        for ep, threads, optimization in product(
+            dict.fromkeys(axes.providers),
+            dict.fromkeys(axes.threads or (cpu_cores(),)),
+            dict.fromkeys(axes.optimizations),
+        )
+    ]
+    plan = []
+    for cell, batch in product(chosen, dict.fromkeys(axes.batches or (None,))):
+        changes = _changes(axes, batch)
+        usual = Options(
+            preset=axes.preset,
+            changes=changes,
+            warmup=warmup,
+            steps=steps,
+            seed=seed,
+            lowering=lowering,
+            graphs=_graphs(axes.preset, lowering, changes),
+        )
+        for run in runs:
+            options = replace(usual, ep=run.ep, threads=run.threads, optimization=run.optimization)
+            note = f"on {run.ep}, threads {run.threads}, optimization {run.optimization}"
+            plan.append(Job(cell, options, folder, note=note))
+        plan[-1].workload  # noqa: B018  # a configuration that cannot be is said before anything is done
+    if not plan:
+        raise UsageError("there is nothing to sweep", "name at least one workload, framework and mode")
+    return tuple(plan)
+
+
+def run_sweep(
+    folder: str | Path,
+    axes: Axes,
+    *,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    lowering: str = PURPOSES["onnxruntime"],
+    retry: bool = False,
+    wait: bool = True,
+    on_event: OnEvent | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    stages: Stages = STAGES,
+    workers: Callable[[Path], AbstractContextManager[Workers]] = ProcessWorkers,
+) -> SweepResult:
+    """Make and run every cell of a sweep that is not done yet, and write the tables.
+
+    A cell is stored under a hash of its graph, the options, the versions and the machine: an interrupted sweep goes on
+    where it was, and a repeated one takes what is there. A cell that fails is recorded with its error and the others go
+    on. Each run is measured in a process of its own, one at a time on a machine.
+
+    Args:
+        folder: Where everything goes: ``graphs/``, ``runs/``, ``cells/`` (what is done), ``logs/``, ``cells.csv``,
+            ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, ``cells.parquet``.
+        axes: What to go over.
+        warmup: Steps of each run that are not counted.
+        steps: Steps that are.
+        seed: Of weights and batches.
+        lowering: The lowering set of the graphs.
+        retry: Whether cells that failed before with the same inputs are tried again.
+        wait: Whether to wait for another measurement on this machine, or to refuse.
+        on_event: Told what happens.
+        on_wait: Told in one line that another measurement must end first.
+        stages: What is done to a cell; verification and structure are left out.
+        workers: What does it; given the folder for logs.
+
+    Raises:
+        UnknownNameError: A name that there is not.
+        UsageError: A value that cannot work, or nothing to sweep.
+        RunError: Another measurement is under way, and ``wait`` is false.
+        OutputError: The folder cannot be written to.
+    """
+    place = Path(folder).absolute()
+    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering)
+    ensure_folder(place)
+    with machine_lock(place, wait, on_wait), workers(place / "logs") as crew:
+        engine = Engine(place, crew, on_event or (lambda event: None), retry)
+        made = carry_out(engine, plan, replace(stages, verify=None, compare=None, structure=None))
+    result = SweepResult(place, made.cells, tuple(engine.failures), engine.reused, engine.worked)
+    write(result)
+    return result

@@ -1,0 +1,164 @@
+"""What a sweep found, as tidy tables: a row a cell, and a row a cell and group of its time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..analysis.claims import Entry, ledger
+from ..analysis.distances import FrameworkLevel
+from ..analysis.evidence import Evidence
+from ..errors import RunError
+from ..graph.files import write_text
+from ..vocabulary import OpClass
+from .result import LEVELS, CellResult, Failure
+from .store import key
+from .tables import write_table
+
+__all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write"]
+
+SCHEMA = "fathom-onnx/sweep/1"
+
+_MEASURED = (
+    *("control_us", "step_us", "run_time_us", "node_time_us", "outside_us", "attributed_us", "charged_us"),
+    *("unattributed_us", "profiling_overhead_us", "executed_nodes"),
+)
+_CLASSES = tuple(str(c) for c in OpClass)
+CELL_COLUMNS = (
+    *(
+        "cell",
+        "workload",
+        "framework",
+        "mode",
+        "preset",
+        "lowering",
+        "batch",
+        "changes",
+        "provider",
+        "threads",
+        "optimization",
+    ),
+    *("warmup", "steps", "seed", "state", "error", "seconds", "graph", "graph_sha256", "graph_nodes", "run"),
+    *_MEASURED,
+    *(f"share_{c}" for c in _CLASSES),
+)
+"""Columns of ``cells.csv``; what a failed cell does not have is empty."""
+
+SHARE_COLUMNS = ("cell", "by", "name", "us", "share", "nodes")
+"""Columns of ``shares.csv``: ``by`` is phase, class, op or layer."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A finished sweep.
+
+    Attributes:
+        folder: Where it lies.
+        cells: Every cell, done or not.
+        failures: What could not be done.
+        reused: Jobs whose result was there already.
+        worked: Jobs that were done now.
+    """
+
+    folder: Path
+    cells: tuple[CellResult, ...]
+    failures: tuple[Failure, ...]
+    reused: int
+    worked: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell was done."""
+        return not self.failures
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a cell (:data:`CELL_COLUMNS`), with None for what it does not have."""
+        return [_row(cell) for cell in self.cells]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """``cells.csv``."""
+        return pd.DataFrame(self.rows, columns=list(CELL_COLUMNS))
+
+    @property
+    def shares(self) -> pd.DataFrame:
+        """``shares.csv``: the time of every cell that ran, by phase, class, op and layer."""
+        rows = [
+            {"cell": _id(cell), "by": by, **group}
+            for cell in self.cells
+            if cell.done
+            for by in ("phase", "class", "op", "layer")
+            for group in cell.summary[f"by_{by}"]
+        ]
+        return pd.DataFrame(rows, columns=list(SHARE_COLUMNS))
+
+    @cached_property
+    def ledger(self) -> tuple[Entry, ...] | None:
+        """The paper's claims; None where cells differ in batch size or optimization level, which they do not cover."""
+        runs = tuple(found for cell in self.cells if (found := cell.evidence) is not None)
+        try:
+            held = Evidence(runs)
+        except RunError:
+            return None
+        profiles = [run.profile for run in held.usual.values()]
+        level = FrameworkLevel.of("onnxruntime", LEVELS["onnxruntime"], profiles)
+        return ledger(Evidence(runs, (level,)))
+
+    def json(self) -> dict[str, Any]:
+        """Everything but the single steps and groups, as JSON can hold it."""
+        return {
+            "schema": SCHEMA,
+            "ok": self.ok,
+            "cells": self.rows,
+            "failures": [asdict(f) for f in self.failures],
+            "ledger": None if self.ledger is None else [entry.json() for entry in self.ledger],
+            "reused": self.reused,
+            "worked": self.worked,
+            "folder": str(self.folder),
+        }
+
+
+def _id(cell: CellResult) -> str:
+    """A name for a cell within any sweep: what it is, and a hash of how it is run."""
+    return f"{cell.cell.slug}-{key(asdict(cell.job.options))[:8]}"
+
+
+def _row(cell: CellResult) -> dict[str, Any]:
+    o, s = cell.job.options, cell.summary
+    classes = {row["name"]: row["share"] for row in s.get("by_class", ())}
+    return {
+        "cell": _id(cell),
+        **asdict(cell.cell),
+        "preset": o.preset,
+        "lowering": o.lowering,
+        "batch": getattr(cell.job.workload.config, "batch", None),
+        "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
+        "provider": o.ep,
+        **{name: getattr(o, name) for name in ("threads", "optimization", "warmup", "steps", "seed")},
+        "state": "done" if cell.done else "failed",
+        "error": cell.error,
+        "seconds": cell.profile.get("seconds"),
+        "graph": cell.export.get("path"),
+        "graph_sha256": cell.export.get("sha256"),
+        "graph_nodes": cell.export.get("nodes"),
+        "run": cell.profile.get("folder"),
+        **{name: s.get(name) for name in _MEASURED},
+        **{f"share_{c}": classes.get(c, 0.0) if cell.done else None for c in _CLASSES},
+    }
+
+
+def write(result: SweepResult) -> None:
+    """Write ``cells.csv``, ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, the tables as Parquet.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    write_table(result.folder, "cells", result.table)
+    write_table(result.folder, "shares", result.shares)
+    write_text(result.folder / "sweep.json", json.dumps(result.json(), indent=1) + "\n")

@@ -1,0 +1,81 @@
+"""The tidy tables of a study, for whoever goes on with the numbers: a row a run and group of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..analysis.similarity import Label
+from ..graph.files import write_bytes, write_text
+from ..vocabulary import OPS, OpClass
+
+if TYPE_CHECKING:
+    from .result import CellResult, StudyResult
+
+__all__ = ["GROUP_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
+
+_LABEL = (*Label._fields, "runtime", "threads")
+
+RUN_COLUMNS = (*_LABEL, "control_us", "step_us", "run_time_us", "op_time_us", "outside_us", "profiling_overhead_us")
+"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``op_time_us`` the time of all nodes or operations."""
+
+GROUP_COLUMNS = (*_LABEL, "us", "share")
+"""Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
+
+_GROUPS = {"classes": "op_class", "ops": "op", "layers": "layer", "phases": "phase"}
+_ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": "by_phase"}
+
+
+def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Every run that there is: what it is, and its summary."""
+    several: tuple[tuple[str, tuple[CellResult, ...]], ...] = (
+        ("onnxruntime", (*result.cells, *result.fewer)),
+        ("native", result.natives),
+    )
+    for runtime, cells in several:
+        for cell in cells:
+            if cell.done:
+                threads = cell.job.options.threads
+                yield {**Label.of(cell.summary)._asdict(), "runtime": runtime, "threads": threads}, cell.summary
+
+
+def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
+    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``."""
+    runs = list(_runs(result))
+    measured = [
+        {**label, "op_time_us": s.get("node_time_us", s.get("op_time_us")), **{n: s.get(n) for n in _PLAIN}}
+        for label, s in runs
+    ]
+    tables = {"runs": pd.DataFrame(measured, columns=list(RUN_COLUMNS))}
+    for name, column in _GROUPS.items():
+        rows = [
+            {**label, column: row["name"], "us": row["us"], "share": row["share"]}
+            for label, s in runs
+            for row in s[_ROWS[name]]
+        ]
+        tables[name] = pd.DataFrame(rows, columns=[*_LABEL, column, "us", "share"])
+    titles = {str(c): c.label for c in OpClass}
+    tables["classes"]["title"] = tables["classes"]["op_class"].map(titles).fillna("")
+    tables["ops"]["op_class"] = [str(OPS[op].op_class) if op in OPS else "" for op in tables["ops"]["op"]]
+    return tables
+
+
+_PLAIN = ("control_us", "step_us", "run_time_us", "outside_us", "profiling_overhead_us")
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write a table as CSV and, where pyarrow is installed, as Parquet.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    parquet = folder / f"{name}.parquet"
+    if find_spec("pyarrow") is None:
+        parquet.unlink(missing_ok=True)  # an older one would say something else than the CSV
+    else:
+        write_bytes(parquet, table.to_parquet(None, index=False))

@@ -1,0 +1,119 @@
+"""Stages that do nothing slow, and workers that do it here and now, for tests of studies and sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, replace
+from pathlib import Path
+from typing import Any
+
+from summaries import spent, summary
+
+from fathom_onnx.errors import one_line
+from fathom_onnx.study import Call, Job, Outcome, Reading, Stage, Stages
+
+OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
+
+
+class World:
+    """What the stages of a test do, and a note of all they did."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.broken: dict[tuple[str, str], BaseException] = {}
+        self.passes = True
+        self.version = "1"
+        self.ops: dict[str, dict[str, float]] = OPS
+
+    def _work(self, stage: str, job: Job) -> None:
+        what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
+        self.did.append(what)
+        if (stage, str(job.cell)) in self.broken:
+            raise self.broken[stage, str(job.cell)]
+
+    def export(self, job: Job) -> dict[str, Any]:
+        self._work("export", job)
+        job.graph().parent.mkdir(parents=True, exist_ok=True)
+        job.graph().write_text(str(job.cell))
+        return {"path": str(job.graph())}
+
+    def verify(self, job: Job) -> dict[str, Any]:
+        self._work("verify", job)
+        return {"checks": [{"name": f"check {job.cell}", "passed": self.passes, "detail": "fine"}]}
+
+    def compare(self, job: Job) -> dict[str, Any]:
+        self._work("compare", job)
+        return {"checks": [{"name": f"compare {job.cell}", "passed": True, "detail": "same"}]}
+
+    def profile(self, job: Job) -> dict[str, Any]:
+        self._work("profile", job)
+        job.output.mkdir(parents=True)
+        return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
+
+    def structure(self, job: Job) -> dict[str, Any]:
+        self._work("structure", job)
+        ops = self.ops[job.cell.workload]
+        return {"ops": ops, "nodes": {op: [[f"forward/x/{op}", 1.0]] for op in ops}, "unknown": 1}
+
+    def read(self, folder: Path, result: dict[str, Any]) -> Reading:
+        if ("read", "") in self.broken:
+            raise self.broken["read", ""]
+        workload, framework, mode = result["cell"]
+        ops = self.ops[workload]
+        facts = {"control_us": 200.0 if mode == "training" else 100.0, "node_time_us": sum(ops.values())}
+        facts |= {"threads": result["threads"], "provider": "cpu"}
+        read = summary(workload, framework, mode, facts, **ops)
+        return Reading(read, {"cpu": "test"}, spent(workload, framework, mode, [ops]))
+
+    def stages(self) -> Stages:
+        def made_of(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), "version": self.version, "changes": job.options.changes}
+
+        def inputs(job: Job) -> dict[str, Any]:
+            return {**made_of(job), **asdict(job.options)}
+
+        return Stages(
+            export=Stage("export", self.export, made_of, lambda job, result: job.graph().is_file()),
+            verify=Stage("verify", self.verify, inputs),
+            compare=Stage("compare", self.compare, inputs),
+            structure=Stage("structure", self.structure, made_of),
+            profile=Stage("profile", self.profile, inputs),
+            read=self.read,
+        )
+
+    def with_natives(self) -> Stages:
+        """The stages with the frameworks' own runs, which take half the time."""
+
+        def native(job: Job) -> dict[str, Any]:
+            self._work("native", job)
+            job.output.mkdir(parents=True)
+            return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
+
+        def read(folder: Path, result: dict[str, Any]) -> Reading:
+            workload, framework, mode = result["cell"]
+            ops = {op: us / 2 for op, us in self.ops[workload].items()}
+            facts = {"control_us": 50.0, "step_us": 60.0, "op_time_us": sum(ops.values()), "explained_share": 0.8}
+            return Reading(
+                summary(workload, framework, mode, facts, **ops), {}, spent(workload, framework, mode, [ops])
+            )
+
+        def inputs(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), **asdict(job.options)}
+
+        return replace(self.stages(), native=Stage("native", native, inputs), read_native=read)
+
+
+class Inline:
+    """Calls done here and now; a KeyboardInterrupt goes through, as it does from the terminal."""
+
+    def __init__(self) -> None:
+        self.lanes: list[tuple[str, bool]] = []
+
+    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        for call in calls:
+            self.lanes.append((call.lane, fresh))
+            yield call, None
+            try:
+                yield call, Outcome(call.function(call.argument), "", 0.5)
+            except Exception as error:
+                yield call, Outcome(None, one_line(error), 0.5)
