@@ -214,7 +214,7 @@ def test_what_is_seen_is_what_the_converter_keeps(name: str) -> None:
     ("name", "expected"),
     [
         ("residual", {"ZigZag": 1, "Stream": 1, "OpenVINO": 1, "TVM": 1, "IREE": 1, "onnx-tool": 1}),
-        ("memnet-train", {"ZigZag": 1, "Stream": 1, "OpenVINO": 1, "TVM": 1, "IREE": 1, "onnx-tool": 1}),
+        ("residual-train", {"ZigZag": 1, "Stream": 1, "OpenVINO": 1, "TVM": 1, "IREE": 1, "onnx-tool": 1}),
         ("autoenc-train", {"ZigZag": 1, "OpenVINO": 1, "TVM": 1, "IREE": 1, "onnx-tool": 1}),
         ("alexnet", {"ZigZag": 1, "Stream": 1, "OpenVINO": 1}),
     ],
