@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal, Protocol
 
 import onnx
 
-from .errors import ExportError, FathomError, MissingDependencyError, UnknownNameError, one_line
+from .errors import ExportError, FathomError, one_line
 from .graph.files import write_bytes
+from .plugins import framework_names, framework_part
 from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = [
@@ -117,8 +117,7 @@ class Exporter(Protocol):
 
 def frameworks() -> tuple[str, ...]:
     """Frameworks with an exporter, the default one first."""
-    names = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
-    return tuple(sorted(names, key=lambda name: name != DEFAULT_FRAMEWORK))
+    return tuple(sorted(framework_names(ENTRY_POINT_GROUP), key=lambda name: name != DEFAULT_FRAMEWORK))
 
 
 def find_exporter(framework: str) -> Exporter:
@@ -128,16 +127,7 @@ def find_exporter(framework: str) -> Exporter:
         UnknownNameError: No exporter of this name.
         MissingDependencyError: The framework is not installed.
     """
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if framework not in points:
-        raise UnknownNameError("framework", framework, frameworks())
-    try:
-        made: Exporter = points[framework].load()()
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"framework '{framework}' cannot be used ({one_line(error, 120)})",
-            f"pip install 'fathom-onnx[{framework}]'",
-        ) from error
+    made: Exporter = framework_part(ENTRY_POINT_GROUP, framework, "framework")
     return made
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol
 
-from .errors import MissingDependencyError, UnknownNameError, one_line
+from .plugins import framework_names, framework_part
 from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = [
@@ -150,7 +149,7 @@ def spent(times: Iterable[tuple[NativeOp, float]]) -> dict[NativeOp, Spent]:
 
 def native_frameworks() -> tuple[str, ...]:
     """Frameworks with a native profiler."""
-    return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+    return tuple(framework_names(ENTRY_POINT_GROUP))
 
 
 def find_native(framework: str) -> NativeProfiler:
@@ -160,14 +159,5 @@ def find_native(framework: str) -> NativeProfiler:
         UnknownNameError: No profiler of this name.
         MissingDependencyError: The framework is not installed.
     """
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if framework not in points:
-        raise UnknownNameError("native profiler", framework, native_frameworks())
-    try:
-        made: NativeProfiler = points[framework].load()()
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"framework '{framework}' cannot be used ({one_line(error, 120)})",
-            f"pip install 'fathom-onnx[{framework}]'",
-        ) from error
+    made: NativeProfiler = framework_part(ENTRY_POINT_GROUP, framework, "native profiler")
     return made

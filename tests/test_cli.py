@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
-import fathom_onnx.exporting as exporting
+import fathom_onnx.plugins as plugins
 from fathom_onnx.cli import main
 from fathom_onnx.graph import load
 
@@ -143,7 +143,7 @@ def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tm
         def load(self) -> None:
             raise ImportError("No module named 'torch'")
 
-    monkeypatch.setattr(exporting, "entry_points", lambda group: [Absent()])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Absent()])
     result = call("export", "autoenc", "-o", tmp_path)
     assert result.exit_code == 4
     assert "pip install 'fathom-onnx[torch]'" in result.stderr

@@ -165,7 +165,7 @@ def test_finding_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self) -> None:
             raise ImportError("No module named 'torch'")
 
-    monkeypatch.setattr("fathom_onnx.exporting.entry_points", lambda group: [Absent()])
+    monkeypatch.setattr("fathom_onnx.plugins.entry_points", lambda group: [Absent()])
     with pytest.raises(MissingDependencyError, match=r"pip install 'fathom-onnx\[torch\]'"):
         find_exporter("torch")
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, INT64, control_flow, line_inference, line_training, model, op
 
-from fathom_onnx.analysis.memory import LiveTensor, liveness
+from fathom_onnx.analysis.memory import LiveTensor, liveness, liveness_of, residents_of
 from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.runtime.optimized import numbered
 
 
 def graph(nodes: list, inputs: dict, outputs: dict, constants: dict | None = None) -> Graph:
@@ -84,6 +85,13 @@ def test_a_body_adds_its_peak_to_what_is_alive_around_it() -> None:
     assert found.live_bytes[0] == 256 + (256 + 1 + 256 + 1) + 256
     assert found.peak_node in ("/loop/if/Tanh", "/loop/if/Relu")
     assert found.parameters_bytes == 8 + 1 + 4
+
+
+def test_a_graph_of_which_no_node_ran_holds_nothing() -> None:
+    made = line_inference()
+    nodes = numbered(made.model.graph)
+    found = liveness_of(made.model.graph, {"x": 12}, [None] * len(nodes), residents_of(made), order=())
+    assert (found.peak_bytes, found.peak_node, found.live_bytes.tolist()) == (0, "", [])
 
 
 def test_what_has_no_size_is_named_and_not_counted() -> None:

@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fathom_onnx import native
+from fathom_onnx import plugins
 from fathom_onnx.analysis.native_run import SCHEMA, NativeRun, build_native_run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, ExportError, MissingDependencyError, OutputError, RunError, UsageError
 from fathom_onnx.native import (
+    ENTRY_POINT_GROUP,
     UNKNOWN,
     NativeMeasurement,
     NativeOp,
@@ -206,7 +207,7 @@ class Point:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [Point("fake", Fake), Point("absent", None)]
-    monkeypatch.setattr(native, "entry_points", lambda group: points if group == "fathom_onnx.natives" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == "fathom_onnx.natives" else [])
 
 
 def test_profilers_are_found_by_entry_point(fake: None) -> None:
@@ -220,7 +221,7 @@ def test_profilers_are_found_by_entry_point(fake: None) -> None:
 
 def test_the_projects_own_profilers_are_declared() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"][native.ENTRY_POINT_GROUP] == {
+    assert project["entry-points"][ENTRY_POINT_GROUP] == {
         "torch": "exporters.torch.native:TorchNative",
         "tensorflow": "exporters.tensorflow.native:TensorFlowNative",
     }

@@ -93,8 +93,8 @@ def test_fields_are_changed_in_every_cell_and_keep_graphs_apart(tmp_path: Path) 
     assert "," not in other.options.graphs
     (same,) = sweep_plan(tmp_path, replace(residual, changes={"blocks": [1, 2, 1, 1]}))
     assert same.workload.config == other.workload.config
-    (fast,) = sweep_plan(tmp_path, replace(AXES, threads=(1,), batches=(2,)), lowering="fast")
-    assert (fast.options.graphs, fast.options.lowering) == ("tiny-fast-batch2", "fast")
+    (plain,) = sweep_plan(tmp_path, replace(AXES, threads=(1,), batches=(2,)), lowering="plain")
+    assert (plain.options.graphs, plain.options.lowering) == ("tiny-plain-batch2", "plain")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from __future__ import annotations
 import logging
 import os
 
-# Read when TensorFlow's library is loaded: without it, it greets on standard error.
+# Read when TensorFlow's library is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf
-import tf2onnx
+from .quiet import silent_errors
+
+# What its library says before it reads that (on some processors, that oneDNN is used) goes to the file descriptor.
+with silent_errors():
+    import tensorflow as tf
+    import tf2onnx
 
 for _logger in ("tensorflow", tf2onnx.__name__, "absl"):
     logging.getLogger(_logger).setLevel(logging.CRITICAL)

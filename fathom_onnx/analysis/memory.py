@@ -179,13 +179,13 @@ class _Walk:
             self.kept[buffer.tensor.name] = buffer.tensor.size_bytes
 
     def _sum(self, steps: Sequence[int], buffers: Sequence[_Buffer], inner: Sequence[_Level | None]) -> _Level:
+        if not steps:  # the optimizer left no node: outputs are inputs
+            return _Level(np.zeros(0, np.int64), "", ())
         change = np.zeros(len(steps) + 1, np.int64)
         for buffer in buffers:
             change[buffer.first] += buffer.tensor.size_bytes
             change[buffer.last + 1] -= buffer.tensor.size_bytes
         live = change.cumsum()[:-1] + np.array([level.peak if level else 0 for level in inner], np.int64)
-        if not steps:
-            return _Level(live, "", ())
         top = int(live.argmax())
         there = [b.tensor for b in buffers if b.first <= top <= b.last]
         within = inner[top]

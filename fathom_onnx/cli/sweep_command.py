@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import count_list, json_option, list_option, output_option, pairs, text_list
+from ..exporting import PURPOSES
+from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list
 
 if TYPE_CHECKING:
     from ..study import SweepResult
@@ -28,7 +29,7 @@ __all__ = ["command"]
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
-@click.option("--lowering", default="plain", show_default=True, help="How gradients are written.")
+@purpose_option("onnxruntime")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
@@ -46,7 +47,7 @@ def command(
     optimization: Sequence[str],
     preset: str,
     changes: tuple[str, ...],
-    lowering: str,
+    purpose: str,
     steps: int,
     warmup: int,
     seed: int,
@@ -83,7 +84,7 @@ def command(
             warmup=warmup,
             steps=steps,
             seed=seed,
-            lowering=lowering,
+            lowering=PURPOSES[purpose],
             retry=retry,
             wait=not no_wait,
             on_event=told,

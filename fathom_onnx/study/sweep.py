@@ -62,7 +62,8 @@ def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
 
 def _graphs(preset: str, lowering: str, changes: tuple[tuple[str, Any], ...]) -> str:
     """A folder name for the graphs of a configuration and lowering set, another for each."""
-    words = "-".join([*([lowering] if lowering != "plain" else []), *(f"{name}{value}" for name, value in changes)])
+    form = [] if lowering == PURPOSES["onnxruntime"] else [lowering]
+    words = "-".join([*form, *(f"{name}{value}" for name, value in changes)])
     if re.fullmatch(r"[\w.-]{0,40}", words) is None:
         words = key({"lowering": lowering, **dict(changes)})
     return f"{preset}-{words}" if words else preset
