@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .analysis.attribution import Attribution, attribute, questions
+from .analysis.control import control_facts
 from .analysis.counted import count_steps
 from .analysis.dataflow import tensors_of
 from .analysis.memory_use import memory_facts
@@ -93,6 +94,7 @@ def profile(
             **_manifest(graph, settings, seed, data, measured),
             **counted.facts(),
             **_absences(attribution, counted.times),
+            "control_flow": control_facts(attribution, counted.times),
             "memory": memory_facts(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
             ),

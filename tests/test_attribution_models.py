@@ -196,6 +196,10 @@ def test_inclusive_time_and_iterations_of_a_loop() -> None:
 
 def test_a_running_loop_counts_each_microsecond_once() -> None:
     run = profile(control_flow(), threads=1, warmup=1, steps=3)
+    loop, branch = run.summary()["control_flow"]
+    assert (loop["op_type"], loop["depth"], loop["calls"], loop["iterations"]) == ("Loop", 0, 1, {"body": 5})
+    assert (branch["op_type"], branch["depth"], branch["calls"]) == ("If", 1, 5)
+    assert loop["inclusive_us"] >= loop["exclusive_us"] + branch["inclusive_us"]
     rows = run.nodes.set_index("name")
     assert rows.loc["/loop/MatMul", "calls"] == 5
     assert run.by_op()["us"].sum() == pytest.approx(run.node_time_us)

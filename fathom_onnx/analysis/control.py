@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..runtime.optimized import NumberedNode, bodies
+import numpy as np
+
+from ..runtime.optimized import NumberedNode, bodies, executed_name
+from ..runtime.trace import StepTimes
 from .attribution import Attribution
+from .labels import label_nodes
 
-__all__ = ["ControlTime", "control_times"]
+__all__ = ["ControlTime", "control_facts", "control_times"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,32 @@ def control_times(
                 )
             )
     return tuple(found)
+
+
+def control_facts(attribution: Attribution, times: StepTimes) -> list[dict[str, Any]]:
+    """The control flow of a run as its manifest has it: medians over the steps, in the order of the model."""
+    place = {executed_name(entry.index): entry.index for entry in attribution.executed}
+    columns = [(place[name], column) for column, name in enumerate(times.names) if name in place]
+    us, calls = np.median(times.self_us, axis=0), np.median(times.calls, axis=0)
+    found = control_times(attribution, {i: float(us[c]) for i, c in columns}, {i: float(calls[c]) for i, c in columns})
+    labels = label_nodes(attribution.originals)
+    facts = []
+    for control in found:
+        node = attribution.executed[control.executed].node
+        shares = attribution.nodes[control.executed].shares
+        facts.append(
+            {
+                "node": node.name or f"{node.op_type}#{control.executed}",
+                "op_type": node.op_type,
+                "layer": labels[shares[0].original].layer if shares else "",
+                "depth": control.depth,
+                "exclusive_us": control.exclusive_us,
+                "inclusive_us": control.inclusive_us,
+                "calls": control.calls,
+                "iterations": dict(control.iterations),
+            }
+        )
+    return facts
 
 
 def _depth(nodes: tuple[NumberedNode, ...], entry: NumberedNode) -> int:

@@ -183,6 +183,7 @@ class Run:
             "statistics": self._statistics(),
             "memory": self.manifest.get("memory"),
             "original_nodes": {str(k): int(n) for k, n in self.originals["state"].value_counts(sort=False).items()},
+            "control_flow": self.manifest.get("control_flow", []),
             "split_us": float(self.nodes.loc[self.nodes["split"], "median_us"].sum()),
             "by_phase": self.by_phase().to_dict("records"),
             "by_class": self.by_class().to_dict("records"),

@@ -22,6 +22,7 @@ FACTS: dict[str, tuple[str, ...]] = {
         "lowering",
         "opset",
         "graph_nodes",
+        "inputs",
     ),
     "onnxruntime": ("onnxruntime",),
     "provider": ("provider", "execution_provider", "provider_options", "allow_fallback", "node_times"),

@@ -157,9 +157,29 @@ def _print(summary: dict[str, Any], top: int) -> None:
             us = sum(g["us"] for g in rest)
             body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
         table(f"By {title}", (title, "median", "share", "nodes"), body, text=(title,))
+    if s["control_flow"]:
+        _print_control(s["control_flow"][:top])
     if s["unattributed"]:
         body = [(g["node"], g["op_type"], g["reason"], time_us(g["us"])) for g in s["unattributed"][:top]]
         table("Unattributed", ("node", "kind", "reason", "median"), body, text=("node", "kind", "reason"))
+
+
+def _print_control(rows: list[dict[str, Any]]) -> None:
+    """Control flow: time with and without the bodies, and how often these ran."""
+    from .render import table, time_us
+
+    body = [
+        (
+            "  " * row["depth"] + row["node"],
+            time_us(row["inclusive_us"]),
+            time_us(row["exclusive_us"]),
+            f"{row['calls']:g}",
+            ", ".join(f"{name} {count:g}" for name, count in row["iterations"].items()),
+        )
+        for row in rows
+    ]
+    columns = ("control flow", "with its bodies", "alone", "calls", "iterations in a step")
+    table("Control flow (time with bodies counts inner nodes again)", columns, body, text=(columns[0], columns[-1]))
 
 
 def _print_trust(summary: dict[str, Any]) -> None:

@@ -61,6 +61,8 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
         "opset": {entry.domain or "ai.onnx": entry.version for entry in graph.model.opset_import},
         "producer": f"{graph.model.producer_name} {graph.model.producer_version}".strip(),
     }
+    # one file can be run at several sizes of its dynamic dimensions
+    facts["inputs"] = {t.name: None if t.shape is None else list(t.shape) for t in graph.batch_inputs}
     held = graph.metadata
     for name in ("workload", "mode", "framework", "framework_version", "preset", "config", "noise", "lowering"):
         facts[name] = getattr(held, name) if held else None

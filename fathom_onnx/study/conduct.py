@@ -21,7 +21,10 @@ from .result import StudyResult, write
 from .stages import STAGES, Stages
 from .workers import ProcessWorkers, Workers
 
-__all__ = ["run_study"]
+__all__ = ["NATIVE_STEPS", "NATIVE_WARMUP", "run_study"]
+
+NATIVE_STEPS, NATIVE_WARMUP = 5, 2
+"""Most steps of a framework's own run: each is done three times, with its rewriting, without, and with its profiler."""
 
 
 def _commands(
@@ -78,13 +81,14 @@ def run_study(
         modes: ``inference``, ``training``, or both.
         ep: Execution provider.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
-            largest number is that of the figures and verdicts, and the others show how ops scale.
+            largest number is that of the figures and verdicts, and the others show how the ops of training scale.
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
         verify: Whether graphs are checked against their frameworks and against each other.
-        native: Whether the frameworks run the same steps themselves, with the largest number of threads.
+        native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
+            :data:`NATIVE_STEPS` steps.
         checked_steps: Steps of each such check.
         on_event: Told what happens.
         on_wait: Told in one line that another measurement must end first.
@@ -120,11 +124,13 @@ def run_study(
     if not verify:
         stages = replace(stages, verify=None, compare=None)
     main = [Job(cell, options, place) for cell in chosen]
+    training = [cell for cell in chosen if cell.mode == "training"] or chosen
     fewer = [
-        Job(job.cell, replace(options, threads=n), place, note=f"threads={n}") for n in counts[:-1] for job in main
+        Job(cell, replace(options, threads=n), place, note=f"threads={n}") for n in counts[:-1] for cell in training
     ]
     known = native_frameworks() if native else ()
-    itself = [replace(job, note="in the framework") for job in main if job.cell.framework in known]
+    brief = replace(options, steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
+    itself = [Job(cell, brief, place, note="in the framework") for cell in chosen if cell.framework in known]
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))
         made = carry_out(engine, [*main, *fewer], stages, itself)

@@ -38,6 +38,13 @@ def _slug(job: Job) -> str:
     return f"{job.cell.workload}-{job.cell.mode}" if job.others else job.cell.slug
 
 
+def _lane(stage: Stage, job: Job, alone: bool, number: int) -> str:
+    """The process that does a job: one a framework; comparisons, which need several, go to two in turn."""
+    if alone:
+        return stage.name
+    return f"{stage.name} {number % 2}" if job.others else job.cell.framework
+
+
 @dataclass
 class Done:
     """What a stage gave: results of the jobs that succeeded and errors of those that did not."""
@@ -102,7 +109,7 @@ class Engine:
             if before:
                 fail(job, f"{before} (failed before, not tried again)")
             else:
-                calls.append(Call(stage.name if alone or job.others else job.cell.framework, stage.work, job))
+                calls.append(Call(_lane(stage, job, alone, len(calls)), stage.work, job))
         for call, outcome in self.workers.run(calls, fresh=alone):
             job = call.argument
             if outcome is None:

@@ -1,0 +1,138 @@
+"""Write what a finished study found into ``docs/study.md``: verdicts, ledger, the frameworks' own steps, figures.
+
+    fathom-onnx study -o study
+    python benchmarks/study_summary.py study
+
+Every number comes from the study's ``study.json``; the figures are those of its report, as files beside the document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from fathom_onnx.graph.files import write_text
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCUMENT = DOCS / "study.md"
+FIGURES = DOCS / "figures"
+
+_FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; a column whose name ends in a colon holds numbers."""
+    head = "| " + " | ".join(c.rstrip(":") for c in columns) + " |\n"
+    rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|\n"
+    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    return head + rule + "".join(lines)
+
+
+def framework(levels: list[dict[str, Any]]) -> str:
+    """The framework question: one row a level, mode and detail."""
+    rows = [
+        [
+            f"{level['name']}, {a['mode']} by {a['level']}",
+            {"little": "matters little", "much": "matters"}.get(a["outcome"], a["outcome"]),
+            f"{a['within']:.3f}",
+            f"{a['between']:.3f}",
+            f"{a['nearest']} of {len(a['workloads'])}",
+            "" if a["silhouette"] is None else f"{a['silhouette']:.2f}",
+            f"{a['p']:.2g}",
+            ", ".join(name for name, met in a["met"].items() if not met),
+        ]
+        for level in levels
+        for a in level["assessments"]
+    ]
+    columns = [
+        *("asked of", "the framework", "between frameworks:", "between workloads:", "own workload nearest:"),
+        *("silhouette:", "p:", "criteria not met"),
+    ]
+    return table(columns, rows)
+
+
+def claims(entries: list[dict[str, Any]]) -> str:
+    """The ledger: one row a claim."""
+    rows = [[e["id"], e["verdict"], e["claim"], e["paper"], e["ours"] or e["why"], e["criterion"]] for e in entries]
+    return table(["claim", "verdict", "what the paper says", "its number", "here", "criterion"], rows)
+
+
+def steps(found: dict[str, Any]) -> str:
+    """Unprofiled steps: in onnxruntime by number of threads, and in the framework itself."""
+    ours: dict[tuple[str, str, str], dict[int, float]] = {}
+    most = found["options"]["threads"]
+    for cell in [*found["cells"], *found["fewer_threads"]]:
+        if cell["summary"]:
+            key = (cell["cell"]["workload"], cell["cell"]["mode"], cell["cell"]["framework"])
+            ours.setdefault(key, {})[cell.get("threads", most)] = cell["summary"]["control_us"]
+    native = {
+        (c["cell"]["workload"], c["cell"]["mode"], c["cell"]["framework"]): c["summary"]["control_us"]
+        for c in found["native"]
+        if c["summary"]
+    }
+    counts = sorted({n for times in ours.values() for n in times})
+    rows = [
+        [
+            f"{workload} {mode}",
+            framework,
+            *(f"{times[n] / 1e3:,.1f}" if n in times else "" for n in counts),
+            f"{native[key] / 1e3:,.1f}" if (key := (workload, mode, framework)) in native else "",
+        ]
+        for (workload, mode, framework), times in ours.items()
+    ]
+    titles = [f"onnxruntime, {n} thread{'s' if n > 1 else ''}, ms:" for n in counts]
+    return table(["step", "from", *titles, f"framework itself, {most} threads, ms:"], rows)
+
+
+def figures(page: str) -> str:
+    """The report's figures as files, and the lines that show them."""
+    FIGURES.mkdir(exist_ok=True)
+    shown = []
+    for title, svg, caption in re.findall(
+        r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>",
+        page,
+        re.DOTALL,
+    ):
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        # as a file of its own a drawing has no page to take its colours from
+        write_text(FIGURES / f"{name}.svg", svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
+        shown.append(f"**{title}.** {caption.strip()}\n\n![{title}](figures/{name}.svg)\n")
+    return "\n".join(shown)
+
+
+def summary(folder: Path) -> str:
+    """All of it."""
+    found = json.loads((folder / "study.json").read_text())
+    options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
+    counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
+    facts = (
+        f"Preset {options['preset']}, {options['steps']} steps after {options['warmup']}, "
+        f"{' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
+        f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
+    )
+    lines = "".join(f"- {line}\n" for line in [found["verdict"], *found["findings"]])
+    return (
+        f"{facts}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
+        f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
+        f"### Figures\n\n{figures((folder / 'report.html').read_text())}"
+    )
+
+
+def main() -> None:
+    """Put the summary between its marks in the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    marks = "<!-- study -->\n", "<!-- end of study -->"
+    old = DOCUMENT.read_text()
+    new = f"{marks[0]}\n{summary(parser.parse_args().study)}\n{marks[1]}"
+    text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, old, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{DOCUMENT} has no place for a study")
+    write_text(DOCUMENT, text)
+
+
+if __name__ == "__main__":
+    main()
