@@ -162,12 +162,12 @@ def train(names: list[str]) -> str:
     return table("step: | loss, mean of the last 10 steps:", rows)
 
 
-def write(section: str, text: str, names: list[str]) -> None:
-    """Put a section's table between its marks in the document."""
+def write(section: str, text: str, command: str) -> None:
+    """Put a section's table, and the command that made it, between its marks in the document."""
     stamp = (
         f"Measured on {cpu_model()}, {cpu_cores()} cores, Python {sys.version.split()[0]}, "
         f"onnxruntime {version('onnxruntime')}, torch {version('torch')}, tensorflow {version('tensorflow-cpu')}, with "
-        f"`python benchmarks/measure.py {' '.join([section, *names])}`.\n\n"
+        f"`python benchmarks/{command}`.\n\n"
     )
     marks = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
     old = DOCUMENT.read_text()
@@ -190,5 +190,5 @@ if __name__ == "__main__":
         write(
             given.section,
             {"paper": paper, "study": study, "train": train}[given.section](given.job or list(BUILT_IN)),
-            given.job,
+            " ".join(["measure.py", given.section, *given.job]),
         )

@@ -525,6 +525,8 @@ def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, wor
     assert "Beside them 4 of 4 with fewer threads and 8 of 8 in the frameworks themselves." in result.findings
     page = (tmp_path / "report.html").read_text()
     assert "In the frameworks themselves" in page
+    assert "Workloads and graphs" in page
+    assert "ImageNet; here photographs" in page
     assert "Figure 6" in page
     assert "--threads 1,2 --steps 10" in page
     ops = pd.read_csv(tmp_path / "ops.csv")

@@ -15,6 +15,7 @@ from ..analysis.paper import figure_3
 from ..analysis.report import duration
 from ..analysis.report_parts import Cell, Figure, Section, State, Table, side_by_side
 from ..analysis.similarity import Label
+from ..workloads.catalogue import TABLE_II
 
 if TYPE_CHECKING:
     from .result import CellResult, StudyResult
@@ -193,9 +194,9 @@ def _beside(ours: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Ma
 
 
 def framework_sections(result: StudyResult) -> list[Section]:
-    """The frameworks beside each other: their own runs beside onnxruntime's, then ops and layers; what there is."""
+    """The workloads, the frameworks' own runs beside onnxruntime's, then ops and layers side by side; what there is."""
     natives = [cell for cell in result.natives if cell.done]
-    sections = [_in_themselves(result, natives)] if natives else []
+    sections = [_workloads(result), *([_in_themselves(result, natives)] if natives else [])]
     for rows, title in (("by_op", "op"), ("by_layer", "layer")):
         tables = side_by_side(result.summaries, rows, title, duration)
         if tables:
@@ -203,6 +204,37 @@ def framework_sections(result: StudyResult) -> list[Section]:
                 Section(f"{title}s-beside", f"{title.capitalize()}s, side by side", tables=tables, folded=True)
             )
     return sections
+
+
+def _workloads(result: StudyResult) -> Section:
+    """The paper's Table II with our numbers."""
+    nodes: dict[str, dict[tuple[str, str], int]] = {}
+    for cell in result.cells:
+        if cell.export.get("nodes"):
+            key = cell.cell.framework, cell.cell.mode
+            nodes.setdefault(cell.cell.workload, {})[key] = int(cell.export["nodes"])
+    kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
+    rows = []
+    for made in {cell.cell.workload: cell.job.workload for cell in result.cells}.values():
+        paper = TABLE_II.get(made.name)
+        parameters = sum(p.elements for p in made.parameters)
+        row: list[Cell | str] = [
+            made.name,
+            Cell(str(paper.year), paper.year) if paper else Cell(""),
+            paper.style if paper else "",
+            paper.task if paper else "",
+            f"{paper.dataset}; here {made.data}" if paper else made.data,
+            Cell(str(paper.layers), paper.layers) if paper else Cell(""),
+            Cell(f"{parameters:,}", parameters),
+            Cell(str(made.config.batch), made.config.batch),
+        ]
+        counts = [nodes.get(made.name, {}).get(kind) for kind in kinds]
+        rows.append([*row, *(Cell("") if n is None else Cell(f"{n:,}", n) for n in counts)])
+    columns = ("workload", "year", "style", "task", "data", "layers (paper)", "parameters", "batch")
+    titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
+    note = "After the paper's Table II, with the sizes of this study's preset."
+    table = Table("Workloads and graphs", (*columns, *titles), rows, note)
+    return Section("workloads", "The workloads", tables=[table])
 
 
 def _in_themselves(result: StudyResult, natives: Sequence[CellResult]) -> Section:
