@@ -1,10 +1,9 @@
 """Measure what the README and ``docs/measurements.md`` state, and write the tables there.
 
     python benchmarks/measure.py paper    # export and run every graph at the paper preset
-    python benchmarks/measure.py study    # the study at the small preset: verdict and verification
     python benchmarks/measure.py train    # the loss of 300 training steps of autoenc, small preset
 
-Workload names after ``paper`` or ``study`` limit them to these.
+Workload names after ``paper`` limit it to these.
 
 Each graph is exported and run in a process of its own, whose peak memory is what the operating system says.
 """
@@ -121,37 +120,6 @@ def paper(names: list[str]) -> str:
     return table(columns, rows)
 
 
-def study(names: list[str]) -> str:
-    """The verdict of the study at the small preset, and what its verification found."""
-    command = [sys.executable, "-m", "fathom_onnx", "study", *names, "--preset", "small", "-o", "study", "--json"]
-    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout)
-    rows = []
-    for check in found["checks"]:
-        c = check["numbers"]
-        training = c["mode"] == "training"
-        flips = c["flips"]
-        rows.append(
-            [
-                f"{c['workload']} {c['mode']}",
-                c["left"],
-                c["right"],
-                "passed" if c["passed"] else "FAILED: " + "; ".join(c["faults"]),
-                f"{c['loss_error']:.1e}" if training else "",
-                f"{c['parameter']['error']:.1e}" if training else "",
-                f"{c['parameter_plain']['error']:.1e} ({c['amplified']})" if training else "",
-                f"{c['state']['error']:.1e}",
-                f"{flips['relu']} + {flips['pool']}",
-                f"{flips['margin']:.0e}" if flips["relu"] + flips["pool"] else "",
-            ]
-        )
-    columns = (
-        "graph | judged | against | result | loss: | parameter: | plain (elements over): | state or output: | "
-        "flips (ReLU + pool): | margin:"
-    )
-    said = "".join(f"- {line}\n" for line in [found["verdict"], *found["findings"]])
-    return f"{said}\n{table(columns, rows)}"
-
-
 def train(names: list[str]) -> str:
     """The loss of autoenc over 300 steps on the digits, small preset."""
     command = [sys.executable, "-m", "fathom_onnx", "train", "autoenc", "--preset", "small", "--steps", "300", "--json"]
@@ -180,7 +148,7 @@ def write(section: str, text: str, command: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("section", choices=["paper", "study", "train", "one"])
+    parser.add_argument("section", choices=["paper", "train", "one"])
     parser.add_argument("job", nargs="*")
     given = parser.parse_args()
     if given.section == "one":
@@ -189,6 +157,6 @@ if __name__ == "__main__":
     else:
         write(
             given.section,
-            {"paper": paper, "study": study, "train": train}[given.section](given.job or list(BUILT_IN)),
+            {"paper": paper, "train": train}[given.section](given.job or list(BUILT_IN)),
             " ".join(["measure.py", given.section, *given.job]),
         )

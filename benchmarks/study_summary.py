@@ -22,6 +22,12 @@ FIGURES = DOCS / "figures"
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
 
+_ERRORS = (
+    "Errors are relative to each tensor's largest value; see [verification](verification.md) for what is compared with "
+    "what. *plain* is the worst new parameter by plain difference, with the number of elements over 1e-4, which Adam's "
+    "division by the gradient's own size explains."
+)
+
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; a column whose name ends in a colon holds numbers."""
@@ -87,15 +93,40 @@ def steps(found: dict[str, Any]) -> str:
     return table(["step", "from", *titles, f"framework itself, {most} threads, ms:"], rows)
 
 
+def verification(checks: list[dict[str, Any]]) -> str:
+    """What verification found: one row a comparison."""
+    rows = []
+    for check in checks:
+        c, flips = check["numbers"], check["numbers"]["flips"]
+        training = c["mode"] == "training"
+        rows.append(
+            [
+                f"{c['workload']} {c['mode']}",
+                c["left"],
+                c["right"],
+                "passed" if c["passed"] else "FAILED: " + "; ".join(c["faults"]),
+                f"{c['loss_error']:.1e}" if training else "",
+                f"{c['parameter']['error']:.1e}" if training else "",
+                f"{c['parameter_plain']['error']:.1e} ({c['amplified']})" if training else "",
+                f"{c['state']['error']:.1e}",
+                f"{flips['relu']} + {flips['pool']}",
+                f"{flips['margin']:.0e}" if flips["relu"] + flips["pool"] else "",
+            ]
+        )
+    columns = [
+        *("graph", "judged", "against", "result", "loss:", "parameter:", "plain (elements over):"),
+        *("state or output:", "flips (ReLU + pool):", "margin:"),
+    ]
+    return table(columns, rows)
+
+
 def figures(page: str) -> str:
-    """The report's figures as files, and the lines that show them."""
+    """The paper's figures in the report, as files, and the lines that show them."""
     FIGURES.mkdir(exist_ok=True)
     shown = []
-    for title, svg, caption in re.findall(
-        r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>",
-        page,
-        re.DOTALL,
-    ):
+    for title, svg, caption in re.findall(_FIGURE, page, re.DOTALL):
+        if not title.startswith("Figure"):
+            continue
         name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         # as a file of its own a drawing has no page to take its colours from
         write_text(FIGURES / f"{name}.svg", svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
@@ -117,6 +148,7 @@ def summary(folder: Path) -> str:
     return (
         f"{facts}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
         f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
+        f"### Verification\n\n{_ERRORS}\n\n{verification(found['checks'])}\n"
         f"### Figures\n\n{figures((folder / 'report.html').read_text())}"
     )
 
