@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .analysis.native_run import NativeRun, build_native_run
 from .data import batches_for
@@ -20,7 +14,7 @@ from .data.sources import usual_source
 from .errors import ExportError, OutputError, UsageError
 from .graph.files import ensure_folder
 from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, find_native
-from .runtime.environment import cpu_cores, cpu_model
+from .runtime.environment import cpu_cores, process_facts
 from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = ["profile_native"]
@@ -114,14 +108,7 @@ def _manifest(profiler: NativeProfiler, request: NativeRequest, measured: Native
         "steps": request.steps,
         "seed": request.seed,
         "first_loss": _loss(measured.first),
-        "fathom_onnx": version("fathom-onnx"),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "os": platform.platform(),
-        "cpu": cpu_model(),
-        "cpu_cores": cpu_cores(),
-        "command": " ".join(sys.argv),
-        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **process_facts(),
     }
 
 

@@ -247,6 +247,7 @@ def small_run() -> Any:
     return SimpleNamespace(
         manifest={"workload": "w", "framework": "torch", "mode": "training"},
         nodes=pd.DataFrame({"median_us": [8.0, 2.0]}),
+        samples=np.array([[8, 2]]),
         attribution=pd.DataFrame(rows, columns=["executed", "original", "weight", "us", "op"]),
     )
 

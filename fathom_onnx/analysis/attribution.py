@@ -23,7 +23,7 @@ from ..runtime.optimized import NumberedNode, bodies, numbered
 from .anchors import anchor_by_value
 from .branches import with_decided_branches
 from .cost import NodeCost, node_cost
-from .dataflow import Dataflow, outputs_of, tensors_of
+from .dataflow import Dataflow, all_tensors, outputs_of
 from .optable import class_of_op
 from .regions import Level, Question, op_of
 
@@ -244,11 +244,7 @@ def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNo
     held = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
     inside = _by_body(originals)
     original, theirs = with_decided_branches(graph.model.graph, inside[None, ""], executed.graph, inside)
-    return Level(original, executed.graph, _tensors(graph), held), theirs
-
-
-def _tensors(graph: Graph) -> dict[str, Tensor]:
-    return {**tensors_of(graph.model.graph), **graph.tensors}
+    return Level(original, executed.graph, all_tensors(graph), held), theirs
 
 
 def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
@@ -296,7 +292,7 @@ def attribute(
         original_values: Fingerprints of original tensors, by tensor.
         executed_values: Fingerprints of executed tensors, by tensor.
     """
-    mapper = _Mapper(graph.model.graph, executed.graph, _tensors(graph))
+    mapper = _Mapper(graph.model.graph, executed.graph, all_tensors(graph))
     level, theirs = _top(graph, executed, mapper.originals)
     if asked:
         mine = {q.executed[n]: f for q in asked for n, f in (executed_values or {}).items() if n in q.executed}

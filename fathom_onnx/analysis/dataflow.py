@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from networkx.utils import UnionFind
 
-from ..graph import Tensor
+from ..graph import Graph, Tensor
 from ..runtime.optimized import bodies
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "QUANTIZATIONS",
     "RANDOM",
     "Dataflow",
+    "all_tensors",
     "inputs_of",
     "moves",
     "outputs_of",
@@ -96,6 +97,11 @@ def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
         for _, body in bodies(node):
             found.update(tensors_of(body))
     return found
+
+
+def all_tensors(graph: Graph) -> dict[str, Tensor]:
+    """Shapes and types of all tensors of a graph, those in its bodies included, as far as they are known."""
+    return {**tensors_of(graph.model.graph), **graph.tensors}
 
 
 def _numpy_name(element_type: int) -> str:

@@ -19,7 +19,7 @@ import onnx
 from ..graph import Graph
 from ..runtime.optimized import NumberedNode, bodies, numbered
 from ..vocabulary import PHASES
-from .dataflow import inputs_of, moves, outputs_of, tensors_of
+from .dataflow import all_tensors, inputs_of, moves, outputs_of
 from .labels import Label, label_nodes
 
 __all__ = ["VIEWS", "LiveTensor", "Liveness", "Residents", "liveness", "liveness_of", "residents_of"]
@@ -259,6 +259,6 @@ def liveness_of(
 
 def liveness(graph: Graph) -> Liveness:
     """The memory of one step of a graph, its nodes in the order of the file, without running it."""
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors}
+    tensors = all_tensors(graph)
     sizes = {name: tensor.size_bytes for name, tensor in tensors.items()}
     return liveness_of(graph.model.graph, sizes, label_nodes(numbered(graph.model.graph)), residents_of(graph))

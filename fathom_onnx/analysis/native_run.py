@@ -23,13 +23,13 @@ from ..errors import DataError, RunError, one_line
 from ..graph.files import write_bytes, write_text
 from ..native import UNKNOWN, NativeMeasurement, NativeOp
 from .optable import UNLISTED, class_of_op
+from .time_groups import TimeGroups, time_groups
 
-__all__ = ["GROUP_COLUMNS", "OP_COLUMNS", "SCHEMA", "NativeRun", "build_native_run"]
+__all__ = ["OP_COLUMNS", "SCHEMA", "NativeRun", "build_native_run"]
 
 SCHEMA = "fathom-onnx/native/1"
 
 OP_COLUMNS = ("op", "op_class", "framework_op", "phase", "layer", "split", "us", "calls")
-GROUP_COLUMNS = ("name", "us", "share", "calls")
 
 _FILES = ("manifest.json", "ops.csv", "samples.npz", "summary.json")
 _SERIES = ("self_us", "run_us", "wall_us")
@@ -38,7 +38,7 @@ Samples = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NativeRun:
+class NativeRun(TimeGroups):
     """A natively profiled step, explained.
 
     Attributes:
@@ -88,38 +88,12 @@ class NativeRun:
         return float(np.median(self.wall_us))
 
     def _by(self, column: str) -> pd.DataFrame:
-        grouped = self.ops.groupby(column, sort=True)
-        table = pd.DataFrame(
-            {
-                "name": list(grouped.groups),
-                "us": grouped["us"].sum().to_numpy(float),
-                "calls": grouped["calls"].sum().to_numpy(float),
-            }
-        )
-        total = self.op_time_us
-        table["share"] = table["us"] / total if total else 0.0
-        ordered = table.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
-        return ordered[list(GROUP_COLUMNS)]
-
-    def by_phase(self) -> pd.DataFrame:
-        """Time by phase (:data:`GROUP_COLUMNS`), largest first; shares are of the time of all operations."""
-        return self._by("phase")
-
-    def by_class(self) -> pd.DataFrame:
-        """Time by class A to G, largest first."""
-        return self._by("op_class")
-
-    def by_op(self) -> pd.DataFrame:
-        """Time by canonical op, largest first."""
-        return self._by("op")
+        """Sums over a column; shares are of the time of all operations."""
+        return time_groups(self.ops, column, self.op_time_us, "calls", lambda g: g["calls"].sum())
 
     def by_framework_op(self) -> pd.DataFrame:
         """Time by the framework's own operation, largest first."""
         return self._by("framework_op")
-
-    def by_layer(self) -> pd.DataFrame:
-        """Time by layer, largest first."""
-        return self._by("layer")
 
     def _us(self, column: str, value: object) -> float:
         return float(self.ops.loc[self.ops[column] == value, "us"].sum())

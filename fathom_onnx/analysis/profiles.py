@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..errors import RunError
@@ -24,7 +23,7 @@ from ..graph import Graph
 from ..runtime.optimized import NumberedNode
 from ..vocabulary import OPS, OpClass
 from .cost import NodeCost, node_cost
-from .dataflow import tensors_of
+from .dataflow import all_tensors
 from .labels import label_nodes
 from .native_run import NativeRun
 from .run import Run
@@ -84,17 +83,14 @@ def _profile(label: Label, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) 
 
 
 def run_profile(run: Run) -> StepProfile:
-    """The profile of a run, a row a counted step; one row, of the nodes' medians, where the run kept no steps.
+    """The profile of a run, a row a counted step.
 
     Raises:
         RunError: The run has no time in any op.
     """
     label = Label.of(run.manifest)
     parts = run.attribution
-    samples = getattr(run, "samples", None)
-    if samples is None or not len(samples):
-        samples = run.nodes["median_us"].to_numpy(float)[None, :]
-    weighted = np.asarray(samples, float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
+    weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
     return _profile(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
 
@@ -139,7 +135,7 @@ def structure(graph: Graph) -> dict[str, Any]:
         many nodes have no known cost. The graph is taken as written: what a runtime would fold or fuse counts.
     """
     nodes = list(graph.model.graph.node)
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors}
+    tensors = all_tensors(graph)
     labels = label_nodes([NumberedNode(i, node, None, "") for i, node in enumerate(nodes)])
     costs = [modelled_cost(node_cost(node, tensors)) for node in nodes]
     rows = [(label.op, label.name, cost) for label, cost in zip(labels, costs, strict=True) if cost is not None]

@@ -35,6 +35,7 @@ from .run_tables import (
     step_table,
 )
 from .statistics import Floor, drifts, profiler_floor
+from .time_groups import TimeGroups, time_groups
 
 __all__ = [
     "ATTRIBUTION_COLUMNS",
@@ -49,7 +50,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(TimeGroups):
     """A profiled run, explained.
 
     Attributes:
@@ -121,35 +122,8 @@ class Run:
         return float(self.nodes.loc[self.nodes["kind"] == kind, "median_us"].sum())
 
     def _by(self, column: str) -> pd.DataFrame:
-        """Sums over a column of the attribution table; shares are of the node time."""
-        total = self.node_time_us
-        grouped = self.attribution.groupby(column, sort=True)
-        table = pd.DataFrame(
-            {
-                "name": list(grouped.groups),
-                "us": grouped["us"].sum().to_numpy(float),
-                "nodes": grouped["executed"].nunique().to_numpy(int),
-            }
-        )
-        table["share"] = table["us"] / total if total else 0.0
-        ordered = table.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
-        return ordered[list(GROUP_COLUMNS)]
-
-    def by_phase(self) -> pd.DataFrame:
-        """Time by phase (:data:`GROUP_COLUMNS`), largest first."""
-        return self._by("phase")
-
-    def by_class(self) -> pd.DataFrame:
-        """Time by class A to G, largest first."""
-        return self._by("op_class")
-
-    def by_op(self) -> pd.DataFrame:
-        """Time by canonical op, largest first."""
-        return self._by("op")
-
-    def by_layer(self) -> pd.DataFrame:
-        """Time by layer, largest first."""
-        return self._by("layer")
+        """Sums over a column of the attribution table (:data:`GROUP_COLUMNS`); shares are of the node time."""
+        return time_groups(self.attribution, column, self.node_time_us, "nodes", lambda g: g["executed"].nunique())
 
     def unattributed(self) -> pd.DataFrame:
         """Executed nodes that stand for nothing known: ``node``, ``op_type``, ``us``, ``reason``, largest first."""

@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 
 from ..analysis.cost import NodeCost, graph_costs
-from ..analysis.dataflow import tensors_of
+from ..analysis.dataflow import all_tensors
 from ..errors import GraphError
 from ..graph import Address, Graph, Tensor
 from .account import account
@@ -94,7 +94,7 @@ def _reason(node: onnx.NodeProto, cost: NodeCost) -> str:
 
 def _layers(graph: Graph) -> tuple[list[_Layer], dict[int, str]]:
     """The nodes to be written, in graph order, and why each other node is not."""
-    tensors = {**tensors_of(graph.model.graph), **graph.tensors}
+    tensors = all_tensors(graph)
     layers: list[_Layer] = []
     left_out: dict[int, str] = {}
     for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):

@@ -14,7 +14,7 @@ from ..graph import Graph
 from .providers import PROVIDERS, onnxruntime
 from .settings import LEVELS, SessionSettings
 
-__all__ = ["cpu_cores", "cpu_model", "environment", "graph_facts"]
+__all__ = ["cpu_cores", "cpu_model", "environment", "graph_facts", "process_facts"]
 
 
 _NODE_TIMES = {
@@ -82,9 +82,16 @@ def environment(settings: SessionSettings, seed: int, provider_options: dict[str
         "optimization_level": LEVELS[settings.optimization],
         "allow_fallback": settings.allow_fallback,
         "seed": seed,
-        "fathom_onnx": _version("fathom-onnx"),
         "onnxruntime": ort.__version__,
         "onnx": _version("onnx"),
+        **process_facts(),
+    }
+
+
+def process_facts() -> dict[str, Any]:
+    """What any run's manifest says of its process: versions, machine, command line and UTC time."""
+    return {
+        "fathom_onnx": _version("fathom-onnx"),
         "numpy": _version("numpy"),
         "python": platform.python_version(),
         "os": platform.platform(),
