@@ -60,10 +60,12 @@ DARK_INK = "#111111"
 _INK = "#010203"  # stands for the page's own text colour until the drawing is done
 _HEAT = "#3b86c8"
 _WIDTH = 10.0  # inches
+_NUMBERS = re.compile(r"(\d\.\d{2})\d+(?=[^<>]*>)")  # in a tag: a hundredth of a point is enough
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.size": 9.5,
+    "font.sans-serif": ["DejaVu Sans"],  # the page puts its own in its place; a list would stand at every text
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
@@ -104,7 +106,9 @@ def _inline(document: str, name: str, description: str) -> str:
     body = document[document.index("<svg") :]
     head_end = body.index(">")
     box = re.search(r'viewBox="([^"]+)"', body[:head_end])
-    rest = re.sub(r"<metadata>.*?</metadata>\s*", "", body[head_end + 1 :], flags=re.DOTALL)
+    rest = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", body[head_end + 1 :], flags=re.DOTALL)
+    rest = _NUMBERS.sub(r"\1", rest)
+    rest = re.sub(r'<g id="[^"]*"', "<g", rest)  # only shapes and clips are referred to
     rest = re.sub(r'\bid="', f'id="{name}-', rest)
     rest = re.sub(r'href="#', f'href="#{name}-', rest)
     rest = rest.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")

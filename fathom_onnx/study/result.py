@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
@@ -17,11 +18,18 @@ from ..analysis.evidence import Evidence, RunEvidence
 from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
 from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.report import Report, render
+from ..analysis.roofline import Roofline, rooflines
+from ..analysis.run import Run
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
+from .machine import Settings, settings_of
+from .pages import workload_pages
 from .plan import Cell, Job, Options
 from .sections import framework_sections, paper_sections
 from .tables import study_tables, write_table
+
+if TYPE_CHECKING:
+    from ..runtime.ceilings import Ceilings
 
 __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
@@ -105,6 +113,7 @@ class StudyResult:
         cells: Every cell, done or not.
         fewer: The same cells with fewer threads.
         natives: The same steps run by the frameworks themselves.
+        ceilings: What the machine can do with each provider and number of threads of the cells.
         checks: Verification results: ``name``, ``passed``, ``detail``.
         verified: Whether there was a verification at all.
         failures: What could not be done.
@@ -122,6 +131,7 @@ class StudyResult:
     worked: int
     fewer: tuple[CellResult, ...] = ()
     natives: tuple[CellResult, ...] = ()
+    ceilings: Mapping[Settings, Ceilings] = field(default_factory=dict)
 
     @property
     def report(self) -> Path:
@@ -149,6 +159,20 @@ class StudyResult:
             "native": [c.spent for c in self.natives if c.spent is not None],
         }
         return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items() if profiles[n])
+
+    @cached_property
+    def rooflines(self) -> dict[Job, dict[str, Roofline]]:
+        """The runs under the ceilings, by node, layer and op; those that ceilings were measured for.
+
+        A run whose node times are those of launching kernels, not of running them, has none.
+        """
+        found = {}
+        for cell in self.cells:
+            roof = self.ceilings.get(settings_of(cell.job))
+            if cell.done and roof is not None and cell.manifest.get("node_times") != "host launch":
+                run = Run.load(self.folder / str(cell.profile["folder"]))
+                found[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, _ROOFLINES)
+        return found
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
@@ -219,11 +243,25 @@ class StudyResult:
             "cells": [c.json() for c in self.cells],
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
             "native": [c.json() for c in self.natives],
+            "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
+            "rooflines": [
+                {"cell": asdict(job.cell), "provider": job.options.ep, "threads": job.options.threads}
+                | _roofline_json(by["node"])
+                for job, by in self.rooflines.items()
+            ],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
             "report": str(self.report),
         }
+
+
+_ROOFLINES = ("node", "layer", "op")
+
+
+def _roofline_json(found: Roofline) -> dict[str, Any]:
+    total = {name: None if math.isnan(value) else value for name, value in found.total.items()}
+    return {**total, "bound_shares": found.bound_shares}
 
 
 def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
@@ -268,10 +306,16 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         findings=result.findings,
         opening=paper_sections(result),
         closing=framework_sections(result),
+        pages=workload_pages(result),
         summaries=result.summaries,
         effects=result.effects,
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
-        manifests={str(c.cell): c.manifest for c in result.cells if c.manifest},
+        manifests={str(c.cell): _identity(c.manifest) for c in result.cells if c.manifest},
         commands=commands,
     )
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what the workload's page shows."""
+    return {name: value for name, value in manifest.items() if name != "memory"}

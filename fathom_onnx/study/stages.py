@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exporting import ExportRequest, export_file
+from .machine import are_ceilings, ceilings_cell, ceilings_inputs
 from .plan import Job
 from .store import exporter_facts, sha256, source_hash, version_of
 
@@ -47,6 +48,7 @@ _SHOWING = (
     *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
     *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
     *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
+    *("analysis/workload_figures.py", "runtime/ceilings.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
@@ -91,6 +93,7 @@ class Stages:
         read: What a finished run says, from the folder and the profile stage's result.
         native: Has the framework itself run a cell's step, or None.
         read_native: What such a run says, as ``read``.
+        ceilings: Measures what the machine can do with a job's provider and threads, or None.
     """
 
     export: Stage
@@ -101,6 +104,7 @@ class Stages:
     read: Callable[[Path, Result], Reading]
     native: Stage | None = None
     read_native: Callable[[Path, Result], Reading] | None = None
+    ceilings: Stage | None = None
 
 
 def _onnxruntime() -> dict[str, str]:
@@ -323,5 +327,6 @@ STAGES = Stages(
     read=read_run,
     native=Stage("native", native_cell, _native_inputs, _run_is_there),
     read_native=read_native,
+    ceilings=Stage("ceilings", ceilings_cell, ceilings_inputs, are_ceilings),
 )
-"""The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""
+"""The stages of an ordinary study; a sweep leaves out all but export and profile."""

@@ -1,0 +1,159 @@
+"""Drawings of one workload: its layers under the roof, and its memory, frameworks and modes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .drawing import LINE_COLOURS, drawing, plain, short
+from .roofline import Roofline
+from .roofline_figure import named_rows
+
+__all__ = ["LEAST", "MemoryBar", "layers_under_the_roof", "memory_bars"]
+
+LEAST = 0.001
+"""Least share of a run's time with which a layer is drawn."""
+
+_SIZES = ((0.1, 13.0), (0.03, 9.0), (0.01, 6.0), (LEAST, 3.5))
+"""Least share of a run's time, and the width of its dot in points: few widths, so that the drawing stays small."""
+
+_SERIES = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
+"""Colours that stand out from light and dark pages alike (3 to 1 or more)."""
+
+_MARKS = "soD^"
+_NAMED = 6
+_APART = (1.4, 0.2)
+_PARTS = {
+    "parameters": LINE_COLOURS[0],
+    "state": LINE_COLOURS[2],
+    "new values": LINE_COLOURS[3],
+    "tensors at the peak": LINE_COLOURS[1],
+}
+
+
+def layers_under_the_roof(name: str, modes: Mapping[str, Mapping[str, Roofline]]) -> str:
+    """A roofline a mode, logarithmic both ways: a dot a layer, in the colour of who made the graph.
+
+    Args:
+        name: What the drawing's ids start with.
+        modes: Mode to who (a framework) to the run's roofline by layer. Layers without FLOPs have no place in it.
+    """
+    with drawing(name, "Layers under the machine's roof: FLOPs a byte and GFLOP/s", 4.4) as canvas:
+        panels = canvas.figure.subplots(1, len(modes), squeeze=False)[0]
+        everyone = list(dict.fromkeys(who for several in modes.values() for who in several))
+        for axes, (mode, several) in zip(panels, modes.items(), strict=True):
+            _panel(axes, several, everyone)
+            axes.set_title(mode)
+        panels[0].set_ylabel("GFLOP/s")
+        _legend(canvas.figure, everyone)
+    return canvas.svg
+
+
+def _drawn(found: Roofline) -> pd.DataFrame:
+    """The rows that have a place in the drawing, with their share of the run's time as ``part``."""
+    rows = found.table[(found.table["flops"] > 0) & (found.table["bytes"] > 0)]
+    whole = found.total["us"] + found.total["left_out_us"]
+    parted = rows.assign(part=rows["us"] / whole if whole else 0.0)
+    return parted[parted["part"] >= LEAST]
+
+
+def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    drawn = {who: _drawn(found) for who, found in several.items()}
+    roofs = dict.fromkeys((found.gflops, found.gbytes) for found in several.values())
+    ends = [*(p / m for p, m in roofs), *(x for rows in drawn.values() for x in rows["intensity"])]
+    for gflops, gbytes in roofs:
+        across = np.array([min(ends) / 3, gflops / gbytes, max(ends) * 3])
+        axes.plot(across, np.minimum(gflops, across * gbytes), color="#8a8f98", linewidth=1.4)
+    for who, rows in drawn.items():
+        place = everyone.index(who) % len(_SERIES)
+        above = np.inf
+        for least, width in _SIZES:
+            same = rows[(rows["part"] >= least) & (rows["part"] < above)]
+            axes.plot(
+                same["intensity"],
+                same["gflops"],
+                linestyle="",
+                marker=_MARKS[place],
+                markersize=width,
+                markerfacecolor=f"{_SERIES[place]}66",
+                markeredgecolor=_SERIES[place],
+                markeredgewidth=0.8,
+            )
+            above = least
+    longest = pd.concat(drawn.values()).sort_values(["part", "name"], ascending=[False, True])
+    for layer, x, y in named_rows(longest.drop_duplicates("name"), _NAMED, _APART):
+        axes.annotate(short(layer, 28), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure: Any, everyone: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=_MARKS[place % len(_SERIES)],
+            markerfacecolor=f"{_SERIES[place % len(_SERIES)]}66",
+            markeredgecolor=_SERIES[place % len(_SERIES)],
+            label=short(who),
+        )
+        for place, who in enumerate(everyone)
+    ]
+    handles.append(Line2D([], [], color="#8a8f98", linewidth=1.4, label="what the machine reaches"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+@dataclass(frozen=True)
+class MemoryBar:
+    """The memory of one run, bytes.
+
+    Attributes:
+        label: The run.
+        parts: Bytes of parameters, of state, of the state's new values, and of the tensors that are alive at the peak.
+        measured: The most that onnxruntime's allocator handed out, or None where it does not say.
+    """
+
+    label: str
+    parts: tuple[int, int, int, int]
+    measured: int | None
+
+
+def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
+    """What a step of each run holds at its peak, a bar a run, and what the allocator handed out beside it.
+
+    Args:
+        name: What the drawing's ids start with.
+        bars: The runs.
+    """
+    with drawing(name, "Memory of a step at its peak", 1.1 + 0.34 * len(bars)) as canvas:
+        axes = canvas.figure.subplots()
+        for y, bar in enumerate(bars):
+            left = 0.0
+            for (part, colour), size in zip(_PARTS.items(), bar.parts, strict=True):
+                axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
+                left += size / 1e6
+            axes.text(left, y, f"  {left:,.3g} MB" if left < 1e3 else f"  {left:,.0f} MB", va="center_baseline")
+        measured = [(bar.measured / 1e6, y) for y, bar in enumerate(bars) if bar.measured is not None]
+        if measured:
+            label = "handed out by the allocator"
+            axes.plot(*zip(*measured, strict=True), linestyle="", marker="|", color="#8a8f98", label=label)
+            axes.lines[-1].set(markersize=16, markeredgewidth=2.2)
+        axes.set_yticks(range(len(bars)), [short(bar.label) for bar in bars])
+        axes.set(xlabel="MB", ylim=(len(bars) - 0.5, -0.5))
+        axes.set_xlim(left=0)
+        axes.margins(x=0.12)
+        plain(axes)
+        canvas.figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    return canvas.svg
