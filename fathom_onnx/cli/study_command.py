@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import count_list, framework_option, json_option, list_option, mode_option, output_option
+from .options import count_list, framework_option, json_option, list_option, mode_option, output_option, text_list
 
 if TYPE_CHECKING:
     from ..study import StudyResult
@@ -20,7 +20,7 @@ __all__ = ["command"]
 @framework_option("all")
 @mode_option("all")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
-@click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
+@list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
@@ -34,7 +34,7 @@ def command(
     framework: str,
     mode: str,
     preset: str,
-    ep: str,
+    ep: tuple[str, ...] | None,
     threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,

@@ -58,9 +58,9 @@ def page_anchor(workload: str) -> str:
 
 def workload_pages(result: StudyResult) -> list[Page]:
     """A page for each workload of which a run is there."""
-    several = len({cell.job.options.ep for cell in result.cells}) > 1
+    several = len({cell.job.options.ep for cell in result.everywhere}) > 1
     grouped: dict[str, dict[str, dict[str, CellResult]]] = {}
-    for cell in result.cells:
+    for cell in result.everywhere:
         if cell.done:
             who = f"{cell.cell.framework}, {cell.job.options.ep}" if several else cell.cell.framework
             grouped.setdefault(cell.cell.workload, {}).setdefault(cell.cell.mode, {})[who] = cell

@@ -48,7 +48,8 @@ _SHOWING = (
     *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
     *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
     *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
-    *("analysis/workload_figures.py", "runtime/ceilings.py"),
+    *("analysis/provider_comparison.py", "analysis/provider_figures.py", "analysis/workload_figures.py"),
+    *("runtime/ceilings.py", "runtime/usable.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 

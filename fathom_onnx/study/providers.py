@@ -1,0 +1,74 @@
+"""Which providers a study runs on: those asked for, or every one that can really be used here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..errors import FathomError, UnknownNameError, UsageError, one_line
+from ..exporting import PURPOSES
+from ..runtime.providers import PROVIDERS
+from ..runtime.usable import check_usable
+from .plan import Options
+
+__all__ = ["ALL", "Chosen", "choose", "on_provider"]
+
+ALL = "all"
+"""Stands for every provider that can be used."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Providers of a study.
+
+    Attributes:
+        names: Those it runs on, the CPU first: its figures and verdicts are about the first.
+        left_out: Those that cannot be used, where every one was asked for, and why.
+    """
+
+    names: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose(asked: str | Sequence[str] | None) -> Chosen:
+    """The providers to run on.
+
+    Args:
+        asked: Names, or ``all``, or None for all.
+
+    Raises:
+        UnknownNameError: No such provider.
+        UsageError: None is asked for, or none can be used.
+        MissingDependencyError: One that was named, or a library it needs, is absent.
+        RunError: One that was named does not work here.
+    """
+    wanted = (ALL,) if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
+    for name in wanted:
+        if name != ALL and name not in PROVIDERS:
+            raise UnknownNameError("provider", name, [*PROVIDERS, ALL])
+    if not wanted:
+        raise UsageError("a study needs a provider", f"name one of {', '.join(PROVIDERS)}, or {ALL}")
+    usable: list[str] = []
+    left_out: dict[str, str] = {}
+    for name in PROVIDERS:
+        if name not in wanted and ALL not in wanted:
+            continue
+        try:
+            check_usable(name)
+        except FathomError as error:
+            if name in wanted:
+                raise
+            left_out[name] = one_line(error, 300)
+        else:
+            usable.append(name)
+    if not usable:
+        raise UsageError(f"no provider can be used: {'; '.join(left_out.values())}", "install one of them")
+    return Chosen(tuple(usable), left_out)
+
+
+def on_provider(options: Options, name: str) -> Options:
+    """The options on another provider: with the graphs of its own lowering set where it has one, else the same."""
+    lowering = options.lowering
+    if lowering == PURPOSES["onnxruntime"]:
+        lowering = PURPOSES.get(name, lowering)
+    return replace(options, ep=name, lowering=lowering, graphs=lowering if lowering != options.lowering else "")
