@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .drawing import LINE_COLOURS, drawing, plain, short
+from .drawing import INK, LINE_COLOURS, drawing, plain, short
 from .roofline import Roofline
 from .roofline_figure import named_rows
 
@@ -121,17 +121,19 @@ class MemoryBar:
 
     Attributes:
         label: The run.
-        parts: Bytes of parameters, of state, of the state's new values, and of the tensors that are alive at the peak.
-        measured: The most that onnxruntime's allocator handed out, or None where it does not say.
+        residents: Parameters, state, and the state's new values.
+        tensors: Tensors of the step that are alive at the peak, by the graph.
+        measured: The same by onnxruntime's allocator, or None where it does not say.
     """
 
     label: str
-    parts: tuple[int, int, int, int]
+    residents: tuple[int, int, int]
+    tensors: int
     measured: int | None
 
 
 def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
-    """What a step of each run holds at its peak, a bar a run, and what the allocator handed out beside it.
+    """What a step of each run holds at its peak, a bar a run, and where it would end by the allocator's measure.
 
     Args:
         name: What the drawing's ids start with.
@@ -141,19 +143,21 @@ def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
         axes = canvas.figure.subplots()
         for y, bar in enumerate(bars):
             left = 0.0
-            for (part, colour), size in zip(_PARTS.items(), bar.parts, strict=True):
+            for (part, colour), size in zip(_PARTS.items(), (*bar.residents, bar.tensors), strict=True):
                 axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
                 left += size / 1e6
-            axes.text(left, y, f"  {left:,.3g} MB" if left < 1e3 else f"  {left:,.0f} MB", va="center_baseline")
-        measured = [(bar.measured / 1e6, y) for y, bar in enumerate(bars) if bar.measured is not None]
+            end = max(left, (sum(bar.residents) + (bar.measured or 0)) / 1e6)
+            text = f"{left:,.3g} MB" if left < 1e3 else f"{left:,.0f} MB"
+            axes.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline")
+        measured = [((sum(bar.residents) + bar.measured) / 1e6, y) for y, bar in enumerate(bars) if bar.measured]
         if measured:
-            label = "handed out by the allocator"
-            axes.plot(*zip(*measured, strict=True), linestyle="", marker="|", color="#8a8f98", label=label)
-            axes.lines[-1].set(markersize=16, markeredgewidth=2.2)
+            ends, places = zip(*measured, strict=True)
+            label = "with the tensors as measured"
+            axes.plot(ends, places, linestyle="", marker="|", markersize=18, markeredgewidth=2, color=INK, label=label)
         axes.set_yticks(range(len(bars)), [short(bar.label) for bar in bars])
         axes.set(xlabel="MB", ylim=(len(bars) - 0.5, -0.5))
-        axes.set_xlim(left=0)
         axes.margins(x=0.12)
+        axes.set_xlim(left=0)
         plain(axes)
         canvas.figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return canvas.svg
