@@ -13,7 +13,7 @@ from .drawing import INK, LINE_COLOURS, drawing, plain, short
 from .roofline import Roofline
 from .roofline_figure import named_rows
 
-__all__ = ["LEAST", "MemoryBar", "layers_under_the_roof", "memory_bars"]
+__all__ = ["LEAST", "PART_COLOURS", "SERIES_COLOURS", "MemoryBar", "layers_under_the_roof", "memory_bars"]
 
 LEAST = 0.001
 """Least share of a run's time with which a layer is drawn."""
@@ -21,18 +21,19 @@ LEAST = 0.001
 _SIZES = ((0.1, 13.0), (0.03, 9.0), (0.01, 6.0), (LEAST, 3.5))
 """Least share of a run's time, and the width of its dot in points: few widths, so that the drawing stays small."""
 
-_SERIES = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
+SERIES_COLOURS = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
 """Colours that stand out from light and dark pages alike (3 to 1 or more)."""
 
 _MARKS = "soD^"
 _NAMED = 6
 _APART = (1.4, 0.2)
-_PARTS = {
+PART_COLOURS = {
     "parameters": LINE_COLOURS[0],
     "state": LINE_COLOURS[2],
     "new values": LINE_COLOURS[3],
     "tensors at the peak": LINE_COLOURS[1],
 }
+"""Part of the memory to its colour."""
 
 
 def layers_under_the_roof(name: str, modes: Mapping[str, Mapping[str, Roofline]]) -> str:
@@ -71,7 +72,7 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
         across = np.array([min(ends) / 3, gflops / gbytes, max(ends) * 3])
         axes.plot(across, np.minimum(gflops, across * gbytes), color="#8a8f98", linewidth=1.4)
     for who, rows in drawn.items():
-        place = everyone.index(who) % len(_SERIES)
+        place = everyone.index(who) % len(SERIES_COLOURS)
         above = np.inf
         for least, width in _SIZES:
             same = rows[(rows["part"] >= least) & (rows["part"] < above)]
@@ -81,8 +82,8 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
                 linestyle="",
                 marker=_MARKS[place],
                 markersize=width,
-                markerfacecolor=f"{_SERIES[place]}66",
-                markeredgecolor=_SERIES[place],
+                markerfacecolor=f"{SERIES_COLOURS[place]}66",
+                markeredgecolor=SERIES_COLOURS[place],
                 markeredgewidth=0.8,
             )
             above = least
@@ -104,9 +105,9 @@ def _legend(figure: Any, everyone: Sequence[str]) -> None:
             [],
             [],
             linestyle="",
-            marker=_MARKS[place % len(_SERIES)],
-            markerfacecolor=f"{_SERIES[place % len(_SERIES)]}66",
-            markeredgecolor=_SERIES[place % len(_SERIES)],
+            marker=_MARKS[place % len(SERIES_COLOURS)],
+            markerfacecolor=f"{SERIES_COLOURS[place % len(SERIES_COLOURS)]}66",
+            markeredgecolor=SERIES_COLOURS[place % len(SERIES_COLOURS)],
             label=short(who),
         )
         for place, who in enumerate(everyone)
@@ -143,7 +144,7 @@ def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
         axes = canvas.figure.subplots()
         for y, bar in enumerate(bars):
             left = 0.0
-            for (part, colour), size in zip(_PARTS.items(), (*bar.residents, bar.tensors), strict=True):
+            for (part, colour), size in zip(PART_COLOURS.items(), (*bar.residents, bar.tensors), strict=True):
                 axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
                 left += size / 1e6
             end = max(left, (sum(bar.residents) + (bar.measured or 0)) / 1e6)
