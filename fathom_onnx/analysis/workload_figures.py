@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .drawing import LINE_COLOURS, drawing, plain, short
+from .drawing import INK, LINE_COLOURS, drawing, plain, short
 from .roofline import Roofline
 from .roofline_figure import named_rows
 
-__all__ = ["LEAST", "MemoryBar", "layers_under_the_roof", "memory_bars"]
+__all__ = ["LEAST", "PART_COLOURS", "SERIES_COLOURS", "MemoryBar", "layers_under_the_roof", "memory_bars"]
 
 LEAST = 0.001
 """Least share of a run's time with which a layer is drawn."""
@@ -21,18 +21,19 @@ LEAST = 0.001
 _SIZES = ((0.1, 13.0), (0.03, 9.0), (0.01, 6.0), (LEAST, 3.5))
 """Least share of a run's time, and the width of its dot in points: few widths, so that the drawing stays small."""
 
-_SERIES = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
+SERIES_COLOURS = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
 """Colours that stand out from light and dark pages alike (3 to 1 or more)."""
 
 _MARKS = "soD^"
 _NAMED = 6
 _APART = (1.4, 0.2)
-_PARTS = {
+PART_COLOURS = {
     "parameters": LINE_COLOURS[0],
     "state": LINE_COLOURS[2],
     "new values": LINE_COLOURS[3],
     "tensors at the peak": LINE_COLOURS[1],
 }
+"""Part of the memory to its colour."""
 
 
 def layers_under_the_roof(name: str, modes: Mapping[str, Mapping[str, Roofline]]) -> str:
@@ -71,7 +72,7 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
         across = np.array([min(ends) / 3, gflops / gbytes, max(ends) * 3])
         axes.plot(across, np.minimum(gflops, across * gbytes), color="#8a8f98", linewidth=1.4)
     for who, rows in drawn.items():
-        place = everyone.index(who) % len(_SERIES)
+        place = everyone.index(who) % len(SERIES_COLOURS)
         above = np.inf
         for least, width in _SIZES:
             same = rows[(rows["part"] >= least) & (rows["part"] < above)]
@@ -81,8 +82,8 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
                 linestyle="",
                 marker=_MARKS[place],
                 markersize=width,
-                markerfacecolor=f"{_SERIES[place]}66",
-                markeredgecolor=_SERIES[place],
+                markerfacecolor=f"{SERIES_COLOURS[place]}66",
+                markeredgecolor=SERIES_COLOURS[place],
                 markeredgewidth=0.8,
             )
             above = least
@@ -104,9 +105,9 @@ def _legend(figure: Any, everyone: Sequence[str]) -> None:
             [],
             [],
             linestyle="",
-            marker=_MARKS[place % len(_SERIES)],
-            markerfacecolor=f"{_SERIES[place % len(_SERIES)]}66",
-            markeredgecolor=_SERIES[place % len(_SERIES)],
+            marker=_MARKS[place % len(SERIES_COLOURS)],
+            markerfacecolor=f"{SERIES_COLOURS[place % len(SERIES_COLOURS)]}66",
+            markeredgecolor=SERIES_COLOURS[place % len(SERIES_COLOURS)],
             label=short(who),
         )
         for place, who in enumerate(everyone)
@@ -121,17 +122,19 @@ class MemoryBar:
 
     Attributes:
         label: The run.
-        parts: Bytes of parameters, of state, of the state's new values, and of the tensors that are alive at the peak.
-        measured: The most that onnxruntime's allocator handed out, or None where it does not say.
+        residents: Parameters, state, and the state's new values.
+        tensors: Tensors of the step that are alive at the peak, by the graph.
+        measured: The same by onnxruntime's allocator, or None where it does not say.
     """
 
     label: str
-    parts: tuple[int, int, int, int]
+    residents: tuple[int, int, int]
+    tensors: int
     measured: int | None
 
 
 def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
-    """What a step of each run holds at its peak, a bar a run, and what the allocator handed out beside it.
+    """What a step of each run holds at its peak, a bar a run, and where it would end by the allocator's measure.
 
     Args:
         name: What the drawing's ids start with.
@@ -141,19 +144,21 @@ def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
         axes = canvas.figure.subplots()
         for y, bar in enumerate(bars):
             left = 0.0
-            for (part, colour), size in zip(_PARTS.items(), bar.parts, strict=True):
+            for (part, colour), size in zip(PART_COLOURS.items(), (*bar.residents, bar.tensors), strict=True):
                 axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
                 left += size / 1e6
-            axes.text(left, y, f"  {left:,.3g} MB" if left < 1e3 else f"  {left:,.0f} MB", va="center_baseline")
-        measured = [(bar.measured / 1e6, y) for y, bar in enumerate(bars) if bar.measured is not None]
+            end = max(left, (sum(bar.residents) + (bar.measured or 0)) / 1e6)
+            text = f"{left:,.3g} MB" if left < 1e3 else f"{left:,.0f} MB"
+            axes.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline")
+        measured = [((sum(bar.residents) + bar.measured) / 1e6, y) for y, bar in enumerate(bars) if bar.measured]
         if measured:
-            label = "handed out by the allocator"
-            axes.plot(*zip(*measured, strict=True), linestyle="", marker="|", color="#8a8f98", label=label)
-            axes.lines[-1].set(markersize=16, markeredgewidth=2.2)
+            ends, places = zip(*measured, strict=True)
+            label = "with the tensors as measured"
+            axes.plot(ends, places, linestyle="", marker="|", markersize=18, markeredgewidth=2, color=INK, label=label)
         axes.set_yticks(range(len(bars)), [short(bar.label) for bar in bars])
         axes.set(xlabel="MB", ylim=(len(bars) - 0.5, -0.5))
-        axes.set_xlim(left=0)
         axes.margins(x=0.12)
+        axes.set_xlim(left=0)
         plain(axes)
         canvas.figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return canvas.svg

@@ -42,12 +42,13 @@ _GROUP_NOTE = (
     "Shares are of the run's node time. FLOPs a byte, GFLOP/s and the share of the roof are of the nodes of known cost."
 )
 _MEMORY_CAPTION = (
-    "Parameters, state, its new values, and the tensors that are alive at the peak of the optimized graph; the mark is "
-    "what onnxruntime's allocator handed out in whole blocks, workspace included, inputs and outputs left out."
+    "Parameters, state, its new values, and the tensors that are alive at the peak of the optimized graph, by the life "
+    "of each; the mark is where the bar would end by what onnxruntime's allocator measured of the tensors."
 )
 _MEMORY_NOTE = (
-    "By the life of each tensor: in the graph as written, in the optimized one, and as the allocator's figures say. "
-    "Parameters, state and its new values count apart from the tensors of the step."
+    "Tensors at the peak by the life of each: in the graph as written, in the optimized one, and as the allocator "
+    "measured them in the first run. Parameters, state and its new values count apart. What the allocator handed out "
+    "at most is in whole blocks and all it holds; what is bound to a session lies elsewhere."
 )
 
 
@@ -159,7 +160,7 @@ def _roofline(name: str, roofs: Mapping[str, Mapping[str, Mapping[str, Roofline]
     rows = [_under(f"{mode}, {who}", r["node"]) for mode, several in there.items() for who, r in several.items()]
     columns = (
         *("run", "nodes' time", "at the roof", "of the roof", "bound by arithmetic", "by memory", "by neither"),
-        *("of unknown cost", "FLOPs/byte", "GFLOP/s", "of", "GB/s", "of "),
+        *("of unknown cost", "FLOPs/byte", "GFLOP/s", "ceiling, GFLOP/s", "GB/s", "ceiling, GB/s"),
     )
     return [
         Section(
@@ -222,7 +223,7 @@ def _memory(name: str, modes: Mapping[str, Runs]) -> list[Section]:
         return []
     columns = (
         *("run", "parameters", "state", "its new values", "kept for backward", "tensors at the peak, as written"),
-        *("optimized", "measured", "handed out by the allocator, all", "largest tensor at the peak", "its layer"),
+        *("optimized", "measured", "most that the allocator handed out", "largest tensor at the peak", "its layer"),
     )
     drawn = memory_bars(name, [_bar(run, found) for run, found in held.items()])
     layers = [_memory_by_layer(mode, several) for mode, several in told.items() if several]
@@ -239,8 +240,8 @@ def _memory(name: str, modes: Mapping[str, Runs]) -> list[Section]:
 
 def _bar(run: str, found: Mapping[str, Any]) -> MemoryBar:
     ran = found["executed"]
-    parts = (ran["parameters_bytes"], ran["state_bytes"], ran["next_state_bytes"], ran["peak_bytes"])
-    return MemoryBar(run, parts, found["traced"]["lifetime_peak_bytes"])
+    residents = (ran["parameters_bytes"], ran["state_bytes"], ran["next_state_bytes"])
+    return MemoryBar(run, residents, ran["peak_bytes"], found["traced"]["peak_bytes"])
 
 
 def _memory_row(run: str, found: Mapping[str, Any]) -> list[Cell | str]:
