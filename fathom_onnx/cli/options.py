@@ -57,7 +57,7 @@ def purpose_option(default: str) -> Callable[[F], F]:
         type=click.Choice(list(PURPOSES)),
         default=default,
         show_default=True,
-        help="Gradients in the ops that most simulators read, or in the forms that onnxruntime runs fastest.",
+        help="Gradients in the ops that most simulators read, or in forms for onnxruntime on a CPU, or on CUDA.",
     )
 
 

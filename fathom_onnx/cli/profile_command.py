@@ -79,7 +79,8 @@ def command(
     if target.endswith(".onnx") or Path(target).exists():
         graph = _loaded(target, dims)
     else:
-        graph = _exported(target, framework, mode, preset, batch, changes)
+        purpose = "cuda" if ep == "cuda" else "onnxruntime"
+        graph = _exported(target, framework, mode, preset, batch, changes, purpose)
     with progress() as (say, _):
         run = profile(
             graph,
@@ -108,7 +109,9 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     return load(path, whole_numbers(dims, "NAME=N", "dimension"))
 
 
-def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
+def _exported(
+    name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], purpose: str
+) -> Graph:
     from ..exporting import PURPOSES, ExportRequest, find_exporter
     from ..graph import from_model
 
@@ -116,7 +119,7 @@ def _exported(name: str, framework: str, mode: str, preset: str, batch: int | No
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], lowering=PURPOSES["onnxruntime"])
+    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose])
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 

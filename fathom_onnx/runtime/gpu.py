@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+from functools import partial
 from typing import Any
 
 from ..errors import one_line
@@ -27,8 +29,6 @@ def _cuda_version(number: int) -> str:
 
 def _cudnn_version() -> str | None:
     """The version of the cuDNN that is loaded, or None."""
-    import ctypes
-
     try:
         number = int(ctypes.CDLL("libcudnn.so.9").cudnnGetVersion())
     except (OSError, AttributeError):
@@ -89,9 +89,9 @@ def _device(nvml: Any) -> dict[str, Any]:
         "driver": _text(nvml.nvmlSystemGetDriverVersion()),
         "driver_cuda": _cuda_version(int(nvml.nvmlSystemGetCudaDriverVersion())),
     }
-    for key, ask, unit in (
-        ("clock_mhz", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM), 1),
-        ("power_limit_w", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle), 1000),
+    for key, unit, ask in (
+        ("clock_mhz", 1, partial(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM)),
+        ("power_limit_w", 1000, partial(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
     ):
         try:
             found[key] = ask() / unit
