@@ -20,6 +20,7 @@ from .options import (
     mode_option,
     output_option,
     session_options,
+    tf32_option,
     whole_numbers,
 )
 
@@ -38,6 +39,7 @@ __all__ = ["command"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
+@tf32_option
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
 @json_option
@@ -57,6 +59,7 @@ def command(
     seed: int,
     dims: tuple[str, ...],
     allow_fallback: bool,
+    tf32: bool,
     top: int,
     output: Path | None,
     as_json: bool,
@@ -76,7 +79,8 @@ def command(
     if target.endswith(".onnx") or Path(target).exists():
         graph = _loaded(target, dims)
     else:
-        graph = _exported(target, framework, mode, preset, batch, changes)
+        purpose = "cuda" if ep == "cuda" else "onnxruntime"
+        graph = _exported(target, framework, mode, preset, batch, changes, purpose)
     with progress() as (say, _):
         run = profile(
             graph,
@@ -87,6 +91,7 @@ def command(
             optimization=optimization,  # type: ignore[arg-type]
             seed=seed,
             allow_fallback=allow_fallback,
+            tf32=tf32,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )
@@ -104,7 +109,9 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     return load(path, whole_numbers(dims, "NAME=N", "dimension"))
 
 
-def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
+def _exported(
+    name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], purpose: str
+) -> Graph:
     from ..exporting import PURPOSES, ExportRequest, find_exporter
     from ..graph import from_model
 
@@ -112,7 +119,7 @@ def _exported(name: str, framework: str, mode: str, preset: str, batch: int | No
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], lowering=PURPOSES["onnxruntime"])
+    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose])
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 
@@ -143,6 +150,7 @@ def _print(summary: dict[str, Any], top: int) -> None:
     cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
     _print_trust(s)
+    _print_placement(s, top)
     if s["memory"]:
         _print_memory(s["memory"])
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
@@ -211,6 +219,42 @@ def _print_trust(summary: dict[str, Any]) -> None:
             f"floor: profiling costs {time_us(floor['us'])}{span} a node; {found['below_floor_nodes']} nodes{part} "
             "are below it"
         )
+
+
+def _print_placement(summary: dict[str, Any], top: int) -> None:
+    """Where the node time went, where that is not one provider, and the copies between devices."""
+    from .render import size, table, time_us
+
+    shares = summary["node_shares"] or {}
+    if summary["tf32"] is not None:
+        click.echo(f"TensorFloat-32: {'allowed' if summary['tf32'] else 'off'}")
+    if len(shares) > 1 or summary["provider"] != "cpu":
+        told = ", ".join(f"{share:.1%} on {name}" for name, share in shares.items())
+        click.echo(f"node time: {told or 'none'}")
+    if summary["elsewhere"]:
+        kinds = {True: "compute", False: "shapes"}
+        rows = [
+            (n["node"], n["op_type"], n["provider"], kinds[n["compute"]], time_us(n["us"]))
+            for n in summary["elsewhere"][:top]
+        ]
+        left = len(summary["elsewhere"]) - len(rows)
+        title = "Nodes elsewhere" + (f" ({left} more)" if left else "")
+        columns = ("node", "op", "provider", "what", "mean")
+        table(title, columns, rows, text=columns[:4])
+    if summary["device_copies"]:
+        rows = [
+            (
+                c["node"],
+                c["direction"],
+                "unknown" if c["size_bytes"] is None else size(c["size_bytes"]),
+                f"{c['calls']:g}",
+                time_us(c["us"]),
+            )
+            for c in summary["device_copies"][:top]
+        ]
+        left = len(summary["device_copies"]) - len(rows)
+        title = "Copies between devices" + (f" ({left} more)" if left else "")
+        table(title, ("copy", "to", "bytes", "calls", "mean"), rows, text=("copy", "to"))
 
 
 def _print_memory(memory: dict[str, Any]) -> None:
