@@ -108,12 +108,15 @@ def test_the_first_is_the_cpu_whatever_the_order(machine: Machine) -> None:
 
 def test_a_provider_with_a_lowering_set_of_its_own_has_its_own_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Options(lowering="fast")
-    monkeypatch.setattr("fathom_onnx.study.providers.PURPOSES", {"simulators": "plain", "onnxruntime": "fast"})
-    assert on_provider(usual, "cuda") == replace(usual, ep="cuda")
     monkeypatch.setattr("fathom_onnx.study.providers.PURPOSES", {"onnxruntime": "fast", "cuda": "device"})
-    assert on_provider(usual, "cuda") == replace(usual, ep="cuda", lowering="device", graphs="device")
+    own = replace(usual, ep="cuda", lowering="device", graphs="device")
+    assert on_provider(usual, "cuda", "training") == own
+    assert on_provider(usual, "cuda", "inference") == replace(usual, ep="cuda")
     # one that was chosen is kept
-    assert on_provider(replace(usual, lowering="plain"), "cuda") == replace(usual, ep="cuda", lowering="plain")
+    plain = replace(usual, lowering="plain")
+    assert on_provider(plain, "cuda", "training") == replace(plain, ep="cuda")
+    monkeypatch.setattr("fathom_onnx.study.providers.PURPOSES", {"simulators": "plain", "onnxruntime": "fast"})
+    assert on_provider(usual, "cuda", "training") == replace(usual, ep="cuda")
 
 
 def test_the_cpu_works_and_gives_the_right_numbers() -> None:
@@ -157,9 +160,14 @@ def test_every_cell_runs_on_both(tmp_path: Path, world: World, machine: Machine)
     assert [c.cell for c in result.elsewhere] == [c.cell for c in result.cells]
     assert {c.job.options.ep for c in result.elsewhere} == {"cuda"}
     assert {(c.job.options.ep, c.job.options.threads) for c in result.fewer} == {("cpu", 1)}
-    assert world.did.count("export residual training (torch)") == 1
-    assert world.did.count("verify residual training (torch)") == 1
-    assert world.did.count("profile residual training (torch)") == 3
+    # the gradients are written for each provider, inference has the same graph on both
+    assert {(c.cell.mode, c.job.options.lowering) for c in result.elsewhere} == {
+        ("inference", "fast"),
+        ("training", "cuda"),
+    }
+    for stage, times in (("export", 2), ("verify", 2), ("profile", 3)):
+        assert world.did.count(f"{stage} residual training (torch)") == times
+    assert world.did.count("export residual inference (torch)") == 1
     assert world.did.count("native residual training (torch)") == 1
     assert "Beside them 4 of 4 with fewer threads, 8 of 8 on cuda and 8 of 8 in the frameworks themselves." in (
         result.findings

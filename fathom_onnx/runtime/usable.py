@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..errors import RunError, UnknownNameError
+from ..errors import RunError, UnknownNameError, one_line
+from .cuda_libraries import session_fault
 from .prepare import Prepared
 from .providers import PROVIDERS, check_provider, onnxruntime
 from .session import open_session
@@ -70,7 +71,10 @@ def try_provider(name: str) -> None:
     try:
         (found,) = session.run(None, {"x": image, "w": kernel})
     except Exception as error:
-        raise RunError(f"provider '{name}' cannot run a graph ({error})", "check the device and its driver") from error
+        fault = session_fault(str(error)) if name == "cuda" else None
+        raise fault or RunError(
+            f"provider '{name}' cannot run a graph ({one_line(error)})", "check the device and its driver"
+        ) from error
     # a convolution with 2 makes every element 2; a row of four of them by a column of ones is 8
     if not np.array_equal(found, np.full(_IMAGE, 8, np.float32)):
         raise RunError(f"provider '{name}' gives wrong numbers", "check the device and its driver")

@@ -145,7 +145,9 @@ def run_study(
         for cell in training
         if first == "cpu"
     ]
-    elsewhere = [Job(cell, on_provider(options, name), place, note=f"on {name}") for name in others for cell in chosen]
+    elsewhere = [
+        Job(cell, on_provider(options, name, cell.mode), place, note=f"on {name}") for name in others for cell in chosen
+    ]
     known = native_frameworks() if native else ()
     brief = replace(options, steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
     itself = [Job(cell, brief, place, note="in the framework") for cell in chosen if cell.framework in known]

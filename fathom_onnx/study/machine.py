@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from .plan import Job
+from .providers import device_inputs
 from .store import source_hash, version_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def ceilings_inputs(job: Job) -> dict[str, Any]:
         "threads": job.options.threads,
         "onnxruntime": {name: version_of(name) for name in ("onnxruntime", "onnxruntime-gpu")},
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
+        **device_inputs(job.options.ep),
         "sources": source_hash(_SOURCES),
     }
 

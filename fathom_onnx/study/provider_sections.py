@@ -38,7 +38,7 @@ _DISTANCES = (
     "Cosine distance of the profiles of one graph on the two providers, beside that of the two frameworks' graphs on "
     "each. Empty where node times are not those of the work, or only one framework ran."
 )
-_FACTS = ("execution_provider", "onnxruntime", "threads", "cpu", "cpu_cores")
+_FACTS = ("execution_provider", "onnxruntime", "lowering", "threads", "cpu", "cpu_cores", "tf32")
 
 
 def provider_sections(result: StudyResult) -> list[Section]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
 
 from ..errors import FathomError, UnknownNameError, UsageError, one_line
 from ..exporting import PURPOSES
 from ..runtime.providers import PROVIDERS
 from ..runtime.usable import check_usable
+from ..workloads.contract import Mode
 from .plan import Options
 
-__all__ = ["ALL", "Chosen", "choose", "on_provider"]
+__all__ = ["ALL", "Chosen", "choose", "device_inputs", "on_provider"]
 
 ALL = "all"
 """Stands for every provider that can be used."""
@@ -66,9 +69,24 @@ def choose(asked: str | Sequence[str] | None) -> Chosen:
     return Chosen(tuple(usable), left_out)
 
 
-def on_provider(options: Options, name: str) -> Options:
-    """The options on another provider: with the graphs of its own lowering set where it has one, else the same."""
+def on_provider(options: Options, name: str, mode: Mode) -> Options:
+    """The options of a cell on another provider.
+
+    A training step has the provider's own lowering set where there is one and none was chosen; a lowering set is about
+    gradients, so that inference has the same graph everywhere.
+    """
     lowering = options.lowering
-    if lowering == PURPOSES["onnxruntime"]:
+    if mode == "training" and lowering == PURPOSES["onnxruntime"]:
         lowering = PURPOSES.get(name, lowering)
     return replace(options, ep=name, lowering=lowering, graphs=lowering if lowering != options.lowering else "")
+
+
+@cache
+def device_inputs(name: str) -> dict[str, Any]:
+    """What a measurement on a provider depends on beyond the CPU's machine: the device and its driver."""
+    if name == "cpu":
+        return {}
+    from ..runtime.gpu import gpu_facts
+
+    facts = gpu_facts()
+    return {"gpu": {fact: facts[fact] for fact in ("name", "memory_bytes", "driver", "cuda")}}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..exporting import ExportRequest, export_file
 from .machine import are_ceilings, ceilings_cell, ceilings_inputs
 from .plan import Job
+from .providers import device_inputs
 from .store import exporter_facts, sha256, source_hash, version_of
 
 if TYPE_CHECKING:
@@ -247,6 +248,7 @@ def _profile_inputs(job: Job) -> dict[str, Any]:
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
+        **device_inputs(job.options.ep),
         "package": version_of("fathom-onnx"),
         "sources": source_hash(without=(*_SHOWING, "verification")),
     }
