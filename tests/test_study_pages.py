@@ -19,8 +19,8 @@ from fathom_onnx import study
 from fathom_onnx.analysis.report_parts import Page, Table
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from fathom_onnx.study import Cell, CellResult, Job, Options, Stage, StudyResult, run_study
+from fathom_onnx.study.inputs import ceilings_inputs
 from fathom_onnx.study.lock import LOCK_VARIABLE
-from fathom_onnx.study.machine import ceilings_inputs
 from fathom_onnx.study.pages import workload_pages
 from fathom_onnx.study.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 

@@ -22,6 +22,7 @@ __all__ = [
     "framework_option",
     "json_option",
     "list_option",
+    "measuring_options",
     "mode_option",
     "output_option",
     "pairs",
@@ -122,6 +123,19 @@ def session_options(command: F) -> F:
 
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
+
+
+def measuring_options(command: F) -> F:
+    """``--warmup``, ``--steps`` and ``--seed`` of a run."""
+    for option in (
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches."),
+        click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to count."),
+        click.option(
+            "--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps to run and not count."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from .plan import Job
-from .providers import device_inputs
-from .store import source_hash, version_of
 
 if TYPE_CHECKING:
     from ..runtime.ceilings import Ceilings
     from .engine import Engine
     from .stages import Stage
 
-__all__ = ["Settings", "are_ceilings", "ceilings_cell", "ceilings_inputs", "measured_ceilings", "settings_of"]
+__all__ = ["Settings", "are_ceilings", "ceilings_cell", "measured_ceilings", "settings_of"]
 
 Settings = tuple[str, int]
 """Provider and threads: what ceilings are measured for."""
-
-_SOURCES = tuple(f"runtime/{name}.py" for name in ("ceilings", "prepare", "providers", "session", "settings"))
 
 
 def settings_of(job: Job) -> Settings:
@@ -35,22 +31,6 @@ def ceilings_cell(job: Job) -> dict[str, Any]:
     from ..runtime.settings import SessionSettings
 
     return measure_ceilings(SessionSettings(*settings_of(job))).as_json()
-
-
-def ceilings_inputs(job: Job) -> dict[str, Any]:
-    """What ceilings depend on."""
-    import platform
-
-    from ..runtime.environment import cpu_cores, cpu_model
-
-    return {
-        "ep": job.options.ep,
-        "threads": job.options.threads,
-        "onnxruntime": {name: version_of(name) for name in ("onnxruntime", "onnxruntime-gpu")},
-        "machine": [platform.machine(), cpu_model(), cpu_cores()],
-        **device_inputs(job.options.ep),
-        "sources": source_hash(_SOURCES),
-    }
 
 
 def are_ceilings(job: Job, result: dict[str, Any]) -> bool:
