@@ -63,9 +63,16 @@ def workload_pages(result: StudyResult) -> list[Page]:
     grouped: dict[str, dict[str, dict[str, CellResult]]] = {}
     for cell in result.everywhere:
         if cell.done:
-            who = f"{cell.cell.framework}, {cell.job.options.ep}" if several else cell.cell.framework
+            who = _who(cell) if several else cell.cell.framework
             grouped.setdefault(cell.cell.workload, {}).setdefault(cell.cell.mode, {})[who] = cell
     return [_page(number, workload, modes, result) for number, (workload, modes) in enumerate(grouped.items())]
+
+
+def _who(cell: CellResult) -> str:
+    """A run among those of several providers; what its node times are, where they are not what one expects of it."""
+    provider = cell.job.options.ep
+    usual = cell.node_times == ("kernel" if provider == "cpu" else "device")
+    return f"{cell.cell.framework}, {provider}{'' if usual else f' ({cell.node_times})'}"
 
 
 def _page(number: int, workload: str, modes: Mapping[str, Runs], result: StudyResult) -> Page:

@@ -102,7 +102,7 @@ def _rooflines(result: StudyResult) -> pd.DataFrame:
     """A row a run and op or layer; empty where nothing was set against ceilings."""
     rows = [
         {**_place(cell), "by": by, **row}
-        for cell in result.cells
+        for cell in result.everywhere
         for by in ("op", "layer")
         if cell.job in result.rooflines
         for row in result.rooflines[cell.job][by].table.to_dict("records")
@@ -114,7 +114,7 @@ def _memory(result: StudyResult) -> pd.DataFrame:
     """A row a run that tells; what the allocator does not say is empty."""
     rows = [
         {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
-        for cell in result.cells
+        for cell in result.everywhere
         if (held := cell.summary.get("memory"))
     ]
     return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))
