@@ -53,7 +53,13 @@ class World:
         self._work("profile", job)
         job.output.mkdir(parents=True)
         o = job.options
-        return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": o.threads, "ep": o.ep}
+        return {
+            "folder": job.output.name,
+            "cell": list(astuple(job.cell)),
+            "threads": o.threads,
+            "ep": o.ep,
+            "tf32": o.tf32,
+        }
 
     def structure(self, job: Job) -> dict[str, Any]:
         self._work("structure", job)
@@ -71,7 +77,7 @@ class World:
         read = summary(workload, framework, mode, facts, **ops)
         manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
         if ep != "cpu":
-            manifest["gpu"] = {"name": "Test <GPU>", "driver": "1.2"}
+            manifest |= {"gpu": {"name": "Test <GPU>", "driver": "1.2"}, "tf32": result["tf32"]}
         return Reading(read, manifest, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:

@@ -17,9 +17,10 @@ from fake_stages import Inline, World
 from fathom_onnx.cli import main
 from fathom_onnx.errors import MissingDependencyError, RunError, UnknownNameError, UsageError
 from fathom_onnx.runtime.usable import check_usable, try_provider
-from fathom_onnx.study import Axes, Options, StudyResult, run_study, run_sweep
+from fathom_onnx.study import STAGES, Axes, Cell, Job, Options, StudyResult, run_study, run_sweep
 from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.providers import Chosen, choose, on_provider
+from fathom_onnx.study.store import key
 
 NO_GPU = RunError("provider 'cuda' has no device", "check the driver")
 
@@ -317,6 +318,50 @@ def test_the_command_takes_a_list(
     result = CliRunner().invoke(main, ["study", "autoenc", "--ep", "tpu", "-o", str(tmp_path)])
     assert result.exit_code == 2
     assert "unknown provider 'tpu'" in result.stderr
+
+
+def test_tensorfloat_32_is_of_cuda_alone(tmp_path: Path, world: World, machine: Machine, drawn: None) -> None:
+    result = conduct(tmp_path, world, modes=["training"], workloads=["autoenc"], tf32=True)
+    assert {c.job.options.tf32 for c in (*result.cells, *result.fewer, *result.natives)} == {False}
+    assert {c.job.options.tf32 for c in result.elsewhere} == {True}
+    page = (tmp_path / "report.html").read_text()
+    assert "TensorFloat-32 is allowed on CUDA." in page
+    assert "--seed 0 --tf32" in page
+    world.did.clear()
+    off = conduct(tmp_path, world, modes=["training"], workloads=["autoenc"])
+    # what ran with it is not taken for what ran without
+    assert [did for did in world.did if did.startswith("profile")] == [f"profile {c.cell}" for c in off.elsewhere]
+    assert "TensorFloat-32 is off on CUDA." in (tmp_path / "report.html").read_text()
+    machine.broken["cuda"] = NO_GPU
+    with pytest.raises(UsageError, match="takes no part"):
+        conduct(tmp_path, world, ep="all", tf32=True)
+
+
+def test_the_real_keys_of_a_gpu_tell_devices_and_products_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = {"name": "one"}
+    monkeypatch.setattr("fathom_onnx.study.providers._device", lambda: dict(device))
+
+    def keys(**options: Any) -> str:
+        job = Job(Cell("autoenc", "torch", "inference"), Options(preset="tiny", **options), tmp_path)
+        return key(STAGES.profile.inputs(job))
+
+    found = {keys(), keys(ep="cuda"), keys(ep="cuda", tf32=True)}
+    device["name"] = "another"
+    assert len(found | {keys(ep="cuda")}) == 4
+    assert keys() in found
+
+
+def test_a_sweep_with_tensorfloat_32(tmp_path: Path, world: World) -> None:
+    axes = Axes(["autoenc"], ["torch"], ["training"], ("cpu", "cuda"), tf32=True, threads=(2,), preset="tiny")
+    result = run_sweep(tmp_path, axes, stages=world.stages(), workers=inline)
+    assert [(row["provider"], row["tf32"]) for row in result.rows] == [("cpu", None), ("cuda", True)]
+    with pytest.raises(UsageError, match="takes no part"):
+        run_sweep(tmp_path, replace(axes, providers=("cpu",)), stages=world.stages(), workers=inline)
+    result = CliRunner().invoke(main, ["sweep", "autoenc", "--tf32", "-o", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "leave out --tf32" in result.stderr
 
 
 def test_a_sweep_has_a_level_for_each_provider(tmp_path: Path, world: World) -> None:

@@ -16,6 +16,7 @@ from .options import (
     mode_option,
     output_option,
     text_list,
+    tf32_option,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = ["command"]
 @mode_option("all")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
+@tf32_option
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
 @measuring_options
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
@@ -42,6 +44,7 @@ def command(
     mode: str,
     preset: str,
     ep: tuple[str, ...] | None,
+    tf32: bool,
     threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,
@@ -68,6 +71,7 @@ def command(
             None if framework == "all" else [framework],
             None if mode == "all" else [mode],
             ep=ep,
+            tf32=tf32,
             threads=threads,
             steps=steps,
             warmup=warmup,

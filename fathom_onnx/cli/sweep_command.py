@@ -18,6 +18,7 @@ from .options import (
     pairs,
     purpose_option,
     text_list,
+    tf32_option,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = ["command"]
 @list_option("--framework", text_list, "torch", "Frameworks, or all.")
 @list_option("--mode", text_list, "training", "inference, training, or all.")
 @list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
+@tf32_option
 @list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
 @list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
 @list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
@@ -49,6 +51,7 @@ def command(
     framework: Sequence[str],
     mode: Sequence[str],
     ep: Sequence[str],
+    tf32: bool,
     threads: Sequence[int] | None,
     batch: Sequence[int] | None,
     optimization: Sequence[str],
@@ -78,6 +81,7 @@ def command(
         frameworks=_all(framework),
         modes=_all(mode),
         providers=ep,
+        tf32=tf32,
         threads=threads or (),
         batches=batch or (),
         optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made

@@ -35,7 +35,7 @@ def _commands(
     providers: Sequence[str],
     counts: Sequence[int],
     chosen: Sequence[Cell],
-    left_out: Sequence[str],
+    flags: Sequence[str],
 ) -> list[str]:
     """The command lines that do the same again: one, or one a framework where they are some but not all."""
     used = list(dict.fromkeys(c.framework for c in chosen))
@@ -44,7 +44,7 @@ def _commands(
     common += ["--threads", ",".join(map(str, counts))]
     for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
-    common += left_out
+    common += flags
     workloads = list(dict.fromkeys(c.workload for c in chosen))
     start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
     whole = len(used) > 1 and set(used) == set(known_frameworks())
@@ -59,6 +59,7 @@ def run_study(
     modes: Sequence[str] | None = None,
     *,
     ep: str | Sequence[str] | None = None,
+    tf32: bool = False,
     threads: int | Sequence[int] | None = None,
     steps: int = 10,
     warmup: int = 3,
@@ -88,6 +89,7 @@ def run_study(
         modes: ``inference``, ``training``, or both.
         ep: Execution providers, or ``all`` or None for every one that can be used here. The figures and verdicts are
             about the CPU where it is among them, and the others are set against it.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
             largest number is that of the figures and verdicts, and the others show how the ops of training scale on
             the CPU.
@@ -122,6 +124,8 @@ def run_study(
     if not chosen:
         raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
     providers = choose(ep)
+    if tf32 and "cuda" not in providers.names:
+        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
     place = ensure_folder(Path(folder).absolute())
     first, *others = providers.names
     options = Options(
@@ -136,7 +140,7 @@ def run_study(
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
-    main = [Job(cell, options, place) for cell in chosen]
+    main = [Job(cell, on_provider(options, first, cell.mode, tf32), place) for cell in chosen]
     training = [cell for cell in chosen if cell.mode == "training"] or chosen
     # threads inside an operator are the CPU's
     fewer = [
@@ -146,7 +150,9 @@ def run_study(
         if first == "cpu"
     ]
     elsewhere = [
-        Job(cell, on_provider(options, name, cell.mode), place, note=f"on {name}") for name in others for cell in chosen
+        Job(cell, on_provider(options, name, cell.mode, tf32), place, note=f"on {name}")
+        for name in others
+        for cell in chosen
     ]
     known = native_frameworks() if native else ()
     brief = replace(options, steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
@@ -176,6 +182,7 @@ def run_study(
         worked=engine.worked,
         ceilings=ceilings,
     )
-    flags = [flag for flag, kept in (("--no-verify", verify), ("--no-native", native)) if not kept]
+    given_flags = (("--tf32", tf32), ("--no-verify", not verify), ("--no-native", not native))
+    flags = [flag for flag, is_given in given_flags if is_given]
     write(result, _commands(Path(folder), options, providers.names, counts, chosen, flags))
     return result

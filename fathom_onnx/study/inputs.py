@@ -106,7 +106,7 @@ def profile_inputs(job: Job) -> Inputs:
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
-        **device_inputs(options["ep"]),
+        **device_inputs(job.options),
         "package": version_of("fathom-onnx"),
         "sources": source_hash(without=(*_SHOWING, "verification")),
     }

@@ -27,6 +27,7 @@ class Options:
         preset: Preset of every workload.
         changes: Fields of the workload's configuration that differ from the preset, and their values.
         ep: Execution provider.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator.
         optimization: onnxruntime's graph optimization level.
         warmup: Steps of each run that are not counted.
@@ -40,6 +41,7 @@ class Options:
     preset: str = "small"
     changes: tuple[tuple[str, Any], ...] = ()
     ep: str = "cpu"
+    tf32: bool = False
     threads: int = 1
     optimization: Optimization = "all"
     warmup: int = 3

@@ -91,6 +91,10 @@ def _kinds_said(cells: Sequence[CellResult]) -> Iterator[str]:
             of = "" if len(set(mine)) == 1 else f" in {mine.count(kind)} of {len(mine)} runs"
             used = "" if kind in OF_THE_WORK else "; such times are compared with nothing"
             yield f"On {provider_name(provider)} the time of a node is{of} {NODE_TIMES.get(kind, kind)} ({kind}){used}."
+        told = {c.manifest.get("tf32") for c in cells if c.job.options.ep == provider} - {None}
+        if told:
+            said = "is allowed" if told == {True} else "is off" if told == {False} else "is allowed in some runs only"
+            yield f"TensorFloat-32 {said} on {provider_name(provider)}."
 
 
 def _correlations(both: Sequence[Pair]) -> Iterator[str]:

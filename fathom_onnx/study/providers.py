@@ -69,8 +69,8 @@ def choose(asked: str | Sequence[str] | None) -> Chosen:
     return Chosen(tuple(usable), left_out)
 
 
-def on_provider(options: Options, name: str, mode: Mode) -> Options:
-    """The options of a cell on another provider.
+def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False) -> Options:
+    """The options of a cell on a provider; TensorFloat-32 is CUDA's alone.
 
     A training step has the provider's own lowering set where there is one and none was chosen; a lowering set is about
     gradients, so that inference has the same graph everywhere.
@@ -78,15 +78,18 @@ def on_provider(options: Options, name: str, mode: Mode) -> Options:
     lowering = options.lowering
     if mode == "training" and lowering == PURPOSES["onnxruntime"]:
         lowering = PURPOSES.get(name, lowering)
-    return replace(options, ep=name, lowering=lowering, graphs=lowering if lowering != options.lowering else "")
+    graphs = lowering if lowering != options.lowering else ""
+    return replace(options, ep=name, tf32=tf32 and name == "cuda", lowering=lowering, graphs=graphs)
+
+
+def device_inputs(options: Options) -> dict[str, Any]:
+    """What a measurement depends on that one on the CPU does not: the device, its driver, how it multiplies."""
+    return {} if options.ep == "cpu" else {"gpu": [_device(), options.tf32]}
 
 
 @cache
-def device_inputs(name: str) -> dict[str, Any]:
-    """What a measurement on a provider depends on beyond the CPU's machine: the device and its driver."""
-    if name == "cpu":
-        return {}
+def _device() -> dict[str, Any]:
     from ..runtime.gpu import gpu_facts
 
     facts = gpu_facts()
-    return {"gpu": {fact: facts[fact] for fact in ("name", "memory_bytes", "driver", "cuda")}}
+    return {fact: facts[fact] for fact in ("name", "memory_bytes", "driver", "cuda")}

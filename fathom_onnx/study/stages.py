@@ -114,6 +114,7 @@ def profile_cell(job: Job) -> Result:
     profile(
         load(job.graph()),
         ep=options.ep,
+        tf32=options.tf32,
         threads=options.threads,
         optimization=options.optimization,
         warmup=options.warmup,

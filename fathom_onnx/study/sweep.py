@@ -35,6 +35,7 @@ class Axes:
         frameworks: Names, or None for all that have an exporter.
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator; none for all the cores this process may use.
         batches: Batch sizes; none for each preset's own.
         optimizations: onnxruntime's graph optimization levels.
@@ -46,6 +47,7 @@ class Axes:
     frameworks: Sequence[str] | None = None
     modes: Sequence[str] | None = None
     providers: Sequence[str] = ("cpu",)
+    tf32: bool = False
     threads: Sequence[int] = ()
     batches: Sequence[int] = ()
     optimizations: Sequence[Optimization] = ("all",)
@@ -88,9 +90,11 @@ def sweep_plan(
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     if "batch" in axes.changes and axes.batches:
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
+    if axes.tf32 and "cuda" not in axes.providers:
+        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
     runs = [
-        SessionSettings(ep, threads, optimization)
+        SessionSettings(ep, threads, optimization, tf32=axes.tf32 and ep == "cuda")
         for ep, threads, optimization in product(
             dict.fromkeys(axes.providers),
             dict.fromkeys(axes.threads or (cpu_cores(),)),
@@ -110,7 +114,7 @@ def sweep_plan(
             graphs=_graphs(axes.preset, lowering, changes),
         )
         for run in runs:
-            options = replace(usual, ep=run.ep, threads=run.threads, optimization=run.optimization)
+            options = replace(usual, ep=run.ep, tf32=run.tf32, threads=run.threads, optimization=run.optimization)
             note = f"on {run.ep}, threads {run.threads}, optimization {run.optimization}"
             plan.append(Job(cell, options, folder, note=note))
         plan[-1].workload  # noqa: B018  # a configuration that cannot be is said before anything is done
