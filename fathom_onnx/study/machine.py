@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "are_ceilings", "ceilings_cell", "measured_ceilings", "settings_of"]
 
-Settings = tuple[str, int, bool]
-"""Provider, threads, and whether TensorFloat-32 is allowed: what ceilings are measured for."""
+Settings = tuple[str, int]
+"""Provider and threads: what ceilings are measured for."""
 
 
 def settings_of(job: Job) -> Settings:
-    """The provider and the threads of a job, and whether it may use TensorFloat-32."""
-    return job.options.ep, job.options.threads, job.options.tf32
+    """The provider and the threads of a job."""
+    return job.options.ep, job.options.threads
 
 
 def ceilings_cell(job: Job) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def ceilings_cell(job: Job) -> dict[str, Any]:
     from ..runtime.ceilings import measure_ceilings
     from ..runtime.settings import SessionSettings
 
-    ep, threads, tf32 = settings_of(job)
-    return measure_ceilings(SessionSettings(ep, threads, tf32=tf32)).as_json()
+    o = job.options
+    return measure_ceilings(SessionSettings(o.ep, o.threads, tf32=o.tf32)).as_json()
 
 
 def are_ceilings(job: Job, result: dict[str, Any]) -> bool:
