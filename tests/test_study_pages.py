@@ -104,6 +104,11 @@ def test_the_steps_stand_beside_those_of_the_framework_itself() -> None:
         "heaviest layer": "conv1 50%",
     }
     assert second["in the framework itself"] == ""
+    assert texts(tables(page)["training, by op, in the frameworks"])[0] == {
+        "op": "MatMul",
+        "torch": "90 µs",
+        "share": "90.0%",
+    }
 
 
 def test_each_run_is_set_under_the_roof() -> None:

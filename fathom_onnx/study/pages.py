@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..analysis.report import duration
+from ..analysis.report import duration, percent
 from ..analysis.report_parts import Cell, Figure, Further, Page, Section, Table, side_by_side
 from ..analysis.roofline import Roofline
-from ..analysis.workload_figures import LEAST, MemoryBar, layers_under_the_roof, memory_bars
+from ..analysis.workload_figures import SIZES, MemoryBar, layers_under_the_roof, memory_bars
 from ..workloads import definition
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ _ROOF_COLUMNS = ("FLOPs/byte", "GFLOP/s", "of the roof", "bound by")
 _HEAVIEST = ("by_op", "by_layer")
 _BOUND = {"compute": "arithmetic", "memory": "memory", "none": "neither"}
 
+_WIDTHS = ", ".join(f"{100 * least:g}%" for least, _ in reversed(SIZES))
 _ROOF_CAPTION = (
-    "A dot a layer with {least:.1%} of its run's time or more, the larger the more (1%, 3%, 10%); the line is what "
+    f"A dot a layer, as wide as its part of its run's time (from {_WIDTHS}; less is not drawn); the line is what "
     "onnxruntime reaches on this machine. What lies far below it is held up by something else. Layers that compute "
     "nothing have no place here."
 )
@@ -82,6 +83,7 @@ def _page(number: int, workload: str, modes: Mapping[str, Runs], result: StudyRe
     ]
     for what, title in (("op", "Ops"), ("layer", "Layers")):
         tables = [_groups(mode, runs, what, roofs[mode]) for mode, runs in modes.items()]
+        tables += _in_themselves(workload, what, result)
         sections.append(Section(f"{what}s", title, tables=tables, folded=True))
     rest = [
         side_by_side(f"{mode}, by {what}", _summaries(runs), f"by_{what}", what, duration)
@@ -108,7 +110,7 @@ def _time(us: float | None) -> Cell:
 
 
 def _percent(share: float | None) -> Cell:
-    return Cell("") if share is None or pd.isna(share) else Cell(f"{share:.1%}", share)
+    return Cell("") if share is None or pd.isna(share) else Cell(percent(share), share)
 
 
 def _number(value: float | None, form: str = ".3g") -> Cell:
@@ -166,7 +168,7 @@ def _roofline(name: str, roofs: Mapping[str, Mapping[str, Mapping[str, Roofline]
         Section(
             "roofline",
             "Roofline",
-            figures=[Figure("Layers under the roof", drawn, _ROOF_CAPTION.format(least=LEAST))],
+            figures=[Figure("Layers under the roof", drawn, _ROOF_CAPTION)],
             tables=[Table("Under the roof", columns, rows, _ROOF_NOTE)],
         )
     ]
@@ -209,6 +211,18 @@ def _roof_cells(row: Mapping[Any, Any]) -> list[Cell]:
         _number(row["gflops"] if computes else None),
         _percent(row["share"] if row["bound"] != "none" else None),
         Cell(_BOUND[row["bound"]]),
+    ]
+
+
+def _in_themselves(workload: str, what: str, result: StudyResult) -> list[Table]:
+    """The same of the frameworks' own runs, a table a mode."""
+    modes: dict[str, dict[str, CellResult]] = {}
+    for cell in result.natives:
+        if cell.done and cell.cell.workload == workload:
+            modes.setdefault(cell.cell.mode, {})[cell.cell.framework] = cell
+    return [
+        side_by_side(f"{mode}, by {what}, in the frameworks", _summaries(runs), f"by_{what}", what, duration)
+        for mode, runs in modes.items()
     ]
 
 
