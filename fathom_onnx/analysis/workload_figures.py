@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .drawing import INK, LINE_COLOURS, drawing, plain, short
+from .report_parts import three_digits
 from .roofline import Roofline
 from .roofline_figure import named_rows
 
@@ -148,8 +149,9 @@ def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
                 axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
                 left += size / 1e6
             end = max(left, (sum(bar.residents) + (bar.measured or 0)) / 1e6)
-            text = f"{left:,.3g} MB" if left < 1e3 else f"{left:,.0f} MB"
-            axes.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline")
+            axes.annotate(
+                f"{three_digits(left)} MB", (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline"
+            )
         measured = [((sum(bar.residents) + bar.measured) / 1e6, y) for y, bar in enumerate(bars) if bar.measured]
         if measured:
             ends, places = zip(*measured, strict=True)

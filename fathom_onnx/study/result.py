@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -15,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence, RunEvidence
-from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
+from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding, roof_finding
 from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.report import Report, render
-from ..analysis.roofline import Roofline, rooflines
-from ..analysis.run import Run
+from ..analysis.roofline import Roofline
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
-from .machine import Settings, settings_of
+from .machine import Settings
 from .pages import workload_pages
 from .plan import Cell, Job, Options
+from .roofs import roofline_json, run_rooflines
 from .sections import framework_sections, paper_sections
 from .tables import study_tables, write_table
 
@@ -162,17 +161,8 @@ class StudyResult:
 
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
-        """The runs under the ceilings, by node, layer and op; those that ceilings were measured for.
-
-        A run whose node times are those of launching kernels, not of running them, has none.
-        """
-        found = {}
-        for cell in self.cells:
-            roof = self.ceilings.get(settings_of(cell.job))
-            if cell.done and roof is not None and cell.manifest.get("node_times") != "host launch":
-                run = Run.load(self.folder / str(cell.profile["folder"]))
-                found[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, _ROOFLINES)
-        return found
+        """The runs under the ceilings (:func:`~fathom_onnx.study.roofs.run_rooflines`)."""
+        return run_rooflines(self.folder, self.cells, self.ceilings)
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
@@ -209,6 +199,7 @@ class StudyResult:
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
+            roof_finding({str(job.cell): by["node"] for job, by in self.rooflines.items()}),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
             self._also,
@@ -244,24 +235,12 @@ class StudyResult:
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
             "native": [c.json() for c in self.natives],
             "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
-            "rooflines": [
-                {"cell": asdict(job.cell), "provider": job.options.ep, "threads": job.options.threads}
-                | _roofline_json(by["node"])
-                for job, by in self.rooflines.items()
-            ],
+            "rooflines": [roofline_json(job, by["node"]) for job, by in self.rooflines.items()],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
             "report": str(self.report),
         }
-
-
-_ROOFLINES = ("node", "layer", "op")
-
-
-def _roofline_json(found: Roofline) -> dict[str, Any]:
-    total = {name: None if math.isnan(value) else value for name, value in found.total.items()}
-    return {**total, "bound_shares": found.bound_shares}
 
 
 def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
