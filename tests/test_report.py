@@ -238,6 +238,8 @@ def test_one_run_is_a_report_too() -> None:
         (12345, "12.3 ms"),
         (2.5e6, "2.5 s"),
         (3.2e9, "3,200 s"),
+        (999_700, "1,000 ms"),
+        (123_456, "123 ms"),
     ],
 )
 def test_durations(us: float, text: str) -> None:

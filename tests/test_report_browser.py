@@ -184,6 +184,18 @@ def test_a_long_table_can_be_searched_and_sorted(browser: Any, file: Path) -> No
     page.close()
 
 
+def test_what_has_no_number_comes_last_either_way(browser: Any, tmp_path: Path) -> None:
+    rows = [["a", Cell("unknown")], ["b", Cell("2", 2)], ["c", Cell("10", 10)], ["d", Cell("")]]
+    path = tmp_path / "report.html"
+    path.write_text(render(Report("t", "v", opening=[Section("s", "S", tables=[Table("T", ["w", "n"], rows)])])))
+    opened = Opened(browser, path, 1280, "light")
+    for order in (["c", "b", "a", "d"], ["b", "c", "a", "d"]):
+        opened.page.locator("#s thead button").nth(1).click()
+        assert opened.page.locator("#s tbody th").all_inner_texts() == order
+    assert opened.complaints == []
+    opened.page.close()
+
+
 def test_a_workloads_page_is_shown_alone_and_the_study_again_after_it(browser: Any, file: Path) -> None:
     page = Opened(browser, file, 1280, "light").page
     own, claims = page.locator(f"#{PAGE}"), page.locator("#ledger")

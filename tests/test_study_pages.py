@@ -16,12 +16,14 @@ from small_rooflines import ROOFS, ROWS
 from summaries import summary
 
 from fathom_onnx import study
+from fathom_onnx.analysis.findings import roof_finding
 from fathom_onnx.analysis.report_parts import Page, Table
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from fathom_onnx.study import Cell, CellResult, Job, Options, Stage, StudyResult, run_study
 from fathom_onnx.study.inputs import ceilings_inputs
 from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.pages import workload_pages
+from fathom_onnx.study.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 
 SAMPLE = Sample("MatMul", 512, 0.1, 3, 10**10)
@@ -104,6 +106,11 @@ def test_the_steps_stand_beside_those_of_the_framework_itself() -> None:
         "heaviest layer": "conv1 50%",
     }
     assert second["in the framework itself"] == ""
+    assert texts(tables(page)["training, by op, in the frameworks"])[0] == {
+        "op": "MatMul",
+        "torch": "90 µs",
+        "share": "90.0%",
+    }
 
 
 def test_each_run_is_set_under_the_roof() -> None:
@@ -186,6 +193,39 @@ def test_providers_stand_apart() -> None:
         "training, torch, cpu",
         "training, torch, cuda",
     ]
+
+
+def test_a_step_stands_beside_the_frameworks_own_on_the_same_provider() -> None:
+    here = done("torch", "training"), done("torch", "training", "cuda")
+    native = (done("torch", "training", "cuda", control_us=33.0),)
+    (page,) = workload_pages(result(*here, natives=native, roofs=False))
+    assert [row["in the framework itself"] for row in texts(tables(page)["A step of each run"])] == ["", "33 µs"]
+
+
+def test_runs_without_kernel_times_or_ceilings_have_no_roofline(tmp_path: Path) -> None:
+    launches = replace(done("torch", "training"), manifest={"node_times": "host launch"})
+    assert run_rooflines(tmp_path, [launches], {("cpu", 2): CEILINGS}) == {}
+    assert run_rooflines(tmp_path, [BOTH[0]], {("cpu", 1): CEILINGS}) == {}
+    assert run_rooflines(tmp_path, [CellResult(BOTH[0].job)], {("cpu", 2): CEILINGS}) == {}
+
+
+def test_what_part_of_the_possible_is_reached_is_a_finding() -> None:
+    low = replace(ROOFS["node"], table=ROOFS["node"].table.assign(roof_us=1.9))
+    assert roof_finding({"one": ROOFS["node"], "two": low}) == (
+        "At the machine's measured ceilings nodes would take 6.0% (least, in two) to 42.1% (most, in one) "
+        "of their time."
+    )
+    assert roof_finding({}) == ""
+    assert roof_finding({"nothing": replace(low, table=low.table[:0])}) == ""
+
+
+def test_a_roofline_as_json() -> None:
+    held = roofline_json(BOTH[0].job, ROOFS["node"])
+    assert held["cell"] == {"workload": "autoenc", "framework": "torch", "mode": "training"}
+    assert (held["provider"], held["threads"], held["us"], held["left_out_us"]) == ("cpu", 2, 95.0, 5.0)
+    assert held["bound_shares"] == {"compute": 0.6, "memory": 0.3, "none": 0.05, "unknown": 0.05}
+    empty = replace(ROOFS["node"], table=ROOFS["node"].table[:0])
+    assert roofline_json(BOTH[0].job, empty)["share"] is None
 
 
 def test_what_did_not_run_has_no_page() -> None:

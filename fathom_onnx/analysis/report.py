@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..vocabulary import OpClass
-from .report_parts import Figure, Page, Section
+from .report_parts import Figure, Page, Section, three_digits
 from .similarity import FrameworkEffect, Label, distances, profiles
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def duration(us: float) -> str:
     """Microseconds in the unit that leaves one to three digits before the point."""
     for size, unit in ((1e6, "s"), (1e3, "ms")):
         if abs(us) >= size:
-            return f"{us / size:.3g} {unit}" if abs(us) < 1000 * size else f"{us / size:,.0f} {unit}"
-    return f"{us:.3g} µs"
+            return f"{three_digits(us / size)} {unit}"
+    return f"{three_digits(us)} µs"
 
 
 def percent(share: float) -> str:

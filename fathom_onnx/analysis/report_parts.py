@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Cell", "Figure", "Further", "Page", "Section", "State", "Table", "side_by_side"]
+__all__ = ["Cell", "Figure", "Further", "Page", "Section", "State", "Table", "side_by_side", "three_digits"]
 
 State = Literal["good", "bad", "open"]
+
+
+def three_digits(number: float) -> str:
+    """A number with three digits; a larger one without its fraction."""
+    return f"{number:.3g}" if abs(number) < 99.95 else f"{number:,.0f}"
 
 
 @dataclass(frozen=True)

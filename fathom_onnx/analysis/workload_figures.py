@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 
 from .drawing import INK, LINE_COLOURS, drawing, plain, short
+from .report_parts import three_digits
 from .roofline import Roofline
 from .roofline_figure import named_rows
 
-__all__ = ["LEAST", "PART_COLOURS", "SERIES_COLOURS", "MemoryBar", "layers_under_the_roof", "memory_bars"]
+__all__ = ["PART_COLOURS", "SERIES_COLOURS", "SIZES", "MemoryBar", "layers_under_the_roof", "memory_bars"]
 
-LEAST = 0.001
-"""Least share of a run's time with which a layer is drawn."""
+SIZES = ((0.1, 13.0), (0.03, 9.0), (0.01, 6.0), (0.001, 3.5))
+"""Least share of a run's time, and the width of a layer's dot in points: few widths, so that the drawing stays small.
 
-_SIZES = ((0.1, 13.0), (0.03, 9.0), (0.01, 6.0), (LEAST, 3.5))
-"""Least share of a run's time, and the width of its dot in points: few widths, so that the drawing stays small."""
+What has less than the last is not drawn.
+"""
 
 SERIES_COLOURS = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
 """Colours that stand out from light and dark pages alike (3 to 1 or more)."""
@@ -59,7 +60,7 @@ def _drawn(found: Roofline) -> pd.DataFrame:
     rows = found.table[(found.table["flops"] > 0) & (found.table["bytes"] > 0)]
     whole = found.total["us"] + found.total["left_out_us"]
     parted = rows.assign(part=rows["us"] / whole if whole else 0.0)
-    return parted[parted["part"] >= LEAST]
+    return parted[parted["part"] >= SIZES[-1][0]]
 
 
 def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) -> None:
@@ -74,7 +75,7 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
     for who, rows in drawn.items():
         place = everyone.index(who) % len(SERIES_COLOURS)
         above = np.inf
-        for least, width in _SIZES:
+        for least, width in SIZES:
             same = rows[(rows["part"] >= least) & (rows["part"] < above)]
             axes.plot(
                 same["intensity"],
@@ -148,8 +149,9 @@ def memory_bars(name: str, bars: Sequence[MemoryBar]) -> str:
                 axes.barh(y, size / 1e6, left=left, height=0.66, color=colour, label=part if not y else None)
                 left += size / 1e6
             end = max(left, (sum(bar.residents) + (bar.measured or 0)) / 1e6)
-            text = f"{left:,.3g} MB" if left < 1e3 else f"{left:,.0f} MB"
-            axes.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline")
+            axes.annotate(
+                f"{three_digits(left)} MB", (end, y), xytext=(6, 0), textcoords="offset points", va="center_baseline"
+            )
         measured = [((sum(bar.residents) + bar.measured) / 1e6, y) for y, bar in enumerate(bars) if bar.measured]
         if measured:
             ends, places = zip(*measured, strict=True)

@@ -155,7 +155,7 @@ def run_study(
         for cell in chosen
     ]
     known = native_frameworks() if native else ()
-    brief = replace(options, steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
+    brief = replace(options, ep="cpu", steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
     itself = [Job(cell, brief, place, note="in the framework") for cell in chosen if cell.framework in known]
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..analysis.report import duration
-from ..analysis.report_parts import Cell, Figure, Further, Page, Section, Table, side_by_side
+from ..analysis.report import duration, percent
+from ..analysis.report_parts import Cell, Figure, Further, Page, Section, Table, side_by_side, three_digits
 from ..analysis.roofline import Roofline
-from ..analysis.workload_figures import LEAST, MemoryBar, layers_under_the_roof, memory_bars
+from ..analysis.workload_figures import SIZES, MemoryBar, layers_under_the_roof, memory_bars
 from ..workloads import definition
 
 if TYPE_CHECKING:
+    from .plan import Job
     from .result import CellResult, StudyResult
 
 __all__ = ["page_anchor", "workload_pages"]
@@ -28,8 +29,9 @@ _ROOF_COLUMNS = ("FLOPs/byte", "GFLOP/s", "of the roof", "bound by")
 _HEAVIEST = ("by_op", "by_layer")
 _BOUND = {"compute": "arithmetic", "memory": "memory", "none": "neither"}
 
+_WIDTHS = ", ".join(f"{100 * least:g}%" for least, _ in reversed(SIZES))
 _ROOF_CAPTION = (
-    "A dot a layer with {least:.1%} of its run's time or more, the larger the more (1%, 3%, 10%); the line is what "
+    f"A dot a layer, as wide as its part of its run's time (from {_WIDTHS}; less is not drawn); the line is what "
     "onnxruntime reaches on this machine. What lies far below it is held up by something else. Layers that compute "
     "nothing have no place here."
 )
@@ -59,13 +61,22 @@ def page_anchor(workload: str) -> str:
 
 def workload_pages(result: StudyResult) -> list[Page]:
     """A page for each workload of which a run is there."""
-    several = len({cell.job.options.ep for cell in result.everywhere}) > 1
+    natives = _grouped(result.natives)
+    return [
+        _page(number, workload, modes, natives.get(workload, {}), result.rooflines)
+        for number, (workload, modes) in enumerate(_grouped(result.everywhere).items())
+    ]
+
+
+def _grouped(cells: Sequence[CellResult]) -> dict[str, dict[str, dict[str, CellResult]]]:
+    """Workload to mode to who to run, of the runs that are there."""
+    several = len({cell.job.options.ep for cell in cells}) > 1
     grouped: dict[str, dict[str, dict[str, CellResult]]] = {}
-    for cell in result.everywhere:
+    for cell in cells:
         if cell.done:
             who = _who(cell) if several else cell.cell.framework
             grouped.setdefault(cell.cell.workload, {}).setdefault(cell.cell.mode, {})[who] = cell
-    return [_page(number, workload, modes, result) for number, (workload, modes) in enumerate(grouped.items())]
+    return grouped
 
 
 def _who(cell: CellResult) -> str:
@@ -75,20 +86,30 @@ def _who(cell: CellResult) -> str:
     return f"{cell.cell.framework}, {provider}{'' if usual else f' ({cell.node_times})'}"
 
 
-def _page(number: int, workload: str, modes: Mapping[str, Runs], result: StudyResult) -> Page:
+def _page(
+    number: int,
+    workload: str,
+    modes: Mapping[str, Runs],
+    natives: Mapping[str, Runs],
+    rooflines: Mapping[Job, Mapping[str, Roofline]],
+) -> Page:
     known = definition(workload)
     roofs = {
-        mode: {who: found for who, cell in runs.items() if (found := result.rooflines.get(cell.job))}
+        mode: {who: found for who, cell in runs.items() if (found := rooflines.get(cell.job))}
         for mode, runs in modes.items()
     }
     # ids in drawings are made of a number: a name may hold anything
     sections = [
-        Section("steps", "Steps", tables=[_steps(modes, result)]),
+        Section("steps", "Steps", tables=[_steps(modes, natives)]),
         *_roofline(f"roofline-{number}", roofs),
         *_memory(f"memory-{number}", modes),
     ]
     for what, title in (("op", "Ops"), ("layer", "Layers")):
         tables = [_groups(mode, runs, what, roofs[mode]) for mode, runs in modes.items()]
+        tables += [
+            side_by_side(f"{mode}, by {what}, in the frameworks", _summaries(runs), f"by_{what}", what, duration)
+            for mode, runs in natives.items()
+        ]
         sections.append(Section(f"{what}s", title, tables=tables, folded=True))
     rest = [
         side_by_side(f"{mode}, by {what}", _summaries(runs), f"by_{what}", what, duration)
@@ -115,37 +136,35 @@ def _time(us: float | None) -> Cell:
 
 
 def _percent(share: float | None) -> Cell:
-    return Cell("") if share is None or pd.isna(share) else Cell(f"{share:.1%}", share)
+    return Cell("") if share is None or pd.isna(share) else Cell(percent(share), share)
 
 
-def _number(value: float | None, form: str = ".3g") -> Cell:
-    return Cell("") if value is None or pd.isna(value) else Cell(format(value, form), value)
+def _number(value: float | None) -> Cell:
+    return Cell("") if value is None or pd.isna(value) else Cell(three_digits(value), value)
 
 
 def _megabytes(size: int | None, least: bool = False) -> Cell:
     if size is None:
         return Cell("unknown")
-    text = f"{size / 1e6:,.3g}" if size < 1e9 else f"{size / 1e6:,.0f}"
-    return Cell(f"at least {text}" if least else text, size)
+    return Cell(f"{'at least ' if least else ''}{three_digits(size / 1e6)}", size)
 
 
-def _steps(modes: Mapping[str, Runs], result: StudyResult) -> Table:
-    """The times of each run's steps, here and in the framework itself."""
-    natives = {cell.cell: cell.summary for cell in result.natives if cell.done}
+def _steps(modes: Mapping[str, Runs], natives: Mapping[str, Runs]) -> Table:
+    """The times of each run's steps, here and in the framework itself on the same provider."""
+    itself = {(c.cell, c.job.options.ep): c.summary["control_us"] for runs in natives.values() for c in runs.values()}
     rows: list[list[Cell | str]] = []
     for mode, runs in modes.items():
         for who, cell in runs.items():
             s = cell.summary
-            itself = natives.get(cell.cell, {}).get("control_us")
             rows.append(
                 [
                     f"{mode}, {who}",
                     _time(s.get("control_us")),
-                    _time(itself),
+                    _time(itself.get((cell.cell, cell.job.options.ep))),
                     _time(s.get("step_us")),
                     _time(s.get("outside_us")),
-                    _number(s.get("executed_nodes"), ",d"),
-                    _number(cell.export.get("nodes"), ",d"),
+                    _number(s.get("executed_nodes")),
+                    _number(cell.export.get("nodes")),
                     *(", ".join(f"{row['name']} {row['share']:.0%}" for row in s[rows][:1]) for rows in _HEAVIEST),
                 ]
             )
@@ -173,7 +192,7 @@ def _roofline(name: str, roofs: Mapping[str, Mapping[str, Mapping[str, Roofline]
         Section(
             "roofline",
             "Roofline",
-            figures=[Figure("Layers under the roof", drawn, _ROOF_CAPTION.format(least=LEAST))],
+            figures=[Figure("Layers under the roof", drawn, _ROOF_CAPTION)],
             tables=[Table("Under the roof", columns, rows, _ROOF_NOTE)],
         )
     ]

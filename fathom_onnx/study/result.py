@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -15,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence, RunEvidence
-from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
+from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding, roof_finding
 from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.provider_comparison import OF_THE_WORK, comparison_json, node_times, provider_levels
 from ..analysis.report import Report, render
-from ..analysis.roofline import Roofline, rooflines
-from ..analysis.run import Run
+from ..analysis.roofline import Roofline
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
-from .machine import Settings, settings_of
+from .machine import Settings
 from .pages import workload_pages
 from .plan import Cell, Job, Options
+from .roofs import roofline_json, run_rooflines
 from .sections import framework_sections, paper_sections
 from .tables import study_tables, write_table
 
@@ -154,6 +153,10 @@ class StudyResult:
         """Every cell on every provider, the first provider's before the others'."""
         return (*self.cells, *self.elsewhere)
 
+    def run_name(self, job: Job) -> str:
+        """A cell as it is called here: with its provider, where that is not the first."""
+        return str(job.cell) if job.options.ep == self.options.ep else f"{job.cell} on {job.options.ep}"
+
     @cached_property
     def by_provider(self) -> dict[str, dict[Label, RunEvidence]]:
         """Provider to the runs that there are on it, the first provider first; without those of fewer threads."""
@@ -196,17 +199,8 @@ class StudyResult:
 
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
-        """The runs under the ceilings, by node, layer and op; those that ceilings were measured for.
-
-        A run whose node times are those of launching kernels, not of running them, has none.
-        """
-        found = {}
-        for cell in self.everywhere:
-            roof = self.ceilings.get(settings_of(cell.job))
-            if roof is not None and cell.has_work_times:
-                run = Run.load(self.folder / str(cell.profile["folder"]))
-                found[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, _ROOFLINES)
-        return found
+        """The runs under the ceilings (:func:`~fathom_onnx.study.roofs.run_rooflines`)."""
+        return run_rooflines(self.folder, self.everywhere, self.ceilings)
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
@@ -222,10 +216,7 @@ class StudyResult:
     @property
     def verdict(self) -> str:
         """One line: whether the framework matters in onnxruntime and, before that, whatever is missing."""
-        undone = [
-            *(str(c.cell) for c in self.cells if not c.done),
-            *(f"{c.cell} on {c.job.options.ep}" for c in self.elsewhere if not c.done),
-        ]
+        undone = [self.run_name(c.job) for c in self.everywhere if not c.done]
         missing = f"{len(undone)} of {len(self.everywhere)} cells failed ({', '.join(undone)}). " if undone else ""
         bad = [str(c["name"]) for c in self.checks if not c["passed"]]
         wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
@@ -246,6 +237,7 @@ class StudyResult:
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
+            roof_finding({self.run_name(job): by["node"] for job, by in self.rooflines.items()}),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
             self._also,
@@ -305,24 +297,12 @@ class StudyResult:
                 if ep != self.options.ep and self.options.ep in self.by_provider
             ],
             "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
-            "rooflines": [
-                {"cell": asdict(job.cell), "provider": job.options.ep, "threads": job.options.threads}
-                | _roofline_json(by["node"])
-                for job, by in self.rooflines.items()
-            ],
+            "rooflines": [roofline_json(job, by["node"]) for job, by in self.rooflines.items()],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
             "report": str(self.report),
         }
-
-
-_ROOFLINES = ("node", "layer", "op")
-
-
-def _roofline_json(found: Roofline) -> dict[str, Any]:
-    total = {name: None if math.isnan(value) else value for name, value in found.total.items()}
-    return {**total, "bound_shares": found.bound_shares}
 
 
 def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
@@ -374,11 +354,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         effects=result.effects,
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
-        manifests={
-            str(c.cell) if c.job.options.ep == o.ep else f"{c.cell} on {c.job.options.ep}": _identity(c.manifest)
-            for c in result.everywhere
-            if c.manifest
-        },
+        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.everywhere if c.manifest},
         commands=commands,
     )
 

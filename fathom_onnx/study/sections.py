@@ -243,8 +243,8 @@ def _workloads(result: StudyResult) -> Section:
 
 
 _TABLE_I = (
-    "The paper's Table I counts which models the literature on accelerators had studied by then: a survey of papers, "
-    "which no run can reproduce."
+    "The paper's Table I is its survey of what the literature on computer architecture had covered by then; no run can "
+    "reproduce it."
 )
 
 
