@@ -77,7 +77,7 @@ class World:
         read = summary(workload, framework, mode, facts, **ops)
         manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
         if ep != "cpu":
-            manifest |= {"gpu": {"name": "Test <GPU>", "driver": "1.2"}, "tf32": result["tf32"]}
+            manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
         return Reading(read, manifest, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:

@@ -68,7 +68,7 @@ def _section(
     return Section(
         f"provider-{other}",
         f"{provider_name(other)} against {provider_name(base)}",
-        lead=[*_kinds_said(cells), *_correlations(both)],
+        lead=[*_kinds_said(cells), *_lowerings(cells), *_correlations(both)],
         figures=figures,
         tables=[
             _steps(both, base, other),
@@ -95,6 +95,15 @@ def _kinds_said(cells: Sequence[CellResult]) -> Iterator[str]:
         if told:
             said = "is allowed" if told == {True} else "is off" if told == {False} else "is allowed in some runs only"
             yield f"TensorFloat-32 {said} on {provider_name(provider)}."
+
+
+def _lowerings(cells: Sequence[CellResult]) -> Iterator[str]:
+    """Which forms gradients have on each provider, where they are not the same."""
+    training = [c.job.options for c in cells if c.cell.mode == "training"]
+    forms = {o.ep: o.lowering for o in training}
+    if len(set(forms.values())) > 1:
+        told = ", ".join(f"{lowering} on {provider_name(provider)}" for provider, lowering in forms.items())
+        yield f"Training steps have gradients in the forms for each provider (lowering sets: {told})."
 
 
 def _correlations(both: Sequence[Pair]) -> Iterator[str]:
@@ -192,8 +201,16 @@ def _facts(cells: Sequence[CellResult]) -> Iterator[_Row]:
 def _told(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in _FACTS:
         if manifest.get(name) is not None:
-            yield name.replace("_", " "), str(manifest[name])
+            yield name.replace("_", " "), _text(manifest[name])
     for group in ("gpu", "provider_options"):
-        held = manifest.get(group)
-        for name, value in (held if isinstance(held, Mapping) else {}).items():
-            yield f"{group.replace('_', ' ')}: {name}", str(value)
+        for name, value in (manifest.get(group) or {}).items():
+            if value is not None or name != "reason":  # why something is not known, where it is so
+                yield f"{group}: {name}".replace("_", " "), _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "unknown" if value is None else str(value)
