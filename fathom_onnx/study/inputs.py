@@ -97,7 +97,7 @@ def profile_inputs(job: Job) -> Inputs:
     return {
         "graph": sha256(job.graph()),
         "data": _data(job),
-        **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
+        **{name: options[name] for name in ("ep", "tf32", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],

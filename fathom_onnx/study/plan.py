@@ -35,6 +35,7 @@ class Options:
         lowering: The lowering set of the graphs.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
     """
 
     preset: str = "small"
@@ -48,6 +49,7 @@ class Options:
     lowering: str = PURPOSES["onnxruntime"]
     checked_steps: int = 1
     graphs: str = ""
+    tf32: bool = False
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def profile_cell(job: Job) -> Result:
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,
+        tf32=options.tf32,
         folder=job.output,
     )
     return {"folder": job.output.relative_to(job.folder).as_posix()}
