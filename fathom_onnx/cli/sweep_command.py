@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exporting import PURPOSES
-from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list
+from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list, tf32_option
 
 if TYPE_CHECKING:
     from ..study import SweepResult
