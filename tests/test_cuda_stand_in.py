@@ -1,4 +1,4 @@
-"""What onnxruntime-gpu itself does with graphs, without a device: where ``FATHOM_GPU_PYTHON`` names a Python with it."""
+"""What onnxruntime-gpu does with graphs, without a device: where ``FATHOM_GPU_PYTHON`` names a Python with it."""
 
 from __future__ import annotations
 
