@@ -42,6 +42,6 @@ LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST, "cuda":
 
 ``plain`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or Gemm, no
 transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest.
-``cuda`` differs from it in the input gradient of a convolution, always a transposed convolution, which onnxruntime gives
-to cuDNN's own backward-data convolution: no filter is flipped for it. All ops of the three have CUDA kernels; which set
-is fastest there was not measured yet."""
+``cuda`` differs from it in the input gradient of a convolution, always a transposed convolution, which onnxruntime
+gives to cuDNN's own backward-data convolution: no filter is flipped for it. All ops of the three have CUDA kernels;
+which set is fastest there was not measured yet."""

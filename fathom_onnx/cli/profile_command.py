@@ -222,7 +222,7 @@ def _print_trust(summary: dict[str, Any]) -> None:
 
 def _print_placement(summary: dict[str, Any], top: int) -> None:
     """Where the node time went, where that is not one provider, and the copies between devices."""
-    from .render import size, table, time_us
+    from .render import table, time_us
 
     shares = summary["node_shares"] or {}
     if summary["tf32"] is not None:
@@ -245,7 +245,7 @@ def _print_placement(summary: dict[str, Any], top: int) -> None:
             (
                 c["node"],
                 c["direction"],
-                "unknown" if c["size_bytes"] is None else size(c["size_bytes"]),
+                "unknown" if c["size_bytes"] is None else f"{c['size_bytes']:,} B",
                 f"{c['calls']:g}",
                 time_us(c["us"]),
             )

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import FathomError, MissingDependencyError, RunError
 
-__all__ = ["CUDA_MAJOR", "LIBRARIES", "Loader", "check_cuda", "preload", "session_fault", "wheels"]
+__all__ = ["CUDA_MAJOR", "DRIVER", "LIBRARIES", "Loader", "check_cuda", "preload", "session_fault", "wheels"]
 
 Loader = Callable[[str], Any]
 """Loads a shared library by its name, or raises ``OSError``."""
@@ -28,6 +28,7 @@ CUDA_MAJOR = 13
 """CUDA's version for a wheel that does not tell its own."""
 
 DRIVER = "libcuda.so.1"
+"""The driver's library."""
 
 LIBRARIES: tuple[str, ...] = (
     "libcudart.so.{major}",
@@ -53,23 +54,36 @@ _START_FAULTS: dict[int, str] = {
 }
 """Result of the driver's ``cuInit`` to what it means (CUDA driver API, ``CUresult``)."""
 
-_SESSION_FAULTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
-    (re.compile(r"lib\w+\.so[.\d]*(?=: cannot open shared object file)"), "library {0} is missing", _EXTRA),
-    (re.compile(r"CUDA failure 35\b"), "the CUDA driver is missing or too old for this onnxruntime", _DRIVER_FIX),
-    (re.compile(r"CUDA failure 100\b"), "no CUDA device is visible", "check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+_SESSION_FAULTS: tuple[tuple[str, type[FathomError], str, str], ...] = (
     (
-        re.compile(r"CUDA failure 2\b|Failed to allocate memory for requested buffer"),
-        "the device has too little memory",
+        r"libcuda\.so\.1(?=: cannot open)",
+        MissingDependencyError,
+        "needs NVIDIA's driver: there is no {0}",
+        _DRIVER_FIX,
+    ),
+    (r"lib\w+\.so[.\d]*(?=: cannot open shared object file)", MissingDependencyError, "lacks {0}", _EXTRA),
+    (
+        r"CUDA failure 35\b",
+        MissingDependencyError,
+        "needs NVIDIA's driver, which is missing or too old for this onnxruntime",
+        _DRIVER_FIX,
+    ),
+    (r"CUDA failure 100\b", MissingDependencyError, "sees no device", "check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    (
+        r"CUDA failure 2\b|Failed to allocate memory for requested buffer",
+        RunError,
+        "has too little memory on the device",
         "choose a smaller --batch",
     ),
     (
-        re.compile(r"CUDA failure 209\b|no kernel image is available"),
-        "this onnxruntime has no kernels for this device",
+        r"CUDA failure 209\b|no kernel image is available",
+        RunError,
+        "has no kernels for this device in this onnxruntime",
         "use a device that the wheel was built for",
     ),
-    (re.compile(r"(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]*[^; ]"), "{0}", "check nvidia-smi and the driver"),
+    (r"(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]*[^; ]", RunError, "failed ({0})", "check nvidia-smi and the driver"),
 )
-"""Text in an error of onnxruntime's to what is the matter and the fix."""
+"""Text in an error of onnxruntime's, the error that it means, what is the matter with the provider, the fix."""
 
 
 def wheels() -> tuple[str, ...]:
@@ -151,9 +165,8 @@ def session_fault(text: str, major: int = CUDA_MAJOR) -> FathomError | None:
         text: The text of the error.
         major: The CUDA version that onnxruntime was built with.
     """
-    for pattern, what, fix in _SESSION_FAULTS:
-        found = pattern.search(text)
+    for pattern, kind, what, fix in _SESSION_FAULTS:
+        found = re.search(pattern, text)
         if found:
-            kind = MissingDependencyError if "missing" in what or "visible" in what else RunError
-            return kind(f"provider 'cuda': {what.format(found[0])}", fix.format(major=major))
+            return kind(f"provider 'cuda' {what.format(found[0])}", fix.format(major=major))
     return None

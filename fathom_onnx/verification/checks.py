@@ -239,6 +239,7 @@ def verify(
     threads: int = 1,
     lowering: str = "plain",
     graph: Graph | None = None,
+    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge a framework's graph against the framework itself.
@@ -255,6 +256,7 @@ def verify(
         threads: Threads inside one operator.
         lowering: The lowering set of the graph that is made.
         graph: The graph to judge, with noise as input; one is made when not given.
+        ep: The provider that the graph runs on.
         progress: Told what is being done.
 
     Raises:
@@ -262,7 +264,7 @@ def verify(
             its noise itself.
         MissingDependencyError: The framework or onnxruntime is not there.
     """
-    subject = make_subject(workload, framework, mode, threads, lowering, graph)
+    subject = make_subject(workload, framework, mode, threads, lowering, graph, ep)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
     reference = subject.reference()
 
@@ -286,6 +288,7 @@ def verify_pair(
     threads: int = 1,
     lowering: str = "plain",
     graphs: tuple[Graph | None, Graph | None] = (None, None),
+    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge the second framework's graph against the first framework: same interface, same values, same results.
@@ -297,7 +300,7 @@ def verify_pair(
         ExportError: A graph cannot be made, one given is another's, or the two do not have the same interface.
     """
     first, second = (
-        make_subject(workload, framework, mode, threads, lowering, graph)
+        make_subject(workload, framework, mode, threads, lowering, graph, ep)
         for framework, graph in zip(frameworks, graphs, strict=True)
     )
     for kind, left, right in (

@@ -34,9 +34,15 @@ class Subject:
 
 
 def make_subject(
-    workload: Workload, framework: str, mode: Mode, threads: int, lowering: str, graph: Graph | None = None
+    workload: Workload,
+    framework: str,
+    mode: Mode,
+    threads: int,
+    lowering: str,
+    graph: Graph | None = None,
+    ep: str = "cpu",
 ) -> Subject:
-    """A subject from the graph given, or from one that is made.
+    """A subject from the graph given, or from one that is made, run on provider ``ep``.
 
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
@@ -47,7 +53,7 @@ def make_subject(
         graph = from_model(model, workload.name)
     else:
         _check_is_it(graph, workload, framework, mode)
-    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads))
+    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads, ep))
 
 
 def _check_is_it(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
