@@ -122,9 +122,6 @@ def session_options(command: F) -> F:
     return command
 
 
-tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
-
-
 def measuring_options(command: F) -> F:
     """``--warmup``, ``--steps`` and ``--seed`` of a run."""
     for option in (
@@ -136,6 +133,9 @@ def measuring_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
