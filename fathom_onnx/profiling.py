@@ -51,6 +51,7 @@ def profile(
     seed: int = 0,
     feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
     allow_fallback: bool = False,
+    serialize: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -66,6 +67,7 @@ def profile(
         seed: Seed of the starting values and of the data.
         feeds: A batch, or several to be taken in turn; from the graph's data source when not given.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
+        serialize: Whether each launch waits for its kernel: host times, for where a device cannot be recorded.
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
         progress: Told what is being done and how far it is.
@@ -74,13 +76,15 @@ def profile(
         UsageError: A setting that cannot work.
         GraphError: The graph cannot be run as it is.
         DataError: The graph cannot be fed.
-        MissingDependencyError: onnxruntime or the provider is absent.
+        MissingDependencyError: onnxruntime, the provider or what records its device is absent.
         RunError: onnxruntime fails, or the trace cannot be trusted.
         OutputError: The run folder cannot be written.
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
-    settings = SessionSettings(ep, cpu_cores() if threads is None else threads, optimization, allow_fallback)
+    settings = SessionSettings(
+        ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, serialize=serialize
+    )
     batches, data = _batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
@@ -99,7 +103,8 @@ def profile(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
             ),
         }
-        run = build_run(attribution, counted.times, counted.step_us, manifest, graph)
+        device = measured.device.without(counted.dropped) if measured.device else None
+        run = build_run(attribution, counted.times, counted.step_us, manifest, graph, device)
         if folder is not None:
             run.save(place)
             _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution)
@@ -165,6 +170,7 @@ def _manifest(
     return {
         **graph_facts(graph),
         **environment(settings, seed, dict(measured.provider_options)),
+        "node_times": measured.node_times,
         "data": data,
         "warmup": measured.warmup,
         "steps_asked": len(measured.step_us),

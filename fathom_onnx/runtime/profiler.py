@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +14,11 @@ from pathlib import Path
 
 import onnx
 
-from ..errors import OutputError, RunError, UsageError, one_line
+from ..errors import FathomError, OutputError, RunError, UsageError, one_line
 from ..workloads.contract import Array
+from .device_records import DeviceRecorder, Recording, write_recording
+from .device_time import DeviceTimes, device_times
+from .node_times import NodeTimes, device_recorder, host_node_times
 from .optimized import executed_name, load_optimized, numbered, write_renamed
 from .prepare import Prepared
 from .providers import PROVIDERS
@@ -38,7 +43,9 @@ class Measurement:
 
     Attributes:
         optimized: The model as it was run, nodes under their names before renaming; large weights not loaded.
-        times: Times of the profiled steps, by executed name ``k<number>``.
+        times: Times of the profiled steps, by executed name ``k<number>``; the device's where it was recorded.
+        node_times: What these times are.
+        device: What was recorded of the device; None where nothing was.
         control_us: Wall time of the unprofiled steps.
         step_us: Wall time of the profiled steps.
         traces: The compressed raw traces.
@@ -52,6 +59,8 @@ class Measurement:
 
     optimized: onnx.ModelProto
     times: StepTimes
+    node_times: NodeTimes
+    device: DeviceTimes | None
     control_us: tuple[float, ...]
     step_us: tuple[float, ...]
     traces: tuple[Path, ...]
@@ -64,14 +73,66 @@ class Measurement:
 
 
 def _steps(
-    stepper: Stepper, batches: Sequence[Mapping[str, Array]], warmup: int, steps: int, what: str, progress: Progress
+    stepper: Stepper,
+    batches: Sequence[Mapping[str, Array]],
+    warmup: int,
+    steps: int,
+    what: str,
+    progress: Progress,
+    recorder: DeviceRecorder | None = None,
 ) -> list[float]:
     """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn."""
     seconds = []
     for number, batch in enumerate(itertools.islice(itertools.cycle(batches), warmup + steps), 1):
         seconds.append(stepper.step(batch))
+        if recorder is not None:
+            recorder.step_done()
         progress(what, number, warmup + steps)
     return [s * 1e6 for s in seconds[warmup:]]
+
+
+@dataclass
+class _Ended:
+    """What profiled steps left behind: onnxruntime's trace, and what a recorder saw."""
+
+    trace: Path
+    recording: Recording | None = None
+
+
+@contextlib.contextmanager
+def _recorded(stepper: Stepper, opening_ns: int, recorder: DeviceRecorder | None) -> Iterator[_Ended]:
+    """Record the device while steps are profiled; the trace is there when the block was left.
+
+    Args:
+        stepper: With onnxruntime's profiler on.
+        opening_ns: The system's real time before its session was opened.
+        recorder: Records the device; None where there is none.
+
+    Raises:
+        RunError: onnxruntime's profiler is on another clock than the system's real-time clock.
+    """
+    ended = _Ended(Path())
+    start = int(stepper.session.get_profiling_start_time_ns())
+    finished = False
+    try:
+        if recorder is not None:
+            if not opening_ns <= start <= time.time_ns():
+                raise RunError(
+                    "onnxruntime's profiler is not on the system's real-time clock: its nodes cannot be matched with "
+                    "the device's work",
+                    "give --serialize for host times under blocking launches",
+                )
+            recorder.start()
+        yield ended
+        finished = True
+    finally:
+        ended.trace = Path(stepper.session.end_profiling())
+        if recorder is not None and not finished:
+            # it must not go on; what it has to say now would hide what went wrong
+            with contextlib.suppress(FathomError):
+                recorder.stop()
+    if recorder is not None:
+        ended.recording = recorder.stop().beside(start)
 
 
 def _compress(source: Path, target: Path) -> None:
@@ -112,6 +173,13 @@ def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[Ste
     """The counted runs of some traces, without the first ``warmup`` runs of each."""
     for path, skipped in zip(traces, warmup, strict=True):
         yield from itertools.islice(read_runs(read_events(path)), skipped, None)
+
+
+def _device_times(
+    traces: Sequence[Path], warmup: int, recordings: Sequence[Recording], settings: SessionSettings
+) -> DeviceTimes:
+    runs = [list(profiled_runs([trace], [warmup])) for trace in traces]
+    return device_times(runs, recordings, PROVIDERS[settings.ep].full_name)
 
 
 def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:
@@ -167,6 +235,7 @@ def measure(
     if steps < 1 or warmup < 0 or not batches:
         raise UsageError(f"cannot measure {steps} steps after {warmup} with {len(batches)} batches", "give 1 or more")
     told: Progress = progress or (lambda what, done, total: None)
+    recorder = device_recorder(settings)
     work = folder / "model"
     work.mkdir()
     plain, renamed = work / "optimized.onnx", work / "renamed.onnx"
@@ -182,28 +251,35 @@ def measure(
     walls: list[float] = []
     traces: list[Path] = []
     counted: list[int] = []
+    recordings: list[Recording] = []
     while len(walls) < steps:
         counted.append(min(per_session, steps - len(walls)))
         prefix = work / f"trace-{uuid.uuid4().hex}"
+        opening_ns = time.time_ns()
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
-        try:
-            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told)
-        finally:
-            raw = Path(stepper.session.end_profiling())
+        with _recorded(stepper, opening_ns, recorder) as ended:
+            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, recorder)
         del stepper
-        target = folder / ("trace.json.gz" if not traces else f"trace-{len(traces) + 1}.json.gz")
-        _compress(raw, target)
+        number = f"-{len(traces) + 1}" if traces else ""
+        target = folder / f"trace{number}.json.gz"
+        _compress(ended.trace, target)
         traces.append(target)
+        if ended.recording is not None:
+            recordings.append(ended.recording)
+            write_recording(folder / f"device{number}.jsonl.gz", ended.recording)
     times = step_times(profiled_runs(traces, [warmup] * len(traces)))
     if len(times.run_us) != steps:
         raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
     foreign = foreign_nodes(times, settings)
     if not settings.allow_fallback:
         _check_providers(times, foreign, optimized, settings.ep)
+    device = _device_times(traces, warmup, recordings, settings) if recordings else None
     copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in _MEMCPY]
     return Measurement(
         optimized=optimized,
-        times=times,
+        times=device.times if device else times,
+        node_times="device" if device else host_node_times(settings),
+        device=device,
         control_us=tuple(control),
         step_us=tuple(walls),
         traces=tuple(traces),

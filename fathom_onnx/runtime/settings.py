@@ -31,16 +31,18 @@ class SessionSettings:
         threads: Threads inside one operator.
         optimization: Graph optimization level.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
+        serialize: Whether each launch waits for its kernel, so that the host's times of nodes hold the device's.
 
     Raises:
         UnknownNameError: No such provider or optimization level.
-        UsageError: ``threads`` is below 1.
+        UsageError: ``threads`` is below 1, or there are no launches to serialize.
     """
 
     ep: str = "cpu"
     threads: int = 1
     optimization: Optimization = "all"
     allow_fallback: bool = False
+    serialize: bool = False
 
     def __post_init__(self) -> None:
         if self.ep not in PROVIDERS:
@@ -49,3 +51,5 @@ class SessionSettings:
             raise UnknownNameError("optimization level", self.optimization, OPTIMIZATIONS)
         if self.threads < 1:
             raise UsageError(f"threads cannot be {self.threads}", "give 1 or more")
+        if self.serialize and self.ep != "cuda":
+            raise UsageError(f"provider '{self.ep}' launches no kernels to serialize", "leave --serialize out")

@@ -1,0 +1,107 @@
+"""A run's facts and table of device time: medians over the counted steps of what each step had.
+
+Times are microseconds with decimals; the sums hold exactly in each step, see
+:mod:`fathom_onnx.runtime.device_step`, and not of the medians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, astuple
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..runtime.device_time import DeviceTimes, KernelKey, KernelUse
+
+__all__ = ["KERNEL_COLUMNS", "WHOLE_OR_EMPTY", "device_facts", "kernel_table"]
+
+KERNEL_COLUMNS = (
+    "executed",
+    "node",
+    "kind",
+    "kernel",
+    "calls",
+    "us",
+    "gap_us",
+    "size_bytes",
+    "grid",
+    "block",
+    "device",
+    "stream",
+    "registers",
+    "shared_bytes",
+)
+
+WHOLE_OR_EMPTY = ("executed", "registers", "shared_bytes")
+"""Columns of whole numbers that may be empty: work of no node, copies and sets."""
+
+_US = 1000
+
+
+def device_facts(found: DeviceTimes) -> dict[str, Any]:
+    """What a run's manifest says of its device time.
+
+    Args:
+        found: Of the counted steps, one or more.
+    """
+    medians = pd.DataFrame([asdict(step) for step in found.steps]).median()
+    times = {f"{name.removesuffix('_ns')}_us": value / _US for name, value in medians.items() if _is_time(str(name))}
+    counts = {str(name): float(value) for name, value in medians.items() if not _is_time(str(name))}
+    return {
+        "source": found.source,
+        **times,
+        **counts,
+        "host_run_us": float(np.median(found.host_run_us)),
+        "dropped_records": found.dropped,
+        "invalid_records": found.invalid,
+        "clock_error_us": found.clock_error_ns / _US,
+    }
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith("_ns")
+
+
+def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str, str]) -> pd.DataFrame:
+    """One row an executed node and what ran for it (:data:`KERNEL_COLUMNS`), longest first.
+
+    Kernels of one name that were launched in several shapes have a row each. Medians are over all steps: what did not
+    run in one took 0 there.
+
+    Args:
+        found: Of the counted steps.
+        rows: Executed name to its row of the node table.
+        names: Executed name to the name that the table gives it.
+    """
+    steps = len(found.uses)
+    taken: dict[KernelKey, np.ndarray[Any, np.dtype[np.int64]]] = {}
+    for place, uses in enumerate(found.uses):
+        for key, use in uses.items():
+            taken.setdefault(key, np.zeros((steps, len(KernelUse.__slots__)), np.int64))[place] = astuple(use)
+    told = []
+    for key, table in taken.items():
+        calls, busy_ns, gap_ns, size_bytes = (float(value) for value in np.median(table, axis=0))
+        told.append(
+            {
+                "executed": rows.get(key.node),
+                "node": names.get(key.node, key.node),
+                "kind": key.kind,
+                "kernel": key.name,
+                "calls": calls,
+                "us": busy_ns / _US,
+                "gap_us": gap_ns / _US,
+                "size_bytes": None if key.kind == "kernel" else size_bytes,
+                "grid": "x".join(map(str, key.grid)),
+                "block": "x".join(map(str, key.block)),
+                "device": key.device,
+                "stream": key.stream,
+                "registers": key.registers,
+                "shared_bytes": key.shared_bytes,
+            }
+        )
+    made = pd.DataFrame(told, columns=list(KERNEL_COLUMNS))
+    return made.astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64")).sort_values(
+        ["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True
+    )
