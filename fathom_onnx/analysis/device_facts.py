@@ -102,6 +102,5 @@ def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str
             }
         )
     made = pd.DataFrame(told, columns=list(KERNEL_COLUMNS))
-    return made.astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64")).sort_values(
-        ["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True
-    )
+    kinds = dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | dict.fromkeys(("calls", "us", "gap_us", "size_bytes"), "float64")
+    return made.astype(kinds).sort_values(["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True)

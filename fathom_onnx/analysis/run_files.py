@@ -106,7 +106,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _kernels(path: Path) -> pd.DataFrame:
-    return _read(path, KERNEL_COLUMNS).astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64"))
+    return _read(path, KERNEL_COLUMNS).astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | {"size_bytes": "float64"})
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

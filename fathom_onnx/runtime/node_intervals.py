@@ -62,11 +62,11 @@ class NodeIntervals:
             the call as well.
         """
         middle = (start_ns + end_ns) // 2
-        near = list(self._near(start_ns, error_ns))
+        near = self._near(start_ns, error_ns)
         fitting = [place for place in near if self._may_hold(place, start_ns, end_ns, error_ns)]
         if not fitting:
             # beyond every bound: only an error of the clocks larger than stated does this
-            fitting = [place for place in near if self._distance(place, middle) == 0]
+            fitting = [place for place in self._near(middle, error_ns) if self._distance(place, middle) == 0]
             return (self._order[max(fitting)], True) if fitting else (None, False)
         # of those that hold the middle, the innermost is the one that began last
         chosen = min(fitting, key=lambda place: (self._distance(place, middle), -place))

@@ -35,10 +35,9 @@ def device_recorder(settings: SessionSettings) -> DeviceRecorder | None:
     """
     if settings.ep == "cpu":
         return None
+    check_provider(settings.ep)
     if settings.serialize:
         block_launches()
-        check_provider(settings.ep)
         return None
     refuse_blocking()
-    check_provider(settings.ep)
     return CuptiRecorder()
