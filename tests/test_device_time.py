@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from click.testing import CliRunner
 from fake_device import MadeUpDevice, kernel_ns
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from small_models import FLOAT, cnn, control_flow, line_training, model, op
 
 from fathom_onnx.analysis.device_facts import KERNEL_COLUMNS
 from fathom_onnx.analysis.run import Run
+from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, RunError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
@@ -374,8 +378,8 @@ def test_a_real_trace_with_a_made_up_device(monkeypatch: pytest.MonkeyPatch, tmp
     assert table is not None
     assert tuple(table.columns) == KERNEL_COLUMNS
     last = table.iloc[0]
-    found = tuple(last[["node", "kernel", "grid", "block", "calls", "us"]])
-    assert found == ("forward/m3/MatMul", "made_up_MatMul", "8x1x1", "128x1x1", 1, known[3])
+    shown = tuple(last[["node", "kernel", "grid", "block", "calls", "us"]])
+    assert shown == ("forward/m3/MatMul", "made_up_MatMul", "8x1x1", "128x1x1", 1, known[3])
     assert table["us"].tolist() == known[::-1]
 
 
@@ -402,15 +406,17 @@ def test_a_run_folder_with_device_times_is_read_back_the_same(monkeypatch: pytes
 
 def test_bodies_have_their_own_device_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run, _ = profiled(monkeypatch, tmp_path, control_flow(), optimization="none")
-    nodes = run.nodes.set_index("name")
-    executed = dict(zip(nodes.index, nodes["index"], strict=True))
-    names = {name: f"k{number}" for name, number in executed.items()}
-    assert nodes.loc["/loop/Loop", "median_us"] == 0
+    nodes = run.nodes[~run.nodes["op_type"].isin(["Loop", "If"])]
+    assert (run.nodes["median_us"] == 0).sum() == 2
+    # a kernel of k<n> takes 1.5 us and n times 0.137: each node has its own n in all its executions
+    numbers = (nodes["median_us"] / nodes["calls"] - 1.5) / 0.137
+    assert np.allclose(numbers, numbers.round(), atol=1e-6)
+    assert numbers.round().nunique() == len(nodes)
+    calls = nodes.set_index("op_type")["calls"]
+    assert (calls["Add"], calls["MatMul"], calls["Tanh"] + calls["Relu"]) == (1, 5, 5)
     told = run.manifest["device_time"]
-    # the body runs five times; its nodes take less than a microsecond each, so that some calls are at a border
-    assert told["kernels"] == nodes.loc[~nodes["op_type"].isin(["Loop", "If"]), "calls"].sum()
-    assert told["attributed_us"] == told["kernel_us"]
-    assert names["/loop/MatMul"] in names.values()
+    assert told["kernels"] == nodes["calls"].sum()
+    assert told["attributed_us"] == told["kernel_us"] == pytest.approx(run.node_time_us)
 
 
 def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -421,3 +427,73 @@ def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert len(list((tmp_path / "run").glob("device*.jsonl.gz"))) == run.manifest["sessions"]
     assert len(run.samples) == 8
     assert (np.ptp(run.samples, axis=0) == 0).all()
+
+
+def test_a_kept_trace_and_its_made_up_records() -> None:
+    runs = list(read_runs(read_events(DATA / "device-sample" / "trace.json.gz")))[1:]
+    recorded = read_recording(DATA / "device-sample" / "device.jsonl.gz")
+    found = device_times([runs], [recorded], "CPUExecutionProvider")
+    known = [
+        [calls * kernel_ns(name) for calls, name in zip(row, found.times.names, strict=True)]
+        for row in found.times.calls
+    ]
+    # the Loop and the If launch nothing themselves
+    own = np.array([kind not in ("Loop", "If") for kind in found.times.op_types])
+    assert own.sum() == len(own) - 2
+    assert np.rint(found.times.self_us * 1000).tolist() == (np.array(known) * own).tolist()
+    for step in found.steps:
+        assert (step.kernels, step.launches, step.copies) == (26, 27, 1)
+        # the copy to the host is in the run and in no node; the copy that feeds a step is in none
+        assert (step.outside_nodes_ns, step.copy_ns, step.unlinked_ns) == (2_500, 2_500, 0)
+        assert step.busy_ns + step.idle_ns == step.span_ns
+        assert step.attributed_ns == step.kernel_ns
+    assert [step.kernel_ns for step in found.steps] == [52_700, 52_837]
+
+
+def test_the_command_shows_the_devices_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(profiler, "device_recorder", lambda settings: MadeUpDevice(tmp_path))
+    path = tmp_path / "wide.onnx"
+    onnx.save(wide().model, path)
+    asked = ["profile", str(path), "--steps", "2", "--optimization", "none", "-o", str(tmp_path / "run")]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 0, done.output
+    assert "times of nodes: of the kernels, copies and sets that a node launched, on the device" in done.stdout
+    assert "Device (made up)" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["kernels", "6.8", "us", "4", "kernels", "by", "4", "launching", "calls"] in lines
+    assert ["launched", "outside", "nodes", "0.0", "us", "0.0", "us", "by", "no", "recorded", "call"] in lines
+    assert any(line[:4] == ["run", "on", "the", "device"] for line in lines)
+    assert "floor:" not in done.stdout
+    shown = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)
+    assert shown["device_time"] == json.loads((tmp_path / "run" / "manifest.json").read_text())["device_time"]
+
+
+def test_serialized_times_are_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(profiler, "host_node_times", lambda settings: "serialized")
+    path = tmp_path / "wide.onnx"
+    onnx.save(wide().model, path)
+    done = CliRunner().invoke(main, ["profile", str(path), "--steps", "2", "-o", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "while each launch waits for its kernel (serialized)" in done.stdout
+    assert "step, unprofiled, serialized" in done.stdout
+    run = Run.load(tmp_path / "run")
+    assert (run.summary()["node_times"], run.summary()["device_time"], run.kernels) == ("serialized", None, None)
+
+
+def test_a_profiler_on_another_clock_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(profiler.time, "time_ns", lambda: 5)
+    with pytest.raises(RunError, match="not on the system's real-time clock"):
+        profiled(monkeypatch, tmp_path, wide())
+    assert not (tmp_path / "run").exists()
+
+
+def test_recording_ends_when_a_step_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RunError("the device is gone", "look for it")
+
+    device = MadeUpDevice(tmp_path)
+    monkeypatch.setattr(device, "step_done", fail)
+    monkeypatch.setattr(profiler, "device_recorder", lambda settings: device)
+    with pytest.raises(RunError, match="the device is gone"):
+        profile(wide(), threads=1, steps=2)
+    assert device.did == {"start": 1, "stop": 1}
