@@ -16,6 +16,7 @@ from .analysis.attribution import Attribution, attribute, questions
 from .analysis.control import control_facts
 from .analysis.counted import count_steps
 from .analysis.dataflow import tensors_of
+from .analysis.device_facts import device_facts
 from .analysis.memory_use import memory_facts
 from .analysis.run import Run, build_run
 from .analysis.timeline import timeline_lines
@@ -94,16 +95,19 @@ def profile(
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
         )
+        device = measured.device.without(counted.dropped) if measured.device else None
         manifest = {
             **_manifest(graph, settings, seed, data, measured),
             **counted.facts(),
+            "device_time": device_facts(device, measured.recorded, counted.control_us)
+            if device and measured.recorded
+            else None,
             **_absences(attribution, counted.times),
             "control_flow": control_facts(attribution, counted.times),
             "memory": memory_facts(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
             ),
         }
-        device = measured.device.without(counted.dropped) if measured.device else None
         run = build_run(attribution, counted.times, counted.step_us, manifest, graph, device)
         if folder is not None:
             run.save(place)

@@ -21,6 +21,12 @@ AHEAD_NS = 7_000_000_000_123
 LATE_NS = 40_000
 """A kernel runs no sooner than this after its launch."""
 
+BEFORE_END_NS = 500_000
+"""Without a trace, a step's only kernel is launched this long before its end."""
+
+UNPROFILED_NS = 9_000
+"""How long that kernel runs."""
+
 
 def kernel_ns(node: str) -> int:
     """How long a kernel of an executed node (``k<number>``) runs."""
@@ -68,10 +74,19 @@ class _Pending(Recording):
     folder: Path
 
     def beside(self, trace_start_ns: int) -> Recording:
-        (trace,) = self.folder.glob("**/model/trace-*.json")
-        made = list(calls_and_kernels(trace, trace_start_ns))
+        """One kernel for each node of the trace that is there now; without one, one for each reading of the clock."""
+        traces = list(self.folder.glob("**/model/trace-*.json"))
+        made = list(calls_and_kernels(traces[0], trace_start_ns) if traces else self._unprofiled())
         launches, activities = zip(*made, strict=True)
         return Recording(self.source, launches, activities, self.clock, self.dropped, trace_start_ns)
+
+    def _unprofiled(self) -> Iterator[tuple[Launch, DeviceActivity]]:
+        for number, pair in enumerate(self.clock):
+            at = pair.device_ns - BEFORE_END_NS
+            yield (
+                Launch(number, 1, at, at + 1_000),
+                DeviceActivity("kernel", "unprofiled", number, at + 500, at + 500 + UNPROFILED_NS),
+            )
 
 
 class MadeUpDevice:

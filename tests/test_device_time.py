@@ -345,8 +345,8 @@ def profiled(
     return run, device
 
 
-def wide(width: int = 96) -> Graph:
-    """Products that take some microseconds each."""
+def wide(width: int = 256) -> Graph:
+    """Products that take about a millisecond together, or more."""
     nodes = [op("MatMul", f"{a} w", b, f"forward/m{i}/MatMul") for i, (a, b) in enumerate(itertools.pairwise("xabcy"))]
     weights = np.eye(width, dtype=np.float32)
     made = model(nodes, {"x": (FLOAT, (width, width))}, {"y": (FLOAT, (width, width))}, {"w": weights})
@@ -355,7 +355,8 @@ def wide(width: int = 96) -> Graph:
 
 def test_a_real_trace_with_a_made_up_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run, device = profiled(monkeypatch, tmp_path, wide(), optimization="none")
-    assert device.did == {"start": 1, "step": 4, "stop": 1}
+    # three steps with the recorder alone, then one of warm-up and three that count
+    assert device.did == {"start": 2, "step": 3 + 4, "stop": 2}
     # the nodes are k0 to k3 in their order: each has one kernel of known length, in every step
     known = [kernel_ns(f"k{i}") / 1000 for i in range(4)]
     assert run.samples.tolist() == [known] * 3
@@ -372,7 +373,9 @@ def test_a_real_trace_with_a_made_up_device(monkeypatch: pytest.MonkeyPatch, tmp
     assert found["run_time_us"] == pytest.approx(found["node_time_us"] + found["outside_us"])
     assert (found["statistics"]["floor"], found["statistics"]["below_floor_nodes"]) == (None, None)
     assert told["clock_error_us"] < 1000
-    assert found["control_us"] > 0
+    alone = told["unprofiled"]
+    assert (alone["span_us"], alone["busy_us"], alone["idle_us"]) == (9, 9, 0)
+    assert alone["recording_overhead_us"] == alone["step_us"] - found["control_us"]
 
     table = run.kernels
     assert table is not None
@@ -423,7 +426,7 @@ def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 50)
     run, device = profiled(monkeypatch, tmp_path, line_training(), steps=8, feeds={"x": np.ones(3, np.float32)})
     assert run.manifest["sessions"] > 1
-    assert device.did["start"] == device.did["stop"] == run.manifest["sessions"]
+    assert device.did["start"] == device.did["stop"] == 1 + run.manifest["sessions"]
     assert len(list((tmp_path / "run").glob("device*.jsonl.gz"))) == run.manifest["sessions"]
     assert len(run.samples) == 8
     assert (np.ptp(run.samples, axis=0) == 0).all()
@@ -487,13 +490,15 @@ def test_a_profiler_on_another_clock_is_refused(monkeypatch: pytest.MonkeyPatch,
     assert not (tmp_path / "run").exists()
 
 
-def test_recording_ends_when_a_step_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("session", [1, 2])
+def test_recording_ends_when_a_step_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: int) -> None:
     def fail() -> None:
-        raise RunError("the device is gone", "look for it")
+        if device.did["start"] == session:
+            raise RunError("the device is gone", "look for it")
 
     device = MadeUpDevice(tmp_path)
     monkeypatch.setattr(device, "step_done", fail)
     monkeypatch.setattr(profiler, "device_recorder", lambda settings: device)
     with pytest.raises(RunError, match="the device is gone"):
         profile(wide(), threads=1, steps=2)
-    assert device.did == {"start": 1, "stop": 1}
+    assert device.did == {"start": session, "stop": session}

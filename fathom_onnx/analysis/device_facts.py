@@ -6,14 +6,14 @@ Times are microseconds with decimals; the sums hold exactly in each step, see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..runtime.device_time import DeviceTimes, KernelKey, KernelUse
+from ..runtime.device_time import DeviceTimes, KernelKey, KernelUse, RecordedSteps
 
 __all__ = ["KERNEL_COLUMNS", "WHOLE_OR_EMPTY", "device_facts", "kernel_table"]
 
@@ -40,19 +40,23 @@ WHOLE_OR_EMPTY = ("executed", "registers", "shared_bytes")
 _US = 1000
 
 
-def device_facts(found: DeviceTimes) -> dict[str, Any]:
+def device_facts(found: DeviceTimes, recorded: RecordedSteps, control_us: Sequence[float]) -> dict[str, Any]:
     """What a run's manifest says of its device time.
 
     Args:
-        found: Of the counted steps, one or more.
+        found: Of the counted profiled steps, one or more.
+        recorded: Steps with the recorder alone.
+        control_us: Wall times of the counted steps with neither profiler nor recorder.
     """
-    medians = pd.DataFrame([asdict(step) for step in found.steps]).median()
-    times = {f"{name.removesuffix('_ns')}_us": value / _US for name, value in medians.items() if _is_time(str(name))}
-    counts = {str(name): float(value) for name, value in medians.items() if not _is_time(str(name))}
+    alone, step_us = _medians(recorded.device), float(np.median(recorded.wall_us))
     return {
         "source": found.source,
-        **times,
-        **counts,
+        **_medians(found),
+        "unprofiled": {
+            "step_us": step_us,
+            "recording_overhead_us": step_us - float(np.median(control_us)),
+            **{name: alone[name] for name in ("span_us", "busy_us", "idle_us")},
+        },
         "host_run_us": float(np.median(found.host_run_us)),
         "dropped_records": found.dropped,
         "invalid_records": found.invalid,
@@ -60,8 +64,15 @@ def device_facts(found: DeviceTimes) -> dict[str, Any]:
     }
 
 
-def _is_time(name: str) -> bool:
-    return name.endswith("_ns")
+def _medians(found: DeviceTimes) -> dict[str, float]:
+    """Medians of a step's sums: times in microseconds, counts as they are."""
+    medians = pd.DataFrame([asdict(step) for step in found.steps]).median()
+    return {
+        f"{name.removesuffix('_ns')}_us" if name.endswith("_ns") else name: value / _US
+        if name.endswith("_ns")
+        else value
+        for name, value in ((str(key), float(value)) for key, value in medians.items())
+    }
 
 
 def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str, str]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from ..graph import Graph
 from ..runtime.device_time import DeviceTimes
 from ..runtime.trace import Microseconds, StepTimes
 from .attribution import Attribution
-from .device_facts import KERNEL_COLUMNS, device_facts, kernel_table
+from .device_facts import KERNEL_COLUMNS, kernel_table
 from .labels import label_nodes
 from .originals import original_table
 from .run_files import SCHEMA, read_run, write_run
@@ -240,7 +240,7 @@ def build_run(
         wall_us: Wall time of the counted steps.
         manifest: The facts of the run, with ``control_steps_us``, ``warmup`` and ``steps``.
         graph: The original graph; without it costs and parameters of the original nodes are not known.
-        device: What was recorded of a device in the counted steps, ``times`` among it.
+        device: What was recorded of a device in the counted steps, ``times`` among it; its facts are in the manifest.
     """
     labels = label_nodes(attribution.originals)
     rows = rows_in_order(attribution, times)
@@ -251,12 +251,7 @@ def build_run(
     nodes = node_table(attribution, times, rows, labels, floor)
     median_us = nodes["median_us"].to_numpy(float)
     return Run(
-        manifest={
-            "schema": SCHEMA,
-            **manifest,
-            "floor": asdict(floor) if floor else None,
-            "device_time": device_facts(device) if device else None,
-        },
+        manifest={"schema": SCHEMA, **manifest, "floor": asdict(floor) if floor else None},
         nodes=nodes,
         attribution=attribution_table(attribution, median_us, rows, labels),
         steps=step_table(times, wall_us),

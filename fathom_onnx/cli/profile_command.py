@@ -196,8 +196,13 @@ def _print_device(found: dict[str, Any]) -> None:
         ("launched outside nodes", "outside_nodes_us", f"{time_us(found['unlinked_us'])} by no recorded call"),
         ("run on the host", "host_run_us", "by onnxruntime's trace"),
     ]
+    alone = found["unprofiled"]
     body = [(title, time_us(found[key]), note) for title, key, note in rows]
     table(f"Device ({found['source']})", ("", "median", "note"), body, text=("", "note"))
+    click.echo(
+        f"without onnxruntime's profiler: span {time_us(alone['span_us'])}, busy {time_us(alone['busy_us'])}, idle "
+        f"{time_us(alone['idle_us'])}; recording adds {time_us(alone['recording_overhead_us'])} to a step"
+    )
     click.echo(
         f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
         f"{found['invalid_records']} records without possible times were left out"

@@ -21,7 +21,7 @@ from .device_step import DeviceStep, Work, device_step
 from .node_intervals import NodeIntervals
 from .trace import StepRun, StepTimes, step_times
 
-__all__ = ["DeviceTimes", "KernelKey", "KernelUse", "device_times"]
+__all__ = ["DeviceTimes", "KernelKey", "KernelUse", "RecordedSteps", "device_times"]
 
 MAX_INVALID = 0.01
 """Share of records with impossible times (CUPTI writes some under load) beyond which a recording is refused."""
@@ -90,6 +90,19 @@ class DeviceTimes:
             host_run_us=tuple(self.host_run_us[i] for i in kept),
             uses=tuple(self.uses[i] for i in kept),
         )
+
+
+@dataclass(frozen=True)
+class RecordedSteps:
+    """Steps that were recorded without onnxruntime's profiler.
+
+    Attributes:
+        wall_us: Their wall times.
+        device: Their work on the device, none of it in a node that is known.
+    """
+
+    wall_us: tuple[float, ...]
+    device: DeviceTimes
 
 
 @dataclass(slots=True)

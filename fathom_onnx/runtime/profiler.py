@@ -17,7 +17,7 @@ import onnx
 from ..errors import FathomError, OutputError, RunError, UsageError, one_line
 from ..workloads.contract import Array
 from .device_records import DeviceRecorder, Recording, write_recording
-from .device_time import DeviceTimes, device_times
+from .device_time import DeviceTimes, RecordedSteps, device_times
 from .node_times import NodeTimes, device_recorder, host_node_times
 from .optimized import executed_name, load_optimized, numbered, write_renamed
 from .prepare import Prepared
@@ -46,6 +46,7 @@ class Measurement:
         times: Times of the profiled steps, by executed name ``k<number>``; the device's where it was recorded.
         node_times: What these times are.
         device: What was recorded of the device; None where nothing was.
+        recorded: Steps that were recorded and not profiled; None where nothing was recorded.
         control_us: Wall time of the unprofiled steps.
         step_us: Wall time of the profiled steps.
         traces: The compressed raw traces.
@@ -61,6 +62,7 @@ class Measurement:
     times: StepTimes
     node_times: NodeTimes
     device: DeviceTimes | None
+    recorded: RecordedSteps | None
     control_us: tuple[float, ...]
     step_us: tuple[float, ...]
     traces: tuple[Path, ...]
@@ -79,14 +81,17 @@ def _steps(
     steps: int,
     what: str,
     progress: Progress,
-    recorder: DeviceRecorder | None = None,
+    after: Callable[[float], None] | None = None,
 ) -> list[float]:
-    """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn."""
+    """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn.
+
+    ``after`` is called after each step with the seconds that it took.
+    """
     seconds = []
     for number, batch in enumerate(itertools.islice(itertools.cycle(batches), warmup + steps), 1):
         seconds.append(stepper.step(batch))
-        if recorder is not None:
-            recorder.step_done()
+        if after is not None:
+            after(seconds[-1])
         progress(what, number, warmup + steps)
     return [s * 1e6 for s in seconds[warmup:]]
 
@@ -175,6 +180,35 @@ def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[Ste
         yield from itertools.islice(read_runs(read_events(path)), skipped, None)
 
 
+def _record_only(
+    stepper: Stepper,
+    settings: SessionSettings,
+    batches: Sequence[Mapping[str, Array]],
+    steps: int,
+    recorder: DeviceRecorder,
+    progress: Progress,
+) -> RecordedSteps:
+    """Steps with the recorder alone: what recording costs, and the device's time when nothing waits for a profiler."""
+    begun_ns = time.time_ns()
+    runs: list[StepRun] = []
+
+    def after(seconds: float) -> None:
+        ended = (time.time_ns() - begun_ns) // 1000
+        took = int(seconds * 1e6)
+        runs.append(StepRun(ended - took, took, ()))
+        recorder.step_done()
+
+    recorder.start()
+    try:
+        walls = _steps(stepper, batches, 0, steps, "record", progress, after)
+    except BaseException:
+        with contextlib.suppress(FathomError):
+            recorder.stop()
+        raise
+    recording = recorder.stop().beside(begun_ns)
+    return RecordedSteps(tuple(walls), device_times([runs], [recording], PROVIDERS[settings.ep].full_name))
+
+
 def _device_times(
     traces: Sequence[Path], warmup: int, recordings: Sequence[Recording], settings: SessionSettings
 ) -> DeviceTimes:
@@ -242,6 +276,7 @@ def measure(
     stepper = open_stepper(prepared, settings, optimized_to=plain)
     options = stepper.session.get_provider_options().get(PROVIDERS[settings.ep].full_name, {})
     control = _steps(stepper, batches, warmup, steps, "control", told)
+    recorded = _record_only(stepper, settings, batches, steps, recorder, told) if recorder else None
     del stepper  # frees its weights and state before the next session takes as much again
 
     optimized = load_optimized(plain)
@@ -258,7 +293,8 @@ def measure(
         opening_ns = time.time_ns()
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
         with _recorded(stepper, opening_ns, recorder) as ended:
-            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, recorder)
+            after = None if recorder is None else lambda seconds: recorder.step_done()
+            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, after)
         del stepper
         number = f"-{len(traces) + 1}" if traces else ""
         target = folder / f"trace{number}.json.gz"
@@ -280,6 +316,7 @@ def measure(
         times=device.times if device else times,
         node_times="device" if device else host_node_times(settings),
         device=device,
+        recorded=recorded,
         control_us=tuple(control),
         step_us=tuple(walls),
         traces=tuple(traces),
