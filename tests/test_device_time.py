@@ -237,6 +237,7 @@ def test_every_kind_of_work_goes_where_it_belongs() -> None:
     assert step.attributed_ns == 21_400
     assert step.outside_nodes_ns == 2_000 + 900 + 50
     assert (step.unlinked_ns, step.host_ns, step.launches, step.ambiguous_launches) == (50, 0, 6, 0)
+    assert step.other_thread_launches == 1
     assert (step.kernels, step.copies, step.sets) == (7, 1, 1)
     assert found.times.run_us[0] == 192.0
     assert found.times.outside_us[0] == pytest.approx((step.idle_ns + step.outside_nodes_ns - step.overlap_ns) / 1000)
@@ -269,6 +270,16 @@ def test_a_node_that_ran_on_the_host_keeps_the_hosts_time() -> None:
     )
     assert found.times.self_us.tolist() == [[2.0, 7.0]]
     assert (found.steps[0].host_ns, found.steps[0].span_ns, found.times.run_us[0]) == (7_000, 2_000, 9.0)
+
+
+def test_threads_told_by_other_numbers_are_an_error() -> None:
+    with pytest.raises(RunError, match="made by another thread than the one that ran the nodes"):
+        one_run([Launch(1, 140_046_552, 12_000, 14_000)], [kernel(1, 20_000, 25_000)])
+
+
+def test_a_call_that_was_not_timed_makes_its_work_unlinked() -> None:
+    found = one_run([Launch(1, THREAD, 0, 0)], [kernel(1, 20_000, 25_000)])
+    assert (found.steps[0].unlinked_ns, found.steps[0].attributed_ns) == (5_000, 0)
 
 
 def test_a_step_without_work_on_the_device() -> None:

@@ -61,6 +61,7 @@ class DeviceStep:
         host_ns: Time of the step's nodes that ran on the host.
         launches: Calls that launched something.
         ambiguous_launches: Calls at a border, that another node could have made as well.
+        other_thread_launches: Calls of other threads than the one that ran the nodes.
         kernels: Number of kernels.
         copies: Number of copies.
         sets: Number of sets.
@@ -79,6 +80,7 @@ class DeviceStep:
     host_ns: int
     launches: int
     ambiguous_launches: int
+    other_thread_launches: int
     kernels: int
     copies: int
     sets: int
@@ -99,7 +101,7 @@ def gaps(start_ns: npt.NDArray[np.int64], end_ns: npt.NDArray[np.int64]) -> npt.
 
 
 def device_step(
-    work: Sequence[Work], launches: int = 0, ambiguous: int = 0, host_ns: int = 0
+    work: Sequence[Work], launches: int = 0, ambiguous: int = 0, elsewhere: int = 0, host_ns: int = 0
 ) -> tuple[DeviceStep, tuple[Work, ...]]:
     """The sums of a step, and its work in order of time with its gaps.
 
@@ -107,6 +109,7 @@ def device_step(
         work: What the device did.
         launches: Calls that launched it.
         ambiguous: Of these, those that another node could have made as well.
+        elsewhere: Of these, those of other threads than the one that ran the nodes.
         host_ns: Time of the step's nodes that ran on the host.
     """
     ordered = sorted(work, key=lambda w: (w.activity.start_ns, w.activity.end_ns))
@@ -132,6 +135,7 @@ def device_step(
         host_ns=host_ns,
         launches=launches,
         ambiguous_launches=ambiguous,
+        other_thread_launches=elsewhere,
         kernels=len(kinds["kernel"]),
         copies=len(kinds["copy"]),
         sets=len(kinds["set"]),

@@ -122,7 +122,8 @@ def device_times(runs: Sequence[Sequence[StepRun]], recordings: Sequence[Recordi
         provider: Provider whose nodes work on the device; the others' nodes keep their host time.
 
     Raises:
-        RunError: There is no run, records were lost, or too many of them have impossible times.
+        RunError: There is no run, records were lost, too many of them have impossible times, or no call was made by the
+            thread that ran the nodes.
     """
     lost = sum(recording.dropped for recording in recordings)
     if lost:
@@ -194,7 +195,8 @@ def _by_run(runs: Sequence[StepRun], recording: Recording, work: dict[int, list[
         held = number >= 0 and at_ns < begins[number] + (runs[number].run_us + 2) * _US
         return number if held else None
 
-    launches = [launch for launch in recording.launches if launch.correlation in work]
+    # CUPTI tells calls that it could not time with 0
+    launches = [c for c in recording.launches if c.correlation in work and 0 < c.start_ns <= c.end_ns]
     times = np.array([(launch.start_ns, launch.end_ns) for launch in launches], np.int64).reshape(-1, 2)
     for launch, (start, end) in zip(launches, _on_trace(times, recording).tolist(), strict=True):
         number = place((start + end) // 2)
@@ -213,18 +215,28 @@ def _by_run(runs: Sequence[StepRun], recording: Recording, work: dict[int, list[
 def _measured(
     run: StepRun, own: _RunWork, work: dict[int, list[DeviceActivity]], error_ns: int, provider: str
 ) -> tuple[StepRun, DeviceStep, dict[KernelKey, KernelUse]]:
-    """A run with the device's times in nanoseconds in place of the host's, its sums, and what ran for whom."""
+    """A run with the device's times in nanoseconds in place of the host's, its sums, and what ran for whom.
+
+    Raises:
+        RunError: No call was made by the thread that ran the nodes: the tools tell threads by different numbers.
+    """
     intervals = NodeIntervals(run.nodes)
     thread = run.nodes[0].thread if run.nodes else None
     launched: list[Work] = []
-    ambiguous = 0
+    ambiguous = elsewhere = 0
     for launch, start, end in own.launches:
         node, unsure = intervals.find(start, end, error_ns) if launch.thread == thread else (None, False)
         ambiguous += unsure
+        elsewhere += launch.thread != thread
         launched += [Work(activity, node) for activity in work[launch.correlation]]
     launched += [Work(activity, None, linked=False) for activity in own.unlinked]
     on_host = [node.self_us * _US if node.provider != provider else 0 for node in run.nodes]
-    step, ordered = device_step(launched, len(own.launches), ambiguous, sum(on_host))
+    if run.nodes and elsewhere == len(own.launches) > 0:
+        raise RunError(
+            "every call that launched something was made by another thread than the one that ran the nodes",
+            "give --serialize for host times under blocking launches",
+        )
+    step, ordered = device_step(launched, len(own.launches), ambiguous, elsewhere, sum(on_host))
     for one in ordered:
         if one.node is not None:
             on_host[one.node] += one.duration_ns
