@@ -24,6 +24,7 @@ from .data import batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 from .graph.files import ensure_folder
+from .runtime.device_time import DeviceTimes
 from .runtime.environment import cpu_cores, environment, graph_facts
 from .runtime.fingerprint import fingerprints, perturbed
 from .runtime.optimized import executed_name
@@ -111,7 +112,7 @@ def profile(
         run = build_run(attribution, counted.times, counted.step_us, manifest, graph, device)
         if folder is not None:
             run.save(place)
-            _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution)
+            _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution, device)
     return run
 
 
@@ -192,10 +193,16 @@ def _absences(attribution: Attribution, times: StepTimes) -> dict[str, Any]:
     return {"nodes_never_ran": [e.node.name or f"{e.node.op_type}#{e.index}" for e in absent]}
 
 
-def _write_timeline(path: Path, traces: Sequence[Path], skipped: Sequence[int], attribution: Attribution) -> None:
+def _write_timeline(
+    path: Path,
+    traces: Sequence[Path],
+    skipped: Sequence[int],
+    attribution: Attribution,
+    device: DeviceTimes | None,
+) -> None:
     steps = profiled_runs(traces, skipped)
     with gzip.open(path, "wb", compresslevel=3) as file:
-        file.writelines(timeline_lines(steps, attribution))
+        file.writelines(timeline_lines(steps, attribution, device))
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -433,6 +433,22 @@ def test_bodies_have_their_own_device_times(monkeypatch: pytest.MonkeyPatch, tmp
     assert told["attributed_us"] == told["kernel_us"] == pytest.approx(run.node_time_us)
 
 
+def test_the_timeline_has_the_devices_streams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    profiled(monkeypatch, tmp_path, wide(), optimization="none")
+    events = json.loads(gzip.decompress((tmp_path / "run" / "timeline.json.gz").read_bytes()))["traceEvents"]
+    tracks = {e["args"]["name"] for e in events if e["ph"] == "M" and e["pid"] == 3}
+    assert tracks == {"device", "device 0 stream 7"}
+    shown = [e for e in events if e["ph"] == "X" and e["pid"] == 3]
+    hosts = [e for e in events if e["ph"] == "X" and e["pid"] == 2]
+    assert len(shown) == len(hosts) == 3 * 4
+    by_time = zip(sorted(shown, key=lambda e: e["ts"]), sorted(hosts, key=lambda e: e["ts"]), strict=True)
+    for work, node in by_time:
+        assert (work["name"], work["args"]["node"]) == ("made_up_MatMul", node["args"]["node"])
+        # the made-up device runs a kernel no sooner than 40 us after its launch in the middle of its node
+        assert work["ts"] - node["ts"] > 40
+        assert work["dur"] in [kernel_ns(f"k{i}") / 1000 for i in range(4)]
+
+
 def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 50)
     run, device = profiled(monkeypatch, tmp_path, line_training(), steps=8, feeds={"x": np.ones(3, np.float32)})

@@ -64,6 +64,8 @@ class DeviceTimes:
         steps: The sums of each step.
         host_run_us: Whole microseconds of each run on the host, from the trace.
         uses: What ran for whom, a table a step.
+        work: Each step's work, in order of time; nodes by their places among the run's executions.
+        begins_ns: When each work began, on the clock of the trace.
         source: The tool that recorded.
         dropped: Records that it lost.
         invalid: Records with impossible times, which count nowhere.
@@ -74,6 +76,8 @@ class DeviceTimes:
     steps: tuple[DeviceStep, ...]
     host_run_us: tuple[int, ...]
     uses: tuple[dict[KernelKey, KernelUse], ...]
+    work: tuple[tuple[Work, ...], ...]
+    begins_ns: tuple[npt.NDArray[np.int64], ...]
     source: str
     dropped: int
     invalid: int
@@ -89,6 +93,8 @@ class DeviceTimes:
             steps=tuple(self.steps[i] for i in kept),
             host_run_us=tuple(self.host_run_us[i] for i in kept),
             uses=tuple(self.uses[i] for i in kept),
+            work=tuple(self.work[i] for i in kept),
+            begins_ns=tuple(self.begins_ns[i] for i in kept),
         )
 
 
@@ -130,6 +136,8 @@ def device_times(runs: Sequence[Sequence[StepRun]], recordings: Sequence[Recordi
         raise RunError(f"{lost} device records were lost, and with them an unknown time", "profile fewer steps")
     steps: list[DeviceStep] = []
     uses: list[dict[KernelKey, KernelUse]] = []
+    done: list[tuple[Work, ...]] = []
+    begins: list[npt.NDArray[np.int64]] = []
     invalid = 0
 
     def told() -> Iterator[StepRun]:
@@ -139,9 +147,11 @@ def device_times(runs: Sequence[Sequence[StepRun]], recordings: Sequence[Recordi
             invalid += wrong
             error_ns = clock_error_ns(recording.clock)
             for run, own in zip(counted, _by_run(counted, recording, work), strict=True):
-                made, step, use = _measured(run, own, work, error_ns, provider)
+                made, step, ordered = _measured(run, own, work, error_ns, provider)
                 steps.append(step)
-                uses.append(use)
+                uses.append(_uses(run, ordered))
+                done.append(ordered)
+                begins.append(_on_trace(np.array([one.activity.start_ns for one in ordered], np.int64), recording))
                 yield made
 
     found = step_times(told())
@@ -150,6 +160,8 @@ def device_times(runs: Sequence[Sequence[StepRun]], recordings: Sequence[Recordi
         steps=tuple(steps),
         host_run_us=tuple(run.run_us for counted in runs for run in counted),
         uses=tuple(uses),
+        work=tuple(done),
+        begins_ns=tuple(begins),
         source=recordings[0].source,
         dropped=lost,
         invalid=invalid,
@@ -214,8 +226,8 @@ def _by_run(runs: Sequence[StepRun], recording: Recording, work: dict[int, list[
 
 def _measured(
     run: StepRun, own: _RunWork, work: dict[int, list[DeviceActivity]], error_ns: int, provider: str
-) -> tuple[StepRun, DeviceStep, dict[KernelKey, KernelUse]]:
-    """A run with the device's times in nanoseconds in place of the host's, its sums, and what ran for whom.
+) -> tuple[StepRun, DeviceStep, tuple[Work, ...]]:
+    """A run with the device's times in nanoseconds in place of the host's, its sums, and its work in order of time.
 
     Raises:
         RunError: No call was made by the thread that ran the nodes: the tools tell threads by different numbers.
@@ -241,7 +253,7 @@ def _measured(
         if one.node is not None:
             on_host[one.node] += one.duration_ns
     nodes = tuple(node._replace(self_us=ns) for node, ns in zip(run.nodes, on_host, strict=True))
-    return replace(run, nodes=nodes, run_us=step.span_ns + step.host_ns), step, _uses(run, ordered)
+    return replace(run, nodes=nodes, run_us=step.span_ns + step.host_ns), step, ordered
 
 
 def _uses(run: StepRun, work: Sequence[Work]) -> dict[KernelKey, KernelUse]:
