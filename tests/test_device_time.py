@@ -24,7 +24,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, RunError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
-from fathom_onnx.runtime import profiler
+from fathom_onnx.runtime import profiler, recorded
 from fathom_onnx.runtime.clocks import ClockPair, clock_error_ns, read_clocks, to_host_ns
 from fathom_onnx.runtime.device_records import DeviceActivity, Launch, Recording, read_recording, write_recording
 from fathom_onnx.runtime.device_step import Work, device_step, gaps
@@ -511,7 +511,7 @@ def test_serialized_times_are_called_so(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_profiler_on_another_clock_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(profiler.time, "time_ns", lambda: 5)
+    monkeypatch.setattr(recorded.time, "time_ns", lambda: 5)
     with pytest.raises(RunError, match="not on the system's real-time clock"):
         profiled(monkeypatch, tmp_path, wide())
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ Times are microseconds with decimals; the sums hold exactly in each step, see
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,14 @@ def device_facts(found: DeviceTimes, recorded: RecordedSteps, control_us: Sequen
 
 def _medians(found: DeviceTimes) -> dict[str, float]:
     """Medians of a step's sums: times in microseconds, counts as they are."""
-    medians = pd.DataFrame([asdict(step) for step in found.steps]).median()
-    return {
-        f"{name.removesuffix('_ns')}_us" if name.endswith("_ns") else name: value / _US
-        if name.endswith("_ns")
-        else value
-        for name, value in ((str(key), float(value)) for key, value in medians.items())
-    }
+    medians = pd.DataFrame([asdict(step) for step in found.steps]).median().to_dict()
+    told: dict[str, float] = {}
+    for name, value in medians.items():
+        if name.endswith("_ns"):
+            told[f"{name.removesuffix('_ns')}_us"] = float(value) / _US
+        else:
+            told[name] = float(value)
+    return told
 
 
 def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str, str]) -> pd.DataFrame:
@@ -90,7 +91,7 @@ def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str
     taken: dict[KernelKey, np.ndarray[Any, np.dtype[np.int64]]] = {}
     for place, uses in enumerate(found.uses):
         for key, use in uses.items():
-            taken.setdefault(key, np.zeros((steps, len(KernelUse.__slots__)), np.int64))[place] = astuple(use)
+            taken.setdefault(key, np.zeros((steps, len(fields(KernelUse))), np.int64))[place] = astuple(use)
     told = []
     for key, table in taken.items():
         calls, busy_ns, gap_ns, size_bytes = (float(value) for value in np.median(table, axis=0))

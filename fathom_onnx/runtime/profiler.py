@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import itertools
 import shutil
@@ -14,14 +13,15 @@ from pathlib import Path
 
 import onnx
 
-from ..errors import FathomError, OutputError, RunError, UsageError, one_line
+from ..errors import OutputError, RunError, UsageError, one_line
 from ..workloads.contract import Array
-from .device_records import DeviceRecorder, Recording, write_recording
+from .device_records import Recording, write_recording
 from .device_time import DeviceTimes, RecordedSteps, device_times
 from .node_times import NodeTimes, device_recorder, host_node_times
 from .optimized import executed_name, load_optimized, numbered, write_renamed
 from .prepare import Prepared
 from .providers import PROVIDERS
+from .recorded import recorded_steps, recorded_trace
 from .session import Stepper, open_stepper
 from .settings import SessionSettings
 from .trace import StepRun, StepTimes, read_events, read_runs, step_times
@@ -96,50 +96,6 @@ def _steps(
     return [s * 1e6 for s in seconds[warmup:]]
 
 
-@dataclass
-class _Ended:
-    """What profiled steps left behind: onnxruntime's trace, and what a recorder saw."""
-
-    trace: Path
-    recording: Recording | None = None
-
-
-@contextlib.contextmanager
-def _recorded(stepper: Stepper, opening_ns: int, recorder: DeviceRecorder | None) -> Iterator[_Ended]:
-    """Record the device while steps are profiled; the trace is there when the block was left.
-
-    Args:
-        stepper: With onnxruntime's profiler on.
-        opening_ns: The system's real time before its session was opened.
-        recorder: Records the device; None where there is none.
-
-    Raises:
-        RunError: onnxruntime's profiler is on another clock than the system's real-time clock.
-    """
-    ended = _Ended(Path())
-    start = int(stepper.session.get_profiling_start_time_ns())
-    finished = False
-    try:
-        if recorder is not None:
-            if not opening_ns <= start <= time.time_ns():
-                raise RunError(
-                    "onnxruntime's profiler is not on the system's real-time clock: its nodes cannot be matched with "
-                    "the device's work",
-                    "give --serialize for host times under blocking launches",
-                )
-            recorder.start()
-        yield ended
-        finished = True
-    finally:
-        ended.trace = Path(stepper.session.end_profiling())
-        if recorder is not None and not finished:
-            # it must not go on; what it has to say now would hide what went wrong
-            with contextlib.suppress(FathomError):
-                recorder.stop()
-    if recorder is not None:
-        ended.recording = recorder.stop().beside(start)
-
-
 def _compress(source: Path, target: Path) -> None:
     try:
         with source.open("rb") as raw, gzip.open(target, "wb", compresslevel=3) as packed:
@@ -178,35 +134,6 @@ def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[Ste
     """The counted runs of some traces, without the first ``warmup`` runs of each."""
     for path, skipped in zip(traces, warmup, strict=True):
         yield from itertools.islice(read_runs(read_events(path)), skipped, None)
-
-
-def _record_only(
-    stepper: Stepper,
-    settings: SessionSettings,
-    batches: Sequence[Mapping[str, Array]],
-    steps: int,
-    recorder: DeviceRecorder,
-    progress: Progress,
-) -> RecordedSteps:
-    """Steps with the recorder alone: what recording costs, and the device's time when nothing waits for a profiler."""
-    begun_ns = time.time_ns()
-    runs: list[StepRun] = []
-
-    def after(seconds: float) -> None:
-        ended = (time.time_ns() - begun_ns) // 1000
-        took = int(seconds * 1e6)
-        runs.append(StepRun(ended - took, took, ()))
-        recorder.step_done()
-
-    recorder.start()
-    try:
-        walls = _steps(stepper, batches, 0, steps, "record", progress, after)
-    except BaseException:
-        with contextlib.suppress(FathomError):
-            recorder.stop()
-        raise
-    recording = recorder.stop().beside(begun_ns)
-    return RecordedSteps(tuple(walls), device_times([runs], [recording], PROVIDERS[settings.ep].full_name))
 
 
 def _device_times(
@@ -276,7 +203,12 @@ def measure(
     stepper = open_stepper(prepared, settings, optimized_to=plain)
     options = stepper.session.get_provider_options().get(PROVIDERS[settings.ep].full_name, {})
     control = _steps(stepper, batches, warmup, steps, "control", told)
-    recorded = _record_only(stepper, settings, batches, steps, recorder, told) if recorder else None
+    recorded = None
+    if recorder is not None:
+        provider = PROVIDERS[settings.ep].full_name
+        recorded = recorded_steps(
+            recorder, lambda after: _steps(stepper, batches, 0, steps, "record", told, after), provider
+        )
     del stepper  # frees its weights and state before the next session takes as much again
 
     optimized = load_optimized(plain)
@@ -292,7 +224,7 @@ def measure(
         prefix = work / f"trace-{uuid.uuid4().hex}"
         opening_ns = time.time_ns()
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
-        with _recorded(stepper, opening_ns, recorder) as ended:
+        with recorded_trace(stepper.session, opening_ns, recorder) as ended:
             after = None if recorder is None else lambda seconds: recorder.step_done()
             walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, after)
         del stepper
