@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import threading
+import time
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import fake_cupti
 import numpy as np
 import onnx
 import pytest
@@ -26,6 +29,7 @@ from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime import profiler, recorded
 from fathom_onnx.runtime.clocks import ClockPair, clock_error_ns, read_clocks, to_host_ns
+from fathom_onnx.runtime.cupti import CuptiRecorder
 from fathom_onnx.runtime.device_records import DeviceActivity, Launch, Recording, read_recording, write_recording
 from fathom_onnx.runtime.device_step import Work, device_step, gaps
 from fathom_onnx.runtime.device_time import DeviceTimes, device_times
@@ -447,6 +451,30 @@ def test_the_timeline_has_the_devices_streams(monkeypatch: pytest.MonkeyPatch, t
         # the made-up device runs a kernel no sooner than 40 us after its launch in the middle of its node
         assert work["ts"] - node["ts"] > 40
         assert work["dur"] in [kernel_ns(f"k{i}") / 1000 for i in range(4)]
+
+
+def test_the_recorder_on_cupti_beside_a_real_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cupti = fake_cupti.install(monkeypatch)
+    numbers = itertools.count(1)
+
+    def flush(flag: int) -> None:
+        if flag:
+            return
+        # one kernel a step, launched half a millisecond before the step's end
+        number, at = next(numbers), time.time_ns() - 500_000
+        launch = fake_cupti.call(number, at, at + 2_000)
+        launch.thread_id = threading.get_native_id()
+        cupti._completed([launch, fake_cupti.kernel(number, at + 5_000, at + 10_000)])
+
+    monkeypatch.setattr(cupti, "activity_flush_all", flush)
+    monkeypatch.setattr(profiler, "device_recorder", lambda settings: CuptiRecorder())
+    run = profile(wide(), threads=1, steps=3, warmup=1, folder=tmp_path / "run")
+    told = run.manifest["device_time"]
+    assert told["source"].startswith("cupti ")
+    assert (told["kernels"], told["launches"], told["kernel_us"]) == (1, 1, 5)
+    assert told["unprofiled"]["busy_us"] == 5
+    assert len(read_recording(tmp_path / "run" / "device.jsonl.gz").activities) == 4
+    assert cupti.enabled == set()
 
 
 def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
