@@ -360,8 +360,8 @@ def profiled(
     return run, device
 
 
-def wide(width: int = 256) -> Graph:
-    """Products that take about a millisecond together, or more."""
+def wide(width: int = 384) -> Graph:
+    """Products that take some milliseconds together."""
     nodes = [op("MatMul", f"{a} w", b, f"forward/m{i}/MatMul") for i, (a, b) in enumerate(itertools.pairwise("xabcy"))]
     weights = np.eye(width, dtype=np.float32)
     made = model(nodes, {"x": (FLOAT, (width, width))}, {"y": (FLOAT, (width, width))}, {"w": weights})
@@ -399,6 +399,8 @@ def test_a_real_trace_with_a_made_up_device(monkeypatch: pytest.MonkeyPatch, tmp
     shown = tuple(last[["node", "kernel", "grid", "block", "calls", "us"]])
     assert shown == ("forward/m3/MatMul", "made_up_MatMul", "8x1x1", "128x1x1", 1, known[3])
     assert table["us"].tolist() == known[::-1]
+    (row,) = found["by_kernel"]
+    assert (row["kind"], row["name"], row["calls"], row["nodes"], row["share"]) == ("kernel", "made_up_MatMul", 4, 4, 1)
 
 
 def test_a_run_folder_with_device_times_is_read_back_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -521,6 +523,7 @@ def test_the_command_shows_the_devices_time(monkeypatch: pytest.MonkeyPatch, tmp
     assert ["kernels", "6.8", "us", "4", "kernels", "by", "4", "launching", "calls"] in lines
     assert ["launched", "outside", "nodes", "0.0", "us", "0.0", "us", "by", "no", "recorded", "call"] in lines
     assert any(line[:4] == ["run", "on", "the", "device"] for line in lines)
+    assert ["made_up_MatMul", "6.8", "us", "100.0%", "4", "4"] in lines
     assert "floor:" not in done.stdout
     shown = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)
     assert shown["device_time"] == json.loads((tmp_path / "run" / "manifest.json").read_text())["device_time"]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..runtime.device_time import DeviceTimes, KernelKey, KernelUse, RecordedSteps
 
-__all__ = ["KERNEL_COLUMNS", "WHOLE_OR_EMPTY", "device_facts", "kernel_table"]
+__all__ = ["KERNEL_COLUMNS", "WHOLE_OR_EMPTY", "device_facts", "kernel_groups", "kernel_table"]
 
 KERNEL_COLUMNS = (
     "executed",
@@ -116,3 +116,18 @@ def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str
     made = pd.DataFrame(told, columns=list(KERNEL_COLUMNS))
     kinds = dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | dict.fromkeys(("calls", "us", "gap_us", "size_bytes"), "float64")
     return made.astype(kinds).sort_values(["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True)
+
+
+def kernel_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Sums of a kernel table by what ran: ``kind``, ``name``, ``us``, ``share``, ``calls``, ``nodes``, longest first.
+
+    Args:
+        table: From :func:`kernel_table`.
+    """
+    sums = table.groupby(["kind", "kernel"], as_index=False).agg(
+        us=("us", "sum"), calls=("calls", "sum"), nodes=("executed", "nunique")
+    )
+    total = float(sums["us"].sum())
+    sums["share"] = sums["us"] / total if total else 0.0
+    named = sums.rename(columns={"kernel": "name"})[["kind", "name", "us", "share", "calls", "nodes"]]
+    return named.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)

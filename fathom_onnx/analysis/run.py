@@ -21,7 +21,7 @@ from ..graph import Graph
 from ..runtime.device_time import DeviceTimes
 from ..runtime.trace import Microseconds, StepTimes
 from .attribution import Attribution
-from .device_facts import KERNEL_COLUMNS, kernel_table
+from .device_facts import KERNEL_COLUMNS, kernel_groups, kernel_table
 from .labels import label_nodes
 from .originals import original_table
 from .run_files import SCHEMA, read_run, write_run
@@ -171,6 +171,7 @@ class Run(TimeGroups):
             "by_class": self.by_class().to_dict("records"),
             "by_op": self.by_op().to_dict("records"),
             "by_layer": self.by_layer().to_dict("records"),
+            "by_kernel": [] if self.kernels is None else kernel_groups(self.kernels).to_dict("records"),
             "unattributed": self.unattributed().to_dict("records"),
         }
 

@@ -173,6 +173,8 @@ def _print(summary: dict[str, Any], top: int) -> None:
             us = sum(g["us"] for g in rest)
             body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
         table(f"By {title}", (title, "median", "share", "nodes"), body, text=(title,))
+    if s["by_kernel"]:
+        _print_kernels(s["by_kernel"][:top])
     if s["control_flow"]:
         _print_control(s["control_flow"][:top])
     if s["unattributed"]:
@@ -207,6 +209,14 @@ def _print_device(found: dict[str, Any]) -> None:
         f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
         f"{found['invalid_records']} records without possible times were left out"
     )
+
+
+def _print_kernels(rows: list[dict[str, Any]]) -> None:
+    """What ran longest on the device, for whatever nodes."""
+    from .render import table, time_us
+
+    body = [(g["name"], time_us(g["us"]), f"{g['share']:.1%}", f"{g['calls']:g}", str(g["nodes"])) for g in rows]
+    table("By kernel", ("kernel", "median", "share", "calls", "nodes"), body, text=("kernel",))
 
 
 def _print_control(rows: list[dict[str, Any]]) -> None:
