@@ -9,6 +9,7 @@ Source: CUPTI's documentation (Activity API), and the package's type stubs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -141,14 +142,11 @@ class CuptiRecorder:
         # onnxruntime's trace has the system's thread numbers; without this CUPTI tells those of pthreads
         self._ask("tell the system's thread numbers", c.set_thread_id_type, c.ActivityThreadIdType.SYSTEM)
         self._ask("take buffers for records", c.activity_register_callbacks, *self._callbacks)
-        begun = []
         try:
             for name, kind in self._kinds.items():
                 self._ask(f"record {name}", c.activity_enable, kind)
-                begun.append(kind)
         except FathomError:
-            for kind in begun:
-                c.activity_disable(kind)
+            self._end()
             raise
         self._dropped()  # what was lost before does not count
         self._clock.append(read_clocks(c.get_timestamp))
@@ -173,13 +171,18 @@ class CuptiRecorder:
             self._clock.append(read_clocks(self._cupti.get_timestamp))
             dropped = self._dropped()
         finally:
-            for name, kind in self._kinds.items():
-                self._ask(f"end recording {name}", self._cupti.activity_disable, kind)
+            self._end()
         made = Recording(
             f"cupti {_version()}", tuple(self._launches.values()), tuple(self._activities), tuple(self._clock), dropped
         )
         self._clear()
         return made
+
+    def _end(self) -> None:
+        """Record no longer; a kind that was never begun, or that CUPTI will not end, does not keep the rest going."""
+        for kind in self._kinds.values():
+            with contextlib.suppress(self._cupti.cuptiError):
+                self._cupti.activity_disable(kind)
 
     def _dropped(self) -> int:
         """Records lost since this was last asked."""
