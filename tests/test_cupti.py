@@ -211,6 +211,31 @@ def test_it_is_too_late_to_serialize_when_cuda_has_begun(monkeypatch: pytest.Mon
     block_launches()
 
 
+@pytest.mark.parametrize("before", [None, "0"])
+def test_the_setting_is_as_it_was_where_the_provider_is_missing(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    seen = []
+
+    def missing(name: str) -> None:
+        # asking for the provider may start CUDA: the setting must be there by then
+        seen.append(os.environ[VARIABLE])
+        raise MissingDependencyError("no provider", "")
+
+    monkeypatch.setattr(node_times, "check_provider", missing)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if before is not None:
+        monkeypatch.setenv(VARIABLE, before)
+    with pytest.raises(MissingDependencyError):
+        device_recorder(SessionSettings("cuda", serialize=True))
+    assert (seen, os.environ.get(VARIABLE)) == (["1"], before)
+    monkeypatch.setattr(launch_blocking, "cuda_has_begun", lambda: True)
+    monkeypatch.setenv(VARIABLE, "1")
+    with pytest.raises(MissingDependencyError):
+        device_recorder(SessionSettings("cuda", serialize=True))
+    assert os.environ[VARIABLE] == "1"
+
+
 @pytest.mark.parametrize(("status", "begun"), [(3, False), (0, True), (101, True)])
 def test_the_driver_is_asked_whether_it_has_begun(monkeypatch: pytest.MonkeyPatch, status: int, begun: bool) -> None:
     driver = SimpleNamespace(cuDevicePrimaryCtxGetState=lambda device, flags, active: status)

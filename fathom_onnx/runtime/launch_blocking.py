@@ -6,12 +6,14 @@ asked first whether it has begun.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 
 from ..errors import UsageError
 
-__all__ = ["VARIABLE", "block_launches", "cuda_has_begun", "refuse_blocking"]
+__all__ = ["VARIABLE", "block_launches", "cuda_has_begun", "launches_blocked", "refuse_blocking"]
 
 VARIABLE = "CUDA_LAUNCH_BLOCKING"
 
@@ -44,6 +46,25 @@ def block_launches() -> None:
             f"profile in a new process, or start this one with {VARIABLE}=1",
         )
     os.environ[VARIABLE] = "1"
+
+
+@contextlib.contextmanager
+def launches_blocked() -> Iterator[None]:
+    """Have launches wait from here on; as it was where the block fails before CUDA has begun.
+
+    Raises:
+        UsageError: CUDA has begun without it.
+    """
+    before = os.environ.get(VARIABLE)
+    block_launches()
+    try:
+        yield
+    except BaseException:
+        if not cuda_has_begun():
+            os.environ.pop(VARIABLE)
+            if before is not None:
+                os.environ[VARIABLE] = before
+        raise
 
 
 def refuse_blocking() -> None:

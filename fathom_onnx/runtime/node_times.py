@@ -6,7 +6,7 @@ from typing import Literal
 
 from .cupti import CuptiRecorder
 from .device_records import DeviceRecorder
-from .launch_blocking import block_launches, refuse_blocking
+from .launch_blocking import launches_blocked, refuse_blocking
 from .providers import check_provider
 from .settings import SessionSettings
 
@@ -35,9 +35,11 @@ def device_recorder(settings: SessionSettings) -> DeviceRecorder | None:
     """
     if settings.ep == "cpu":
         return None
-    check_provider(settings.ep)
     if settings.serialize:
-        block_launches()
+        # before anything starts CUDA, as asking for the provider may
+        with launches_blocked():
+            check_provider(settings.ep)
         return None
+    check_provider(settings.ep)
     refuse_blocking()
     return CuptiRecorder()
