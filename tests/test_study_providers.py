@@ -351,9 +351,9 @@ def test_the_real_keys_of_a_gpu_tell_devices_and_products_apart(
         job = Job(Cell("autoenc", "torch", "inference"), Options(preset="tiny", **options), tmp_path)
         return key(STAGES.profile.inputs(job))
 
-    found = {keys(), keys(ep="cuda"), keys(ep="cuda", tf32=True)}
+    found = {keys(), keys(ep="cuda"), keys(ep="cuda", tf32=True), keys(ep="cuda", serialize=True)}
     device["name"] = "another"
-    assert len(found | {keys(ep="cuda")}) == 4
+    assert len(found | {keys(ep="cuda")}) == 5
     assert keys() in found
 
 
@@ -363,9 +363,23 @@ def test_a_sweep_with_tensorfloat_32(tmp_path: Path, world: World) -> None:
     assert [(row["provider"], row["tf32"]) for row in result.rows] == [("cpu", None), ("cuda", True)]
     with pytest.raises(UsageError, match="takes no part"):
         run_sweep(tmp_path, replace(axes, providers=("cpu",)), stages=world.stages(), workers=inline)
-    result = CliRunner().invoke(main, ["sweep", "autoenc", "--tf32", "-o", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "leave out --tf32" in result.stderr
+    for flag in ("--tf32", "--serialize"):
+        result = CliRunner().invoke(main, ["sweep", "autoenc", flag, "-o", str(tmp_path)])
+        assert result.exit_code == 2
+        assert f"leave out {flag}" in result.stderr
+
+
+def test_serialized_launches_are_of_cuda_alone(tmp_path: Path, world: World, machine: Machine) -> None:
+    asked = {"modes": ["training"], "workloads": ["autoenc"], "serialize": True}
+    result = conduct(tmp_path / "study", world, **asked)
+    assert {c.job.options.serialize for c in (*result.cells, *result.fewer, *result.natives)} == {False}
+    assert {c.job.options.serialize for c in result.elsewhere} == {True}
+    axes = Axes(["autoenc"], ["torch"], ["training"], ("cpu", "cuda"), serialize=True, threads=(2,), preset="tiny")
+    swept = run_sweep(tmp_path / "sweep", axes, stages=world.stages(), workers=inline)
+    assert [(row["provider"], row["serialize"]) for row in swept.rows] == [("cpu", None), ("cuda", True)]
+    machine.broken["cuda"] = NO_GPU
+    with pytest.raises(UsageError, match="serialized launching is for provider 'cuda', which takes no part"):
+        conduct(tmp_path / "none", world, ep="all", **asked)
 
 
 def test_a_sweep_has_a_level_for_each_provider(tmp_path: Path, world: World) -> None:

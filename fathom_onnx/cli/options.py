@@ -27,6 +27,7 @@ __all__ = [
     "output_option",
     "pairs",
     "purpose_option",
+    "serialize_option",
     "session_options",
     "text_list",
     "tf32_option",
@@ -136,6 +137,9 @@ def measuring_options(command: F) -> F:
 
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
+serialize_option = click.option(
+    "--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times."
+)
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from .options import (
     measuring_options,
     mode_option,
     output_option,
+    serialize_option,
     session_options,
     tf32_option,
     whole_numbers,
@@ -39,7 +40,7 @@ __all__ = ["command"]
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @tf32_option
-@click.option("--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times.")
+@serialize_option
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
 @json_option

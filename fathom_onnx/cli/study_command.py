@@ -15,6 +15,7 @@ from .options import (
     measuring_options,
     mode_option,
     output_option,
+    serialize_option,
     text_list,
     tf32_option,
 )
@@ -32,6 +33,7 @@ __all__ = ["command"]
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
 @tf32_option
+@serialize_option
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
 @measuring_options
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
@@ -45,6 +47,7 @@ def command(
     preset: str,
     ep: tuple[str, ...] | None,
     tf32: bool,
+    serialize: bool,
     threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,
@@ -72,6 +75,7 @@ def command(
             None if mode == "all" else [mode],
             ep=ep,
             tf32=tf32,
+            serialize=serialize,
             threads=threads,
             steps=steps,
             warmup=warmup,

@@ -17,6 +17,7 @@ from .options import (
     output_option,
     pairs,
     purpose_option,
+    serialize_option,
     text_list,
     tf32_option,
 )
@@ -33,6 +34,7 @@ __all__ = ["command"]
 @list_option("--mode", text_list, "training", "inference, training, or all.")
 @list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
 @tf32_option
+@serialize_option
 @list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
 @list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
 @list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
@@ -52,6 +54,7 @@ def command(
     mode: Sequence[str],
     ep: Sequence[str],
     tf32: bool,
+    serialize: bool,
     threads: Sequence[int] | None,
     batch: Sequence[int] | None,
     optimization: Sequence[str],
@@ -82,6 +85,7 @@ def command(
         modes=_all(mode),
         providers=ep,
         tf32=tf32,
+        serialize=serialize,
         threads=threads or (),
         batches=batch or (),
         optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made

@@ -232,7 +232,7 @@ def _refused(node: onnx.NodeProto) -> bool:
     if node.op_type == "ConvTranspose":
         pads = given.get("pads", [])
         half = len(pads) // 2
-        return pads[:half] != pads[half:] or given.get("auto_pad", b"").startswith(b"SAME")
+        return bool(pads[:half] != pads[half:] or given.get("auto_pad", b"").startswith(b"SAME"))
     return bool(given.get(UNLESS.get(node.op_type, "")))
 
 

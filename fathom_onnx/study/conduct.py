@@ -18,7 +18,7 @@ from .engine import Engine, carry_out
 from .lock import machine_lock
 from .machine import measured_ceilings
 from .plan import Cell, Job, OnEvent, Options, cells
-from .providers import choose, on_provider
+from .providers import choose, on_provider, refuse_for_nothing
 from .result import StudyResult, write
 from .stages import STAGES, Stages
 from .workers import ProcessWorkers, Workers
@@ -60,6 +60,7 @@ def run_study(
     *,
     ep: str | Sequence[str] | None = None,
     tf32: bool = False,
+    serialize: bool = False,
     threads: int | Sequence[int] | None = None,
     steps: int = 10,
     warmup: int = 3,
@@ -90,6 +91,7 @@ def run_study(
         ep: Execution providers, or ``all`` or None for every one that can be used here. The figures and verdicts are
             about the CPU where it is among them, and the others are set against it.
         tf32: Whether CUDA may multiply in TensorFloat-32.
+        serialize: Whether each launch on CUDA waits for its kernel, for where the device cannot be recorded.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
             largest number is that of the figures and verdicts, and the others show how the ops of training scale on
             the CPU.
@@ -124,8 +126,7 @@ def run_study(
     if not chosen:
         raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
     providers = choose(ep)
-    if tf32 and "cuda" not in providers.names:
-        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
+    refuse_for_nothing(providers.names, tf32, serialize)
     place = ensure_folder(Path(folder).absolute())
     first, *others = providers.names
     options = Options(
@@ -140,7 +141,7 @@ def run_study(
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
-    main = [Job(cell, on_provider(options, first, cell.mode, tf32), place) for cell in chosen]
+    main = [Job(cell, on_provider(options, first, cell.mode, tf32, serialize), place) for cell in chosen]
     training = [cell for cell in chosen if cell.mode == "training"] or chosen
     # threads inside an operator are the CPU's
     fewer = [
@@ -150,7 +151,7 @@ def run_study(
         if first == "cpu"
     ]
     elsewhere = [
-        Job(cell, on_provider(options, name, cell.mode, tf32), place, note=f"on {name}")
+        Job(cell, on_provider(options, name, cell.mode, tf32, serialize), place, note=f"on {name}")
         for name in others
         for cell in chosen
     ]
@@ -182,7 +183,7 @@ def run_study(
         worked=engine.worked,
         ceilings=ceilings,
     )
-    given_flags = (("--tf32", tf32), ("--no-verify", not verify), ("--no-native", not native))
-    flags = [flag for flag, is_given in given_flags if is_given]
+    asked = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
+    flags = [flag for flag, is_asked in asked.items() if is_asked]
     write(result, _commands(Path(folder), options, providers.names, counts, chosen, flags))
     return result

@@ -28,6 +28,7 @@ class Options:
         changes: Fields of the workload's configuration that differ from the preset, and their values.
         ep: Execution provider.
         tf32: Whether CUDA may multiply in TensorFloat-32.
+        serialize: Whether each launch on CUDA waits for its kernel.
         threads: Threads inside one operator.
         optimization: onnxruntime's graph optimization level.
         warmup: Steps of each run that are not counted.
@@ -42,6 +43,7 @@ class Options:
     changes: tuple[tuple[str, Any], ...] = ()
     ep: str = "cpu"
     tf32: bool = False
+    serialize: bool = False
     threads: int = 1
     optimization: Optimization = "all"
     warmup: int = 3

@@ -14,7 +14,7 @@ from ..runtime.usable import check_usable
 from ..workloads.contract import Mode
 from .plan import Options
 
-__all__ = ["ALL", "Chosen", "choose", "device_inputs", "on_provider"]
+__all__ = ["ALL", "Chosen", "choose", "device_inputs", "on_provider", "refuse_for_nothing"]
 
 ALL = "all"
 """Stands for every provider that can be used."""
@@ -69,8 +69,19 @@ def choose(asked: str | Sequence[str] | None) -> Chosen:
     return Chosen(tuple(usable), left_out)
 
 
-def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False) -> Options:
-    """The options of a cell on a provider; TensorFloat-32 is CUDA's alone.
+def refuse_for_nothing(names: Sequence[str], tf32: bool, serialize: bool) -> None:
+    """Refuse settings of CUDA where it is not among some providers.
+
+    Raises:
+        UsageError: It is not, and one was given.
+    """
+    for what, flag, given in (("TensorFloat-32", "--tf32", tf32), ("serialized launching", "--serialize", serialize)):
+        if given and "cuda" not in names:
+            raise UsageError(f"{what} is for provider 'cuda', which takes no part", f"leave out {flag}")
+
+
+def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False, serialize: bool = False) -> Options:
+    """The options of a cell on a provider; TensorFloat-32 and serialized launching are CUDA's alone.
 
     A training step has the provider's own lowering set where there is one and none was chosen; a lowering set is about
     gradients, so that inference has the same graph everywhere.
@@ -79,12 +90,15 @@ def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False) -> 
     if mode == "training" and lowering == PURPOSES["onnxruntime"]:
         lowering = PURPOSES.get(name, lowering)
     graphs = lowering if lowering != options.lowering else ""
-    return replace(options, ep=name, tf32=tf32 and name == "cuda", lowering=lowering, graphs=graphs)
+    on_cuda = name == "cuda"
+    return replace(
+        options, ep=name, tf32=tf32 and on_cuda, serialize=serialize and on_cuda, lowering=lowering, graphs=graphs
+    )
 
 
 def device_inputs(options: Options) -> dict[str, Any]:
-    """What a measurement depends on that one on the CPU does not: the device, its driver, how it multiplies."""
-    return {} if options.ep == "cpu" else {"gpu": [_device(), options.tf32]}
+    """What a measurement depends on that one on the CPU does not: the device, its driver, how CUDA is set."""
+    return {} if options.ep == "cpu" else {"gpu": [_device(), options.tf32, options.serialize]}
 
 
 @cache

@@ -115,6 +115,7 @@ def profile_cell(job: Job) -> Result:
         load(job.graph()),
         ep=options.ep,
         tf32=options.tf32,
+        serialize=options.serialize,
         threads=options.threads,
         optimization=options.optimization,
         warmup=options.warmup,

@@ -18,6 +18,7 @@ from ..runtime.settings import Optimization, SessionSettings
 from .engine import Engine, carry_out
 from .lock import machine_lock
 from .plan import Job, OnEvent, Options, cells
+from .providers import refuse_for_nothing
 from .stages import STAGES, Stages
 from .store import key
 from .sweep_result import SweepResult, write
@@ -36,6 +37,7 @@ class Axes:
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
         tf32: Whether CUDA may multiply in TensorFloat-32.
+        serialize: Whether each launch on CUDA waits for its kernel.
         threads: Threads inside one operator; none for all the cores this process may use.
         batches: Batch sizes; none for each preset's own.
         optimizations: onnxruntime's graph optimization levels.
@@ -48,6 +50,7 @@ class Axes:
     modes: Sequence[str] | None = None
     providers: Sequence[str] = ("cpu",)
     tf32: bool = False
+    serialize: bool = False
     threads: Sequence[int] = ()
     batches: Sequence[int] = ()
     optimizations: Sequence[Optimization] = ("all",)
@@ -90,11 +93,12 @@ def sweep_plan(
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     if "batch" in axes.changes and axes.batches:
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
-    if axes.tf32 and "cuda" not in axes.providers:
-        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
+    refuse_for_nothing(axes.providers, axes.tf32, axes.serialize)
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
     runs = [
-        SessionSettings(ep, threads, optimization, tf32=axes.tf32 and ep == "cuda")
+        SessionSettings(
+            ep, threads, optimization, tf32=axes.tf32 and ep == "cuda", serialize=axes.serialize and ep == "cuda"
+        )
         for ep, threads, optimization in product(
             dict.fromkeys(axes.providers),
             dict.fromkeys(axes.threads or (cpu_cores(),)),
@@ -114,7 +118,8 @@ def sweep_plan(
             graphs=_graphs(axes.preset, lowering, changes),
         )
         for run in runs:
-            options = replace(usual, ep=run.ep, tf32=run.tf32, threads=run.threads, optimization=run.optimization)
+            asked = {name: getattr(run, name) for name in ("ep", "tf32", "serialize", "threads", "optimization")}
+            options = replace(usual, **asked)
             note = f"on {run.ep}, threads {run.threads}, optimization {run.optimization}"
             plan.append(Job(cell, options, folder, note=note))
         plan[-1].workload  # noqa: B018  # a configuration that cannot be is said before anything is done
