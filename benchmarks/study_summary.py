@@ -1,7 +1,7 @@
-"""Write what a finished study found into ``docs/study.md``: verdicts, ledger, the frameworks' own steps, figures.
+"""Write what a finished study found into the document of its preset: verdicts, ledger, steps, checks, figures.
 
     fathom-onnx study -o study
-    python benchmarks/study_summary.py study
+    python benchmarks/study_summary.py study      # the small preset's: docs/study-small.md
 
 Every number comes from the study's ``study.json``; the figures are those of its report, as files beside the document.
 """
@@ -17,8 +17,7 @@ from typing import Any
 from fathom_onnx.graph.files import write_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-DOCUMENT = DOCS / "study.md"
-FIGURES = DOCS / "figures"
+DOCUMENTS = {"paper": DOCS / "study.md", "small": DOCS / "study-small.md"}
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
 
@@ -120,23 +119,23 @@ def verification(checks: list[dict[str, Any]]) -> str:
     return table(columns, rows)
 
 
-def figures(page: str) -> str:
+def figures(page: str, preset: str) -> str:
     """The paper's figures in the report, as files, and the lines that show them."""
-    FIGURES.mkdir(exist_ok=True)
+    folder = DOCS / "figures" / preset
+    folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for title, svg, caption in re.findall(_FIGURE, page, re.DOTALL):
         if not title.startswith("Figure"):
             continue
         name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         # as a file of its own a drawing has no page to take its colours from
-        write_text(FIGURES / f"{name}.svg", svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
-        shown.append(f"**{title}.** {caption.strip()}\n\n![{title}](figures/{name}.svg)\n")
+        write_text(folder / f"{name}.svg", svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
+        shown.append(f"**{title}.** {caption.strip()}\n\n![{title}](figures/{preset}/{name}.svg)\n")
     return "\n".join(shown)
 
 
-def summary(folder: Path) -> str:
+def summary(folder: Path, found: dict[str, Any]) -> str:
     """All of it."""
-    found = json.loads((folder / "study.json").read_text())
     options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
     facts = (
@@ -144,12 +143,13 @@ def summary(folder: Path) -> str:
         f"{' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
         f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
     )
+    checked = f"{_ERRORS}\n\n{verification(found['checks'])}" if found["checks"] else "This study left it out.\n"
     lines = "".join(f"- {line}\n" for line in [found["verdict"], *found["findings"]])
     return (
         f"{facts}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
         f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
-        f"### Verification\n\n{_ERRORS}\n\n{verification(found['checks'])}\n"
-        f"### Figures\n\n{figures((folder / 'report.html').read_text())}"
+        f"### Verification\n\n{checked}\n### Figures\n\n"
+        f"{figures((folder / 'report.html').read_text(), options['preset'])}"
     )
 
 
@@ -157,13 +157,18 @@ def main() -> None:
     """Put the summary between its marks in the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
+    folder = parser.parse_args().study
+    found = json.loads((folder / "study.json").read_text())
+    preset = found["options"]["preset"]
+    if preset not in DOCUMENTS:
+        raise SystemExit(f"studies of preset '{preset}' have no document, those of {', '.join(DOCUMENTS)} do")
+    document = DOCUMENTS[preset]
     marks = "<!-- study -->\n", "<!-- end of study -->"
-    old = DOCUMENT.read_text()
-    new = f"{marks[0]}\n{summary(parser.parse_args().study)}\n{marks[1]}"
-    text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, old, flags=re.DOTALL)
+    new = f"{marks[0]}\n{summary(folder, found)}\n{marks[1]}"
+    text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, document.read_text(), flags=re.DOTALL)
     if count != 1:
-        raise SystemExit(f"{DOCUMENT} has no place for a study")
-    write_text(DOCUMENT, text)
+        raise SystemExit(f"{document} has no place for a study")
+    write_text(document, text)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def export(
         mode: ``inference`` or ``training``.
         path: File to write; the graph stays in memory only where it is None.
         noise: ``graph`` to draw random tensors in the graph, ``input`` to take them as inputs.
-        purpose: ``simulators`` for the ops that most of them read, ``onnxruntime`` for what it runs fastest.
+        purpose: ``simulators`` for the ops that most of them read, ``onnxruntime`` for what it runs fastest on a CPU,
+            ``cuda`` for its CUDA provider.
 
     Raises:
         UnknownNameError: No such framework or purpose.

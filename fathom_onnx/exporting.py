@@ -38,9 +38,9 @@ __all__ = [
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
 DEFAULT_FRAMEWORK = "torch"
 
-PURPOSES: dict[str, str] = {"simulators": "plain", "onnxruntime": "fast"}
+PURPOSES: dict[str, str] = {"simulators": "plain", "onnxruntime": "fast", "cuda": "cuda"}
 """What a graph is for, to the lowering set that suits it: the files in ``graphs/`` are for simulators, which read the
-fewest ops; runs and studies take the forms that onnxruntime runs fastest."""
+fewest ops; runs and studies take the forms that onnxruntime runs fastest on a CPU, or those for its CUDA provider."""
 
 
 @dataclass(frozen=True)

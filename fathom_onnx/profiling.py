@@ -53,6 +53,7 @@ def profile(
     seed: int = 0,
     feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
     allow_fallback: bool = False,
+    tf32: bool = False,
     serialize: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -68,7 +69,9 @@ def profile(
         optimization: onnxruntime's graph optimization level.
         seed: Seed of the starting values and of the data.
         feeds: A batch, or several to be taken in turn; from the graph's data source when not given.
-        allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
+        allow_fallback: Whether nodes may run on the CPU when another provider was asked for; without it only the
+            arithmetic of shapes may.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch waits for its kernel: host times, for where a device cannot be recorded.
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
@@ -84,14 +87,13 @@ def profile(
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
-    settings = SessionSettings(
-        ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, serialize=serialize
-    )
+    cores = cpu_cores() if threads is None else threads
+    settings = SessionSettings(ep, cores, optimization, allow_fallback, tf32, serialize)
     batches, data = _batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
-        attribution = explain(graph, prepared, measured, batches[0])
+        attribution = explain(graph, prepared, measured, batches[0], ep)
         shutil.rmtree(measured.model_folder)
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
@@ -128,7 +130,9 @@ def _batches(
     return list(drawn), {"source": source.name, "kind": source.kind, "description": source.description}
 
 
-def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array]) -> Attribution:
+def explain(
+    graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array], ep: str = "cpu"
+) -> Attribution:
     """What the nodes of a measured graph stand for; values are compared only for what names leave open.
 
     Args:
@@ -136,6 +140,7 @@ def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapp
         prepared: The graph as it was run.
         measured: What was measured, its model folder still there.
         batch: Values of every input that is not state.
+        ep: The provider that it ran on.
 
     Raises:
         RunError: onnxruntime cannot run the graph again to compare values.
@@ -150,6 +155,7 @@ def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapp
         feeds,
         sizes=_sizes(tensors_of(measured.optimized.graph)),
         folder=measured.model_folder,
+        ep=ep,
     )
     theirs = fingerprints(
         prepared.model,
@@ -157,6 +163,7 @@ def explain(graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapp
         feeds,
         values=prepared.values,
         sizes=_sizes(graph.tensors),
+        ep=ep,
     )
     return attribute(graph, measured.optimized, asked, theirs, mine)
 
@@ -183,6 +190,7 @@ def _manifest(
         "optimized_nodes": len(measured.optimized.graph.node),
         "nodes_elsewhere": len(measured.foreign),
         "device_copies_per_step": measured.copies,
+        **measured.placed.facts(),
     }
 
 

@@ -26,7 +26,7 @@ from fathom_onnx.data.breakout import (
 )
 from fathom_onnx.data.replay import Memory, play
 from fathom_onnx.errors import DataError, MissingDependencyError
-from fathom_onnx.study import stages
+from fathom_onnx.study import inputs
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import TensorSpec
 
@@ -356,14 +356,14 @@ def test_without_the_emulator_a_workload_gets_the_simulation(tiny, monkeypatch: 
     assert (SOURCES["atari"].kind, SOURCES["breakout"].kind) == ("real", "simulated")
     monkeypatch.setattr(sources, "find_spec", lambda name: object())
     assert source_for_graph(graph).name == "atari"
-    monkeypatch.setattr(stages, "version_of", {"ale_py": "0.11"}.get)
-    assert stages._data(SimpleNamespace(workload=made)) == ["atari", "0.11"]
+    monkeypatch.setattr(inputs, "version_of", {"ale_py": "0.11"}.get)
+    assert inputs._data(SimpleNamespace(workload=made)) == ["atari", "0.11"]
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     assert source_for_graph(graph).name == "breakout"
     got, wanted = (next(batches_for(made, "training", 1, source)) for source in (None, "breakout"))
     assert all((got[name] == wanted[name]).all() for name in wanted)
     # a study does its work again when the emulator comes or goes
-    assert stages._data(SimpleNamespace(workload=made)) == ["breakout", ""]
+    assert inputs._data(SimpleNamespace(workload=made)) == ["breakout", ""]
     # who asks for the emulator by name gets it or an error
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(MissingDependencyError, match=r"needs ale-py .* pip install 'fathom-onnx\[atari\]'"):

@@ -46,6 +46,7 @@ def test_a_plain_network_is_taken_everywhere() -> None:
         "TVM",
         "IREE",
         "onnx-tool",
+        "onnxruntime CUDA",
         "onnx.reference",
     }
     assert found["SCALE-Sim"].way == ("convert --to scalesim",)

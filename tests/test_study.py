@@ -18,7 +18,7 @@ from fake_stages import Inline, World
 from fathom_onnx import study
 from fathom_onnx.analysis.distances import CRITERIA
 from fathom_onnx.cli import main
-from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
+from fathom_onnx.errors import DataError, ExportError, OutputError, UnknownNameError, UsageError
 from fathom_onnx.study import Call, Event, Job, Outcome, Stage, StudyResult, run_study
 from fathom_onnx.study.lock import LOCK_VARIABLE
 from fathom_onnx.study.store import Store, exporter_facts, key, source_hash
@@ -449,8 +449,14 @@ def job(tmp_path: Path, *others: str, mode: str = "training") -> Job:
     return Job(study.Cell("autoenc", "torch", mode), options, tmp_path, further)
 
 
+def given_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages name the file that they read, and read none."""
+    monkeypatch.setattr("fathom_onnx.study.graphs.load", lambda path: path)
+
+
 def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
+    given_by_path(monkeypatch)
 
     def verify(workload: Any, *args: Any, **options: Any) -> Check:
         asked.append((workload.name, workload.preset, *args, options))
@@ -459,9 +465,8 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("fathom_onnx.verification.verify", verify)
     assert study.STAGES.verify is not None
     (row,) = study.STAGES.verify.work(job(tmp_path))["checks"]
-    assert asked == [
-        ("autoenc", "tiny", "torch", "training", {"lowering": "fast", "steps": 4, "seed": 9, "threads": 2})
-    ]
+    drawn = tmp_path / "checked" / "autoenc-train.onnx"  # its step draws numbers, which this graph takes as inputs
+    assert asked == [("autoenc", "tiny", "torch", "training", {"graph": drawn, "steps": 4, "seed": 9, "threads": 2})]
     assert row["name"] == "autoenc training: torch graph against torch float64"
     assert row["passed"] is True
     assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"
@@ -469,9 +474,13 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    given_by_path(monkeypatch)
+
     def verify_pair(workload: Any, pair: tuple[str, str], mode: Any, **options: Any) -> Check:
         faults = ("output 'y' error 1.0e-02 over 1.0e-04", "another") if pair[1] == "other" else ()
         flips = Flips(relu=3, margin=2e-8)
+        asked.append(options["graphs"])
         return Check(workload.name, mode, pair[1], pair[0], options["steps"], flips=flips, faults=faults)
 
     monkeypatch.setattr("fathom_onnx.verification.verify_pair", verify_pair)
@@ -485,6 +494,44 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
         ),
         ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
     ]
+    below = tmp_path / "checked"
+    assert asked == [(below / "autoenc.onnx", below / name / "autoenc.onnx") for name in ("tensorflow", "other")]
+
+
+def test_a_second_graph_is_made_only_where_the_step_draws(tmp_path: Path, world: World) -> None:
+    made: list[str] = []
+
+    def export(job: Job) -> dict[str, Any]:
+        made.append(str(job.cell))
+        if job.cell.framework == "tensorflow":
+            raise ExportError("no such noise")
+        return {}
+
+    @contextmanager
+    def workers(logs: Path) -> Iterator[Inline]:
+        yield Inline()
+
+    def run(**options: Any) -> StudyResult:
+        stages = replace(world.stages(), draws=Stage("export-noise", export, lambda job: {"cell": str(job.cell)}))
+        given = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["training"], "threads": 1}
+        return run_study(tmp_path, stages=stages, workers=workers, **given, **options)
+
+    run(verify=False)
+    assert made == []
+    result = run()
+    assert made == ["autoenc training (torch)", "autoenc training (tensorflow)"]
+    # what could not be made is not checked, and all the rest is
+    checks = [c["name"] for c in result.checks]
+    assert checks == [
+        "check autoenc training (torch)",
+        "check residual training (torch)",
+        "check residual training (tensorflow)",
+        "compare residual training (torch)",
+    ]
+    assert [(f.what, f.stage) for f in result.failures] == [("autoenc training (tensorflow)", "export-noise")]
+    cell = study.Cell("residual", "torch", "training")
+    plain = Job(cell, study.Options(preset="tiny"), tmp_path)
+    assert plain.checked_graph() == plain.graph()
 
 
 # several numbers of threads, and the frameworks' own runs

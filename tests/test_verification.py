@@ -9,7 +9,10 @@ from conftest import FRAMEWORKS, WORKLOADS, exported
 from onnx import numpy_helper
 
 import fathom_onnx.verification.checks as checks
+import fathom_onnx.verification.subject as subject
+from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Kink
+from fathom_onnx.graph import from_model
 from fathom_onnx.verification import Flips, verify, verify_pair
 from fathom_onnx.verification.compare import change_error, find_flips, relative_error
 from fathom_onnx.workloads import workload
@@ -34,10 +37,10 @@ class Doctored:
 
 @pytest.fixture
 def doctored(monkeypatch: pytest.MonkeyPatch):
-    true = checks.find_exporter
+    true = subject.find_exporter
 
     def use(change) -> None:
-        monkeypatch.setattr(checks, "find_exporter", lambda name: Doctored(true(name), change))
+        monkeypatch.setattr(subject, "find_exporter", lambda name: Doctored(true(name), change))
 
     return use
 
@@ -73,6 +76,30 @@ def test_the_forms_for_onnxruntime_compute_the_same(name) -> None:
     check = verify(workload(name, "tiny"), "torch", "training", steps=1, lowering="fast")
     assert check.faults == ()
     assert check.state.error < 1e-5
+
+
+def test_a_graph_that_is_there_is_judged_as_one_that_is_made(exported_once, monkeypatch) -> None:
+    asked = workload("memnet", "tiny")
+    one, other = (from_model(exported("memnet", f, "training", "input"), "memnet") for f in FRAMEWORKS)
+    made = verify(asked, "torch", "training", steps=2), verify_pair(asked, FRAMEWORKS, "training", steps=2)
+    assert verify(asked, "torch", "training", steps=2, graph=one) == made[0]
+    monkeypatch.setattr(subject, "find_exporter", None)  # no branch differs, so that neither framework is needed
+    assert verify_pair(asked, FRAMEWORKS, "training", steps=2, graphs=(one, other)) == made[1]
+
+
+@pytest.mark.parametrize(
+    ("named", "framework", "noise", "preset", "why"),
+    [
+        ("memnet", "tensorflow", "input", "tiny", "graph 'memnet' is not of memnet training from torch"),
+        ("autoenc", "torch", "input", "tiny", "graph 'autoenc' is not of memnet training from torch"),
+        ("memnet", "torch", "graph", "tiny", r"graph 'memnet' does not take '\w+(\.\w+)*\.gradient_noise' as it must"),
+        ("memnet", "torch", "input", "small", r"graph 'memnet' does not take '[\w.]+' as it must"),
+    ],
+)
+def test_another_graph_is_refused(named, framework, noise, preset, why) -> None:
+    graph = from_model(exported(named, framework, "training", noise), named)
+    with pytest.raises(ExportError, match=why):
+        verify(workload("memnet", preset), "torch", "training", steps=1, graph=graph)
 
 
 def nodes(model: onnx.ModelProto, start: str, op_type: str) -> list[onnx.NodeProto]:
@@ -171,7 +198,7 @@ def test_flips_by_hand() -> None:
 def test_given_branches_are_taken(framework) -> None:
     """The reference follows branches that are not its own, forward and backward."""
     spec = workload("residual", "tiny")
-    reference = checks.find_exporter(framework).reference(spec, "training", "float64")
+    reference = subject.find_exporter(framework).reference(spec, "training", "float64")
     values = {**spec.initial_values("training", 0), **next(checks._feeds(spec, "training", 0))}
     free = reference.step(values)
     branches = {layer: kink.branches for layer, kink in free.kinks.items()}

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from .builder import Builder, Window
 from .values import operands, static_shape
 
-__all__ = ["back_filter", "back_input"]
+__all__ = ["back_filter", "back_input", "back_input_transposed"]
 
 _MATMUL_CHANNELS = 16
 _MATMUL_KERNEL = {"dense": 25, "strided": 9}
@@ -150,6 +150,15 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
         swapped = b.op("Transpose", flipped, perm=[1, 0, 2, 3])
         attributes = {"kernel_shape": window.kernel, "strides": [1, 1], "dilations": window.dilations, "group": 1}
         return [b.op("Conv", dy, swapped, pads=pads, **attributes)]
+    return back_input_transposed(b, node)
+
+
+def back_input_transposed(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """Conv2DBackInput as one transposed convolution, at any stride."""
+    dy, w = operands(node)
+    window = Window(node)
+    size = list(node.attributes["input_shape"].as_ints())[2:]
+    reach = window.extent(static_shape(dy)[2:])
     beyond = [size[i] - (reach[i] - window.pads[i] - window.pads[i + 2]) for i in range(2)]
     # what the windows do not reach at the end has no gradient: less end padding or, past that, output padding
     end = [window.pads[i + 2] - beyond[i] for i in range(2)]

@@ -35,8 +35,13 @@ _FAST: dict[str, Rule] = {
 
 _PLAIN: dict[str, Rule] = {**_FAST, "Conv2DBackInput": phases.back_input, "MaxPoolGrad": phases.max_pool_grad}
 
-LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST}
+_CUDA: dict[str, Rule] = {**_FAST, "Conv2DBackInput": convolution.back_input_transposed}
+
+LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST, "cuda": _CUDA}
 """Name of a lowering set to its rules.
 
 ``plain`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or Gemm, no
-transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest."""
+transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest.
+``cuda`` differs from it in the input gradient of a convolution, always a transposed convolution, which onnxruntime
+gives to cuDNN's own backward-data convolution: no filter is flipped for it. All ops of the three have CUDA kernels;
+which set is fastest there was not measured yet."""

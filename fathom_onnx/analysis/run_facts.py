@@ -28,7 +28,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "provider": ("provider", "execution_provider", "provider_options", "allow_fallback", "node_times"),
     "threads": ("threads",),
     "optimization": ("optimization",),
-    "machine": ("cpu", "cpu_cores", "os"),
+    "machine": ("cpu", "cpu_cores", "os", "gpu"),
     "data": ("data", "seed"),
     "measurement": ("warmup", "steps", "fathom_onnx"),
     "libraries": ("onnx", "numpy", "python"),

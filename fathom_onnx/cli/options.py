@@ -28,6 +28,7 @@ __all__ = [
     "purpose_option",
     "session_options",
     "text_list",
+    "tf32_option",
     "whole_numbers",
 ]
 
@@ -56,7 +57,7 @@ def purpose_option(default: str) -> Callable[[F], F]:
         type=click.Choice(list(PURPOSES)),
         default=default,
         show_default=True,
-        help="Gradients in the ops that most simulators read, or in the forms that onnxruntime runs fastest.",
+        help="Gradients in the ops that most simulators read, or in forms for onnxruntime on a CPU, or on CUDA.",
     )
 
 
@@ -118,6 +119,9 @@ def session_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from .options import (
     mode_option,
     output_option,
     session_options,
+    tf32_option,
     whole_numbers,
 )
 
@@ -38,6 +39,7 @@ __all__ = ["command"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
+@tf32_option
 @click.option("--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times.")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
@@ -58,6 +60,7 @@ def command(
     seed: int,
     dims: tuple[str, ...],
     allow_fallback: bool,
+    tf32: bool,
     serialize: bool,
     top: int,
     output: Path | None,
@@ -79,7 +82,8 @@ def command(
     if target.endswith(".onnx") or Path(target).exists():
         graph = _loaded(target, dims)
     else:
-        graph = _exported(target, framework, mode, preset, batch, changes)
+        purpose = "cuda" if ep == "cuda" else "onnxruntime"
+        graph = _exported(target, framework, mode, preset, batch, changes, purpose)
     with progress() as (say, _):
         run = profile(
             graph,
@@ -90,6 +94,7 @@ def command(
             optimization=optimization,  # type: ignore[arg-type]
             seed=seed,
             allow_fallback=allow_fallback,
+            tf32=tf32,
             serialize=serialize,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
@@ -108,7 +113,9 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     return load(path, whole_numbers(dims, "NAME=N", "dimension"))
 
 
-def _exported(name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...]) -> Graph:
+def _exported(
+    name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], purpose: str
+) -> Graph:
     from ..exporting import PURPOSES, ExportRequest, find_exporter
     from ..graph import from_model
 
@@ -116,27 +123,21 @@ def _exported(name: str, framework: str, mode: str, preset: str, batch: int | No
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], lowering=PURPOSES["onnxruntime"])
+    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose])
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
-
-
-_NODE_TIMES = {
-    "device": "of the kernels, copies and sets that a node launched, on the device",
-    "serialized": "of the host while each launch waits for its kernel (serialized): launching is in them",
-}
-"""What is said of times that are not those of a node's own work on the CPU."""
 
 
 def _print(summary: dict[str, Any], top: int) -> None:
     from ..vocabulary import OpClass
+    from .device_report import NODE_TIMES, print_device, print_kernels
     from .render import table, time_us
 
     s = summary
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
     click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
-    if s["node_times"] in _NODE_TIMES:
-        click.echo(f"times of nodes: {_NODE_TIMES[s['node_times']]}")
+    if s["node_times"] in NODE_TIMES:
+        click.echo(f"times of nodes: {NODE_TIMES[s['node_times']]}")
     total, serialized = s["run_time_us"], ", serialized" if s["node_times"] == "serialized" else ""
     on_device = s["device_time"] is not None
     rows = [
@@ -157,8 +158,9 @@ def _print(summary: dict[str, Any], top: int) -> None:
     cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
     if on_device:
-        _print_device(s["device_time"])
+        print_device(s["device_time"])
     _print_trust(s)
+    _print_placement(s, top)
     if s["memory"]:
         _print_memory(s["memory"])
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
@@ -174,49 +176,12 @@ def _print(summary: dict[str, Any], top: int) -> None:
             body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
         table(f"By {title}", (title, "median", "share", "nodes"), body, text=(title,))
     if s["by_kernel"]:
-        _print_kernels(s["by_kernel"][:top])
+        print_kernels(s["by_kernel"][:top])
     if s["control_flow"]:
         _print_control(s["control_flow"][:top])
     if s["unattributed"]:
         body = [(g["node"], g["op_type"], g["reason"], time_us(g["us"])) for g in s["unattributed"][:top]]
         table("Unattributed", ("node", "kind", "reason", "median"), body, text=("node", "kind", "reason"))
-
-
-def _print_device(found: dict[str, Any]) -> None:
-    """What the device did in a step, and how it was matched with the nodes."""
-    from .render import table, time_us
-
-    rows = [
-        ("span", "span_us", "from the first work to the end of the last"),
-        ("  busy", "busy_us", ""),
-        ("  idle", "idle_us", ""),
-        ("kernels", "kernel_us", f"{found['kernels']:g} kernels by {found['launches']:g} launching calls"),
-        ("copies", "copy_us", f"{found['copies']:g} copies"),
-        ("sets", "set_us", f"{found['sets']:g} sets"),
-        ("at once on several streams", "overlap_us", ""),
-        ("launched by nodes", "attributed_us", f"{found['ambiguous_launches']:g} calls at a border between nodes"),
-        ("launched outside nodes", "outside_nodes_us", f"{time_us(found['unlinked_us'])} by no recorded call"),
-        ("run on the host", "host_run_us", "by onnxruntime's trace"),
-    ]
-    alone = found["unprofiled"]
-    body = [(title, time_us(found[key]), note) for title, key, note in rows]
-    table(f"Device ({found['source']})", ("", "median", "note"), body, text=("", "note"))
-    click.echo(
-        f"without onnxruntime's profiler: span {time_us(alone['span_us'])}, busy {time_us(alone['busy_us'])}, idle "
-        f"{time_us(alone['idle_us'])}; recording adds {time_us(alone['recording_overhead_us'])} to a step"
-    )
-    click.echo(
-        f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
-        f"{found['invalid_records']} records without possible times were left out"
-    )
-
-
-def _print_kernels(rows: list[dict[str, Any]]) -> None:
-    """What ran longest on the device, for whatever nodes."""
-    from .render import table, time_us
-
-    body = [(g["name"], time_us(g["us"]), f"{g['share']:.1%}", f"{g['calls']:g}", str(g["nodes"])) for g in rows]
-    table("By kernel", ("kernel", "median", "share", "calls", "nodes"), body, text=("kernel",))
 
 
 def _print_control(rows: list[dict[str, Any]]) -> None:
@@ -266,6 +231,42 @@ def _print_trust(summary: dict[str, Any]) -> None:
             f"floor: profiling costs {time_us(floor['us'])}{span} a node; {found['below_floor_nodes']} nodes{part} "
             "are below it"
         )
+
+
+def _print_placement(summary: dict[str, Any], top: int) -> None:
+    """Where the node time went, where that is not one provider, and the copies between devices."""
+    from .render import table, time_us
+
+    shares = summary["node_shares"] or {}
+    if summary["tf32"] is not None:
+        click.echo(f"TensorFloat-32: {'allowed' if summary['tf32'] else 'off'}")
+    if len(shares) > 1 or summary["provider"] != "cpu":
+        told = ", ".join(f"{share:.1%} on {name}" for name, share in shares.items())
+        click.echo(f"node time: {told or 'none'}")
+    if summary["elsewhere"]:
+        kinds = {True: "compute", False: "shapes"}
+        rows = [
+            (n["node"], n["op_type"], n["provider"], kinds[n["compute"]], time_us(n["us"]))
+            for n in summary["elsewhere"][:top]
+        ]
+        left = len(summary["elsewhere"]) - len(rows)
+        title = "Nodes elsewhere" + (f" ({left} more)" if left else "")
+        columns = ("node", "op", "provider", "what", "mean")
+        table(title, columns, rows, text=columns[:4])
+    if summary["device_copies"]:
+        rows = [
+            (
+                c["node"],
+                c["direction"],
+                "unknown" if c["size_bytes"] is None else f"{c['size_bytes']:,} B",
+                f"{c['calls']:g}",
+                time_us(c["us"]),
+            )
+            for c in summary["device_copies"][:top]
+        ]
+        left = len(summary["device_copies"]) - len(rows)
+        title = "Copies between devices" + (f" ({left} more)" if left else "")
+        table(title, ("copy", "to", "bytes", "calls", "mean"), rows, text=("copy", "to"))
 
 
 def _print_memory(memory: dict[str, Any]) -> None:

@@ -78,7 +78,9 @@ def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
         )
     with progress() as (say, _):
         say("measuring the ceilings")
-        return measure_ceilings(SessionSettings(manifest["provider"], manifest["threads"]))
+        return measure_ceilings(
+            SessionSettings(manifest["provider"], manifest["threads"], tf32=bool(manifest.get("tf32")))
+        )
 
 
 def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], top: int) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import count_list, framework_option, json_option, list_option, mode_option, output_option
+from .options import (
+    count_list,
+    framework_option,
+    json_option,
+    list_option,
+    mode_option,
+    output_option,
+    tf32_option,
+)
 
 if TYPE_CHECKING:
     from ..study import StudyResult
@@ -25,6 +33,7 @@ __all__ = ["command"]
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@tf32_option
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @output_option("study", "Folder of the study.")
@@ -39,6 +48,7 @@ def command(
     steps: int,
     warmup: int,
     seed: int,
+    tf32: bool,
     no_verify: bool,
     no_native: bool,
     output: Path,
@@ -65,6 +75,7 @@ def command(
             steps=steps,
             warmup=warmup,
             seed=seed,
+            tf32=tf32,
             verify=not no_verify,
             native=not no_native,
             on_event=told,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exporting import PURPOSES
-from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list
+from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list, tf32_option
 
 if TYPE_CHECKING:
     from ..study import SweepResult
@@ -33,6 +33,7 @@ __all__ = ["command"]
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@tf32_option
 @click.option("--retry", is_flag=True, help="Try cells again that failed before.")
 @click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")
 @output_option("sweep", "Folder of the sweep.")
@@ -51,6 +52,7 @@ def command(
     steps: int,
     warmup: int,
     seed: int,
+    tf32: bool,
     retry: bool,
     no_wait: bool,
     output: Path,
@@ -85,6 +87,7 @@ def command(
             steps=steps,
             seed=seed,
             lowering=PURPOSES[purpose],
+            tf32=tf32,
             retry=retry,
             wait=not no_wait,
             on_event=told,

@@ -34,6 +34,7 @@ __all__ = ["command"]
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
+@click.option("--ep", default="cpu", show_default=True, help="Execution provider of the graphs: cpu or cuda.")
 @json_option
 def command(
     workloads: tuple[str, ...],
@@ -47,6 +48,7 @@ def command(
     steps: int,
     seed: int,
     threads: int,
+    ep: str,
     as_json: bool,
 ) -> None:
     """Check graphs against their frameworks, and the graphs of two frameworks against each other.
@@ -54,8 +56,11 @@ def command(
     Each graph is run in onnxruntime from the same values as the framework's own step in float64. Exit code 1 when a
     comparison is over its limit.
     """
+    from ..runtime.providers import check_provider
     from ..verification import Check, verify, verify_pair
     from .render import print_json, progress, table
+
+    check_provider(ep)  # before anything is exported
 
     chosen = chosen_workloads(() if _everything else workloads, preset, batch, changes)
     frameworks = chosen_frameworks(framework)
@@ -65,6 +70,7 @@ def command(
         "seed": seed,
         "threads": threads,
         "lowering": PURPOSES[purpose],
+        "ep": ep,
     }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
 
@@ -90,7 +96,7 @@ def command(
             checks.append(job(lambda text, title=title: say(f"{title}: {text}")))  # type: ignore[misc]
             advance()
     if as_json:
-        print_json({"schema": "fathom-onnx/verify/1", "checks": [check.json() for check in checks]})
+        print_json({"schema": "fathom-onnx/verify/1", "provider": ep, "checks": [check.json() for check in checks]})
     else:
         columns = ("workload", "mode", "graph", "against", "result", "loss", "parameter", "plain", "state", "flips")
         table("", columns, [_row(check) for check in checks], text=columns[:5])
@@ -98,7 +104,7 @@ def command(
             for fault in check.faults:
                 click.echo(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
         passed = sum(check.passed for check in checks)
-        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, preset {preset})")
+        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, preset {preset}, on {ep})")
     if not all(check.passed for check in checks):
         click.get_current_context().exit(1)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..graph import Graph
-from . import ops, rules
+from . import cuda_kernels, ops, rules
 from .rules import CONTRACTIONS, Rule
 
 __all__ = ["CONSUMERS", "Consumer"]
@@ -177,6 +177,12 @@ CONSUMERS: tuple[Consumer, ...] = (
         others="untried",
         rules=(rules.default_domain, rules.no_functions),
         note="counts an addition of a bias as a multiply-accumulate, and a ConvTranspose by its output",
+    ),
+    Consumer(
+        name="onnxruntime CUDA",
+        version=cuda_kernels.VERSION,
+        rules=(rules.cuda_kernels,),
+        note="by the wheel's table of kernels; no device was asked",
     ),
     Consumer(
         name="onnx.reference",

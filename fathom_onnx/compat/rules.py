@@ -10,6 +10,8 @@ import onnx
 
 from ..analysis.cost import NodeCost, graph_costs
 from ..graph import Graph
+from ..runtime.placement import is_shape_arithmetic
+from .cuda_kernels import has_kernel, kernel_version
 
 __all__ = [
     "COMPUTE_ONLY",
@@ -18,6 +20,7 @@ __all__ = [
     "Facts",
     "Rule",
     "convolutions_have_kernel_shapes",
+    "cuda_kernels",
     "default_domain",
     "element_types",
     "even_transposed_padding",
@@ -225,3 +228,22 @@ def parameters_inside(facts: Facts) -> Iterator[Breach]:
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if node.input[1] in inputs:
             yield Breach("parameters are inputs of the graph", index, "convert --to initializers")
+
+
+def cuda_kernels(facts: Facts) -> Iterator[Breach]:
+    """Every node that computes has a CUDA kernel in onnxruntime; the arithmetic of shapes may be on the CPU."""
+    types = {name: tensor.dtype for name, tensor in facts.graph.tensors.items()}
+    opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
+    for index, node in enumerate(facts.nodes):
+        if node.domain not in ("", "ai.onnx"):
+            yield Breach(f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table", index)
+            continue
+        given = [types.get(name, "") for name in node.input if name]
+        made = [types.get(name, "") for name in node.output if name]
+        if is_shape_arithmetic(node.op_type, given, made):
+            continue
+        if not kernel_version(node.op_type, opset):
+            yield Breach(f"{node.op_type} of opset {opset} is not in the table of kernels", index)
+        elif not has_kernel(node, types):
+            kinds = ", ".join(dict.fromkeys(kind or "unknown" for kind in given + made))
+            yield Breach(f"{node.op_type} has no CUDA kernel for {kinds}", index)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Graph
+from .gpu import gpu_facts
 from .providers import PROVIDERS, onnxruntime
 from .settings import LEVELS, SessionSettings
 
@@ -72,6 +73,8 @@ def environment(settings: SessionSettings, seed: int, provider_options: dict[str
         "optimization": settings.optimization,
         "optimization_level": LEVELS[settings.optimization],
         "allow_fallback": settings.allow_fallback,
+        "tf32": settings.tf32 if settings.ep == "cuda" else None,
+        "gpu": gpu_facts() if settings.ep == "cuda" else None,
         "serialize": settings.serialize,
         "seed": seed,
         "onnxruntime": ort.__version__,

@@ -18,7 +18,7 @@ import onnx
 
 from ..errors import RunError, one_line
 from ..workloads.contract import Array
-from .providers import onnxruntime
+from .providers import PROVIDERS, onnxruntime
 from .session import give_values
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprints", "perturbed"]
@@ -123,8 +123,9 @@ def fingerprints(
     values: Mapping[str, Array] | None = None,
     sizes: Mapping[str, int] | None = None,
     folder: Path | None = None,
+    ep: str = "cpu",
 ) -> dict[str, Fingerprint]:
-    """Fingerprints of some tensors of a model, run once on the CPU without optimization.
+    """Fingerprints of some tensors of a model, run once without optimization.
 
     Args:
         model: The original model or an optimized one.
@@ -133,6 +134,7 @@ def fingerprints(
         values: Large initializers that the model only declares, by name.
         sizes: Sizes of the tensors in bytes, where known.
         folder: Folder in which the model's external weights lie.
+        ep: Provider to run it on: the one that it was optimized for, whose fused nodes another may not have.
 
     Raises:
         RunError: onnxruntime cannot run it.
@@ -148,7 +150,7 @@ def fingerprints(
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         try:
             data = _exposing(model, chunk).SerializeToString()
-            session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(data, options, providers=[PROVIDERS[ep].full_name])
             wanted = {i.name for i in session.get_inputs()}
             outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in wanted})
         except Exception as error:

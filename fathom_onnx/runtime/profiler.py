@@ -18,7 +18,8 @@ from ..workloads.contract import Array
 from .device_records import Recording, write_recording
 from .device_time import DeviceTimes, RecordedSteps, device_times
 from .node_times import NodeTimes, device_recorder, host_node_times
-from .optimized import executed_name, load_optimized, numbered, write_renamed
+from .optimized import load_optimized, numbered, write_renamed
+from .placement import MEMCPY, Placement, placement, refuse_compute
 from .prepare import Prepared
 from .providers import PROVIDERS
 from .recorded import recorded_steps, recorded_trace
@@ -33,8 +34,6 @@ Progress = Callable[[str, int, int], None]
 
 EVENTS_PER_SESSION = 200_000
 """onnxruntime keeps a profile in memory (2.6 kB an event) and drops what comes after a million events."""
-
-_MEMCPY = frozenset({"MemcpyFromHost", "MemcpyToHost"})
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Measurement:
         provider_options: The provider's options as the session reports them.
         foreign: Executed name to provider, for nodes that ran on another provider than the one asked for.
         copies: Copies between devices that onnxruntime inserted, per step.
+        placed: Where the node time went, with nodes elsewhere and copies by name.
         model_folder: Where the optimized model's weights lie, until the caller removes it.
     """
 
@@ -71,6 +71,7 @@ class Measurement:
     provider_options: dict[str, str]
     foreign: dict[str, str]
     copies: float
+    placed: Placement
     model_folder: Path
 
 
@@ -149,25 +150,6 @@ def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]
     return {name: found for name, found in zip(times.names, times.providers, strict=True) if found != wanted}
 
 
-def _check_providers(times: StepTimes, foreign: dict[str, str], optimized: onnx.ModelProto, ep: str) -> None:
-    """Refuse a run of which a part ran elsewhere.
-
-    Raises:
-        RunError: Some nodes ran on another provider.
-    """
-    if not foreign:
-        return
-    total = int(times.self_us.sum())
-    away = sum(int(times.self_us[:, i].sum()) for i, name in enumerate(times.names) if name in foreign)
-    original = {executed_name(e.index): e.node.name or e.node.op_type for e in numbered(optimized.graph)}
-    shown = ", ".join(f"'{original.get(name, name)}' on {where}" for name, where in list(foreign.items())[:3])
-    raise RunError(
-        f"{len(foreign)} of {len(times.names)} nodes ({away / total if total else 0:.1%} of the node time) did not run "
-        f"on '{ep}': {shown}",
-        "allow it with --allow-fallback",
-    )
-
-
 def measure(
     prepared: Prepared,
     settings: SessionSettings,
@@ -239,10 +221,11 @@ def measure(
     if len(times.run_us) != steps:
         raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
     foreign = foreign_nodes(times, settings)
-    if not settings.allow_fallback:
-        _check_providers(times, foreign, optimized, settings.ep)
     device = _device_times(traces, warmup, recordings, settings) if recordings else None
-    copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in _MEMCPY]
+    placed = placement(device.times if device else times, optimized, settings.ep, traces[0])
+    if not settings.allow_fallback:
+        refuse_compute(placed.elsewhere, settings.ep)
+    copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in MEMCPY]
     return Measurement(
         optimized=optimized,
         times=device.times if device else times,
@@ -257,5 +240,6 @@ def measure(
         provider_options={str(k): str(v) for k, v in options.items()},
         foreign=foreign,
         copies=sum(copied) / steps,
+        placed=placed,
         model_folder=work,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from ..errors import MissingDependencyError, UnknownNameError, one_line
+from .cuda_libraries import check_cuda, preload, wheels
 
 __all__ = ["PROVIDERS", "Provider", "check_provider", "onnxruntime"]
 
@@ -39,6 +40,8 @@ PROVIDERS: dict[str, Provider] = {
 }
 """Name to provider, the default one first."""
 
+BOTH_WHEELS = ": onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files"
+
 
 def onnxruntime(extra: str = "cpu") -> ModuleType:
     """The onnxruntime module, imported when first asked for.
@@ -59,7 +62,7 @@ def check_provider(name: str) -> Provider:
 
     Raises:
         UnknownNameError: No provider of this name.
-        MissingDependencyError: onnxruntime, or the provider in it, is absent.
+        MissingDependencyError: onnxruntime, the provider in it, or what the provider needs is absent.
     """
     if name not in PROVIDERS:
         raise UnknownNameError("provider", name, PROVIDERS)
@@ -67,12 +70,13 @@ def check_provider(name: str) -> Provider:
     module = onnxruntime(provider.extra)
     available = list(module.get_available_providers())
     if provider.full_name not in available:
+        both = len(wheels()) > 1
         raise MissingDependencyError(
             f"provider '{name}' needs {provider.full_name}, which this onnxruntime {module.__version__} does not have "
-            f"(it has {', '.join(available)})",
-            provider.fix,
+            f"(it has {', '.join(available)}){BOTH_WHEELS if both else ''}",
+            f"pip uninstall onnxruntime onnxruntime-gpu, then {provider.fix}" if both else provider.fix,
         )
-    if name == "cuda" and hasattr(module, "preload_dlls"):
-        # the CUDA and cuDNN libraries of the pip extras are not on the loader's path
-        module.preload_dlls()
+    if name == "cuda":
+        preload(module)
+        check_cuda(module)
     return provider

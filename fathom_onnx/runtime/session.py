@@ -12,6 +12,8 @@ import numpy as np
 
 from ..errors import RunError, one_line
 from ..workloads.contract import Array
+from .cuda_libraries import session_fault
+from .placement import assigned_elsewhere, refuse_compute
 from .prepare import Prepared
 from .providers import PROVIDERS, check_provider, onnxruntime
 from .settings import LEVELS, SessionSettings
@@ -74,7 +76,8 @@ def open_session(
 
     Raises:
         MissingDependencyError: onnxruntime or the provider is absent.
-        RunError: onnxruntime refuses the model, or the provider cannot be used.
+        RunError: onnxruntime refuses the model, the provider cannot be used, or nodes would run elsewhere that
+            :mod:`.placement` does not allow there.
     """
     provider = check_provider(settings.ep)
     ort = onnxruntime(provider.extra)
@@ -85,8 +88,10 @@ def open_session(
     # a model from a file was optimized before: running it as it is keeps its node names
     level = "ORT_DISABLE_ALL" if isinstance(source, Path) else LEVELS[settings.optimization]
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    if settings.ep != "cpu" and not settings.allow_fallback:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    strict = settings.ep != "cpu" and not settings.allow_fallback
+    if strict:
+        # session.disable_cpu_ep_fallback would refuse the arithmetic of shapes as well, which belongs on the CPU
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if optimized_to is not None:
         options.optimized_model_filepath = str(optimized_to)
         name = f"{optimized_to.name}.weights"
@@ -95,14 +100,21 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
+    providers = [(provider.full_name, settings.provider_options)]
+    # without it onnxruntime's own way with a provider that fails is to print so and to take the CPU
+    fallback = {"enable_fallback": 0} if settings.ep != "cpu" else {}
     try:
         if isinstance(source, Path):
-            session = ort.InferenceSession(str(source), options, providers=[provider.full_name])
+            session = ort.InferenceSession(str(source), options, providers=providers, **fallback)
         else:
             given = give_values(ort, options, source.values)
-            session = ort.InferenceSession(source.model.SerializeToString(), options, providers=[provider.full_name])
+            data = source.model.SerializeToString()
+            session = ort.InferenceSession(data, options, providers=providers, **fallback)
             session.given_values = given
     except Exception as error:
+        fault = session_fault(str(error)) if settings.ep == "cuda" else None
+        if fault is not None:
+            raise fault from error
         raise RunError(
             f"onnxruntime cannot build a session on '{settings.ep}' ({one_line(error)})",
             "check the graph, or allow nodes on the CPU with --allow-fallback"
@@ -115,6 +127,8 @@ def open_session(
             f"{', '.join(session.get_providers())})",
             f"check the device and its driver; {provider.fix}",
         )
+    if strict and isinstance(source, Prepared):
+        refuse_compute(assigned_elsewhere(session, source.model, settings.ep), settings.ep)
     return session
 
 
@@ -199,8 +213,11 @@ class Stepper:
         for name, value in fed.items():
             binding.bind_ortvalue_input(name, value)
         try:
+            # the step's time holds all its work on the device, and no copy of the batch to it
+            binding.synchronize_inputs()
             started = time.perf_counter()
             self.session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
             elapsed = time.perf_counter() - started
         except Exception as error:
             raise RunError(

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from ..errors import UnknownNameError, UsageError
 from .providers import PROVIDERS
 
-__all__ = ["LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
+__all__ = ["CUDA_OPTIONS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
 
 Optimization = Literal["all", "extended", "basic", "none"]
 OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
@@ -21,6 +21,20 @@ LEVELS: dict[Optimization, str] = {
 }
 """Optimization name to onnxruntime's graph optimization level."""
 
+CUDA_OPTIONS: dict[str, str] = {
+    # every form of a convolution is tried in the first run, with as much workspace as it wants
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
+    "cudnn_conv_use_max_workspace": "1",
+    # copies wait for the kernels before them: on a stream of their own they can race with these
+    "do_copy_in_default_stream": "1",
+    # a captured graph is one launch, in which no node can be told from another
+    "enable_cuda_graph": "0",
+    # convolutions stay in the layout of the graph: no transposes that it does not have
+    "prefer_nhwc": "0",
+}
+"""Options of the CUDA provider that numbers depend on, given in full so that no default can change them unseen; the
+session's own report of all its options is in a run's manifest."""
+
 
 @dataclass(frozen=True)
 class SessionSettings:
@@ -31,17 +45,19 @@ class SessionSettings:
         threads: Threads inside one operator.
         optimization: Graph optimization level.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
+        tf32: Whether CUDA may multiply in TensorFloat-32, which keeps 10 bits of a float32's 23.
         serialize: Whether each launch waits for its kernel, so that the host's times of nodes hold the device's.
 
     Raises:
         UnknownNameError: No such provider or optimization level.
-        UsageError: ``threads`` is below 1, or there are no launches to serialize.
+        UsageError: ``threads`` is below 1, or a setting is not for this provider.
     """
 
     ep: str = "cpu"
     threads: int = 1
     optimization: Optimization = "all"
     allow_fallback: bool = False
+    tf32: bool = False
     serialize: bool = False
 
     def __post_init__(self) -> None:
@@ -51,5 +67,14 @@ class SessionSettings:
             raise UnknownNameError("optimization level", self.optimization, OPTIMIZATIONS)
         if self.threads < 1:
             raise UsageError(f"threads cannot be {self.threads}", "give 1 or more")
+        if self.tf32 and self.ep != "cuda":
+            raise UsageError(f"TensorFloat-32 is not for provider '{self.ep}'", "leave out --tf32, or give --ep cuda")
         if self.serialize and self.ep != "cuda":
             raise UsageError(f"provider '{self.ep}' launches no kernels to serialize", "leave --serialize out")
+
+    @property
+    def provider_options(self) -> dict[str, str]:
+        """What the provider is told; what is not in it stays as onnxruntime has it."""
+        if self.ep != "cuda":
+            return {}
+        return {**CUDA_OPTIONS, "use_tf32": str(int(self.tf32))}

@@ -14,6 +14,7 @@ from ..exporting import frameworks as known_frameworks
 from ..graph.files import ensure_folder
 from ..native import native_frameworks
 from ..runtime.environment import cpu_cores
+from ..runtime.settings import SessionSettings
 from .engine import Engine, carry_out
 from .lock import machine_lock
 from .plan import Cell, Job, OnEvent, Options, cells
@@ -37,6 +38,7 @@ def _commands(
     common += ["--threads", ",".join(map(str, counts))]
     for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
+    common += ["--tf32"] if options.tf32 else []
     common += left_out
     workloads = list(dict.fromkeys(c.workload for c in chosen))
     start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
@@ -57,6 +59,7 @@ def run_study(
     warmup: int = 3,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
+    tf32: bool = False,
     verify: bool = True,
     native: bool = True,
     checked_steps: int = 1,
@@ -86,6 +89,7 @@ def run_study(
         warmup: Steps before them that are not.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
             :data:`NATIVE_STEPS` steps.
@@ -107,6 +111,7 @@ def run_study(
             f"a study cannot have {', '.join(map(str, counts)) or 'no'} threads, {steps} steps after {warmup}",
             "give 1 or more threads and steps",
         )
+    SessionSettings(ep, counts[-1], tf32=tf32)  # a combination that cannot be is said before anything is done
     chosen = cells(preset, workloads, frameworks, modes)
     if not chosen:
         raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
@@ -120,6 +125,7 @@ def run_study(
         seed=seed,
         lowering=lowering,
         checked_steps=checked_steps,
+        tf32=tf32,
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)

@@ -152,11 +152,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, native: Seque
     exports = engine.stage(stages.export, list(of_graph.values()))
     exported = {job: exports.results[g] for job in plan if (g := of_graph[job.graph()]) in exports.results}
     ready = [job for job in of_graph.values() if job in exports.results]  # in the plan's order, not that of finishing
-    checks: list[dict[str, Any]] = []
-    for stage, jobs in ((stages.verify, ready), (stages.compare, _comparisons(ready))):
-        if stage is not None:
-            judged = engine.stage(stage, jobs)
-            checks += [check for job in jobs if job in judged.results for check in judged.results[job]["checks"]]
+    checks = _checks(engine, stages, ready)
     costs = Done() if stages.structure is None else engine.stage(stages.structure, ready)
     runs = _run_jobs(list(exported), stages.profile)
     _clear_partial(engine.folder / "runs")
@@ -169,7 +165,22 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, native: Seque
         if run in profiled.results:
             cell = _read(engine, run, replace(cell, profile=profiled.results[run]), stages.read)
         cells.append(cell)
-    return Made(tuple(cells), tuple(checks), _natives(engine, native, stages))
+    return Made(tuple(cells), checks, _natives(engine, native, stages))
+
+
+def _checks(engine: Engine, stages: Stages, jobs: Sequence[Job]) -> tuple[dict[str, Any], ...]:
+    """What came of the checks of exported graphs."""
+    if stages.verify is None and stages.compare is None:
+        return ()
+    if stages.draws is not None:
+        made = engine.stage(stages.draws, [job for job in jobs if job.draws()])
+        jobs = [job for job in jobs if job not in made.errors]
+    checks: list[dict[str, Any]] = []
+    for stage, judged in ((stages.verify, jobs), (stages.compare, _comparisons(jobs))):
+        if stage is not None:
+            found = engine.stage(stage, judged)
+            checks += [check for job in judged if job in found.results for check in found.results[job]["checks"]]
+    return tuple(checks)
 
 
 def _natives(engine: Engine, jobs: Sequence[Job], stages: Stages) -> tuple[CellResult, ...]:

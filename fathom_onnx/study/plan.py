@@ -35,6 +35,7 @@ class Options:
         lowering: The lowering set of the graphs.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
     """
 
     preset: str = "small"
@@ -48,6 +49,7 @@ class Options:
     lowering: str = PURPOSES["onnxruntime"]
     checked_steps: int = 1
     graphs: str = ""
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,19 @@ class Job:
 
     def graph(self, cell: Cell | None = None) -> Path:
         """The graph file of a cell (of this job's own by default)."""
+        return self._graph("graphs", cell or self.cell)
+
+    def draws(self, cell: Cell | None = None) -> bool:
+        """Whether the step of a cell (of this job's own by default) draws random tensors itself."""
+        return bool(self.workload.noise.get((cell or self.cell).mode))
+
+    def checked_graph(self, cell: Cell | None = None) -> Path:
+        """The graph of a cell that takes as inputs what its step draws: the one that is run where it draws nothing."""
         c = cell or self.cell
-        return graph_path(self.folder / "graphs" / self.options.graphs, c.workload, c.framework, c.mode)
+        return self._graph("checked", c) if self.draws(c) else self.graph(c)
+
+    def _graph(self, under: str, cell: Cell) -> Path:
+        return graph_path(self.folder / under / self.options.graphs, cell.workload, cell.framework, cell.mode)
 
 
 @dataclass(frozen=True)

@@ -7,48 +7,30 @@ process and imports what it needs there. A table of stages can be put in place o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..exporting import ExportRequest, export_file
+from .graphs import checked_graph_is_there, compare_cells, export_cell, export_checked, graph_is_there, verify_cell
+from .inputs import export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
 from .plan import Job
-from .store import exporter_facts, sha256, source_hash, version_of
 
 if TYPE_CHECKING:
     from ..analysis.profiles import StepProfile
-    from ..verification import Check
 
 __all__ = [
     "STAGES",
     "Reading",
     "Stage",
     "Stages",
-    "compare_cells",
-    "export_cell",
     "native_cell",
     "profile_cell",
     "read_native",
     "read_run",
     "structure_cell",
-    "verify_cell",
 ]
 
 Result = dict[str, Any]
-
-_EXPORT_SOURCES = ("graph", "workloads", "vocabulary.py", "exporting.py")
-_STRUCTURE_SOURCES = ("graph", "vocabulary.py", "analysis")
-_SHOWING = (
-    *("__init__.py", "__main__.py", "api.py", "cli", "compat", "convert", "native.py", "native_profiling.py", "study"),
-    *("analysis/claims.py", "analysis/clusters.py", "analysis/comparison.py", "analysis/distances.py"),
-    *("analysis/drawing.py", "analysis/evidence.py", "analysis/figures.py", "analysis/findings.py"),
-    *("analysis/inspect.py", "analysis/mix_judgements.py", "analysis/model_explorer.py", "analysis/native_run.py"),
-    *("analysis/netron.py", "analysis/overlays.py", "analysis/paper.py", "analysis/paper_figures.py"),
-    *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
-    *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
-    *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
-)
-"""What only shows results, or orders the work: a change there makes no result wrong."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +64,8 @@ class Stages:
 
     Attributes:
         export: Makes the graph file of a cell.
+        draws: Makes a second graph of a cell whose step draws random tensors, which takes them as inputs and can be
+            checked, or None.
         verify: Checks a cell's graph against its framework, or None. Its result is ``{"checks": [{"name", "passed",
             "detail"}, ...]}``.
         compare: Checks the graphs of one workload and mode from several frameworks against each other, or None; its
@@ -101,109 +85,7 @@ class Stages:
     read: Callable[[Path, Result], Reading]
     native: Stage | None = None
     read_native: Callable[[Path, Result], Reading] | None = None
-
-
-def _onnxruntime() -> dict[str, str]:
-    return {name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := version_of(name))}
-
-
-# export
-
-
-def export_cell(job: Job) -> Result:
-    """Write the graph file of a cell."""
-    request = ExportRequest(job.workload, job.cell.mode, lowering=job.options.lowering)
-    made = export_file(job.cell.framework, request, job.graph())
-    return {
-        "path": made.path.relative_to(job.folder).as_posix(),
-        "sha256": sha256(made.path),
-        "nodes": made.nodes,
-        "size_bytes": made.size_bytes,
-        "seconds": made.seconds,
-    }
-
-
-def _export_inputs(job: Job) -> dict[str, Any]:
-    return {
-        "workload": job.cell.workload,
-        "mode": job.cell.mode,
-        "framework": job.cell.framework,
-        "preset": job.options.preset,
-        "config": asdict(job.workload.config),
-        "lowering": job.options.lowering,
-        "package": version_of("fathom-onnx"),
-        "sources": source_hash(_EXPORT_SOURCES),
-        **exporter_facts(job.cell.framework),
-    }
-
-
-def _graph_is_there(job: Job, result: Result) -> bool:
-    return bool(sha256(job.graph()) == result.get("sha256"))
-
-
-# verify and compare
-
-
-def _row(check: Check) -> Result:
-    """A check as the report shows it, with all of its numbers beside it."""
-    parts = [f"{check.steps} steps"]
-    if check.mode == "training":
-        parts.append(f"loss error {check.loss_error:.1e}")
-        parts.append(f"parameter error {check.parameter.error:.1e}")
-    parts.append(f"{'state' if check.mode == 'training' else 'output'} error {check.state.error:.1e}")
-    if check.flips.count:
-        parts.append(f"{check.flips.count} branches flipped by rounding (at most {check.flips.margin:.1e} from them)")
-    return {
-        "name": f"{check.workload} {check.mode}: {check.left} against {check.right}",
-        "passed": check.passed,
-        "detail": "; ".join(check.faults or parts),
-        "numbers": check.json(),
-    }
-
-
-def verify_cell(job: Job) -> Result:
-    """Judge a cell's graph against its own framework in float64."""
-    from ..verification import verify
-
-    o = job.options
-    asked: dict[str, Any] = {"steps": o.checked_steps, "seed": o.seed, "threads": o.threads}
-    check = verify(job.workload, job.cell.framework, job.cell.mode, lowering=o.lowering, **asked)
-    return {"checks": [_row(check)]}
-
-
-def compare_cells(job: Job) -> Result:
-    """Judge the graphs of further frameworks against the first one's."""
-    from ..verification import verify_pair
-
-    o = job.options
-    asked: dict[str, Any] = {"steps": o.checked_steps, "seed": o.seed, "threads": o.threads}
-    checks = []
-    for other in job.others:
-        pair = (job.cell.framework, other.framework)
-        checks.append(verify_pair(job.workload, pair, job.cell.mode, lowering=o.lowering, **asked))
-    return {"checks": [_row(check) for check in checks]}
-
-
-def _data(job: Job) -> list[str]:
-    """The data source that feeds a cell, which depends on what is installed, and the version of what it needs."""
-    from ..data import usual_source
-
-    used = usual_source(job.workload.data)
-    return [used.name, version_of(used.needs) if used.needs else ""]
-
-
-def _verify_inputs(job: Job) -> dict[str, Any]:
-    """The graphs' own inputs, and all code but that which only shows results: it judges, and feeds the graphs."""
-    made = [_export_inputs(replace(job, cell=cell, others=())) for cell in (job.cell, *job.others)]
-    return {
-        "graphs": made,
-        "data": _data(job),
-        "steps": job.options.checked_steps,
-        "seed": job.options.seed,
-        "threads": job.options.threads,
-        "onnxruntime": _onnxruntime(),
-        "sources": source_hash(without=_SHOWING),
-    }
+    draws: Stage | None = None
 
 
 # structure
@@ -217,34 +99,7 @@ def structure_cell(job: Job) -> Result:
     return structure(load(job.graph()))
 
 
-def _structure_inputs(job: Job) -> dict[str, Any]:
-    return {
-        "graph": sha256(job.graph()),
-        "onnx": version_of("onnx"),
-        "package": version_of("fathom-onnx"),
-        "sources": source_hash(_STRUCTURE_SOURCES),
-    }
-
-
 # profile
-
-
-def _profile_inputs(job: Job) -> dict[str, Any]:
-    import platform
-
-    from ..runtime.environment import cpu_cores, cpu_model
-
-    options = asdict(job.options)
-    return {
-        "graph": sha256(job.graph()),
-        "data": _data(job),
-        **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
-        "onnxruntime": _onnxruntime(),
-        "python": platform.python_version(),
-        "machine": [platform.machine(), cpu_model(), cpu_cores()],
-        "package": version_of("fathom-onnx"),
-        "sources": source_hash(without=(*_SHOWING, "verification")),
-    }
 
 
 def profile_cell(job: Job) -> Result:
@@ -261,6 +116,7 @@ def profile_cell(job: Job) -> Result:
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,
+        tf32=options.tf32,
         folder=job.output,
     )
     return {"folder": job.output.relative_to(job.folder).as_posix()}
@@ -292,19 +148,6 @@ def native_cell(job: Job) -> Result:
     return {"folder": job.output.relative_to(job.folder).as_posix()}
 
 
-def _native_inputs(job: Job) -> dict[str, Any]:
-    made = {name: value for name, value in _export_inputs(job).items() if name not in ("lowering", "sources")}
-    run = {name: value for name, value in _profile_inputs(job).items() if name in _NATIVE_FACTS}
-    return {**made, **run, "sources": source_hash(_NATIVE_SOURCES)}
-
-
-_NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machine")
-_NATIVE_SOURCES = (
-    *("data", "workloads", "vocabulary.py", "native.py", "native_profiling.py"),
-    *("analysis/native_run.py", "analysis/optable.py"),
-)
-
-
 def read_native(folder: Path, result: Result) -> Reading:
     """Summary, manifest and step profile of a framework's own run."""
     from ..analysis.native_run import NativeRun
@@ -315,13 +158,14 @@ def read_native(folder: Path, result: Result) -> Reading:
 
 
 STAGES = Stages(
-    export=Stage("export", export_cell, _export_inputs, _graph_is_there),
-    verify=Stage("verify", verify_cell, _verify_inputs),
-    compare=Stage("compare", compare_cells, _verify_inputs),
-    structure=Stage("structure", structure_cell, _structure_inputs),
-    profile=Stage("profile", profile_cell, _profile_inputs, _run_is_there),
+    export=Stage("export", export_cell, export_inputs, graph_is_there),
+    draws=Stage("export-noise", export_checked, export_inputs, checked_graph_is_there),
+    verify=Stage("verify", verify_cell, verify_inputs),
+    compare=Stage("compare", compare_cells, verify_inputs),
+    structure=Stage("structure", structure_cell, structure_inputs),
+    profile=Stage("profile", profile_cell, profile_inputs, _run_is_there),
     read=read_run,
-    native=Stage("native", native_cell, _native_inputs, _run_is_there),
+    native=Stage("native", native_cell, native_inputs, _run_is_there),
     read_native=read_native,
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

@@ -77,6 +77,7 @@ def sweep_plan(
     steps: int = 10,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
+    tf32: bool = False,
 ) -> tuple[Job, ...]:
     """The cells of a sweep, runs of one graph side by side.
 
@@ -90,7 +91,7 @@ def sweep_plan(
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
     runs = [
-        SessionSettings(ep, threads, optimization)
+        SessionSettings(ep, threads, optimization, tf32=tf32)
         for ep, threads, optimization in product(
             dict.fromkeys(axes.providers),
             dict.fromkeys(axes.threads or (cpu_cores(),)),
@@ -108,6 +109,7 @@ def sweep_plan(
             seed=seed,
             lowering=lowering,
             graphs=_graphs(axes.preset, lowering, changes),
+            tf32=tf32,
         )
         for run in runs:
             options = replace(usual, ep=run.ep, threads=run.threads, optimization=run.optimization)
@@ -127,6 +129,7 @@ def run_sweep(
     steps: int = 10,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
+    tf32: bool = False,
     retry: bool = False,
     wait: bool = True,
     on_event: OnEvent | None = None,
@@ -148,6 +151,7 @@ def run_sweep(
         steps: Steps that are.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
+        tf32: Whether CUDA, which must then be the only provider, may multiply in TensorFloat-32.
         retry: Whether cells that failed before with the same inputs are tried again.
         wait: Whether to wait for another measurement on this machine, or to refuse.
         on_event: Told what happens.
@@ -162,7 +166,7 @@ def run_sweep(
         OutputError: The folder cannot be written to.
     """
     place = Path(folder).absolute()
-    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering)
+    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering, tf32=tf32)
     ensure_folder(place)
     with machine_lock(place, wait, on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None), retry)

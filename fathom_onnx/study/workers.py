@@ -24,8 +24,23 @@ from ..graph.files import ensure_folder
 
 __all__ = ["Call", "Outcome", "ProcessWorkers", "Workers"]
 
-# spawned, not forked: a fork of a process with running thread pools may hang
-_CONTEXT = multiprocessing.get_context("spawn")
+_PRELOADED = ("fathom_onnx.graph", "fathom_onnx.profiling", "fathom_onnx.native_profiling", "sklearn.datasets")
+"""What most calls import. Neither frameworks nor onnxruntime: each process loads them itself, with its own threads."""
+
+
+def _context() -> Any:
+    """How processes are made: from one that has imported much and runs nothing, or anew where the system cannot.
+
+    Never from this process: the copy of one with running thread pools may hang.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
+_CONTEXT = _context()
 
 
 @dataclass(frozen=True)

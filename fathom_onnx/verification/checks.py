@@ -23,11 +23,11 @@ import numpy as np
 
 from ..data import batches_for
 from ..errors import ExportError
-from ..exporting import Exporter, ExportRequest, Kink, Reference, StepResult, find_exporter
-from ..graph import Graph, from_model
-from ..runtime.evaluate import Evaluator
+from ..exporting import Kink, Reference, StepResult
+from ..graph import Graph
 from ..workloads.contract import Array, Mode, Workload
 from .compare import Flips, Worst, change_error, find_flips, relative_error, worst_of
+from .subject import Subject, make_subject
 
 __all__ = ["FLIP_LIMIT", "LOSS_LIMIT", "TENSOR_LIMIT", "Check", "verify", "verify_pair"]
 
@@ -90,28 +90,6 @@ class Check:
     def json(self) -> dict[str, Any]:
         """The check as a JSON object."""
         return {**asdict(self), "passed": self.passed}
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A workload and mode with one framework's graph and references."""
-
-    workload: Workload
-    mode: Mode
-    framework: str
-    graph: Graph
-    evaluator: Evaluator
-    exporter: Exporter
-
-    def reference(self, double: bool = True) -> Reference:
-        return self.exporter.reference(self.workload, self.mode, "float64" if double else "float32")
-
-
-def _subject(workload: Workload, framework: str, mode: Mode, threads: int, lowering: str) -> _Subject:
-    exporter = find_exporter(framework)
-    model = exporter.export(ExportRequest(workload, mode, "input", lowering))
-    graph = from_model(model, workload.name)
-    return _Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads), exporter)
 
 
 def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Array]]:
@@ -212,7 +190,7 @@ def _with_faults(check: Check) -> Check:
     return replace(check, faults=tuple(faults))
 
 
-def _free_run(subject: _Subject, steps: int, seed: int) -> tuple[tuple[float, float], ...]:
+def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, float], ...]:
     """Losses of a free run: (graph, framework in float32) relative errors per step, against float64."""
     workload = subject.workload
     runs: list[Callable[[Mapping[str, Array]], StepResult]] = [
@@ -232,7 +210,7 @@ def _free_run(subject: _Subject, steps: int, seed: int) -> tuple[tuple[float, fl
     return tuple(rows)
 
 
-def _against(check: Check, ours: _Subject, judge: _Judge, seed: int, progress: Progress) -> Check:
+def _against(check: Check, ours: Subject, judge: _Judge, seed: int, progress: Progress) -> Check:
     """``check`` after its steps of a graph against a judge, each from the graph's own state."""
     workload, mode = ours.workload, ours.mode
     outputs = [o.name for o in workload.outputs]
@@ -260,6 +238,8 @@ def verify(
     seed: int = 0,
     threads: int = 1,
     lowering: str = "plain",
+    graph: Graph | None = None,
+    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge a framework's graph against the framework itself.
@@ -267,11 +247,24 @@ def verify(
     In training, each of ``steps`` steps starts from the state the graph itself reached, so that every one of them is
     a comparison from the same values; a free run of as many steps is reported beside it.
 
+    Args:
+        workload: The workload.
+        framework: The framework.
+        mode: ``inference`` or ``training``.
+        steps: Steps to compare.
+        seed: Of weights and batches.
+        threads: Threads inside one operator.
+        lowering: The lowering set of the graph that is made.
+        graph: The graph to judge, with noise as input; one is made when not given.
+        ep: The provider that the graph runs on.
+        progress: Told what is being done.
+
     Raises:
-        ExportError: The graph cannot be made.
+        ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
+            its noise itself.
         MissingDependencyError: The framework or onnxruntime is not there.
     """
-    subject = _subject(workload, framework, mode, threads, lowering)
+    subject = make_subject(workload, framework, mode, threads, lowering, graph, ep)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
     reference = subject.reference()
 
@@ -294,17 +287,22 @@ def verify_pair(
     seed: int = 0,
     threads: int = 1,
     lowering: str = "plain",
+    graphs: tuple[Graph | None, Graph | None] = (None, None),
+    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge the second framework's graph against the first framework: same interface, same values, same results.
 
     Each step is compared with the first framework's float64 step on the second graph's branches, so that flips between
-    the two graphs are explained in the same way.
+    the two graphs are explained in the same way. For the arguments see :func:`verify`.
 
     Raises:
-        ExportError: A graph cannot be made, or the two do not have the same interface.
+        ExportError: A graph cannot be made, one given is another's, or the two do not have the same interface.
     """
-    first, second = (_subject(workload, framework, mode, threads, lowering) for framework in frameworks)
+    first, second = (
+        make_subject(workload, framework, mode, threads, lowering, graph, ep)
+        for framework, graph in zip(frameworks, graphs, strict=True)
+    )
     for kind, left, right in (
         ("inputs", first.graph.inputs, second.graph.inputs),
         ("outputs", first.graph.outputs, second.graph.outputs),

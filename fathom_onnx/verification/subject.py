@@ -1,0 +1,79 @@
+"""What is judged: a framework's graph of a workload as a function, and the framework's own step beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ExportError
+from ..exporting import ExportRequest, Reference, find_exporter
+from ..graph import Graph, from_model
+from ..runtime.evaluate import Evaluator
+from ..workloads.contract import Mode, Workload
+
+__all__ = ["Subject", "make_subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A workload and mode with one framework's graph, noise as input."""
+
+    workload: Workload
+    mode: Mode
+    framework: str
+    graph: Graph
+    evaluator: Evaluator
+
+    def reference(self, double: bool = True) -> Reference:
+        """The framework's own step in float64, or in float32.
+
+        Raises:
+            MissingDependencyError: The framework is not installed.
+        """
+        # found when it is asked for: a graph that was there already can be judged without its framework being loaded
+        return find_exporter(self.framework).reference(self.workload, self.mode, "float64" if double else "float32")
+
+
+def make_subject(
+    workload: Workload,
+    framework: str,
+    mode: Mode,
+    threads: int,
+    lowering: str,
+    graph: Graph | None = None,
+    ep: str = "cpu",
+) -> Subject:
+    """A subject from the graph given, or from one that is made, run on provider ``ep``.
+
+    Raises:
+        ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
+            its noise itself.
+    """
+    if graph is None:
+        model = find_exporter(framework).export(ExportRequest(workload, mode, "input", lowering))
+        graph = from_model(model, workload.name)
+    else:
+        _check_is_it(graph, workload, framework, mode)
+    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads, ep))
+
+
+def _check_is_it(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
+    """Refuse a graph that is not what it is to be judged as.
+
+    Raises:
+        ExportError: It is not.
+    """
+    held = graph.metadata
+    found = (held.workload, held.framework, held.mode) if held else ("", "", "")
+    if found != (workload.name, framework, mode):
+        raise ExportError(
+            f"graph '{graph.name}' is not of {workload.name} {mode} from {framework}",
+            "give the graph that is to be judged, or none",
+        )
+    needed = {(t.name, tuple(t.shape)) for t in workload.interface(mode, "input").inputs}
+    given = {(t.name, tuple(t.shape or ())) for t in graph.inputs}
+    if given != needed:
+        name, _ = min(needed ^ given)
+        raise ExportError(
+            f"graph '{graph.name}' does not take '{name}' as it must to be judged",
+            "export it in the same configuration with --noise input",
+        )
