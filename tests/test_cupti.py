@@ -94,6 +94,7 @@ def test_a_recorder_begins_anew(cupti: FakeCupti) -> None:
     cupti.dropped = 17
     again = recorder.stop()
     assert (again.launches, again.activities, again.dropped) == ((), (), 17)
+    assert [name for name, _ in cupti.asked].count("activity_register_callbacks") == 1
 
 
 def test_a_record_that_cannot_be_read_is_not_lost_silently(cupti: FakeCupti) -> None:

@@ -47,8 +47,6 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
             f"the node times of run '{run}' are those of launching kernels, not of running them",
             "profile with a provider whose kernels are timed",
         )
-    if loaded.manifest.get("node_times") == "serialized":
-        click.echo("note: the run's launches were serialized: its times hold the host's launching as well", err=True)
     ceilings = read_ceilings(path) if path is not None else _measured(loaded.manifest, measure)
     for name in ("provider", "threads"):
         if ceilings.facts[name] != loaded.manifest[name]:

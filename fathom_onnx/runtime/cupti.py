@@ -111,8 +111,7 @@ class CuptiRecorder:
         self._domains = {int(self._kinds[kind]): domain for kind, domain in _CALLS.items()}
         self._copies = {int(member): member.name for member in self._cupti.ActivityMemcpyKind}
         self._call_names: dict[tuple[str, int], str] = {}
-        # CUPTI may call these as long as the process lives
-        self._callbacks = self._requested, self._completed
+        self._registered = False
         self._clear()
 
     def _clear(self) -> None:
@@ -141,7 +140,9 @@ class CuptiRecorder:
         c = self._cupti
         # onnxruntime's trace has the system's thread numbers; without this CUPTI tells those of pthreads
         self._ask("tell the system's thread numbers", c.set_thread_id_type, c.ActivityThreadIdType.SYSTEM)
-        self._ask("take buffers for records", c.activity_register_callbacks, *self._callbacks)
+        if not self._registered:
+            self._ask("take buffers for records", c.activity_register_callbacks, self._requested, self._completed)
+            self._registered = True
         try:
             for name, kind in self._kinds.items():
                 self._ask(f"record {name}", c.activity_enable, kind)
@@ -198,8 +199,10 @@ class CuptiRecorder:
         self._ask("hand over its records", self._cupti.activity_flush_all, flag)
         if self._failure is not None:
             raise RunError(f"a record of CUPTI cannot be read ({one_line(self._failure)})", EXTRA) from self._failure
-        self._unlinked |= {activity.correlation for activity in self._activities[self._linked :]}
-        self._linked = len(self._activities)
+        # CUPTI may hand over more at any time: only what is looked at here counts as looked at
+        new = self._activities[self._linked :]
+        self._linked += len(new)
+        self._unlinked |= {activity.correlation for activity in new}
         for correlation in self._unlinked & self._calls.keys():
             domain, number, launch = self._calls.pop(correlation)
             self._launches[correlation] = launch._replace(call=self._call_name(domain, number))
