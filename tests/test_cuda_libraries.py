@@ -13,7 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from fathom_onnx.cli import main
 from fathom_onnx.errors import MissingDependencyError, RunError, UsageError
 from fathom_onnx.runtime import gpu, providers
 from fathom_onnx.runtime.cuda_libraries import check_cuda, preload, session_fault
@@ -26,8 +28,8 @@ EXTRA = r"pip install 'fathom-onnx\[cuda\]'"
 CUDA_13 = SimpleNamespace(cuda_version="13.0")
 
 
-def number(value: int) -> Callable[[Any], int]:
-    def give(place: Any) -> int:
+def number(value: int) -> Callable[..., int]:
+    def give(place: Any, *_: Any) -> int:
         ctypes.cast(place, ctypes.POINTER(ctypes.c_int))[0] = value
         return 0
 
@@ -142,6 +144,22 @@ def test_provider_options() -> None:
         SessionSettings(tf32=True)
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["study", "--tf32", "autoenc"], "TensorFloat-32 is not for provider 'cpu'"),
+        (["sweep", "--tf32", "autoenc", "--ep", "cpu,cuda"], "TensorFloat-32 is not for provider 'cpu'"),
+        (["verify", "autoenc", "--ep", "cdua"], "unknown provider 'cdua'; did you mean 'cuda'?"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_done(command: list[str], message: str, tmp_path: Path) -> None:
+    output = ["-o", str(tmp_path)] if command[0] != "verify" else []
+    done = CliRunner().invoke(main, [*command, *output])
+    assert done.exit_code == 2
+    assert message in done.output
+    assert not any(tmp_path.iterdir())
+
+
 class NvmlError(Exception):
     pass
 
@@ -150,14 +168,24 @@ def refuse(*_: Any) -> Any:
     raise NvmlError("Not Supported")
 
 
+def on_the_bus(name: str) -> Any:
+    """A driver whose first visible device is at this place."""
+
+    def tell(text: Any, length: int, device: Any) -> int:
+        text.value = b"0000:65:00.0"
+        return 0
+
+    return SimpleNamespace(cuInit=lambda flags: 0, cuDeviceGet=number(3), cuDeviceGetPCIBusId=tell)
+
+
 def nvml(**changes: Any) -> Any:
     known = {
         "NVMLError": NvmlError,
         "NVML_CLOCK_SM": 1,
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetHandleByIndex": lambda index: index,
-        "nvmlDeviceGetName": lambda handle: b"A Card",
+        "nvmlDeviceGetHandleByPciBusId": lambda bus_id: bus_id,
+        "nvmlDeviceGetName": {"0000:65:00.0": b"A Card"}.get,
         "nvmlDeviceGetCudaComputeCapability": lambda handle: (9, 0),
         "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=80 * 2**30),
         "nvmlSystemGetDriverVersion": lambda: "580.65",
@@ -170,24 +198,25 @@ def nvml(**changes: Any) -> Any:
 
 def test_the_facts_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "onnxruntime", lambda extra: CUDA_13)
-    facts = gpu_facts(nvml())
+    facts = gpu_facts(nvml(), on_the_bus)
     assert (facts["name"], facts["compute_capability"], facts["memory_bytes"]) == ("A Card", "9.0", 80 * 2**30)
     assert (facts["driver"], facts["driver_cuda"], facts["cuda"]) == ("580.65", "13.2", "13.0")
     assert (facts["clock_mhz"], facts["power_limit_w"], facts["reason"]) == (1980, 700, None)
-    partitioned = gpu_facts(nvml(nvmlDeviceGetEnforcedPowerLimit=refuse))
+    partitioned = gpu_facts(nvml(nvmlDeviceGetEnforcedPowerLimit=refuse), on_the_bus)
     assert (partitioned["power_limit_w"], partitioned["name"], partitioned["reason"]) == (None, "A Card", None)
 
 
 def test_facts_that_cannot_be_had_have_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "onnxruntime", lambda extra: CUDA_13)
     assert "does not start (Not Supported)" in gpu_facts(nvml(nvmlInit=refuse))["reason"]
-    told = gpu_facts(nvml(nvmlDeviceGetName=refuse))
+    told = gpu_facts(nvml(nvmlDeviceGetName=refuse), on_the_bus)
     assert (told["name"], "does not tell" in told["reason"]) == (None, True)
+    hidden = gpu_facts(nvml(), machine(without=("libcuda.so.1",)))
+    assert (hidden["name"], hidden["reason"]) == (None, "the CUDA driver does not tell which device is used")
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert gpu_facts()["reason"].startswith("nvidia-ml-py is not installed")
 
 
-@pytest.mark.gpu
 def test_the_wheel_without_a_driver_gives_one_error(tmp_path: Path) -> None:
     """With ``FATHOM_GPU_PYTHON``, a Python with onnxruntime-gpu and what this package needs, on a machine without."""
     python = os.environ.get("FATHOM_GPU_PYTHON")

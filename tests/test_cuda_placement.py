@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import TensorProto
 from small_models import FLOAT, INT64, model, op
 
 from fathom_onnx.analysis.attribution import attribute
@@ -246,3 +247,18 @@ def test_a_look_up_by_integers_is_compute() -> None:
         ]
     )
     assert [e.compute for e in assigned_elsewhere(session, made, "cuda")] == [True]
+
+
+def test_casts_that_onnxruntime_puts_in_are_charged() -> None:
+    """The CPU has no kernel for 16-bit floats here: onnxruntime casts around it, under names of its own."""
+    half = TensorProto.FLOAT16
+    made = model(
+        [op("Mul", "x x", "h", "mul"), op("Tanh", "h", "y", "tanh")], {"x": (half, (64,))}, {"y": (half, (64,))}
+    )
+    run = profile(from_model(made, "half"), steps=2, feeds={"x": np.ones(64, np.float16)}, threads=1)
+    inserted = run.nodes[run.nodes["name"].str.startswith("InsertedPrecisionFreeCast")]
+    assert len(inserted) >= 2
+    assert set(inserted["op_type"]) == {"Cast"}
+    assert set(inserted["kind"]) == {"charged"}
+    assert set(run.nodes["kind"]) == {"attributed", "charged"}
+    assert {name for row in inserted["originals"] for name in row} <= {"mul", "tanh"}

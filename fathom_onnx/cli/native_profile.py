@@ -25,6 +25,7 @@ _NOT_NATIVE = {
     "optimization": "--optimization",
     "dims": "--dim",
     "allow_fallback": "--allow-fallback",
+    "tf32": "--tf32",
     "serialize": "--serialize",
 }
 """Options that only mean something to onnxruntime, by parameter."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import FathomError, MissingDependencyError, RunError
 
-__all__ = ["CUDA_MAJOR", "LIBRARIES", "Loader", "check_cuda", "preload", "session_fault", "wheels"]
+__all__ = ["CUDA_MAJOR", "DRIVER", "LIBRARIES", "Loader", "check_cuda", "preload", "session_fault", "wheels"]
 
 Loader = Callable[[str], Any]
 """Loads a shared library by its name, or raises ``OSError``."""
@@ -28,6 +28,7 @@ CUDA_MAJOR = 13
 """CUDA's version for a wheel that does not tell its own."""
 
 DRIVER = "libcuda.so.1"
+"""The driver's library."""
 
 LIBRARIES: tuple[str, ...] = (
     "libcudart.so.{major}",

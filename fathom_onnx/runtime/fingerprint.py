@@ -20,6 +20,7 @@ from ..errors import RunError, one_line
 from ..workloads.contract import Array
 from .providers import PROVIDERS, onnxruntime
 from .session import give_values
+from .settings import SessionSettings
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprints", "perturbed"]
 
@@ -150,7 +151,8 @@ def fingerprints(
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         try:
             data = _exposing(model, chunk).SerializeToString()
-            session = ort.InferenceSession(data, options, providers=[PROVIDERS[ep].full_name])
+            provider = (PROVIDERS[ep].full_name, SessionSettings(ep).provider_options)
+            session = ort.InferenceSession(data, options, providers=[provider])
             wanted = {i.name for i in session.get_inputs()}
             outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in wanted})
         except Exception as error:

@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any
 
 from ..errors import one_line
-from .cuda_libraries import wheels
+from .cuda_libraries import DRIVER, Loader, wheels
 from .providers import onnxruntime
 
 __all__ = ["gpu_facts"]
 
 _EXTRA = "pip install 'fathom-onnx[cuda]'"
 DEVICE = 0
-"""The provider's device number; CUDA_VISIBLE_DEVICES decides which one that is."""
+"""The provider's device number, among the devices that CUDA_VISIBLE_DEVICES leaves visible."""
+_BUS_ID_LENGTH = 32
 
 
 def _text(value: Any) -> str:
@@ -36,11 +37,26 @@ def _cudnn_version() -> str | None:
     return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
 
 
-def gpu_facts(nvml: Any = None) -> dict[str, Any]:
+def _bus_id(load: Loader) -> str | None:
+    """Where the provider's device is on the bus, or None: the management library numbers hidden devices as well."""
+    try:
+        driver = load(DRIVER)
+    except OSError:
+        return None
+    device, text = ctypes.c_int(0), ctypes.create_string_buffer(_BUS_ID_LENGTH)
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), DEVICE):
+        return None
+    if driver.cuDeviceGetPCIBusId(text, _BUS_ID_LENGTH, device):
+        return None
+    return text.value.decode()
+
+
+def gpu_facts(nvml: Any = None, load: Loader = ctypes.CDLL) -> dict[str, Any]:
     """The device, its driver and the libraries of a run on CUDA.
 
     Args:
         nvml: The module ``pynvml`` of ``nvidia-ml-py``; imported when not given.
+        load: How the driver's library is loaded.
 
     Returns:
         ``name``, ``compute_capability``, ``memory_bytes``, ``driver`` and ``driver_cuda`` (the CUDA version that the
@@ -71,16 +87,18 @@ def gpu_facts(nvml: Any = None) -> dict[str, Any]:
     except library.NVMLError as error:
         return {**facts, "reason": f"the management library does not start ({one_line(error)})"}
     try:
-        return {**facts, **_device(library)}
+        bus_id = _bus_id(load)
+        if bus_id is None:
+            return {**facts, "reason": "the CUDA driver does not tell which device is used"}
+        return {**facts, **_device(library, bus_id)}
     except library.NVMLError as error:
         return {**facts, "reason": f"the management library does not tell ({one_line(error)})"}
     finally:
         library.nvmlShutdown()
 
 
-def _device(nvml: Any) -> dict[str, Any]:
-    # by its number among all devices, which is the provider's own where none is hidden
-    handle = nvml.nvmlDeviceGetHandleByIndex(DEVICE)
+def _device(nvml: Any, bus_id: str) -> dict[str, Any]:
+    handle = nvml.nvmlDeviceGetHandleByPciBusId(bus_id)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     found = {
         "name": _text(nvml.nvmlDeviceGetName(handle)),

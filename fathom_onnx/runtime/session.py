@@ -220,6 +220,9 @@ class Stepper:
             binding.synchronize_outputs()
             elapsed = time.perf_counter() - started
         except Exception as error:
+            fault = session_fault(str(error)) if self._device == "cuda" else None
+            if fault is not None:
+                raise fault from error
             raise RunError(
                 f"onnxruntime failed in a step ({one_line(error)})", "check the values that were fed"
             ) from error
