@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 import time
+from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -508,6 +509,32 @@ def test_a_kept_trace_and_its_made_up_records() -> None:
         assert step.busy_ns + step.idle_ns == step.span_ns
         assert step.attributed_ns == step.kernel_ns
     assert [step.kernel_ns for step in found.steps] == [52_700, 52_837]
+
+
+def test_the_cuda_providers_own_calls_are_in_their_nodes() -> None:
+    runs = list(read_runs(read_events(DATA / "cuda-calls" / "trace.json.gz")))[1:]
+    recorded = read_recording(DATA / "cuda-calls" / "device.jsonl.gz")
+    found = device_times([runs], [recorded], CUDA)
+    # in every run two more calls copy the batch to the device before it
+    assert len(recorded.launches) == 3 * (27 + 2)
+    kinds = dict(zip(found.times.names, found.times.op_types, strict=True))
+    for step, uses in zip(found.steps, found.uses, strict=True):
+        assert (step.launches, step.ambiguous_launches, step.other_thread_launches) == (27, 0, 0)
+        assert (step.outside_nodes_ns, step.host_ns, step.attributed_ns) == (0, 0, 27 * 2_000)
+        # each node launched what it is: no work is at its neighbour
+        assert Counter((kinds[key.node], key.name) for key, use in uses.items() for _ in range(use.calls)) == {
+            ("MatMul", "library call"): 6,
+            ("Gemm", "library call"): 4,
+            ("Add", "cudaLaunchKernel"): 5,
+            ("Mul", "cudaLaunchKernel"): 3,
+            ("Gather", "cudaLaunchKernel"): 3,
+            ("Softmax", "cudaLaunchKernel"): 3,
+            ("ReduceSum", "memset"): 3,
+        }
+        assert len(uses) == 27
+    silent = [kind for kind, us in zip(found.times.op_types, found.times.self_us[0], strict=True) if us == 0]
+    assert Counter(silent) == {"Squeeze": 6, "Unsqueeze": 6}
+    assert found.clock_error_ns < 1_000
 
 
 def test_the_command_shows_the_devices_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
