@@ -200,6 +200,7 @@ def _short(kind: str) -> str:
 
 def place(paths: list[str]) -> None:
     """Print how many nodes each provider takes."""
+    from fathom_onnx.errors import RunError
     from fathom_onnx.graph import load
     from fathom_onnx.runtime.optimized import load_optimized, numbered
     from fathom_onnx.runtime.placement import MEMCPY
@@ -213,7 +214,11 @@ def place(paths: list[str]) -> None:
         with TemporaryDirectory() as made:
             file = Path(made) / "optimized.onnx"
             prepared = prepare(graph, variable_values(graph, 0), 0)
-            session = open_session(prepared, SessionSettings("cuda", 1), optimized_to=file)
+            try:
+                session = open_session(prepared, SessionSettings("cuda", 1), optimized_to=file)
+            except RunError as error:
+                print(path, error, flush=True)
+                continue
             count: Counter[str] = Counter()
             part: Any
             for part in session.get_provider_graph_assignment_info():

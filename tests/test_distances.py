@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import model, op
+from small_models import control_flow, model, op
 from summaries import spent
 
 from fathom_onnx.analysis.cost import NodeCost
@@ -225,6 +225,15 @@ def test_a_graphs_structure_is_its_modelled_cost_by_op_and_what_is_unknown_is_co
     assert made.shares("op")["Relu"] == pytest.approx(24 / 90)
     with pytest.raises(RunError, match="has no time in any op"):
         structure_profile(Label("w", "torch", "inference"), {"ops": {}, "nodes": {}, "unknown": 3})
+
+
+def test_what_a_body_costs_counts_as_often_as_it_runs() -> None:
+    held = structure(control_flow())
+    # bytes of five executions: three matrices of 8 x 8 floats; one, and a float; two floats and a truth; two truths
+    bytes_moved = {"Control": 0, "MatMul": 5 * 768, "Sum": 5 * 260, "Compare": 5 * 9, "Identity": 5 * 2}
+    assert held["ops"] == {name: BALANCE * moved for name, moved in bytes_moved.items()}
+    assert held["nodes"]["MatMul"] == [["/loop/MatMul", 1.0]]
+    assert held["unknown"] == 3  # the two branches, which data chooses from, and what takes the loop's unsized result
 
 
 def test_a_runs_steps_are_its_nodes_samples_by_weight() -> None:

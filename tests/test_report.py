@@ -9,13 +9,14 @@ import pytest
 from summaries import summary
 
 from fathom_onnx.analysis.report import Report, duration, percent, render
+from fathom_onnx.analysis.report_parts import Cell, Further, Page, Section, Table, side_by_side
 from fathom_onnx.analysis.similarity import framework_effect
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
 
-class Page(HTMLParser):
+class Parsed(HTMLParser):
     """Elements, attributes and text of a page, and whether its tags nest."""
 
     def __init__(self, html: str) -> None:
@@ -84,11 +85,11 @@ def html() -> str:
 
 
 @pytest.fixture(scope="module")
-def page(html: str) -> Page:
-    return Page(html)
+def page(html: str) -> Parsed:
+    return Parsed(html)
 
 
-def test_the_page_says_everything_it_was_given(page: Page) -> None:
+def test_the_page_says_everything_it_was_given(page: Parsed) -> None:
     for said in (
         f"Study {EVIL}",
         f"It holds {EVIL}",
@@ -122,13 +123,13 @@ def test_the_verdict_comes_before_the_figures_and_they_before_the_tables(html: s
     assert places == sorted(places)
 
 
-def test_no_name_becomes_markup(html: str, page: Page) -> None:
+def test_no_name_becomes_markup(html: str, page: Parsed) -> None:
     assert page.count("script") == 1
     assert EVIL not in html
     assert html.count("&lt;script&gt;alert(") >= 8
 
 
-def test_nothing_is_asked_for_from_outside(html: str, page: Page) -> None:
+def test_nothing_is_asked_for_from_outside(html: str, page: Parsed) -> None:
     policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
     for tag, attributes in page.tags:
@@ -162,13 +163,13 @@ def test_every_table_scrolls_inside_its_own_container(html: str) -> None:
         assert re.search(r'<div class="scroll"[^>]*>\s*$', html[: match.start()])
 
 
-def test_numbers_sort_by_value_and_not_by_their_text(page: Page) -> None:
+def test_numbers_sort_by_value_and_not_by_their_text(page: Parsed) -> None:
     values = [a["data-value"] for t, a in page.tags if t == "td" and a.get("class", "").startswith("number")]
     assert values
     assert all(float(v) >= 0 for v in values)
 
 
-def test_links_lead_to_sections_there_are(page: Page) -> None:
+def test_links_lead_to_sections_there_are(page: Parsed) -> None:
     targets = {a["href"][1:] for t, a in page.tags if t == "a"}
     ids = [a["id"] for _, a in page.tags if a.get("id")]
     assert targets <= set(ids)
@@ -184,11 +185,45 @@ def test_a_clean_study_is_marked_good_and_one_with_a_fault_bad(html: str) -> Non
 def test_a_report_with_nothing_but_a_verdict_has_no_empty_sections() -> None:
     bare = render(Report("t", "No cell ran."))
     assert re.findall(r'<section id="([^"]+)"', bare) == ["verdict"]
-    assert Page(bare).count("svg") == 0
+    assert Parsed(bare).count("svg") == 0
+
+
+def test_a_run_on_a_page_stands_nowhere_else() -> None:
+    runs = [summary("residual", Conv2D=3), summary("autoenc", MatMul=3)]
+    steps = Section("steps", "Steps", ["lead of steps"], tables=[Table("Times", ["run"], [[EVIL]])])
+    page = Page(f"workload-{EVIL}", f"title {EVIL}", EVIL, ["lead of the page"], [steps], runs[:1])
+    index = Section("index", "All", tables=[Table("Index", ["workload"], [[Cell("there", to=page.anchor)]])])
+    html = render(Report("t", "v", summaries=runs, closing=[index], pages=[page], commands=["again"]))
+    shown = Parsed(html)
+    assert EVIL not in html
+    assert {"id": page.anchor, "class": "page"} in [a for t, a in shown.tags if t == "section"]
+    assert [a["href"] for t, a in shown.tags if t == "a"].count(f"#{page.anchor}") == 2  # the list of pages, the table
+    assert [a["href"][1:] for t, a in shown.tags if t == "a"][:4] == ["figures", "runs", "index", "reproduce"]
+    assert "lead of the page" in shown.words
+    assert "lead of steps" in shown.words
+    own = html[html.index('class="page"') : html.index("How to make this again")]
+    assert "residual inference (torch)" in own
+    assert "autoenc inference (torch)" not in own
+    assert html.count("<strong>residual inference (torch)</strong>") == 1
+    assert "By layer" not in own
+
+
+def test_times_side_by_side() -> None:
+    runs = {"torch": summary("a", Conv2D=90, Relu=10), "tensorflow": summary("a", Conv2D=60, Add=140)}
+    further = Further(["GFLOP/s"], {"torch": {"Conv2D": [Cell("5", 5)]}})
+    table = side_by_side("ops", runs, "by_op", "op", duration, further)
+    assert table.columns == ["op", "torch", "share", "GFLOP/s", "tensorflow", "share", "GFLOP/s", "gap, points"]
+    assert [[cell.text for cell in row] for row in table.cells] == [
+        ["Conv2D", "90 µs", "90.0%", "5", "60 µs", "30.0%", "", "60.0"],
+        ["Add", "-", "0.0%", "", "140 µs", "70.0%", "", "70.0"],
+        ["Relu", "10 µs", "10.0%", "", "-", "0.0%", "", "10.0"],
+    ]
+    alone = side_by_side("ops", {"torch": runs["torch"]}, "by_op", "op", duration)
+    assert alone.columns == ["op", "torch", "share"]
 
 
 def test_one_run_is_a_report_too() -> None:
-    page = Page(render(Report("t", "v", summaries=[summary("a", Conv2D=3, Add=1)])))
+    page = Parsed(render(Report("t", "v", summaries=[summary("a", Conv2D=3, Add=1)])))
     assert page.count("svg") == 3  # no distances
     assert {"open": None} in [a for t, a in page.tags if t == "details"]
 
@@ -203,6 +238,8 @@ def test_one_run_is_a_report_too() -> None:
         (12345, "12.3 ms"),
         (2.5e6, "2.5 s"),
         (3.2e9, "3,200 s"),
+        (999_700, "1,000 ms"),
+        (123_456, "123 ms"),
     ],
 )
 def test_durations(us: float, text: str) -> None:

@@ -8,18 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_rooflines import ROOFS
 from summaries import summary
 
 from fathom_onnx.analysis import paper_figures
 from fathom_onnx.analysis.report import Report, duration, render
-from fathom_onnx.analysis.report_parts import Cell, Figure, Section, Table, side_by_side
+from fathom_onnx.analysis.report_parts import Cell, Figure, Page, Section, Table, side_by_side
 from fathom_onnx.analysis.similarity import Label, framework_effect
+from fathom_onnx.analysis.workload_figures import MemoryBar, layers_under_the_roof, memory_bars
 
 EVIL = '<img src=x onerror="console.error(1)">' + "a_very_long_name" * 8
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
 )
+
+
+PAGE = "workload-residual"
+
+
+def page_sections(runs: list[dict[str, Any]]) -> list[Section]:
+    """A roofline, memory and a folded table of layers, as the page of a workload has them."""
+    under = {"torch": ROOFS["layer"], "tensorflow": ROOFS["layer"]}
+    bars = [MemoryBar(EVIL, (10**6, 2 * 10**6, 3 * 10**6), 10**6, 5 * 10**5)]
+    roof = Figure("Layers", layers_under_the_roof("r", {"inference": under, "training": under}), EVIL)
+    wide = Table("Under the roof", [f"a long heading {n}" for n in range(13)], [[EVIL, *["1.23 GFLOP/s"] * 12]])
+    layers = side_by_side("by layer", {"torch": runs[0], "tensorflow": runs[1]}, "by_layer", "layer", duration)
+    return [
+        Section("roofline", "Roofline", [EVIL], [roof], [wide]),
+        Section("memory", "Memory", figures=[Figure("Memory", memory_bars("m", bars), EVIL)]),
+        Section("layers", "Layers", tables=[layers], folded=True),
+    ]
 
 
 def page_text() -> str:
@@ -39,8 +58,9 @@ def page_text() -> str:
             findings=[EVIL],
             opening=[Section("ledger", "The paper's claims", [EVIL], [drawn], [long])],
             closing=[
-                Section("layers", "Layers", tables=side_by_side(runs, "by_layer", "layer", duration), folded=True)
+                Section("workloads", "Workloads", tables=[Table("W", ["w"], [[Cell("to residual", to=PAGE)]])]),
             ],
+            pages=[Page(PAGE, "residual", "residual", [EVIL], page_sections(runs[:2]), runs[:2])],
             summaries=runs,
             effects=[framework_effect(runs, "class")],
             checks=[{"name": EVIL, "passed": True, "detail": EVIL}],
@@ -88,6 +108,16 @@ VIEWS = [(width, scheme) for width in (1280, 400) for scheme in ("light", "dark"
 @pytest.fixture(scope="module", params=VIEWS, ids=[f"{w}-{s}" for w, s in VIEWS])
 def opened(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator[Opened]:
     held = Opened(browser, file, *request.param)
+    held.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    yield held
+    held.page.close()
+
+
+@pytest.fixture(scope="module", params=VIEWS, ids=[f"{w}-{s}" for w, s in VIEWS])
+def turned(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator[Opened]:
+    """The report at the page of a workload, reached by its link."""
+    held = Opened(browser, file, *request.param)
+    held.page.get_by_role("link", name="to residual").click()
     held.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     yield held
     held.page.close()
@@ -152,3 +182,48 @@ def test_a_long_table_can_be_searched_and_sorted(browser: Any, file: Path) -> No
     table.get_by_role("button", name="ours").click()
     assert rows.first.locator("th").inner_text() == "claim 1"
     page.close()
+
+
+def test_what_has_no_number_comes_last_either_way(browser: Any, tmp_path: Path) -> None:
+    rows = [["a", Cell("unknown")], ["b", Cell("2", 2)], ["c", Cell("10", 10)], ["d", Cell("")]]
+    path = tmp_path / "report.html"
+    path.write_text(render(Report("t", "v", opening=[Section("s", "S", tables=[Table("T", ["w", "n"], rows)])])))
+    opened = Opened(browser, path, 1280, "light")
+    for order in (["c", "b", "a", "d"], ["b", "c", "a", "d"]):
+        opened.page.locator("#s thead button").nth(1).click()
+        assert opened.page.locator("#s tbody th").all_inner_texts() == order
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_a_workloads_page_is_shown_alone_and_the_study_again_after_it(browser: Any, file: Path) -> None:
+    page = Opened(browser, file, 1280, "light").page
+    own, claims = page.locator(f"#{PAGE}"), page.locator("#ledger")
+    assert (own.is_visible(), claims.is_visible()) == (False, True)
+    page.get_by_role("navigation", name="Workloads").get_by_role("link", name="residual").click()
+    assert (own.is_visible(), claims.is_visible()) == (True, False)
+    page.get_by_role("link", name="Back to the study").click()
+    assert (own.is_visible(), claims.is_visible()) == (False, True)
+    page.close()
+
+
+def test_a_workloads_page_is_no_wider_than_the_screen(turned: Opened, file: Path) -> None:
+    test_the_page_is_no_wider_than_the_screen(turned)
+    assert turned.complaints == []
+    assert {url.partition("#")[0] for url in turned.requests} == {file.as_uri()}
+
+
+DRAWN = """() => [...document.querySelectorAll("#workload-residual svg text")].map((e) => {
+  const rgb = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
+  const card = getComputedStyle(document.querySelector("#workload-residual")).backgroundColor;
+  return [rgb(getComputedStyle(e).fill), rgb(card), e.getBoundingClientRect().width];
+})"""
+
+
+def test_the_letters_of_its_drawings_stand_out(turned: Opened) -> None:
+    found = turned.page.evaluate(DRAWN)
+    assert len(found) > 20
+    for ink, ground, width in found:
+        low, high = sorted((luminance(ink), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+        assert width > 0

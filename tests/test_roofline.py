@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import cnn
 
-from fathom_onnx.analysis.roofline import BOUNDS, COLUMNS, roofline
+from fathom_onnx.analysis.roofline import BOUNDS, COLUMNS, roofline, rooflines
 from fathom_onnx.analysis.roofline_figure import roofline_svg
 from fathom_onnx.analysis.run import ATTRIBUTION_COLUMNS, ORIGINAL_COLUMNS
 from fathom_onnx.cli import main
@@ -163,6 +163,24 @@ def test_nothing_that_ran() -> None:
     assert len(found.table) == 0
     assert found.as_json()["total"]["share"] is None
     ElementTree.fromstring(roofline_svg(found, "nothing"))
+
+
+def test_shares_of_the_time_by_what_binds() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    # 20; 10, 8 and 5; 1; and 7 and 3 microseconds of 54
+    shares = {"compute": 20 / 54, "memory": 23 / 54, "none": 1 / 54, "unknown": 10 / 54}
+    assert found.bound_shares == pytest.approx(shares)
+    assert roofline(TABLE[:0], ALONE[:0], 100.0, 10.0).bound_shares == {}
+
+
+def test_several_groups_at_once_are_those_of_each() -> None:
+    several = rooflines(TABLE, ALONE, 100.0, 10.0, ("node", "op"))
+    assert list(several) == ["node", "op"]
+    for by, found in several.items():
+        alone = roofline(TABLE, ALONE, 100.0, 10.0, by)
+        pd.testing.assert_frame_equal(found.table, alone.table)
+        pd.testing.assert_frame_equal(found.left_out, alone.left_out)
+        assert (found.by, found.not_run) == (by, alone.not_run)
 
 
 def test_no_such_group() -> None:

@@ -76,6 +76,18 @@ def test_the_tables_hold_all_node_time_of_every_run(whole: Whole) -> None:
             assert summed[cell.cell.framework] == pytest.approx(counted)
 
 
+def test_every_run_is_set_against_ceilings_measured_once(whole: Whole) -> None:
+    (settings,) = whole.first.ceilings
+    assert settings == ("cpu", 2)
+    for cell in whole.first.cells:
+        found = whole.first.rooflines[cell.job]["node"]
+        assert found.total["us"] + found.total["left_out_us"] == pytest.approx(cell.summary["attributed_us"])
+        assert found.gflops == whole.first.ceilings[settings].gflops
+    table = pd.read_csv(whole.folder / "rooflines.csv")
+    assert set(table.by) == {"op", "layer"}
+    assert (pd.read_csv(whole.folder / "memory.csv").parameters_bytes > 0).all()
+
+
 def test_one_workload_alone_decides_nothing(whole: Whole) -> None:
     assert whole.first.verdict == (
         "By time in onnxruntime it cannot be told whether the framework matters: "
@@ -98,5 +110,7 @@ def test_the_report_shows_the_runs(whole: Whole) -> None:
         "digits (real)",
         "RandomNormal",
         "MatMul",
+        "Layers under the roof",
+        "Memory of a step",
     ):
         assert said in page

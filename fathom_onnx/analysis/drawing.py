@@ -19,6 +19,7 @@ from ..vocabulary import OPS, OpClass
 __all__ = [
     "CLASS_COLOURS",
     "DARK_INK",
+    "INK",
     "LINE_COLOURS",
     "OTHER",
     "PHASE_COLOURS",
@@ -54,21 +55,25 @@ PHASE_COLOURS: dict[str, str] = {
 LINE_COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#a6761d")
 """Colours of lines that stand for no class, in turn."""
 
+INK = "#010203"
+"""Stands for the page's own text colour until the drawing is done."""
+
 DARK_INK = "#111111"
 """Text on a coloured area: the colours are light on any page, so what stands on them is always dark."""
 
-_INK = "#010203"  # stands for the page's own text colour until the drawing is done
 _HEAT = "#3b86c8"
 _WIDTH = 10.0  # inches
+_NUMBERS = re.compile(r"(\d\.\d{2})\d+(?=[^<>]*>)")  # in a tag: a hundredth of a point is enough
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.size": 9.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "font.sans-serif": ["DejaVu Sans"],  # the page puts its own in its place; a list would stand at every text
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
 }
@@ -104,10 +109,12 @@ def _inline(document: str, name: str, description: str) -> str:
     body = document[document.index("<svg") :]
     head_end = body.index(">")
     box = re.search(r'viewBox="([^"]+)"', body[:head_end])
-    rest = re.sub(r"<metadata>.*?</metadata>\s*", "", body[head_end + 1 :], flags=re.DOTALL)
+    rest = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", body[head_end + 1 :], flags=re.DOTALL)
+    rest = _NUMBERS.sub(r"\1", rest)
+    rest = re.sub(r'<g id="[^"]*"', "<g", rest)  # only shapes and clips are referred to
     rest = re.sub(r'\bid="', f'id="{name}-', rest)
     rest = re.sub(r'href="#', f'href="#{name}-', rest)
-    rest = rest.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")
+    rest = rest.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
     opening = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="{box.group(1) if box else ""}" role="img" aria-label="{escape(description)}">'

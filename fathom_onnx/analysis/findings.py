@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .roofline import Roofline
 from .similarity import FrameworkEffect, Label
 
-__all__ = ["attribution_finding", "distance_finding", "outside_finding", "overhead_finding"]
+__all__ = ["attribution_finding", "distance_finding", "outside_finding", "overhead_finding", "roof_finding"]
 
 Summary = Mapping[str, Any]
 
@@ -75,3 +76,19 @@ def attribution_finding(summaries: Sequence[Summary]) -> str:
     if high <= 0:
         return f"All node time of all {len(found)} runs is attributed to ops."
     return f"At most {100 * high:.2g}% of a run's node time is attributed to no op (most in {worst})."
+
+
+def roof_finding(rooflines: Mapping[str, Roofline]) -> str:
+    """What part of the time the runs' nodes would take at the machine's ceilings; empty where no run was set under any.
+
+    Args:
+        rooflines: Run to its roofline by node.
+    """
+    found = sorted((r.total["share"], run) for run, r in rooflines.items() if r.total["us"])
+    if not found:
+        return ""
+    (low, worst), (high, best) = found[0], found[-1]
+    return (
+        f"At the machine's measured ceilings nodes would take {100 * low:.1f}% (least, in {worst}) to "
+        f"{100 * high:.1f}% (most, in {best}) of their time."
+    )

@@ -20,10 +20,8 @@ import pandas as pd
 
 from ..errors import RunError
 from ..graph import Graph
-from ..runtime.optimized import NumberedNode
 from ..vocabulary import OPS, OpClass
-from .cost import NodeCost, node_cost
-from .dataflow import all_tensors
+from .cost import NodeCost, count_nodes
 from .labels import label_nodes
 from .native_run import NativeRun
 from .run import Run
@@ -132,12 +130,12 @@ def structure(graph: Graph) -> dict[str, Any]:
 
     Returns:
         ``ops``: op to modelled cost; ``nodes``: op to its largest nodes and their share of the op; ``unknown``: how
-        many nodes have no known cost. The graph is taken as written: what a runtime would fold or fuse counts.
+        many nodes have no known cost. The graph is taken as written: what a runtime would fold or fuse counts. A node
+        in a body counts as often as it runs in a step.
     """
-    nodes = list(graph.model.graph.node)
-    tensors = all_tensors(graph)
-    labels = label_nodes([NumberedNode(i, node, None, "") for i, node in enumerate(nodes)])
-    costs = [modelled_cost(node_cost(node, tensors)) for node in nodes]
+    counted = count_nodes(graph)
+    labels = label_nodes([row.entry for row in counted])
+    costs = [modelled_cost(row.step) for row in counted]
     rows = [(label.op, label.name, cost) for label, cost in zip(labels, costs, strict=True) if cost is not None]
     ops: dict[str, float] = defaultdict(float)
     for op, _, cost in rows:

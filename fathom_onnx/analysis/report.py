@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..vocabulary import OpClass
-from .report_parts import Figure, Section
+from .report_parts import Figure, Page, Section, three_digits
 from .similarity import FrameworkEffect, Label, distances, profiles
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Report:
         findings: Further lines, each complete in itself.
         opening: Sections to stand after the verdict.
         closing: Sections to stand after the runs.
+        pages: A page a workload, each shown when its link is followed. Runs on a page stand nowhere else.
         summaries: One summary a run: ``workload``, ``framework``, ``mode``, the breakdowns ``by_phase``, ``by_class``,
             ``by_op`` and ``by_layer`` (rows of ``name``, ``us``, ``share``, ``nodes``), where there are any the nodes
             that stand for no op (``unattributed``), and any other facts of the run.
@@ -59,6 +60,7 @@ class Report:
     findings: Sequence[str] = ()
     opening: Sequence[Section] = ()
     closing: Sequence[Section] = ()
+    pages: Sequence[Page] = ()
     summaries: Sequence[Summary] = ()
     effects: Sequence[FrameworkEffect] = ()
     checks: Sequence[Mapping[str, Any]] = ()
@@ -71,8 +73,8 @@ def duration(us: float) -> str:
     """Microseconds in the unit that leaves one to three digits before the point."""
     for size, unit in ((1e6, "s"), (1e3, "ms")):
         if abs(us) >= size:
-            return f"{us / size:.3g} {unit}" if abs(us) < 1000 * size else f"{us / size:,.0f} {unit}"
-    return f"{us:.3g} µs"
+            return f"{three_digits(us / size)} {unit}"
+    return f"{three_digits(us)} µs"
 
 
 def percent(share: float) -> str:
@@ -80,6 +82,11 @@ def percent(share: float) -> str:
     if 0 < share < 0.0005:
         return "<0.1%"
     return f"{100 * share:.1f}%"
+
+
+def _digits(value: float) -> str:
+    """A value to sort by: six digits tell two cells apart, and keep the page small."""
+    return f"{value:.6g}"
 
 
 def _grouped(number: float) -> str:
@@ -163,8 +170,16 @@ def _environment() -> Environment:
 
     environment = Environment(loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined)
     # drawings escape the names they show; everything else in them is our own
-    environment.filters.update(drawing=Markup, percent=percent, microseconds=duration, grouped=_grouped, flat=_flat)
+    environment.filters.update(
+        drawing=Markup, percent=percent, microseconds=duration, digits=_digits, grouped=_grouped, flat=_flat
+    )
     return environment
+
+
+def _apart(report: Report) -> list[Summary]:
+    """The runs that are on no page."""
+    paged = [summary for page in report.pages for summary in page.summaries]
+    return [summary for summary in report.summaries if not any(summary is other for other in paged)]
 
 
 def _sections(report: Report) -> list[tuple[str, str]]:
@@ -174,7 +189,7 @@ def _sections(report: Report) -> list[tuple[str, str]]:
         ("figures", "Figures", report.summaries),
         ("frameworks", "Frameworks", [e for e in report.effects if e.twins or e.rivals]),
         ("verification", "Verification", report.checks),
-        ("runs", "Runs", report.summaries),
+        ("runs", "Runs", _apart(report)),
         ("manifests", "Manifests", report.manifests),
         ("reproduce", "Make it again", report.commands),
     )
@@ -182,7 +197,7 @@ def _sections(report: Report) -> list[tuple[str, str]]:
     opening, closing = ([(s.anchor, s.title) for s in held] for held in (report.opening, report.closing))
     failures = [row for row in fixed if row[0] == "failures"]
     rest = [row for row in fixed if row[0] != "failures"]
-    last = next((i + 1 for i, row in enumerate(rest) if row[0] == "runs"), len(rest))
+    last = next((i for i, row in enumerate(rest) if row[0] in ("manifests", "reproduce")), len(rest))
     return [*failures, *opening, *rest[:last], *closing, *rest[last:]]
 
 
@@ -200,7 +215,8 @@ def render(report: Report) -> str:
             report=report,
             sections=_sections(report),
             figures=_figures(report.summaries),
-            runs=[_run(summary) for summary in report.summaries],
+            runs=[_run(summary) for summary in _apart(report)],
+            pages=[(page, [_run(summary) for summary in page.summaries]) for page in report.pages],
             failed_checks=[check for check in report.checks if not check["passed"]],
             classes={str(c): c.label for c in OpClass},
             css=Markup((folder / "report.css").read_text("utf-8")),

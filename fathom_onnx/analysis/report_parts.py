@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .similarity import Label
-
-__all__ = ["Cell", "Figure", "Section", "State", "Table", "side_by_side"]
+__all__ = ["Cell", "Figure", "Further", "Page", "Section", "State", "Table", "side_by_side", "three_digits"]
 
 State = Literal["good", "bad", "open"]
+
+
+def three_digits(number: float) -> str:
+    """A number with three digits; a larger one without its fraction."""
+    return f"{number:.3g}" if abs(number) < 99.95 else f"{number:,.0f}"
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,13 @@ class Cell:
         text: What it shows.
         value: What it is sorted by, where that is a number.
         state: Marks it as good, bad or undecided.
+        to: The anchor in this file that it leads to.
     """
 
     text: str
     value: float | None = None
     state: State | None = None
+    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,38 +98,72 @@ class Section:
     folded: bool = False
 
 
-def side_by_side(summaries: Sequence[Mapping[str, Any]], rows: str, title: str, format_us: Any) -> list[Table]:
-    """The frameworks' times beside each other: a table for each workload and mode that more than one framework ran.
+@dataclass(frozen=True)
+class Page:
+    """All of one workload: a page of its own within the file, shown when its link is followed.
+
+    Attributes:
+        anchor: Its id in the file.
+        title: Its heading.
+        name: What links call it.
+        lead: Paragraphs before its sections.
+        sections: What it holds.
+        summaries: Its runs, whose facts stand at its end.
+    """
+
+    anchor: str
+    title: str
+    name: str
+    lead: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    summaries: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Further:
+    """Further columns of :func:`side_by_side` for each run: their titles, and run to row to their cells."""
+
+    columns: Sequence[str]
+    cells: Mapping[str, Mapping[str, Sequence[Cell]]]
+
+
+def side_by_side(
+    title: str,
+    runs: Mapping[str, Mapping[str, Any]],
+    rows: str,
+    what: str,
+    format_us: Callable[[float], str],
+    further: Further | None = None,
+) -> Table:
+    """Times of several runs beside each other, a row a group of their nodes, the longest first.
 
     Args:
-        summaries: Summaries of runs.
+        title: The table's heading.
+        runs: Name (a framework) to summary.
         rows: The breakdown: ``by_op``, ``by_layer``, ``by_class`` or ``by_phase``.
-        title: What the rows are, for the heading.
+        what: What the rows are.
         format_us: Writes microseconds.
+        further: More columns of each run.
     """
-    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for summary in summaries:
-        label = Label.of(summary)
-        groups.setdefault((label.workload, label.mode), {})[label.framework] = summary
-    tables = []
-    for (workload, mode), several in groups.items():
-        if len(several) < 2:
-            continue
-        held = {f: {str(r["name"]): r for r in s[rows]} for f, s in several.items()}
-        names = sorted(
-            dict.fromkeys(n for by_name in held.values() for n in by_name),
-            key=lambda n: -sum(float(by_name[n]["us"]) for by_name in held.values() if n in by_name),
-        )
-        lines = []
-        for name in names:
-            line: list[Cell | str] = [name]
-            for by_name in held.values():
-                row = by_name.get(name)
-                us, share = (float(row["us"]), float(row["share"])) if row else (0.0, 0.0)
-                line += [Cell(format_us(us) if row else "-", us), Cell(f"{100 * share:.1f}%", share)]
+    held = {run: {str(r["name"]): r for r in s[rows]} for run, s in runs.items()}
+    names = sorted(
+        dict.fromkeys(n for by_name in held.values() for n in by_name),
+        key=lambda n: -sum(float(by_name[n]["us"]) for by_name in held.values() if n in by_name),
+    )
+    extra = tuple(further.columns) if further else ()
+    lines = []
+    for name in names:
+        line: list[Cell | str] = [name]
+        for run, by_name in held.items():
+            row = by_name.get(name)
+            us, share = (float(row["us"]), float(row["share"])) if row else (0.0, 0.0)
+            line += [Cell(format_us(us) if row else "-", us), Cell(f"{100 * share:.1f}%", share)]
+            if further:
+                line += further.cells.get(run, {}).get(name) or [Cell("")] * len(extra)
+        if len(held) > 1:
             shares = [float(b[name]["share"]) if name in b else 0.0 for b in held.values()]
             gap = max(shares) - min(shares)
-            lines.append([*line, Cell(f"{100 * gap:.1f}", gap)])
-        columns = [title, *(c for f in held for c in (f, f"{f} share")), "gap, points"]
-        tables.append(Table(f"{workload} {mode}", columns, lines))
-    return tables
+            line.append(Cell(f"{100 * gap:.1f}", gap))
+        lines.append(line)
+    columns = [what, *(c for run in held for c in (run, "share", *extra)), *(["gap, points"] if len(held) > 1 else [])]
+    return Table(title, columns, lines)

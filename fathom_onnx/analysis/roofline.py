@@ -19,6 +19,7 @@ Source: Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ import pandas as pd
 
 from ..errors import UnknownNameError
 
-__all__ = ["BOUNDS", "COLUMNS", "GROUPS", "LEFT_OUT_COLUMNS", "SCHEMA", "Roofline", "roofline"]
+__all__ = ["BOUNDS", "COLUMNS", "GROUPS", "LEFT_OUT_COLUMNS", "SCHEMA", "Roofline", "roofline", "rooflines"]
 
 SCHEMA = "fathom-onnx/roofline/1"
 
@@ -72,6 +73,18 @@ class Roofline:
             "left_out_us": float(self.left_out["us"].sum()),
         }
 
+    @property
+    def bound_shares(self) -> dict[str, float]:
+        """Share of the time in rows by what binds them (:data:`BOUNDS`), and in nodes of ``unknown`` cost; sums to 1.
+
+        Empty where nothing took any time.
+        """
+        by_bound = self.table.groupby("bound")["us"].sum()
+        amounts = {bound: float(by_bound.get(bound, 0.0)) for bound in BOUNDS}
+        amounts["unknown"] = self.total["left_out_us"]
+        whole = sum(amounts.values())
+        return {name: us / whole for name, us in amounts.items()} if whole else {}
+
     def as_json(self) -> dict[str, Any]:
         """One object of schema :data:`SCHEMA`; unknown numbers are null."""
         plain = self.table.astype(object).where(self.table.notna(), None)
@@ -104,11 +117,30 @@ def roofline(
     Raises:
         UnknownNameError: No such group.
     """
-    if by not in GROUPS:
-        raise UnknownNameError("grouping", by, GROUPS)
+    return rooflines(originals, attribution, gflops, gbytes, (by,))[by]
+
+
+def rooflines(
+    originals: pd.DataFrame, attribution: pd.DataFrame, gflops: float, gbytes: float, by: Sequence[str]
+) -> dict[str, Roofline]:
+    """As :func:`roofline`, by several groups at once.
+
+    Raises:
+        UnknownNameError: No such group.
+    """
+    for group in by:
+        if group not in GROUPS:
+            raise UnknownNameError("grouping", group, GROUPS)
     parts = _parts(originals, attribution, gflops, gbytes)
     unknown = parts.loc[parts["unknown"], "name"].unique()
     known = parts[~parts["name"].isin(unknown)]
+    left_out = _left_out(originals[originals["name"].isin(unknown)])
+    not_run = len(originals) - int(parts["name"].nunique())
+    return {group: Roofline(_table(known, group), left_out, gflops, gbytes, group, not_run) for group in by}
+
+
+def _table(known: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows of one group, the longest first."""
     grouped = known.groupby(GROUPS[by], sort=True)
     table = grouped[["us", "flops", "bytes", "compute", "memory"]].sum()
     table["nodes"] = grouped["name"].nunique()
@@ -121,8 +153,7 @@ def roofline(
     table["bound"] = np.select([none, compute], ["none", "compute"], "memory")
     named = table.rename_axis("name").reset_index()
     ordered = named.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
-    left_out = _left_out(originals[originals["name"].isin(unknown)])
-    return Roofline(ordered[list(COLUMNS)], left_out, gflops, gbytes, by, len(originals) - int(parts["name"].nunique()))
+    return ordered[list(COLUMNS)]
 
 
 def _parts(originals: pd.DataFrame, attribution: pd.DataFrame, gflops: float, gbytes: float) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .roofline import Roofline
 
-__all__ = ["roofline_svg"]
+__all__ = ["named_rows", "roofline_svg"]
 
 _COLOURS = {"compute": "#d55e00", "memory": "#0072b2"}  # Okabe and Ito, 2008
 _MARKERS = {"compute": "s", "memory": "o"}
@@ -21,12 +21,23 @@ _APART = (0.6, 0.08)
 """Decades, across and up, between two names that can both be read."""
 
 
-def _named(drawn: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """The rows to name, the longest first: those whose name does not lie on another."""
+def named_rows(
+    drawn: pd.DataFrame, most: int = _NAMED, apart: tuple[float, float] = _APART
+) -> list[tuple[str, float, float]]:
+    """The rows to name in a drawing: of the first, those whose name does not lie on another.
+
+    Args:
+        drawn: Columns ``name``, ``intensity``, ``gflops``; the most important rows first.
+        most: How many may be named.
+        apart: Decades, across and up, between two names that can both be read.
+
+    Returns:
+        Name, intensity and GFLOP/s of each.
+    """
     placed: list[tuple[str, float, float]] = []
     for name, x, y in zip(drawn["name"], drawn["intensity"], drawn["gflops"], strict=True):
-        free = all(abs(np.log10(x / px)) > _APART[0] or abs(np.log10(y / py)) > _APART[1] for _, px, py in placed)
-        if free and len(placed) < _NAMED:
+        free = all(abs(np.log10(x / px)) > apart[0] or abs(np.log10(y / py)) > apart[1] for _, px, py in placed)
+        if free and len(placed) < most:
             placed.append((str(name), float(x), float(y)))
     return placed
 
@@ -66,7 +77,7 @@ def roofline_svg(found: Roofline, title: str) -> str:
                 alpha=0.75,
                 label=f"bound by {'arithmetic' if bound == 'compute' else 'memory'}",
             )
-        for name, x, y in _named(drawn):
+        for name, x, y in named_rows(drawn):
             axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points")
         left = found.table.drop(drawn.index)
         part = float(left["us"].sum()) / total if total else 0.0

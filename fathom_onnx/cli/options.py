@@ -22,6 +22,7 @@ __all__ = [
     "framework_option",
     "json_option",
     "list_option",
+    "measuring_options",
     "mode_option",
     "output_option",
     "pairs",
@@ -116,6 +117,19 @@ def session_options(command: F) -> F:
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default."),
         click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda."),
+    ):
+        command = option(command)
+    return command
+
+
+def measuring_options(command: F) -> F:
+    """``--warmup``, ``--steps`` and ``--seed`` of a run."""
+    for option in (
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches."),
+        click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to count."),
+        click.option(
+            "--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps to run and not count."
+        ),
     ):
         command = option(command)
     return command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import json_option, output_option, whole_numbers
+from .options import json_option, measuring_options, output_option, whole_numbers
 
 if TYPE_CHECKING:
     from ..analysis.placement import Placement
@@ -35,9 +35,7 @@ __all__ = ["command"]
     help="Mode of the suite's runs; as the graph's, and inference for one that is not ours.",
 )
 @click.option("--by", "level", type=click.Choice(["op", "class"]), default="op", show_default=True, help="Compared by.")
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps to run and not count.")
-@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to count.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @output_option(None, "SVG file for the tree.")
 @json_option

@@ -17,6 +17,7 @@ from .options import (
     configuration_options,
     framework_option,
     json_option,
+    measuring_options,
     mode_option,
     output_option,
     session_options,
@@ -34,9 +35,7 @@ __all__ = ["command"]
 @mode_option("training")
 @configuration_options("paper")
 @session_options
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps to run and not count.")
-@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to count.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @tf32_option

@@ -12,6 +12,7 @@ from .options import (
     framework_option,
     json_option,
     list_option,
+    measuring_options,
     mode_option,
     output_option,
     tf32_option,
@@ -30,9 +31,7 @@ __all__ = ["command"]
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
-@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@measuring_options
 @tf32_option
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")

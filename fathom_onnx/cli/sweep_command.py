@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exporting import PURPOSES
-from .options import count_list, json_option, list_option, output_option, pairs, purpose_option, text_list, tf32_option
+from .options import (
+    count_list,
+    json_option,
+    list_option,
+    measuring_options,
+    output_option,
+    pairs,
+    purpose_option,
+    text_list,
+    tf32_option,
+)
 
 if TYPE_CHECKING:
     from ..study import SweepResult
@@ -30,9 +40,7 @@ __all__ = ["command"]
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
 @purpose_option("onnxruntime")
-@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Counted steps of each run.")
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps before them.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@measuring_options
 @tf32_option
 @click.option("--retry", is_flag=True, help="Try cells again that failed before.")
 @click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")

@@ -27,7 +27,17 @@ from .providers import PROVIDERS, onnxruntime
 from .session import open_session, owned_value
 from .settings import SessionSettings
 
-__all__ = ["COPIES", "COPY_BYTES", "SCHEMA", "SIZES", "Ceilings", "Sample", "measure_ceilings", "read_ceilings"]
+__all__ = [
+    "COPIES",
+    "COPY_BYTES",
+    "SCHEMA",
+    "SIZES",
+    "Ceilings",
+    "Sample",
+    "ceilings_of",
+    "measure_ceilings",
+    "read_ceilings",
+]
 
 SCHEMA = "fathom-onnx/ceilings/1"
 
@@ -103,16 +113,19 @@ class Ceilings:
         }
 
 
-def read_ceilings(path: Path) -> Ceilings:
-    """Ceilings from a file that ``fathom-onnx ceilings --json`` wrote.
+def ceilings_of(found: Any, where: str) -> Ceilings:
+    """Ceilings from the object that :meth:`Ceilings.as_json` gave; further keys do no harm.
+
+    Args:
+        found: The object.
+        where: Where it was found, for errors.
 
     Raises:
-        DataError: No such file, or not of that form.
+        DataError: It is not of that form.
     """
     try:
-        found = orjson.loads(path.read_bytes())
         if found["schema"] != SCHEMA:
-            raise DataError(f"'{path}' has schema '{found['schema']}', not '{SCHEMA}'", "measure again")
+            raise DataError(f"{where} has schema '{found['schema']}', not '{SCHEMA}'", "measure again")
         samples = [
             tuple(Sample(*(row[name] for name in ("op", "size", "seconds", "runs", "work"))) for row in found[kind])
             for kind in ("products", "copies")
@@ -122,12 +135,29 @@ def read_ceilings(path: Path) -> Ceilings:
         if not (np.isfinite(gflops) and np.isfinite(gbytes) and gflops > 0 and gbytes > 0):
             raise ValueError("a ceiling is not above zero")
         return Ceilings(gflops, gbytes, samples[0], samples[1], facts)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_ceilings(where, error) from error
+
+
+def _no_ceilings(where: str, error: Exception) -> DataError:
+    return DataError(
+        f"{where} does not hold ceilings ({one_line(error)})", "write them with 'fathom-onnx ceilings --json'"
+    )
+
+
+def read_ceilings(path: Path) -> Ceilings:
+    """Ceilings from a file that ``fathom-onnx ceilings --json`` wrote.
+
+    Raises:
+        DataError: No such file, or not of that form.
+    """
+    try:
+        found = orjson.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}' ({error.strerror})", "give a file of 'ceilings --json'") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"'{path}' does not hold ceilings ({one_line(error)})", "write one with 'fathom-onnx ceilings --json'"
-        ) from error
+    except ValueError as error:
+        raise _no_ceilings(f"'{path}'", error) from error
+    return ceilings_of(found, f"'{path}'")
 
 
 def _model(op: str, shape: Sequence[int], operands: int) -> Prepared:

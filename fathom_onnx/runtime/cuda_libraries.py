@@ -81,6 +81,12 @@ _SESSION_FAULTS: tuple[tuple[str, type[FathomError], str, str], ...] = (
         "has no kernels for this device in this onnxruntime",
         "use a device that the wheel was built for",
     ),
+    (
+        r"(?:Failed to initialize|OP not supported by) CUDNN Frontend: .*?(?= with the cudnn|$)",
+        RunError,
+        "cannot run an operator with cuDNN ({0})",
+        "try a graph that is exported with another --for, or another version of cuDNN",
+    ),
     (r"(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]*[^; ]", RunError, "failed ({0})", "check nvidia-smi and the driver"),
 )
 """Text in an error of onnxruntime's, the error that it means, what is the matter with the provider, the fix."""

@@ -17,6 +17,7 @@ from ..runtime.environment import cpu_cores
 from ..runtime.settings import SessionSettings
 from .engine import Engine, carry_out
 from .lock import machine_lock
+from .machine import measured_ceilings
 from .plan import Cell, Job, OnEvent, Options, cells
 from .result import StudyResult, write
 from .stages import STAGES, Stages
@@ -140,6 +141,8 @@ def run_study(
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))
         made = carry_out(engine, [*main, *fewer], stages, itself)
+        ran = [cell.job for cell in made.cells[: len(main)] if cell.done]
+        ceilings = measured_ceilings(engine, stages.ceilings, ran)
     result = StudyResult(
         folder=place,
         options=options,
@@ -151,6 +154,7 @@ def run_study(
         failures=tuple(engine.failures),
         reused=engine.reused,
         worked=engine.worked,
+        ceilings=ceilings,
     )
     left_out = [flag for flag, kept in (("--no-verify", verify), ("--no-native", native)) if not kept]
     write(result, _commands(Path(folder), options, counts, chosen, left_out))

@@ -28,6 +28,8 @@ Result = dict[str, Any]
 
 def _name(job: Job) -> str:
     """A job's cell and what is changed in it or, for a comparison, its workload, mode and frameworks."""
+    if job.machine:
+        return f"{job.options.ep}, {job.options.threads} threads"
     if job.others:
         frameworks = ", ".join(c.framework for c in (job.cell, *job.others))
         return f"{job.cell.workload} {job.cell.mode} ({frameworks})"
@@ -35,6 +37,8 @@ def _name(job: Job) -> str:
 
 
 def _slug(job: Job) -> str:
+    if job.machine:
+        return "machine"
     return f"{job.cell.workload}-{job.cell.mode}" if job.others else job.cell.slug
 
 

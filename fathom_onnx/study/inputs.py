@@ -13,7 +13,7 @@ from typing import Any
 from .plan import Job
 from .store import exporter_facts, sha256, source_hash, version_of
 
-__all__ = ["export_inputs", "native_inputs", "profile_inputs", "structure_inputs", "verify_inputs"]
+__all__ = ["ceilings_inputs", "export_inputs", "native_inputs", "profile_inputs", "structure_inputs", "verify_inputs"]
 
 Inputs = dict[str, Any]
 
@@ -28,9 +28,12 @@ _SHOWING = (
     *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
     *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
     *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
+    *("analysis/workload_figures.py", "runtime/ceilings.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
+_CEILING_FACTS = ("ep", "threads", "onnxruntime", "machine")
+_CEILING_SOURCES = tuple(f"runtime/{name}.py" for name in ("ceilings", "prepare", "providers", "session", "settings"))
 _NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machine")
 _NATIVE_SOURCES = (
     *("data", "workloads", "vocabulary.py", "native.py", "native_profiling.py"),
@@ -111,3 +114,9 @@ def native_inputs(job: Job) -> Inputs:
     made = {name: value for name, value in export_inputs(job).items() if name not in ("lowering", "sources")}
     run = {name: value for name, value in profile_inputs(job).items() if name in _NATIVE_FACTS}
     return {**made, **run, "sources": source_hash(_NATIVE_SOURCES)}
+
+
+def ceilings_inputs(job: Job) -> Inputs:
+    """Provider, threads, onnxruntime and machine as for a run, and the code that measures."""
+    facts = {name: value for name, value in profile_inputs(job).items() if name in _CEILING_FACTS}
+    return {**facts, "sources": source_hash(_CEILING_SOURCES)}

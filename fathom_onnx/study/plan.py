@@ -80,6 +80,7 @@ class Job:
         others: For a comparison of frameworks, the cells to compare the first with.
         output: Where the stage may write files, beside what it returns.
         note: What tells its run apart from others of the same graph, in words.
+        machine: Whether it is of the machine, with the options' provider and threads, whatever the cell.
     """
 
     cell: Cell
@@ -88,6 +89,7 @@ class Job:
     others: tuple[Cell, ...] = ()
     output: Path = field(default_factory=Path)
     note: str = ""
+    machine: bool = False
 
     @property
     def workload(self) -> Workload:

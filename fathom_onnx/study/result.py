@@ -9,19 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence, RunEvidence
-from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
+from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding, roof_finding
 from ..analysis.profiles import StepProfile, structure_profile
 from ..analysis.report import Report, render
+from ..analysis.roofline import Roofline
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
 from ..graph.files import write_text
+from .machine import Settings
+from .pages import workload_pages
 from .plan import Cell, Job, Options
+from .roofs import roofline_json, run_rooflines
 from .sections import framework_sections, paper_sections
 from .tables import study_tables, write_table
+
+if TYPE_CHECKING:
+    from ..runtime.ceilings import Ceilings
 
 __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
@@ -105,6 +112,7 @@ class StudyResult:
         cells: Every cell, done or not.
         fewer: The same cells with fewer threads.
         natives: The same steps run by the frameworks themselves.
+        ceilings: What the machine can do with each provider and number of threads of the cells.
         checks: Verification results: ``name``, ``passed``, ``detail``.
         verified: Whether there was a verification at all.
         failures: What could not be done.
@@ -122,6 +130,7 @@ class StudyResult:
     worked: int
     fewer: tuple[CellResult, ...] = ()
     natives: tuple[CellResult, ...] = ()
+    ceilings: Mapping[Settings, Ceilings] = field(default_factory=dict)
 
     @property
     def report(self) -> Path:
@@ -149,6 +158,11 @@ class StudyResult:
             "native": [c.spent for c in self.natives if c.spent is not None],
         }
         return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items() if profiles[n])
+
+    @cached_property
+    def rooflines(self) -> dict[Job, dict[str, Roofline]]:
+        """The runs under the ceilings (:func:`~fathom_onnx.study.roofs.run_rooflines`)."""
+        return run_rooflines(self.folder, self.cells, self.ceilings)
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
@@ -185,6 +199,7 @@ class StudyResult:
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
+            roof_finding({str(job.cell): by["node"] for job, by in self.rooflines.items()}),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
             self._also,
@@ -219,6 +234,8 @@ class StudyResult:
             "cells": [c.json() for c in self.cells],
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
             "native": [c.json() for c in self.natives],
+            "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
+            "rooflines": [roofline_json(job, by["node"]) for job, by in self.rooflines.items()],
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
@@ -268,10 +285,16 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         findings=result.findings,
         opening=paper_sections(result),
         closing=framework_sections(result),
+        pages=workload_pages(result),
         summaries=result.summaries,
         effects=result.effects,
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
-        manifests={str(c.cell): c.manifest for c in result.cells if c.manifest},
+        manifests={str(c.cell): _identity(c.manifest) for c in result.cells if c.manifest},
         commands=commands,
     )
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what the workload's page shows."""
+    return {name: value for name, value in manifest.items() if name != "memory"}

@@ -13,9 +13,11 @@ from ..analysis.clusters import centroid_linkage, linkage_matrix
 from ..analysis.distances import CRITERIA, Assessment, Difference, FrameworkLevel
 from ..analysis.paper import figure_3
 from ..analysis.report import duration
-from ..analysis.report_parts import Cell, Figure, Section, State, Table, side_by_side
+from ..analysis.report_parts import Cell, Figure, Section, State, Table
 from ..analysis.similarity import Label
+from ..workloads import definition
 from ..workloads.catalogue import TABLE_II
+from .pages import page_anchor
 
 if TYPE_CHECKING:
     from .result import CellResult, StudyResult
@@ -194,16 +196,9 @@ def _beside(ours: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Ma
 
 
 def framework_sections(result: StudyResult) -> list[Section]:
-    """The workloads, the frameworks' own runs beside onnxruntime's, then ops and layers side by side; what there is."""
+    """The workloads, and the frameworks' own runs beside onnxruntime's where there are any."""
     natives = [cell for cell in result.natives if cell.done]
-    sections = [_workloads(result), *([_in_themselves(result, natives)] if natives else [])]
-    for rows, title in (("by_op", "op"), ("by_layer", "layer")):
-        tables = side_by_side(result.summaries, rows, title, duration)
-        if tables:
-            sections.append(
-                Section(f"{title}s-beside", f"{title.capitalize()}s, side by side", tables=tables, folded=True)
-            )
-    return sections
+    return [_workloads(result), *([_in_themselves(result, natives)] if natives else [])]
 
 
 def _workloads(result: StudyResult) -> Section:
@@ -215,14 +210,16 @@ def _workloads(result: StudyResult) -> Section:
             nodes.setdefault(cell.cell.workload, {})[key] = int(cell.export["nodes"])
     kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
     rows = []
+    paged = {cell.cell.workload for cell in result.cells if cell.done}
     for made in {cell.cell.workload: cell.job.workload for cell in result.cells}.values():
         paper = TABLE_II.get(made.name)
         parameters = sum(p.elements for p in made.parameters)
         row: list[Cell | str] = [
-            made.name,
+            Cell(made.name, to=page_anchor(made.name) if made.name in paged else ""),
             Cell(str(paper.year), paper.year) if paper else Cell(""),
             paper.style if paper else "",
             paper.task if paper else "",
+            definition(made.name).summary,
             f"{paper.dataset}; here {made.data}" if paper else made.data,
             Cell(str(paper.layers), paper.layers) if paper else Cell(""),
             Cell(f"{parameters:,}", parameters),
@@ -230,11 +227,17 @@ def _workloads(result: StudyResult) -> Section:
         ]
         counts = [nodes.get(made.name, {}).get(kind) for kind in kinds]
         rows.append([*row, *(Cell("") if n is None else Cell(f"{n:,}", n) for n in counts)])
-    columns = ("workload", "year", "style", "task", "data", "layers (paper)", "parameters", "batch")
+    columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)", "parameters", "batch")
     titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
-    note = "After the paper's Table II, with the sizes of this study's preset."
+    note = "After the paper's Table II, with the sizes of this study's preset. Each name leads to the workload's page."
     table = Table("Workloads and graphs", (*columns, *titles), rows, note)
-    return Section("workloads", "The workloads", tables=[table])
+    return Section("workloads", "The workloads", lead=[_TABLE_I], tables=[table])
+
+
+_TABLE_I = (
+    "The paper's Table I is its survey of what the literature on computer architecture had covered by then; no run can "
+    "reproduce it."
+)
 
 
 def _in_themselves(result: StudyResult, natives: Sequence[CellResult]) -> Section:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .graphs import checked_graph_is_there, compare_cells, export_cell, export_checked, graph_is_there, verify_cell
-from .inputs import export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
+from .inputs import ceilings_inputs, export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
+from .machine import are_ceilings, ceilings_cell
 from .plan import Job
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Stages:
         read: What a finished run says, from the folder and the profile stage's result.
         native: Has the framework itself run a cell's step, or None.
         read_native: What such a run says, as ``read``.
+        ceilings: Measures what the machine can do with a job's provider and threads, or None.
     """
 
     export: Stage
@@ -86,6 +88,7 @@ class Stages:
     native: Stage | None = None
     read_native: Callable[[Path, Result], Reading] | None = None
     draws: Stage | None = None
+    ceilings: Stage | None = None
 
 
 # structure
@@ -167,5 +170,6 @@ STAGES = Stages(
     read=read_run,
     native=Stage("native", native_cell, native_inputs, _run_is_there),
     read_native=read_native,
+    ceilings=Stage("ceilings", ceilings_cell, ceilings_inputs, are_ceilings),
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..analysis.roofline import COLUMNS
 from ..analysis.similarity import Label
 from ..graph.files import write_bytes, write_text
 from ..vocabulary import OPS, OpClass
@@ -16,7 +17,7 @@ from ..vocabulary import OPS, OpClass
 if TYPE_CHECKING:
     from .result import CellResult, StudyResult
 
-__all__ = ["GROUP_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
+__all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
 
 _LABEL = (*Label._fields, "runtime", "threads")
 
@@ -25,6 +26,22 @@ RUN_COLUMNS = (*_LABEL, "control_us", "step_us", "run_time_us", "op_time_us", "o
 
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
+
+_PLACE = (*Label._fields, "provider", "threads")
+
+ROOFLINE_COLUMNS = (*_PLACE, "by", *COLUMNS)
+"""Columns of ``rooflines.csv``: ``by`` is op or layer, ``name`` which one."""
+
+_MEMORY = {
+    **{f"{name}_bytes": ("executed", f"{name}_bytes") for name in ("parameters", "state", "next_state", "kept")},
+    "peak_written_bytes": ("graph", "peak_bytes"),
+    "peak_optimized_bytes": ("executed", "peak_bytes"),
+    "peak_measured_bytes": ("traced", "peak_bytes"),
+    "allocator_peak_bytes": ("traced", "lifetime_peak_bytes"),
+}
+
+MEMORY_COLUMNS = (*_PLACE, *_MEMORY)
+"""Columns of ``memory.csv``, sizes in bytes: the tensors' peak is that of the graph as written, optimized, measured."""
 
 _GROUPS = {"classes": "op_class", "ops": "op", "layers": "layer", "phases": "phase"}
 _ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": "by_phase"}
@@ -44,7 +61,7 @@ def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], Mapping[str, An
 
 
 def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
-    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``."""
+    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``, ``rooflines``, ``memory``."""
     runs = list(_runs(result))
     measured = [
         {**label, "op_time_us": s.get("node_time_us", s.get("op_time_us")), **{n: s.get(n) for n in _PLAIN}}
@@ -61,7 +78,33 @@ def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
     titles = {str(c): c.label for c in OpClass}
     tables["classes"]["title"] = tables["classes"]["op_class"].map(titles).fillna("")
     tables["ops"]["op_class"] = [str(OPS[op].op_class) if op in OPS else "" for op in tables["ops"]["op"]]
-    return tables
+    return {**tables, "rooflines": _rooflines(result), "memory": _memory(result)}
+
+
+def _rooflines(result: StudyResult) -> pd.DataFrame:
+    """A row a run and op or layer; empty where nothing was set against ceilings."""
+    rows = [
+        {**_place(cell), "by": by, **row}
+        for cell in result.cells
+        for by in ("op", "layer")
+        if cell.job in result.rooflines
+        for row in result.rooflines[cell.job][by].table.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=list(ROOFLINE_COLUMNS))
+
+
+def _memory(result: StudyResult) -> pd.DataFrame:
+    """A row a run that tells; what the allocator does not say is empty."""
+    rows = [
+        {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
+        for cell in result.cells
+        if (held := cell.summary.get("memory"))
+    ]
+    return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))
+
+
+def _place(cell: CellResult) -> dict[str, Any]:
+    return {**Label.of(cell.summary)._asdict(), "provider": cell.job.options.ep, "threads": cell.job.options.threads}
 
 
 _PLAIN = ("control_us", "step_us", "run_time_us", "outside_us", "profiling_overhead_us")

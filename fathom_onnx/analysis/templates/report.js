@@ -1,5 +1,6 @@
 "use strict";
 // A click on a column's title sorts its table: numbers from the largest, words from the first, then the other way.
+// In a column of numbers, what has none comes last either way.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];
@@ -11,13 +12,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.querySelector("button").addEventListener("click", () => {
       const rows = [...body.rows].filter((row) => row.cells.length === heads.length);
       if (!rows.length) return;
-      const numeric = typeof value(rows[0], column) === "number";
+      const lacks = (cell) => typeof cell !== "number";
+      const numeric = rows.some((row) => !lacks(value(row, column)));
       const before = head.getAttribute("aria-sort");
       const ascending = before === "none" ? !numeric : before === "descending";
       const sign = ascending ? 1 : -1;
       rows.sort((a, b) => {
         const [x, y] = [value(a, column), value(b, column)];
-        return sign * (numeric ? x - y : x.localeCompare(y, "en", { numeric: true }));
+        if (!numeric) return sign * x.localeCompare(y, "en", { numeric: true });
+        return lacks(x) || lacks(y) ? lacks(x) - lacks(y) : sign * (x - y);
       });
       heads.forEach((other) => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
