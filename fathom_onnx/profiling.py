@@ -87,8 +87,9 @@ def profile(
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
-    cores = cpu_cores() if threads is None else threads
-    settings = SessionSettings(ep, cores, optimization, allow_fallback, tf32, serialize)
+    settings = SessionSettings(
+        ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, tf32, serialize
+    )
     batches, data = _batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:

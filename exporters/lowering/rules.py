@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from . import convolution, local_response, movement, normalisation, phases, pointwise, pooling
+from . import convolution, cuda, local_response, movement, normalisation, phases, pointwise, pooling
 from .builder import Builder
 
 __all__ = ["LOWERINGS", "Rule"]
@@ -35,13 +35,13 @@ _FAST: dict[str, Rule] = {
 
 _PLAIN: dict[str, Rule] = {**_FAST, "Conv2DBackInput": phases.back_input, "MaxPoolGrad": phases.max_pool_grad}
 
-_CUDA: dict[str, Rule] = {**_FAST, "Conv2DBackInput": convolution.back_input_transposed}
+_CUDA: dict[str, Rule] = {**_FAST, "Conv2DBackInput": cuda.back_input}
 
 LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST, "cuda": _CUDA}
 """Name of a lowering set to its rules.
 
 ``plain`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or Gemm, no
 transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest.
-``cuda`` differs from it in the input gradient of a convolution, always a transposed convolution, which onnxruntime
-gives to cuDNN's own backward-data convolution: no filter is flipped for it. All ops of the three have CUDA kernels;
-which set is fastest there was not measured yet."""
+``cuda`` differs from it in the input gradient of a convolution: a transposed convolution with even padding, the only
+ones that onnxruntime has CUDA kernels for. All ops of ``plain`` and ``cuda`` have them; which is faster there was not
+measured yet."""

@@ -213,7 +213,9 @@ UNLESS: dict[str, str] = {
     "ArgMin": "select_last_index",
     "BatchNormalization": "training_mode",
 }
-"""Op to an attribute that must be 0: onnxruntime has no CUDA kernel for another value of it."""
+"""Op to an attribute that must be 0: onnxruntime has no CUDA kernel for another value of it.
+
+A ConvTranspose must moreover be padded alike at both ends."""
 
 
 def kernel_version(op: str, opset: int) -> bool:
@@ -222,6 +224,16 @@ def kernel_version(op: str, opset: int) -> bool:
         return bool(onnx.defs.get_schema(op, opset).since_version == onnx.defs.get_schema(op, OPSET).since_version)
     except onnx.defs.SchemaError:
         return False
+
+
+def _refused(node: onnx.NodeProto) -> bool:
+    """Whether a node has an attribute that its op's kernels do not take."""
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "ConvTranspose":
+        pads = given.get("pads", [])
+        half = len(pads) // 2
+        return pads[:half] != pads[half:] or given.get("auto_pad", b"").startswith(b"SAME")
+    return bool(given.get(UNLESS.get(node.op_type, "")))
 
 
 def has_kernel(node: onnx.NodeProto, types: Mapping[str, str]) -> bool:
@@ -234,8 +246,7 @@ def has_kernel(node: onnx.NodeProto, types: Mapping[str, str]) -> bool:
         types: Element types of tensors by name, as numpy calls them; one that is not known may be any.
     """
     rows = KERNELS.get(node.op_type, ())
-    refused = UNLESS.get(node.op_type)
-    if not rows or any(a.name == refused and a.i for a in node.attribute):
+    if not rows or _refused(node):
         return False
     schema = onnx.defs.get_schema(node.op_type, OPSET)
     kinds: dict[str, set[str]] = {}

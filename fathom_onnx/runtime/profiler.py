@@ -221,14 +221,17 @@ def measure(
     if len(times.run_us) != steps:
         raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
     foreign = foreign_nodes(times, settings)
-    device = _device_times(traces, warmup, recordings, settings) if recordings else None
-    placed = placement(device.times if device else times, optimized, settings.ep, traces[0])
+    placed = placement(times, optimized, settings.ep, traces[0])
     if not settings.allow_fallback:
         refuse_compute(placed.elsewhere, settings.ep)
+    device = _device_times(traces, warmup, recordings, settings) if recordings else None
+    if device is not None:  # shares and copies are then of the device's time
+        times = device.times
+        placed = placement(times, optimized, settings.ep, traces[0])
     copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in MEMCPY]
     return Measurement(
         optimized=optimized,
-        times=device.times if device else times,
+        times=times,
         node_times="device" if device else host_node_times(settings),
         device=device,
         recorded=recorded,
