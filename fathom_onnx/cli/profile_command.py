@@ -127,23 +127,17 @@ def _exported(
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 
-_NODE_TIMES = {
-    "device": "of the kernels, copies and sets that a node launched, on the device",
-    "serialized": "of the host while each launch waits for its kernel (serialized): launching is in them",
-}
-"""What is said of times that are not those of a node's own work on the CPU."""
-
-
 def _print(summary: dict[str, Any], top: int) -> None:
     from ..vocabulary import OpClass
+    from .device_report import NODE_TIMES, print_device, print_kernels
     from .render import table, time_us
 
     s = summary
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
     click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
-    if s["node_times"] in _NODE_TIMES:
-        click.echo(f"times of nodes: {_NODE_TIMES[s['node_times']]}")
+    if s["node_times"] in NODE_TIMES:
+        click.echo(f"times of nodes: {NODE_TIMES[s['node_times']]}")
     total, serialized = s["run_time_us"], ", serialized" if s["node_times"] == "serialized" else ""
     on_device = s["device_time"] is not None
     rows = [
@@ -164,7 +158,7 @@ def _print(summary: dict[str, Any], top: int) -> None:
     cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
     if on_device:
-        _print_device(s["device_time"])
+        print_device(s["device_time"])
     _print_trust(s)
     _print_placement(s, top)
     if s["memory"]:
@@ -182,49 +176,12 @@ def _print(summary: dict[str, Any], top: int) -> None:
             body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
         table(f"By {title}", (title, "median", "share", "nodes"), body, text=(title,))
     if s["by_kernel"]:
-        _print_kernels(s["by_kernel"][:top])
+        print_kernels(s["by_kernel"][:top])
     if s["control_flow"]:
         _print_control(s["control_flow"][:top])
     if s["unattributed"]:
         body = [(g["node"], g["op_type"], g["reason"], time_us(g["us"])) for g in s["unattributed"][:top]]
         table("Unattributed", ("node", "kind", "reason", "median"), body, text=("node", "kind", "reason"))
-
-
-def _print_device(found: dict[str, Any]) -> None:
-    """What the device did in a step, and how it was matched with the nodes."""
-    from .render import table, time_us
-
-    rows = [
-        ("span", "span_us", "from the first work to the end of the last"),
-        ("  busy", "busy_us", ""),
-        ("  idle", "idle_us", ""),
-        ("kernels", "kernel_us", f"{found['kernels']:g} kernels by {found['launches']:g} launching calls"),
-        ("copies", "copy_us", f"{found['copies']:g} copies"),
-        ("sets", "set_us", f"{found['sets']:g} sets"),
-        ("at once on several streams", "overlap_us", ""),
-        ("launched by nodes", "attributed_us", f"{found['ambiguous_launches']:g} calls at a border between nodes"),
-        ("launched outside nodes", "outside_nodes_us", f"{time_us(found['unlinked_us'])} by no recorded call"),
-        ("run on the host", "host_run_us", "by onnxruntime's trace"),
-    ]
-    alone = found["unprofiled"]
-    body = [(title, time_us(found[key]), note) for title, key, note in rows]
-    table(f"Device ({found['source']})", ("", "median", "note"), body, text=("", "note"))
-    click.echo(
-        f"without onnxruntime's profiler: span {time_us(alone['span_us'])}, busy {time_us(alone['busy_us'])}, idle "
-        f"{time_us(alone['idle_us'])}; recording adds {time_us(alone['recording_overhead_us'])} to a step"
-    )
-    click.echo(
-        f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
-        f"{found['invalid_records']} records without possible times were left out"
-    )
-
-
-def _print_kernels(rows: list[dict[str, Any]]) -> None:
-    """What ran longest on the device, for whatever nodes."""
-    from .render import table, time_us
-
-    body = [(g["name"], time_us(g["us"]), f"{g['share']:.1%}", f"{g['calls']:g}", str(g["nodes"])) for g in rows]
-    table("By kernel", ("kernel", "median", "share", "calls", "nodes"), body, text=("kernel",))
 
 
 def _print_control(rows: list[dict[str, Any]]) -> None:
