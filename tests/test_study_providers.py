@@ -170,7 +170,7 @@ def test_every_cell_runs_on_both(tmp_path: Path, world: World, machine: Machine)
         assert world.did.count(f"{stage} residual training (torch)") == times
     assert world.did.count("export residual inference (torch)") == 1
     assert world.did.count("native residual training (torch)") == 1
-    assert "Beside them 4 of 4 with fewer threads, 8 of 8 on cuda and 8 of 8 in the frameworks themselves." in (
+    assert "Beside them 8 of 8 with fewer threads, 8 of 8 on cuda and 8 of 8 in the frameworks themselves." in (
         result.findings
     )
     assert not any("All runs are on provider" in line for line in result.findings)

@@ -142,12 +142,11 @@ def run_study(
     if not verify:
         stages = replace(stages, verify=None, compare=None)
     main = [Job(cell, on_provider(options, first, cell.mode, tf32, serialize), place) for cell in chosen]
-    training = [cell for cell in chosen if cell.mode == "training"] or chosen
     # threads inside an operator are the CPU's
     fewer = [
         Job(cell, replace(options, threads=n), place, note=f"threads={n}")
         for n in counts[:-1]
-        for cell in training
+        for cell in chosen
         if first == "cpu"
     ]
     elsewhere = [

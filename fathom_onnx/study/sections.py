@@ -175,6 +175,11 @@ _NOTES = {
     "deepq": "ApplyRMSProp is the optimizer; MatMul, the two fully connected layers",
     "seq2seq": "MatMul: LSTM gates, attention, sampled softmax; CrossEntropy, the loss",
     "memnet": "Gather and Mul: sentence encodings; MatMul and Softmax: the hops over the memory",
+    "speech": "MatMul: fully connected and recurrent layers; Clip, their activation; Max, the paths of the CTC loss",
+    "autoenc": "MatMul: encoder and decoder; Softplus, their activation; RandomNormal, the sampling; Sigmoid, the loss",
+    "residual": "Conv2D and its gradients: the blocks; BatchNorm after each; ApplyAdam, the optimizer",
+    "vgg": "Conv2D and its gradients: the sixteen convolutional layers; MatMul, the three fully connected ones",
+    "alexnet": "Conv2D and its gradients: the five convolutional layers; Pow, local response normalisation",
 }
 """Workload to what its ops do in it."""
 
