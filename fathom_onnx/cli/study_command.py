@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..exporting import PURPOSES, purpose_for
 from .options import (
     count_list,
     framework_option,
@@ -74,6 +75,7 @@ def command(
             steps=steps,
             warmup=warmup,
             seed=seed,
+            lowering=PURPOSES[purpose_for(ep)],
             tf32=tf32,
             verify=not no_verify,
             native=not no_native,
