@@ -16,6 +16,7 @@ from .analysis.attribution import Attribution, attribute, questions
 from .analysis.control import control_facts
 from .analysis.counted import count_steps
 from .analysis.dataflow import tensors_of
+from .analysis.device_facts import device_facts
 from .analysis.memory_use import memory_facts
 from .analysis.run import Run, build_run
 from .analysis.timeline import timeline_lines
@@ -23,6 +24,7 @@ from .data import batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 from .graph.files import ensure_folder
+from .runtime.device_time import DeviceTimes
 from .runtime.environment import cpu_cores, environment, graph_facts
 from .runtime.fingerprint import fingerprints, perturbed
 from .runtime.optimized import executed_name
@@ -52,6 +54,7 @@ def profile(
     feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
     allow_fallback: bool = False,
     tf32: bool = False,
+    serialize: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -69,6 +72,7 @@ def profile(
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for; without it only the
             arithmetic of shapes may.
         tf32: Whether CUDA may multiply in TensorFloat-32.
+        serialize: Whether each launch waits for its kernel: host times, for where a device cannot be recorded.
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
         progress: Told what is being done and how far it is.
@@ -77,13 +81,15 @@ def profile(
         UsageError: A setting that cannot work.
         GraphError: The graph cannot be run as it is.
         DataError: The graph cannot be fed.
-        MissingDependencyError: onnxruntime or the provider is absent.
+        MissingDependencyError: onnxruntime, the provider or what records its device is absent.
         RunError: onnxruntime fails, or the trace cannot be trusted.
         OutputError: The run folder cannot be written.
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
-    settings = SessionSettings(ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, tf32)
+    settings = SessionSettings(
+        ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, tf32, serialize
+    )
     batches, data = _batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
@@ -93,19 +99,23 @@ def profile(
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
         )
+        device = measured.device.without(counted.dropped) if measured.device else None
         manifest = {
             **_manifest(graph, settings, seed, data, measured),
             **counted.facts(),
+            "device_time": device_facts(device, measured.recorded, counted.control_us)
+            if device and measured.recorded
+            else None,
             **_absences(attribution, counted.times),
             "control_flow": control_facts(attribution, counted.times),
             "memory": memory_facts(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
             ),
         }
-        run = build_run(attribution, counted.times, counted.step_us, manifest, graph)
+        run = build_run(attribution, counted.times, counted.step_us, manifest, graph, device)
         if folder is not None:
             run.save(place)
-            _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution)
+            _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution, device)
     return run
 
 
@@ -173,6 +183,7 @@ def _manifest(
     return {
         **graph_facts(graph),
         **environment(settings, seed, dict(measured.provider_options)),
+        "node_times": measured.node_times,
         "data": data,
         "warmup": measured.warmup,
         "steps_asked": len(measured.step_us),
@@ -191,10 +202,16 @@ def _absences(attribution: Attribution, times: StepTimes) -> dict[str, Any]:
     return {"nodes_never_ran": [e.node.name or f"{e.node.op_type}#{e.index}" for e in absent]}
 
 
-def _write_timeline(path: Path, traces: Sequence[Path], skipped: Sequence[int], attribution: Attribution) -> None:
+def _write_timeline(
+    path: Path,
+    traces: Sequence[Path],
+    skipped: Sequence[int],
+    attribution: Attribution,
+    device: DeviceTimes | None,
+) -> None:
     steps = profiled_runs(traces, skipped)
     with gzip.open(path, "wb", compresslevel=3) as file:
-        file.writelines(timeline_lines(steps, attribution))
+        file.writelines(timeline_lines(steps, attribution, device))
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -24,12 +24,16 @@ class World:
         self.passes = True
         self.version = "1"
         self.ops: dict[str, dict[str, float]] = OPS
+        self.ops_on: dict[str, dict[str, dict[str, float]]] = {}
+        self.faster: dict[str, float] = {}
+        self.node_times: dict[str, str] = {"cpu": "kernel", "cuda": "device"}
 
     def _work(self, stage: str, job: Job) -> None:
         what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
         self.did.append(what)
-        if (stage, str(job.cell)) in self.broken:
-            raise self.broken[stage, str(job.cell)]
+        for name in (str(job.cell), f"{job.cell} {job.note}"):
+            if (stage, name) in self.broken:
+                raise self.broken[stage, name]
 
     def export(self, job: Job) -> dict[str, Any]:
         self._work("export", job)
@@ -48,7 +52,14 @@ class World:
     def profile(self, job: Job) -> dict[str, Any]:
         self._work("profile", job)
         job.output.mkdir(parents=True)
-        return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
+        o = job.options
+        return {
+            "folder": job.output.name,
+            "cell": list(astuple(job.cell)),
+            "threads": o.threads,
+            "ep": o.ep,
+            "tf32": o.tf32,
+        }
 
     def structure(self, job: Job) -> dict[str, Any]:
         self._work("structure", job)
@@ -59,11 +70,15 @@ class World:
         if ("read", "") in self.broken:
             raise self.broken["read", ""]
         workload, framework, mode = result["cell"]
-        ops = self.ops[workload]
-        facts = {"control_us": 200.0 if mode == "training" else 100.0, "node_time_us": sum(ops.values())}
-        facts |= {"threads": result["threads"], "provider": "cpu"}
+        ep = result["ep"]
+        ops = self.ops_on.get(ep, self.ops)[workload]
+        step = (200.0 if mode == "training" else 100.0) / (self.faster.get(workload, 1.0) if ep != "cpu" else 1.0)
+        facts = {"control_us": step, "node_time_us": sum(ops.values()), "threads": result["threads"], "provider": ep}
         read = summary(workload, framework, mode, facts, **ops)
-        return Reading(read, {"cpu": "test"}, spent(workload, framework, mode, [ops]))
+        manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
+        if ep != "cpu":
+            manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
+        return Reading(read, manifest, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:
         def made_of(job: Job) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def test_training_against_inference() -> None:
     assert found["F5a"].ours == "torch: 2.0 (seq2seq) to 3.0 (residual) times"
     assert found["F5b"].ours == "torch: 3.0 against 2.0 times"
     assert (found["F5a"].verdict, found["F5b"].verdict) == ("holds", "holds")
-    assert found["F5c"].why == "needs runs on the CPU and on a GPU, of 5 graphs or more; there are 0"
+    assert found["F5c"].why == "needs runs on the CPU and on a GPU, of 5 graphs or more from one framework; there are 0"
     assert verdicts(*timed("w", 0.9))["F5a"] == "differs"
 
 
@@ -147,12 +148,36 @@ def test_the_gpu_against_the_cpu() -> None:
     with_it = [r for w, ratio, skew, gain, gpu in rows_of for r in timed(w, ratio, skew, gain, gpu)]
     found = entries(*with_it)
     assert found["F5c"].verdict == "holds"
-    assert found["F5d"].ours == "rank correlation 1.00 over 6"
+    assert found["F5d"].ours == "torch: rank correlation 1.00 over 6"
     assert found["F5d"].verdict == "holds"
     against = [r for w, ratio, skew, gain, gpu in rows_of for r in timed(w, ratio, skew, gain, 20 - gpu)]
     assert verdicts(*against)["F5d"] == "differs"
     falling = [r for w, ratio, skew, gain, gpu in rows_of for r in timed(w, ratio, skew, 30 - 2 * gain, gpu)]
     assert verdicts(*falling)["F5c"] == "differs"
+
+
+def test_the_gpu_is_judged_in_each_framework() -> None:
+    """Gains that rise with the skew in one framework and fall in the other: together they would cancel."""
+    ours = [r for i, w in enumerate("abcde") for r in timed(w, 2, 50 + 5 * i, 10 + i, 2)]
+    theirs = [
+        run(w, {"Conv2D": 50 + 5 * i, "Add": 50 - 5 * i}, mode, "tensorflow", control_us=us, provider=provider)
+        for i, w in enumerate("abcde")
+        for mode in ("inference", "training")
+        for provider, us in (("cpu", 100.0), ("cuda", 10.0 + i))
+    ]
+    found = entries(*ours, *theirs)["F5c"]
+    assert found.ours == "torch: rank correlation 1.00 over 10; tensorflow: rank correlation -1.00 over 10"
+    assert found.verdict == "differs"
+    few = entries(*ours, *theirs[:8])["F5c"]  # two workloads of the other framework are too few to judge it
+    assert (few.verdict, few.ours) == ("holds", "torch: rank correlation 1.00 over 10")
+    alike = [r for w in "abcde" for r in timed(w, 2, 50, 10, 2)]
+    assert entries(*alike)["F5d"].why.endswith("from one framework; they do not differ")
+
+
+def test_steps_with_serialized_launches_are_marked() -> None:
+    made = [r for i, w in enumerate("abcde") for r in timed(w, 2 + i, 50 + 5 * i, 10 + i, 3 + i)]
+    marked = [replace(r, node_times="serialized") if r.provider == "cuda" else r for r in made]
+    assert entries(*marked)["F5d"].ours == ("torch: rank correlation 1.00 over 5 (GPU steps with serialized launches)")
 
 
 def threaded(workload: str, one: Mapping[str, float], many: Mapping[str, float], threads: int) -> list[RunEvidence]:
@@ -200,6 +225,18 @@ def test_the_usual_run_is_on_the_cpu_with_the_most_threads() -> None:
     assert (chosen.provider, chosen.threads) == ("cpu", 2)
 
 
+def test_runs_on_one_provider_are_never_mixed_with_those_of_another() -> None:
+    """Where the CPU's inference run is missing, training on the CPU is not set against inference on the GPU."""
+    training = run("w", {"Mul": 1.0}, control_us=200.0)
+    inference = run("w", {"Mul": 1.0}, "inference", control_us=10.0, provider="cuda")
+    assert entries(training, inference)["F5a"].why.startswith("needs inference and training runs")
+    only = [
+        run("w", {"Mul": 1.0}, mode, control_us=us, provider="cuda")
+        for mode, us in (("inference", 10), ("training", 30))
+    ]
+    assert entries(*only)["F5a"].ours == "torch: 3.0 (w) to 3.0 (w) times"
+
+
 def test_runs_that_nothing_tells_apart_are_refused() -> None:
     with pytest.raises(RunError, match=r"two runs are both w training \(torch\); take one batch size"):
         Evidence((run("w", {"Mul": 1.0}), run("w", {"Mul": 2.0})))
@@ -232,5 +269,5 @@ def test_an_entry_says_all_in_a_line_and_in_json() -> None:
         "criterion": "rank correlation of the GPU's gain and the largest op's share at least 0.5",
         "ours": "",
         "verdict": "cannot be tested here",
-        "why": "needs runs on the CPU and on a GPU, of 5 graphs or more; there are 0",
+        "why": "needs runs on the CPU and on a GPU, of 5 graphs or more from one framework; there are 0",
     }

@@ -147,8 +147,8 @@ def test_provider_options() -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["study", "--tf32", "autoenc"], "TensorFloat-32 is not for provider 'cpu'"),
-        (["sweep", "--tf32", "autoenc", "--ep", "cpu,cuda"], "TensorFloat-32 is not for provider 'cpu'"),
+        (["study", "--tf32", "autoenc"], "TensorFloat-32 is for provider 'cuda', which takes no part"),
+        (["sweep", "--tf32", "autoenc"], "TensorFloat-32 is for provider 'cuda', which takes no part"),
         (["verify", "autoenc", "--ep", "cdua"], "unknown provider 'cdua'; did you mean 'cuda'?"),
     ],
 )

@@ -20,7 +20,7 @@ from fathom_onnx.analysis.run import ATTRIBUTION_COLUMNS, ORIGINAL_COLUMNS
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, UnknownNameError, UsageError
 from fathom_onnx.profiling import profile
-from fathom_onnx.runtime.ceilings import Ceilings, Sample, measure_ceilings, read_ceilings
+from fathom_onnx.runtime.ceilings import BURST, SIZES, Ceilings, Sample, measure_ceilings, read_ceilings
 from fathom_onnx.runtime.environment import cpu_model
 from fathom_onnx.runtime.settings import SessionSettings
 
@@ -319,6 +319,71 @@ def test_the_command_does_not_mix_machines(folder: Path, tmp_path: Path) -> None
     assert "launching kernels" in err
 
 
+def on_cuda(folder: Path, to: Path, **facts: object) -> str:
+    """The run as one on a GPU would be, with device times."""
+    usual = {"provider": "cuda", "node_times": "device", "tf32": False, "gpu": {"name": "A GPU"}}
+    return changed(folder, to, **{**usual, **facts})
+
+
+def cuda_ceilings(to: Path, **facts: object) -> list[str]:
+    """Ceilings as they would be measured on a GPU: the option that names their file."""
+    cpu = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
+    held = {**cpu, "provider": "cuda", "gpu": "A GPU", "tf32": False, **facts}
+    product, copy = Sample("MatMul", 8192, 0.02, 30, 2 * 8192**3), Sample("Relu", 2**26, 2e-4, 30, 2**29)
+    to.write_text(json.dumps(Ceilings(product.giga, copy.giga, (product,), (copy,), held).as_json()))
+    return ["--ceilings", str(to)]
+
+
+def test_a_run_on_a_gpu_under_its_own_ceilings(folder: Path, tmp_path: Path) -> None:
+    measured = cuda_ceilings(tmp_path / "c.json")
+    code, out, err = run(on_cuda(folder, tmp_path / "device"), *measured)
+    assert (code, err) == (0, "")
+    assert "cnn on cuda, 1 threads, node times: device; ceilings 54975.6 GFLOP/s, 2684.4 GB/s" in out
+    code, out, _ = run(on_cuda(folder, tmp_path / "serial", node_times="serialized"), *measured, "--json")
+    told = json.loads(out)
+    assert (code, told["node_times"]) == (0, "serialized")
+    assert (told["ceilings"]["gpu"], told["ceilings"]["tf32"]) == ("A GPU", False)
+    assert "node times: serialized" in run(str(tmp_path / "serial"), *measured)[1]
+
+
+def test_ceilings_of_something_else_are_refused(folder: Path, tmp_path: Path) -> None:
+    gpu_run = on_cuda(folder, tmp_path / "gpu")
+    code, out, err = run(gpu_run, "--ceilings", str(folder / "ceilings.json"))
+    assert (code, out) == (2, "")
+    assert "the ceilings are of provider cpu, the run of cuda; measure with 'ceilings --ep cuda'" in err
+    code, _, err = run(str(folder / "run"), *cuda_ceilings(tmp_path / "c.json"))
+    assert code == 2
+    assert "the ceilings are of provider cuda, the run of cpu" in err
+    code, _, err = run(gpu_run, *cuda_ceilings(tmp_path / "t.json", tf32=True))
+    assert code == 2
+    assert "the ceilings are of TensorFloat-32 on, the run of off; measure with 'ceilings --ep cuda'" in err
+    fast = on_cuda(folder, tmp_path / "fast", tf32=True)
+    code, _, err = run(fast, *cuda_ceilings(tmp_path / "c.json"))
+    assert code == 2
+    assert "measure with 'ceilings --ep cuda --tf32'" in err
+    code, _, err = run(gpu_run, *cuda_ceilings(tmp_path / "old.json", tf32=None))
+    assert code == 2
+    assert "TensorFloat-32 unknown" in err
+
+
+def test_another_gpu_is_another_machine(folder: Path, tmp_path: Path) -> None:
+    for name, told in (("A GPU", "A GPU"), (None, "unknown")):
+        code, out, err = run(on_cuda(folder, tmp_path / str(name), gpu={"name": name}))
+        assert (code, out) == (2, "")
+        assert f"the run is from another machine ({told}, this is" in err
+    code, _, err = run(on_cuda(folder, tmp_path / "untold", node_times=None))
+    assert code == 2
+    assert "are not told" in err
+
+
+def test_gpus_are_measured_with_larger_work_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert min(SIZES["cuda"]) > max(512, *SIZES["cpu"][:-1])
+    monkeypatch.setitem(BURST, "cpu", 4)
+    found = measure_ceilings(SessionSettings("cpu", 1), sizes=(64,), copy_bytes=2**16, budget_s=0.0)
+    assert [s.runs for s in (*found.products, *found.copies)] == [12, 12, 12]
+    assert (found.facts["gpu"], found.facts["tf32"]) == (None, None)
+
+
 def test_the_command_on_bad_input(folder: Path, tmp_path: Path) -> None:
     assert run(str(tmp_path))[0] == 6
     assert run(str(folder / "run"), "--ceilings", str(tmp_path / "none.json"))[0] == 6
@@ -330,3 +395,6 @@ def test_ceilings_for_a_provider_that_is_not_there() -> None:
     result = CliRunner().invoke(main, ["ceilings", "--ep", "nothing"])
     assert result.exit_code == 2
     assert "unknown provider 'nothing'" in result.stderr
+    result = CliRunner().invoke(main, ["ceilings", "--tf32"])
+    assert result.exit_code == 2
+    assert "TensorFloat-32 is not for provider 'cpu'" in result.stderr

@@ -22,6 +22,7 @@ class CountedSteps:
         times: Times of the profiled steps that count.
         step_us: Their wall times.
         control_us: Wall times of the unprofiled steps that count.
+        dropped: Places of the profiled steps that turned out to be warm-up.
         skipped: Runs at the start of each trace that do not count, the warm-up that was asked for included.
         dropped_control_us: Wall times of the unprofiled steps that turned out to be warm-up.
         profiled: What was found in each profiling session.
@@ -31,6 +32,7 @@ class CountedSteps:
     times: StepTimes
     step_us: tuple[float, ...]
     control_us: tuple[float, ...]
+    dropped: tuple[int, ...]
     skipped: tuple[int, ...]
     dropped_control_us: tuple[float, ...]
     profiled: tuple[WarmUp, ...]
@@ -70,6 +72,7 @@ def count_steps(
         times=times.without(dropped),
         step_us=tuple(us for i, us in enumerate(step_us) if i not in dropped),
         control_us=tuple(control_us[control.steps :]),
+        dropped=tuple(sorted(dropped)),
         skipped=tuple(warmup + check.steps for check in found),
         dropped_control_us=tuple(control_us[: control.steps]),
         profiled=tuple(found),

@@ -36,10 +36,18 @@ def in_each(frameworks: Iterable[str], judged: Callable[[str], Found]) -> Found:
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """One run: its summary (see ``docs/run-schema.md``) and what it spent by op in every step."""
+    """One run.
+
+    Attributes:
+        summary: Its summary (see ``docs/run-schema.md``).
+        profile: What it spent by op in every step.
+        node_times: What its node times are (:data:`fathom_onnx.analysis.provider_comparison.NODE_TIMES`); empty where
+            that is not told.
+    """
 
     summary: Mapping[str, Any]
     profile: StepProfile
+    node_times: str = ""
 
     @property
     def label(self) -> Label:
@@ -93,10 +101,15 @@ class Evidence:
 
     @cached_property
     def usual(self) -> dict[Label, RunEvidence]:
-        """One run a label: on the CPU where there is one, with the most threads."""
-        ordered = sorted(self.runs, key=lambda run: (run.provider == "cpu", run.threads))
-        chosen = {run.label: run for run in ordered}
-        return {run.label: chosen[run.label] for run in self.runs}
+        """One run a label, with the most threads: those on the CPU where there are any, else on the first provider.
+
+        All are on one provider, so that no time on one is set against a time on another.
+        """
+        providers = list(dict.fromkeys(run.provider for run in self.runs))
+        if not providers:
+            return {}
+        chosen = self.by_provider("cpu" if "cpu" in providers else providers[0])
+        return {run.label: chosen[run.label] for run in self.runs if run.label in chosen}
 
     def by_provider(self, provider: str) -> dict[Label, RunEvidence]:
         """One run a label on a provider, with the most threads."""

@@ -124,8 +124,9 @@ def _run(summary: Summary) -> dict[str, Any]:
     if isinstance(data, Mapping):
         scalars["data"] = f"{data['source']} ({data['kind']})"
     busiest = max(summary["by_op"], key=lambda row: float(row["us"]), default=None)
+    where = summary.get("provider") or "cpu"
     return {
-        "label": str(Label.of(summary)),
+        "label": str(Label.of(summary)) if where == "cpu" else f"{Label.of(summary)} on {where}",
         "headline": f"{busiest['name']} {percent(busiest['share'])}" if busiest else "",
         "facts": [_fact(k, v) for k, v in scalars.items()],
         "summary": summary,

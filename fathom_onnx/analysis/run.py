@@ -2,7 +2,8 @@
 
 Times are microseconds. A node's time is the median over the profiled steps of its exclusive time; ``node_time_us`` is
 the sum of those medians, ``outside_us`` the median over the steps of what the run took beyond its nodes, and
-``run_time_us`` the sum of both. For each single step run = nodes + outside holds exactly, in whole microseconds.
+``run_time_us`` the sum of both. For each single step run = nodes + outside holds exactly, in whole microseconds. Where
+a device was recorded, all three are times on it, with decimals.
 The JSON form is described in ``docs/run-schema.md``.
 """
 
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ..graph import Graph
-from ..runtime.trace import StepTimes
+from ..runtime.device_time import DeviceTimes
+from ..runtime.trace import Microseconds, StepTimes
 from .attribution import Attribution
+from .device_facts import KERNEL_COLUMNS, kernel_groups, kernel_table
 from .labels import label_nodes
 from .originals import original_table
 from .run_files import SCHEMA, read_run, write_run
@@ -40,6 +42,7 @@ from .time_groups import TimeGroups, time_groups
 __all__ = [
     "ATTRIBUTION_COLUMNS",
     "GROUP_COLUMNS",
+    "KERNEL_COLUMNS",
     "NODE_COLUMNS",
     "ORIGINAL_COLUMNS",
     "SCHEMA",
@@ -59,18 +62,21 @@ class Run(TimeGroups):
             layer, op and class are those of the original with the largest part.
         attribution: One row for each executed node and original node that it stands for or is charged to
             (:data:`ATTRIBUTION_COLUMNS`).
-        steps: One row a counted step (:data:`STEP_COLUMNS`), whole microseconds but for ``wall_us``.
+        steps: One row a counted step (:data:`STEP_COLUMNS`).
         samples: Exclusive microseconds of each executed node in each counted step, [steps, rows of ``nodes``].
         originals: One row an original node (:data:`ORIGINAL_COLUMNS`), in the graph's order; see
             :func:`~fathom_onnx.analysis.originals.original_table`.
+        kernels: One row an executed node and what it ran on a device (:data:`KERNEL_COLUMNS`); None where no device was
+            recorded.
     """
 
     manifest: dict[str, Any]
     nodes: pd.DataFrame
     attribution: pd.DataFrame
     steps: pd.DataFrame
-    samples: npt.NDArray[np.int64]
+    samples: Microseconds
     originals: pd.DataFrame
+    kernels: pd.DataFrame | None = None
 
     @property
     def node_time_us(self) -> float:
@@ -144,6 +150,8 @@ class Run(TimeGroups):
             "data": self.manifest.get("data"),
             "warmup": self.manifest["warmup"],
             "steps": self.manifest["steps"],
+            "node_times": self.manifest.get("node_times"),
+            "device_time": self.manifest.get("device_time"),
             "control_us": self.control_us,
             "step_us": self.step_us,
             "run_time_us": self.run_time_us,
@@ -168,6 +176,7 @@ class Run(TimeGroups):
             "by_class": self.by_class().to_dict("records"),
             "by_op": self.by_op().to_dict("records"),
             "by_layer": self.by_layer().to_dict("records"),
+            "by_kernel": [] if self.kernels is None else kernel_groups(self.kernels).to_dict("records"),
             "unattributed": self.unattributed().to_dict("records"),
         }
 
@@ -200,6 +209,8 @@ class Run(TimeGroups):
             "steps": self.steps,
             "originals": self.originals,
         }
+        if self.kernels is not None:
+            tables["kernels"] = self.kernels
         write_run(folder, self.manifest, tables, self.samples, self.summary())
 
     @classmethod
@@ -225,6 +236,7 @@ def build_run(
     wall_us: Sequence[float],
     manifest: Mapping[str, Any],
     graph: Graph | None = None,
+    device: DeviceTimes | None = None,
 ) -> Run:
     """A run from its attribution and its times.
 
@@ -234,11 +246,14 @@ def build_run(
         wall_us: Wall time of the counted steps.
         manifest: The facts of the run, with ``control_steps_us``, ``warmup`` and ``steps``.
         graph: The original graph; without it costs and parameters of the original nodes are not known.
+        device: What was recorded of a device in the counted steps, ``times`` among it; its facts are in the manifest.
     """
     labels = label_nodes(attribution.originals)
     rows = rows_in_order(attribution, times)
     executions = float(np.median(times.calls.sum(axis=1)))
-    floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if executions else None
+    # what profiling costs is the host's time: a device's times of nodes have nothing of it
+    on_host = executions and device is None
+    floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if on_host else None
     nodes = node_table(attribution, times, rows, labels, floor)
     median_us = nodes["median_us"].to_numpy(float)
     return Run(
@@ -248,4 +263,12 @@ def build_run(
         steps=step_table(times, wall_us),
         samples=times.self_us[:, [column for column, _ in rows]],
         originals=original_table(attribution, nodes, rows, labels, graph),
+        kernels=_kernels(device, nodes, rows) if device else None,
+    )
+
+
+def _kernels(device: DeviceTimes, nodes: pd.DataFrame, rows: Sequence[tuple[int, int | None]]) -> pd.DataFrame:
+    executed = [device.times.names[column] for column, _ in rows]
+    return kernel_table(
+        device, {name: row for row, name in enumerate(executed)}, dict(zip(executed, nodes["name"], strict=True))
     )

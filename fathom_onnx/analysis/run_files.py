@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, one_line
 from ..graph.files import write_bytes, write_text
+from ..runtime.trace import Microseconds
+from .device_facts import KERNEL_COLUMNS, WHOLE_OR_EMPTY
 from .run_tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
 
 __all__ = ["SCHEMA", "read_run", "write_run"]
@@ -29,6 +30,9 @@ _TABLES = {
     "originals": ORIGINAL_COLUMNS,
 }
 """Table to its columns; its file is ``<table>.csv``."""
+
+_KERNELS = "kernels.csv"
+"""There only where a device was recorded."""
 
 _NEEDED = ("manifest.json", *(f"{name}.csv" for name in _TABLES), _SAMPLES)
 
@@ -46,6 +50,10 @@ _TEXT = frozenset(
         "op_class",
         "reason",
         "state",
+        "node",
+        "kernel",
+        "grid",
+        "block",
     )
 )
 
@@ -54,7 +62,7 @@ def write_run(
     folder: Path,
     manifest: dict[str, Any],
     tables: dict[str, pd.DataFrame],
-    samples: npt.NDArray[np.int64],
+    samples: Microseconds,
     summary: dict[str, Any],
 ) -> None:
     """Write a run's files into a folder.
@@ -74,7 +82,7 @@ def write_run(
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run folder holds: ``manifest``, the tables by name, and ``samples``.
+    """What a run folder holds: ``manifest``, the tables by name (``kernels`` may be None), and ``samples``.
 
     Raises:
         DataError: It is not a run folder, of another schema, or a file in it is malformed.
@@ -88,11 +96,17 @@ def read_run(folder: Path) -> dict[str, Any]:
         tables["nodes"]["originals"] = tables["nodes"]["originals"].map(lambda text: tuple(json.loads(text)))
         samples = np.load(folder / _SAMPLES, allow_pickle=False)["self_us"]
         wanted = (len(tables["steps"]), len(tables["nodes"]))
-        if samples.shape != wanted or samples.dtype != np.int64:
-            raise ValueError(f"{_SAMPLES} holds {samples.dtype} {samples.shape}, not int64 {wanted}")
+        kind = np.int64 if manifest.get("device_time") is None else np.float64
+        if samples.shape != wanted or samples.dtype != kind:
+            raise ValueError(f"{_SAMPLES} holds {samples.dtype} {samples.shape}, not {np.dtype(kind)} {wanted}")
+        kernels = _kernels(folder / _KERNELS) if manifest.get("device_time") is not None else None
     except (ValueError, KeyError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"run folder '{folder}' is malformed ({one_line(error)})", "profile again") from error
-    return {"manifest": manifest, **tables, "samples": samples}
+    return {"manifest": manifest, **tables, "samples": samples, "kernels": kernels}
+
+
+def _kernels(path: Path) -> pd.DataFrame:
+    return _read(path, KERNEL_COLUMNS).astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | {"size_bytes": "float64"})
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

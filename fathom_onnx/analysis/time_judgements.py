@@ -5,14 +5,13 @@ Each raises :class:`~fathom_onnx.analysis.evidence.Untestable` where the runs it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-
-import numpy as np
 
 from .distances import FrameworkLevel
 from .evidence import Evidence, Found, RunEvidence, Untestable, in_each
 from .paper import FIGURE_3
+from .provider_comparison import FEWEST, Pair, correlation, gains, pairs, ratios, times_of
 from .similarity import Label
 
 __all__ = [
@@ -75,39 +74,43 @@ def convolution_pays_more(evidence: Evidence) -> Found:
     return in_each(evidence.frameworks(FIGURE_3, "inference", "training"), judged)
 
 
-def _correlated(pairs: Iterable[tuple[float, float]], needs: str) -> Found:
-    from scipy.stats import spearmanr
+def _correlated(evidence: Evidence, needs: str, points: Callable[[Sequence[Pair]], list[tuple[float, float]]]) -> Found:
+    """Whether two numbers of the graphs that ran on both go together, in every framework that has enough of them."""
+    cpu, gpu = evidence.by_provider("cpu"), evidence.by_provider("cuda")
+    both = pairs(cpu, gpu)
+    held = {name: points([p for p in both if p.label.framework == name]) for name in _named(both)}
+    found = {name: rho for name, rows in held.items() if (rho := correlation(rows)) is not None}
+    if not found:
+        most = max((len(rows) for rows in held.values()), default=0)
+        lack = f"there are {most}" if most < FEWEST else "they do not differ"
+        raise Untestable(f"needs {needs}, of {FEWEST} graphs or more from one framework; {lack}")
 
-    rows = np.array(list(pairs), float)
-    if len(rows) < 5:
-        raise Untestable(f"needs {needs}, of 5 graphs or more; there are {len(rows)}")
-    rho = float(spearmanr(rows[:, 0], rows[:, 1]).statistic)
-    if np.isnan(rho):
-        raise Untestable(f"needs {needs} that differ")
-    return Found(rho >= CORRELATED, f"rank correlation {rho:.2f} over {len(rows)}")
+    def judged(name: str) -> Found:
+        return Found(found[name] >= CORRELATED, f"rank correlation {found[name]:.2f} over {len(held[name])}")
+
+    result = in_each(found, judged)
+    slowed = any(times_of(pair.other) == "serialized" for pair in both)
+    return result._replace(ours=f"{result.ours} (GPU steps with serialized launches)") if slowed else result
+
+
+def _named(both: Iterable[Pair]) -> list[str]:
+    return list(dict.fromkeys(pair.label.framework for pair in both))
 
 
 def gpu_gain(evidence: Evidence) -> Found:
     """The GPU's gain goes with the share of the largest op on the CPU."""
-    cpu, gpu = evidence.by_provider("cpu"), evidence.by_provider("cuda")
-    pairs = [
-        (float(run.profile.shares("op").max()), run.step_us / gpu[label].step_us)
-        for label, run in cpu.items()
-        if label in gpu
-    ]
-    return _correlated(pairs, "runs on the CPU and on a GPU")
+    return _correlated(
+        evidence, "runs on the CPU and on a GPU", lambda both: [(found.skew, found.gain) for found in gains(both)]
+    )
 
 
 def gpu_ratio(evidence: Evidence) -> Found:
     """Training to inference on the GPU goes with that on the CPU."""
-    both = evidence.by_provider("cpu"), evidence.by_provider("cuda")
-    pairs = []
-    for label in both[0]:
-        other = label._replace(mode="inference")
-        if label.mode == "training" and all(label in runs and other in runs for runs in both):
-            cpu, gpu = (runs[label].step_us / runs[other].step_us for runs in both)
-            pairs.append((cpu, gpu))
-    return _correlated(pairs, "inference and training runs on the CPU and on a GPU")
+    return _correlated(
+        evidence,
+        "inference and training runs on the CPU and on a GPU",
+        lambda both: [(found.base, found.other) for found in ratios(both)],
+    )
 
 
 # F6: threads

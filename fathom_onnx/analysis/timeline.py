@@ -1,16 +1,20 @@
 """A timeline of the profiled steps for Chrome's tracing view and Perfetto: a track a phase and a track a layer.
 
+Where a device was recorded there is a track a stream as well: what ran there, for which node.
+
 The format is the Trace Event JSON of Chromium: complete events (``ph`` X) with ``ts`` and ``dur`` in microseconds, and
 metadata events (``ph`` M) that name processes and threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from ..runtime.device_step import Work
+from ..runtime.device_time import DeviceTimes
 from ..runtime.optimized import executed_name
 from ..runtime.trace import NodeRun, StepRun
 from .attribution import Attribution
@@ -18,12 +22,14 @@ from .labels import label_nodes
 
 __all__ = ["timeline_lines"]
 
-_PHASES, _LAYERS = 1, 2
+_PHASES, _LAYERS, _DEVICE = 1, 2, 3
 _NOWHERE = "unattributed"
 _STEPS = "steps"
 
 
-def timeline_lines(steps: Iterable[StepRun], attribution: Attribution) -> Iterator[bytes]:
+def timeline_lines(
+    steps: Iterable[StepRun], attribution: Attribution, device: DeviceTimes | None = None
+) -> Iterator[bytes]:
     """The lines of a timeline file.
 
     Steps follow each other on one time axis that begins at 0, as they did in the run; between the sessions of a profile
@@ -32,6 +38,7 @@ def timeline_lines(steps: Iterable[StepRun], attribution: Attribution) -> Iterat
     Args:
         steps: The profiled steps, in order.
         attribution: What each executed node stands for; a node's track is that of its largest part.
+        device: What a device did in the very same steps; None where none was recorded.
     """
     labels = label_nodes(attribution.originals)
     track: dict[str, tuple[str, str, dict[str, Any]]] = {}
@@ -50,6 +57,8 @@ def timeline_lines(steps: Iterable[StepRun], attribution: Attribution) -> Iterat
     names: dict[tuple[int, str], int] = {(_PHASES, _STEPS): 0}
     yield _line(_meta("process_name", _PHASES, 0, "phases"), first=True)
     yield _line(_meta("process_name", _LAYERS, 0, "layers"))
+    if device is not None:
+        yield _line(_meta("process_name", _DEVICE, 0, "device"))
     yield _line(_meta("thread_name", _PHASES, 0, _STEPS))
     previous_end, shift, begin = 0, 0, 0
     for number, step in enumerate(steps):
@@ -71,7 +80,32 @@ def timeline_lines(steps: Iterable[StepRun], attribution: Attribution) -> Iterat
                 title = str(details.get("node") or node.op_type)
                 place = names[process, name]
                 yield _line(_event(title, process, place, node.start_us + offset, node.duration_us, details))
+        if device is not None:
+            work = zip(device.work[number], device.begins_ns[number].tolist(), strict=True)
+            yield from _device_lines(work, step, offset, track, names)
     yield b"]}\n"
+
+
+def _device_lines(
+    work: Iterable[tuple[Work, int]],
+    step: StepRun,
+    offset: int,
+    track: Mapping[str, tuple[str, str, dict[str, Any]]],
+    names: dict[tuple[int, str], int],
+) -> Iterator[bytes]:
+    """The device's events in a step, a track a stream; each says for which node it was."""
+    for one, begin_ns in work:
+        stream = f"device {one.activity.device} stream {one.activity.stream}"
+        if (_DEVICE, stream) not in names:
+            names[_DEVICE, stream] = len(names)
+            yield _line(_meta("thread_name", _DEVICE, names[_DEVICE, stream], stream))
+        details: dict[str, Any] = {"node": None}
+        if one.node is not None:
+            executed = step.nodes[one.node].name
+            details = track[executed][2] if executed in track else {"node": executed}
+        told = {**details, "kind": one.activity.kind, "idle_before_us": one.gap_ns / 1000}
+        begin, took = begin_ns / 1000 + offset, one.duration_ns / 1000
+        yield _line(_event(one.activity.name, _DEVICE, names[_DEVICE, stream], begin, took, told))
 
 
 def _by_start(nodes: Sequence[NodeRun]) -> list[NodeRun]:
@@ -86,7 +120,7 @@ def _sort(process: int, thread: int) -> dict[str, Any]:
     return {"ph": "M", "name": "thread_sort_index", "pid": process, "tid": thread, "args": {"sort_index": thread}}
 
 
-def _event(name: str, process: int, thread: int, start: int, duration: int, args: dict[str, Any]) -> dict[str, Any]:
+def _event(name: str, process: int, thread: int, start: float, duration: float, args: dict[str, Any]) -> dict[str, Any]:
     return {"ph": "X", "name": name, "pid": process, "tid": thread, "ts": start, "dur": duration, "args": args}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import json_option
+from .options import json_option, tf32_option
 
 __all__ = ["command"]
 
@@ -12,8 +12,9 @@ __all__ = ["command"]
 @click.command("ceilings")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
+@tf32_option
 @json_option
-def command(ep: str, threads: int | None, as_json: bool) -> None:
+def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     """Measure what onnxruntime reaches on this machine: GFLOP/s of large products, GB/s of large copies.
 
     The best of several sizes counts. Keep the JSON in a file for 'roofline --ceilings FILE'.
@@ -23,7 +24,7 @@ def command(ep: str, threads: int | None, as_json: bool) -> None:
     from ..runtime.settings import SessionSettings
     from .render import print_json, progress, table
 
-    settings = SessionSettings(ep, threads or cpu_cores())
+    settings = SessionSettings(ep, threads or cpu_cores(), tf32=tf32)
     with progress() as (say, _):
         say("products and copies")
         found = measure_ceilings(settings)
@@ -31,8 +32,11 @@ def command(ep: str, threads: int | None, as_json: bool) -> None:
         print_json(found.as_json())
         return
     facts = found.facts
+    device = "" if facts["provider"] == "cpu" else f"{facts['gpu'] or 'unknown device'}, "
+    products = "" if facts["tf32"] is None else f", TensorFloat-32 {'on' if facts['tf32'] else 'off'}"
     click.echo(
-        f"{facts['cpu']}, provider {facts['provider']}, {facts['threads']} threads, onnxruntime {facts['onnxruntime']}"
+        f"{device}{facts['cpu']}, provider {facts['provider']}, {facts['threads']} threads, onnxruntime "
+        f"{facts['onnxruntime']}{products}"
     )
     rows = [
         (f"{s.op} {s.size}x{s.size}", f"{s.giga:.1f} GFLOP/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))

@@ -26,6 +26,7 @@ _NOT_NATIVE = {
     "dims": "--dim",
     "allow_fallback": "--allow-fallback",
     "tf32": "--tf32",
+    "serialize": "--serialize",
 }
 """Options that only mean something to onnxruntime, by parameter."""
 

@@ -111,10 +111,14 @@ def _profiled(
 
 def _remarks(run: Run, suite: Suite) -> list[str]:
     """In what the run and the suite differ beyond the graph."""
+    from ..analysis.provider_comparison import node_times
+
+    times = node_times(run.manifest, str(run.manifest.get("provider")))
     facts = (
         ("provider", run.manifest.get("provider"), suite.provider),
         ("threads", run.manifest.get("threads"), suite.threads),
         ("processor", run.manifest.get("cpu"), suite.cpu),
+        ("kind of node times", times, suite.node_times),
     )
     differ = [f"the run's {what} is {mine}, the suite's {theirs}" for what, mine, theirs in facts if mine != theirs]
     rest = run.kind_us("unattributed")

@@ -39,6 +39,7 @@ __all__ = ["command"]
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @tf32_option
+@click.option("--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times.")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
 @json_option
@@ -59,6 +60,7 @@ def command(
     dims: tuple[str, ...],
     allow_fallback: bool,
     tf32: bool,
+    serialize: bool,
     top: int,
     output: Path | None,
     as_json: bool,
@@ -68,6 +70,7 @@ def command(
     TARGET is an .onnx file, of ours or any other, or a workload, which is exported first. The step is timed without the
     profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions. With
     --runtime a workload's step runs in its framework instead, and its operations are shown in the same terms.
+    On CUDA the times of nodes are the device's, recorded by CUPTI.
     """
     if runtime != ONNXRUNTIME:
         profile_by_framework(click.get_current_context())
@@ -90,6 +93,7 @@ def command(
             seed=seed,
             allow_fallback=allow_fallback,
             tf32=tf32,
+            serialize=serialize,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )
@@ -121,6 +125,13 @@ def _exported(
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 
+_NODE_TIMES = {
+    "device": "of the kernels, copies and sets that a node launched, on the device",
+    "serialized": "of the host while each launch waits for its kernel (serialized): launching is in them",
+}
+"""What is said of times that are not those of a node's own work on the CPU."""
+
+
 def _print(summary: dict[str, Any], top: int) -> None:
     from ..vocabulary import OpClass
     from .render import table, time_us
@@ -129,11 +140,14 @@ def _print(summary: dict[str, Any], top: int) -> None:
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
     click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
-    total = s["run_time_us"]
+    if s["node_times"] in _NODE_TIMES:
+        click.echo(f"times of nodes: {_NODE_TIMES[s['node_times']]}")
+    total, serialized = s["run_time_us"], ", serialized" if s["node_times"] == "serialized" else ""
+    on_device = s["device_time"] is not None
     rows = [
-        ("step, unprofiled", s["control_us"], ""),
-        ("step, profiled", s["step_us"], f"profiling adds {time_us(s['profiling_overhead_us'])}"),
-        ("run inside onnxruntime", total, ""),
+        (f"step, unprofiled{serialized}", s["control_us"], ""),
+        (f"step, profiled{serialized}", s["step_us"], f"profiling adds {time_us(s['profiling_overhead_us'])}"),
+        ("run on the device" if on_device else "run inside onnxruntime", total, ""),
         ("  in nodes", s["node_time_us"], f"{s['executed_nodes']} nodes executed"),
         (
             "    attributed",
@@ -147,6 +161,8 @@ def _print(summary: dict[str, Any], top: int) -> None:
     share = [f"{us / total:.1%}" if total and name.startswith(" ") else "" for name, us, _ in rows]
     cells = [(name, time_us(us), part, note) for (name, us, note), part in zip(rows, share, strict=True)]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
+    if on_device:
+        _print_device(s["device_time"])
     _print_trust(s)
     _print_placement(s, top)
     if s["memory"]:
@@ -163,11 +179,50 @@ def _print(summary: dict[str, Any], top: int) -> None:
             us = sum(g["us"] for g in rest)
             body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
         table(f"By {title}", (title, "median", "share", "nodes"), body, text=(title,))
+    if s["by_kernel"]:
+        _print_kernels(s["by_kernel"][:top])
     if s["control_flow"]:
         _print_control(s["control_flow"][:top])
     if s["unattributed"]:
         body = [(g["node"], g["op_type"], g["reason"], time_us(g["us"])) for g in s["unattributed"][:top]]
         table("Unattributed", ("node", "kind", "reason", "median"), body, text=("node", "kind", "reason"))
+
+
+def _print_device(found: dict[str, Any]) -> None:
+    """What the device did in a step, and how it was matched with the nodes."""
+    from .render import table, time_us
+
+    rows = [
+        ("span", "span_us", "from the first work to the end of the last"),
+        ("  busy", "busy_us", ""),
+        ("  idle", "idle_us", ""),
+        ("kernels", "kernel_us", f"{found['kernels']:g} kernels by {found['launches']:g} launching calls"),
+        ("copies", "copy_us", f"{found['copies']:g} copies"),
+        ("sets", "set_us", f"{found['sets']:g} sets"),
+        ("at once on several streams", "overlap_us", ""),
+        ("launched by nodes", "attributed_us", f"{found['ambiguous_launches']:g} calls at a border between nodes"),
+        ("launched outside nodes", "outside_nodes_us", f"{time_us(found['unlinked_us'])} by no recorded call"),
+        ("run on the host", "host_run_us", "by onnxruntime's trace"),
+    ]
+    alone = found["unprofiled"]
+    body = [(title, time_us(found[key]), note) for title, key, note in rows]
+    table(f"Device ({found['source']})", ("", "median", "note"), body, text=("", "note"))
+    click.echo(
+        f"without onnxruntime's profiler: span {time_us(alone['span_us'])}, busy {time_us(alone['busy_us'])}, idle "
+        f"{time_us(alone['idle_us'])}; recording adds {time_us(alone['recording_overhead_us'])} to a step"
+    )
+    click.echo(
+        f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
+        f"{found['invalid_records']} records without possible times were left out"
+    )
+
+
+def _print_kernels(rows: list[dict[str, Any]]) -> None:
+    """What ran longest on the device, for whatever nodes."""
+    from .render import table, time_us
+
+    body = [(g["name"], time_us(g["us"]), f"{g['share']:.1%}", f"{g['calls']:g}", str(g["nodes"])) for g in rows]
+    table("By kernel", ("kernel", "median", "share", "calls", "nodes"), body, text=("kernel",))
 
 
 def _print_control(rows: list[dict[str, Any]]) -> None:

@@ -30,8 +30,10 @@ __all__ = ["command"]
 def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot: Path | None, as_json: bool) -> None:
     """Set a profiled run against what its machine can do: the share of the roof that each op, layer or node reaches.
 
-    RUN is a folder that 'profile -o' wrote. Without --ceilings they are measured, with the run's provider and threads.
+    RUN is a folder that 'profile -o' wrote. Without --ceilings they are measured, with the run's provider and threads
+    and, on CUDA, with TensorFloat-32 as in the run.
     """
+    from ..analysis.provider_comparison import OF_THE_WORK, node_times
     from ..analysis.roofline import roofline
     from ..analysis.roofline_figure import roofline_svg
     from ..analysis.run import Run
@@ -42,50 +44,79 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
     if path is not None and measure:
         raise UsageError("ceilings cannot be both read and measured", "give --ceilings or --measure")
     loaded = Run.load(run)
-    if loaded.manifest.get("node_times") == "host launch":
+    times = node_times(loaded.manifest, loaded.manifest["provider"])
+    if times not in OF_THE_WORK:
         raise UsageError(
-            f"the node times of run '{run}' are those of launching kernels, not of running them",
+            f"the node times of run '{run}' are "
+            + ("not told" if times == "unknown" else "those of launching kernels, not of running them"),
             "profile with a provider whose kernels are timed",
         )
     ceilings = read_ceilings(path) if path is not None else _measured(loaded.manifest, measure)
-    for name in ("provider", "threads"):
-        if ceilings.facts[name] != loaded.manifest[name]:
-            click.echo(
-                f"note: the run has {name} {loaded.manifest[name]}, the ceilings {ceilings.facts[name]}", err=True
-            )
+    _check_same(ceilings, loaded.manifest)
+    if ceilings.facts["threads"] != loaded.manifest["threads"]:
+        click.echo(
+            f"note: the run has threads {loaded.manifest['threads']}, the ceilings {ceilings.facts['threads']}",
+            err=True,
+        )
     found = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
     if plot is not None:
         write_text(plot, roofline_svg(found, str(loaded.manifest["graph"])))
         click.echo(f"drawing: {plot}", err=True)
     if as_json:
-        print_json({"run": str(run), "graph": loaded.manifest["graph"], **found.as_json(), "ceilings": ceilings.facts})
+        facts = {"run": str(run), "graph": loaded.manifest["graph"], "node_times": times}
+        print_json({**facts, **found.as_json(), "ceilings": ceilings.facts})
     else:
-        _print(found, ceilings, loaded.manifest, top)
+        _print(found, ceilings, loaded.manifest, times, top)
+
+
+def _check_same(ceilings: Ceilings, manifest: dict[str, Any]) -> None:
+    """Refuse ceilings that are not those of what the run ran on.
+
+    Raises:
+        UsageError: Another provider, device or precision of products.
+    """
+    tf32 = manifest.get("tf32")
+    for what, theirs, mine in (
+        ("provider", ceilings.facts["provider"], manifest["provider"]),
+        ("TensorFloat-32", _said(ceilings.facts["tf32"]), _said(tf32)),
+    ):
+        if theirs != mine:
+            fix = "measure with 'ceilings --ep " + str(manifest["provider"]) + (" --tf32'" if tf32 else "'")
+            raise UsageError(f"the ceilings are of {what} {theirs}, the run of {mine}", fix)
+
+
+def _said(tf32: bool | None) -> str:
+    return "unknown" if tf32 is None else "on" if tf32 else "off"
 
 
 def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
     from ..runtime.ceilings import measure_ceilings
     from ..runtime.environment import cpu_model
+    from ..runtime.gpu import gpu_facts
     from ..runtime.settings import SessionSettings
     from .render import progress
 
-    if manifest["cpu"] != cpu_model() and not anyway:
+    if manifest["provider"] == "cpu":
+        theirs, mine = manifest["cpu"], cpu_model()
+    else:
+        theirs, mine = (str((facts or {}).get("name") or "") for facts in (manifest.get("gpu"), gpu_facts()))
+    if (theirs != mine or not theirs) and not anyway:
         raise UsageError(
-            f"the run is from another machine ({manifest['cpu']}, this is {cpu_model()})",
+            f"the run is from another machine ({theirs or 'unknown'}, this is {mine or 'unknown'})",
             "give that machine's --ceilings FILE, or --measure to measure here anyway",
         )
     with progress() as (say, _):
         say("measuring the ceilings")
-        return measure_ceilings(
-            SessionSettings(manifest["provider"], manifest["threads"], tf32=bool(manifest.get("tf32")))
-        )
+        settings = SessionSettings(manifest["provider"], manifest["threads"], tf32=bool(manifest.get("tf32")))
+        return measure_ceilings(settings)
 
 
-def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], top: int) -> None:
+def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times: str, top: int) -> None:
     from .render import table, time_us
 
     click.echo(
-        f"{manifest['graph']} on {manifest['provider']}, {manifest['threads']} threads; ceilings "
+        f"{manifest['graph']} on {manifest['provider']}, {manifest['threads']} threads"
+        f"{'' if times == 'kernel' else f', node times: {times}'}; ceilings "
         f"{ceilings.gflops:.1f} GFLOP/s, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
     )
     rows = [

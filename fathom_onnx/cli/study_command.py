@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..exporting import PURPOSES, purpose_for
 from .options import (
     count_list,
     framework_option,
@@ -16,6 +15,7 @@ from .options import (
     measuring_options,
     mode_option,
     output_option,
+    text_list,
     tf32_option,
 )
 
@@ -30,10 +30,10 @@ __all__ = ["command"]
 @framework_option("all")
 @mode_option("all")
 @click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
-@click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
+@list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
+@tf32_option
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
 @measuring_options
-@tf32_option
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @output_option("study", "Folder of the study.")
@@ -43,12 +43,12 @@ def command(
     framework: str,
     mode: str,
     preset: str,
-    ep: str,
+    ep: tuple[str, ...] | None,
+    tf32: bool,
     threads: tuple[int, ...] | None,
     steps: int,
     warmup: int,
     seed: int,
-    tf32: bool,
     no_verify: bool,
     no_native: bool,
     output: Path,
@@ -71,12 +71,11 @@ def command(
             None if framework == "all" else [framework],
             None if mode == "all" else [mode],
             ep=ep,
+            tf32=tf32,
             threads=threads,
             steps=steps,
             warmup=warmup,
             seed=seed,
-            lowering=PURPOSES[purpose_for(ep)],
-            tf32=tf32,
             verify=not no_verify,
             native=not no_native,
             on_event=told,

@@ -32,6 +32,7 @@ __all__ = ["command"]
 @list_option("--framework", text_list, "torch", "Frameworks, or all.")
 @list_option("--mode", text_list, "training", "inference, training, or all.")
 @list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
+@tf32_option
 @list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
 @list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
 @list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
@@ -41,7 +42,6 @@ __all__ = ["command"]
 )
 @purpose_option("onnxruntime")
 @measuring_options
-@tf32_option
 @click.option("--retry", is_flag=True, help="Try cells again that failed before.")
 @click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")
 @output_option("sweep", "Folder of the sweep.")
@@ -51,6 +51,7 @@ def command(
     framework: Sequence[str],
     mode: Sequence[str],
     ep: Sequence[str],
+    tf32: bool,
     threads: Sequence[int] | None,
     batch: Sequence[int] | None,
     optimization: Sequence[str],
@@ -60,7 +61,6 @@ def command(
     steps: int,
     warmup: int,
     seed: int,
-    tf32: bool,
     retry: bool,
     no_wait: bool,
     output: Path,
@@ -81,6 +81,7 @@ def command(
         frameworks=_all(framework),
         modes=_all(mode),
         providers=ep,
+        tf32=tf32,
         threads=threads or (),
         batches=batch or (),
         optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made
@@ -95,7 +96,6 @@ def command(
             steps=steps,
             seed=seed,
             lowering=PURPOSES[purpose],
-            tf32=tf32,
             retry=retry,
             wait=not no_wait,
             on_event=told,

@@ -5,6 +5,9 @@ what no kernel reaches; here they are the best of what onnxruntime does with the
 square float32 products of several sizes, and elementwise ops on buffers far larger than the caches. Outputs are bound
 to buffers that exist, so that no time goes into fresh memory. FLOPs are 2 n^3; bytes are each input and each output
 once, as everywhere in this package: what a cache fetches in order to write a line is not counted.
+
+On a GPU a run takes less than it takes the host to start it, unless the work is large. So products are larger there,
+and runs are started one after the other without waiting; the clock stops when the device has done them all.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ from onnx import helper
 
 from ..errors import DataError, UsageError, one_line
 from .environment import cpu_cores, cpu_model
+from .gpu import gpu_facts
 from .prepare import Prepared
 from .providers import PROVIDERS, onnxruntime
 from .session import open_session, owned_value
 from .settings import SessionSettings
 
 __all__ = [
+    "BURST",
     "COPIES",
     "COPY_BYTES",
     "SCHEMA",
@@ -41,8 +46,12 @@ __all__ = [
 
 SCHEMA = "fathom-onnx/ceilings/1"
 
-SIZES: tuple[int, ...] = (512, 1024, 2048)
-"""Sides of the square products."""
+SIZES: dict[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+"""Provider to the sides of its square products: a GPU is not busy with what fills a CPU."""
+
+BURST: dict[str, int] = {"cpu": 1, "cuda": 10}
+"""Provider to the runs that are started before one waits for them: starting a run takes tens of microseconds, and a
+GPU of today needs no more than some hundred for a copy of this size."""
 
 COPY_BYTES = 256 * 2**20
 """Bytes of one buffer of a copy: far beyond the last level of cache of a machine of today."""
@@ -60,7 +69,7 @@ class Sample:
     Attributes:
         op: The op type.
         size: Side of the product, or elements of a buffer of the copy.
-        seconds: The shortest run.
+        seconds: The shortest run or, of runs that were started together, the shortest mean.
         runs: How many were timed.
         work: FLOPs of a product, bytes of a copy.
     """
@@ -86,7 +95,8 @@ class Ceilings:
         gbytes: GB/s of the best copy.
         products: All products.
         copies: All copies.
-        facts: Provider, threads, CPU, its cores and the version of onnxruntime.
+        facts: Provider, threads, CPU, its cores and the version of onnxruntime; on CUDA the device's name as ``gpu``
+            and whether products may use TensorFloat-32 as ``tf32``, else None.
     """
 
     gflops: float
@@ -131,6 +141,7 @@ def ceilings_of(found: Any, where: str) -> Ceilings:
             for kind in ("products", "copies")
         ]
         facts = {name: found[name] for name in ("provider", "threads", "cpu", "cpu_cores", "onnxruntime")}
+        facts |= {name: found.get(name) for name in ("gpu", "tf32")}  # older files have none: they are of CPUs
         gflops, gbytes = float(found["gflops"]), float(found["gbytes_per_second"])
         if not (np.isfinite(gflops) and np.isfinite(gbytes) and gflops > 0 and gbytes > 0):
             raise ValueError("a ceiling is not above zero")
@@ -168,8 +179,10 @@ def _model(op: str, shape: Sequence[int], operands: int) -> Prepared:
     return Prepared(made, {}, (), {})
 
 
-def _time(op: str, shape: Sequence[int], operands: int, settings: SessionSettings, budget_s: float) -> list[float]:
-    """Seconds of each run of one op on buffers that are there before it: at least three runs, within the budget."""
+def _time(
+    op: str, shape: Sequence[int], operands: int, settings: SessionSettings, budget_s: float, burst: int
+) -> list[float]:
+    """Seconds a run of one op on buffers that are there before it: at least three bursts of runs, within the budget."""
     ort = onnxruntime(PROVIDERS[settings.ep].extra)
     device = PROVIDERS[settings.ep].device
     session = open_session(_model(op, shape, operands), settings)
@@ -181,27 +194,33 @@ def _time(op: str, shape: Sequence[int], operands: int, settings: SessionSetting
         binding.bind_ortvalue_input(f"x{position}", owned_value(ort, value, device))
     binding.bind_ortvalue_output("y", owned_value(ort, value, device))
     session.run_with_iobinding(binding)
+    binding.synchronize_outputs()
+    started_only = ort.RunOptions()
+    # else every run waits for the device before it returns
+    started_only.add_run_config_entry("disable_synchronize_execution_providers", "1")
     seconds: list[float] = []
     end = time.perf_counter() + budget_s
     while len(seconds) < 3 or time.perf_counter() < end:
         started = time.perf_counter()
-        session.run_with_iobinding(binding)
-        seconds.append(time.perf_counter() - started)
+        for _ in range(burst):
+            session.run_with_iobinding(binding, started_only)
+        binding.synchronize_outputs()
+        seconds.append((time.perf_counter() - started) / burst)
     return seconds
 
 
 def measure_ceilings(
     settings: SessionSettings,
     *,
-    sizes: Sequence[int] = SIZES,
+    sizes: Sequence[int] | None = None,
     copy_bytes: int = COPY_BYTES,
     budget_s: float = 0.5,
 ) -> Ceilings:
     """Measure the ceilings of this machine; a few seconds.
 
     Args:
-        settings: Provider and threads.
-        sizes: Sides of the square products.
+        settings: Provider and threads and, on CUDA, whether products may use TensorFloat-32.
+        sizes: Sides of the square products; those of :data:`SIZES` when not given.
         copy_bytes: Bytes of one buffer of a copy.
         budget_s: Seconds to time each of them, once warm.
 
@@ -210,23 +229,26 @@ def measure_ceilings(
         MissingDependencyError: onnxruntime or the provider is absent.
         RunError: onnxruntime refuses.
     """
-    rows = copy_bytes // (4 * _SIDE)
+    rows, burst = copy_bytes // (4 * _SIDE), BURST[settings.ep]
+    sizes = SIZES[settings.ep] if sizes is None else sizes
     if not sizes or min(sizes) < 1 or rows < 1:
         raise UsageError("there is nothing to measure", f"give sizes of 1 or more and copies of {4 * _SIDE} bytes")
     products = []
     for size in sizes:
-        seconds = _time("MatMul", (size, size), 2, settings, budget_s)
-        products.append(Sample("MatMul", size, min(seconds), len(seconds), 2 * size**3))
+        seconds = _time("MatMul", (size, size), 2, settings, budget_s, burst)
+        products.append(Sample("MatMul", size, min(seconds), burst * len(seconds), 2 * size**3))
     copies = []
     for op in COPIES:
         operands = 2 if op == "Add" else 1
-        seconds = _time(op, (rows, _SIDE), operands, settings, budget_s)
-        copies.append(Sample(op, rows * _SIDE, min(seconds), len(seconds), 4 * rows * _SIDE * (operands + 1)))
+        seconds = _time(op, (rows, _SIDE), operands, settings, budget_s, burst)
+        copies.append(Sample(op, rows * _SIDE, min(seconds), burst * len(seconds), 4 * rows * _SIDE * (operands + 1)))
     facts = {
         "provider": settings.ep,
         "threads": settings.threads,
         "cpu": cpu_model(),
         "cpu_cores": cpu_cores(),
         "onnxruntime": onnxruntime().__version__,
+        "gpu": gpu_facts()["name"] if settings.ep == "cuda" else None,
+        "tf32": settings.tf32 if settings.ep == "cuda" else None,
     }
     return Ceilings(max(s.giga for s in products), max(s.giga for s in copies), tuple(products), tuple(copies), facts)

@@ -18,14 +18,6 @@ from .settings import LEVELS, SessionSettings
 __all__ = ["cpu_cores", "cpu_model", "environment", "graph_facts", "process_facts"]
 
 
-_NODE_TIMES = {
-    "cpu": "kernel",
-    # the wheel's profiler sees what the host does: a node's time is that of launching its kernels
-    "cuda": "host launch",
-}
-"""What a node's time in a trace is, by provider."""
-
-
 def cpu_model() -> str:
     """The CPU's model name, or the machine type where the system does not tell."""
     try:
@@ -77,13 +69,13 @@ def environment(settings: SessionSettings, seed: int, provider_options: dict[str
         "provider": settings.ep,
         "execution_provider": PROVIDERS[settings.ep].full_name,
         "provider_options": provider_options or {},
-        "node_times": _NODE_TIMES[settings.ep],
         "threads": settings.threads,
         "optimization": settings.optimization,
         "optimization_level": LEVELS[settings.optimization],
         "allow_fallback": settings.allow_fallback,
         "tf32": settings.tf32 if settings.ep == "cuda" else None,
         "gpu": gpu_facts() if settings.ep == "cuda" else None,
+        "serialize": settings.serialize,
         "seed": seed,
         "onnxruntime": ort.__version__,
         "onnx": _version("onnx"),

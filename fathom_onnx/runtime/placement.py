@@ -225,11 +225,11 @@ def placement(times: StepTimes, optimized: onnx.ModelProto, ep: str, trace: Path
         RunError: The trace is missing or cut short.
     """
     wanted = PROVIDERS[ep].full_name
-    steps, total = len(times.run_us), int(times.self_us.sum())
+    steps, total = len(times.run_us), float(times.self_us.sum())
     own = {executed_name(e.index): e.node.name or e.node.op_type for e in numbered(optimized.graph)}
-    sums: dict[str, int] = {}
+    sums: dict[str, float] = {}
     for column, provider in enumerate(times.providers):
-        sums[provider] = sums.get(provider, 0) + int(times.self_us[:, column].sum())
+        sums[provider] = sums.get(provider, 0.0) + float(times.self_us[:, column].sum())
     away = [i for i, provider in enumerate(times.providers) if provider != wanted]
     copied = [i for i, kind in enumerate(times.op_types) if kind in MEMCPY]
     facts = node_facts(trace, [times.names[i] for i in {*away, *copied}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ import onnx
 
 from ..errors import OutputError, RunError, UsageError, one_line
 from ..workloads.contract import Array
+from .device_records import Recording, write_recording
+from .device_time import DeviceTimes, RecordedSteps, device_times
+from .node_times import NodeTimes, device_recorder, host_node_times
 from .optimized import load_optimized, numbered, write_renamed
 from .placement import MEMCPY, Placement, placement, refuse_compute
 from .prepare import Prepared
 from .providers import PROVIDERS
+from .recorded import recorded_steps, recorded_trace
 from .session import Stepper, open_stepper
 from .settings import SessionSettings
 from .trace import StepRun, StepTimes, read_events, read_runs, step_times
@@ -37,7 +42,10 @@ class Measurement:
 
     Attributes:
         optimized: The model as it was run, nodes under their names before renaming; large weights not loaded.
-        times: Times of the profiled steps, by executed name ``k<number>``.
+        times: Times of the profiled steps, by executed name ``k<number>``; the device's where it was recorded.
+        node_times: What these times are.
+        device: What was recorded of the device; None where nothing was.
+        recorded: Steps that were recorded and not profiled; None where nothing was recorded.
         control_us: Wall time of the unprofiled steps.
         step_us: Wall time of the profiled steps.
         traces: The compressed raw traces.
@@ -52,6 +60,9 @@ class Measurement:
 
     optimized: onnx.ModelProto
     times: StepTimes
+    node_times: NodeTimes
+    device: DeviceTimes | None
+    recorded: RecordedSteps | None
     control_us: tuple[float, ...]
     step_us: tuple[float, ...]
     traces: tuple[Path, ...]
@@ -65,12 +76,23 @@ class Measurement:
 
 
 def _steps(
-    stepper: Stepper, batches: Sequence[Mapping[str, Array]], warmup: int, steps: int, what: str, progress: Progress
+    stepper: Stepper,
+    batches: Sequence[Mapping[str, Array]],
+    warmup: int,
+    steps: int,
+    what: str,
+    progress: Progress,
+    after: Callable[[float], None] | None = None,
 ) -> list[float]:
-    """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn."""
+    """Wall time in microseconds of ``steps`` steps after ``warmup`` of them, over the batches in turn.
+
+    ``after`` is called after each step with the seconds that it took.
+    """
     seconds = []
     for number, batch in enumerate(itertools.islice(itertools.cycle(batches), warmup + steps), 1):
         seconds.append(stepper.step(batch))
+        if after is not None:
+            after(seconds[-1])
         progress(what, number, warmup + steps)
     return [s * 1e6 for s in seconds[warmup:]]
 
@@ -115,6 +137,13 @@ def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[Ste
         yield from itertools.islice(read_runs(read_events(path)), skipped, None)
 
 
+def _device_times(
+    traces: Sequence[Path], warmup: int, recordings: Sequence[Recording], settings: SessionSettings
+) -> DeviceTimes:
+    runs = [list(profiled_runs([trace], [warmup])) for trace in traces]
+    return device_times(runs, recordings, PROVIDERS[settings.ep].full_name)
+
+
 def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:
     """Executed name to provider, for the nodes that did not run where they were asked to."""
     wanted = PROVIDERS[settings.ep].full_name
@@ -149,12 +178,19 @@ def measure(
     if steps < 1 or warmup < 0 or not batches:
         raise UsageError(f"cannot measure {steps} steps after {warmup} with {len(batches)} batches", "give 1 or more")
     told: Progress = progress or (lambda what, done, total: None)
+    recorder = device_recorder(settings)
     work = folder / "model"
     work.mkdir()
     plain, renamed = work / "optimized.onnx", work / "renamed.onnx"
     stepper = open_stepper(prepared, settings, optimized_to=plain)
     options = stepper.session.get_provider_options().get(PROVIDERS[settings.ep].full_name, {})
     control = _steps(stepper, batches, warmup, steps, "control", told)
+    recorded = None
+    if recorder is not None:
+        provider = PROVIDERS[settings.ep].full_name
+        recorded = recorded_steps(
+            recorder, lambda after: _steps(stepper, batches, 0, steps, "record", told, after), provider
+        )
     del stepper  # frees its weights and state before the next session takes as much again
 
     optimized = load_optimized(plain)
@@ -164,18 +200,23 @@ def measure(
     walls: list[float] = []
     traces: list[Path] = []
     counted: list[int] = []
+    recordings: list[Recording] = []
     while len(walls) < steps:
         counted.append(min(per_session, steps - len(walls)))
         prefix = work / f"trace-{uuid.uuid4().hex}"
+        opening_ns = time.time_ns()
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
-        try:
-            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told)
-        finally:
-            raw = Path(stepper.session.end_profiling())
+        with recorded_trace(stepper.session, opening_ns, recorder) as ended:
+            after = None if recorder is None else lambda seconds: recorder.step_done()
+            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, after)
         del stepper
-        target = folder / ("trace.json.gz" if not traces else f"trace-{len(traces) + 1}.json.gz")
-        _compress(raw, target)
+        number = f"-{len(traces) + 1}" if traces else ""
+        target = folder / f"trace{number}.json.gz"
+        _compress(ended.trace, target)
         traces.append(target)
+        if ended.recording is not None:
+            recordings.append(ended.recording)
+            write_recording(folder / f"device{number}.jsonl.gz", ended.recording)
     times = step_times(profiled_runs(traces, [warmup] * len(traces)))
     if len(times.run_us) != steps:
         raise RunError(f"the traces hold {len(times.run_us)} of {steps} profiled steps", "profile again")
@@ -183,10 +224,17 @@ def measure(
     placed = placement(times, optimized, settings.ep, traces[0])
     if not settings.allow_fallback:
         refuse_compute(placed.elsewhere, settings.ep)
+    device = _device_times(traces, warmup, recordings, settings) if recordings else None
+    if device is not None:  # shares and copies are then of the device's time
+        times = device.times
+        placed = placement(times, optimized, settings.ep, traces[0])
     copied = [int(times.calls[:, i].sum()) for i, kind in enumerate(times.op_types) if kind in MEMCPY]
     return Measurement(
         optimized=optimized,
         times=times,
+        node_times="device" if device else host_node_times(settings),
+        device=device,
+        recorded=recorded,
         control_us=tuple(control),
         step_us=tuple(walls),
         traces=tuple(traces),

@@ -46,6 +46,7 @@ class SessionSettings:
         optimization: Graph optimization level.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
         tf32: Whether CUDA may multiply in TensorFloat-32, which keeps 10 bits of a float32's 23.
+        serialize: Whether each launch waits for its kernel, so that the host's times of nodes hold the device's.
 
     Raises:
         UnknownNameError: No such provider or optimization level.
@@ -57,6 +58,7 @@ class SessionSettings:
     optimization: Optimization = "all"
     allow_fallback: bool = False
     tf32: bool = False
+    serialize: bool = False
 
     def __post_init__(self) -> None:
         if self.ep not in PROVIDERS:
@@ -67,6 +69,8 @@ class SessionSettings:
             raise UsageError(f"threads cannot be {self.threads}", "give 1 or more")
         if self.tf32 and self.ep != "cuda":
             raise UsageError(f"TensorFloat-32 is not for provider '{self.ep}'", "leave out --tf32, or give --ep cuda")
+        if self.serialize and self.ep != "cuda":
+            raise UsageError(f"provider '{self.ep}' launches no kernels to serialize", "leave --serialize out")
 
     @property
     def provider_options(self) -> dict[str, str]:

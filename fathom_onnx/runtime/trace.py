@@ -20,13 +20,29 @@ import orjson
 
 from ..errors import RunError
 
-__all__ = ["Event", "NodeRun", "StepRun", "StepTimes", "read_events", "read_lines", "read_runs", "step_times"]
+__all__ = [
+    "PARENTS",
+    "Event",
+    "Microseconds",
+    "NodeRun",
+    "StepRun",
+    "StepTimes",
+    "read_events",
+    "read_lines",
+    "read_runs",
+    "step_times",
+]
 
 _SUFFIX = "_kernel_time"
 _RUN = "model_run"
 _FULL = "profile_truncated"
-_PARENTS = frozenset({"Loop", "Scan", "If"})
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
+
+PARENTS = frozenset({"Loop", "Scan", "If"})
+"""Op types whose nodes hold the nodes of their bodies."""
+
+Microseconds = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+"""Whole microseconds from onnxruntime's trace; with decimals where a device told nanoseconds."""
 
 # Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
 # its second execution on the start of the line, whose form is fixed, tells all that is needed.
@@ -178,7 +194,7 @@ def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
             continue
         thread = threads.get(thread_id) or threads.setdefault(thread_id, _Thread())
         children = 0
-        if not is_node or op_type in _PARENTS:
+        if not is_node or op_type in PARENTS:
             while thread.stack and thread.stack[-1].start_us >= start_us:
                 children += thread.stack.pop().duration_us
         if is_node:
@@ -196,34 +212,38 @@ def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Times of the profiled steps, whole microseconds.
+    """Times of the profiled steps, microseconds: whole ones, but for times on a device.
 
     Attributes:
         names: Executed nodes, in the order of their first execution.
         op_types: Their op types.
         providers: The providers that ran them (several are joined by a comma).
-        self_us: Exclusive time, [steps, nodes].
+        self_us: Exclusive time, [steps, nodes]; on a device, the time of what a node launched.
         calls: Executions, [steps, nodes].
-        run_us: Time of the session's run, [steps].
+        run_us: Time of the session's run, [steps]; on a device, from the step's first work there to its last.
     """
 
     names: tuple[str, ...]
     op_types: tuple[str, ...]
     providers: tuple[str, ...]
-    self_us: npt.NDArray[np.int64]
+    self_us: Microseconds
     calls: npt.NDArray[np.int64]
-    run_us: npt.NDArray[np.int64]
+    run_us: Microseconds
 
     @property
-    def node_us(self) -> npt.NDArray[np.int64]:
+    def node_us(self) -> Microseconds:
         """Exclusive time of all nodes, [steps]."""
-        total: npt.NDArray[np.int64] = self.self_us.sum(axis=1)
+        total: Microseconds = self.self_us.sum(axis=1)
         return total
 
     @property
-    def outside_us(self) -> npt.NDArray[np.int64]:
-        """What each run took beyond its nodes, [steps]; ``run_us = node_us + outside_us`` exactly."""
-        return self.run_us - self.node_us
+    def outside_us(self) -> Microseconds:
+        """What each run took beyond its nodes, [steps]; ``run_us = node_us + outside_us``, exactly in whole ones.
+
+        On a device it is below 0 where several streams were at work at once.
+        """
+        left: Microseconds = self.run_us - self.node_us
+        return left
 
     def without(self, steps: Iterable[int]) -> StepTimes:
         """The times without some steps (their places), and without the nodes that ran in those alone."""

@@ -14,11 +14,11 @@ from ..exporting import frameworks as known_frameworks
 from ..graph.files import ensure_folder
 from ..native import native_frameworks
 from ..runtime.environment import cpu_cores
-from ..runtime.settings import SessionSettings
 from .engine import Engine, carry_out
 from .lock import machine_lock
 from .machine import measured_ceilings
 from .plan import Cell, Job, OnEvent, Options, cells
+from .providers import choose, on_provider
 from .result import StudyResult, write
 from .stages import STAGES, Stages
 from .workers import ProcessWorkers, Workers
@@ -30,17 +30,21 @@ NATIVE_STEPS, NATIVE_WARMUP = 5, 2
 
 
 def _commands(
-    folder: Path, options: Options, counts: Sequence[int], chosen: Sequence[Cell], left_out: Sequence[str]
+    folder: Path,
+    options: Options,
+    providers: Sequence[str],
+    counts: Sequence[int],
+    chosen: Sequence[Cell],
+    flags: Sequence[str],
 ) -> list[str]:
     """The command lines that do the same again: one, or one a framework where they are some but not all."""
     used = list(dict.fromkeys(c.framework for c in chosen))
     modes = list(dict.fromkeys(c.mode for c in chosen))
-    common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", options.ep]
+    common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", ",".join(providers)]
     common += ["--threads", ",".join(map(str, counts))]
     for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
-    common += ["--tf32"] if options.tf32 else []
-    common += left_out
+    common += flags
     workloads = list(dict.fromkeys(c.workload for c in chosen))
     start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
     whole = len(used) > 1 and set(used) == set(known_frameworks())
@@ -54,13 +58,13 @@ def run_study(
     frameworks: Sequence[str] | None = None,
     modes: Sequence[str] | None = None,
     *,
-    ep: str = "cpu",
+    ep: str | Sequence[str] | None = None,
+    tf32: bool = False,
     threads: int | Sequence[int] | None = None,
     steps: int = 10,
     warmup: int = 3,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
-    tf32: bool = False,
     verify: bool = True,
     native: bool = True,
     checked_steps: int = 1,
@@ -83,14 +87,16 @@ def run_study(
         workloads: Their names, or all.
         frameworks: Their names, or all that have an exporter.
         modes: ``inference``, ``training``, or both.
-        ep: Execution provider.
+        ep: Execution providers, or ``all`` or None for every one that can be used here. The figures and verdicts are
+            about the CPU where it is among them, and the others are set against it.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
-            largest number is that of the figures and verdicts, and the others show how the ops of training scale.
+            largest number is that of the figures and verdicts, and the others show how the ops of training scale on
+            the CPU.
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
-        tf32: Whether CUDA may multiply in TensorFloat-32.
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
             :data:`NATIVE_STEPS` steps.
@@ -101,8 +107,10 @@ def run_study(
         workers: What does it; given the folder for logs.
 
     Raises:
-        UnknownNameError: A workload, framework, mode, preset that there is not.
+        UnknownNameError: A workload, framework, mode, preset, provider that there is not.
         UsageError: A number that cannot work, or nothing to study.
+        MissingDependencyError: A provider that was named is absent.
+        RunError: A provider that was named does not work here.
         OutputError: The folder cannot be written to.
     """
     given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)
@@ -112,42 +120,60 @@ def run_study(
             f"a study cannot have {', '.join(map(str, counts)) or 'no'} threads, {steps} steps after {warmup}",
             "give 1 or more threads and steps",
         )
-    SessionSettings(ep, counts[-1], tf32=tf32)  # a combination that cannot be is said before anything is done
     chosen = cells(preset, workloads, frameworks, modes)
     if not chosen:
         raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
+    providers = choose(ep)
+    if tf32 and "cuda" not in providers.names:
+        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
     place = ensure_folder(Path(folder).absolute())
+    first, *others = providers.names
     options = Options(
         preset=preset,
-        ep=ep,
+        ep=first,
         threads=counts[-1],
         warmup=warmup,
         steps=steps,
         seed=seed,
         lowering=lowering,
         checked_steps=checked_steps,
-        tf32=tf32,
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
-    main = [Job(cell, options, place) for cell in chosen]
+    main = [Job(cell, on_provider(options, first, cell.mode, tf32), place) for cell in chosen]
     training = [cell for cell in chosen if cell.mode == "training"] or chosen
+    # threads inside an operator are the CPU's
     fewer = [
-        Job(cell, replace(options, threads=n), place, note=f"threads={n}") for n in counts[:-1] for cell in training
+        Job(cell, replace(options, threads=n), place, note=f"threads={n}")
+        for n in counts[:-1]
+        for cell in training
+        if first == "cpu"
+    ]
+    elsewhere = [
+        Job(cell, on_provider(options, name, cell.mode, tf32), place, note=f"on {name}")
+        for name in others
+        for cell in chosen
     ]
     known = native_frameworks() if native else ()
-    brief = replace(options, steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
+    brief = replace(options, ep="cpu", steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
     itself = [Job(cell, brief, place, note="in the framework") for cell in chosen if cell.framework in known]
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))
-        made = carry_out(engine, [*main, *fewer], stages, itself)
-        ran = [cell.job for cell in made.cells[: len(main)] if cell.done]
+        made = carry_out(engine, [*main, *fewer, *elsewhere], stages, itself)
+        runs, with_fewer, further = (
+            made.cells[: len(main)],
+            made.cells[len(main) : len(main) + len(fewer)],
+            made.cells[len(main) + len(fewer) :],
+        )
+        ran = [cell.job for cell in (*runs, *further) if cell.done]
         ceilings = measured_ceilings(engine, stages.ceilings, ran)
     result = StudyResult(
         folder=place,
         options=options,
-        cells=made.cells[: len(main)],
-        fewer=made.cells[len(main) :],
+        cells=runs,
+        fewer=with_fewer,
+        elsewhere=further,
+        left_out=providers.left_out,
         natives=made.natives,
         checks=made.checks,
         verified=stages.verify is not None or stages.compare is not None,
@@ -156,6 +182,7 @@ def run_study(
         worked=engine.worked,
         ceilings=ceilings,
     )
-    left_out = [flag for flag, kept in (("--no-verify", verify), ("--no-native", native)) if not kept]
-    write(result, _commands(Path(folder), options, counts, chosen, left_out))
+    given_flags = (("--tf32", tf32), ("--no-verify", not verify), ("--no-native", not native))
+    flags = [flag for flag, is_given in given_flags if is_given]
+    write(result, _commands(Path(folder), options, providers.names, counts, chosen, flags))
     return result

@@ -62,8 +62,10 @@ def checked_graph_is_there(job: Job, result: Result) -> bool:
     return bool(sha256(job.checked_graph()) == result.get("sha256"))
 
 
-def _row(check: Check) -> Result:
+def _row(job: Job, check: Check) -> Result:
     """A check as the report shows it, with all of its numbers beside it."""
+    # of graphs in a folder of their own there are others of the same name
+    lowered = f" (lowering {job.options.lowering})" if job.options.graphs else ""
     parts = [f"{check.steps} steps"]
     if check.mode == "training":
         parts.append(f"loss error {check.loss_error:.1e}")
@@ -72,7 +74,7 @@ def _row(check: Check) -> Result:
     if check.flips.count:
         parts.append(f"{check.flips.count} branches flipped by rounding (at most {check.flips.margin:.1e} from them)")
     return {
-        "name": f"{check.workload} {check.mode}: {check.left} against {check.right}",
+        "name": f"{check.workload} {check.mode}: {check.left} against {check.right}{lowered}",
         "passed": check.passed,
         "detail": "; ".join(check.faults or parts),
         "numbers": check.json(),
@@ -90,7 +92,7 @@ def verify_cell(job: Job) -> Result:
     o = job.options
     asked: dict[str, Any] = {"steps": o.checked_steps, "seed": o.seed, "threads": o.threads}
     check = verify(job.workload, job.cell.framework, job.cell.mode, graph=_checked(job, job.cell), **asked)
-    return {"checks": [_row(check)]}
+    return {"checks": [_row(job, check)]}
 
 
 def compare_cells(job: Job) -> Result:
@@ -105,4 +107,4 @@ def compare_cells(job: Job) -> Result:
         pair = (job.cell.framework, other.framework)
         graphs = (first, _checked(job, other))
         checks.append(verify_pair(job.workload, pair, job.cell.mode, graphs=graphs, **asked))
-    return {"checks": [_row(check) for check in checks]}
+    return {"checks": [_row(job, check) for check in checks]}

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .plan import Job
+from .providers import device_inputs
 from .store import exporter_facts, sha256, source_hash, version_of
 
 __all__ = ["ceilings_inputs", "export_inputs", "native_inputs", "profile_inputs", "structure_inputs", "verify_inputs"]
@@ -28,11 +29,12 @@ _SHOWING = (
     *("analysis/placement.py", "analysis/profiles.py", "analysis/report.py", "analysis/report_parts.py"),
     *("analysis/resampling.py", "analysis/roofline.py", "analysis/roofline_figure.py", "analysis/run_facts.py"),
     *("analysis/significance.py", "analysis/similarity.py", "analysis/time_judgements.py", "analysis/verdicts.py"),
-    *("analysis/workload_figures.py", "runtime/ceilings.py"),
+    *("analysis/provider_comparison.py", "analysis/provider_figures.py", "analysis/workload_figures.py"),
+    *("runtime/ceilings.py", "runtime/usable.py"),
 )
 """What only shows results, or orders the work: a change there makes no result wrong."""
 
-_CEILING_FACTS = ("ep", "threads", "onnxruntime", "machine")
+_CEILING_FACTS = ("ep", "threads", "onnxruntime", "machine", "gpu")
 _CEILING_SOURCES = tuple(f"runtime/{name}.py" for name in ("ceilings", "prepare", "providers", "session", "settings"))
 _NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machine")
 _NATIVE_SOURCES = (
@@ -100,10 +102,11 @@ def profile_inputs(job: Job) -> Inputs:
     return {
         "graph": sha256(job.graph()),
         "data": _data(job),
-        **{name: options[name] for name in ("ep", "tf32", "threads", "optimization", "warmup", "steps", "seed")},
+        **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
+        **device_inputs(job.options),
         "package": version_of("fathom-onnx"),
         "sources": source_hash(without=(*_SHOWING, "verification")),
     }

@@ -30,7 +30,8 @@ def ceilings_cell(job: Job) -> dict[str, Any]:
     from ..runtime.ceilings import measure_ceilings
     from ..runtime.settings import SessionSettings
 
-    return measure_ceilings(SessionSettings(*settings_of(job))).as_json()
+    o = job.options
+    return measure_ceilings(SessionSettings(o.ep, o.threads, tf32=o.tf32)).as_json()
 
 
 def are_ceilings(job: Job, result: dict[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def workload_pages(result: StudyResult) -> list[Page]:
     natives = _grouped(result.natives)
     return [
         _page(number, workload, modes, natives.get(workload, {}), result.rooflines)
-        for number, (workload, modes) in enumerate(_grouped(result.cells).items())
+        for number, (workload, modes) in enumerate(_grouped(result.everywhere).items())
     ]
 
 
@@ -74,9 +74,16 @@ def _grouped(cells: Sequence[CellResult]) -> dict[str, dict[str, dict[str, CellR
     grouped: dict[str, dict[str, dict[str, CellResult]]] = {}
     for cell in cells:
         if cell.done:
-            who = f"{cell.cell.framework}, {cell.job.options.ep}" if several else cell.cell.framework
+            who = _who(cell) if several else cell.cell.framework
             grouped.setdefault(cell.cell.workload, {}).setdefault(cell.cell.mode, {})[who] = cell
     return grouped
+
+
+def _who(cell: CellResult) -> str:
+    """A run among those of several providers; what its node times are, where they are not what one expects of it."""
+    provider = cell.job.options.ep
+    usual = cell.node_times == ("kernel" if provider == "cpu" else "device")
+    return f"{cell.cell.framework}, {provider}{'' if usual else f' ({cell.node_times})'}"
 
 
 def _page(

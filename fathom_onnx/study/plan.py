@@ -27,6 +27,7 @@ class Options:
         preset: Preset of every workload.
         changes: Fields of the workload's configuration that differ from the preset, and their values.
         ep: Execution provider.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator.
         optimization: onnxruntime's graph optimization level.
         warmup: Steps of each run that are not counted.
@@ -35,12 +36,12 @@ class Options:
         lowering: The lowering set of the graphs.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
-        tf32: Whether CUDA may multiply in TensorFloat-32.
     """
 
     preset: str = "small"
     changes: tuple[tuple[str, Any], ...] = ()
     ep: str = "cpu"
+    tf32: bool = False
     threads: int = 1
     optimization: Optimization = "all"
     warmup: int = 3
@@ -49,7 +50,6 @@ class Options:
     lowering: str = PURPOSES["onnxruntime"]
     checked_steps: int = 1
     graphs: str = ""
-    tf32: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence, RunEvidence
 from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding, roof_finding
 from ..analysis.profiles import StepProfile, structure_profile
+from ..analysis.provider_comparison import OF_THE_WORK, comparison_json, node_times, provider_levels
 from ..analysis.report import Report, render
 from ..analysis.roofline import Roofline
 from ..analysis.similarity import FrameworkEffect, Label, framework_effect
@@ -34,12 +35,8 @@ __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
 SCHEMA = "fathom-onnx/study/2"
 
-LEVELS = {
-    "structure": "modelled cost of the graphs as written",
-    "onnxruntime": "time in onnxruntime",
-    "native": "time in the frameworks themselves",
-}
-"""Levels of the framework question that a study answers, and what their profiles are."""
+LEVELS = {"structure": "modelled cost of the graphs as written", "native": "time in the frameworks themselves"}
+"""Levels of the framework question besides those of time in onnxruntime, and what their profiles are."""
 
 _COUNTED: dict[Verdict, str] = {
     "holds": "hold",
@@ -94,7 +91,17 @@ class CellResult:
     @property
     def evidence(self) -> RunEvidence | None:
         """The run as evidence for the paper's claims, where there is one."""
-        return RunEvidence(self.summary, self.spent) if self.spent is not None else None
+        return RunEvidence(self.summary, self.spent, self.node_times) if self.spent is not None else None
+
+    @property
+    def node_times(self) -> str:
+        """What the run's node times are; empty where there is no run."""
+        return node_times(self.manifest, self.job.options.ep) if self.done else ""
+
+    @property
+    def has_work_times(self) -> bool:
+        """Whether there is a run whose node times are those of its work, not of launching it."""
+        return self.node_times in OF_THE_WORK
 
     @property
     def done(self) -> bool:
@@ -108,9 +115,11 @@ class StudyResult:
 
     Attributes:
         folder: Where it lies.
-        options: How it was run.
-        cells: Every cell, done or not.
+        options: How it was run; its provider is the first, to which figures and verdicts belong where none is named.
+        cells: Every cell on that provider, done or not.
         fewer: The same cells with fewer threads.
+        elsewhere: The same cells on the other providers, one after the other.
+        left_out: Providers that were to be used and cannot be, and why.
         natives: The same steps run by the frameworks themselves.
         ceilings: What the machine can do with each provider and number of threads of the cells.
         checks: Verification results: ``name``, ``passed``, ``detail``.
@@ -130,6 +139,8 @@ class StudyResult:
     worked: int
     fewer: tuple[CellResult, ...] = ()
     natives: tuple[CellResult, ...] = ()
+    elsewhere: tuple[CellResult, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     ceilings: Mapping[Settings, Ceilings] = field(default_factory=dict)
 
     @property
@@ -138,8 +149,26 @@ class StudyResult:
         return self.folder / "report.html"
 
     @property
+    def everywhere(self) -> tuple[CellResult, ...]:
+        """Every cell on every provider, the first provider's before the others'."""
+        return (*self.cells, *self.elsewhere)
+
+    def run_name(self, job: Job) -> str:
+        """A cell as it is called here: with its provider, where that is not the first."""
+        return str(job.cell) if job.options.ep == self.options.ep else f"{job.cell} on {job.options.ep}"
+
+    @cached_property
+    def by_provider(self) -> dict[str, dict[Label, RunEvidence]]:
+        """Provider to the runs that there are on it, the first provider first; without those of fewer threads."""
+        found: dict[str, dict[Label, RunEvidence]] = {}
+        for cell in self.everywhere:
+            if (run := cell.evidence) is not None:
+                found.setdefault(cell.job.options.ep, {})[run.label] = run
+        return found
+
+    @property
     def summaries(self) -> list[Mapping[str, Any]]:
-        """Summaries of the runs there are, in the order of the cells."""
+        """Summaries of the first provider's runs, in the order of the cells."""
         return [c.summary for c in self.cells if c.done]
 
     @cached_property
@@ -149,25 +178,34 @@ class StudyResult:
 
     @cached_property
     def framework(self) -> tuple[FrameworkLevel, ...]:
-        """The framework question, a level of :data:`LEVELS` each; nothing where no cell ran."""
+        """The framework question: of structure, of time in onnxruntime on each provider, of the frameworks themselves.
+
+        Nothing where no cell ran.
+        """
         profiles = {
             "structure": [
                 structure_profile(Label(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
             ],
-            "onnxruntime": [c.spent for c in self.cells if c.spent is not None],
             "native": [c.spent for c in self.natives if c.spent is not None],
         }
-        return tuple(FrameworkLevel.of(n, what, profiles[n]) for n, what in LEVELS.items() if profiles[n])
+        first, last = ([FrameworkLevel.of(n, LEVELS[n], held)] if held else [] for n, held in profiles.items())
+        measured = provider_levels(run for c in self.everywhere if (run := c.evidence) is not None)
+        return (*first, *measured, *last)
+
+    @property
+    def _main(self) -> FrameworkLevel | None:
+        """The level that the verdict is about: time in onnxruntime on the first provider."""
+        return next((level for level in self.framework if level.name not in LEVELS), None)
 
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
         """The runs under the ceilings (:func:`~fathom_onnx.study.roofs.run_rooflines`)."""
-        return run_rooflines(self.folder, self.cells, self.ceilings)
+        return run_rooflines(self.folder, self.everywhere, self.ceilings)
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
         """The paper's claims, each with our number and a verdict."""
-        runs = tuple(found for c in (*self.cells, *self.fewer) if (found := c.evidence) is not None)
+        runs = tuple(found for c in (*self.everywhere, *self.fewer) if (found := c.evidence) is not None)
         return ledger(Evidence(runs, self.framework))
 
     @property
@@ -178,13 +216,13 @@ class StudyResult:
     @property
     def verdict(self) -> str:
         """One line: whether the framework matters in onnxruntime and, before that, whatever is missing."""
-        undone = [str(c.cell) for c in self.cells if not c.done]
-        missing = f"{len(undone)} of {len(self.cells)} cells failed ({', '.join(undone)}). " if undone else ""
+        undone = [self.run_name(c.job) for c in self.everywhere if not c.done]
+        missing = f"{len(undone)} of {len(self.everywhere)} cells failed ({', '.join(undone)}). " if undone else ""
         bad = [str(c["name"]) for c in self.checks if not c["passed"]]
         wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
         broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
         unchecked = f"{broken} verifications could not be done. " if broken else ""
-        answer = next((v.verdict for v in self.framework if v.name == "onnxruntime"), "No cell ran.")
+        answer = "No cell ran." if self._main is None else self._main.verdict
         return f"{missing}{wrong}{unchecked}{answer}"
 
     @property
@@ -193,16 +231,17 @@ class StudyResult:
         passed = sum(bool(check["passed"]) for check in self.checks)
         checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
         lines = [
-            *(v.verdict for v in self.framework if v.name != "onnxruntime"),
+            *(level.verdict for level in self.framework if level is not self._main),
             *(distance_finding(effect) for effect in self.effects),
             self._count,
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
-            roof_finding({str(job.cell): by["node"] for job, by in self.rooflines.items()}),
+            roof_finding({self.run_name(job): by["node"] for job, by in self.rooflines.items()}),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
             self._also,
+            self._providers,
         ]
         return [line for line in lines if line]
 
@@ -210,10 +249,26 @@ class StudyResult:
     def _also(self) -> str:
         parts = [
             f"{sum(c.done for c in several)} of {len(several)} {words}"
-            for several, words in ((self.fewer, "with fewer threads"), (self.natives, "in the frameworks themselves"))
+            for several, words in (
+                (self.fewer, "with fewer threads"),
+                *(([c for c in self.elsewhere if c.job.options.ep == ep], f"on {ep}") for ep in self._others),
+                (self.natives, "in the frameworks themselves"),
+            )
             if several
         ]
-        return f"Beside them {' and '.join(parts)}." if parts else ""
+        return f"Beside them {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}." if parts else ""
+
+    @property
+    def _others(self) -> list[str]:
+        return list(dict.fromkeys(c.job.options.ep for c in self.elsewhere))
+
+    @property
+    def _providers(self) -> str:
+        """Which provider there is nothing of, and why."""
+        if self._others:
+            return ""
+        why = "; ".join(f"{name} cannot be used here: {error}" for name, error in self.left_out.items())
+        return f"All runs are on provider {self.options.ep}{f' ({why})' if why else ''}."
 
     @property
     def _count(self) -> str:
@@ -234,6 +289,13 @@ class StudyResult:
             "cells": [c.json() for c in self.cells],
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
             "native": [c.json() for c in self.natives],
+            "elsewhere": [{"provider": c.job.options.ep, **c.json()} for c in self.elsewhere],
+            "providers_left_out": dict(self.left_out),
+            "providers": [
+                {"base": self.options.ep, "other": ep, **comparison_json(self.by_provider[self.options.ep], runs)}
+                for ep, runs in self.by_provider.items()
+                if ep != self.options.ep and self.options.ep in self.by_provider
+            ],
             "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
             "rooflines": [roofline_json(job, by["node"]) for job, by in self.rooflines.items()],
             "distances": [_effect_json(effect) for effect in self.effects],
@@ -276,10 +338,12 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     o = result.options
     workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
     frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
+    providers = list(dict.fromkeys(c.job.options.ep for c in result.everywhere))
+    on = f"provider{'s' if providers[1:] else ''} {', '.join(providers)}"
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
         title=f"Study of {', '.join(workloads)}",
-        subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; provider {o.ep}, {o.threads} threads; "
+        subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
         f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
         verdict=result.verdict,
         findings=result.findings,
@@ -290,7 +354,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         effects=result.effects,
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
-        manifests={str(c.cell): _identity(c.manifest) for c in result.cells if c.manifest},
+        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.everywhere if c.manifest},
         commands=commands,
     )
 

@@ -42,7 +42,7 @@ def run_rooflines(
     found = {}
     for cell in cells:
         roof = ceilings.get(settings_of(cell.job))
-        if cell.done and roof is not None and cell.manifest.get("node_times") != "host launch":
+        if roof is not None and cell.has_work_times:
             run = Run.load(folder / str(cell.profile["folder"]))
             found[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, ROWS)
     return found

@@ -18,6 +18,7 @@ from ..analysis.similarity import Label
 from ..workloads import definition
 from ..workloads.catalogue import TABLE_II
 from .pages import page_anchor
+from .provider_sections import provider_sections
 
 if TYPE_CHECKING:
     from .result import CellResult, StudyResult
@@ -37,7 +38,12 @@ def paper_sections(result: StudyResult) -> list[Section]:
     """The sections that a study's runs allow: claims, framework question, figures; none where no cell ran."""
     if not result.summaries:
         return []
-    return [_claims(result.ledger), _question(result.framework), _figures(result)]
+    return [
+        _claims(result.ledger),
+        _question(result.framework),
+        _figures(result),
+        *provider_sections(result),
+    ]
 
 
 def _claims(entries: Sequence[Entry]) -> Section:
@@ -149,11 +155,13 @@ def _figures(result: StudyResult) -> Section:
             figures.append(Figure(f"Figure 4, {framework}", drawn, caption))
     times = [
         (s["workload"], s["framework"], provider, s["mode"], s["control_us"])
-        for several, itself in ((result.cells, ""), (result.natives, "in the framework"))
+        for several, itself in ((result.everywhere, ""), (result.natives, "in the framework"))
         for s in (cell.summary for cell in several if cell.done)
         if s.get("control_us") and (provider := itself or s.get("provider"))
     ]
     if times:
+        graphs = list(dict.fromkeys((workload, framework) for workload, framework, *_ in times))
+        times.sort(key=lambda row: graphs.index((row[0], row[1])))  # the providers of a graph beside each other
         drawn = draw.training_against_inference(pd.DataFrame(times, columns=list(draw.MODE_COLUMNS)))
         figures.append(Figure("Figure 5", drawn, "Unprofiled training and inference steps, log scale."))
     scaled = _over_threads(result)

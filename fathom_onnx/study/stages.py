@@ -114,12 +114,12 @@ def profile_cell(job: Job) -> Result:
     profile(
         load(job.graph()),
         ep=options.ep,
+        tf32=options.tf32,
         threads=options.threads,
         optimization=options.optimization,
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,
-        tf32=options.tf32,
         folder=job.output,
     )
     return {"folder": job.output.relative_to(job.folder).as_posix()}

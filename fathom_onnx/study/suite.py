@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.profiles import StepProfile, run_profile
+from ..analysis.provider_comparison import node_times
 from ..analysis.run import Run
 from ..errors import DataError, UnknownNameError, one_line
 
@@ -24,6 +25,7 @@ class Suite:
         threads: Threads inside one operator.
         preset: Preset of their workloads.
         cpu: The machine's processor.
+        node_times: What the runs' node times are; "kernel" on a CPU.
     """
 
     profiles: tuple[StepProfile, ...]
@@ -31,6 +33,7 @@ class Suite:
     threads: int
     preset: str
     cpu: str
+    node_times: str = "kernel"
 
 
 def _held(folder: Path) -> dict[str, Any]:
@@ -62,10 +65,12 @@ def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") 
     mine = [c for c in done if (c["cell"]["framework"], c["cell"]["mode"]) == (framework, mode)]
     runs = [Run.load(folder / str(c["profile"]["folder"])) for c in mine]
     first = runs[0].manifest
+    provider = str(first.get("provider") or held["options"]["ep"])
     return Suite(
         tuple(run_profile(run) for run in runs),
-        provider=str(first.get("provider") or held["options"]["ep"]),
+        provider=provider,
         threads=int(first.get("threads") or held["options"]["threads"]),
         preset=str(held["options"]["preset"]),
         cpu=str(first.get("cpu") or ""),
+        node_times=node_times(first, provider),
     )

@@ -35,6 +35,7 @@ class Axes:
         frameworks: Names, or None for all that have an exporter.
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
+        tf32: Whether CUDA may multiply in TensorFloat-32.
         threads: Threads inside one operator; none for all the cores this process may use.
         batches: Batch sizes; none for each preset's own.
         optimizations: onnxruntime's graph optimization levels.
@@ -46,6 +47,7 @@ class Axes:
     frameworks: Sequence[str] | None = None
     modes: Sequence[str] | None = None
     providers: Sequence[str] = ("cpu",)
+    tf32: bool = False
     threads: Sequence[int] = ()
     batches: Sequence[int] = ()
     optimizations: Sequence[Optimization] = ("all",)
@@ -77,7 +79,6 @@ def sweep_plan(
     steps: int = 10,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
-    tf32: bool = False,
 ) -> tuple[Job, ...]:
     """The cells of a sweep, runs of one graph side by side.
 
@@ -89,9 +90,11 @@ def sweep_plan(
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     if "batch" in axes.changes and axes.batches:
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
+    if axes.tf32 and "cuda" not in axes.providers:
+        raise UsageError("TensorFloat-32 is for provider 'cuda', which takes no part", "leave out --tf32")
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
     runs = [
-        SessionSettings(ep, threads, optimization, tf32=tf32)
+        SessionSettings(ep, threads, optimization, tf32=axes.tf32 and ep == "cuda")
         for ep, threads, optimization in product(
             dict.fromkeys(axes.providers),
             dict.fromkeys(axes.threads or (cpu_cores(),)),
@@ -109,10 +112,9 @@ def sweep_plan(
             seed=seed,
             lowering=lowering,
             graphs=_graphs(axes.preset, lowering, changes),
-            tf32=tf32,
         )
         for run in runs:
-            options = replace(usual, ep=run.ep, threads=run.threads, optimization=run.optimization)
+            options = replace(usual, ep=run.ep, tf32=run.tf32, threads=run.threads, optimization=run.optimization)
             note = f"on {run.ep}, threads {run.threads}, optimization {run.optimization}"
             plan.append(Job(cell, options, folder, note=note))
         plan[-1].workload  # noqa: B018  # a configuration that cannot be is said before anything is done
@@ -129,7 +131,6 @@ def run_sweep(
     steps: int = 10,
     seed: int = 0,
     lowering: str = PURPOSES["onnxruntime"],
-    tf32: bool = False,
     retry: bool = False,
     wait: bool = True,
     on_event: OnEvent | None = None,
@@ -151,7 +152,6 @@ def run_sweep(
         steps: Steps that are.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
-        tf32: Whether CUDA, which must then be the only provider, may multiply in TensorFloat-32.
         retry: Whether cells that failed before with the same inputs are tried again.
         wait: Whether to wait for another measurement on this machine, or to refuse.
         on_event: Told what happens.
@@ -166,7 +166,7 @@ def run_sweep(
         OutputError: The folder cannot be written to.
     """
     place = Path(folder).absolute()
-    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering, tf32=tf32)
+    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering)
     ensure_folder(place)
     with machine_lock(place, wait, on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None), retry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.claims import Entry, ledger
-from ..analysis.distances import FrameworkLevel
 from ..analysis.evidence import Evidence
+from ..analysis.provider_comparison import provider_levels
 from ..errors import RunError
 from ..graph.files import write_text
 from ..vocabulary import OpClass
-from .result import LEVELS, CellResult, Failure
+from .result import CellResult, Failure
 from .store import key
 from .tables import write_table
 
@@ -40,6 +40,7 @@ CELL_COLUMNS = (
         "batch",
         "changes",
         "provider",
+        "tf32",
         "threads",
         "optimization",
     ),
@@ -106,9 +107,7 @@ class SweepResult:
             held = Evidence(runs)
         except RunError:
             return None
-        profiles = [run.profile for run in held.usual.values()]
-        level = FrameworkLevel.of("onnxruntime", LEVELS["onnxruntime"], profiles)
-        return ledger(Evidence(runs, (level,)))
+        return ledger(replace(held, levels=provider_levels(runs)))
 
     def json(self) -> dict[str, Any]:
         """Everything but the single steps and groups, as JSON can hold it."""
@@ -140,6 +139,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "batch": getattr(cell.job.workload.config, "batch", None),
         "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
         "provider": o.ep,
+        "tf32": o.tf32 if o.ep == "cuda" else None,
         **{name: getattr(o, name) for name in ("threads", "optimization", "warmup", "steps", "seed")},
         "state": "done" if cell.done else "failed",
         "error": cell.error,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
 
-_LABEL = (*Label._fields, "runtime", "threads")
+_LABEL = (*Label._fields, "runtime", "provider", "threads")
 
-RUN_COLUMNS = (*_LABEL, "control_us", "step_us", "run_time_us", "op_time_us", "outside_us", "profiling_overhead_us")
-"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``op_time_us`` the time of all nodes or operations."""
+RUN_COLUMNS = (
+    *_LABEL,
+    "node_times",
+    "control_us",
+    "step_us",
+    "run_time_us",
+    "op_time_us",
+    "outside_us",
+    "profiling_overhead_us",
+)
+"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``provider`` and ``node_times`` (what the times of its
+nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or operations."""
 
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
@@ -47,32 +57,39 @@ _GROUPS = {"classes": "op_class", "ops": "op", "layers": "layer", "phases": "pha
 _ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": "by_phase"}
 
 
-def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
-    """Every run that there is: what it is, and its summary."""
+def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
+    """Every run that there is, and what it is."""
     several: tuple[tuple[str, tuple[CellResult, ...]], ...] = (
-        ("onnxruntime", (*result.cells, *result.fewer)),
+        ("onnxruntime", (*result.everywhere, *result.fewer)),
         ("native", result.natives),
     )
     for runtime, cells in several:
         for cell in cells:
             if cell.done:
-                threads = cell.job.options.threads
-                yield {**Label.of(cell.summary)._asdict(), "runtime": runtime, "threads": threads}, cell.summary
+                o = cell.job.options
+                provider = o.ep if runtime == "onnxruntime" else None
+                label = Label.of(cell.summary)._asdict()
+                yield {**label, "runtime": runtime, "provider": provider, "threads": o.threads}, cell
 
 
 def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
     """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``, ``rooflines``, ``memory``."""
     runs = list(_runs(result))
     measured = [
-        {**label, "op_time_us": s.get("node_time_us", s.get("op_time_us")), **{n: s.get(n) for n in _PLAIN}}
-        for label, s in runs
+        {
+            **label,
+            "node_times": cell.node_times if label["provider"] else None,
+            "op_time_us": (s := cell.summary).get("node_time_us", s.get("op_time_us")),
+            **{n: s.get(n) for n in _PLAIN},
+        }
+        for label, cell in runs
     ]
     tables = {"runs": pd.DataFrame(measured, columns=list(RUN_COLUMNS))}
     for name, column in _GROUPS.items():
         rows = [
             {**label, column: row["name"], "us": row["us"], "share": row["share"]}
-            for label, s in runs
-            for row in s[_ROWS[name]]
+            for label, cell in runs
+            for row in cell.summary[_ROWS[name]]
         ]
         tables[name] = pd.DataFrame(rows, columns=[*_LABEL, column, "us", "share"])
     titles = {str(c): c.label for c in OpClass}
@@ -85,7 +102,7 @@ def _rooflines(result: StudyResult) -> pd.DataFrame:
     """A row a run and op or layer; empty where nothing was set against ceilings."""
     rows = [
         {**_place(cell), "by": by, **row}
-        for cell in result.cells
+        for cell in result.everywhere
         for by in ("op", "layer")
         if cell.job in result.rooflines
         for row in result.rooflines[cell.job][by].table.to_dict("records")
@@ -97,7 +114,7 @@ def _memory(result: StudyResult) -> pd.DataFrame:
     """A row a run that tells; what the allocator does not say is empty."""
     rows = [
         {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
-        for cell in result.cells
+        for cell in result.everywhere
         if (held := cell.summary.get("memory"))
     ]
     return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))

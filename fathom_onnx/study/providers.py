@@ -1,0 +1,95 @@
+"""Which providers a study runs on: those asked for, or every one that can really be used here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from ..errors import FathomError, UnknownNameError, UsageError, one_line
+from ..exporting import PURPOSES
+from ..runtime.providers import PROVIDERS
+from ..runtime.usable import check_usable
+from ..workloads.contract import Mode
+from .plan import Options
+
+__all__ = ["ALL", "Chosen", "choose", "device_inputs", "on_provider"]
+
+ALL = "all"
+"""Stands for every provider that can be used."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Providers of a study.
+
+    Attributes:
+        names: Those it runs on, the CPU first: its figures and verdicts are about the first.
+        left_out: Those that cannot be used, where every one was asked for, and why.
+    """
+
+    names: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose(asked: str | Sequence[str] | None) -> Chosen:
+    """The providers to run on.
+
+    Args:
+        asked: Names, or ``all``, or None for all.
+
+    Raises:
+        UnknownNameError: No such provider.
+        UsageError: None is asked for, or none can be used.
+        MissingDependencyError: One that was named, or a library it needs, is absent.
+        RunError: One that was named does not work here.
+    """
+    wanted = (ALL,) if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
+    for name in wanted:
+        if name != ALL and name not in PROVIDERS:
+            raise UnknownNameError("provider", name, [*PROVIDERS, ALL])
+    if not wanted:
+        raise UsageError("a study needs a provider", f"name one of {', '.join(PROVIDERS)}, or {ALL}")
+    usable: list[str] = []
+    left_out: dict[str, str] = {}
+    for name in PROVIDERS:
+        if name not in wanted and ALL not in wanted:
+            continue
+        try:
+            check_usable(name)
+        except FathomError as error:
+            if name in wanted:
+                raise
+            left_out[name] = one_line(error, 300)
+        else:
+            usable.append(name)
+    if not usable:
+        raise UsageError(f"no provider can be used: {'; '.join(left_out.values())}", "install one of them")
+    return Chosen(tuple(usable), left_out)
+
+
+def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False) -> Options:
+    """The options of a cell on a provider; TensorFloat-32 is CUDA's alone.
+
+    A training step has the provider's own lowering set where there is one and none was chosen; a lowering set is about
+    gradients, so that inference has the same graph everywhere.
+    """
+    lowering = options.lowering
+    if mode == "training" and lowering == PURPOSES["onnxruntime"]:
+        lowering = PURPOSES.get(name, lowering)
+    graphs = lowering if lowering != options.lowering else ""
+    return replace(options, ep=name, tf32=tf32 and name == "cuda", lowering=lowering, graphs=graphs)
+
+
+def device_inputs(options: Options) -> dict[str, Any]:
+    """What a measurement depends on that one on the CPU does not: the device, its driver, how it multiplies."""
+    return {} if options.ep == "cpu" else {"gpu": [_device(), options.tf32]}
+
+
+@cache
+def _device() -> dict[str, Any]:
+    from ..runtime.gpu import gpu_facts
+
+    facts = gpu_facts()
+    return {fact: facts[fact] for fact in ("name", "memory_bytes", "driver", "cuda")}
