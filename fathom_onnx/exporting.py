@@ -33,6 +33,7 @@ __all__ = [
     "frameworks",
     "graph_path",
     "kink_key",
+    "purpose_for",
 ]
 
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
@@ -41,6 +42,11 @@ DEFAULT_FRAMEWORK = "torch"
 PURPOSES: dict[str, str] = {"simulators": "plain", "onnxruntime": "fast", "cuda": "cuda"}
 """What a graph is for, to the lowering set that suits it: the files in ``graphs/`` are for simulators, which read the
 fewest ops; runs and studies take the forms that onnxruntime runs fastest on a CPU, or those for its CUDA provider."""
+
+
+def purpose_for(ep: str) -> str:
+    """The purpose of a graph that is made to run on an execution provider."""
+    return ep if ep in PURPOSES else "onnxruntime"
 
 
 @dataclass(frozen=True)

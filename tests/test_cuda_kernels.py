@@ -12,7 +12,7 @@ from small_models import FLOAT, INT64, control_flow, model, op
 
 from fathom_onnx.compat import CONSUMERS, Facts, judge
 from fathom_onnx.compat.cuda_kernels import KERNELS, UNLESS, has_kernel, kernel_version
-from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter
+from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.workloads import definition
 
@@ -106,6 +106,10 @@ def test_the_set_for_cpus_has_transposed_convolutions_without_kernels() -> None:
     }
     assert kinds["cuda"] == {"ConvTranspose"}
     assert {"Conv", "ConvTranspose"} <= kinds["onnxruntime"]
+
+
+def test_graphs_are_made_for_the_provider_they_run_on() -> None:
+    assert [purpose_for(ep) for ep in ("cpu", "cuda", "other")] == ["onnxruntime", "cuda", "onnxruntime"]
 
 
 def said(graph: Graph) -> list[str]:

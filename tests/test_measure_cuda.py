@@ -33,7 +33,13 @@ SUMMARY: dict[str, Any] = {
     "charged_us": 11.0,
     "device_copies": [{}, {}],
     "elsewhere": [{}],
-    "device_time": {"span_us": 1500.0, "kernel_us": 900.0, "idle_us": 600.0, "outside_nodes_us": 100.0},
+    "device_time": {
+        "span_us": 1500.0,
+        "kernel_us": 900.0,
+        "idle_us": 600.0,
+        "outside_nodes_us": 100.0,
+        "unprofiled": {"step_us": 2040.0, "recording_overhead_us": 40.0},
+    },
 }
 GPU = {"name": "A Card", "memory_bytes": 80 * 2**30, "driver": "580.65", "cuda": "13.0", "cudnn": None}
 
@@ -46,10 +52,10 @@ def test_a_row_of_a_graph() -> None:
         "run graphs/deepq.onnx": {**SUMMARY, "device_time": None},
     }
     rows = {row[0]: row[1:] for row in measure.graph_rows(results)}
-    numbers = ["1,234", "2.000", "1.500", "0.900", "40.00%", "89.10%", "5.0%", "2", "1", "2.0e-06 (logits)"]
+    numbers = ["1,234", "2.000", "1.500", "0.900", "40.00%", "89.10%", "2.00%", "5.00%", "2", "1", "2.0e-06 (logits)"]
     assert rows["vgg"] == numbers
-    assert rows["tensorflow/vgg"] == ["not done within 300 s", *[""] * 9]
-    assert rows["deepq"] == ["1,234", "2.000", "", "", "", "", "5.0%", "2", "1", ""]
+    assert rows["tensorflow/vgg"] == ["not done within 300 s", *[""] * 10]
+    assert rows["deepq"] == ["1,234", "2.000", "", "", "", "", "", "5.00%", "2", "1", ""]
     assert measure.attributed_share(SUMMARY) == pytest.approx(0.891)
     assert measure.attributed_share({"device_time": None}) is None
 

@@ -557,11 +557,11 @@ def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, wor
     assert {s["threads"] for s in result.summaries} == {2}
     assert world.did.count("export residual training (torch)") == 1
     assert world.did.count("profile residual training (torch)") == 2
-    assert world.did.count("profile residual inference (torch)") == 1
+    assert world.did.count("profile residual inference (torch)") == 2
     runs = pd.read_csv(tmp_path / "runs.csv")
     assert runs.groupby(["runtime", "threads"]).size().to_dict() == {
         ("native", 2): 8,
-        ("onnxruntime", 1): 4,
+        ("onnxruntime", 1): 8,
         ("onnxruntime", 2): 8,
     }
     (scales,) = (e for e in result.ledger if e.claim.id == "F6a")

@@ -28,7 +28,14 @@ from fathom_onnx.study.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tab
 
 SAMPLE = Sample("MatMul", 512, 0.1, 3, 10**10)
 CEILINGS = Ceilings(
-    100.0, 10.0, (SAMPLE,), (SAMPLE,), {"provider": "cpu", "threads": 2, "cpu": "c", "cpu_cores": 2, "onnxruntime": "1"}
+    100.0,
+    10.0,
+    (SAMPLE,),
+    (SAMPLE,),
+    {
+        **{"provider": "cpu", "threads": 2, "cpu": "c", "cpu_cores": 2, "onnxruntime": "1"},
+        **{"gpu": None, "tf32": None},
+    },
 )
 
 
@@ -191,8 +198,11 @@ def test_providers_stand_apart() -> None:
     (page,) = workload_pages(result(done("torch", "training"), done("torch", "training", "cuda"), roofs=False))
     assert [row["run"] for row in texts(tables(page)["A step of each run"])] == [
         "training, torch, cpu",
-        "training, torch, cuda",
+        "training, torch, cuda (unknown)",  # the run does not say what its times are
     ]
+    timed = replace(done("torch", "training", "cuda"), manifest={"node_times": "device"})
+    (page,) = workload_pages(result(done("torch", "training"), timed, roofs=False))
+    assert [row["run"] for row in texts(tables(page)["A step of each run"])][1] == "training, torch, cuda"
 
 
 def test_a_step_stands_beside_the_frameworks_own_on_the_same_provider() -> None:

@@ -210,7 +210,7 @@ def test_the_tables_have_the_provider(tmp_path: Path, world: World, machine: Mac
     conduct(tmp_path, world)
     runs = pd.read_csv(tmp_path / "runs.csv")
     assert runs.groupby(["runtime", "provider", "threads", "node_times"]).size().to_dict() == {
-        ("onnxruntime", "cpu", 1, "kernel"): 4,
+        ("onnxruntime", "cpu", 1, "kernel"): 8,
         ("onnxruntime", "cpu", 2, "kernel"): 8,
         ("onnxruntime", "cuda", 2, "device"): 8,
     }

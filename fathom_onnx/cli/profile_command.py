@@ -82,8 +82,7 @@ def command(
     if target.endswith(".onnx") or Path(target).exists():
         graph = _loaded(target, dims)
     else:
-        purpose = "cuda" if ep == "cuda" else "onnxruntime"
-        graph = _exported(target, framework, mode, preset, batch, changes, purpose)
+        graph = _exported(target, framework, mode, preset, batch, changes, ep)
     with progress() as (say, _):
         run = profile(
             graph,
@@ -114,16 +113,16 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
 
 
 def _exported(
-    name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], purpose: str
+    name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], ep: str
 ) -> Graph:
-    from ..exporting import PURPOSES, ExportRequest, find_exporter
+    from ..exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
     from ..graph import from_model
 
     (workload,) = chosen_workloads([name], preset, batch, changes)
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose])
+    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose_for(ep)])
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 

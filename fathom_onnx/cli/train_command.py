@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..exporting import PURPOSES, ExportRequest, find_exporter
+from ..exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
 from .options import (
     chosen_frameworks,
     chosen_workloads,
@@ -55,7 +55,7 @@ def command(
     else:
         (workload,) = chosen_workloads([target], preset, batch, changes)
         (name,) = chosen_frameworks(framework)
-        request = ExportRequest(workload, "training", lowering=PURPOSES["onnxruntime"])
+        request = ExportRequest(workload, "training", lowering=PURPOSES[purpose_for(ep)])
         graph = from_model(find_exporter(name).export(request), workload.name)
     source = source_for_graph(graph)
     started = time.perf_counter()

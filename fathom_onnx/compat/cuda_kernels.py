@@ -230,9 +230,9 @@ def _refused(node: onnx.NodeProto) -> bool:
     """Whether a node has an attribute that its op's kernels do not take."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "ConvTranspose":
-        pads = given.get("pads", [])
+        pads: list[int] = list(given.get("pads", []))
         half = len(pads) // 2
-        return bool(pads[:half] != pads[half:] or given.get("auto_pad", b"").startswith(b"SAME"))
+        return pads[:half] != pads[half:] or bytes(given.get("auto_pad", b"")).startswith(b"SAME")
     return bool(given.get(UNLESS.get(node.op_type, "")))
 
 
