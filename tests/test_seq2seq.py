@@ -15,6 +15,7 @@ from conftest import FRAMEWORKS
 import exporters.tensorflow.models.seq2seq as tf_model
 import exporters.torch.models.seq2seq as torch_model
 import fathom_onnx.verification.checks as checks
+import fathom_onnx.verification.subject as subject
 from fathom_onnx.data import batches, batches_for
 from fathom_onnx.data.translations import FIRST_WORD, dictionary, log_uniform, reordered
 from fathom_onnx.errors import DataError, UsageError
@@ -280,7 +281,7 @@ def tied(tiny, monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
 def test_a_greedy_flip_is_explained_and_what_follows_is_not_held_against_it(tied, tiny, framework) -> None:
     values = TINY.initial_values("inference", 0)
     batch = next(batches_for(TINY, "inference", 0))
-    reference = checks.find_exporter(framework).reference(TINY, "inference", "float64")
+    reference = subject.find_exporter(framework).reference(TINY, "inference", "float64")
     free = reference.step({**values, **batch})
     single = Evaluator(tiny("seq2seq", framework, "inference"), TINY.layers).step({**values, **batch})
     assert set(tied.values()) & set(free.outputs["ids"][:, 0].tolist())
@@ -298,7 +299,7 @@ def test_a_greedy_flip_is_explained_and_what_follows_is_not_held_against_it(tied
 
 
 def test_a_flip_between_two_graphs_is_explained_too(tied, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    true = checks.find_exporter
+    true = subject.find_exporter
 
     class Tilted:
         """The torch exporter, its graph made to take the twins."""
@@ -319,7 +320,7 @@ def test_a_flip_between_two_graphs_is_explained_too(tied, tiny, monkeypatch: pyt
         def reference(self, *args):
             return true("torch").reference(*args)
 
-    monkeypatch.setattr(checks, "find_exporter", lambda name: Tilted() if name == "torch" else true(name))
+    monkeypatch.setattr(subject, "find_exporter", lambda name: Tilted() if name == "torch" else true(name))
     check = verify_pair(TINY, FRAMEWORKS, "inference", steps=1)
     assert check.faults == ()
     assert check.flips.pool >= 1
@@ -327,7 +328,7 @@ def test_a_flip_between_two_graphs_is_explained_too(tied, tiny, monkeypatch: pyt
 
 
 def test_a_wrong_choice_is_no_flip(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    true = checks.find_exporter
+    true = subject.find_exporter
 
     class Wrong:
         def export(self, request):
@@ -345,7 +346,7 @@ def test_a_wrong_choice_is_no_flip(tiny, monkeypatch: pytest.MonkeyPatch) -> Non
         def reference(self, *args):
             return true("torch").reference(*args)
 
-    monkeypatch.setattr(checks, "find_exporter", lambda _: Wrong())
+    monkeypatch.setattr(subject, "find_exporter", lambda _: Wrong())
     check = verify(TINY, "torch", "inference", steps=1)
     assert any("from its branch point" in fault for fault in check.faults)
 
