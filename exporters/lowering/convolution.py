@@ -13,12 +13,14 @@ Each form does exactly the multiplications of the gradient's definition, apart f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from .builder import Builder, Window
 from .values import operands, static_shape
 
-__all__ = ["back_filter", "back_input", "back_input_transposed"]
+__all__ = ["back_filter", "back_input", "transposed"]
 
 _MATMUL_CHANNELS = 16
 _MATMUL_KERNEL = {"dense": 25, "strided": 9}
@@ -150,28 +152,24 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
         swapped = b.op("Transpose", flipped, perm=[1, 0, 2, 3])
         attributes = {"kernel_shape": window.kernel, "strides": [1, 1], "dilations": window.dilations, "group": 1}
         return [b.op("Conv", dy, swapped, pads=pads, **attributes)]
-    return back_input_transposed(b, node)
-
-
-def back_input_transposed(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackInput as one transposed convolution, at any stride."""
-    dy, w = operands(node)
-    window = Window(node)
-    size = list(node.attributes["input_shape"].as_ints())[2:]
-    reach = window.extent(static_shape(dy)[2:])
     beyond = [size[i] - (reach[i] - window.pads[i] - window.pads[i + 2]) for i in range(2)]
     # what the windows do not reach at the end has no gradient: less end padding or, past that, output padding
     end = [window.pads[i + 2] - beyond[i] for i in range(2)]
-    return [
-        b.op(
-            "ConvTranspose",
-            dy,
-            w,
-            kernel_shape=window.kernel,
-            strides=window.strides,
-            dilations=window.dilations,
-            group=window.group,
-            pads=[*window.pads[:2], *(max(e, 0) for e in end)],
-            output_padding=[max(-e, 0) for e in end],
-        )
-    ]
+    return [transposed(b, node, [*window.pads[:2], *(max(e, 0) for e in end)], [max(-e, 0) for e in end])]
+
+
+def transposed(b: Builder, node: ir.Node, pads: Sequence[int], output_padding: Sequence[int]) -> ir.Value:
+    """Conv2DBackInput as one transposed convolution with the forward one's window, at any stride."""
+    dy, w = operands(node)
+    window = Window(node)
+    return b.op(
+        "ConvTranspose",
+        dy,
+        w,
+        kernel_shape=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        group=window.group,
+        pads=list(pads),
+        output_padding=list(output_padding),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from . import phases
+from . import convolution, phases
 from .builder import Builder, Window
 from .values import operands, static_shape
 
@@ -20,25 +20,12 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
 
     One transposed convolution with even padding; convolutions phase by phase where the forward one is padded otherwise.
     """
-    dy, w = operands(node)
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
-    reach = window.extent(static_shape(dy)[2:])
+    reach = window.extent(static_shape(operands(node)[0])[2:])
     start = window.pads[:2]
     # rows at the end that no window reaches, were the image padded there as at its start
     left = [size[i] + 2 * start[i] - reach[i] for i in range(2)]
     if any(not 0 <= left[i] < window.strides[i] for i in range(2)):
         return phases.back_input(b, node)
-    return [
-        b.op(
-            "ConvTranspose",
-            dy,
-            w,
-            kernel_shape=window.kernel,
-            strides=window.strides,
-            dilations=window.dilations,
-            group=window.group,
-            pads=[*start, *start],
-            output_padding=left,
-        )
-    ]
+    return [convolution.transposed(b, node, [*start, *start], left)]
