@@ -501,6 +501,27 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
     assert asked == [(below / "autoenc.onnx", below / name / "autoenc.onnx") for name in ("tensorflow", "other")]
 
 
+def test_files_are_written_again_only_where_they_would_differ(tmp_path: Path, world: World) -> None:
+    def written() -> dict[str, int]:
+        return {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.is_file()}
+
+    conduct(tmp_path, world)
+    first = written()
+    assert {"report.html", "study.json", "runs.csv"} <= first.keys()
+    conduct(tmp_path, world)
+    assert written() == first
+    (tmp_path / "report.html").write_text("changed by hand")
+    conduct(tmp_path, world)
+    assert (tmp_path / "report.html").read_text() != "changed by hand"
+    (tmp_path / "runs.csv").unlink()
+    conduct(tmp_path, world)
+    assert (tmp_path / "runs.csv").is_file()
+    second = written()
+    world.ops = {**world.ops, "autoenc": {"MatMul": 80.0, "Add": 20.0}}  # runs that say something else
+    conduct(tmp_path, world)
+    assert all(written()[name] > second[name] for name in second)
+
+
 def test_a_second_graph_is_made_only_where_the_step_draws(tmp_path: Path, world: World) -> None:
     made: list[str] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 __all__ = ["Cell", "Figure", "Further", "Page", "Section", "State", "Table", "side_by_side", "three_digits"]
@@ -53,12 +54,12 @@ class Table:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"table '{self.title}' has rows that are not {len(self.columns)} cells long")
 
-    @property
+    @cached_property
     def cells(self) -> list[list[Cell]]:
         """The rows, every cell as one."""
         return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]
 
-    @property
+    @cached_property
     def numeric(self) -> list[bool]:
         """Which columns hold numbers only (and at least one)."""
         columns = list(zip(*self.cells, strict=True)) if self.rows else [()] * len(self.columns)

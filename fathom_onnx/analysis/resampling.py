@@ -103,6 +103,7 @@ class Grid:
 def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[float, float]]:
     """Percentile intervals over steps drawn with replacement, for each run by itself."""
     from scipy.stats import bootstrap
+    from sklearn import config_context
 
     if min(len(rows) for rows in steps) < 2:
         return {}
@@ -113,7 +114,8 @@ def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[
         medians = [np.median(rows[np.asarray(d, int)], axis=-2) for rows, d in zip(steps, drawn, strict=True)]
         square = cosine_square(np.stack(medians, axis=-2))
         flat = square.reshape(-1, *square.shape[-2:])
-        scores = [silhouette(s, grid.workload) for s in flat]
+        with config_context(assume_finite=True, skip_parameter_validation=True):  # they take longer than the score
+            scores = [silhouette(s, grid.workload) for s in flat]
         silhouettes = np.reshape([np.nan if s is None else s for s in scores], square.shape[:-2])
         within, between = grid.within(square), grid.between(square)
         ratio = np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0)

@@ -19,9 +19,10 @@ from .lock import machine_lock
 from .machine import measured_ceilings
 from .plan import Cell, Job, OnEvent, Options, cells
 from .providers import choose, on_provider, refuse_for_nothing
-from .result import StudyResult, write
+from .result import StudyResult
 from .stages import STAGES, Stages
 from .workers import ProcessWorkers, Workers
+from .written import write_if_changed
 
 __all__ = ["NATIVE_STEPS", "NATIVE_WARMUP", "run_study"]
 
@@ -184,5 +185,5 @@ def run_study(
     )
     asked = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
     flags = [flag for flag, is_asked in asked.items() if is_asked]
-    write(result, _commands(Path(folder), options, providers.names, counts, chosen, flags))
+    write_if_changed(engine.store, result, _commands(Path(folder), options, providers.names, counts, chosen, flags))
     return result

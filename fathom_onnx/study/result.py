@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from ..analysis.claims import Entry, Verdict, ledger
 from ..analysis.distances import FrameworkLevel
@@ -330,7 +331,7 @@ def write(result: StudyResult, commands: Sequence[str]) -> None:
     """
     for name, table in study_tables(result).items():
         write_table(result.folder, name, table)
-    write_text(result.folder / "study.json", json.dumps(result.json(), indent=1) + "\n")
+    write_text(result.folder / "study.json", orjson.dumps(result.json(), option=orjson.OPT_INDENT_2).decode() + "\n")
     write_text(result.report, render(_report(result, commands)))
 
 

@@ -14,7 +14,6 @@ reported beside it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -266,10 +265,9 @@ def verify(
     """
     subject = make_subject(workload, framework, mode, threads, lowering, graph, ep)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
-    reference = subject.reference()
 
     def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        return _same_branches(workload, reference.step(values), lambda: reference, values, ours)
+        return _same_branches(workload, subject.reference().step(values), subject.reference, values, ours)
 
     check = _against(check, subject, judge, seed, progress)
     if mode == "training":
@@ -309,10 +307,9 @@ def verify_pair(
     ):
         if left != right:
             raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
-    reference = functools.cache(first.reference)  # made when it is first needed
 
     def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        return _same_branches(workload, first.evaluator.step(values), reference, values, ours)
+        return _same_branches(workload, first.evaluator.step(values), first.reference, values, ours)
 
     check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
     return _with_faults(_against(check, second, judge, seed, progress))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import ExportError
 from ..exporting import ExportRequest, Reference, find_exporter
@@ -22,6 +22,7 @@ class Subject:
     framework: str
     graph: Graph
     evaluator: Evaluator
+    _references: dict[bool, Reference] = field(default_factory=dict)
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -30,7 +31,11 @@ class Subject:
             MissingDependencyError: The framework is not installed.
         """
         # found when it is asked for: a graph that was there already can be judged without its framework being loaded
-        return find_exporter(self.framework).reference(self.workload, self.mode, "float64" if double else "float32")
+        if double not in self._references:
+            exporter = find_exporter(self.framework)
+            made = exporter.reference(self.workload, self.mode, "float64" if double else "float32")
+            self._references[double] = made
+        return self._references[double]
 
 
 def make_subject(
