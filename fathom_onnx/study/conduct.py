@@ -24,10 +24,11 @@ from .stages import STAGES, Stages
 from .workers import ProcessWorkers, Workers
 from .written import write_if_changed
 
-__all__ = ["NATIVE_STEPS", "NATIVE_WARMUP", "run_study"]
+__all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "run_study"]
 
-NATIVE_STEPS, NATIVE_WARMUP = 5, 2
-"""Most steps of a framework's own run: each is done three times, with its rewriting, without, and with its profiler."""
+BRIEF_STEPS, BRIEF_WARMUP = 5, 2
+"""Most steps of runs beside the main ones: with fewer threads, and the frameworks' own, each of which is done three
+times (with its rewriting, without, and with its profiler)."""
 
 
 def _commands(
@@ -94,15 +95,15 @@ def run_study(
         tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch on CUDA waits for its kernel, for where the device cannot be recorded.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. Of several, the
-            largest number is that of the figures and verdicts, and the others show how the ops of training scale on
-            the CPU.
+            largest number is that of the figures and verdicts, and the others, of at most :data:`BRIEF_STEPS` steps,
+            show how ops scale on the CPU.
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
         lowering: The lowering set of the graphs.
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
-            :data:`NATIVE_STEPS` steps.
+            :data:`BRIEF_STEPS` steps.
         checked_steps: Steps of each such check.
         on_event: Told what happens.
         on_wait: Told in one line that another measurement must end first.
@@ -143,9 +144,10 @@ def run_study(
     if not verify:
         stages = replace(stages, verify=None, compare=None)
     main = [Job(cell, on_provider(options, first, cell.mode, tf32, serialize), place) for cell in chosen]
+    brief = replace(options, ep="cpu", steps=min(steps, BRIEF_STEPS), warmup=min(warmup, BRIEF_WARMUP))
     # threads inside an operator are the CPU's
     fewer = [
-        Job(cell, replace(options, threads=n), place, note=f"threads={n}")
+        Job(cell, replace(brief, threads=n), place, note=f"threads={n}")
         for n in counts[:-1]
         for cell in chosen
         if first == "cpu"
@@ -156,7 +158,6 @@ def run_study(
         for cell in chosen
     ]
     known = native_frameworks() if native else ()
-    brief = replace(options, ep="cpu", steps=min(steps, NATIVE_STEPS), warmup=min(warmup, NATIVE_WARMUP))
     itself = [Job(cell, brief, place, note="in the framework") for cell in chosen if cell.framework in known]
     with machine_lock(place, say=on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None))
