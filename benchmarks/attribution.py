@@ -61,7 +61,7 @@ def export(name: str, path: Path) -> None:
 
 def measure_one(path: Path, level: str) -> dict[str, Any]:
     """Profile and attribute a graph at one level, in this process."""
-    from fathom_onnx.analysis.run import build_run
+    from fathom_onnx.analysis.runs.run import build_run
     from fathom_onnx.data import batches_for_graph
     from fathom_onnx.graph import load
     from fathom_onnx.profiling import explain
@@ -115,8 +115,8 @@ def _agreement(graph: Any, prepared: Any, measured: Any, batch: Mapping[str, Any
 
     Values are compared but for their order and zeros; 8-bit ones may differ by a step of their range.
     """
-    from fathom_onnx.analysis.attribution import anchored
-    from fathom_onnx.analysis.dataflow import tensors_of
+    from fathom_onnx.analysis.attribution.attribution import anchored
+    from fathom_onnx.graph.dataflow import tensors_of
     from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
 
     pairs = anchored(graph, measured.optimized)
@@ -204,7 +204,7 @@ def chain(nodes: int) -> Any:
 
 def scale_one(nodes: int) -> dict[str, Any]:
     """Map a chain of that many nodes through full optimization; nothing is run."""
-    from fathom_onnx.analysis.attribution import attribute, questions
+    from fathom_onnx.analysis.attribution.attribution import attribute, questions
     from fathom_onnx.graph import from_model
     from fathom_onnx.runtime.optimized import load_optimized
     from fathom_onnx.runtime.prepare import prepare

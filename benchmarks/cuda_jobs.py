@@ -100,9 +100,8 @@ def checked(name: str) -> dict[str, Any]:
 def eager(name: str, steps: int, device: str = "cuda") -> dict[str, Any]:
     """PyTorch's own training step, eager, with its values on the device: wall and device time of a step."""
     import torch
-
-    from exporters.torch import models
-    from exporters.torch.step import make_step
+    from fathom_exporters.torch import models
+    from fathom_exporters.torch.step import make_step
 
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("this PyTorch sees no CUDA device; install its build for CUDA")

@@ -200,11 +200,13 @@ def _short(kind: str) -> str:
 
 def place(paths: list[str]) -> None:
     """Print how many nodes each provider takes."""
+    from fathom_onnx.graph.bodies import numbered
+
     from fathom_onnx.errors import RunError
     from fathom_onnx.graph import load
-    from fathom_onnx.runtime.optimized import load_optimized, numbered
-    from fathom_onnx.runtime.placement import MEMCPY
+    from fathom_onnx.runtime.optimized import load_optimized
     from fathom_onnx.runtime.prepare import prepare
+    from fathom_onnx.runtime.providers.placement import MEMCPY
     from fathom_onnx.runtime.session import open_session
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.runtime.weights import variable_values

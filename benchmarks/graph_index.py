@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_path
 from fathom_onnx.graph import Graph, load
 from fathom_onnx.graph.files import write_text

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import THREADS, table, write
 
-from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.data import batches_for_graph
 from fathom_onnx.exporting import PURPOSES, ExportRequest, export_file
 from fathom_onnx.graph import load

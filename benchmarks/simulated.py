@@ -17,13 +17,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "simulators"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from tools import TOOLS, ask
-
-from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import load
+from support.simulator_tools import TOOLS, ask
 
 
 @dataclass(frozen=True)

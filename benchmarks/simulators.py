@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "simulators"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from tools import TOOLS, Tool, ask
-
-from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.compat import CONSUMERS, Facts, judge
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, load
+from support.simulator_tools import TOOLS, Tool, ask
 
 OPSET = 18
 """That of our graphs; node tests that need a later one are not asked."""

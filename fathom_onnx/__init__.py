@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analysis.run import Run
+    from .analysis.runs.run import Run
     from .api import RunnableWorkload, export, train, verify, workload
     from .errors import FathomError
     from .graph import Graph, load
@@ -35,7 +35,7 @@ _HOMES = {
     "Check": ("verification", "Check"),
     "FathomError": ("errors", "FathomError"),
     "Graph": ("graph", "Graph"),
-    "Run": ("analysis.run", "Run"),
+    "Run": ("analysis.runs.run", "Run"),
     "RunnableWorkload": ("api", "RunnableWorkload"),
     "export": ("api", "export"),
     "load": ("graph", "load"),

@@ -14,17 +14,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fathom_onnx.runtime.environment import cpu_cores
+from fathom_onnx.runtime.settings import Optimization, SessionSettings
+from fathom_onnx.runtime.training import train as train_graph
+from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
+
 from .data import batches_for_graph
 from .errors import UnknownNameError
 from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, export_file, find_exporter
 from .graph import Graph, from_model, load
-from .runtime.environment import cpu_cores
-from .runtime.settings import Optimization, SessionSettings
-from .runtime.training import train as train_graph
 from .verification import Check
 from .verification import verify as verify_workload
 from .workloads import workload as make_workload
-from .workloads.contract import Mode, NoiseSource, Workload
 
 __all__ = ["RunnableWorkload", "export", "train", "verify", "workload"]
 

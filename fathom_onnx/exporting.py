@@ -14,10 +14,11 @@ from typing import Literal, Protocol
 
 import onnx
 
+from fathom_onnx.graph.files import write_bytes
+from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
+
 from .errors import ExportError, FathomError, one_line
-from .graph.files import write_bytes
 from .plugins import framework_names, framework_part
-from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
+
 from .plugins import framework_names, framework_part
-from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = [
     "ENTRY_POINT_GROUP",

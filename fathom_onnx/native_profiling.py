@@ -8,14 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .analysis.native_run import NativeRun, build_native_run
+from fathom_onnx.analysis.runs.native_run import NativeRun, build_native_run
+from fathom_onnx.data.sources import usual_source
+from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.runtime.environment import cpu_cores, process_facts
+from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
+
 from .data import batches_for
-from .data.sources import usual_source
 from .errors import ExportError, OutputError, UsageError
-from .graph.files import ensure_folder
 from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, find_native
-from .runtime.environment import cpu_cores, process_facts
-from .workloads.contract import Array, Mode, NoiseSource, Workload
 
 __all__ = ["profile_native"]
 

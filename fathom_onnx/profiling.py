@@ -12,29 +12,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .analysis.attribution import Attribution, attribute, questions
-from .analysis.control import control_facts
-from .analysis.counted import count_steps
-from .analysis.dataflow import tensors_of
-from .analysis.device_facts import device_facts
-from .analysis.memory_use import memory_facts
-from .analysis.run import Run, build_run
-from .analysis.timeline import timeline_lines
+from fathom_onnx.analysis.attribution.attribution import Attribution, attribute, questions
+from fathom_onnx.analysis.runs.control import control_facts
+from fathom_onnx.analysis.runs.counted import count_steps
+from fathom_onnx.analysis.runs.kernels import device_facts
+from fathom_onnx.analysis.runs.memory_use import memory_facts
+from fathom_onnx.analysis.runs.run import Run, build_run
+from fathom_onnx.analysis.runs.timeline import timeline_lines
+from fathom_onnx.graph.dataflow import tensors_of
+from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.runtime.devices.times import DeviceTimes
+from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
+from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
+from fathom_onnx.runtime.optimized import executed_name
+from fathom_onnx.runtime.prepare import Prepared, prepare
+from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
+from fathom_onnx.runtime.settings import Optimization, SessionSettings
+from fathom_onnx.runtime.traces.memory import traced_memory
+from fathom_onnx.runtime.traces.trace import StepTimes
+from fathom_onnx.runtime.weights import variable_values
+from fathom_onnx.workloads.contract import Array
+
 from .data import batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
-from .graph.files import ensure_folder
-from .runtime.device_time import DeviceTimes
-from .runtime.environment import cpu_cores, environment, graph_facts
-from .runtime.fingerprint import fingerprints, perturbed
-from .runtime.optimized import executed_name
-from .runtime.prepare import Prepared, prepare
-from .runtime.profiler import Measurement, Progress, measure, profiled_runs
-from .runtime.settings import Optimization, SessionSettings
-from .runtime.trace import StepTimes
-from .runtime.trace_memory import traced_memory
-from .runtime.weights import variable_values
-from .workloads.contract import Array
 
 __all__ = ["explain", "profile"]
 

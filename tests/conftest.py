@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import onnx
 import pytest
 
-from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, from_model
-from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-
-FRAMEWORKS = ("torch", "tensorflow")
-WORKLOADS = ("seq2seq", "memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
-
-
-@functools.cache
-def exported(name: str, framework: str, mode: Mode, noise: NoiseSource = "graph") -> onnx.ModelProto:
-    return find_exporter(framework).export(ExportRequest(workload(name, "tiny"), mode, noise))
+from support.exports import exported
 
 
 @pytest.fixture(scope="session")

@@ -8,29 +8,29 @@ from typing import Any
 
 import click
 
-from ..errors import FathomError, UnknownNameError
+from fathom_onnx.errors import FathomError, UnknownNameError
 
 __all__ = ["main"]
 
 _COMMANDS = {
-    "ceilings": "Measure what onnxruntime reaches on this machine.",
-    "compare": "Show what got slower and what faster from one run to another.",
-    "compat": "Say which simulators and compilers take graphs.",
-    "convert": "Convert graphs to the forms that simulators read.",
-    "export": "Write the ONNX graphs of workloads.",
-    "inspect": "Show what a graph is and what it costs, without running it.",
-    "list": "Show the workloads there are.",
-    "overlay": "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto.",
-    "place": "Show where a graph stands among the workloads.",
-    "profile": "Run a graph and show where its time goes.",
-    "roofline": "Set a profiled run against what its machine can do.",
-    "show": "Show one workload: configuration, interface, layers.",
-    "study": "Export, verify, profile and compare; write a report.",
-    "sweep": "Run over threads, batch sizes, providers, levels; write tables.",
-    "train": "Train a workload in onnxruntime.",
-    "verify": "Check graphs against their frameworks and each other.",
+    "ceilings": ("run_commands", "Measure what onnxruntime reaches on this machine."),
+    "compare": ("run_commands", "Show what got slower and what faster from one run to another."),
+    "compat": ("graph_commands", "Say which simulators and compilers take graphs."),
+    "convert": ("graph_commands", "Convert graphs to the forms that simulators read."),
+    "export": ("graph_commands", "Write the ONNX graphs of workloads."),
+    "inspect": ("graph_commands", "Show what a graph is and what it costs, without running it."),
+    "list": ("graph_commands", "Show the workloads there are."),
+    "overlay": ("run_commands", "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto."),
+    "place": ("study_commands", "Show where a graph stands among the workloads."),
+    "profile": ("run_commands", "Run a graph and show where its time goes."),
+    "roofline": ("run_commands", "Set a profiled run against what its machine can do."),
+    "show": ("graph_commands", "Show one workload: configuration, interface, layers."),
+    "study": ("study_commands", "Export, verify, profile and compare; write a report."),
+    "sweep": ("study_commands", "Run over threads, batch sizes, providers, levels; write tables."),
+    "train": ("run_commands", "Train a workload in onnxruntime."),
+    "verify": ("graph_commands", "Check graphs against their frameworks and each other."),
 }
-"""Command name to its line in the help; the command itself is in the module of that name."""
+"""Command name to the folder of the module of that name, which holds it, and its line in the help."""
 
 
 class _Commands(click.Group):
@@ -42,13 +42,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             raise click.UsageError(str(UnknownNameError("command", cmd_name, _COMMANDS)), ctx)
-        module = importlib.import_module(f"{__name__}.{cmd_name}_command")
+        module = importlib.import_module(f"{__name__}.{_COMMANDS[cmd_name][0]}.{cmd_name}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from ..errors import UnknownNameError, UsageError
-from ..exporting import PURPOSES, find_exporter, frameworks
-from ..workloads import definition, names
-from ..workloads.contract import MODES, Mode, Workload
+from fathom_onnx.errors import UnknownNameError, UsageError
+from fathom_onnx.exporting import PURPOSES, find_exporter, frameworks
+from fathom_onnx.workloads import definition, names
+from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
 __all__ = [
     "chosen_frameworks",

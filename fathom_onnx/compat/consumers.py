@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..graph import Graph
+from fathom_onnx.graph import Graph
+
 from . import cuda_kernels, ops, rules
 from .rules import CONTRACTIONS, Rule
 

@@ -8,9 +8,10 @@ from functools import cached_property
 
 import onnx
 
-from ..analysis.cost import NodeCost, graph_costs
-from ..graph import Graph
-from ..runtime.placement import is_shape_arithmetic
+from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
+from fathom_onnx.graph import Graph
+from fathom_onnx.runtime.providers.placement import is_shape_arithmetic
+
 from .cuda_kernels import has_kernel, kernel_version
 
 __all__ = [

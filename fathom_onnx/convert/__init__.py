@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import UnknownNameError
+from fathom_onnx.errors import UnknownNameError
+
 from .contract import Conversion, Converter, Coverage, LeftOut, Option, Request
 
 __all__ = ["CONVERTERS", "Conversion", "Converter", "Coverage", "LeftOut", "Option", "Request", "find_converter"]
@@ -15,7 +16,7 @@ CONVERTERS: dict[str, Converter] = {
             description="topology CSV of convolutions or of matrix products",
             consumer="SCALE-Sim",
             suffix=".csv",
-            module="scalesim",
+            module="simulators.scalesim",
             options=(
                 Option(
                     "layout",
@@ -31,21 +32,21 @@ CONVERTERS: dict[str, Converter] = {
             description="workload YAML: an einsum for every convolution and matrix product",
             consumer="AccelForge",
             suffix=".accelforge.yaml",
-            module="accelforge",
+            module="simulators.accelforge",
         ),
         Converter(
             name="timeloop",
             description="a problem YAML for every different layer, and an index of them",
             consumer="Timeloop",
             suffix=".timeloop.yaml",
-            module="timeloop",
+            module="simulators.timeloop",
         ),
         Converter(
             name="maestro",
             description="network with a mapping for every convolution and matrix product",
             consumer="MAESTRO",
             suffix=".m",
-            module="maestro",
+            module="simulators.maestro",
             options=(
                 Option(
                     "dataflow",
@@ -61,14 +62,14 @@ CONVERTERS: dict[str, Converter] = {
             description="execution trace: every node with its dependencies, operations and bytes",
             consumer="ASTRA-sim and the MLCommons Chakra tools",
             suffix=".0.et",
-            module="chakra",
+            module="simulators.chakra",
         ),
         Converter(
             name="initializers",
             description="the graph with its parameters as initializers in a file beside it",
             consumer="ONNXim, parameter counters",
             suffix=".onnx",
-            module="initializers",
+            module="onnx_files.initializers",
             options=(
                 Option(
                     "values",
@@ -84,7 +85,7 @@ CONVERTERS: dict[str, Converter] = {
             description="the graph at another batch size",
             consumer="anything that reads ONNX",
             suffix=".onnx",
-            module="batch",
+            module="onnx_files.batch",
             options=(
                 Option("batch", "the batch size wanted", example=8, required=True),
                 Option(
@@ -101,7 +102,7 @@ CONVERTERS: dict[str, Converter] = {
             description="the convolutions and matrix products alone; what is between them is inputs and outputs",
             consumer="ZigZag and others that count multiply-accumulates",
             suffix=".onnx",
-            module="compute_only",
+            module="onnx_files.compute_only",
             options=(
                 Option(
                     "transposed",

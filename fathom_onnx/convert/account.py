@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..analysis.cost import NodeCost, graph_costs
-from ..graph import Graph
+from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
+from fathom_onnx.graph import Graph
+
 from .contract import Conversion, Coverage, LeftOut, Request
 
 __all__ = ["SCHEMA", "Account", "account", "coverage", "share", "statement"]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from ..errors import UnknownNameError, UsageError
+from fathom_onnx.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from ..graph import Graph
+    from fathom_onnx.graph import Graph
 
 __all__ = ["Content", "Conversion", "Converter", "Coverage", "LeftOut", "Option", "Request", "Value"]
 

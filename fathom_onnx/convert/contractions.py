@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from ..graph import Graph
+from fathom_onnx.graph import Graph
 
 __all__ = ["Axis", "Contraction", "Operand", "contractions", "why_not"]
 

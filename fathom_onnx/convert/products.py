@@ -7,7 +7,7 @@ stride as dilation) has m = channels x kernel elements, n = filters, k = batch x
 that defines it; an input gradient written as a transposed convolution has m = batch x output positions,
 n = channels x kernel elements, k = filters. Zeros between dilated elements are in none of them.
 
-The products of a node hold exactly the multiply-accumulates of :mod:`fathom_onnx.analysis.cost`.
+The products of a node hold exactly the multiply-accumulates of :mod:`fathom_onnx.analysis.cost.node_costs`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import onnx
 
-from ..graph import Tensor
+from fathom_onnx.graph import Tensor
 
 __all__ = ["FORMS", "Product", "products"]
 

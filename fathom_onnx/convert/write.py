@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from ..errors import GraphError, OutputError, UsageError, one_line
-from ..graph import load
-from ..graph.files import ensure_folder
+from fathom_onnx.errors import GraphError, OutputError, UsageError, one_line
+from fathom_onnx.graph import load
+from fathom_onnx.graph.files import ensure_folder
+
 from .account import statement
 from .contract import Content, Converter, Value
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, MissingDependencyError, one_line
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError, MissingDependencyError, one_line
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, generator
 from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, Memory, open_replay, play
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..workloads.contract import Array
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, generator
 from .replay import FRAME_SKIP, TRANSITIONS, Memory, open_replay, play
 

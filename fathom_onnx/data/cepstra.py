@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from ..workloads.contract import Array
+from fathom_onnx.workloads.contract import Array
 
 __all__ = ["HOP", "RATE", "WINDOW", "cepstra", "mel_filters", "samples_for"]
 

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array, Draw
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array, Draw
 
 __all__ = ["Batch", "Kind", "Request", "Source", "Wanted", "generator", "only", "order"]
 

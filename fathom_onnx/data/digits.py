@@ -19,8 +19,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, generator, only, order
 
 __all__ = ["FIELD_SHARE", "digits", "open_digits"]

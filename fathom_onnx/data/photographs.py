@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, Wanted, generator, only
 
 __all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]

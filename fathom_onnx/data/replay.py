@@ -14,8 +14,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, Wanted, generator, only
 
 __all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "Memory", "open_replay", "play"]

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import DataError, UnknownNameError
-from ..graph.model import Graph
-from ..workloads import definition
-from ..workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
+from fathom_onnx.errors import DataError, UnknownNameError
+from fathom_onnx.graph.model import Graph
+from fathom_onnx.workloads import definition
+from fathom_onnx.workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
+
 from .atari import PACKAGE, open_atari
 from .breakout import open_breakout
 from .contract import Batch, Request, Source, Wanted

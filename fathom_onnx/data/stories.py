@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+
 from .contract import Batch, Request, generator, only
 
 __all__ = ["LONGEST", "SHORTEST_MEMORY", "TASKS", "VOCABULARY", "Story", "encode", "open_stories", "tell"]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Draw
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Draw
+
 from .contract import Batch, Request, Wanted, generator
 
 __all__ = ["default_draw", "open_synthetic"]

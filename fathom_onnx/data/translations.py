@@ -1,10 +1,10 @@
 """Parallel sentences of two made-up languages, and the classes of a sampled softmax.
 
 Words are numbered by how frequent they are, the k-th of N with probability proportional to 1/k (Zipf 1949); the first
-four numbers are symbols (see :mod:`fathom_onnx.workloads.seq2seq`). A sentence has half of the source length at least,
-so that padding occurs. Its translation is word by word, by a fixed dictionary that is one to one and leaves frequent
-words frequent, with another word order: a word of an even number comes after the one that followed it. The languages
-are the same for every seed, which decides the sentences only.
+four numbers are symbols (see :mod:`~fathom_onnx.workloads.suite2016.seq2seq`). A sentence has half of the source length
+at least, so that padding occurs. Its translation is word by word, by a fixed dictionary that is one to one and leaves
+frequent words frequent, with another word order: a word of an even number comes after the one that followed it. The
+languages are the same for every seed, which decides the sentences only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
-from ..workloads.seq2seq import EOS, PAD, UNKNOWN
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+from fathom_onnx.workloads.suite2016.seq2seq import EOS, PAD, UNKNOWN
+
 from .contract import Batch, Request, generator, only
 
 __all__ = ["FIRST_WORD", "dictionary", "log_uniform", "open_translations", "reordered"]

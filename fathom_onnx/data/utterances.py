@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DataError
-from ..workloads.contract import Array
+from fathom_onnx.errors import DataError
+from fathom_onnx.workloads.contract import Array
+
 from .cepstra import HOP, RATE, cepstra, samples_for
 from .contract import Batch, Request, Wanted, generator, only
 from .phonemes import INDEX, PHONEMES, SILENCE, Phoneme

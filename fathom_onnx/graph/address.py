@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..vocabulary import OPS, PHASES, OpClass, op_class
+from fathom_onnx.vocabulary import OPS, PHASES, OpClass, op_class
 
 __all__ = ["Address"]
 

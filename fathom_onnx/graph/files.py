@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import OutputError, one_line
+from fathom_onnx.errors import OutputError, one_line
 
 __all__ = ["ensure_folder", "write_aside", "write_bytes", "write_text"]
 

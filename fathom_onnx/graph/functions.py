@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 import onnx.inliner
 
-from ..errors import GraphError
+from fathom_onnx.errors import GraphError
+
+from .bodies import all_nodes
 
 __all__ = ["without_functions"]
 
@@ -51,7 +53,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         function.name, function.overload = f"{call.op_type}.{len(special.functions)}", ""
         scope = call.name or f"{call.op_type}_{len(special.functions)}"
         call.op_type, call.overload = function.name, ""
-        for number, node in enumerate(_all(function.node)):
+        for number, node in enumerate(all_nodes(function.node)):
             node.name = f"{scope}/{node.name or f'{node.op_type}_{number}'}"
             names.add(node.name)
             own = {entry.key for entry in node.metadata_props}
@@ -63,23 +65,14 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     return plain
 
 
-def _all(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes and those in their bodies."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for body in [attribute.g, *attribute.graphs]:
-                yield from _all(body.node)
-
-
 def _calls(nodes: Iterable[onnx.NodeProto], functions: Mapping[_Key, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
     """The nodes that call a function, those in bodies included."""
-    return (node for node in _all(nodes) if (node.domain, node.op_type, node.overload) in functions)
+    return (node for node in all_nodes(nodes) if (node.domain, node.op_type, node.overload) in functions)
 
 
 def _restore(graph: onnx.GraphProto, names: set[str]) -> None:
     """Take the inliner's numbers off the names that were given here; they are unique if the calls' names are."""
-    for node in _all(graph.node):
+    for node in all_nodes(graph.node):
         plain = _NUMBERED.sub("", node.name)
         if plain in names:
             node.name = plain

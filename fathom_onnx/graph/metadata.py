@@ -12,8 +12,8 @@ from typing import Any
 
 import onnx
 
-from ..errors import GraphError
-from ..workloads.contract import Initialiser, Mode, NoiseSource, Variable, Workload
+from fathom_onnx.errors import GraphError
+from fathom_onnx.workloads.contract import Initialiser, Mode, NoiseSource, Variable, Workload
 
 __all__ = ["KEY", "SCHEMA", "GraphMetadata"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ import numpy as np
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from ..errors import GraphError, UnknownNameError, one_line
+from fathom_onnx.errors import GraphError, UnknownNameError, one_line
+
 from .address import Address
+from .bodies import all_graphs
 from .functions import without_functions
 from .metadata import GraphMetadata
 
@@ -152,26 +154,17 @@ def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name:
     return bool(dynamic) and (all_of_them or bool(dimensions))
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and all bodies in it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for body in (*([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []), *attribute.graphs):
-                yield from _graphs(body)
-
-
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, or one that differs in what the checker refuses though it can be looked at.
 
     External initializers are empty, for the checker looks for their files; outputs without a shape have one.
     """
     shapeless = [o for o in model.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
-    if not shapeless and not any(uses_external_data(t) for part in _graphs(model.graph) for t in part.initializer):
+    if not shapeless and not any(uses_external_data(t) for part in all_graphs(model.graph) for t in part.initializer):
         return model
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
-    for part in _graphs(plain.graph):
+    for part in all_graphs(plain.graph):
         for tensor in part.initializer:
             if uses_external_data(tensor):
                 tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))

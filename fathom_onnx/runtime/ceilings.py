@@ -23,11 +23,12 @@ import onnx
 import orjson
 from onnx import helper
 
-from ..errors import DataError, UsageError, one_line
+from fathom_onnx.errors import DataError, UsageError, one_line
+from fathom_onnx.runtime.providers.gpu import gpu_facts
+from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+
 from .environment import cpu_cores, cpu_model
-from .gpu import gpu_facts
 from .prepare import Prepared
-from .providers import PROVIDERS, onnxruntime
 from .session import open_session, owned_value
 from .settings import SessionSettings
 

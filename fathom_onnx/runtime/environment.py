@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..graph import Graph
-from .gpu import gpu_facts
-from .providers import PROVIDERS, onnxruntime
+from fathom_onnx.graph import Graph
+from fathom_onnx.runtime.providers.gpu import gpu_facts
+from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+
 from .settings import LEVELS, SessionSettings
 
 __all__ = ["cpu_cores", "cpu_model", "environment", "graph_facts", "process_facts"]

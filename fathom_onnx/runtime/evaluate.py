@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from ..errors import RunError, one_line
-from ..exporting import Kink, StepResult, kink_key
-from ..graph import Address, Graph
-from ..workloads.contract import Array, Layer
+from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.exporting import Kink, StepResult, kink_key
+from fathom_onnx.graph import Address, Graph
+from fathom_onnx.workloads.contract import Array, Layer
+
 from .prepare import Prepared
 from .session import open_session
 from .settings import SessionSettings

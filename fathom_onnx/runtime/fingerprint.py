@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..errors import RunError, one_line
-from ..workloads.contract import Array
-from .providers import PROVIDERS, onnxruntime
+from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+from fathom_onnx.workloads.contract import Array
+
 from .session import give_values
 from .settings import SessionSettings
 

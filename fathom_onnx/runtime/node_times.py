@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .cupti import CuptiRecorder
-from .device_records import DeviceRecorder
-from .launch_blocking import launches_blocked, refuse_blocking
-from .providers import check_provider
+from fathom_onnx.runtime.devices.cupti import CuptiRecorder
+from fathom_onnx.runtime.devices.launch_blocking import launches_blocked, refuse_blocking
+from fathom_onnx.runtime.devices.records import DeviceRecorder
+from fathom_onnx.runtime.providers.providers import check_provider
+
 from .settings import SessionSettings
 
 __all__ = ["NodeTimes", "device_recorder", "host_node_times"]

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ..errors import GraphError
-from ..graph import Graph
-from ..workloads.contract import Array
+from fathom_onnx.errors import GraphError
+from fathom_onnx.graph import Graph
+from fathom_onnx.workloads.contract import Array
 
 __all__ = ["Prepared", "prepare"]
 

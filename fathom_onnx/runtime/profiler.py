@@ -13,19 +13,21 @@ from pathlib import Path
 
 import onnx
 
-from ..errors import OutputError, RunError, UsageError, one_line
-from ..workloads.contract import Array
-from .device_records import Recording, write_recording
-from .device_time import DeviceTimes, RecordedSteps, device_times
+from fathom_onnx.errors import OutputError, RunError, UsageError, one_line
+from fathom_onnx.graph.bodies import numbered
+from fathom_onnx.runtime.devices.recorded import recorded_steps, recorded_trace
+from fathom_onnx.runtime.devices.records import Recording, write_recording
+from fathom_onnx.runtime.devices.times import DeviceTimes, RecordedSteps, device_times
+from fathom_onnx.runtime.providers.placement import MEMCPY, Placement, placement, refuse_compute
+from fathom_onnx.runtime.providers.providers import PROVIDERS
+from fathom_onnx.runtime.traces.trace import StepRun, StepTimes, read_events, read_runs, step_times
+from fathom_onnx.workloads.contract import Array
+
 from .node_times import NodeTimes, device_recorder, host_node_times
-from .optimized import load_optimized, numbered, write_renamed
-from .placement import MEMCPY, Placement, placement, refuse_compute
+from .optimized import load_optimized, write_renamed
 from .prepare import Prepared
-from .providers import PROVIDERS
-from .recorded import recorded_steps, recorded_trace
 from .session import Stepper, open_stepper
 from .settings import SessionSettings
-from .trace import StepRun, StepTimes, read_events, read_runs, step_times
 
 __all__ = ["Measurement", "Progress", "foreign_nodes", "measure", "profiled_runs"]
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RunError, one_line
-from ..workloads.contract import Array
-from .cuda_libraries import session_fault
-from .placement import assigned_elsewhere, refuse_compute
+from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.runtime.providers.cuda_libraries import session_fault
+from fathom_onnx.runtime.providers.placement import assigned_elsewhere, refuse_compute
+from fathom_onnx.runtime.providers.providers import PROVIDERS, check_provider, onnxruntime
+from fathom_onnx.workloads.contract import Array
+
 from .prepare import Prepared
-from .providers import PROVIDERS, check_provider, onnxruntime
 from .settings import LEVELS, SessionSettings
 
 __all__ = ["Stepper", "open_session", "open_stepper"]

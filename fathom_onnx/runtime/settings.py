@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..errors import UnknownNameError, UsageError
-from .providers import PROVIDERS
+from fathom_onnx.errors import UnknownNameError, UsageError
+from fathom_onnx.runtime.providers.providers import PROVIDERS
 
 __all__ = ["CUDA_OPTIONS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
 
@@ -41,7 +41,7 @@ class SessionSettings:
     """Settings of one session.
 
     Attributes:
-        ep: Provider name of :data:`fathom_onnx.runtime.providers.PROVIDERS`.
+        ep: Provider name of :data:`fathom_onnx.runtime.providers.providers.PROVIDERS`.
         threads: Threads inside one operator.
         optimization: Graph optimization level.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-from ..errors import GraphError, RunError, UsageError
-from ..graph import Graph
-from ..workloads.contract import Array, Workload
+from fathom_onnx.errors import GraphError, RunError, UsageError
+from fathom_onnx.graph import Graph
+from fathom_onnx.workloads.contract import Array, Workload
+
 from .prepare import prepare
 from .session import Stepper, open_stepper
 from .settings import SessionSettings

@@ -15,10 +15,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..errors import RunError, UnknownNameError, one_line
-from .cuda_libraries import session_fault
+from fathom_onnx.errors import RunError, UnknownNameError, one_line
+from fathom_onnx.runtime.providers.cuda_libraries import session_fault
+from fathom_onnx.runtime.providers.providers import PROVIDERS, check_provider, onnxruntime
+
 from .prepare import Prepared
-from .providers import PROVIDERS, check_provider, onnxruntime
 from .session import open_session
 from .settings import SessionSettings
 

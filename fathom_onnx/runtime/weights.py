@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph import Graph
-from ..workloads.contract import Array
+from fathom_onnx.graph import Graph
+from fathom_onnx.workloads.contract import Array
 
 __all__ = ["variable_values"]
 

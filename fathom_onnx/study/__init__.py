@@ -1,12 +1,12 @@
 """Studies and sweeps: workloads from frameworks in modes, made, verified, run, compared, reported."""
 
+from .cells.plan import Cell, Event, Job, Options
 from .conduct import run_study
-from .plan import Cell, Event, Job, Options
+from .engine.stages import STAGES, Reading, Stage, Stages
+from .engine.workers import Call, Outcome, ProcessWorkers, Workers
 from .result import CellResult, Failure, StudyResult
-from .stages import STAGES, Reading, Stage, Stages
 from .sweep import Axes, run_sweep, sweep_plan
 from .sweep_result import SweepResult
-from .workers import Call, Outcome, ProcessWorkers, Workers
 
 __all__ = [
     "STAGES",

@@ -8,20 +8,21 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import UsageError
-from ..exporting import PURPOSES
-from ..exporting import frameworks as known_frameworks
-from ..graph.files import ensure_folder
-from ..native import native_frameworks
-from ..runtime.environment import cpu_cores
-from .engine import Engine, carry_out
-from .lock import machine_lock
-from .machine import measured_ceilings
-from .plan import Cell, Job, OnEvent, Options, cells
-from .providers import choose, on_provider, refuse_for_nothing
+from fathom_onnx.errors import UsageError
+from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import frameworks as known_frameworks
+from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.native import native_frameworks
+from fathom_onnx.runtime.environment import cpu_cores
+from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, cells
+from fathom_onnx.study.engine.ceilings import measured_ceilings
+from fathom_onnx.study.engine.engine import Engine, carry_out
+from fathom_onnx.study.engine.lock import machine_lock
+from fathom_onnx.study.engine.providers import choose, on_provider, refuse_for_nothing
+from fathom_onnx.study.engine.stages import STAGES, Stages
+from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
+
 from .result import StudyResult
-from .stages import STAGES, Stages
-from .workers import ProcessWorkers, Workers
 from .written import write_if_changed
 
 __all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "run_study"]

@@ -12,25 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..analysis.claims import Entry, Verdict, ledger
-from ..analysis.distances import FrameworkLevel
-from ..analysis.evidence import Evidence, RunEvidence
-from ..analysis.findings import attribution_finding, distance_finding, outside_finding, overhead_finding, roof_finding
-from ..analysis.profiles import StepProfile, structure_profile
-from ..analysis.provider_comparison import OF_THE_WORK, comparison_json, node_times, provider_levels
-from ..analysis.report import Report, render
-from ..analysis.roofline import Roofline
-from ..analysis.similarity import FrameworkEffect, Label, framework_effect
-from ..graph.files import write_text
-from .machine import Settings
-from .pages import workload_pages
-from .plan import Cell, Job, Options
-from .roofs import roofline_json, run_rooflines
-from .sections import framework_sections, paper_sections
-from .tables import study_tables, write_table
+from fathom_onnx.analysis.paper.claims import Entry, Verdict, ledger
+from fathom_onnx.analysis.paper.evidence import Evidence, RunEvidence
+from fathom_onnx.analysis.paper.findings import (
+    attribution_finding,
+    distance_finding,
+    outside_finding,
+    overhead_finding,
+    roof_finding,
+)
+from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, comparison_json, node_times, provider_levels
+from fathom_onnx.analysis.report.report import Report, render
+from fathom_onnx.analysis.runs.roofline import Roofline
+from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.op_mix import StepProfile, structure_profile
+from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label, framework_effect
+from fathom_onnx.graph.files import write_text
+from fathom_onnx.study.cells.plan import Cell, Job, Options
+from fathom_onnx.study.engine.ceilings import Settings
+from fathom_onnx.study.sections.paper_sections import framework_sections, paper_sections
+from fathom_onnx.study.sections.roofs import roofline_json, run_rooflines
+from fathom_onnx.study.sections.tables import study_tables, write_table
+from fathom_onnx.study.sections.workload_pages import workload_pages
 
 if TYPE_CHECKING:
-    from ..runtime.ceilings import Ceilings
+    from fathom_onnx.runtime.ceilings import Ceilings
 
 __all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
 
@@ -200,7 +206,7 @@ class StudyResult:
 
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
-        """The runs under the ceilings (:func:`~fathom_onnx.study.roofs.run_rooflines`)."""
+        """The runs under the ceilings (:func:`~fathom_onnx.study.sections.roofs.run_rooflines`)."""
         return run_rooflines(self.folder, self.everywhere, self.ceilings)
 
     @cached_property

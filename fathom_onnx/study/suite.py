@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..analysis.profiles import StepProfile, run_profile
-from ..analysis.provider_comparison import node_times
-from ..analysis.run import Run
-from ..errors import DataError, UnknownNameError, one_line
+from fathom_onnx.analysis.paper.provider_comparison import node_times
+from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.analysis.similarity.op_mix import StepProfile, run_profile
+from fathom_onnx.errors import DataError, UnknownNameError, one_line
 
 __all__ = ["Suite", "read_suite"]
 

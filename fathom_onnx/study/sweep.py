@@ -10,19 +10,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..exporting import PURPOSES
-from ..graph.files import ensure_folder
-from ..runtime.environment import cpu_cores
-from ..runtime.settings import Optimization, SessionSettings
-from .engine import Engine, carry_out
-from .lock import machine_lock
-from .plan import Job, OnEvent, Options, cells
-from .providers import refuse_for_nothing
-from .stages import STAGES, Stages
-from .store import key
+from fathom_onnx.errors import UsageError
+from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.runtime.environment import cpu_cores
+from fathom_onnx.runtime.settings import Optimization, SessionSettings
+from fathom_onnx.study.cells.plan import Job, OnEvent, Options, cells
+from fathom_onnx.study.engine.engine import Engine, carry_out
+from fathom_onnx.study.engine.lock import machine_lock
+from fathom_onnx.study.engine.providers import refuse_for_nothing
+from fathom_onnx.study.engine.stages import STAGES, Stages
+from fathom_onnx.study.engine.store import key
+from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
+
 from .sweep_result import SweepResult, write
-from .workers import ProcessWorkers, Workers
 
 __all__ = ["Axes", "run_sweep", "sweep_plan"]
 

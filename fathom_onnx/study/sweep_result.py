@@ -10,15 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.claims import Entry, ledger
-from ..analysis.evidence import Evidence
-from ..analysis.provider_comparison import provider_levels
-from ..errors import RunError
-from ..graph.files import write_text
-from ..vocabulary import OpClass
+from fathom_onnx.analysis.paper.claims import Entry, ledger
+from fathom_onnx.analysis.paper.evidence import Evidence
+from fathom_onnx.analysis.paper.provider_comparison import provider_levels
+from fathom_onnx.errors import RunError
+from fathom_onnx.graph.files import write_text
+from fathom_onnx.study.engine.store import key
+from fathom_onnx.study.sections.tables import write_table
+from fathom_onnx.vocabulary import OpClass
+
 from .result import CellResult, Failure
-from .store import key
-from .tables import write_table
 
 __all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write"]
 

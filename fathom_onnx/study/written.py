@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fathom_onnx.study.engine.store import key, sha256, source_hash, version_of
+
 from .result import CellResult, StudyResult, write
-from .store import key, sha256, source_hash, version_of
 
 if TYPE_CHECKING:
-    from .store import Store
+    from fathom_onnx.study.engine.store import Store
 
 __all__ = ["write_if_changed"]
 

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data import batches_for
-from ..errors import ExportError
-from ..exporting import Kink, Reference, StepResult
-from ..graph import Graph
-from ..workloads.contract import Array, Mode, Workload
+from fathom_onnx.data import batches_for
+from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import Kink, Reference, StepResult
+from fathom_onnx.graph import Graph
+from fathom_onnx.workloads.contract import Array, Mode, Workload
+
 from .compare import Flips, Worst, change_error, find_flips, relative_error, worst_of
 from .subject import Subject, make_subject
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..exporting import Kink
-from ..workloads.contract import Array
+from fathom_onnx.exporting import Kink
+from fathom_onnx.workloads.contract import Array
 
 __all__ = ["Flips", "Worst", "change_error", "find_flips", "relative_error", "worst_of"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import ExportError
-from ..exporting import ExportRequest, Reference, find_exporter
-from ..graph import Graph, from_model
-from ..runtime.evaluate import Evaluator
-from ..workloads.contract import Mode, Workload
+from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import ExportRequest, Reference, find_exporter
+from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.runtime.evaluate import Evaluator
+from fathom_onnx.workloads.contract import Mode, Workload
 
 __all__ = ["Subject", "make_subject"]
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..errors import UnknownNameError
-from . import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
+from fathom_onnx.errors import UnknownNameError
+
 from .config import Definition
 from .contract import Workload
+from .suite2016 import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "definition", "names", "workload"]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from ..errors import UnknownNameError, UsageError
+from fathom_onnx.errors import UnknownNameError, UsageError
+
 from .contract import Workload
 
 __all__ = ["Definition", "override", "setting", "settings"]

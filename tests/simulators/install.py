@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools import TOOLS, Tool
+from support.simulator_tools import TOOLS, Tool
 
 
 def interpreter(tool: Tool) -> str | None:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from small_models import FLOAT, INT64, control_flow, line_inference, model, op
-from tools import TOOLS, Tool, ask
 
-from fathom_onnx.analysis.cost import graph_costs
+from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.compat import CONSUMERS, Consumer, Facts, judge
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import Graph, from_model
+from support.simulator_tools import TOOLS, Tool, ask
+from support.small_models import FLOAT, INT64, control_flow, line_inference, model, op
 
 pytestmark = pytest.mark.simulators
 

@@ -1,0 +1,1 @@
+"""Clean-up passes over a lowered graph: what computes nothing is taken out."""

@@ -1,0 +1,1 @@
+"""Lowering rules, one module an op family: canonical gradient ops written in standard ONNX."""

@@ -1,0 +1,33 @@
+"""Gradients of convolutions in forms that onnxruntime's CUDA provider takes.
+
+It gives a transposed convolution to cuDNN's own backward-data convolution, and has no kernel for one that is padded
+otherwise at its ends than at its starts. What such padding leaves off at the end is written as output padding instead.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from fathom_exporters.lowering.builder import Builder, Window
+from fathom_exporters.lowering.values import operands, static_shape
+
+from . import convolution
+from . import polyphase as phases
+
+__all__ = ["back_input"]
+
+
+def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """Conv2DBackInput: dy [N, O, OH, OW], w [O, C/group, kh, kw] -> dx [N, C, H, W].
+
+    One transposed convolution with even padding; convolutions phase by phase where the forward one is padded otherwise.
+    """
+    window = Window(node)
+    size = list(node.attributes["input_shape"].as_ints())[2:]
+    reach = window.extent(static_shape(operands(node)[0])[2:])
+    start = window.pads[:2]
+    # rows at the end that no window reaches, were the image padded there as at its start
+    left = [size[i] + 2 * start[i] - reach[i] for i in range(2)]
+    if any(not 0 <= left[i] < window.strides[i] for i in range(2)):
+        return phases.back_input(b, node)
+    return [convolution.transposed(b, node, [*start, *start], left)]

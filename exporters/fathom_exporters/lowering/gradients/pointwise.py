@@ -1,0 +1,99 @@
+"""Gradients of pointwise activations, softmax and cross-entropy in standard ONNX."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.values import operands
+
+__all__ = [
+    "clip_grad",
+    "cross_entropy",
+    "log_softmax_grad",
+    "relu_grad",
+    "sigmoid_grad",
+    "softmax_grad",
+    "softplus_grad",
+    "tanh_grad",
+]
+
+
+def relu_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """ReluGrad: ``dy * sign(y)``; the output y of a ReLU is never negative, so its sign is the mask."""
+    dy, y = operands(node)
+    return [b.op("Mul", dy, b.op("Sign", y))]
+
+
+def _clipped(b: Builder, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+    """``x`` between the bounds: the forward pass's own, if the graph has it."""
+    for user, _ in x.uses():
+        bounds = [_number(value) for value in user.inputs[1:]]
+        if user.op_type == "Clip" and not user.domain and bounds == [_number(low), _number(high)]:
+            return user.outputs[0]
+    return b.op("Clip", x, low, high)
+
+
+def _number(value: ir.Value | None) -> float | None:
+    """The number that a scalar constant is; in a graph fresh from a translator it may still be a node."""
+    if value is None:
+        return None
+    held = value.const_value
+    maker = value.producer()
+    if held is None and maker is not None and maker.op_type == "Constant":
+        held = next(iter(maker.attributes.values())).value
+        return float(held.numpy().reshape(-1)[0]) if hasattr(held, "numpy") else float(held)
+    return float(held.numpy().reshape(-1)[0]) if held is not None else None
+
+
+def clip_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """ClipGrad: ``dy * sign((y - min) * (max - y))``; the output y of a Clip is never outside, so this is the mask.
+
+    The differences are exact near the bounds, where it matters: none is zero unless y is the bound.
+    """
+    dy, x = operands(node)
+    low, high = (node.attributes[name].as_float() for name in ("min", "max"))
+    y = _clipped(b, x, b.number(low, x), b.number(high, x))
+    above = y if low == 0 else b.op("Sub", y, b.number(low, x))
+    inside = b.op("Mul", above, b.op("Sub", b.number(high, x), y))
+    return [b.op("Mul", dy, b.op("Sign", inside))]
+
+
+def sigmoid_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """SigmoidGrad: ``dy * y * (1 - y)``."""
+    dy, y = operands(node)
+    return [b.op("Mul", b.op("Mul", dy, y), b.op("Sub", b.number(1.0, y), y))]
+
+
+def tanh_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """TanhGrad: ``dy * (1 - y^2)``."""
+    dy, y = operands(node)
+    return [b.op("Mul", dy, b.op("Sub", b.number(1.0, y), b.op("Mul", y, y)))]
+
+
+def softplus_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """SoftplusGrad: ``dy * sigmoid(x)``."""
+    dy, x = operands(node)
+    return [b.op("Mul", dy, b.op("Sigmoid", x))]
+
+
+def log_softmax_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """LogSoftmaxGrad: ``dy - exp(y) * sum(dy)``."""
+    dy, y = operands(node)
+    total = b.reduce_sum(dy, node.attributes["axis"].as_int(), keepdims=True)
+    return [b.op("Sub", dy, b.op("Mul", b.op("Exp", y), total))]
+
+
+def softmax_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """SoftmaxGrad: ``(dy - sum(dy * y)) * y``."""
+    dy, y = operands(node)
+    total = b.reduce_sum(b.op("Mul", dy, y), node.attributes["axis"].as_int(), keepdims=True)
+    return [b.op("Mul", b.op("Sub", dy, total), y)]
+
+
+def cross_entropy(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """CrossEntropy: logits, labels [N, C] -> loss [N] ``-sum(labels * log p)`` and its gradient ``p - labels``."""
+    logits, labels = operands(node)
+    log_p = b.op("LogSoftmax", logits, axis=-1)
+    loss = b.op("Neg", b.reduce_sum(b.op("Mul", labels, log_p), -1))
+    return [loss, b.op("Sub", b.op("Exp", log_p), labels)]

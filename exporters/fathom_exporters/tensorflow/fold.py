@@ -1,0 +1,111 @@
+"""Static folding of a captured graph: what depends on shapes and constants only becomes a constant.
+
+TensorFlow's own optimizer (Grappler) would do it too, but renames nodes, and the names carry the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+import tensorflow as tf
+
+__all__ = ["fold"]
+
+_SHAPE_OPS = ("Shape", "ShapeN", "Size", "Rank")
+
+
+def _known_shape(op: tf.Operation) -> list[np.ndarray] | None:
+    """The outputs of a shape operation on tensors of static shape."""
+    if op.type not in _SHAPE_OPS or not all(t.shape.is_fully_defined() for t in op.inputs):
+        return None
+    values = []
+    for source, output in zip(op.inputs, op.outputs, strict=True):
+        shape = source.shape.as_list()
+        value = {"Size": int(np.prod(shape)), "Rank": len(shape)}.get(op.type, shape)
+        values.append(np.array(value, output.dtype.as_numpy_dtype))
+    return values
+
+
+def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, np.ndarray]]:
+    """Names of operations whose outputs are constant, and those outputs already known from shapes."""
+    names: set[str] = set()
+    shapes: dict[str, np.ndarray] = {}
+    for op in operations:  # an imported graph lists operations in topological order
+        known = _known_shape(op)
+        if known is not None:
+            shapes |= {output.name: value for output, value in zip(op.outputs, known, strict=True)}
+            names.add(op.name)
+        elif op.type == "Const" or (
+            op.inputs and not op.op_def.is_stateful and all(t.op.name in names for t in op.inputs)
+        ):
+            names.add(op.name)
+    return names, shapes
+
+
+def _without_control(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    copied = tf.compat.v1.GraphDef()
+    copied.CopyFrom(graph_def)
+    for node in copied.node:
+        data = [name for name in node.input if not name.startswith("^")]
+        del node.input[:]
+        node.input.extend(data)
+    return copied
+
+
+def _import(graph_def: tf.compat.v1.GraphDef) -> tf.Graph:
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+    return graph
+
+
+def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Iterable[str]) -> tf.Graph:
+    """A graph of the same operations by the same names, without those that are constant or not needed.
+
+    Control dependencies are dropped: the graph is pure, except for random draws, whose order does not matter.
+
+    Args:
+        graph_def: The captured graph.
+        inputs: Names of operations to keep whether they are needed or not.
+        outputs: Names of operations that are wanted.
+    """
+    # before anything is evaluated: the tape makes even constants wait for what they go with
+    graph = _import(_without_control(graph_def))
+    static, shapes = _static(graph.get_operations())
+    needed: set[str] = set(inputs)
+    border: dict[str, tf.Tensor] = {}
+    stack = [graph.get_operation_by_name(name) for name in outputs]
+    while stack:
+        op = stack.pop()
+        if op.name in needed:
+            continue
+        needed.add(op.name)
+        for tensor in op.inputs:
+            if tensor.op.name in static:
+                border[tensor.name] = tensor
+            else:
+                stack.append(tensor.op)
+
+    with tf.compat.v1.Session(graph=graph) as session:
+        fetched = [tensor for name, tensor in border.items() if name not in shapes]
+        values = shapes | {t.name: v for t, v in zip(fetched, session.run(fetched, shapes), strict=True)}
+
+    folded = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    constants: dict[str, str] = {}
+    for op in graph.get_operations():
+        for tensor in op.outputs:
+            if tensor.name in border:
+                index = tensor.value_index
+                constants[tensor.name] = op.name if index == 0 else f"{op.name}/output_{index}"
+                node = folded.node.add(name=constants[tensor.name], op="Const")
+                node.attr["dtype"].type = tensor.dtype.as_datatype_enum
+                value = tf.make_tensor_proto(values[tensor.name], tensor.dtype)
+                node.attr["value"].tensor.CopyFrom(value)
+        if op.name in needed:
+            node = folded.node.add()
+            node.CopyFrom(op.node_def)
+            del node.input[:]
+            node.input.extend(constants.get(t.name, t.name) for t in op.inputs)
+            node.attr.pop("_class", None)  # colocation with an operation that may be gone
+    return _import(folded)

@@ -1,0 +1,242 @@
+"""Layers as functions: what the models are written with.
+
+A layer takes the network at hand, its own name (a layer of the workload) and its input, and finds its parameters by
+``<layer>.weight`` and the like. Parameters are in the workload's layout, linear [out, in] and convolution OIHW.
+Images are in the network's own layout, NCHW where it is exported and NHWC where TensorFlow's CPU kernels run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+import tensorflow as tf
+
+from .net import Branch, Net
+
+__all__ = [
+    "add",
+    "argmax",
+    "batch_norm",
+    "classifier",
+    "clipped_relu",
+    "conv2d",
+    "dropout",
+    "flatten",
+    "global_average_pool",
+    "huber",
+    "linear",
+    "local_response_norm",
+    "max_pool",
+    "relu",
+    "sigmoid",
+    "softmax_cross_entropy",
+    "softplus",
+]
+
+
+def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``x W^T + b``: [N, in] -> [N, out]."""
+    with net.scope(name):
+        product = tf.matmul(x, net.variables[f"{name}.weight"], transpose_b=True)
+        return tf.nn.bias_add(product, net.variables[f"{name}.bias"])
+
+
+def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:
+    """Convolution, with a bias where the layer has one; ``padding`` zeros on every side."""
+    with net.scope(name):
+        filters = tf.transpose(net.variables[f"{name}.weight"], (2, 3, 1, 0))  # OIHW to TensorFlow's HWIO
+        y = tf.nn.conv2d(x, filters, stride, net.padding(padding), net.data_format)
+        bias = net.variables.get(f"{name}.bias")
+        return y if bias is None else tf.nn.bias_add(y, bias, net.data_format)
+
+
+def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: float) -> tf.Tensor:
+    """Batch normalisation over all but the channels (Ioffe and Szegedy 2015).
+
+    In training a running statistic becomes ``momentum * old + (1 - momentum) * batch``, with the unbiased variance.
+    """
+    parameters = {
+        "scale": net.variables[f"{name}.weight"],
+        "offset": net.variables[f"{name}.bias"],
+        "epsilon": epsilon,
+    }
+    mean_name, variance_name = f"{name}.running_mean", f"{name}.running_var"
+    old_mean, old_variance = net.variables[mean_name], net.variables[variance_name]
+    training = net.mode == "training"
+    with net.scope(name):
+        if x.dtype == tf.float32:
+            # tf.nn.fused_batch_norm raises an epsilon below 1.001e-5; the operation itself takes it as it is
+            y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=x,
+                mean=tf.zeros((0,)) if training else old_mean,
+                variance=tf.zeros((0,)) if training else old_variance,
+                data_format=net.data_format,
+                is_training=training,
+                **parameters,
+            )
+        else:
+            y, mean, variance = _batch_norm_by_moments(
+                net, x, None if training else (old_mean, old_variance), parameters
+            )
+        if training:
+            net.updated[mean_name] = momentum * old_mean + (1 - momentum) * mean
+            net.updated[variance_name] = momentum * old_variance + (1 - momentum) * variance
+    return y
+
+
+def _batch_norm_by_moments(
+    net: Net, x: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor] | None, parameters: Mapping[str, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """For types without a fused kernel: y, and the batch's mean and unbiased variance (or those given)."""
+    axes = (0, *net.spatial)
+    mean, variance = given or tf.nn.moments(x, axes)
+    shape = [1, -1, 1, 1] if net.data_format == "NCHW" else [-1]
+    y = tf.nn.batch_normalization(
+        x,
+        tf.reshape(mean, shape),
+        tf.reshape(variance, shape),
+        tf.reshape(parameters["offset"], shape),
+        tf.reshape(parameters["scale"], shape),
+        parameters["epsilon"],
+    )
+    if given:
+        return y, mean, variance
+    count = int(np.prod([x.shape[axis] for axis in axes]))
+    return y, mean, variance * (count / (count - 1))
+
+
+def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``max(x, 0)``."""
+    with net.scope(name):
+        key, mask = net.branch(name)
+        y = tf.nn.relu(x) if mask is None else x * tf.cast(net.image(mask), x.dtype)
+        if net.record:
+            value = net.nchw(x)
+            net.taken[key] = Branch("Relu", value, value > 0 if mask is None else mask)
+    return y
+
+
+def clipped_relu(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
+    """``min(max(x, 0), bound)`` within a scope that is the caller's: a recurrent layer clips once a time step."""
+    key, region = net.branch(name)
+    if region is None:
+        y = tf.minimum(tf.nn.relu(x), tf.constant(bound, x.dtype))
+    else:
+        y = x * tf.cast(region == 1, x.dtype) + bound * tf.cast(region == 2, x.dtype)
+    if net.record:
+        own = tf.cast(x > 0, tf.int8) + tf.cast(x >= bound, tf.int8)
+        net.taken[key] = Branch("Clip", x, own if region is None else region)
+    return y
+
+
+def argmax(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Index of the largest along the last axis, int64, within a scope that is the caller's."""
+    key, index = net.branch(name)
+    y = tf.argmax(x, axis=-1) if index is None else index
+    if net.record:
+        net.taken[key] = Branch("ArgMax", x, y)
+    return y
+
+
+def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, padding: int = 0) -> tf.Tensor:
+    """The largest of each window; what is padded never wins."""
+    with net.scope(name):
+        key, indices = net.branch(name)
+        if indices is None:
+            y = tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
+        else:
+            planes = tf.reshape(net.nchw(x), [*net.nchw(x).shape[:2], -1])
+            flat = tf.gather(planes, tf.reshape(indices, [*indices.shape[:2], -1]), batch_dims=2)
+            y = net.image(tf.reshape(flat, indices.shape))
+        if net.record:
+            taken = _largest(net, x, kernel, stride, padding) if indices is None else indices
+            net.taken[key] = Branch("MaxPool", net.nchw(x), taken)
+    return y
+
+
+def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
+    """Flat index in the H*W plane of each window's largest element, [N, C, OH, OW]."""
+    x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout that has argmax
+    width, channels = x.shape[2:]
+    around = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    padded = tf.pad(x, around, constant_values=x.dtype.min)
+    _, flat = tf.nn.max_pool_with_argmax(padded, kernel, stride, "VALID")
+    position = flat // channels
+    row, column = position // (width + 2 * padding) - padding, position % (width + 2 * padding) - padding
+    return tf.transpose(row * width + column, (0, 3, 1, 2))
+
+
+def local_response_norm(net: Net, name: str, x: tf.Tensor, size: int, k: float, alpha: float, beta: float) -> tf.Tensor:
+    """``x / (k + alpha * sum(x^2))^beta``, the sum over the ``size`` channels around each (an odd number)."""
+    radius = size // 2
+    with net.scope(name):
+        image = tf.transpose(x, (0, 2, 3, 1)) if net.data_format == "NCHW" else x  # the only layout it has
+        if x.dtype == tf.float32:
+            y = tf.nn.local_response_normalization(image, radius, k, alpha, beta)
+        else:  # which has no kernel
+            squares = tf.pad(tf.square(image), [[0, 0], [0, 0], [0, 0], [radius, radius]])
+            channels = image.shape[3]
+            total = tf.add_n([squares[..., i : i + channels] for i in range(size)])
+            y = image / tf.pow(k + alpha * total, beta)
+        return tf.transpose(y, (0, 3, 1, 2)) if net.data_format == "NCHW" else y
+
+
+def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Images to rows: [N, C, H, W] -> [N, C * H * W], in that order whatever the network's layout."""
+    with net.scope(name):
+        return tf.reshape(net.nchw(x), (x.shape[0], -1))
+
+
+def dropout(net: Net, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """In training ``x / (1 - rate)`` where the draw ``<name>.noise`` is at least the rate, else 0."""
+    if net.mode == "inference":
+        return x
+    with net.scope(name):
+        mask = tf.cast(net.draw(f"{name}.noise") >= rate, x.dtype) * (1 / (1 - rate))
+        return x * mask
+
+
+def global_average_pool(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Mean over height and width: images -> [N, C]."""
+    with net.scope(name):
+        return tf.reduce_mean(x, net.spatial)
+
+
+def classifier(net: Net, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """AlexNet's and VGG's three fully connected layers, ``fc6`` to ``fc8``, with dropout after the first two."""
+    for number in (6, 7):
+        x = relu(net, f"relu{number}", linear(net, f"fc{number}", x))
+        x = dropout(net, f"dropout{number}", x, rate)
+    return linear(net, "fc8", x)
+
+
+def add(net: Net, name: str, x: tf.Tensor, shortcut: tf.Tensor) -> tf.Tensor:
+    """The residual addition, a layer of its own so that its time has a name."""
+    with net.scope(name):
+        return x + shortcut
+
+
+def softplus(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``log(1 + exp(x))``."""
+    with net.scope(name):
+        return tf.nn.softplus(x)
+
+
+def sigmoid(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``1 / (1 + exp(-x))``."""
+    with net.scope(name):
+        return tf.nn.sigmoid(x)
+
+
+def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean over the batch of the softmax cross-entropy with float labels [N, classes]."""
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def huber(values: tf.Tensor, targets: tf.Tensor, delta: float) -> tf.Tensor:
+    """Mean of the Huber loss: half the square of an error up to ``delta``, linear beyond (Huber 1964)."""
+    error = values - targets
+    size = tf.abs(error)
+    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(error), delta * (size - 0.5 * delta)))

@@ -1,0 +1,98 @@
+"""Native profiles in TensorFlow: the step as a graph in a session, with step statistics and without."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from fathom_exporters.tensorflow import models
+from fathom_exporters.tensorflow.capture import capture
+from fathom_onnx.errors import UsageError
+from fathom_onnx.native import NativeMeasurement, NativeRequest, Progress
+from fathom_onnx.runtime.environment import cpu_cores
+from fathom_onnx.workloads.contract import Array
+
+from .graph import NativeSession, native_graph, open_session
+from .stats import native_step
+
+__all__ = ["TensorFlowNative", "set_threads"]
+
+
+def set_threads(count: int) -> None:
+    """Set the number of threads inside an operation, which holds for the whole process from its first tensor on.
+
+    Raises:
+        UsageError: TensorFlow already runs with another number.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError as error:
+        held = tf.config.threading.get_intra_op_parallelism_threads() or cpu_cores()
+        if held != count:
+            raise UsageError(
+                f"TensorFlow runs with {held} threads in this process and cannot be given {count}",
+                f"profile in a process of its own, or with --threads {held}",
+            ) from error
+    # the first tensor starts the threads: without it the first session would, with a number of its own
+    tf.constant(0)
+
+
+class TensorFlowNative:
+    """Profiles workloads in TensorFlow; an implementation of :class:`fathom_onnx.native.NativeProfiler`."""
+
+    framework = "tensorflow"
+
+    def version(self) -> str:
+        """TensorFlow's version."""
+        return str(tf.__version__)
+
+    def workloads(self) -> tuple[str, ...]:
+        """The workloads it has a model for."""
+        return models.names()
+
+    def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
+        """Run the step in a session, without and with a trace; see :class:`fathom_onnx.native.NativeProfiler`."""
+        set_threads(request.threads)
+        workload, mode = request.workload, request.mode
+        captured = capture(workload, models.model(workload.name), mode, request.noise, data_format="NHWC")
+        graph = native_graph(captured, mode, request.noise)
+        start = workload.initial_values(mode, request.seed)
+        first: dict[str, Array] = {}
+
+        def plain(session: NativeSession, batch: Mapping[str, Array]) -> float:
+            started = time.perf_counter()
+            results = session.step(batch)
+            wall = (time.perf_counter() - started) * 1e6
+            if not first:
+                first.update(results)
+            return wall
+
+        def traced(session: NativeSession, batch: Mapping[str, Array]) -> Any:
+            started = time.perf_counter()
+            stats = session.traced_step(batch)
+            return native_step(stats, graph.tags, (time.perf_counter() - started) * 1e6)
+
+        def series(what: str, session: NativeSession, once: Callable[..., Any]) -> tuple[Any, ...]:
+            session.load(start)
+            count = request.warmup + request.steps
+            found = []
+            for number, batch in enumerate(itertools.islice(itertools.cycle(request.batches), count), 1):
+                found.append(once(session, batch))
+                progress(what, number, count)
+            return tuple(found[request.warmup :])
+
+        with open_session(graph, request.threads, optimized=True) as session:
+            control_us = series("control", session, plain)
+        with open_session(graph, request.threads, optimized=False) as session:
+            comparable_us = series("control without rewriting", session, plain)
+            steps = series("profile", session, traced)
+        facts = {
+            "execution": "graph in a session, one operation after the other, state in variables",
+            "profiler": "step statistics, graph rewriting (Grappler) off; the control has it on",
+            "layout": "NHWC",
+            "graph_operations": len(graph.graph.get_operations()),
+        }
+        return NativeMeasurement(steps, control_us, comparable_us, first, facts)

@@ -1,0 +1,91 @@
+"""Update rules as functions of values and gradients: TensorFlow's own keep their state in variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
+
+from .net import Net
+
+__all__ = ["STEP_SCOPE", "apply"]
+
+STEP_SCOPE = "step"
+"""The scope of what all parameters share."""
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+def _treat(net: Net, rule: Gradients, gradients: Tensors) -> dict[str, tf.Tensor]:
+    """Gradients clipped, made noisy and with rows set to zero, as the rule says."""
+    treated = dict(gradients)
+    if rule.clip_global_norm:
+        with net.scope(f"{STEP_SCOPE}/{rule.OP}"):
+            norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in treated.values()]))
+            scale = rule.clip_global_norm / tf.maximum(norm, rule.clip_global_norm)
+        for name in treated:
+            with net.scope(f"{name}/{rule.OP}"):
+                treated[name] = treated[name] * scale
+    rows = dict(rule.zero_rows)
+    for name, gradient in treated.items():
+        with net.scope(f"{name}/{rule.OP}"):
+            if rule.clip_norm:
+                norm = tf.sqrt(tf.reduce_sum(tf.square(gradient)))
+                gradient = gradient * (rule.clip_norm / tf.maximum(norm, rule.clip_norm))
+            if rule.noise:
+                gradient = gradient + rule.noise * net.draw(rule.noise_of(name))
+            if name in rows:
+                keep = tf.not_equal(tf.range(gradient.shape[0]), rows[name])
+                gradient = gradient * tf.cast(keep, gradient.dtype)[:, tf.newaxis]
+        treated[name] = gradient
+    return treated
+
+
+def _adam(net: Net, rule: Adam, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    new: dict[str, tf.Tensor] = {}
+    with net.scope(STEP_SCOPE):
+        step = values[rule.STEP] + 1
+        correction1 = 1 - tf.pow(tf.constant(rule.beta1, step.dtype), step)
+        correction2 = 1 - tf.pow(tf.constant(rule.beta2, step.dtype), step)
+    for name, gradient in gradients.items():
+        m_name, v_name = rule.slots(name)
+        with net.scope(name):
+            m = rule.beta1 * values[m_name] + (1 - rule.beta1) * gradient
+            v = rule.beta2 * values[v_name] + (1 - rule.beta2) * tf.square(gradient)
+            update = (m / correction1) / (tf.sqrt(v / correction2) + rule.epsilon)
+            new |= {name: values[name] - rule.learning_rate * update, m_name: m, v_name: v}
+    return {**new, rule.STEP: step}
+
+
+def _rmsprop(net: Net, rule: RMSProp, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    new: dict[str, tf.Tensor] = {}
+    for name, gradient in gradients.items():
+        (v_name,) = rule.slots(name)
+        with net.scope(name):
+            v = rule.decay * values[v_name] + (1 - rule.decay) * tf.square(gradient)
+            update = gradient / tf.sqrt(v + rule.epsilon)
+            new |= {name: values[name] - rule.learning_rate * update, v_name: v}
+    return new
+
+
+def _descent(net: Net, rule: GradientDescent, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    new: dict[str, tf.Tensor] = {}
+    for name, gradient in gradients.items():
+        with net.scope(name):
+            new[name] = values[name] - rule.learning_rate * gradient
+    return new
+
+
+_RULES: dict[type, Callable[[Net, Any, Tensors, Tensors], dict[str, tf.Tensor]]] = {
+    Adam: _adam,
+    RMSProp: _rmsprop,
+    GradientDescent: _descent,
+}
+
+
+def apply(net: Net, workload: Workload, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+    """New values of all parameters and of the optimizer's state, by variable name."""
+    treated = _treat(net, workload.gradients, gradients)
+    return _RULES[type(workload.optimizer)](net, workload.optimizer, values, treated)

@@ -1,0 +1,93 @@
+"""A workload's step as one pure function of its interface's inputs, by TensorFlow's own autodiff.
+
+Everything is made in name scopes: ``forward/<layer>/``, ``loss/loss/``, ``optimizer/<parameter>/``. The gradient tape
+names what it adds ``gradient_tape/`` and the name of the forward operation, so that the backward phase has layers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from fathom_onnx.errors import ExportError
+from fathom_onnx.workloads.contract import Mode, Workload
+
+from . import optimizers
+from .models import Model
+from .net import Branch, DataFormat, Net
+
+__all__ = ["run_step"]
+
+
+def run_step(
+    workload: Workload,
+    model: Model,
+    mode: Mode,
+    values: Mapping[str, tf.Tensor],
+    *,
+    data_format: DataFormat = "NCHW",
+    branches: Mapping[str, tf.Tensor] | None = None,
+    record: bool = False,
+) -> tuple[dict[str, tf.Tensor], dict[str, Branch]]:
+    """One step: the outputs of the interface by name and, if recorded, the branches taken by layer.
+
+    Args:
+        workload: The workload.
+        model: Its model.
+        mode: Inference is the forward pass; training is forward, loss, gradients, optimizer.
+        values: The inputs of the interface by name; noise that is not among them is drawn.
+        data_format: The layout of images between layers.
+        branches: Layer to the branches it must take.
+        record: Whether to return the branches taken.
+
+    Raises:
+        ExportError: A parameter that the loss does not depend on, or an output or buffer the model does not make.
+    """
+    noise = {n.name: n for n in workload.noise.get(mode, ())}
+    net = Net(
+        variables=values,
+        mode=mode,
+        data_format=data_format,
+        given_noise={name: values[name] for name in noise if name in values},
+        noise=noise,
+        branches=branches or {},
+        record=record,
+    )
+    batch = {spec.name: values[spec.name] for spec in workload.batch_inputs(mode)}
+    if mode == "inference":
+        made = model.forward(net, workload.config, batch)
+        wanted = [spec.name for spec in workload.outputs]
+        _complain("output", [name for name in wanted if name not in made])
+        return {name: made[name] for name in wanted}, net.taken
+    return _training(workload, model, net, values, batch), net.taken
+
+
+def _training(
+    workload: Workload, model: Model, net: Net, values: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    parameters = {p.name: values[p.name] for p in workload.parameters}
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        outputs = model.forward(net, workload.config, batch)
+        net.phase = "loss"
+        with net.scope(Workload.LOSS):
+            loss = model.loss(net, workload.config, outputs, batch)
+    gradients = tape.gradient(loss, parameters)
+    _complain("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
+    _complain("new value of buffer", [b.name for b in workload.buffers if b.name not in net.updated])
+    net.phase = "optimizer"
+    for name, gradient in gradients.items():
+        if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
+            with tf.name_scope(f"gradient_tape/forward/{name.rpartition('.')[0]}/"):
+                gradients[name] = tf.convert_to_tensor(gradient)
+    new = optimizers.apply(net, workload, values, gradients) | net.updated
+    state = {v.next.name: new[v.name] for v in workload.carried("training")}
+    return {Workload.LOSS: loss, **state}
+
+
+def _complain(kind: str, missing: list[str]) -> None:
+    if missing:
+        raise ExportError(
+            f"the TensorFlow model makes no {kind} {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}",
+            "the model and the workload must agree",
+        )

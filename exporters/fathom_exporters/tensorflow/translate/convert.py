@@ -1,0 +1,145 @@
+"""The conversion itself: every TensorFlow operation by its handler, every node tagged with where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import takewhile
+from typing import Any
+
+import onnx.helper
+import onnx_ir as ir
+from onnx_ir.passes import common
+from tf2onnx import tfonnx
+from tf2onnx.graph import Graph, Node
+from tf2onnx.handler import tf_op
+
+from fathom_exporters.lowering import DOMAIN, VERSION
+from fathom_exporters.lowering.tags import ORIGIN
+from fathom_exporters.tensorflow.capture import Captured
+from fathom_onnx.errors import ExportError, FathomError, one_line
+
+from .emit import Emit, Handler
+from .general import GENERAL
+from .images import IMAGES
+from .places import tags
+from .tidy import tidy
+
+__all__ = ["HANDLERS", "OPSET", "translate"]
+
+OPSET = 18
+"""The newest that tf2onnx writes."""
+
+HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES}
+"""TensorFlow operation type to our handler; the other types are tf2onnx's own."""
+
+_Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
+
+
+class _Mapper:
+    """Runs handlers and notes which nodes each has made."""
+
+    def __init__(self, stock: Mapping[str, tuple[Callable[..., None], dict[str, Any]]]) -> None:
+        self._stock = stock
+        self._known: set[str] = set()
+        self.origins: dict[str, str] = {}
+
+    def mapping(self, types: set[str]) -> _Mapping:
+        """What tf2onnx calls for each type of operation in the graph."""
+        return {op_type: (self._handle, {}) for op_type in types if op_type in HANDLERS or op_type in self._stock}
+
+    def begin(self, graph: Graph) -> None:
+        """Note the nodes there are before the conversion, which are the TensorFlow operations."""
+        self._known = {node.name for node in graph.get_nodes()}
+
+    def _handle(self, graph: Graph, node: Node, **options: Any) -> None:
+        name, op_type = node.name, node.type
+        try:
+            if op_type in HANDLERS:
+                HANDLERS[op_type](Emit(graph, node))
+            else:
+                self._convert(graph, node, options)
+        except FathomError:
+            raise
+        except Exception as error:
+            raise ExportError(
+                f"TensorFlow operation '{name}' ({op_type}) cannot be translated: {one_line(error)}"
+            ) from error
+        self._known.discard(name)  # a node that takes the operation's place takes its name too
+        # nodes are made at the end of the list
+        made = {name, *(n.name for n in takewhile(self._is_new, reversed(graph.get_nodes())))}
+        self.origins |= dict.fromkeys(made, name)
+        self._known.update(made)
+
+    def _is_new(self, node: Node) -> bool:
+        return node.name not in self._known
+
+    def _convert(self, graph: Graph, node: Node, options: dict[str, Any]) -> None:
+        function, settings = self._stock[node.type]
+        settings = dict(settings)
+        if renamed := settings.get("onnx_op"):
+            settings["tf_op"] = node.type
+            node.type = renamed
+        function(graph, node, **settings, **options)
+
+
+def _convert(captured: Captured) -> tuple[Graph, dict[str, str]]:
+    """tf2onnx's graph of the captured step, and the TensorFlow operation behind each of its nodes."""
+    graph, _ = tfonnx.graphs_from_tf(captured.graph, list(captured.inputs), list(captured.outputs))
+    private = onnx.helper.make_opsetid(DOMAIN, VERSION)
+    graph.set_config(opset=OPSET, extra_opset=[private])
+    graph.rename_tensors({**captured.inputs, **captured.outputs})
+    mapper = _Mapper(tf_op.create_mapping(OPSET, [private]))
+    mapper.begin(graph)
+    types = {node.type for node in graph.get_nodes()}
+    _, unmapped, errors = tfonnx.tensorflow_onnx_mapping(graph, mapper.mapping(types))
+    if errors:
+        raise errors[0]
+    if unmapped:
+        raise ExportError(
+            f"no translation for TensorFlow operations {', '.join(sorted(unmapped))}",
+            "add a handler in exporters/tensorflow/translate, or write the model without them",
+        )
+    return graph, mapper.origins
+
+
+def _as_ir(graph: Graph) -> ir.Model:
+    """The graph as an ``onnx_ir`` model that knows the shape of every tensor."""
+    model = ir.serde.deserialize_model(graph.make_model(""))
+    for node in model.graph:
+        for value in node.outputs:
+            shape, dtype = graph.get_shape(value.name), graph.get_dtype(value.name)
+            if shape is not None and dtype is not None and all(dim is not None and dim >= 0 for dim in shape):
+                value.shape = ir.Shape(shape)
+                value.type = ir.TensorType(ir.DataType(dtype))
+    return model
+
+
+def _in_tensorflow_order(graph: ir.Graph, captured: Captured) -> None:
+    """Put the nodes in the order in which the step made them: forward, loss, backward, optimizer.
+
+    tf2onnx's own order is topological too, but starts from the outputs.
+    """
+    place = {op.name: index for index, op in enumerate(captured.graph.get_operations())}
+    nodes = sorted(graph, key=lambda node: place[node.metadata_props[ORIGIN]])
+    graph.remove(nodes)
+    graph.extend(nodes)
+
+
+def translate(captured: Captured) -> ir.Model:
+    """The ONNX model of a captured step: gradients as canonical ops, every node with its tag.
+
+    Raises:
+        ExportError: An operation that is not known, has no handler, or belongs to no layer.
+    """
+    places = tags(captured.graph, captured.workload)
+    graph, origins = _convert(captured)
+    model = _as_ir(graph)
+    common.IdentityEliminationPass()(model)
+    for node in model.graph:
+        tag = places.get(origins.get(node.name or "", ""))
+        if tag is None:
+            raise ExportError(f"node '{node.name}' ({node.op_type}) comes from no operation of a layer")
+        tag.put(node)
+    _in_tensorflow_order(model.graph, captured)
+    tidy(model)
+    return model

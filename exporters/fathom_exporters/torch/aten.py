@@ -1,0 +1,117 @@
+"""aten operation to canonical op: the table that the exporter and native profiles share."""
+
+from __future__ import annotations
+
+import operator
+
+from fathom_onnx.errors import ExportError
+from fathom_onnx.vocabulary import OPS
+from torch import fx
+
+__all__ = ["ATEN", "canonical_op"]
+
+_GROUPS: dict[str, str] = {
+    "Abs": "abs",
+    "Activation": "elu gelu hardsigmoid hardswish leaky_relu mish prelu selu silu",
+    "Add": "add",
+    "ArgMax": "argmax argmin topk",
+    "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d",
+    "AvgPoolGrad": "_adaptive_avg_pool2d_backward avg_pool2d_backward avg_pool3d_backward",
+    "BatchNorm": "_native_batch_norm_legit_no_training",
+    "BatchNormGrad": "native_batch_norm_backward",
+    "BatchNormTraining": "_native_batch_norm_legit_functional _native_batch_norm_legit native_batch_norm",
+    "Cast": "_to_copy to type_as",
+    "Clip": "clamp clamp_max clamp_min hardtanh relu6",
+    "ClipGrad": "hardtanh_backward",
+    "Compare": "eq ge gt isinf isnan le lt ne",
+    "Concat": "cat stack",
+    "Conv2D": "conv2d convolution mkldnn_convolution",
+    "CumSum": "cumsum logcumsumexp",
+    "Div": "div floor_divide fmod remainder true_divide",
+    "Dropout": "native_dropout native_dropout_backward",
+    "Erf": "erf erfc",
+    "Exp": "exp expm1",
+    "Fill": "arange empty empty_like full full_like new_full new_zeros new_ones ones ones_like scalar_tensor zeros "
+    "zeros_like fill",
+    "Gather": "embedding gather index index_select",
+    "GatherGrad": "embedding_dense_backward",
+    "Identity": "alias clone contiguous detach lift_fresh_copy copy",
+    "LayerNorm": "native_group_norm native_layer_norm native_layer_norm_backward",
+    "Log": "log log10 log2",
+    "Log1p": "log1p",
+    "LogSoftmax": "_log_softmax",
+    "LogSoftmaxGrad": "_log_softmax_backward_data",
+    "Logical": "bitwise_and bitwise_not bitwise_or bitwise_xor logical_and logical_not logical_or logical_xor",
+    "MatMul": "addmm addmv baddbmm bmm dot linear matmul mm mv",
+    "Max": "amax max logsumexp",
+    "MaxPool": "max_pool2d max_pool2d_with_indices",
+    "MaxPoolGrad": "max_pool2d_with_indices_backward",
+    "Maximum": "maximum",
+    "Mean": "mean",
+    "Min": "amin min",
+    "Minimum": "minimum",
+    "Mul": "mul",
+    "Neg": "neg",
+    "Norm": "linalg_vector_norm norm var var_mean std",
+    "OneHot": "one_hot",
+    "Pad": "constant_pad_nd pad reflection_pad2d replication_pad2d",
+    "Pow": "pow",
+    "Prod": "prod",
+    "RandomNormal": "normal normal_functional randn randn_like",
+    "RandomUniform": "bernoulli rand rand_like uniform",
+    "Reciprocal": "reciprocal",
+    "Relu": "relu",
+    "ReluGrad": "threshold_backward",
+    "Reshape": "_unsafe_view flatten reshape squeeze unsqueeze view",
+    "Resize": "pixel_shuffle upsample_bilinear2d upsample_nearest2d",
+    "Round": "ceil floor round trunc",
+    "Rsqrt": "rsqrt",
+    "Scatter": "index_put scatter select_scatter slice_scatter",
+    "Select": "masked_fill where",
+    "Sigmoid": "log_sigmoid_forward sigmoid",
+    "SigmoidGrad": "log_sigmoid_backward sigmoid_backward",
+    "Sign": "sgn sign",
+    "Sin": "acos asin atan atan2 cos sin tan",
+    "Slice": "narrow select slice split split_with_sizes unbind",
+    "SliceGrad": "select_backward slice_backward",
+    "Softmax": "_softmax",
+    "SoftmaxGrad": "_softmax_backward_data",
+    "Softplus": "softplus",
+    "SoftplusGrad": "softplus_backward",
+    "Sort": "nonzero sort",
+    "Sqrt": "sqrt",
+    "Square": "square",
+    "Sub": "rsub sub",
+    "Sum": "sum",
+    "Tanh": "tanh",
+    "TanhGrad": "tanh_backward",
+    "Tile": "expand repeat",
+    "Transpose": "movedim numpy_T permute t transpose",
+}
+
+ATEN: dict[str, str] = {name: op for op, names in _GROUPS.items() for name in names.split()}
+"""aten operation (without overload) to canonical op. A convolution's backward is not in it: it is two ops."""
+
+if not set(_GROUPS) <= set(OPS):
+    raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
+
+_SEVERAL = {"convolution_backward": "Conv2DBackInput"}
+"""Operations that become several canonical ops; the translation tells the others apart."""
+
+
+def canonical_op(node: fx.Node) -> str:
+    """The canonical op of a recorded operation.
+
+    Raises:
+        ExportError: The operation is not in the table.
+    """
+    target = node.target
+    if target is operator.getitem:
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        return canonical_op(source)
+    name = str(target).removeprefix("aten.").partition(".")[0]
+    found = ATEN.get(name) or _SEVERAL.get(name)
+    if found is None:
+        raise ExportError(f"PyTorch operation '{target}' has no canonical op", "add it to exporters/torch/aten.py")
+    return found

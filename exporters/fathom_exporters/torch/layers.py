@@ -1,0 +1,74 @@
+"""What several models share and ``torch.nn`` does not have in the form a workload needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch.nn.functional as F
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Dropout", "ImageClassifier"]
+
+
+class Dropout(nn.Module):
+    """Dropout of x in training, with a uniform draw of x's shape made here unless it is given.
+
+    ``nn.Dropout`` hides its draw, which then cannot be an input of the graph.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """``x / (1 - rate)`` where the draw is at least the rate, else 0."""
+        if not self.training:
+            return x
+        if noise is None:
+            noise = torch.rand_like(x)
+        mask = (noise >= self.rate).to(x.dtype) * (1 / (1 - self.rate))
+        return x * mask
+
+
+class ImageClassifier(nn.Module):
+    """A trunk of layers in a row, then AlexNet's and VGG's three fully connected layers with dropout.
+
+    Args:
+        trunk: The layers up to ``fc6``, with their names, in order.
+        features: Elements that the trunk makes of an image.
+        width: Units of ``fc6`` and ``fc7``.
+        classes: Units of ``fc8``.
+        dropout: The rate after ``fc6`` and ``fc7``.
+    """
+
+    def __init__(
+        self, trunk: Iterable[tuple[str, nn.Module]], features: int, width: int, classes: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.trunk: list[str] = []
+        for name, module in trunk:
+            self.add_module(name, module)
+            self.trunk.append(name)
+        self.flatten = nn.Flatten()
+        self.fc6 = nn.Linear(features, width)
+        self.relu6 = nn.ReLU()
+        self.dropout6 = Dropout(dropout)
+        self.fc7 = nn.Linear(width, width)
+        self.relu7 = nn.ReLU()
+        self.dropout7 = Dropout(dropout)
+        self.fc8 = nn.Linear(width, classes)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Images [N, 3, H, W] to logits [N, classes]."""
+        x = batch["images"]
+        for name in self.trunk:
+            x = self.get_submodule(name)(x)
+        x = self.dropout6(self.relu6(self.fc6(self.flatten(x))), batch.get("dropout6.noise"))
+        x = self.dropout7(self.relu7(self.fc7(x)), batch.get("dropout7.noise"))
+        return {"logits": self.fc8(x)}
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean softmax cross-entropy with one-hot labels."""
+        return F.cross_entropy(outputs["logits"], batch["labels"])

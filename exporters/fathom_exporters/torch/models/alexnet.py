@@ -1,0 +1,34 @@
+"""alexnet in PyTorch: the single tower of :mod:`fathom_onnx.workloads.suite2016.alexnet`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fathom_exporters.torch.layers import ImageClassifier
+from fathom_onnx.workloads.suite2016.alexnet import POOL, AlexnetConfig, convolutions, features
+from torch import nn
+
+__all__ = ["Alexnet", "Model"]
+
+
+def trunk(config: AlexnetConfig) -> Iterator[tuple[str, nn.Module]]:
+    """The convolutions and what follows them, with their names."""
+    size = config.lrn_size
+    for c in convolutions(config):
+        yield f"conv{c.number}", nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride, c.padding)
+        yield f"relu{c.number}", nn.ReLU()
+        if c.normalised:
+            # PyTorch takes alpha for the mean of a window's squares, the paper for their sum
+            yield f"norm{c.number}", nn.LocalResponseNorm(size, config.lrn_alpha * size, config.lrn_beta, config.lrn_k)
+        if c.pooled:
+            yield f"pool{c.number}", nn.MaxPool2d(*POOL)
+
+
+class Alexnet(ImageClassifier):
+    """The whole model: images [N, 3, H, W] -> logits [N, classes]."""
+
+    def __init__(self, config: AlexnetConfig) -> None:
+        super().__init__(trunk(config), features(config), config.fc, config.classes, config.dropout)
+
+
+Model = Alexnet

@@ -1,0 +1,30 @@
+"""vgg in PyTorch: the VGG-19 of :mod:`fathom_onnx.workloads.suite2016.vgg`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fathom_exporters.torch.layers import ImageClassifier
+from fathom_onnx.workloads.suite2016.vgg import VggConfig, features, stages
+from torch import nn
+
+__all__ = ["Model", "Vgg"]
+
+
+def trunk(config: VggConfig) -> Iterator[tuple[str, nn.Module]]:
+    """The convolutions, their ReLUs and the pools, with their names."""
+    for pool, convolutions in stages(config):
+        for row in convolutions:
+            yield row.conv, nn.Conv2d(row.channels_in, row.channels, 3, padding=1)
+            yield row.relu, nn.ReLU()
+        yield pool, nn.MaxPool2d(2, 2)
+
+
+class Vgg(ImageClassifier):
+    """The whole model: images [N, 3, H, W] -> logits [N, classes]."""
+
+    def __init__(self, config: VggConfig) -> None:
+        super().__init__(trunk(config), features(config), config.fc, config.classes, config.dropout)
+
+
+Model = Vgg

@@ -1,0 +1,146 @@
+"""From the events of PyTorch's profiler to the time of each operation, with its phase and layer.
+
+Phases, the layers of the forward pass and the parameters of the update are scopes that the step opens around what it
+runs. A backward function has the sequence number of the forward operation it is the gradient of, which has the layer.
+What neither tells is of an unknown phase or layer: among it the sums of gradients, which the engine makes after the
+one function for the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch.profiler import record_function
+
+from fathom_exporters.torch.step import OP, PHASE, SCOPE
+from fathom_onnx.errors import RunError
+from fathom_onnx.native import UNKNOWN, NativeOp
+from fathom_onnx.workloads.contract import Mode
+
+from .ops import COMPOSITE, CONVOLUTION_BACKWARD, PREFIX, canonical_op, plain_name
+
+__all__ = ["ROOT", "find_step", "operation_times", "profiler_mark"]
+
+ROOT = "fathom_onnx.step"
+"""Name of the scope around a whole step."""
+
+_MARK = "fathom_onnx:"
+_BACKWARD = "autograd::engine::evaluate_function"
+
+
+def profiler_mark(marks: dict[str, str]) -> AbstractContextManager[Any]:
+    """A scope in the profile that bears marks."""
+    scope: AbstractContextManager[Any] = record_function(_MARK + json.dumps(marks))
+    return scope
+
+
+def find_step(events: Sequence[Any]) -> Any:
+    """The event of the whole step.
+
+    Raises:
+        RunError: There is not one, or an operation ran outside it (in another thread), where it would be lost.
+    """
+    found = [event for event in events if event.name == ROOT]
+    if len(found) != 1:
+        raise RunError(f"the profile holds {len(found)} steps where there was one", "profile again")
+    for event in events:
+        if event.cpu_parent is None and event.name.startswith(PREFIX):
+            raise RunError(f"operation '{event.name}' ran outside the step", "profile on the CPU")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an event is: phase, layer, and the op that an update is, if it is in one."""
+
+    phase: str = UNKNOWN
+    layer: str = UNKNOWN
+    op: str = ""
+
+
+def _other_step(many: str) -> RunError:
+    return RunError(f"the step computed {many} convolution gradients than when they were timed", "profile again")
+
+
+def _in_order(event: Any) -> list[Any]:
+    return sorted(event.cpu_children, key=lambda child: child.time_range.start)
+
+
+class _Reader:
+    def __init__(self, mode: Mode, input_shares: Sequence[float]) -> None:
+        self._mode, self._shares = mode, iter(input_shares)
+        self._layers: dict[int, str] = {}
+
+    def whole(self, step: Any) -> Iterator[tuple[NativeOp, float]]:
+        """All of a step."""
+        yield from self.read(step, _Place())
+        if next(self._shares, None) is not None:
+            raise _other_step("fewer")
+
+    def read(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+        """Operations and their exclusive microseconds below an event, in order of time."""
+        if event.name.startswith(PREFIX):
+            yield from self._operation(event, place)
+            return
+        if event.name.startswith(_MARK):
+            marks = json.loads(event.name.removeprefix(_MARK))
+            phase, op = marks.get(PHASE, place.phase), marks.get(OP, place.op)
+            place = _Place(phase, marks.get(SCOPE, place.layer), op)
+        elif event.name.startswith(_BACKWARD):
+            yield from self._backward(event)
+            return
+        yield from self._inside(event, place)
+
+    def _backward(self, event: Any) -> Iterator[tuple[NativeOp, float]]:
+        place = _Place("backward", self._layers.get(event.sequence_nr, UNKNOWN))
+        for child in _in_order(event):
+            # beside the function itself the engine fits its results to their shapes, and sums gradients
+            summed = child.name.startswith(PREFIX) and plain_name(child.name) == "add"
+            yield from self.read(child, replace(place, layer=UNKNOWN) if summed else place)
+
+    def _inside(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+        for child in _in_order(event):
+            yield from self.read(child, place)
+
+    def _operation(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+        name = plain_name(event.name)
+        if place.phase in ("forward", "loss") and event.sequence_nr >= 0:
+            # an operation is given the number that is next; of those with the same number the last one took it
+            self._layers[event.sequence_nr] = place.layer
+        op = NativeOp(place.op or canonical_op(name, self._mode), event.name, place.phase, place.layer)
+        if name in COMPOSITE:
+            yield op, float(event.self_cpu_time_total)
+            yield from self._inside(event, place)
+        elif name == CONVOLUTION_BACKWARD:
+            yield from self._gradients(op, float(event.cpu_time_total))
+        else:
+            yield op, float(event.cpu_time_total)
+
+    def _gradients(self, op: NativeOp, us: float) -> Iterator[tuple[NativeOp, float]]:
+        share = next(self._shares, None)
+        if share is None:
+            raise _other_step("more")
+        split = 0 < share < 1
+        if share:
+            yield op._replace(op="Conv2DBackInput", split=split), us * share
+        if share < 1:
+            yield op._replace(op="Conv2DBackFilter", split=split), us * (1 - share)
+
+
+def operation_times(step: Any, mode: Mode, input_shares: Sequence[float]) -> Iterator[tuple[NativeOp, float]]:
+    """Operations of a step and their exclusive microseconds, in order of time.
+
+    Args:
+        step: The event of the step; see :func:`find_step`.
+        mode: Its mode.
+        input_shares: For each gradient of a convolution in order, the input gradient's share of the time; the filter's
+            and bias's gradients, which one kernel computes, have the rest.
+
+    Raises:
+        RunError: The step has more gradients of convolutions than there are shares, or fewer.
+    """
+    return _Reader(mode, input_shares).whole(step)

@@ -1,0 +1,68 @@
+"""What PyTorch's profiler calls operations, and the canonical op of each.
+
+The exporter's own table holds what a recording has. A profile has more: the composite operations that a recording
+sees through, and what they are called in place of.
+"""
+
+from __future__ import annotations
+
+from fathom_exporters.torch.aten import ATEN
+from fathom_onnx.vocabulary import OPS
+from fathom_onnx.workloads.contract import Mode
+
+__all__ = ["COMPOSITE", "CONVOLUTION_BACKWARD", "NATIVE", "PREFIX", "canonical_op", "plain_name"]
+
+PREFIX = "aten::"
+
+CONVOLUTION_BACKWARD = "convolution_backward"
+"""One operation for the gradients of a convolution's input, filter and bias."""
+
+_GROUPS: dict[str, str] = {
+    "Activation": "huber_loss huber_loss_backward",
+    "BatchNormTraining": "_batch_norm_impl_index batch_norm",
+    "Conv2D": "_convolution",
+    "Conv2DBackInput": CONVOLUTION_BACKWARD,
+    "CrossEntropy": "binary_cross_entropy_with_logits cross_entropy_loss",
+    "Fill": "empty_strided new_empty resize zero",
+    "GatherGrad": "embedding_backward",
+    "Identity": "real resolve_conj resolve_neg result_type",
+    "LogSoftmax": "log_softmax",
+    "Logical": "__and__ __or__ __xor__",
+    "Reshape": "_reshape_alias as_strided unflatten",
+    "Sigmoid": "log_sigmoid",
+    "Softmax": "softmax",
+    "Tile": "broadcast_tensors",
+}
+
+NATIVE: dict[str, str] = {**ATEN, **{name: op for op, names in _GROUPS.items() for name in names.split()}}
+"""aten operation, without prefix and the underscore of an update in place, to canonical op."""
+
+if not set(_GROUPS) <= set(OPS):
+    raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
+
+_COMPOSITE = (
+    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d cross_entropy_loss "
+    "embedding_backward flatten linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape resolve_conj "
+    "resolve_neg result_type softmax to type_as unflatten"
+)
+
+COMPOSITE = frozenset(_COMPOSITE.split()) | {
+    # not composite to PyTorch's dispatcher, but made of operations that have names of their own
+    "binary_cross_entropy_with_logits"
+}
+"""Operations that only call others, whose time is then theirs; every other one has the time of all that it calls."""
+
+
+def plain_name(name: str) -> str:
+    """``add`` for ``aten::add_``."""
+    name = name.removeprefix(PREFIX)
+    return name if name.startswith("__") else name.removesuffix("_")
+
+
+def canonical_op(name: str, mode: Mode) -> str:
+    """The canonical op of a plain name, or the name itself where the table has none.
+
+    PyTorch has one operation for batch normalisation with the batch's own statistics and with given ones.
+    """
+    found = NATIVE.get(name, f"{PREFIX}{name}")
+    return "BatchNorm" if found == "BatchNormTraining" and mode == "inference" else found

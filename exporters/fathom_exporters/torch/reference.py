@@ -1,0 +1,126 @@
+"""The step as PyTorch itself runs it, eagerly, with the branches it takes in view."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+import torch
+from fathom_onnx.exporting import Kink, StepResult, kink_key
+from fathom_onnx.workloads.contract import Array, Layer, Mode, Workload
+from torch import Tensor
+
+from . import models
+from .step import make_step
+
+__all__ = ["TorchReference"]
+
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "Relu": (F.relu, torch.relu, Tensor.relu),
+    "Clip": (F.hardtanh, torch.clamp, Tensor.clamp),
+    "ArgMax": (torch.argmax, Tensor.argmax),
+    "MaxPool": (F.max_pool2d, torch.max_pool2d),
+}
+"""Kind of kink to the functions that make it."""
+
+
+class _Kinks(TorchFunctionMode):
+    """Notes the input and branches of all that is not smooth; makes it take given branches where there are any.
+
+    A function outside every layer with a kink is left alone: integer ids are found by argmax, norms are clamped.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], branches: Mapping[str, Array]) -> None:
+        super().__init__()
+        self.layer = ""
+        self.found: dict[str, Kink] = {}
+        self._layers, self._branches = layers, branches
+        self._times: Counter[str] = Counter()
+
+    def _next(self) -> tuple[str, Tensor | None]:
+        key = kink_key(self.layer, self._times[self.layer])
+        self._times[self.layer] += 1
+        given = self._branches.get(key)
+        return key, None if given is None else torch.from_numpy(given)
+
+    def _relu(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        key, given = self._next()
+        mask = x.detach() > 0 if given is None else given
+        self.found[key] = Kink("Relu", x.detach().numpy(), mask.numpy())
+        return call() if given is None else x * mask
+
+    def _clip(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        low, high = self._layers[self.layer].bounds
+        key, given = self._next()
+        own = (x.detach() > low).to(torch.int8) + (x.detach() >= high).to(torch.int8)
+        region = own if given is None else given
+        self.found[key] = Kink("Clip", x.detach().numpy(), region.numpy())
+        return call() if given is None else x * (region == 1) + low * (region == 0) + high * (region == 2)
+
+    def _argmax(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
+        key, given = self._next()
+        index = call() if given is None else given
+        self.found[key] = Kink("ArgMax", x.detach().numpy(), index.numpy())
+        return index
+
+    def _max_pool(self, _: Callable[[], Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        key, given = self._next()
+        wanted = {name: value for name, value in kwargs.items() if name != "return_indices"}
+        if given is None:
+            y, indices = F.max_pool2d_with_indices(x, *args[:5], **wanted)
+        else:
+            indices = given
+            y = x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
+        self.found[key] = Kink("MaxPool", x.detach().numpy(), indices.numpy())
+        return y
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        layer = self._layers.get(self.layer)
+        handlers = {"Relu": self._relu, "Clip": self._clip, "ArgMax": self._argmax, "MaxPool": self._max_pool}
+        if layer is not None and func in _FUNCTIONS[layer.kink]:
+            return handlers[layer.kink](lambda: func(*args, **kwargs), *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+class TorchReference:
+    """A workload's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+
+    def __init__(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
+        self._dtype = getattr(torch, dtype)
+        self._model = models.make(workload).to(self._dtype)
+        self._layers = {layer.name: layer for layer in workload.layers}
+        self._step = make_step(self._model, workload, mode)
+
+    def _tensor(self, array: Array) -> Tensor:
+        tensor = torch.tensor(array)
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+        """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
+        kinks = _Kinks({n: layer for n, layer in self._layers.items() if layer.kink}, branches or {})
+        handles = []
+        for name, module in self._model.named_modules():
+            if name in self._layers:
+
+                def enter(_module: Any, _args: Any, name: str = name) -> None:
+                    kinks.layer = name
+
+                def leave(_module: Any, _args: Any, _result: Any) -> None:
+                    kinks.layer = ""
+
+                handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
+        try:
+            with kinks:
+                outputs = self._step({name: self._tensor(value) for name, value in values.items()})
+        finally:
+            for handle in handles:
+                handle.remove()
+        return StepResult({name: value.detach().numpy() for name, value in outputs.items()}, kinks.found)

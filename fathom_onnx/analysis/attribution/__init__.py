@@ -1,0 +1,1 @@
+"""From executed nodes back to the nodes of the original graph."""

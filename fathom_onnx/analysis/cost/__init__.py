@@ -1,0 +1,1 @@
+"""What a graph costs by its shapes, without running it."""

@@ -1,0 +1,81 @@
+"""Bytes that a node must read and write: every input and every output once, and of a lookup what it touches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+
+from fathom_onnx.graph import Tensor
+
+__all__ = ["bytes_read", "size_of", "total_bytes"]
+
+_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+"""Element types that are stored more than one a byte."""
+
+_ROWS = frozenset({"Gather", "GatherElements", "GatherND", "TorchEmbedding"})
+"""Ops that touch only what they take from their first input."""
+
+_PARTS = frozenset({"Slice", "DynamicSlice"})
+_EMBEDDINGS = frozenset({"EmbedLayerNormalization", "QEmbedLayerNormalization"})
+
+
+def size_of(tensor: Tensor | None) -> int | None:
+    """Bytes of a tensor, elements of fewer than 8 bits packed; None where shape or type is not known."""
+    if tensor is None:
+        return None
+    if tensor.dtype in _BITS and tensor.elements is not None:
+        return (tensor.elements * _BITS[tensor.dtype] + 7) // 8
+    return tensor.size_bytes
+
+
+def total_bytes(names: Iterable[str], tensors: Mapping[str, Tensor]) -> int | None:
+    """Bytes of all these tensors; None where one is not known. Empty names stand for what is left out."""
+    sizes = [size_of(tensors.get(name)) for name in names if name]
+    return None if any(size is None for size in sizes) else sum(size for size in sizes if size is not None)
+
+
+def _rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int | None) -> int | None:
+    """Bytes of the rows that embeddings take from their tables, with their indices, scale and shift."""
+    first = tensors.get(node.output[0])
+    table = tensors.get(node.input[2])
+    if written is None or first is None or first.elements is None or table is None or not table.dtype:
+        return None
+    tables = sum(bool(node.input[i]) for i in (2, 3, 4) if len(node.input) > i)
+    beside = total_bytes([*node.input[:2], *node.input[5:]], tensors)
+    return None if beside is None else beside + tables * first.elements * np.dtype(table.dtype).itemsize
+
+
+def _block_rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
+    """Bytes that a block-quantized lookup touches: its share of the table, of the scales and of the zero points."""
+    sizes = [size_of(tensors.get(name)) for name in node.input if name]
+    table, made = tensors.get(node.input[0]), tensors.get(node.output[0])
+    if any(size is None for size in sizes) or table is None or made is None or not table.elements:
+        return None
+    bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
+    held = table.elements * (8 // bits if table.dtype == "uint8" else 1)
+    known = [size for size in sizes if size is not None]
+    if made.elements is None:
+        return None
+    return known[1] + math.ceil((known[0] + sum(known[2:])) * min(1.0, made.elements / held))
+
+
+def bytes_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int | None) -> int | None:
+    """Bytes that a node reads: all its inputs once, or of a table or a source only what it takes.
+
+    Args:
+        node: The node.
+        tensors: Shapes and types by tensor name.
+        written: Bytes of its outputs.
+    """
+    kind = node.op_type
+    if kind in _ROWS and len(node.input) > 1 and written is not None:
+        indices = total_bytes([node.input[1]], tensors)
+        return None if indices is None else written + indices
+    if kind == "GatherBlockQuantized":
+        return _block_rows_read(node, tensors)
+    if kind in _EMBEDDINGS:
+        return _rows_read(node, tensors, written)
+    return written if kind in _PARTS else total_bytes(node.input, tensors)

@@ -1,0 +1,132 @@
+"""How often the bodies of control flow run in one execution of their node, where that is known before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from fathom_onnx.graph import Tensor
+
+from .call import Values
+
+__all__ = ["constants_of", "executions_of"]
+
+Times = tuple[int | None, str]
+"""How often a body runs, or None and the reason."""
+
+_LARGEST = 1024
+"""Elements of the largest tensor that is read: counts, lengths and axes are small."""
+
+_ENDLESS = 2**31 - 1
+"""A loop that only its condition ends says this, or more, for a limit."""
+
+_BEFORE_SCAN_LOST_ITS_BATCH = 9
+
+
+def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """The values of a graph's small initializers and constants, by name."""
+    found = {}
+    for tensor in graph.initializer:
+        value = _array(tensor)
+        if value is not None:
+            found[tensor.name] = value
+    for node in graph.node:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and node.attribute:
+            held = node.attribute[0]
+            value = _array(held.t) if held.type == onnx.AttributeProto.TENSOR else None
+            if held.name in ("value_int", "value_ints", "value_float", "value_floats"):
+                value = np.asarray(onnx.helper.get_attribute_value(held))
+            if value is not None:
+                found[node.output[0]] = value
+    return found
+
+
+def _array(tensor: onnx.TensorProto) -> np.ndarray | None:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.data_type == onnx.TensorProto.STRING:
+        return None
+    if int(np.prod(tensor.dims, dtype=np.int64)) > _LARGEST:
+        return None
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError):
+        return None  # a type that numpy lacks, or data that is not there: as good as not known
+
+
+def _scalar(name: str, values: Values) -> int | None:
+    value = values.get(name) if name else None
+    return None if value is None or value.size != 1 else int(value.reshape(-1)[0])
+
+
+def _stays_true(body: onnx.GraphProto) -> bool:
+    """Whether a loop's body always goes on: it hands its own condition over, or gives a constant that is true."""
+    made = {name: node for node in body.node for name in node.output}
+    known = constants_of(body)
+    name = body.output[0].name
+    while name in made and made[name].op_type == "Identity" and made[name].input:
+        name = made[name].input[0]
+    if len(body.input) > 1 and name == body.input[1].name:
+        return True
+    return bool(_scalar(name, known))
+
+
+def _loop(node: onnx.NodeProto, body: onnx.GraphProto, values: Values) -> Times:
+    limit = _scalar(node.input[0], values) if node.input else None
+    first = _scalar(node.input[1], values) if len(node.input) > 1 and node.input[1] else 1
+    if first == 0:
+        return 0, ""
+    if limit is None or limit >= _ENDLESS:
+        return None, "how often the loop runs is data"
+    if first is None or not _stays_true(body):
+        return None, f"the loop may end before its {limit} iterations"
+    return max(0, limit), ""
+
+
+def _scan(node: onnx.NodeProto, tensors: Mapping[str, Tensor], opset: int) -> Times:
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if a.name != "body"}
+    scanned = list(node.input)[-int(attributes["num_scan_inputs"]) :]
+    tensor = tensors.get(scanned[0])
+    if tensor is None or tensor.shape is None:
+        return None, f"shape of '{scanned[0]}', which the scan goes along, is not known"
+    if opset < _BEFORE_SCAN_LOST_ITS_BATCH:
+        if node.input[0]:
+            return None, "the lengths of the sequences are data"
+        return tensor.shape[0] * tensor.shape[1], ""
+    axes = attributes.get("scan_input_axes")
+    axis = int(axes[0]) if isinstance(axes, (list, tuple)) and axes else 0
+    return tensor.shape[axis], ""
+
+
+def executions_of(
+    node: onnx.NodeProto,
+    inside: Mapping[str, onnx.GraphProto],
+    tensors: Mapping[str, Tensor],
+    values: Values,
+    opset: int,
+) -> dict[str, Times]:
+    """How often each body of a node runs when the node runs once.
+
+    Args:
+        node: The node.
+        inside: Its bodies by attribute name.
+        tensors: Shapes of the tensors around it.
+        values: Values that are known around it.
+        opset: Version of the default domain; Scan had another form before 9.
+    """
+    kind = node.op_type
+    if kind == "If":
+        chosen = _scalar(node.input[0], values)
+        if chosen is None:
+            return dict.fromkeys(inside, (None, "which branch runs is data"))
+        return {name: (int((name == "then_branch") == bool(chosen)), "") for name in inside}
+    if kind == "Loop":
+        return {name: _loop(node, body, values) for name, body in inside.items()}
+    if kind == "Scan":
+        return dict.fromkeys(inside, _scan(node, tensors, opset))
+    if kind == "SequenceMap":
+        return dict.fromkeys(inside, (None, "the length of the sequence is data"))
+    if kind == "FlexAttention":
+        return dict.fromkeys(inside, (1, ""))
+    return dict.fromkeys(inside, (None, f"how often '{kind}' runs its bodies is not known"))

@@ -1,0 +1,262 @@
+"""What a graph is and what it costs, by its nodes and shapes alone: nothing is run and no weights are read.
+
+Costs are of one step, those of a body times its executions. Sums are over what is known; what is not understood is
+listed beside them and never counted as 0. The conventions are in ``docs/cost.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+
+from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.labels import label_nodes
+from fathom_onnx.graph.op_types import UNLISTED
+from fathom_onnx.graph.parameters import parameters_by_node
+
+from .liveness import Liveness, liveness
+from .node_costs import Counted, count_nodes
+
+__all__ = ["GROUPS", "GROUP_COLUMNS", "NODE_COLUMNS", "SCHEMA", "Inspection", "inspect"]
+
+SCHEMA = "fathom-onnx/inspect/1"
+
+NODE_COLUMNS = (
+    "name",
+    "op_type",
+    "domain",
+    "phase",
+    "layer",
+    "op",
+    "op_class",
+    "depth",
+    "executions",
+    "macs",
+    "flops",
+    "bytes_read",
+    "bytes_written",
+    "parameters",
+    "reason",
+)
+GROUP_COLUMNS = ("name", "nodes", "macs", "flops", "bytes", "parameters", "intensity", "unknown")
+GROUPS: dict[str, str] = {"phase": "phase", "class": "op_class", "op": "op", "layer": "layer", "node": "name"}
+"""What costs are summed by, to the column of the node table."""
+
+_SHOWN = 20
+"""Names of one kind that a summary lists; the rest is a number."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a graph without running it.
+
+    Attributes:
+        graph: The graph.
+        nodes: One row a node, bodies included, in the graph's order (:data:`NODE_COLUMNS`). Costs are of one step, NaN
+            where unknown; ``executions`` is how often it runs in a step; ``parameters`` are the elements of the weights
+            that it is the first to use; ``reason`` says why something is unknown.
+        counted: The nodes with their costs of one execution, in the same order.
+        memory: The life of the tensors.
+    """
+
+    graph: Graph
+    nodes: pd.DataFrame
+    counted: tuple[Counted, ...]
+    memory: Liveness
+
+    def by(self, group: str) -> pd.DataFrame:
+        """Costs summed by phase, class, op, layer or node (:data:`GROUP_COLUMNS`), in the order of first appearance.
+
+        ``bytes`` are those read and written; ``intensity`` is FLOPs a byte over the nodes that have both; ``unknown``
+        is the number of nodes that lack a cost, whose known part is in the sums.
+        """
+        moved = self.nodes["bytes_read"] + self.nodes["bytes_written"]
+        both = self.nodes["flops"].notna() & moved.notna()
+        table = self.nodes.assign(
+            bytes=moved,
+            both_flops=self.nodes["flops"].where(both),
+            both_bytes=moved.where(both),
+            unknown=self.nodes["flops"].isna() | moved.isna(),
+        )
+        grouped = table.groupby(GROUPS[group], sort=False)
+        sums = grouped[["macs", "flops", "bytes", "parameters", "both_flops", "both_bytes", "unknown"]].sum()
+        # a sum over nothing known is not known
+        sums[["macs", "flops", "bytes"]] = grouped[["macs", "flops", "bytes"]].sum(min_count=1)
+        sums["nodes"] = grouped.size()
+        sums["intensity"] = sums["both_flops"] / sums["both_bytes"].where(sums["both_bytes"] > 0)
+        made = sums.rename_axis("name").reset_index()
+        return made.astype({"unknown": int, "parameters": int})[list(GROUP_COLUMNS)]
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The sums over all nodes, under the names of :data:`GROUP_COLUMNS`."""
+        whole = self.nodes.assign(phase="all")
+        row: dict[str, Any] = Inspection(self.graph, whole, self.counted, self.memory).by("phase").iloc[0].to_dict()
+        return {name: value for name, value in row.items() if name != "name"}
+
+    @cached_property
+    def dynamic(self) -> list[dict[str, Any]]:
+        """Input dimensions without a value: what to call each with ``--dim``, its input and its axis."""
+        held = set(self.graph.initializers)
+        return [
+            {"dim": dim.dim_param or f"{value.name}.{axis}", "input": value.name, "axis": axis}
+            for value in self.graph.model.graph.input
+            if value.name not in held
+            for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+            if not dim.HasField("dim_value")
+        ]
+
+    @property
+    def unlisted(self) -> dict[str, int]:
+        """Ops that are in no table and not functions of the model, by name, with the number of their nodes."""
+        own = {f"{f.domain}::{f.name}" for f in self.graph.model.functions}
+        rows = self.nodes[(self.nodes["op_class"] == UNLISTED) & ~self.nodes["op"].isin(own)]
+        return {str(op): int(nodes) for op, nodes in rows["op"].value_counts(sort=False).items()}
+
+    @property
+    def unknown_costs(self) -> list[dict[str, Any]]:
+        """Reasons why nodes have no cost: reason, number of nodes, the first of them; the most frequent first."""
+        rows = self.nodes[self.nodes["reason"] != ""]
+        grouped = rows.groupby("reason", sort=False)["name"].agg(["size", "first"])
+        ordered = grouped.sort_values("size", ascending=False, kind="stable")
+        return [{"reason": r, "nodes": int(row["size"]), "first": row["first"]} for r, row in ordered.iterrows()]
+
+    @property
+    def unknown_shapes(self) -> tuple[str, ...]:
+        """Tensors between nodes whose size is not known, in the order in which they are made."""
+        return self.memory.unknown
+
+    @property
+    def control_flow(self) -> list[dict[str, Any]]:
+        """The bodies: the node they belong to, their nodes, and how often they run in a step."""
+        names = list(self.nodes["name"])
+        told = []
+        for row in self.counted:
+            for body, part in bodies(row.entry.node):
+                inner = [c for c in self.counted if c.entry.parent == row.entry.index and c.entry.body == body]
+                told.append(
+                    {
+                        "node": names[row.entry.index],
+                        "op_type": row.entry.node.op_type,
+                        "body": body,
+                        "nodes": len(part.node),
+                        "executions": inner[0].executions if inner else None,
+                        "why": inner[0].why if inner else "",
+                    }
+                )
+        return told
+
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        """The model's own functions: name, their nodes, and how many nodes call them."""
+        calls = list(zip(self.nodes["domain"], self.nodes["op_type"], strict=True))
+        return [
+            {"name": f"{f.domain}::{f.name}", "nodes": len(f.node), "calls": calls.count((f.domain, f.name))}
+            for f in self.graph.model.functions
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as one JSON object of schema :data:`SCHEMA`; unknown numbers are null."""
+        model, memory = self.graph.model, self.memory
+        held = self.graph.metadata
+        return {
+            "schema": SCHEMA,
+            "graph": self.graph.name,
+            "graph_sha256": self.graph.sha256,
+            "workload": held.workload if held else None,
+            "mode": held.mode if held else None,
+            "framework": held.framework if held else None,
+            "preset": held.preset if held else None,
+            "producer": f"{model.producer_name} {model.producer_version}".strip(),
+            "ir_version": model.ir_version,
+            "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+            "inputs": [_interface(value) for value in model.graph.input if value.name not in self.graph.initializers],
+            "outputs": [_interface(value) for value in model.graph.output],
+            "initializers": len(self.graph.initializers),
+            "totals": _plain(self.totals),
+            **{f"by_{group}": [_plain(r) for r in self.by(group).to_dict("records")] for group in GROUPS},
+            "memory": {
+                "peak_bytes": memory.peak_bytes,
+                "peak_node": memory.peak_node,
+                "parameters_bytes": memory.parameters_bytes,
+                "state_bytes": memory.state_bytes,
+                "next_state_bytes": memory.next_state_bytes,
+                "kept_bytes": memory.kept_bytes,
+                "largest": [{"tensor": t.name, "bytes": t.size_bytes, "layer": t.layer} for t in memory.largest],
+                "complete": not memory.unknown,
+            },
+            "control_flow": self.control_flow,
+            "functions": self.functions,
+            "not_understood": {
+                "unlisted_ops": self.unlisted,
+                "unknown_costs": self.unknown_costs,
+                "unknown_shapes": {
+                    "tensors": len(self.unknown_shapes),
+                    "first": list(self.unknown_shapes[:_SHOWN]),
+                },
+                "dynamic_dimensions": self.dynamic,
+            },
+        }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with counts as whole numbers and what is unknown as None."""
+
+    def value(name: str, found: Any) -> Any:
+        if isinstance(found, str):
+            return found
+        if found is None or np.isnan(found):
+            return None
+        return float(found) if name == "intensity" else int(found)
+
+    return {name: value(name, found) for name, found in row.items()}
+
+
+def _interface(info: onnx.ValueInfoProto) -> dict[str, Any]:
+    """Name, element type and shape of an input or output; a dimension without a value by its name or as "?"."""
+    kind = info.type.tensor_type
+    if info.type.WhichOneof("value") not in (None, "tensor_type"):
+        return {"name": info.name, "dtype": str(info.type.WhichOneof("value")).removesuffix("_type"), "shape": None}
+    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
+    dtype = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    return {"name": info.name, "dtype": dtype, "shape": dims if kind.HasField("shape") else None}
+
+
+def _rows(counted: tuple[Counted, ...], graph: Graph) -> Iterator[dict[str, Any]]:
+    parameters = parameters_by_node(graph)
+    labels = label_nodes([c.entry for c in counted])
+    for row, label in zip(counted, labels, strict=True):
+        step = row.step
+        yield {
+            "name": label.name,
+            "op_type": row.entry.node.op_type,
+            "domain": row.entry.node.domain,
+            "phase": label.phase,
+            "layer": label.layer,
+            "op": label.op,
+            "op_class": label.op_class,
+            "depth": row.depth,
+            "executions": row.executions,
+            "macs": step.macs,
+            "flops": step.flops,
+            "bytes_read": step.bytes_read,
+            "bytes_written": step.bytes_written,
+            "parameters": parameters.get(row.entry.index, 0),
+            "reason": step.reason,
+        }
+
+
+def inspect(graph: Graph) -> Inspection:
+    """Look at a graph: every node with its cost, the memory of a step, and what is not understood."""
+    counted = count_nodes(graph)
+    table = pd.DataFrame(list(_rows(counted, graph)), columns=list(NODE_COLUMNS))
+    numbers = ["executions", "macs", "flops", "bytes_read", "bytes_written"]
+    table[numbers] = table[numbers].astype(float)
+    return Inspection(graph, table, counted, liveness(graph))

@@ -1,0 +1,264 @@
+"""How much memory a step's tensors need, by the life of each tensor in a graph's order.
+
+A tensor lives from the node that makes it to its last user; what is fed lives from the start, what the graph gives to
+the end. At a node its inputs and its outputs are there at once: no node computes in place. A view (a reshape, an
+identity) is its input's buffer. Beside all this stand what is there before the step: parameters and constants, and
+state; and the places of the state's new values. A body of control flow adds its own peak to what is alive around it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import NumberedNode, bodies, numbered
+from fathom_onnx.graph.dataflow import all_tensors, inputs_of, moves, outputs_of
+from fathom_onnx.graph.labels import Label, label_nodes
+from fathom_onnx.vocabulary import PHASES
+
+__all__ = ["VIEWS", "LiveTensor", "Liveness", "Residents", "liveness", "liveness_of", "residents_of"]
+
+VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"})
+"""Ops whose output is their first input's buffer (Dropout where it drops nothing)."""
+
+LARGEST = 10
+"""Tensors that are named at the peak."""
+
+_FORWARD = PHASES[0]
+_AFTER_LOSS = frozenset({"backward", "optimizer"})
+
+
+@dataclass(frozen=True)
+class LiveTensor:
+    """A buffer: the tensor it was made for, and the phase and layer that made it (both empty for what is fed)."""
+
+    name: str
+    size_bytes: int
+    phase: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class Residents:
+    """Names of the tensors that are there before a step, and of those that the next step finds there."""
+
+    parameters: frozenset[str] = frozenset()
+    state: frozenset[str] = frozenset()
+    next_state: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """The memory of one step of a graph. Sizes are bytes, of tensors whose size is known.
+
+    Attributes:
+        peak_bytes: Most bytes of tensors that are alive at once, without parameters and state; a lower bound where
+            ``unknown`` is not empty.
+        peak_node: The first node at which that is so.
+        largest: The largest tensors alive there, largest first.
+        parameters_bytes: Parameters (what no step changes is one), initializers and constants.
+        state_bytes: What a step reads and replaces and is no parameter: moments, running statistics, counters.
+        next_state_bytes: New values of parameters and state, where each has a place of its own.
+        kept_bytes: Tensors of the forward phase that the backward phase or the optimizer uses.
+        by_layer: Layer to bytes of all the tensors that its nodes make in any phase, in the graph's order.
+        live_bytes: Bytes alive at each top-level node, in the order of execution.
+        unknown: Tensors without a known size, which count nowhere.
+    """
+
+    peak_bytes: int
+    peak_node: str
+    largest: tuple[LiveTensor, ...]
+    parameters_bytes: int
+    state_bytes: int
+    next_state_bytes: int
+    kept_bytes: int
+    by_layer: dict[str, int]
+    live_bytes: npt.NDArray[np.int64]
+    unknown: tuple[str, ...]
+
+
+@dataclass
+class _Buffer:
+    """A buffer of one level: alive from step ``first`` to step ``last`` of it, both included."""
+
+    tensor: LiveTensor
+    first: int
+    last: int
+
+
+@dataclass
+class _Level:
+    """What one level (the top or a body) needs: bytes at each of its nodes, and what is there at its peak."""
+
+    live: npt.NDArray[np.int64]
+    peak_node: str
+    at_peak: tuple[LiveTensor, ...]
+
+    @property
+    def peak(self) -> int:
+        """Most bytes of the level."""
+        return int(self.live.max(initial=0))
+
+
+class _Walk:
+    """Follows all levels of a graph and adds up what does not depend on the moment.
+
+    Args:
+        nodes: The nodes, numbered.
+        labels: Their labels.
+        sizes: Bytes by tensor.
+        apart: Tensors that count apart: parameters, state and its new values.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[NumberedNode],
+        labels: Sequence[Label | None],
+        sizes: Mapping[str, int | None],
+        apart: Collection[str],
+    ) -> None:
+        self.nodes, self.labels, self.sizes, self.apart = nodes, labels, sizes, apart
+        self.by_layer: dict[str, int] = defaultdict(int)
+        self.unknown: dict[str, None] = {}
+        self.kept: dict[str, int] = {}
+        self.inside: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+        for entry in nodes:
+            self.inside[entry.parent, entry.body].append(entry.index)
+
+    def level(
+        self,
+        graph: onnx.GraphProto,
+        parent: int | None = None,
+        body: str = "",
+        order: Sequence[int] | None = None,
+    ) -> _Level:
+        """The memory of one level, its nodes in ``order`` (numbers), or in the graph's."""
+        steps = list(order if order is not None else self.inside[parent, body])
+        made: dict[str, _Buffer] = {}
+        for fed in graph.input:
+            self._make(made, fed.name, 0, None)
+        inner: list[_Level | None] = []
+        for place, index in enumerate(steps):
+            node = self.nodes[index].node
+            for name in inputs_of(node):
+                if name in made:
+                    self._use(made[name], place, self.labels[index])
+            view = node.op_type in VIEWS and moves(node)
+            for name in outputs_of(node):
+                if not view:
+                    self._make(made, name, place, self.labels[index])
+                elif node.input[0] in made:
+                    made[name] = made[node.input[0]]
+            parts = [self.level(part, index, name) for name, part in bodies(node)]
+            inner.append(max(parts, key=lambda level: level.peak, default=None))
+        for given in graph.output:
+            if given.name in made:
+                made[given.name].last = len(steps) - 1
+        return self._sum(steps, list({id(b): b for b in made.values()}.values()), inner)
+
+    def _make(self, made: dict[str, _Buffer], name: str, place: int, label: Label | None) -> None:
+        if name in self.apart:
+            return
+        size = self.sizes.get(name)
+        if size is None:
+            self.unknown[name] = None
+            return
+        made[name] = _Buffer(LiveTensor(name, size, *((label.phase, label.layer) if label else ("", ""))), place, place)
+        if label:
+            self.by_layer[label.layer] += size
+
+    def _use(self, buffer: _Buffer, place: int, user: Label | None) -> None:
+        buffer.last = place
+        if buffer.tensor.phase == _FORWARD and user and user.phase in _AFTER_LOSS:
+            self.kept[buffer.tensor.name] = buffer.tensor.size_bytes
+
+    def _sum(self, steps: Sequence[int], buffers: Sequence[_Buffer], inner: Sequence[_Level | None]) -> _Level:
+        if not steps:  # the optimizer left no node: outputs are inputs
+            return _Level(np.zeros(0, np.int64), "", ())
+        change = np.zeros(len(steps) + 1, np.int64)
+        for buffer in buffers:
+            change[buffer.first] += buffer.tensor.size_bytes
+            change[buffer.last + 1] -= buffer.tensor.size_bytes
+        live = change.cumsum()[:-1] + np.array([level.peak if level else 0 for level in inner], np.int64)
+        top = int(live.argmax())
+        there = [b.tensor for b in buffers if b.first <= top <= b.last]
+        within = inner[top]
+        if within is not None and within.peak:
+            return _Level(live, within.peak_node, (*there, *within.at_peak))
+        node, label = self.nodes[steps[top]].node, self.labels[steps[top]]
+        return _Level(live, label.name if label else node.name or node.op_type, tuple(there))
+
+
+def _constants(nodes: Sequence[NumberedNode], graph: onnx.GraphProto) -> frozenset[str]:
+    """Initializers of all levels and outputs of Constant nodes."""
+    graphs = [graph, *(body for entry in nodes for _, body in bodies(entry.node))]
+    given = {t.name for part in graphs for t in part.initializer}
+    return frozenset(given.union(*(e.node.output for e in nodes if e.node.op_type == "Constant")))
+
+
+def residents_of(graph: Graph) -> Residents:
+    """What is there before a step: by the metadata of one of our graphs; the initializers of any other."""
+    if graph.metadata is None:
+        return Residents()
+    carried = frozenset(name for _, name in graph.metadata.state)
+    # what no step changes is a parameter whether it was trained or not: running statistics in inference
+    state = carried - frozenset(graph.metadata.parameters)
+    parameters = frozenset(v.name for v in graph.metadata.variables) - state
+    return Residents(parameters, state, frozenset(output for output, _ in graph.metadata.state))
+
+
+def liveness_of(
+    graph: onnx.GraphProto,
+    sizes: Mapping[str, int | None],
+    labels: Sequence[Label | None],
+    residents: Residents,
+    order: Sequence[int] | None = None,
+) -> Liveness:
+    """The memory of a step of any graph, an optimized one as well.
+
+    Args:
+        graph: The graph.
+        sizes: Bytes of its tensors, those in bodies included, as far as they are known.
+        labels: A label for each node in the order of :func:`~fathom_onnx.runtime.optimized.numbered`; None for a node
+            that stands for nothing known.
+        residents: What is there before the step; initializers and constants of the graph are added to its parameters.
+        order: Numbers of the top-level nodes in the order of execution; the graph's own order when not given.
+    """
+    nodes = numbered(graph)
+    constants = _constants(nodes, graph)
+    parameters = residents.parameters | constants
+    walk = _Walk(nodes, labels, sizes, parameters | residents.state | residents.next_state)
+    top = walk.level(graph, order=order)
+    present = {t.name for t in [*graph.input, *graph.output]}
+
+    def total(names: Iterable[str]) -> int:
+        found = {name: sizes.get(name) for name in names}
+        walk.unknown.update(dict.fromkeys(name for name in sorted(found) if found[name] is None))
+        return sum(size for size in found.values() if size is not None)
+
+    largest = sorted(top.at_peak, key=lambda t: (-t.size_bytes, t.name))[:LARGEST]
+    return Liveness(
+        peak_bytes=top.peak,
+        peak_node=top.peak_node,
+        largest=tuple(largest),
+        parameters_bytes=total(constants | (residents.parameters & present)),
+        state_bytes=total(residents.state & present),
+        next_state_bytes=total(residents.next_state & present),
+        kept_bytes=sum(walk.kept.values()),
+        by_layer=dict(walk.by_layer),
+        live_bytes=top.live,
+        unknown=tuple(walk.unknown),
+    )
+
+
+def liveness(graph: Graph) -> Liveness:
+    """The memory of one step of a graph, its nodes in the order of the file, without running it."""
+    tensors = all_tensors(graph)
+    sizes = {name: tensor.size_bytes for name, tensor in tensors.items()}
+    return liveness_of(graph.model.graph, sizes, label_nodes(numbered(graph.model.graph)), residents_of(graph))

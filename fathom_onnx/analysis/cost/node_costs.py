@@ -1,0 +1,225 @@
+"""What a node costs by its shapes: multiply-accumulates, arithmetic operations, bytes.
+
+Conventions (all of them: ``docs/cost.md``): one multiply-accumulate is 2 FLOPs; an elementwise op is 1 FLOP an element
+unless its table says otherwise, transcendental functions included; a reduction is 1 FLOP an input element; comparisons
+and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are what must at least be
+read and written: every input and every output once. What is not known is None, never 0, and comes with the reason.
+
+Control flow costs what its bodies cost times how often they run, where that is known before a run; a call of one of
+the model's own functions costs what the function's body costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from fathom_onnx.graph import Graph, Tensor
+from fathom_onnx.graph.bodies import NumberedNode, bodies
+from fathom_onnx.graph.dataflow import tensors_of
+
+from .bytes_moved import bytes_read, size_of, total_bytes
+from .call import Call, NotKnown, Values
+from .executions import constants_of, executions_of
+from .expander import Expander
+from .formulas import BODIES, FREE, rule
+
+__all__ = ["Counted", "NodeCost", "count_nodes", "graph_costs", "node_cost", "total_cost"]
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """Cost of one execution of a node; None is unknown.
+
+    Attributes:
+        macs: Multiply-accumulates of convolutions and matrix products.
+        flops: Arithmetic operations, those of ``macs`` included.
+        bytes_read: Bytes of all inputs.
+        bytes_written: Bytes of all outputs.
+        reason: Why something is unknown; empty where all is known.
+    """
+
+    macs: int | None
+    flops: int | None
+    bytes_read: int | None
+    bytes_written: int | None
+    reason: str = ""
+
+    @property
+    def bytes_moved(self) -> int | None:
+        """Bytes read and written."""
+        if self.bytes_read is None or self.bytes_written is None:
+            return None
+        return self.bytes_read + self.bytes_written
+
+    def times(self, executions: int | None, reason: str = "") -> NodeCost:
+        """The cost of so many executions; unknown, for this reason, where their number is not known."""
+        if executions is None:
+            return NodeCost(None, None, None, None, reason)
+        if executions == 0:
+            return _NOTHING
+
+        def all_of(part: int | None) -> int | None:
+            return None if part is None else part * executions
+
+        return NodeCost(
+            all_of(self.macs),
+            all_of(self.flops),
+            all_of(self.bytes_read),
+            all_of(self.bytes_written),
+            self.reason,
+        )
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A node of a graph or of a body in it, with its cost.
+
+    Attributes:
+        entry: The node and its number, in the order of :func:`fathom_onnx.runtime.optimized.numbered`.
+        cost: The cost of one execution. A control-flow node itself costs nothing: its bodies do.
+        executions: How often it runs in a step, or None where that is not known before a run.
+        why: Why ``executions`` is None.
+        depth: How many bodies it stands in.
+    """
+
+    entry: NumberedNode
+    cost: NodeCost
+    executions: int | None
+    why: str
+    depth: int
+
+    @property
+    def step(self) -> NodeCost:
+        """The cost of all its executions in a step."""
+        return self.cost.times(self.executions, self.why)
+
+
+_NOTHING = NodeCost(0, 0, 0, 0)
+
+
+def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Values | None = None) -> NodeCost:
+    """The cost of one execution of a node.
+
+    Args:
+        node: The node; what its bodies cost is not known here (:func:`count_nodes` goes through them).
+        tensors: Shapes and types of its tensors, by name.
+        values: Tensors whose values are known before a run, for the few ops whose work depends on one.
+    """
+    found = rule(node.op_type, node.domain)
+    if node.op_type in FREE and not isinstance(found, str):
+        return _NOTHING
+    macs = flops = None
+    reason = ""
+    if isinstance(found, str):
+        reason = found
+    else:
+        try:
+            macs, flops = found(Call(node, tensors, values or {}))
+        except NotKnown as missing:
+            reason = str(missing)
+        except (ArithmeticError, IndexError, ValueError):
+            reason = "its inputs do not have the shapes that the operator asks for"
+    written = total_bytes(node.output, tensors)
+    read = total_bytes(node.input, tensors) if isinstance(found, str) else bytes_read(node, tensors, written)
+    if not reason and (read is None or written is None):
+        unsized = next((n for n in [*node.input, *node.output] if n and size_of(tensors.get(n)) is None), "")
+        reason = f"size of '{unsized}' is not known"
+    return NodeCost(macs, flops, read, written, reason)
+
+
+def count_nodes(graph: Graph) -> tuple[Counted, ...]:
+    """Every node of a graph and of the bodies in it with its cost, in the order of their numbers."""
+    model = graph.model
+    expander = Expander(model)
+    calls: dict[int, NodeCost] = {}
+    found: list[Counted] = []
+
+    def walk(
+        part: onnx.GraphProto,
+        around: tuple[Mapping[str, Tensor], Values],
+        runs: tuple[int | None, str],
+        parent: int | None,
+        body: str,
+        depth: int,
+    ) -> None:
+        tensors = {**around[0], **tensors_of(part)}
+        values = {**around[1], **constants_of(part)}
+        for node in part.node:
+            entry = NumberedNode(len(found), node, parent, body)
+            control = node.op_type in BODIES and node.domain in ("", "ai.onnx")
+            own = _NOTHING if control else node_cost(node, tensors, values)
+            if not control and expander.knows(node):
+                own = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
+            found.append(Counted(entry, own, *runs, depth))
+            inside = dict(bodies(node))
+            times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
+            for name, inner in inside.items():
+                often, why = times[name]
+                if runs[0] is None or runs[0] == 0:
+                    often, why = runs
+                elif often is not None:
+                    often *= runs[0]
+                walk(inner, (tensors, values), (often, why), entry.index, name, depth + 1)
+
+    walk(model.graph, (graph.tensors, {}), (1, ""), None, "", 0)
+    return tuple(found)
+
+
+def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) -> NodeCost:
+    """The cost of a function's body, kept by the expanded graph, which equal calls share."""
+    if expanded is None:
+        return NodeCost(None, None, None, None, f"function '{name}' cannot be expanded")
+    if id(expanded) not in calls:
+        cost = total_cost(graph_costs(expanded))
+        calls[id(expanded)] = replace(cost, reason=f"in function '{name}': {cost.reason}" if cost.reason else "")
+    return calls[id(expanded)]
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
+
+
+def total_cost(costs: Iterable[NodeCost]) -> NodeCost:
+    """The sum of costs; unknown where one of them is, for the first reason."""
+    listed = list(costs)
+
+    def add(parts: list[int | None]) -> int | None:
+        return None if any(p is None for p in parts) else sum(p for p in parts if p is not None)
+
+    return NodeCost(
+        add([c.macs for c in listed]),
+        add([c.flops for c in listed]),
+        add([c.bytes_read for c in listed]),
+        add([c.bytes_written for c in listed]),
+        next((c.reason for c in listed if c.reason), ""),
+    )
+
+
+def graph_costs(graph: Graph) -> list[NodeCost]:
+    """The cost of each top-level node of a graph, in order, with that of its bodies in all their executions.
+
+    A choice between bodies of equal cost costs as much as either of them.
+    """
+    counted = count_nodes(graph)
+    inside: dict[int, list[Counted]] = {}
+    for row in counted:
+        if row.entry.parent is not None:
+            inside.setdefault(row.entry.parent, []).append(row)
+    return [_whole(row, inside) for row in counted if row.entry.parent is None]
+
+
+def _whole(row: Counted, inside: Mapping[int, Sequence[Counted]]) -> NodeCost:
+    """The cost of a node and of its bodies, in all the executions of a step."""
+    within = inside.get(row.entry.index, ())
+    if row.entry.node.op_type == "If" and row.executions is not None and any(c.executions is None for c in within):
+        branches = {name: [c for c in within if c.entry.body == name] for name, _ in bodies(row.entry.node)}
+        each = [
+            replace(total_cost(_whole(replace(c, executions=row.executions, why=""), inside) for c in rows), reason="")
+            for rows in branches.values()
+        ]
+        if all(cost == each[0] for cost in each) and each[0].bytes_moved is not None and each[0].flops is not None:
+            return each[0]
+    return total_cost([row.step, *(_whole(c, inside) for c in within)])

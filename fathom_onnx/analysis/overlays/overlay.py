@@ -1,0 +1,196 @@
+"""The times of a run on the nodes of its graph, for viewers of graphs.
+
+Each node of the original graph has the time that the run attributes to it; what onnxruntime computed before the run
+(folded) or dropped (merged) has none. Charged and unattributed time is on no node, and an overlay says how much that
+is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+from onnx.external_data_helper import uses_external_data
+
+from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.errors import DataError, GraphError, UsageError, one_line
+from fathom_onnx.graph.bodies import NumberedNode, numbered
+from fathom_onnx.graph.files import write_aside
+from fathom_onnx.graph.labels import label_nodes
+
+__all__ = ["Coverage", "NodeTime", "copy_timeline", "coverage", "node_times", "read_graph", "write_copy"]
+
+_TIMELINE = "timeline.json.gz"
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A node of the original graph and its time in a step.
+
+    Attributes:
+        entry: The node and its number.
+        us: Microseconds attributed to it; None where it did not run.
+        share: ``us`` by the run's node time, 0 to 1.
+        rank: 1 for the node with the most time, and so on; equal times in the order of the graph.
+        state: ``ran``, ``folded`` or ``merged``.
+    """
+
+    entry: NumberedNode
+    us: float | None
+    share: float | None
+    rank: int | None
+    state: str
+
+
+def read_graph(path: Path, run: Run) -> onnx.ModelProto:
+    """The graph of a run, as its file has it; weights in other files stay there.
+
+    Raises:
+        GraphError: No such file, or not a graph.
+        UsageError: It is not the graph that the run ran.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise GraphError(f"cannot read '{path}' ({error.strerror})", "give the path of the run's .onnx file") from error
+    expected = run.manifest.get("graph_sha256")
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise UsageError(
+            f"'{path}' is not the graph of the run (SHA-256 {found[:12]}, the run's {str(expected)[:12]})",
+            f"give the file of '{run.manifest.get('graph')}' that was profiled, or profile this one",
+        )
+    try:
+        return onnx.load_model_from_string(data)
+    except (google.protobuf.message.DecodeError, ValueError) as error:
+        raise GraphError(f"'{path}' is not an ONNX file ({one_line(error, 80)})", "export or fetch it again") from error
+
+
+def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
+    """The time of each node of a run's graph, bodies of control flow included, in the order of the graph.
+
+    Args:
+        run: The run.
+        model: Its graph, from :func:`read_graph`.
+
+    Raises:
+        DataError: The run's table of original nodes is not that of the graph.
+    """
+    entries = numbered(model.graph)
+    table = run.originals
+    if [label.name for label in label_nodes(entries)] != list(table["name"]):
+        raise DataError("the run's original nodes are not those of its graph", "profile again")
+    total = run.node_time_us
+    times = [float(us) if state == "ran" else None for us, state in zip(table["us"], table["state"], strict=True)]
+    ranked = sorted((i for i, us in enumerate(times) if us is not None), key=lambda i: -(times[i] or 0.0))
+    rank = {place: position + 1 for position, place in enumerate(ranked)}
+    return tuple(
+        NodeTime(entry, us, us / total if us is not None and total else None, rank.get(i), state)
+        for i, (entry, us, state) in enumerate(zip(entries, times, table["state"], strict=True))
+    )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What of a run an overlay shows.
+
+    Attributes:
+        nodes: Nodes of the graph.
+        ran: Of these, nodes that ran.
+        folded: Nodes that were computed before the run.
+        merged: Nodes that were dropped or merged with another.
+        hidden: Nodes that the viewer cannot show or name.
+        shown_share: Share of the run's node time that is on nodes shown; None for a run without any time.
+        charged_share: Share that is charged movement, on no node.
+        unattributed_share: Share that is attributed to nothing.
+    """
+
+    nodes: int
+    ran: int
+    folded: int
+    merged: int
+    hidden: int
+    shown_share: float | None
+    charged_share: float | None
+    unattributed_share: float | None
+
+
+def coverage(run: Run, times: Sequence[NodeTime], hidden: Sequence[NodeTime] = ()) -> Coverage:
+    """What of a run is on the nodes of its graph.
+
+    Args:
+        run: The run.
+        times: Its nodes' times.
+        hidden: Those that the viewer does not show.
+    """
+    states = Counter(time.state for time in times)
+    total = run.node_time_us
+    shown = sum(time.us or 0.0 for time in times) - sum(time.us or 0.0 for time in hidden)
+    shares = [us / total if total else None for us in (shown, run.kind_us("charged"), run.kind_us("unattributed"))]
+    return Coverage(len(times), states["ran"], states["folded"], states["merged"], len(hidden), *shares)
+
+
+def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
+    """Write a changed copy of a graph; weights in other files stay there and are referred to as before.
+
+    Args:
+        model: The copy.
+        graph: The file that it is a copy of.
+        output: The file to write; it appears only when onnx's checker accepts it.
+
+    Raises:
+        UsageError: The graph keeps weights in files beside it, and the copy would not lie beside them.
+        GraphError: The checker does not accept the copy, nor then the graph.
+        OutputError: The file cannot be written.
+    """
+    outside = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
+    if outside and output.resolve().parent != graph.resolve().parent:
+        raise UsageError(
+            f"'{graph}' keeps its weights in other files beside it, which a copy in another folder would not find",
+            f"write the overlay into '{graph.parent}'",
+        )
+    with write_aside(output) as file:
+        file.write(model.SerializeToString(deterministic=True))
+        file.flush()
+        try:
+            onnx.checker.check_model(file.name)
+        except onnx.checker.ValidationError as error:
+            raise GraphError(f"'{graph}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
+
+
+def copy_timeline(folder: Path, output: Path) -> None:
+    """Write the timeline of a run folder to a file, compressed where the file's name ends in ``.gz``.
+
+    Raises:
+        DataError: The run folder has no timeline, or a broken one.
+        OutputError: The file cannot be written.
+    """
+    source = folder / _TIMELINE
+    if not source.is_file():
+        raise DataError(f"run folder '{folder}' has no {_TIMELINE}", "profile again with -o")
+    # read to the end in both cases, so that a broken file is not passed on
+    plain = _chunks(source)
+    with write_aside(output) as file:
+        if output.suffix == ".gz":
+            for _ in plain:
+                pass
+            file.write(source.read_bytes())
+        else:
+            file.writelines(plain)
+
+
+def _chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """What a compressed file holds, piece by piece."""
+    try:
+        with gzip.open(path, "rb") as file:
+            while piece := file.read(size):
+                yield piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"'{path}' is broken ({one_line(error)})", "profile again with -o") from error

@@ -1,0 +1,143 @@
+"""What a study or a sweep has to say about the paper's claims: its runs, found by what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.op_mix import StepProfile
+from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.errors import RunError
+
+__all__ = ["Evidence", "Found", "RunEvidence", "Untestable", "in_each"]
+
+
+class Untestable(Exception):  # noqa: N818  # no error: a claim that these runs have nothing to say about
+    """Why a claim cannot be tested with the runs there are."""
+
+
+class Found(NamedTuple):
+    """What a criterion found: whether the claim holds, and our number in words."""
+
+    holds: bool
+    ours: str
+
+
+def in_each(frameworks: Iterable[str], judged: Callable[[str], Found]) -> Found:
+    """A criterion asked of every framework: it must hold in each."""
+    found = {name: judged(name) for name in frameworks}
+    return Found(all(f.holds for f in found.values()), "; ".join(f"{name}: {f.ours}" for name, f in found.items()))
+
+
+@dataclass(frozen=True)
+class RunEvidence:
+    """One run.
+
+    Attributes:
+        summary: Its summary (see ``docs/run-schema.md``).
+        profile: What it spent by op in every step.
+        node_times: What its node times are (:data:`.provider_comparison.NODE_TIMES`); empty where
+            that is not told.
+    """
+
+    summary: Mapping[str, Any]
+    profile: StepProfile
+    node_times: str = ""
+
+    @property
+    def label(self) -> Label:
+        """Workload, framework, mode."""
+        return self.profile.label
+
+    @property
+    def provider(self) -> str:
+        """Execution provider."""
+        return str(self.summary.get("provider") or "cpu")
+
+    @property
+    def threads(self) -> int:
+        """Threads inside one operator."""
+        return int(self.summary.get("threads") or 1)
+
+    @property
+    def step_us(self) -> float:
+        """Median wall time of an unprofiled step.
+
+        Raises:
+            Untestable: The run does not say.
+        """
+        if not self.summary.get("control_us"):
+            raise Untestable(f"run {self.label} has no unprofiled step time")
+        return float(self.summary["control_us"])
+
+    def share(self, rows: str, name: str) -> float:
+        """Share of node time of a row of ``by_op``, ``by_class`` or ``by_phase``; 0 where there is none."""
+        return next((float(row["share"]) for row in self.summary[rows] if row["name"] == name), 0.0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Runs that differ in workload, framework, mode, provider and threads only, and the framework levels.
+
+    Raises:
+        RunError: Two runs are the same in all of that.
+    """
+
+    runs: tuple[RunEvidence, ...]
+    levels: tuple[FrameworkLevel, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen = set()
+        for run in self.runs:
+            what = (run.label, run.provider, run.threads)
+            if what in seen:
+                raise RunError(f"two runs are both {run.label}", "take one batch size and optimization level")
+            seen.add(what)
+
+    @cached_property
+    def usual(self) -> dict[Label, RunEvidence]:
+        """One run a label, with the most threads: those on the CPU where there are any, else on the first provider.
+
+        All are on one provider, so that no time on one is set against a time on another.
+        """
+        providers = list(dict.fromkeys(run.provider for run in self.runs))
+        if not providers:
+            return {}
+        chosen = self.by_provider("cpu" if "cpu" in providers else providers[0])
+        return {run.label: chosen[run.label] for run in self.runs if run.label in chosen}
+
+    def by_provider(self, provider: str) -> dict[Label, RunEvidence]:
+        """One run a label on a provider, with the most threads."""
+        return {r.label: r for r in sorted(self.runs, key=lambda r: r.threads) if r.provider == provider}
+
+    def by_threads(self, label: Label) -> dict[int, RunEvidence]:
+        """Runs of a label on the CPU by number of threads, the fewest first."""
+        mine = [r for r in self.runs if r.label == label and r.provider == "cpu"]
+        return {r.threads: r for r in sorted(mine, key=lambda r: r.threads)}
+
+    def frameworks(self, workloads: Iterable[str], *modes: str) -> list[str]:
+        """Frameworks with runs of all these workloads in all these modes.
+
+        Raises:
+            Untestable: There is none.
+        """
+        needed = tuple(workloads)
+        all_of_them = dict.fromkeys(label.framework for label in self.usual)
+        found = [f for f in all_of_them if all(Label(w, f, m) in self.usual for w in needed for m in modes)]
+        if not found:
+            raise Untestable(f"needs {' and '.join(modes)} runs of {', '.join(needed)} from one framework")
+        return found
+
+    def shares(self, framework: str, mode: str) -> pd.DataFrame:
+        """Op shares of a framework's runs of a mode: one row a workload, one column an op; rows sum to 1."""
+        rows = {
+            label.workload: run.profile.shares("op")
+            for label, run in self.usual.items()
+            if (label.framework, label.mode) == (framework, mode)
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)

@@ -1,0 +1,258 @@
+"""The same graphs on two providers: how much faster, where the time goes on each, and what that goes with.
+
+Steps are compared by their unprofiled wall time, which ends when the device is done. Profiles are shares of node time;
+what a node's time is differs between providers (:data:`NODE_TIMES`), so that each number here comes with the kinds it
+was made from, and times that are not those of the work (launches) are set against nothing.
+
+The paper (Adolf et al., IISWC 2016, Figure 5) finds that the GPU gains most where a profile is most skewed, and that
+the ratio of training to inference on the GPU goes with that on the CPU: :func:`gains` and :func:`ratios`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.similarity import Gap, Label, Level
+
+from .evidence import RunEvidence, Untestable
+
+__all__ = [
+    "FEWEST",
+    "NODE_TIMES",
+    "OF_THE_WORK",
+    "Gain",
+    "Pair",
+    "Ratio",
+    "comparison_json",
+    "correlation",
+    "gains",
+    "node_times",
+    "pairs",
+    "profile_distance",
+    "provider_levels",
+    "provider_name",
+    "ratios",
+    "times_of",
+    "twin_distance",
+]
+
+NODE_TIMES: dict[str, str] = {
+    "kernel": "the time that its kernel takes on the CPU",
+    "device": "the time on the device of the kernels, copies and sets that it launches",
+    "serialized": "the time on the host, where every launch waits for its end; steps are slower than without",
+    "host launch": "the time on the host of launching its kernels, not of running them",
+    "unknown": "not told by the run",
+}
+"""What the time of a node is in a run, by the name that its manifest has for it."""
+
+OF_THE_WORK = ("kernel", "device", "serialized")
+"""Node times that are those of the work, so that shares of them mean something."""
+
+FEWEST = 5
+"""Fewest points of a rank correlation."""
+
+
+def node_times(manifest: Mapping[str, Any], provider: str) -> str:
+    """What a run's node times are, by its manifest; CPU runs that do not say have kernel times."""
+    return str(manifest.get("node_times") or ("kernel" if provider == "cpu" else "unknown"))
+
+
+def provider_name(provider: str) -> str:
+    """A provider as it is written in a sentence."""
+    return provider.upper()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One graph on two providers.
+
+    Attributes:
+        base: The run on the first, the CPU where there is one.
+        other: The run on the second.
+    """
+
+    base: RunEvidence
+    other: RunEvidence
+
+    @property
+    def label(self) -> Label:
+        """Workload, framework, mode."""
+        return self.base.label
+
+    @property
+    def gain(self) -> float | None:
+        """How many times faster the unprofiled step is on the second; None where a run has none."""
+        try:
+            return self.base.step_us / self.other.step_us
+        except Untestable:
+            return None
+
+    def distance(self, level: Level) -> float | None:
+        """Cosine distance of the two profiles; None where a run's node times are not those of its work."""
+        if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
+            return None
+        return profile_distance(self.base, self.other, level)
+
+    def gap(self, level: Level) -> Gap | None:
+        """What differs most between the two profiles; None as for :meth:`distance`."""
+        if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
+            return None
+        table = _beside(self.base, self.other, level)
+        name = str((table.iloc[0] - table.iloc[1]).abs().idxmax())
+        return Gap(name, float(table.iloc[0][name]), float(table.iloc[1][name]))
+
+    def json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        gap = self.gap("op")
+        return {
+            **self.label._asdict(),
+            "base": self.base.provider,
+            "other": self.other.provider,
+            "base_us": self.base.summary.get("control_us"),
+            "other_us": self.other.summary.get("control_us"),
+            "gain": self.gain,
+            "base_node_times": times_of(self.base),
+            "other_node_times": times_of(self.other),
+            "distance_by_class": self.distance("class"),
+            "distance_by_op": self.distance("op"),
+            "largest_gap": None if gap is None else gap._asdict(),
+        }
+
+
+def times_of(run: RunEvidence) -> str:
+    """What a run's node times are."""
+    return run.node_times or node_times({}, run.provider)
+
+
+def _beside(a: RunEvidence, b: RunEvidence, level: Level) -> pd.DataFrame:
+    return pd.DataFrame([a.profile.shares(level), b.profile.shares(level)]).fillna(0.0)
+
+
+def profile_distance(a: RunEvidence, b: RunEvidence, level: Level) -> float:
+    """Cosine distance of two profiles, 0 to 1."""
+    from scipy.spatial.distance import cosine
+
+    table = _beside(a, b, level).to_numpy(float)
+    # rounding makes equal rows differ by a few 1e-17, to either side of zero
+    return min(1.0, max(0.0, float(cosine(table[0], table[1]))))
+
+
+def pairs(base: Mapping[Label, RunEvidence], other: Mapping[Label, RunEvidence]) -> tuple[Pair, ...]:
+    """The graphs that ran on both providers, in the first one's order."""
+    return tuple(Pair(run, other[label]) for label, run in base.items() if label in other)
+
+
+def twin_distance(runs: Mapping[Label, RunEvidence], label: Label, level: Level) -> float | None:
+    """How far the frameworks of a workload are apart on one provider, at most; None where only one ran comparably."""
+    mine = runs.get(label)
+    if mine is None or times_of(mine) not in OF_THE_WORK:
+        return None
+    twins = [run for other, run in runs.items() if label.twin_of(other) and times_of(run) == times_of(mine)]
+    return max((profile_distance(mine, run, level) for run in twins), default=None)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a provider gains on a graph, and how skewed the graph's profile is.
+
+    Attributes:
+        label: Workload, framework, mode.
+        op: The op with the largest share of the step on the first provider.
+        skew: That share, 0 to 1.
+        gain: How many times faster the unprofiled step is on the second.
+    """
+
+    label: Label
+    op: str
+    skew: float
+    gain: float
+
+
+def gains(of: Iterable[Pair]) -> tuple[Gain, ...]:
+    """Gain and skew of every pair that has unprofiled steps, and shares of the work on the first provider."""
+    found = []
+    for pair in of:
+        if pair.gain is not None and times_of(pair.base) in OF_THE_WORK:
+            shares = pair.base.profile.shares("op")
+            found.append(Gain(pair.label, str(shares.idxmax()), float(shares.max()), pair.gain))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times longer a training step takes than an inference step, on each of two providers."""
+
+    workload: str
+    framework: str
+    base: float
+    other: float
+
+
+def ratios(of: Iterable[Pair]) -> tuple[Ratio, ...]:
+    """The ratios of the workloads and frameworks of which both modes ran on both providers."""
+    steps: dict[Label, tuple[float, float]] = {}
+    for pair in of:
+        if pair.gain is not None:
+            steps[pair.label] = pair.base.step_us, pair.other.step_us
+    found = []
+    for label, training in steps.items():
+        inference = steps.get(label._replace(mode="inference"))
+        if label.mode == "training" and inference is not None:
+            base, other = (t / i for t, i in zip(training, inference, strict=True))
+            found.append(Ratio(label.workload, label.framework, base, other))
+    return tuple(found)
+
+
+def correlation(points: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's rank correlation; None for fewer than :data:`FEWEST` points, or where one side is constant."""
+    from scipy.stats import spearmanr
+
+    if len(points) < FEWEST or any(len(set(side)) < 2 for side in zip(*points, strict=True)):
+        return None
+    return float(spearmanr(*zip(*points, strict=True)).statistic)
+
+
+def provider_levels(runs: Iterable[RunEvidence]) -> tuple[FrameworkLevel, ...]:
+    """The framework question asked of time in onnxruntime, a level for each provider and kind of node times.
+
+    The CPU's level is called ``onnxruntime``. Runs whose node times are not those of the work are asked nothing.
+
+    Args:
+        runs: Runs; of one graph on one provider the one with the most threads counts.
+    """
+    held: dict[tuple[str, str], dict[Label, RunEvidence]] = {}
+    for run in sorted(runs, key=lambda r: r.threads):
+        if times_of(run) in OF_THE_WORK:
+            held.setdefault((run.provider, times_of(run)), {})[run.label] = run
+    levels = []
+    for provider, times in sorted(held, key=lambda key: (key[0] != "cpu", key)):
+        profiles = [run.profile for run in held[provider, times].values()]
+        levels.append(FrameworkLevel.of(*_level_name(provider, times), profiles))
+    return tuple(levels)
+
+
+def _level_name(provider: str, times: str) -> tuple[str, str]:
+    """A level's name, and what its profiles are."""
+    if provider == "cpu":
+        return "onnxruntime", "time in onnxruntime"
+    name = f"onnxruntime on {provider_name(provider)}"
+    if times == "serialized":
+        return f"{name}, serialized", f"time in {name} with serialized launches"
+    return name, f"{times} time in {name}"
+
+
+def comparison_json(base: Mapping[Label, RunEvidence], other: Mapping[Label, RunEvidence]) -> dict[str, Any]:
+    """Two providers against each other, as JSON can hold it."""
+    both = pairs(base, other)
+    return {
+        "graphs": [pair.json() for pair in both],
+        "gains": [
+            {**gain.label._asdict(), "op": gain.op, "skew": gain.skew, "gain": gain.gain} for gain in gains(both)
+        ],
+        "ratios": [asdict(ratio) for ratio in ratios(both)],
+    }

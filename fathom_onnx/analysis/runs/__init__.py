@@ -1,0 +1,1 @@
+"""A profiled run: its tables, its sums, its files."""

@@ -1,0 +1,1 @@
+"""How alike runs are: op mixes, distances, clusters."""

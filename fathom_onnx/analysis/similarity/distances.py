@@ -1,0 +1,300 @@
+"""Does the framework matter? Distances between frameworks against distances between workloads, with statistics.
+
+The paper (Adolf et al., IISWC 2016, section III-C) says that performance is dominated by the primitive operations, so
+that the choice of framework matters little. That is asked at several levels: of the graphs alone (modelled cost, no
+execution), of their time in onnxruntime, of the frameworks' own time. Each level is a set of labelled profiles
+(:class:`~.op_mix.StepProfile`), set against each other by cosine distance within a mode, by op
+class and by op. What counts as an answer is in :data:`CRITERIA`, which was written before anything was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from fathom_onnx.workloads.contract import MODES
+
+from .op_mix import StepProfile
+from .resampling import Grid, bootstrap_intervals, cosine_square, silhouette
+from .similarity import Level
+
+__all__ = ["CRITERIA", "Assessment", "Criterion", "Difference", "FrameworkLevel", "Outcome", "assess", "differences"]
+
+Outcome = Literal["little", "much", "mixed", "unknown"]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The framework question for one mode at one level of detail.
+
+    Attributes:
+        mode: The mode.
+        level: By op class or by op.
+        frameworks: The frameworks.
+        workloads: The workloads that all of them ran.
+        within: Mean distance between the frameworks of a workload.
+        between: Mean distance between two workloads, over all frameworks.
+        farthest: The workload whose frameworks are farthest apart, and how far.
+        nearest: Of how many workloads every run is nearer to one of its own than to any other.
+        silhouette: Silhouette with workloads as labels, -1 to 1, None where it is not defined.
+        silhouette_framework: The same with frameworks as labels.
+        p: Probability of so small a ``within`` when labels are dealt at random.
+        smallest_p: The smallest that so few workloads can give.
+        intervals: Bootstrap interval over steps of ``within``, ``ratio``, ``nearest`` and ``silhouette``; empty where
+            the profiles have one row.
+    """
+
+    mode: str
+    level: Level
+    frameworks: tuple[str, ...]
+    workloads: tuple[str, ...]
+    within: float
+    between: float
+    farthest: tuple[str, float]
+    nearest: int
+    silhouette: float | None
+    silhouette_framework: float | None
+    p: float
+    smallest_p: float
+    intervals: dict[str, tuple[float, float]]
+
+    @property
+    def ratio(self) -> float | None:
+        """``within / between``; None where all workloads are the same."""
+        return self.within / self.between if self.between > 0 else None
+
+    @property
+    def met(self) -> dict[str, bool]:
+        """Criterion to whether it is met."""
+        return {c.name: c.met(self) for c in CRITERIA}
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the framework matters ``little`` or ``much``, by the criteria; ``mixed`` or ``unknown`` else."""
+        if self.smallest_p > P_AT_MOST:
+            return "unknown"
+        if all(self.met.values()):
+            return "little"
+        if self.p > P_AT_MOST or 2 * self.nearest < len(self.workloads):
+            return "much"
+        return "mixed"
+
+    def json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**held, "ratio": self.ratio, "met": self.met, "outcome": self.outcome}
+
+    def __str__(self) -> str:
+        silhouette = "undefined" if self.silhouette is None else f"{self.silhouette:.2f}"
+        return (
+            f"{self.mode} by {self.level}: frameworks {self.within:.3f} apart, workloads {self.between:.3f}; "
+            f"own workload nearest in {self.nearest} of {len(self.workloads)}; silhouette {silhouette}; p {self.p:.2g}"
+        )
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What must hold for the framework to matter little."""
+
+    name: str
+    text: str
+    met: Callable[[Assessment], bool]
+
+
+P_AT_MOST = 0.01
+
+CRITERIA: tuple[Criterion, ...] = (
+    Criterion(
+        "nearest",
+        "in at least 7 of 8 workloads every framework's profile has another framework's of that workload nearest",
+        lambda a: 8 * a.nearest >= 7 * len(a.workloads),
+    ),
+    Criterion(
+        "ratio",
+        "frameworks of one workload are on average at most a quarter as far apart as two workloads",
+        lambda a: a.ratio is not None and a.ratio <= 0.25,
+    ),
+    Criterion(
+        # Kaufman and Rousseeuw, Finding Groups in Data (1990): above 0.5 a clustering is reasonable
+        "silhouette",
+        "the silhouette of the workloads is at least 0.5, and above that of the frameworks",
+        lambda a: a.silhouette is not None and a.silhouette >= max(0.5, a.silhouette_framework or -1.0),
+    ),
+    Criterion(
+        "permutation",
+        f"workload labels dealt at random do as well in at most {P_AT_MOST:.0%} of deals",
+        lambda a: a.p <= P_AT_MOST,
+    ),
+)
+"""All of them met: the framework matters little. The permutation test not passed, or a workload of its own nearest in
+fewer than half: it matters much. Anything between is mixed; too few workloads for the permutation test: unknown."""
+
+
+def assess(profiles: Sequence[StepProfile], mode: str, level: Level) -> Assessment | None:
+    """The framework question for one mode, over the workloads that every framework has.
+
+    Returns:
+        The assessment; None where fewer than two frameworks have two workloads in common, so that nothing can be asked.
+    """
+    held = {(p.label.workload, p.label.framework): p.amounts(level) for p in profiles if p.label.mode == mode}
+    frameworks = tuple(dict.fromkeys(f for _, f in held))
+    workloads = tuple(dict.fromkeys(w for w, _ in held if all((w, f) in held for f in frameworks)))
+    if len(frameworks) < 2 or len(workloads) < 2:
+        return None
+    tables = [held[w, f] for f in frameworks for w in workloads]
+    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    steps = [table.reindex(columns=columns, fill_value=0.0).to_numpy(float) for table in tables]
+    grid = Grid(len(workloads), len(frameworks))
+    square = cosine_square(np.stack([np.median(rows, axis=0) for rows in steps]))
+    apart = [float(square[np.ix_(grid.workload == w, grid.workload == w)].max()) for w in range(len(workloads))]
+    far = int(np.argmax(apart))
+    return Assessment(
+        mode=mode,
+        level=level,
+        frameworks=frameworks,
+        workloads=workloads,
+        within=float(grid.within(square)),
+        between=float(grid.between(square)),
+        farthest=(workloads[far], apart[far]),
+        nearest=int(grid.nearest(square)),
+        silhouette=silhouette(square, grid.workload),
+        silhouette_framework=silhouette(square, grid.framework),
+        p=grid.dealt(square),
+        smallest_p=1 / math.factorial(len(workloads)) ** (len(frameworks) - 1),
+        intervals=bootstrap_intervals(steps, grid),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An op whose share of the step differs between two frameworks; shares 0 to 1, nodes the largest of each."""
+
+    workload: str
+    mode: str
+    op: str
+    here: str
+    share_here: float
+    nodes_here: tuple[tuple[str, float], ...]
+    there: str
+    share_there: float
+    nodes_there: tuple[tuple[str, float], ...]
+
+    @property
+    def size(self) -> float:
+        """The difference of the shares, without sign."""
+        return abs(self.share_here - self.share_there)
+
+    def __str__(self) -> str:
+        sides = (
+            (self.here, self.share_here, self.nodes_here),
+            (self.there, self.share_there, self.nodes_there),
+        )
+        parts = [f"{name} {share:.1%}{_largest(nodes)}" for name, share, nodes in sides]
+        return f"{self.workload} {self.mode} {self.op}: {', '.join(parts)}"
+
+
+def _largest(nodes: Sequence[tuple[str, float]]) -> str:
+    return f" (of it {nodes[0][1]:.0%} in {nodes[0][0]})" if nodes else ""
+
+
+def differences(profiles: Sequence[StepProfile], count: int = 12) -> tuple[Difference, ...]:
+    """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first."""
+    found = []
+    for a, b in combinations(profiles, 2):
+        if not a.label.twin_of(b.label):
+            continue
+        here, there = a.shares("op"), b.shares("op")
+        for op in dict.fromkeys([*here.index, *there.index]):
+            made = Difference(
+                *(a.label.workload, a.label.mode, op),
+                *(a.label.framework, float(here.get(op, 0.0)), tuple(a.nodes.get(op, ()))),
+                *(b.label.framework, float(there.get(op, 0.0)), tuple(b.nodes.get(op, ()))),
+            )
+            if made.size > 0:
+                found.append(made)
+    return tuple(sorted(found, key=lambda d: -d.size)[:count])
+
+
+@dataclass(frozen=True)
+class FrameworkLevel:
+    """The framework question at one level: of graphs, of their time in onnxruntime, of the frameworks' own time.
+
+    Attributes:
+        name: ``structure``, ``onnxruntime``, ``native``.
+        what: What the profiles are, in words.
+        assessments: By mode and by class and op, those that could be made.
+        differences: Where frameworks differ most, and which nodes do it.
+        unknown: Nodes whose cost is not known and that have no part in it.
+    """
+
+    name: str
+    what: str
+    assessments: tuple[Assessment, ...]
+    differences: tuple[Difference, ...]
+    unknown: int = 0
+
+    @classmethod
+    def of(cls, name: str, what: str, profiles: Sequence[StepProfile]) -> FrameworkLevel:
+        """The level of a set of labelled profiles."""
+        asked = [assess(profiles, mode, level) for mode in MODES for level in ("class", "op")]
+        return cls(
+            name,
+            what,
+            tuple(a for a in asked if a is not None),
+            differences(profiles),
+            sum(p.unknown for p in profiles),
+        )
+
+    @property
+    def outcome(self) -> Outcome:
+        """``little`` where every assessment says so, ``much`` where one does; else ``mixed`` or ``unknown``."""
+        outcomes = {a.outcome for a in self.assessments}
+        if not outcomes or "unknown" in outcomes:
+            return "unknown"
+        if "much" in outcomes:
+            return "much"
+        return "little" if outcomes == {"little"} else "mixed"
+
+    @property
+    def verdict(self) -> str:
+        """One line: the answer at this level, with its numbers."""
+        head = f"By {self.what}"
+        if not self.assessments:
+            return (
+                f"{head} it cannot be told whether the framework matters: that takes two workloads from two frameworks."
+            )
+        worst = max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
+        numbers = (
+            f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "
+            f"({worst.mode} by {worst.level}, the worst case)"
+        )
+        if self.outcome == "unknown":
+            few = min(self.assessments, key=lambda a: len(a.workloads))
+            return (
+                f"{head} it cannot be told whether the framework matters: {len(few.workloads)} workloads are too few "
+                f"for the permutation test; {numbers}."
+            )
+        failed = [f"{c} ({a.mode} by {a.level})" for a in self.assessments for c, met in a.met.items() if not met]
+        if not failed:
+            return f"{head} the framework matters little, by every criterion: {numbers}."
+        total = len(CRITERIA) * len(self.assessments)
+        said = "the framework matters" if self.outcome == "much" else "the answer is mixed"
+        return f"{head} {said}: {len(failed)} of {total} criteria are not met, {', '.join(failed)}; {numbers}."
+
+    def json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "outcome": self.outcome,
+            "verdict": self.verdict,
+            "criteria": {c.name: c.text for c in CRITERIA},
+            "assessments": [a.json() for a in self.assessments],
+            "differences": [vars(d) | {"size": d.size} for d in self.differences],
+            "unknown_nodes": self.unknown,
+        }

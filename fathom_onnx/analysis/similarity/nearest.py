@@ -1,0 +1,134 @@
+"""Where a graph stands among the workloads: how far it is from each, what makes the difference, where it joins.
+
+A graph that was profiled is one more leaf of the paper's Figure 4: the cosine distance of its profile to that of every
+workload of the same framework and mode, and the tree that centroid linkage makes of them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fathom_onnx.errors import RunError
+from fathom_onnx.vocabulary import OPS, OpClass
+
+from .clusters import Merge, centroid_linkage
+from .op_mix import StepProfile
+from .similarity import Gap, Level, distances
+
+__all__ = ["Neighbour", "Placement", "place"]
+
+GAPS = 3
+"""Differences that are named for each workload."""
+
+_LEAST = 0.01
+"""Smallest difference of shares that is named."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A workload of the suite, how far it is, and where the two differ most (the graph's share first)."""
+
+    workload: str
+    distance: float
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A graph among the workloads.
+
+    Attributes:
+        name: The graph, as the tree calls it.
+        level: What is compared: op classes or ops.
+        mode: Mode of the suite's runs.
+        framework: The framework that the suite's graphs came from.
+        neighbours: Every workload, the nearest first.
+        shares: The graph's own shares by class or op, the largest first.
+        leaves: The tree's leaves: the workloads, then the graph.
+        merges: The tree.
+    """
+
+    name: str
+    level: Level
+    mode: str
+    framework: str
+    neighbours: tuple[Neighbour, ...]
+    shares: tuple[tuple[str, float], ...]
+    leaves: tuple[str, ...]
+    merges: tuple[Merge, ...]
+
+    @property
+    def joins(self) -> Merge:
+        """The merge in which the graph joins the tree; its ``left`` or ``right`` is the graph alone."""
+        return next(merge for merge in self.merges if (self.name,) in (merge.left, merge.right))
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The workloads that the graph joins."""
+        merge = self.joins
+        return merge.right if merge.left == (self.name,) else merge.left
+
+    def json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {
+            "name": self.name,
+            "level": self.level,
+            "mode": self.mode,
+            "framework": self.framework,
+            "shares": dict(self.shares),
+            "neighbours": [
+                {"workload": n.workload, "distance": n.distance, "differ": [gap._asdict() for gap in n.gaps]}
+                for n in self.neighbours
+            ],
+            "joins": {"workloads": list(self.companions), "distance": self.joins.distance},
+            "merges": [{"left": m.left, "right": m.right, "distance": m.distance} for m in self.merges],
+        }
+
+
+def _gaps(mine: pd.Series[float], theirs: pd.Series[float]) -> tuple[Gap, ...]:
+    sizes = (mine - theirs).abs().sort_values(ascending=False, kind="stable")
+    named = [str(name) for name, size in sizes.items() if size >= _LEAST][:GAPS]
+    return tuple(Gap(name, float(mine[name]), float(theirs[name])) for name in named)
+
+
+def place(graph: StepProfile, suite: Sequence[StepProfile], level: Level = "op") -> Placement:
+    """Place a profile among those of the suite.
+
+    Args:
+        graph: The profile to place.
+        suite: Profiles of different workloads, all of one framework and mode.
+        level: By op class or by op.
+
+    Raises:
+        RunError: The suite is empty, mixes frameworks or modes, or has a workload twice.
+    """
+    kinds = {(p.label.framework, p.label.mode) for p in suite}
+    names = [p.label.workload for p in suite]
+    if len(kinds) != 1 or len(set(names)) != len(names):
+        raise RunError("a graph is placed among runs of one framework and mode, one of each workload")
+    ((framework, mode),) = kinds
+    name = graph.label.workload
+    while name in names:
+        name = f"{name} (this graph)"
+    rows = {**{p.label.workload: p.shares(level) for p in suite}, name: graph.shares(level)}
+    known = [str(c) for c in OpClass] if level == "class" else list(OPS)
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+    table = table[[column for column in known if column in table.columns]]
+    square = distances(table)
+    mine = table.loc[name]
+    neighbours = [Neighbour(w, float(square.loc[name, w]), _gaps(mine, table.loc[w])) for w in names]
+    shares = [(str(op), float(share)) for op, share in mine.items() if share > 0]
+    return Placement(
+        name=name,
+        level=level,
+        mode=mode,
+        framework=framework,
+        neighbours=tuple(sorted(neighbours, key=lambda n: n.distance)),
+        shares=tuple(sorted(shares, key=lambda pair: -pair[1])),
+        leaves=(*names, name),
+        merges=centroid_linkage(table),
+    )

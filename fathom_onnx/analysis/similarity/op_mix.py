@@ -1,0 +1,155 @@
+"""Labelled profiles: what a run, or a graph that never ran, spends on each canonical op.
+
+A profile has one row a step, so that the scatter between steps can be carried into whatever is made of it. A graph that
+did not run has one row: the modelled cost of its nodes. Anything else that is measured by op (a framework's own
+profiler, say) becomes a :class:`StepProfile` and can be compared in the same way.
+
+The modelled cost of a node is that of a simple roofline: the larger of its FLOPs and of its bytes times
+:data:`BALANCE`. It needs shapes only. A node whose FLOPs or bytes are unknown is counted, and has no part in
+the profile.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from fathom_onnx.analysis.cost.node_costs import NodeCost, count_nodes
+from fathom_onnx.analysis.runs.native_run import NativeRun
+from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.errors import RunError
+from fathom_onnx.graph import Graph
+from fathom_onnx.graph.labels import label_nodes
+from fathom_onnx.vocabulary import OPS, OpClass
+
+from .similarity import Label, Level
+
+__all__ = ["BALANCE", "StepProfile", "modelled_cost", "native_profile", "run_profile", "structure", "structure_profile"]
+
+BALANCE = 10.0
+"""FLOPs that take as long as moving one byte: the order of a CPU core with its part of the memory's bandwidth."""
+
+NODES_NAMED = 3
+"""Nodes of an op that a profile names, the largest first."""
+
+Nodes = Mapping[str, tuple[tuple[str, float], ...]]
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """What one workload, from one framework in one mode, spends by op.
+
+    Attributes:
+        label: Workload, framework, mode.
+        steps: One row a step, one column a canonical op; microseconds, or modelled cost in FLOPs.
+        nodes: Op to its largest nodes and the share of the op's time that each has.
+        unknown: Nodes that have no part in it because what they cost is not known.
+    """
+
+    label: Label
+    steps: pd.DataFrame
+    nodes: Nodes = field(default_factory=dict)
+    unknown: int = 0
+
+    def amounts(self, level: Level) -> pd.DataFrame:
+        """One row a step, one column an op, or a class (all of A to G)."""
+        if level == "op":
+            return self.steps
+        classes = [str(OPS[op].op_class) for op in self.steps.columns]
+        summed = self.steps.T.groupby(classes).sum().T
+        return summed.reindex(columns=[str(c) for c in OpClass], fill_value=0.0)
+
+    def shares(self, level: Level) -> pd.Series[float]:
+        """The median over the steps of each op's (or class's) amount, as shares that sum to 1."""
+        medians = self.amounts(level).median()
+        return medians / medians.sum()
+
+
+def _profile(label: Label, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> StepProfile:
+    """A profile of the ops that the vocabulary has.
+
+    Raises:
+        RunError: They have no time at all.
+    """
+    known = steps[[op for op in OPS if op in steps.columns]].astype(float)
+    if not float(known.median().sum()) > 0:
+        raise RunError(f"run {label} has no time in any op", "profile it again with more steps")
+    return StepProfile(label, known, nodes, unknown)
+
+
+def run_profile(run: Run) -> StepProfile:
+    """The profile of a run, a row a counted step.
+
+    Raises:
+        RunError: The run has no time in any op.
+    """
+    label = Label.of(run.manifest)
+    parts = run.attribution
+    weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
+    steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
+    return _profile(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
+
+
+def native_profile(run: NativeRun) -> StepProfile:
+    """The profile of a framework's own run of a step, a row a counted step.
+
+    Raises:
+        RunError: The run has no time in any op.
+    """
+    m = run.manifest
+    label = Label(str(m["workload"]), str(m["framework"]), str(m["mode"]))
+    steps = pd.DataFrame(run.samples.T).groupby(run.ops["op"].to_numpy()).sum().T
+    places = [f"{row.phase}/{row.layer}/{row.framework_op}" for row in run.ops.itertuples()]
+    return _profile(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
+
+
+def _largest(rows: Iterable[tuple[str, str, float]]) -> Nodes:
+    """Op to its largest nodes, from (op, node, amount)."""
+    amounts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for op, node, amount in rows:
+        amounts[op][node] += float(amount)
+    return {
+        op: tuple((node, held[node] / total) for node in sorted(held, key=lambda n: -held[n])[:NODES_NAMED])
+        for op, held in amounts.items()
+        if (total := sum(held.values())) > 0
+    }
+
+
+def modelled_cost(cost: NodeCost) -> float | None:
+    """FLOPs, or bytes times :data:`BALANCE` where that is more; None where either is unknown."""
+    if cost.flops is None or cost.bytes_moved is None:
+        return None
+    return max(float(cost.flops), BALANCE * cost.bytes_moved)
+
+
+def structure(graph: Graph) -> dict[str, Any]:
+    """Modelled cost of a graph by canonical op, without running it, as JSON can hold it.
+
+    Returns:
+        ``ops``: op to modelled cost; ``nodes``: op to its largest nodes and their share of the op; ``unknown``: how
+        many nodes have no known cost. The graph is taken as written: what a runtime would fold or fuse counts. A node
+        in a body counts as often as it runs in a step.
+    """
+    counted = count_nodes(graph)
+    labels = label_nodes([row.entry for row in counted])
+    costs = [modelled_cost(row.step) for row in counted]
+    rows = [(label.op, label.name, cost) for label, cost in zip(labels, costs, strict=True) if cost is not None]
+    ops: dict[str, float] = defaultdict(float)
+    for op, _, cost in rows:
+        ops[op] += cost
+    largest = {op: [list(part) for part in parts] for op, parts in _largest(rows).items()}
+    return {"ops": dict(ops), "nodes": largest, "unknown": sum(cost is None for cost in costs)}
+
+
+def structure_profile(label: Label, held: Mapping[str, Any]) -> StepProfile:
+    """What :func:`structure` gave, as a profile of one row.
+
+    Raises:
+        RunError: No node has a known cost.
+    """
+    nodes = {op: tuple((str(name), float(share)) for name, share in parts) for op, parts in held["nodes"].items()}
+    return _profile(label, pd.DataFrame([held["ops"]], dtype=float), nodes, int(held["unknown"]))

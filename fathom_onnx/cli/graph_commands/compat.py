@@ -1,0 +1,126 @@
+"""``fathom-onnx compat``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fathom_onnx.cli.options import json_option, pairs
+from fathom_onnx.errors import GraphError
+
+if TYPE_CHECKING:
+    from fathom_onnx.compat import Verdict
+    from fathom_onnx.graph import Graph
+
+__all__ = ["command"]
+
+
+@click.command("compat")
+@click.argument("graphs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--consumer", "wanted", multiple=True, help="Only this one; may repeat.")
+@click.option("--dim", "dimensions", multiple=True, metavar="NAME=N", help="Size of a dynamic dimension; may repeat.")
+@json_option
+def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple[str, ...], as_json: bool) -> None:
+    """Say which simulators and compilers take GRAPHS, and how much of them each sees.
+
+    GRAPHS are .onnx files, or folders of them. Nothing is run: the rules are data, measured on the versions shown. The
+    share is that of the multiply-accumulates a consumer sees, in the form in which it takes the graph.
+    """
+    from fathom_onnx.cli.render import print_json, table
+    from fathom_onnx.compat import CONSUMERS, Facts, judge_all
+
+    consumers = _chosen(wanted, CONSUMERS)
+    results = []
+    for path in _files(graphs):
+        graph, facts = _read(path, _sizes(dimensions), Facts)
+        results.append((path, graph, judge_all(facts, consumers)))
+    if as_json:
+        print_json({"schema": "fathom-onnx/compat/1", "graphs": [_row(*result) for result in results]})
+        return
+    for path, graph, verdicts in results:
+        columns = ("consumer", "version", "takes it", "MACs seen", "why, and what to do")
+        rows = [(v.consumer.name, v.consumer.version or "not run", _status(v), _share(v), _why(v)) for v in verdicts]
+        table(f"{path} ({len(graph.model.graph.node):,} nodes)", columns, rows, (*columns[:3], columns[4]))
+
+
+def _chosen(wanted: tuple[str, ...], consumers: Any) -> Any:
+    from fathom_onnx.errors import UnknownNameError
+
+    known = {c.name.lower(): c for c in consumers}
+    for name in wanted:
+        if name.lower() not in known:
+            raise UnknownNameError("consumer", name, [c.name for c in consumers])
+    return [known[name.lower()] for name in dict.fromkeys(wanted)] if wanted else consumers
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.rglob("*.onnx")) if path.is_dir() else [path]
+        if not inside:
+            raise GraphError(f"no .onnx file in '{path}'", "give a file, or a folder that holds some")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _sizes(texts: tuple[str, ...]) -> dict[str, int]:
+    from fathom_onnx.errors import UsageError
+
+    try:
+        return {name: int(size) for name, size in pairs(texts, "NAME=N").items()}
+    except ValueError as error:
+        raise UsageError("a dimension's size is a whole number", "write it as NAME=N") from error
+
+
+def _read(path: Path, dimensions: dict[str, int], facts: Any) -> tuple[Graph, Any]:
+    """A graph, and the facts of its file, which may have fewer shapes than were inferred."""
+    import onnx
+
+    from fathom_onnx.graph import load
+
+    graph = load(path, dimensions)
+    return graph, facts(graph, onnx.load(path, load_external_data=False))
+
+
+def _status(verdict: Verdict) -> str:
+    return {"accepted": "yes", "converted": "after", "refused": "no", "unknown": "not tried"}[verdict.status]
+
+
+def _share(verdict: Verdict) -> str:
+    if verdict.share is None:
+        return "unknown" if verdict.macs is None or verdict.macs_seen is None else "none there"
+    # never rounded up to all
+    return f"{int(10_000 * verdict.share) / 100:g} %"
+
+
+def _why(verdict: Verdict) -> str:
+    if verdict.consumer.via:
+        return verdict.reasons[0].text + "".join(f": {command}" for command in verdict.way)
+    told = [f"{r.text}{f' ({r.nodes:,} nodes)' if r.nodes > 1 else ''}" for r in verdict.reasons[:3]]
+    more = len(verdict.reasons) - len(told)
+    text = "; ".join(told) + (f"; {more} more" if more else "")
+    return f"{text}: {', '.join(verdict.way)}" if verdict.way else text
+
+
+def _row(path: Path, graph: Graph, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "sha256": graph.sha256,
+        "nodes": len(graph.model.graph.node),
+        "macs": verdicts[0].macs if verdicts else None,
+        "consumers": [
+            {
+                "name": v.consumer.name,
+                "version": v.consumer.version or None,
+                "status": v.status,
+                "way": list(v.way),
+                "macs_seen": v.macs_seen,
+                "share": v.share,
+                "reasons": [{"text": r.text, "nodes": r.nodes, "fix": r.fix} for r in v.reasons],
+                "note": v.consumer.note,
+            }
+            for v in verdicts
+        ],
+    }

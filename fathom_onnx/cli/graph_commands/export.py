@@ -1,0 +1,94 @@
+"""``fathom-onnx export``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from fathom_onnx.cli.options import (
+    chosen_frameworks,
+    chosen_modes,
+    chosen_workloads,
+    configuration_options,
+    framework_option,
+    json_option,
+    mode_option,
+    output_option,
+    purpose_option,
+)
+from fathom_onnx.errors import FathomError, UsageError
+from fathom_onnx.exporting import PURPOSES, Exported, ExportRequest, export_file, graph_path
+from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.workloads.contract import NoiseSource
+
+__all__ = ["command"]
+
+
+def _line(made: Exported) -> str:
+    from fathom_onnx.cli.render import size
+
+    what = f"{made.path}  {made.framework} {made.mode}"
+    return f"{what}  {made.nodes} nodes  {size(made.size_bytes)}  {made.seconds:.1f} s"
+
+
+@click.command("export")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@framework_option("torch")
+@mode_option("all")
+@configuration_options("paper")
+@click.option(
+    "--noise",
+    type=click.Choice(["graph", "input"]),
+    default="graph",
+    show_default=True,
+    help="Draw random tensors in the graph, or take them as inputs.",
+)
+@purpose_option("simulators")
+@output_option("graphs", "Folder for the files.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    framework: str,
+    mode: str,
+    preset: str,
+    batch: int | None,
+    changes: tuple[str, ...],
+    noise: NoiseSource,
+    purpose: str,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write the ONNX graphs of workloads, all of them where none is named.
+
+    A file is written whole or not at all. Where one graph fails the others are still made; the exit code is then that
+    of the first failure.
+    """
+    from fathom_onnx.cli.render import print_json, progress
+
+    chosen = chosen_workloads(workloads, preset, batch, changes)
+    cells = [(w, f, m) for f in chosen_frameworks(framework) for w in chosen for m in chosen_modes(mode)]
+    ensure_folder(output)
+    done: list[Exported] = []
+    failed: list[FathomError] = []
+    with progress(len(cells)) as (say, advance):
+        for workload, name, one_mode in cells:
+            say(f"{workload.name} {one_mode} from {name}")
+            request = ExportRequest(workload, one_mode, noise, PURPOSES[purpose])
+            try:
+                made = export_file(name, request, graph_path(output, workload.name, name, one_mode))
+            except UsageError:
+                raise  # would fail in the same way for every graph
+            except FathomError as error:
+                failed.append(error)
+                click.echo(f"error: {error}", err=True)
+            else:
+                done.append(made)
+                if not as_json:
+                    click.echo(_line(made))
+            advance()
+    if as_json:
+        print_json({"schema": "fathom-onnx/export/1", "graphs": [asdict(made) for made in done]})
+    if failed:
+        click.get_current_context().exit(failed[0].exit_code)

@@ -1,0 +1,83 @@
+"""``fathom-onnx list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fathom_onnx.cli.options import chosen_workloads, configuration_options, json_option
+from fathom_onnx.exporting import DEFAULT_FRAMEWORK, graph_path
+from fathom_onnx.workloads.contract import Mode, Workload
+
+__all__ = ["command"]
+
+
+def _measured(folder: Path | None, workload: Workload, mode: Mode) -> dict[str, int] | None:
+    """Nodes and MACs of a workload's graph file, if the folder has it."""
+    from fathom_onnx.analysis.cost.node_costs import graph_costs
+    from fathom_onnx.graph import load
+
+    path = graph_path(folder, workload.name, DEFAULT_FRAMEWORK, mode) if folder else None
+    if path is None or not path.is_file():
+        return None
+    graph = load(path)
+    return {"nodes": len(graph.model.graph.node), "macs": sum(cost.macs or 0 for cost in graph_costs(graph))}
+
+
+@click.command("list")
+@configuration_options("paper")
+@click.option(
+    "--graphs",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Count its graphs too.",
+)
+@json_option
+def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Path | None, as_json: bool) -> None:
+    """Show the workloads there are: the paper's Table II, with our numbers at a preset.
+
+    With --graphs, nodes and multiply-accumulates a step are those of the graph files in a folder.
+    """
+    from fathom_onnx.cli.render import print_json, table
+    from fathom_onnx.workloads import definition
+    from fathom_onnx.workloads.catalogue import TABLE_II
+
+    rows: list[dict[str, Any]] = []
+    for w in chosen_workloads((), preset, batch, changes):
+        row = TABLE_II.get(w.name)
+        rows.append(
+            {
+                "name": w.name,
+                "summary": definition(w.name).summary,
+                "year": row.year if row else None,
+                "style": row.style if row else None,
+                "paper_layers": row.layers if row else None,
+                "task": row.task if row else None,
+                "paper_dataset": row.dataset if row else None,
+                "data": w.data,
+                "layers": len(w.layers),
+                "parameters": sum(p.elements for p in w.parameters),
+                "batch": w.config.batch,
+                "inference": _measured(graphs, w, "inference"),
+                "training": _measured(graphs, w, "training"),
+            }
+        )
+    if as_json:
+        print_json({"schema": "fathom-onnx/list/1", "preset": preset, "workloads": rows})
+        return
+    columns = ["workload", "year", "style", "layers (paper)", "task", "data", "parameters", "batch"]
+    text = ("workload", "style", "task", "data")
+    if graphs:
+        columns += ["nodes", "MACs", "nodes (training)", "MACs (training)"]
+    table(f"Workloads, preset {preset}", columns, [_cells(row, bool(graphs)) for row in rows], text)
+
+
+def _cells(row: dict[str, Any], counted: bool) -> list[str]:
+    layers = f"{row['layers']} ({row['paper_layers'] or '-'})"
+    about = [row["name"], str(row["year"] or ""), row["style"] or row["summary"], layers, row["task"] or ""]
+    cells = [*about, row["data"], f"{row['parameters']:,}", str(row["batch"])]
+    for mode in ("inference", "training") if counted else ():
+        found = row[mode]
+        cells += [f"{found['nodes']:,}", f"{found['macs']:.3g}"] if found else ["", ""]
+    return cells

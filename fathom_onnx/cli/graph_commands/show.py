@@ -1,0 +1,121 @@
+"""``fathom-onnx show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fathom_onnx.cli.options import (
+    chosen_modes,
+    chosen_workloads,
+    configuration_options,
+    framework_option,
+    json_option,
+    mode_option,
+)
+from fathom_onnx.errors import MissingDependencyError
+from fathom_onnx.exporting import ExportRequest, find_exporter
+from fathom_onnx.workloads.contract import Workload
+
+if TYPE_CHECKING:
+    from fathom_onnx.analysis.cost.layers import LayerCost
+
+__all__ = ["command"]
+
+
+@click.command("show")
+@click.argument("workload")
+@framework_option("torch")
+@mode_option("training")
+@configuration_options("paper")
+@json_option
+def command(
+    workload: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool
+) -> None:
+    """Show one workload: its configuration with sources, inputs, layers and variables.
+
+    Shapes and multiply-accumulates of the layers are those of the inference graph, which is exported for that.
+    """
+    from fathom_onnx.cli.render import print_json, table
+    from fathom_onnx.workloads import definition
+    from fathom_onnx.workloads.config import settings
+
+    (found,) = chosen_workloads([workload], preset, batch, changes)
+    about = definition(found.name)
+    configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
+    inputs = {
+        m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
+        for m in chosen_modes(mode)
+        for specs in [found.batch_inputs(m)]
+    }
+    variables = [
+        {"name": v.name, "shape": list(v.shape), "initialiser": v.initialiser.label, "value": v.initialiser.value}
+        for v in found.parameters + found.buffers
+    ]
+    frozen = [{"name": v.name, "shape": list(v.shape), "starts_as": v.starts_as} for v in found.frozen]
+    costs = _costs(found, framework)
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "shape": list(costs[layer.name].shape) if layer.name in costs else None,
+            "macs": costs[layer.name].macs if layer.name in costs else None,
+        }
+        for layer in found.layers
+    ]
+    if as_json:
+        print_json(
+            {
+                "schema": "fathom-onnx/show/1",
+                "name": found.name,
+                "summary": about.summary,
+                "preset": preset,
+                "papers": list(about.papers),
+                "fidelity": about.fidelity,
+                "configuration": configuration,
+                "inputs": inputs,
+                "layers": layers,
+                "variables": variables,
+                "frozen": frozen,
+            }
+        )
+        return
+    click.echo(f"{found.name}: {about.summary}")
+    for paper in about.papers:
+        click.echo(f"  {paper}")
+    if about.fidelity:
+        click.echo(f"Fidelity: {about.fidelity}")
+    table(
+        "Configuration",
+        ("field", "value", "source"),
+        [[str(v) for v in row.values()] for row in configuration],
+        ("field", "source"),
+    )
+    for m, specs in inputs.items():
+        names = ("name", "shape", "type", "meaning")
+        table(f"Inputs of {m}", names, [[str(v) for v in r.values()] for r in specs], names)
+    cells = [
+        (str(r["name"]), str(r["kind"]), str(r["shape"] or ""), "" if r["macs"] is None else f"{r['macs']:,}")
+        for r in layers
+    ]
+    table("Layers", ("layer", "kind", "shape", "MACs"), cells, ("layer", "kind", "shape"))
+    columns = ("variable", "shape", "initialiser", "value")
+    rows = [[str(v["name"]), str(v["shape"]), str(v["initialiser"]), f"{v['value']:.4g}"] for v in variables]
+    table("Parameters and running statistics", columns, rows, columns[:3])
+    if frozen:
+        header = ("variable", "shape", "starts as")
+        table("Frozen in training", header, [[str(v) for v in row.values()] for row in frozen], header)
+
+
+def _costs(workload: Workload, framework: str) -> dict[str, LayerCost]:
+    """What the layers cost in inference; nothing, and a word on stderr, where the framework is not installed."""
+    from fathom_onnx.analysis.cost.layers import layer_costs
+    from fathom_onnx.graph import from_model
+
+    try:
+        exporter = find_exporter(framework)
+    except MissingDependencyError as error:
+        click.echo(f"shapes and MACs are left out: {error}", err=True)
+        return {}
+    return layer_costs(from_model(exporter.export(ExportRequest(workload, "inference")), workload.name))

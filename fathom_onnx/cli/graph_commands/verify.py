@@ -1,0 +1,130 @@
+"""``fathom-onnx verify``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fathom_onnx.cli.options import (
+    chosen_frameworks,
+    chosen_modes,
+    chosen_workloads,
+    configuration_options,
+    framework_option,
+    json_option,
+    mode_option,
+    purpose_option,
+)
+from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.workloads.contract import Workload
+
+__all__ = ["command"]
+
+
+@click.command("verify")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--all", "_everything", is_flag=True, help="Every workload, as where none is named.")
+@framework_option("all")
+@mode_option("all")
+@configuration_options("tiny")
+@purpose_option("simulators")
+@click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
+@click.option("--ep", default="cpu", show_default=True, help="Execution provider of the graphs: cpu or cuda.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    _everything: bool,
+    framework: str,
+    mode: str,
+    preset: str,
+    batch: int | None,
+    changes: tuple[str, ...],
+    purpose: str,
+    steps: int,
+    seed: int,
+    threads: int,
+    ep: str,
+    as_json: bool,
+) -> None:
+    """Check graphs against their frameworks, and the graphs of two frameworks against each other.
+
+    Each graph is run in onnxruntime from the same values as the framework's own step in float64. Exit code 1 when a
+    comparison is over its limit.
+    """
+    from fathom_onnx.cli.render import print_json, progress, table
+    from fathom_onnx.runtime.providers.providers import check_provider
+    from fathom_onnx.verification import Check, verify, verify_pair
+
+    check_provider(ep)  # before anything is exported
+
+    chosen = chosen_workloads(() if _everything else workloads, preset, batch, changes)
+    frameworks = chosen_frameworks(framework)
+    modes = chosen_modes(mode)
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "seed": seed,
+        "threads": threads,
+        "lowering": PURPOSES[purpose],
+        "ep": ep,
+    }
+    jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
+
+    def add(workload: Workload) -> None:
+        for one_mode, name in itertools.product(modes, frameworks):
+
+            def single(say: Callable[[str], None], m: str = one_mode, f: str = name) -> Check:
+                return verify(workload, f, m, progress=say, **settings)  # type: ignore[arg-type]
+
+            jobs.append((f"{workload.name} {one_mode} {name}", single))
+        for one_mode, pair in itertools.product(modes, itertools.combinations(frameworks, 2)):
+
+            def double(say: Callable[[str], None], m: str = one_mode, p: tuple[str, str] = pair) -> Check:
+                return verify_pair(workload, p, m, progress=say, **settings)  # type: ignore[arg-type]
+
+            jobs.append((f"{workload.name} {one_mode} {pair[1]} against {pair[0]}", double))
+
+    for workload in chosen:
+        add(workload)
+    checks: list[Check] = []
+    with progress(len(jobs)) as (say, advance):
+        for title, job in jobs:
+            checks.append(job(lambda text, title=title: say(f"{title}: {text}")))  # type: ignore[misc]
+            advance()
+    if as_json:
+        print_json({"schema": "fathom-onnx/verify/1", "provider": ep, "checks": [check.json() for check in checks]})
+    else:
+        columns = ("workload", "mode", "graph", "against", "result", "loss", "parameter", "plain", "state", "flips")
+        table("", columns, [_row(check) for check in checks], text=columns[:5])
+        for check in checks:
+            for fault in check.faults:
+                click.echo(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
+        passed = sum(check.passed for check in checks)
+        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, preset {preset}, on {ep})")
+    if not all(check.passed for check in checks):
+        click.get_current_context().exit(1)
+
+
+def _row(check: object) -> list[str]:
+    from fathom_onnx.verification import Check
+
+    assert isinstance(check, Check)
+    training = check.mode == "training"
+    plain = f"{check.parameter_plain.error:.1e}" + (f" ({check.amplified})" if check.amplified else "")
+    flips = f"{check.flips.count}" + (f" (within {check.flips.margin:.0e})" if check.flips.count else "")
+    return [
+        check.workload,
+        check.mode,
+        check.left,
+        check.right,
+        "passed" if check.passed else "FAILED",
+        f"{check.loss_error:.1e}" if training else "",
+        f"{check.parameter.error:.1e}" if training else "",
+        plain if training else "",
+        f"{check.state.error:.1e}",
+        flips,
+    ]

@@ -1,0 +1,1 @@
+"""Commands that run a graph, or look at runs."""

@@ -1,0 +1,52 @@
+"""``fathom-onnx ceilings``."""
+
+from __future__ import annotations
+
+import click
+
+from fathom_onnx.cli.options import json_option, tf32_option
+
+__all__ = ["command"]
+
+
+@click.command("ceilings")
+@click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
+@tf32_option
+@json_option
+def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
+    """Measure what onnxruntime reaches on this machine: GFLOP/s of large products, GB/s of large copies.
+
+    The best of several sizes counts. Keep the JSON in a file for 'roofline --ceilings FILE'.
+    """
+    from fathom_onnx.cli.render import print_json, progress, table
+    from fathom_onnx.runtime.ceilings import measure_ceilings
+    from fathom_onnx.runtime.environment import cpu_cores
+    from fathom_onnx.runtime.settings import SessionSettings
+
+    settings = SessionSettings(ep, threads or cpu_cores(), tf32=tf32)
+    with progress() as (say, _):
+        say("products and copies")
+        found = measure_ceilings(settings)
+    if as_json:
+        print_json(found.as_json())
+        return
+    facts = found.facts
+    device = "" if facts["provider"] == "cpu" else f"{facts['gpu'] or 'unknown device'}, "
+    products = "" if facts["tf32"] is None else f", TensorFloat-32 {'on' if facts['tf32'] else 'off'}"
+    click.echo(
+        f"{device}{facts['cpu']}, provider {facts['provider']}, {facts['threads']} threads, onnxruntime "
+        f"{facts['onnxruntime']}{products}"
+    )
+    rows = [
+        (f"{s.op} {s.size}x{s.size}", f"{s.giga:.1f} GFLOP/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
+        for s in found.products
+    ]
+    rows += [
+        (f"{s.op}, {s.work / 1e6:.0f} MB", f"{s.giga:.1f} GB/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
+        for s in found.copies
+    ]
+    table("", ("op", "best", "time", "runs"), rows, text=("op",))
+    click.echo(
+        f"ceilings: {found.gflops:.1f} GFLOP/s, {found.gbytes:.1f} GB/s; both bind at {found.ridge:.1f} FLOPs a byte"
+    )

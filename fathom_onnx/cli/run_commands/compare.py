@@ -1,0 +1,161 @@
+"""``fathom-onnx compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fathom_onnx.cli.options import json_option
+
+if TYPE_CHECKING:
+    from fathom_onnx.analysis.comparison.comparison import Comparison
+    from fathom_onnx.analysis.comparison.verdicts import Row
+
+__all__ = ["command"]
+
+_LEVELS = ("phase", "class", "op", "layer", "node")
+_USUAL = ("phase", "class", "op", "layer")
+_COLUMNS = ("A", "B", "B - A", "B / A", "95% interval", "p", "verdict")
+
+
+@click.command("compare")
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option(
+    "--by",
+    "levels",
+    type=click.Choice(_LEVELS),
+    multiple=True,
+    default=_USUAL,
+    show_default=True,
+    help="Tables to make; may repeat.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0, max=100, max_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="PCT",
+    help="Smallest change that is called one, in percent.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
+@click.option(
+    "--fail-if-slower",
+    "limit",
+    type=click.FloatRange(min=0),
+    metavar="PCT",
+    help="Exit with 1 where the unprofiled step of B is slower by more than this, or where that cannot be told.",
+)
+@json_option
+def command(
+    run_a: Path,
+    run_b: Path,
+    levels: tuple[Any, ...],
+    threshold: float,
+    top: int,
+    limit: float | None,
+    as_json: bool,
+) -> None:
+    """Show what is slower and what is faster in RUN_B than in RUN_A, two run folders that profile wrote.
+
+    What the runs differ in is said first. Rows are matched by name, so that runs of two versions, providers, thread
+    counts or frameworks can be compared, and runs of different graphs as far as their layers and ops have the same
+    names.
+    """
+    from fathom_onnx.analysis.comparison.comparison import compare, worse_than
+    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.cli.render import print_json
+
+    found = compare(Run.load(run_a), Run.load(run_b), levels, threshold / 100)
+    worse, reason = worse_than(found, limit / 100) if limit is not None else (None, "")
+    if as_json:
+        answer = {"limit": limit / 100, "slower": worse, "reason": reason} if limit is not None else None
+        print_json({**found.json(), "fail_if_slower": answer})
+    else:
+        _print(found, run_a, run_b, top)
+    if worse in ("yes", "unknown"):
+        said = "slower than allowed" if worse == "yes" else "not known whether it is slower than allowed"
+        click.echo(f"failed: {said}: {reason}", err=True)
+        click.get_current_context().exit(1)
+
+
+def _print(found: Comparison, run_a: Path, run_b: Path, top: int) -> None:
+    from fathom_onnx.analysis.comparison.comparison import TOTALS
+    from fathom_onnx.analysis.comparison.significance import ALPHA
+    from fathom_onnx.cli.render import table
+    from fathom_onnx.vocabulary import OpClass
+
+    for letter, facts, folder in (("A", found.a, run_a), ("B", found.b, run_b)):
+        told = [str(facts[key]) for key in ("graph", "mode", "framework", "preset") if facts[key]]
+        how = f"{facts['provider']}, {facts['threads']} threads, onnxruntime {facts['onnxruntime']}"
+        click.echo(f"{letter}: {' '.join(told)} on {how} ({folder})")
+    rows = [(d.kind, d.name, _short(d.a), _short(d.b)) for d in found.differences]
+    if rows:
+        table("The runs differ in", ("", "fact", "A", "B"), rows, text=("", "fact", "A", "B"))
+    else:
+        click.echo("\nThe runs differ in nothing that the manifests tell")
+    if len(found.causes) > 1:
+        click.echo(f"\n{' and '.join(found.causes)} differ: no difference in time can be put down to one of them alone")
+    for letter, drift in zip("AB", found.drifts, strict=True):
+        if drift:
+            click.echo(
+                f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike"
+            )
+    click.echo(
+        f"\nMedians of {found.steps[0]} steps of A and {found.steps[1]} of B. Slower and faster: by"
+        f" {100 * found.threshold:g}% and more and by more than profiling costs,"
+        f"\nsignificant at {ALPHA:.0%} (Mann-Whitney U, corrected for the rows of the table)."
+    )
+    totals = [(TOTALS[key], row) for key, row in found.totals.items()]
+    table("Time", ("", *_COLUMNS), [(name, *_cells(row)) for name, row in totals], text=("", "verdict"))
+    titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
+    for level, made in found.tables.items():
+        shown = made if level in ("phase", "class") else made[:top]
+        body = [(_name(row, titles if level == "class" else {}), *_cells(row)) for row in shown]
+        if len(shown) < len(made):
+            body.append(_rest(made[len(shown) :]))
+        title = level if level != "node" or found.nodes_by_name else "phase/layer/op"
+        table(f"By {title}", (title, *_COLUMNS), body, text=(title, "verdict"))
+
+
+def _short(value: Any) -> str:
+    """A manifest's value for people; a hash by its beginning."""
+    if value is None:
+        return "unknown"
+    text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        return text[:12]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _name(row: Row, titles: Mapping[str, str]) -> str:
+    special = {"charged": "(charged movement)", "unattributed": "(unattributed)"}
+    return special.get(row.kind) or titles.get(row.name, row.name)
+
+
+def _rest(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The rows that are not shown, as one, so that the column of differences still adds up."""
+    from fathom_onnx.cli.render import time_us
+
+    a, b = (sum(us or 0.0 for us in column) for column in zip(*((row.a_us, row.b_us) for row in rows), strict=True))
+    return (f"{len(rows)} more", time_us(a), time_us(b), _signed(b - a), "", "", "", "")
+
+
+def _signed(us: float) -> str:
+    from fathom_onnx.cli.render import time_us
+
+    return f"{'-' if us < 0 else '+'}{time_us(abs(us))}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    from fathom_onnx.cli.render import time_us
+
+    times = [time_us(us) if us is not None else "" for us in (row.a_us, row.b_us)]
+    ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
+    interval = f"{row.low:.2f} to {row.high:.2f}" if row.low is not None and row.high is not None else ""
+    p = "" if row.p is None else f"{row.p:.2g}"
+    verdict = f"{row.verdict} ({row.steps_needed} steps needed)" if row.steps_needed is not None else row.verdict
+    return (*times, _signed(row.difference_us), ratio, interval, p, verdict)

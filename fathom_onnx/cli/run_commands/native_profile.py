@@ -1,0 +1,134 @@
+"""``fathom-onnx profile --runtime``: a workload's step in its framework itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from fathom_onnx.cli.options import chosen_modes, chosen_workloads
+from fathom_onnx.errors import UnknownNameError, UsageError
+from fathom_onnx.native import native_frameworks
+
+__all__ = ["ONNXRUNTIME", "profile_by_framework", "runtime_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ONNXRUNTIME = "onnxruntime"
+
+_NOT_NATIVE = {
+    "framework": "--framework",
+    "ep": "--ep",
+    "optimization": "--optimization",
+    "dims": "--dim",
+    "allow_fallback": "--allow-fallback",
+    "tf32": "--tf32",
+    "serialize": "--serialize",
+}
+"""Options that only mean something to onnxruntime, by parameter."""
+
+
+def runtime_option(command: F) -> F:
+    """``--runtime``."""
+    return click.option(
+        "--runtime",
+        default=ONNXRUNTIME,
+        show_default=True,
+        help="onnxruntime, or the framework that runs the workload itself: torch or tensorflow.",
+    )(command)
+
+
+def profile_by_framework(context: click.Context) -> None:
+    """Profile the workload that ``profile`` was given in the framework that ``--runtime`` names.
+
+    Raises:
+        UnknownNameError: No such runtime or workload.
+        UsageError: An option that only onnxruntime has, a graph file, or more than one mode.
+    """
+    given: dict[str, Any] = context.params
+    runtime, target, output = given["runtime"], given["target"], given["output"]
+    known = native_frameworks()
+    if runtime not in known:
+        raise UnknownNameError("runtime", runtime, (ONNXRUNTIME, *known))
+    for name, option in _NOT_NATIVE.items():
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
+            raise UsageError(f"{option} is for onnxruntime and not for --runtime {runtime}", f"leave {option} out")
+    if target.endswith(".onnx") or Path(target).exists():
+        raise UsageError(f"'{target}' is a graph, which {runtime} does not run", "name a workload, or leave --runtime")
+    modes = chosen_modes(given["mode"])
+    if len(modes) > 1:
+        raise UsageError("profile runs one step", "name one mode")
+    (workload,) = chosen_workloads([target], given["preset"], given["batch"], given["changes"])
+
+    from fathom_onnx.cli.render import print_json, progress
+    from fathom_onnx.native_profiling import profile_native
+
+    with progress() as (say, _):
+        run = profile_native(
+            workload,
+            runtime,
+            modes[0],
+            threads=given["threads"],
+            warmup=given["warmup"],
+            steps=given["steps"],
+            seed=given["seed"],
+            folder=output,
+            progress=lambda text, done, total: say(f"{text} {done} of {total}"),
+        )
+    summary = run.summary()
+    if given["as_json"]:
+        print_json(summary)
+    else:
+        _print(summary, given["top"])
+    click.echo(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+
+
+def _print(s: dict[str, Any], top: int) -> None:
+    from fathom_onnx.cli.render import table, time_us
+
+    told = " ".join(s[key] for key in ("workload", "mode", "preset"))
+    click.echo(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
+    click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    rows = [
+        ("step, unprofiled", s["control_us"], "as the framework runs it by default"),
+        ("step, unprofiled, profile's settings", s["comparable_us"], ""),
+        ("step, profiled", s["step_us"], f"profiling adds {time_us(s['profiling_overhead_us'])}"),
+        ("run inside the profile", s["run_time_us"], ""),
+        ("  in operations", s["op_time_us"], f"{s['explained_share']:.1%} of the comparable unprofiled step"),
+        ("    of it split", s["split_us"], "gradients of one operation, split by runs of each alone"),
+        ("    of unknown phase", s["unknown_phase_us"], ""),
+        ("    of unknown layer", s["unknown_layer_us"], ""),
+        ("  outside operations", s["outside_us"], "dispatch, scheduling, Python"),
+    ]
+    total = s["run_time_us"]
+    cells = [
+        (name, time_us(us), f"{us / total:.1%}" if total and name.startswith(" ") else "", note)
+        for name, us, note in rows
+    ]
+    table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
+    for key, title in (
+        ("by_phase", "phase"),
+        ("by_class", "class"),
+        ("by_op", "op"),
+        ("by_framework_op", "framework operation"),
+        ("by_layer", "layer"),
+    ):
+        _print_groups(title, s[key], len(s[key]) if key in ("by_phase", "by_class") else top)
+
+
+def _print_groups(title: str, groups: list[dict[str, Any]], top: int) -> None:
+    from fathom_onnx.cli.render import table, time_us
+    from fathom_onnx.vocabulary import OpClass
+
+    titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
+    body = [
+        (titles.get(g["name"], g["name"]), time_us(g["us"]), f"{g['share']:.1%}", f"{g['calls']:g}")
+        for g in groups[:top]
+    ]
+    if rest := groups[top:]:
+        us = sum(g["us"] for g in rest)
+        body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
+    table(f"By {title}", (title, "median", "share", "calls"), body, text=(title,))

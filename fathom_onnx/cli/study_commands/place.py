@@ -1,0 +1,160 @@
+"""``fathom-onnx place``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fathom_onnx.cli.options import json_option, measuring_options, output_option, whole_numbers
+from fathom_onnx.errors import UsageError
+
+if TYPE_CHECKING:
+    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.analysis.similarity.nearest import Placement
+    from fathom_onnx.study.suite import Suite
+
+__all__ = ["command"]
+
+
+@click.command("place")
+@click.argument("target", metavar="GRAPH.onnx|RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--study",
+    "study_folder",
+    type=click.Path(path_type=Path),
+    default="study",
+    show_default=True,
+    help="A finished study's folder, whose runs are the suite.",
+)
+@click.option("--framework", default="torch", show_default=True, help="Framework of the suite's graphs.")
+@click.option(
+    "--mode",
+    type=click.Choice(["inference", "training"]),
+    help="Mode of the suite's runs; as the graph's, and inference for one that is not ours.",
+)
+@click.option("--by", "level", type=click.Choice(["op", "class"]), default="op", show_default=True, help="Compared by.")
+@measuring_options
+@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@output_option(None, "SVG file for the tree.")
+@json_option
+def command(
+    target: Path,
+    study_folder: Path,
+    framework: str,
+    mode: str | None,
+    level: str,
+    warmup: int,
+    steps: int,
+    seed: int,
+    dims: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show where a graph of your own stands among the workloads: nearest ones, differences, place in the tree.
+
+    TARGET is an .onnx file, which is profiled as the study's runs were (same provider and threads), or the folder of a
+    run that 'profile' wrote.
+    """
+    from fathom_onnx.analysis.similarity.nearest import place
+    from fathom_onnx.analysis.similarity.op_mix import run_profile
+    from fathom_onnx.cli.render import print_json
+    from fathom_onnx.study.suite import read_suite
+
+    if output is not None and output.suffix != ".svg":
+        raise UsageError(f"'{output}' is not an .svg file", "give one that ends in .svg")
+    if target.is_dir():
+        from fathom_onnx.analysis.runs.run import Run
+
+        run = Run.load(target)
+        suite = read_suite(study_folder, mode or _mode(run), framework)
+    else:
+        run, suite = _profiled(target, study_folder, mode, framework, warmup, steps, seed, dims)
+    placed = place(run_profile(run), suite.profiles, level)  # type: ignore[arg-type]
+    remarks = _remarks(run, suite)
+    if as_json:
+        print_json({"schema": "fathom-onnx/place/1", **placed.json(), "remarks": remarks})
+    else:
+        _print(placed, suite, remarks)
+    if output is not None:
+        _draw(placed, output)
+
+
+def _mode(run: Run) -> str:
+    return str(run.manifest.get("mode") or "inference")
+
+
+def _profiled(
+    target: Path, folder: Path, mode: str | None, framework: str, warmup: int, steps: int, seed: int, dims: Any
+) -> tuple[Run, Suite]:
+    """A graph, run as the suite was."""
+    from fathom_onnx.cli.render import progress
+    from fathom_onnx.graph import load
+    from fathom_onnx.profiling import profile
+    from fathom_onnx.study.suite import read_suite
+
+    graph = load(target, whole_numbers(dims, "NAME=N", "dimension"))
+    suite = read_suite(folder, mode or (graph.metadata.mode if graph.metadata else "inference"), framework)
+    with progress() as (say, _):
+        run = profile(
+            graph,
+            ep=suite.provider,
+            threads=suite.threads,
+            warmup=warmup,
+            steps=steps,
+            seed=seed,
+            progress=lambda text, done, total: say(f"{text} {done} of {total}"),
+        )
+    return run, suite
+
+
+def _remarks(run: Run, suite: Suite) -> list[str]:
+    """In what the run and the suite differ beyond the graph."""
+    from fathom_onnx.analysis.paper.provider_comparison import node_times
+
+    times = node_times(run.manifest, str(run.manifest.get("provider")))
+    facts = (
+        ("provider", run.manifest.get("provider"), suite.provider),
+        ("threads", run.manifest.get("threads"), suite.threads),
+        ("processor", run.manifest.get("cpu"), suite.cpu),
+        ("kind of node times", times, suite.node_times),
+    )
+    differ = [f"the run's {what} is {mine}, the suite's {theirs}" for what, mine, theirs in facts if mine != theirs]
+    rest = run.kind_us("unattributed")
+    if rest > 0:
+        differ.append(f"{rest / run.node_time_us:.1%} of the graph's time belongs to no op and is left out")
+    return differ
+
+
+def _print(placed: Placement, suite: Suite, remarks: list[str]) -> None:
+    from fathom_onnx.cli.render import table
+
+    by = "op classes" if placed.level == "class" else "ops"
+    click.echo(f"{placed.name} among the {placed.mode} runs ({placed.framework}, preset {suite.preset}), by {by}")
+    rows = [
+        [
+            neighbour.workload,
+            f"{neighbour.distance:.3f}",
+            "; ".join(f"{gap.name} {gap.share_a:.0%} here, {gap.share_b:.0%} there" for gap in neighbour.gaps),
+        ]
+        for neighbour in placed.neighbours
+    ]
+    table("", ("workload", "distance", "differs most in"), rows, text=("workload", "differs most in"))
+    joined = ", ".join(placed.companions)
+    click.echo(f"\nin the tree it joins {joined} at distance {placed.joins.distance:.3f}")
+    for remark in remarks:
+        click.echo(f"note: {remark}")
+
+
+def _draw(placed: Placement, path: Path) -> None:
+    from fathom_onnx.analysis.report.paper_figures import dendrogram
+    from fathom_onnx.analysis.similarity.clusters import linkage_matrix
+    from fathom_onnx.graph.files import write_text
+
+    drawn = dendrogram(
+        linkage_matrix(placed.leaves, placed.merges), placed.leaves, f"{placed.mode}, {placed.framework}"
+    )
+    # as a file of its own it has no page to take its colour from
+    write_text(path, drawn.replace("<svg ", '<svg color="#1a1e24" style="background:#ffffff" ', 1))
+    click.echo(f"tree: {path}", err=True)

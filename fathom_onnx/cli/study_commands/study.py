@@ -1,0 +1,108 @@
+"""``fathom-onnx study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fathom_onnx.cli.options import (
+    count_list,
+    framework_option,
+    json_option,
+    list_option,
+    measuring_options,
+    mode_option,
+    output_option,
+    serialize_option,
+    text_list,
+    tf32_option,
+)
+
+if TYPE_CHECKING:
+    from fathom_onnx.study import StudyResult
+
+__all__ = ["command"]
+
+
+@click.command("study")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@framework_option("all")
+@mode_option("all")
+@click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
+@list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
+@tf32_option
+@serialize_option
+@list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
+@measuring_options
+@click.option("--no-verify", is_flag=True, help="Leave verification out.")
+@click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
+@output_option("study", "Folder of the study.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    framework: str,
+    mode: str,
+    preset: str,
+    ep: tuple[str, ...] | None,
+    tf32: bool,
+    serialize: bool,
+    threads: tuple[int, ...] | None,
+    steps: int,
+    warmup: int,
+    seed: int,
+    no_verify: bool,
+    no_native: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
+
+    Prints whether the framework matters, then the paper's claims with our numbers. What was already done with the same
+    inputs is not done again. A cell that fails is recorded and the others go on; the exit code is then 1.
+    """
+    from fathom_onnx.cli.render import print_json
+    from fathom_onnx.study import run_study
+
+    from .live import watching
+
+    with watching() as told:
+        result = run_study(
+            output,
+            preset,
+            workloads or None,
+            None if framework == "all" else [framework],
+            None if mode == "all" else [mode],
+            ep=ep,
+            tf32=tf32,
+            serialize=serialize,
+            threads=threads,
+            steps=steps,
+            warmup=warmup,
+            seed=seed,
+            verify=not no_verify,
+            native=not no_native,
+            on_event=told,
+            on_wait=lambda text: click.echo(text, err=True),
+        )
+    if as_json:
+        print_json(result.json())
+    else:
+        _print(result)
+    if not result.ok:
+        click.get_current_context().exit(1)
+
+
+def _print(result: StudyResult) -> None:
+    click.echo(f"verdict: {result.verdict}")
+    for finding in result.findings:
+        click.echo(finding)
+    click.echo("\nThe paper's claims")
+    for entry in result.ledger:
+        click.echo(entry)
+    for level in result.framework:
+        click.echo(f"\nWhere frameworks differ most by {level.what}")
+        for difference in level.differences:
+            click.echo(difference)
+    click.echo(f"report: {result.report}")

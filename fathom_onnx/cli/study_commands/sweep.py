@@ -1,0 +1,148 @@
+"""``fathom-onnx sweep``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fathom_onnx.cli.options import (
+    count_list,
+    json_option,
+    list_option,
+    measuring_options,
+    output_option,
+    pairs,
+    purpose_option,
+    serialize_option,
+    text_list,
+    tf32_option,
+)
+from fathom_onnx.exporting import PURPOSES
+
+if TYPE_CHECKING:
+    from fathom_onnx.study import SweepResult
+
+__all__ = ["command"]
+
+
+@click.command("sweep")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@list_option("--framework", text_list, "torch", "Frameworks, or all.")
+@list_option("--mode", text_list, "training", "inference, training, or all.")
+@list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
+@tf32_option
+@serialize_option
+@list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
+@list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
+@list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
+@click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
+)
+@purpose_option("onnxruntime")
+@measuring_options
+@click.option("--retry", is_flag=True, help="Try cells again that failed before.")
+@click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")
+@output_option("sweep", "Folder of the sweep.")
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    framework: Sequence[str],
+    mode: Sequence[str],
+    ep: Sequence[str],
+    tf32: bool,
+    serialize: bool,
+    threads: Sequence[int] | None,
+    batch: Sequence[int] | None,
+    optimization: Sequence[str],
+    preset: str,
+    changes: tuple[str, ...],
+    purpose: str,
+    steps: int,
+    warmup: int,
+    seed: int,
+    retry: bool,
+    no_wait: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Profile workloads, all of them where none is named, over every combination of the lists given.
+
+    Each run is measured in a process of its own, one at a time. What was already done with the same inputs is not done
+    again, so an interrupted sweep goes on where it was. A cell that fails is recorded and the others go on; the exit
+    code is then 1.
+    """
+    from fathom_onnx.cli.render import print_json
+    from fathom_onnx.study import Axes, run_sweep
+
+    from .live import watching
+
+    axes = Axes(
+        workloads=workloads or None,
+        frameworks=_all(framework),
+        modes=_all(mode),
+        providers=ep,
+        tf32=tf32,
+        serialize=serialize,
+        threads=threads or (),
+        batches=batch or (),
+        optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made
+        preset=preset,
+        changes=pairs(changes, "FIELD=VALUE"),
+    )
+    with watching() as told:
+        result = run_sweep(
+            output,
+            axes,
+            warmup=warmup,
+            steps=steps,
+            seed=seed,
+            lowering=PURPOSES[purpose],
+            retry=retry,
+            wait=not no_wait,
+            on_event=told,
+            on_wait=lambda text: click.echo(text, err=True),
+        )
+    if as_json:
+        print_json(result.json())
+    else:
+        _print(result)
+    if not (result.folder / "cells.parquet").is_file():
+        click.echo("no cells.parquet: pyarrow is not installed; pip install 'fathom-onnx[parquet]'", err=True)
+    if not result.ok:
+        click.echo("failed cells are tried again with --retry", err=True)
+        click.get_current_context().exit(1)
+
+
+def _all(names: Sequence[str]) -> Sequence[str] | None:
+    """None, which is all, where ``all`` is among the names."""
+    return None if "all" in names else names
+
+
+def _print(result: SweepResult) -> None:
+    from fathom_onnx.cli.render import table, time_us
+
+    columns = ("workload", "framework", "mode", "batch", "changes", "provider", "threads", "optimization")
+    rows = [
+        (
+            *("" if row[name] is None else str(row[name]) for name in columns),
+            time_us(row["control_us"]) if row["state"] == "done" else "failed",
+            time_us(row["node_time_us"]) if row["state"] == "done" else "",
+        )
+        for row in result.rows
+    ]
+    numbers = ("batch", "threads", "step", "in nodes")
+    heads = (*columns, "step", "in nodes")
+    table("", heads, rows, text=[name for name in heads if name not in numbers])
+    tested = [e for e in result.ledger or () if e.ours]
+    if tested:
+        click.echo("\nThe paper's claims that this sweep can test")
+    for entry in tested:
+        click.echo(entry)
+    done = sum(row["state"] == "done" for row in result.rows)
+    click.echo(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
+    for failure in result.failures:
+        click.echo(f"failed: {failure.what} ({failure.stage}): {failure.error}")

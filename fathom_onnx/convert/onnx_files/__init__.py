@@ -1,0 +1,1 @@
+"""Conversions whose result is an ONNX graph again."""

@@ -1,0 +1,98 @@
+"""A graph at another batch size.
+
+A graph of ours is exported anew with another ``batch``: a batch is in more than its first dimensions (sums divided by
+it, index tables, the form a gradient was lowered to), and the framework puts it everywhere. The framework that made
+the graph has to be installed.
+
+Any other graph is rewritten (see :mod:`.rebatch`). What a rewriting cannot see, a mean written as a
+product with 1 / batch or a table with a row a sample, shows when the two graphs are run on the same samples; the result
+is refused where the shapes contradict each other or a sample's outputs differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from fathom_onnx.convert.account import account
+from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.errors import GraphError, UsageError
+from fathom_onnx.exporting import ExportRequest, find_exporter
+from fathom_onnx.graph import Graph, GraphMetadata, from_model
+from fathom_onnx.graph.dataflow import RANDOM
+from fathom_onnx.workloads import definition
+
+from .onnx_file import copy_of, finish
+from .rebatch import batch_of, rewrite, sample_axis
+from .samples import compare_samples
+
+__all__ = ["convert"]
+
+
+def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelProto:
+    if "batch" not in metadata.config:
+        raise GraphError(f"workload '{metadata.workload}' has no field 'batch'", "export it at another size")
+    if any(name in graph.initializers for name in metadata.parameters):
+        raise GraphError(
+            f"graph '{graph.name}' has its parameters as initializers, which an export does not",
+            "convert the graph it was made from, then give the result its initializers",
+        )
+    config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata.config.items()}
+    workload = definition(metadata.workload).configure(metadata.preset, {**config, "batch": batch})
+    exporter = find_exporter(metadata.framework)
+    return exporter.export(ExportRequest(workload, metadata.mode, metadata.noise, metadata.lowering))
+
+
+def _rewritten(graph: Graph, new: int, check: str) -> tuple[Graph, list[str]]:
+    """A graph that is not ours at another batch, and what is to be said of it."""
+    old = batch_of(graph)
+    if old == new:
+        return graph, [f"The batch was {new} already."]
+    after = rewrite(graph, old, new)
+    axes: dict[str, int] = {}
+    whole: list[str] = []
+    for was, now in zip(graph.outputs, after.outputs, strict=True):
+        axis = sample_axis(was, now, old, new)
+        if axis is not None and now.shape is not None and now.shape[axis] == new:
+            axes[now.name] = axis
+        else:
+            whole.append(now.name)
+    notes = [f"Batch {old} became {new} by rewriting."]
+    random = [node.name or node.op_type for node in graph.model.graph.node if node.op_type in RANDOM]
+    if check == "shapes":
+        notes.append("Shapes were checked; the graph was not run.")
+    elif random:
+        notes.append(f"It draws random numbers ({random[0]}), so that its outputs were not compared.")
+    else:
+        if axes:
+            compare_samples(graph, after, axes, old, new)
+            notes.append(f"Compared with the original in onnxruntime, sample by sample: {', '.join(axes)}.")
+        if whole:
+            notes.append(f"Not compared, since they have no row a sample: {', '.join(whole)}.")
+    return after, notes
+
+
+def convert(graph: Graph, request: Request) -> Conversion:
+    """A graph at the batch size of the option ``batch``.
+
+    Raises:
+        UsageError: A batch size that is not above zero, or that the workload cannot have.
+        GraphError: The graph cannot be rewritten to it.
+        MissingDependencyError: The framework that made the graph, or onnxruntime to compare, is not installed.
+    """
+    batch = request.options["batch"]
+    if not isinstance(batch, int) or batch < 1:
+        raise UsageError(f"batch size cannot be {batch}", "give a whole number above zero")
+    if graph.metadata is None:
+        made, notes = _rewritten(graph, batch, str(request.options["check"]))
+    else:
+        metadata = graph.metadata
+        made = from_model(_exported(graph, metadata, batch), graph.name)
+        notes = [f"Exported anew from {metadata.framework}: batch {metadata.config['batch']} became {batch}."]
+        now = made.metadata.framework_version if made.metadata else ""
+        if now != metadata.framework_version:
+            notes.append(f"The graph was of {metadata.framework} {metadata.framework_version}, this one is of {now}.")
+    sums = account(made, {})
+    said = Conversion({}, sums.kept, sums.total, sums.left_out, tuple(notes))
+    return finish(copy_of(made.model), graph, "batch", request, said)

@@ -1,0 +1,151 @@
+"""Parameters as initializers, their values in a file beside the graph.
+
+Of an inference graph every variable (parameters, running statistics) becomes an initializer and is no input any more.
+Of a training graph only the parameters do, and they stay inputs as well: an initializer is then the value of an input
+that a run may leave out, and a step can still be fed the parameters of the step before. Running statistics, optimizer
+state and frozen copies stay inputs only.
+
+With ``values=zero`` the file is a hole of the right size, which takes no room on a file system that has sparse files.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import onnx
+
+from fathom_onnx.convert.account import account
+from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.errors import DataError, GraphError, one_line
+from fathom_onnx.graph import Graph, GraphMetadata
+from fathom_onnx.workloads.contract import Array, Variable
+
+from .onnx_file import copy_of, finish
+
+__all__ = ["convert"]
+
+_ALIGNMENT = 4096
+"""Offsets are multiples of a page, so that a runtime can map tensors into memory (advised by the ONNX format)."""
+
+DATA_SUFFIX = ".onnx.data"
+
+_UNREADABLE = (OSError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
+
+Source = Callable[[Variable], Array | None]
+"""From a variable to its values, or None for zeros."""
+
+
+def _chosen(graph: Graph) -> tuple[GraphMetadata, list[Variable]]:
+    if graph.metadata is None:
+        raise GraphError(
+            f"graph '{graph.name}' does not say which inputs are its parameters",
+            "give a graph of ours; other graphs have their parameters as initializers already",
+        )
+    inputs = {t.name for t in graph.inputs}
+    names = set(graph.metadata.parameters) if graph.training else inputs
+    chosen = [v for v in graph.metadata.variables if v.name in names and v.name in inputs]
+    if not chosen:
+        raise GraphError(f"graph '{graph.name}' has no parameters as inputs", "they are initializers already")
+    return graph.metadata, chosen
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = getattr(error, "strerror", None) or one_line(error, 80)
+    return DataError(f"cannot read values from '{path}' ({reason})", "give zero, seed or an .npz file")
+
+
+def _from_file(path: Path, variables: list[Variable]) -> Source:
+    try:
+        arrays = np.load(path)
+        missing = [v.name for v in variables if v.name not in arrays.files]
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if missing:
+        raise DataError(f"'{path}' has no array '{missing[0]}'", "save one array a parameter, under its name")
+
+    def source(variable: Variable) -> Array:
+        try:
+            value: Array = arrays[variable.name]
+        except _UNREADABLE as error:
+            raise _unreadable(path, error) from error
+        if value.shape != variable.shape or not np.can_cast(value.dtype, variable.dtype, "same_kind"):
+            raise DataError(
+                f"'{variable.name}' in '{path}' is {value.dtype} {list(value.shape)}, "
+                f"not {variable.dtype} {list(variable.shape)}",
+                "give values of the parameter's own shape and type",
+            )
+        return value.astype(variable.dtype)
+
+    return source
+
+
+def _source(request: Request, variables: list[Variable]) -> Source:
+    values, seed = str(request.options["values"]), int(request.options["seed"] or 0)
+    if values == "zero":
+        return lambda variable: None
+    if values == "seed":
+        return lambda variable: variable.initial_value(seed)
+    return _from_file(Path(values), variables)
+
+
+def _declared(variable: Variable, location: str, offset: int, length: int) -> onnx.TensorProto:
+    made = onnx.TensorProto(
+        name=variable.name,
+        dims=variable.shape,
+        data_type=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(variable.dtype)),
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    for key, text in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        made.external_data.add(key=key, value=text)
+    return made
+
+
+def convert(graph: Graph, request: Request) -> Conversion:
+    """A graph with its parameters as initializers.
+
+    Raises:
+        GraphError: The graph does not say which of its inputs are parameters, or has none.
+        DataError: The values given do not fit.
+    """
+    metadata, variables = _chosen(graph)
+    source = _source(request, variables)
+    model = copy_of(graph.model)
+    places: list[tuple[Variable, int]] = []
+    end = 0
+    for variable in variables:
+        offset = -(-end // _ALIGNMENT) * _ALIGNMENT
+        length = variable.elements * np.dtype(variable.dtype).itemsize
+        model.graph.initializer.append(_declared(variable, request.stem + DATA_SUFFIX, offset, length))
+        places.append((variable, offset))
+        end = offset + length
+    if not graph.training:
+        names = {v.name for v in variables}
+        kept = [i for i in model.graph.input if i.name not in names]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        replace(metadata, variables=tuple(v for v in metadata.variables if v.name not in names)).write(model)
+
+    def write(file: IO[bytes]) -> None:
+        for variable, offset in places:
+            value = source(variable)
+            if value is not None and value.any():  # zeros are what a hole reads as
+                file.seek(offset)
+                file.write(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
+        file.truncate(end)
+
+    sums = account(graph, {})
+    elements = sum(v.elements for v in variables)
+    what = "parameters" if graph.training else "parameters and running statistics"
+    notes = [f"{len(variables)} {what} of {elements} elements are initializers."]
+    if graph.training:
+        notes.append("They are inputs as well; running statistics and optimizer state are inputs only.")
+    if request.options["values"] == "zero":
+        notes.append("Every value is zero: shapes and sizes are right, results are not.")
+    made = Conversion({DATA_SUFFIX: write}, sums.kept, sums.total, sums.left_out, tuple(notes))
+    return finish(model, graph, "initializers", request, made)

@@ -1,0 +1,81 @@
+"""Two graphs that differ in their batch only, compared on the same samples in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fathom_onnx.errors import FathomError, GraphError, one_line
+from fathom_onnx.graph import Graph, Tensor
+from fathom_onnx.runtime.prepare import Prepared
+from fathom_onnx.runtime.session import open_session
+from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.workloads.contract import Array
+
+from .onnx_file import copy_of
+
+__all__ = ["compare_samples"]
+
+_TOLERANCE = 1e-4
+"""Largest difference of an output element, relative to the output's largest: another batch sums in another order."""
+
+
+def _drawn(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if np.issubdtype(np.dtype(tensor.dtype), np.floating):
+        return rng.normal(size=shape).astype(tensor.dtype)
+    return rng.integers(0, 2, shape).astype(tensor.dtype)  # in range for any table and any class
+
+
+def _run(graph: Graph, samples: Mapping[str, Array], count: int, batch: int, axes: Mapping[str, int]) -> list[Array]:
+    """The outputs for ``count`` samples, ``batch`` at a time; the last batch is filled up with the first samples."""
+    session = open_session(Prepared(copy_of(graph.model), {}, (), {}), SessionSettings(threads=1))
+    parts: list[list[Array]] = []
+    for start in range(0, count, batch):
+        rows = np.arange(start, start + batch) % count
+        parts.append(session.run(list(axes), {n: v[rows] if v.ndim else v for n, v in samples.items()}))
+    return [
+        np.concatenate(part, axis).take(np.arange(count), axis)
+        for part, axis in zip(zip(*parts, strict=True), axes.values(), strict=True)
+    ]
+
+
+def compare_samples(before: Graph, after: Graph, axes: Mapping[str, int], old: int, new: int) -> None:
+    """Run both graphs on the same random samples; every sample's outputs must be the same within rounding.
+
+    Args:
+        before: The graph at batch ``old``.
+        after: The graph at batch ``new``; inputs begin with the batch.
+        axes: Output name to the axis whose positions are the samples.
+        old: Batch of ``before``.
+        new: Batch of ``after``.
+
+    Raises:
+        GraphError: They differ, or a graph cannot be run.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    rng = np.random.default_rng(0)
+    count = max(old, new)
+    without = "convert with --check shapes to do without"
+    fix = without
+    try:
+        samples = {t.name: _drawn(t, (count, *t.shape[1:]) if t.shape else (), rng) for t in after.inputs}
+        expected = _run(before, samples, count, old, axes)
+        fix = "export the model with the batch wanted"
+        found = _run(after, samples, count, new, axes)
+    except FathomError:
+        raise
+    except Exception as error:
+        raise GraphError(
+            f"graph '{after.name}' cannot be run at batch {old} and then {new} on random inputs ({one_line(error)})",
+            fix,
+        ) from error
+    for name, a, b in zip(axes, expected, found, strict=True):
+        finite = np.abs(a[np.isfinite(a)].astype(np.float64))
+        if not finite.size:
+            raise GraphError(f"output '{name}' of graph '{after.name}' is not finite on random inputs", without)
+        if not np.allclose(b, a, rtol=0, atol=_TOLERANCE * float(finite.max()), equal_nan=True):
+            raise GraphError(
+                f"output '{name}' of graph '{after.name}' differs from the original's on the same samples",
+                "it holds its batch in a way that cannot be rewritten; export the model with the batch wanted",
+            )

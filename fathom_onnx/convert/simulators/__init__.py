@@ -1,0 +1,1 @@
+"""The formats of simulators that read no ONNX."""

@@ -1,0 +1,101 @@
+"""AccelForge workloads: an einsum for every convolution and matrix product.
+
+A tensor's ranks are named by its axes in the graph (``D0``, ``D1``, ...), so that it has the same ranks in all einsums
+that read it, and an einsum that reads what another wrote is connected to it. The form is that of accelforge 1.0
+(``accelforge.frontend.workload``).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from fathom_onnx.convert.account import account
+from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.convert.contractions import Axis, Contraction, Operand, contractions, why_not
+from fathom_onnx.errors import GraphError
+from fathom_onnx.graph import Graph
+
+from .yaml_text import yaml_bytes
+
+__all__ = ["convert"]
+
+_NOTES = (
+    "Images are with their padding; windows that padding cuts short are counted whole, as in the cost model.",
+    "Einsums are connected where one reads the very tensor that another wrote; ops between them are left out.",
+)
+
+_RESERVED = frozenset(
+    ("All", "Above", "Inputs", "Intermediates", "Nothing", "Outputs", "Persistent", "Shared", "Tensors", "Total")
+)
+"""Names with a meaning of their own in AccelForge's set expressions and tables."""
+
+
+class _Names:
+    """Names that AccelForge can read in expressions: letters, digits, ``_``; different names stay different."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._taken: set[str] = set(_RESERVED)
+
+    def __call__(self, name: str) -> str:
+        if name not in self._given:
+            plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            # lower-case single letters are loop variables
+            plain = plain if re.match(r"[A-Za-z]\w", plain) else f"t_{plain}"
+            made, number = plain, 1
+            while made in self._taken:
+                number += 1
+                made = f"{plain}_{number}"
+            self._taken.add(made)
+            self._given[name] = made
+        return self._given[name]
+
+
+def _expression(axis: Axis) -> str:
+    return "+".join(name if factor == 1 else f"{factor}*{name}" for name, factor in axis)
+
+
+def _access(operand: Operand, graph: Graph, names: _Names, output: bool = False) -> dict[str, object]:
+    access: dict[str, object] = {
+        "name": names(operand.tensor),
+        "projection": {f"D{place}": _expression(axis) for place, axis in enumerate(operand.axes)},
+        "bits_per_value": 8 * np.dtype(graph.tensors[operand.tensor].dtype).itemsize,
+    }
+    return {**access, "output": True} if output else access
+
+
+def _einsum(nest: Contraction, graph: Graph, tensors: _Names, einsums: _Names) -> dict[str, object]:
+    weights = nest.weights
+    accesses = [_access(nest.image, graph, tensors), _access(nest.output, graph, tensors, output=True)]
+    second = _access(weights, graph, tensors)
+    if weights.tensor == nest.image.tensor:
+        # a tensor times itself: an einsum names a tensor once
+        second["name"] = tensors(f"{weights.tensor} again")
+    accesses.insert(1, second)
+    return {
+        "name": einsums(nest.name),
+        "tensor_accesses": accesses,
+        "iteration_space_shape": [f"0 <= {name} < {size}" for name, size in nest.sizes.items()],
+        "renames": {"input": accesses[0]["name"], "weight": accesses[1]["name"], "output": accesses[2]["name"]},
+    }
+
+
+def convert(graph: Graph, request: Request) -> Conversion:
+    """One YAML file with the workload.
+
+    Raises:
+        GraphError: The graph has no convolution and no matrix product of known shapes.
+    """
+    nests = contractions(graph)
+    if not nests:
+        raise GraphError(
+            f"graph '{graph.name}' has no convolution or matrix product of known shapes",
+            "give a graph with at least one",
+        )
+    tensors, einsums = _Names(), _Names()
+    workload = {"workload": {"einsums": [_einsum(nest, graph, tensors, einsums) for nest in nests]}}
+    counted = account(graph, why_not(graph))
+    text = yaml_bytes(workload, f"AccelForge workload of '{graph.name}', written by fathom-onnx")
+    return Conversion({".accelforge.yaml": text}, counted.kept, counted.total, counted.left_out, _NOTES)

@@ -1,0 +1,70 @@
+"""The bodies of control flow: a graph is a tree of graphs, and every walk over all of its nodes is one of these.
+
+A body is the graph in an attribute of a node: the branches of an ``If``, the body of a ``Loop`` or a ``Scan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import onnx
+
+__all__ = ["NumberedNode", "all_graphs", "all_nodes", "bodies", "numbered"]
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The bodies of a control-flow node, by attribute name."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.name, attribute.g
+        for position, graph in enumerate(attribute.graphs):
+            yield f"{attribute.name}.{position}", graph
+
+
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and all bodies in it, each before the bodies inside it."""
+    yield graph
+    for node in graph.node:
+        for _, body in bodies(node):
+            yield from all_graphs(body)
+
+
+def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes and those in their bodies; a node comes before the nodes of its bodies."""
+    for node in nodes:
+        yield node
+        for _, body in bodies(node):
+            yield from all_nodes(body.node)
+
+
+@dataclass(frozen=True)
+class NumberedNode:
+    """A node and its number: its place in a walk in which a node comes before the nodes of its bodies.
+
+    Attributes:
+        index: The number.
+        node: The node.
+        parent: Number of the control-flow node whose body it is in, or None at the top.
+        body: Name of the parent's attribute that holds the body, or ``""`` at the top.
+    """
+
+    index: int
+    node: onnx.NodeProto
+    parent: int | None
+    body: str
+
+
+def numbered(graph: onnx.GraphProto) -> tuple[NumberedNode, ...]:
+    """All nodes of a graph and of its bodies; the tuple's positions are the numbers."""
+    nodes: list[NumberedNode] = []
+
+    def walk(part: onnx.GraphProto, parent: int | None, body: str) -> None:
+        for node in part.node:
+            index = len(nodes)
+            nodes.append(NumberedNode(index, node, parent, body))
+            for name, inner in bodies(node):
+                walk(inner, index, name)
+
+    walk(graph, None, "")
+    return tuple(nodes)

@@ -1,0 +1,1 @@
+"""Recording what a device does, and bringing its times back to nodes."""

@@ -1,0 +1,1 @@
+"""Where a graph runs: execution providers and what they need."""

@@ -1,0 +1,305 @@
+"""onnxruntime's trace, read as a stream: events, runs, and each node's exclusive time.
+
+The file is a JSON array with one event a line, written in the order in which events ended, so that a child stands
+before its parent. Times are whole microseconds. A node of a Loop, Scan or If body lies inside its parent's time;
+taking a node's children off its own time by a stack per thread makes every microsecond count once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from fathom_onnx.errors import RunError
+
+__all__ = [
+    "PARENTS",
+    "Event",
+    "Microseconds",
+    "NodeRun",
+    "StepRun",
+    "StepTimes",
+    "read_events",
+    "read_lines",
+    "read_runs",
+    "step_times",
+]
+
+_SUFFIX = "_kernel_time"
+_RUN = "model_run"
+_FULL = "profile_truncated"
+_OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
+
+PARENTS = frozenset({"Loop", "Scan", "If"})
+"""Op types whose nodes hold the nodes of their bodies."""
+
+Microseconds = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+"""Whole microseconds from onnxruntime's trace; with decimals where a device told nanoseconds."""
+
+# Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
+# its second execution on the start of the line, whose form is fixed, tells all that is needed.
+_RENAMED = re.compile(
+    rb'{"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
+    rb'"name" :"(k\d+)_kernel_time","args" : {'
+)
+
+
+class Event(NamedTuple):
+    """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began.
+
+    A tuple and not a dataclass: a trace has up to a million of them.
+    """
+
+    name: str
+    is_node: bool
+    thread: int
+    start_us: int
+    duration_us: int
+    op_type: str = ""
+    provider: str = ""
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _event(line: bytes, path: Path, count: int) -> Event:
+    try:
+        raw = orjson.loads(line)
+        name, arguments = raw["name"], raw.get("args", {})
+        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
+            op_type, provider = arguments.get("op_name", ""), arguments.get("provider", "")
+            return Event(name[: -len(_SUFFIX)], True, raw["tid"], raw["ts"], raw["dur"], op_type, provider)
+        if name == _FULL:
+            lost = arguments.get("dropped_event_count", "an unknown number of")
+            raise RunError(
+                f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
+                "profile fewer steps",
+            )
+        return Event(name, False, raw["tid"], raw["ts"], raw["dur"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"trace '{path.name}' is broken after {count} events: the rest, an unknown number, is lost",
+            "profile again; end the process only after the profile is written",
+        ) from error
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The events of a trace file (``.json`` or ``.json.gz``) as JSON texts; the file is never held whole.
+
+    Raises:
+        RunError: The file is missing or cut short.
+    """
+    count, closed, opened = 0, False, False
+    try:
+        with _open(path) as file:
+            for line in file:
+                text = line.strip()
+                if not text or text == b"[":
+                    opened = opened or bool(text)
+                    continue
+                if text == b"]":
+                    closed = True
+                    continue
+                yield text.rstrip(b",")
+                count += 1
+    except (OSError, EOFError) as error:
+        raise RunError(f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again") from error
+    if not (opened and closed):
+        raise RunError(
+            f"trace '{path.name}' is cut short after {count} events: the rest, an unknown number, is lost",
+            "profile again; end the process only after the profile is written",
+        )
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a trace file in file order.
+
+    Raises:
+        RunError: The file is missing, cut short, or lost events; the message says how many.
+    """
+    known: dict[bytes, tuple[str, str, str]] = {}
+    for count, line in enumerate(read_lines(path)):
+        renamed = _RENAMED.match(line)
+        if renamed is None:
+            yield _event(line, path, count)
+            continue
+        thread, duration, start, key = renamed.groups()
+        if key in known and line.endswith(b"}}"):
+            name, op_type, provider = known[key]
+            yield Event(name, True, int(thread), int(start), int(duration), op_type, provider)
+        else:
+            event = _event(line, path, count)
+            known[key] = event.name, event.op_type, event.provider
+            yield event
+
+
+class NodeRun(NamedTuple):
+    """One execution of a node within a run; ``self_us`` is its time without that of nodes in its bodies."""
+
+    name: str
+    op_type: str
+    provider: str
+    thread: int
+    start_us: int
+    duration_us: int
+    self_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One call of the session: its time and the node executions in it, in the order in which they ended."""
+
+    start_us: int
+    run_us: int
+    nodes: tuple[NodeRun, ...]
+
+    @property
+    def node_us(self) -> int:
+        """Exclusive time of all nodes."""
+        return sum(n.self_us for n in self.nodes)
+
+    @property
+    def outside_us(self) -> int:
+        """What the run took beyond its nodes: ``run_us - node_us``, exactly."""
+        return self.run_us - self.node_us
+
+
+@dataclass(slots=True)
+class _Thread:
+    """What a thread has on its stack of ended events that no parent took yet, and its nodes of this run."""
+
+    stack: list[Event] = field(default_factory=list)
+    nodes: list[NodeRun] = field(default_factory=list)
+
+
+def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
+    """Group events into runs (one ``model_run`` each) and take children off their parents' time.
+
+    Args:
+        events: Events of one trace in file order.
+    """
+    threads: dict[int, _Thread] = {}
+    for event in events:
+        name, is_node, thread_id, start_us, duration_us, op_type, provider = event
+        if not is_node and name in _OUTSIDE_RUNS:
+            continue
+        thread = threads.get(thread_id) or threads.setdefault(thread_id, _Thread())
+        children = 0
+        if not is_node or op_type in PARENTS:
+            while thread.stack and thread.stack[-1].start_us >= start_us:
+                children += thread.stack.pop().duration_us
+        if is_node:
+            self_us = duration_us - children
+            thread.nodes.append(NodeRun(name, op_type, provider, thread_id, start_us, duration_us, self_us))
+            thread.stack.append(event)
+        elif name == _RUN:
+            yield StepRun(start_us, duration_us, tuple(thread.nodes))
+            thread.nodes = []
+            thread.stack.clear()
+        else:
+            # the executor of a body: what it takes beyond its nodes is outside them, and not the Loop's own work
+            thread.stack.append(event)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Times of the profiled steps, microseconds: whole ones, but for times on a device.
+
+    Attributes:
+        names: Executed nodes, in the order of their first execution.
+        op_types: Their op types.
+        providers: The providers that ran them (several are joined by a comma).
+        self_us: Exclusive time, [steps, nodes]; on a device, the time of what a node launched.
+        calls: Executions, [steps, nodes].
+        run_us: Time of the session's run, [steps]; on a device, from the step's first work there to its last.
+    """
+
+    names: tuple[str, ...]
+    op_types: tuple[str, ...]
+    providers: tuple[str, ...]
+    self_us: Microseconds
+    calls: npt.NDArray[np.int64]
+    run_us: Microseconds
+
+    @property
+    def node_us(self) -> Microseconds:
+        """Exclusive time of all nodes, [steps]."""
+        total: Microseconds = self.self_us.sum(axis=1)
+        return total
+
+    @property
+    def outside_us(self) -> Microseconds:
+        """What each run took beyond its nodes, [steps]; ``run_us = node_us + outside_us``, exactly in whole ones.
+
+        On a device it is below 0 where several streams were at work at once.
+        """
+        left: Microseconds = self.run_us - self.node_us
+        return left
+
+    def without(self, steps: Iterable[int]) -> StepTimes:
+        """The times without some steps (their places), and without the nodes that ran in those alone."""
+        kept = np.setdiff1d(np.arange(len(self.run_us)), np.fromiter(steps, np.int64))
+        ran = np.flatnonzero(self.calls[kept].any(axis=0))
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in ran),
+            op_types=tuple(self.op_types[i] for i in ran),
+            providers=tuple(self.providers[i] for i in ran),
+            self_us=self.self_us[np.ix_(kept, ran)],
+            calls=self.calls[np.ix_(kept, ran)],
+            run_us=self.run_us[kept],
+        )
+
+
+def step_times(runs: Iterable[StepRun]) -> StepTimes:
+    """Times by step and node.
+
+    Raises:
+        RunError: There is no run.
+    """
+    position: dict[str, int] = {}
+    kinds: list[str] = []
+    where: list[set[str]] = []
+    rows: list[npt.NDArray[np.int64]] = []
+    run_us: list[int] = []
+    for run in runs:
+        sums: dict[int, list[int]] = {}
+        for name, op_type, provider, _, _, _, self_us in run.nodes:
+            index = position.setdefault(name, len(position))
+            if index == len(kinds):
+                kinds.append(op_type)
+                where.append(set())
+            where[index].add(provider)
+            if index in sums:
+                sums[index][0] += self_us
+                sums[index][1] += 1
+            else:
+                sums[index] = [self_us, 1]
+        # kept as numbers, not as a dict: a long profile has a million of them
+        row = np.zeros((2, len(position)), np.int64)
+        if sums:
+            row[:, list(sums)] = np.array(list(sums.values()), np.int64).T
+        rows.append(row)
+        run_us.append(run.run_us)
+    if not rows:
+        raise RunError("the trace holds no run", "profile at least one step")
+    padded = np.zeros((len(rows), 2, len(position)), np.int64)
+    for place, row in enumerate(rows):
+        padded[place, :, : row.shape[1]] = row
+    return StepTimes(
+        names=tuple(position),
+        op_types=tuple(kinds),
+        providers=tuple(",".join(sorted(names)) for names in where),
+        self_us=padded[:, 0],
+        calls=padded[:, 1],
+        run_us=np.array(run_us, np.int64),
+    )

@@ -1,0 +1,1 @@
+"""What carries out the jobs of a study or a sweep."""

@@ -1,0 +1,87 @@
+"""One measurement at a time on a machine, so that two studies or sweeps do not slow each other down.
+
+The lock is the operating system's on a file, so that it ends with the process that holds it, however that ends. Beside
+the file lies a note of who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fathom_onnx.errors import OutputError, RunError, one_line
+
+__all__ = ["LOCK_VARIABLE", "lock_path", "machine_lock"]
+
+LOCK_VARIABLE = "FATHOM_ONNX_LOCK"
+"""Environment variable with another lock file: for processes that are pinned to cores of their own."""
+
+
+def lock_path() -> Path:
+    """The lock file: that of :data:`LOCK_VARIABLE`, or one a user in the machine's folder for temporary files."""
+    given = os.environ.get(LOCK_VARIABLE)
+    if given:
+        return Path(given)
+    # a user's own: a file of another user in such a folder cannot be opened for writing
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir()) / f"fathom-onnx{user}.lock"
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.holder")
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, in words."""
+    try:
+        held = json.loads(_note(path).read_text("utf-8"))
+        return f"process {held['process']}, since {held['since']}, for '{held['folder']}'"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "which did not say more"
+
+
+@contextlib.contextmanager
+def machine_lock(folder: Path, wait: bool = True, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the machine for a measurement.
+
+    Args:
+        folder: The study's or sweep's folder, told to whoever waits.
+        wait: Whether to wait for a measurement that is under way, or to refuse.
+        say: Told in one line that it waits, and for whom.
+
+    Raises:
+        RunError: Another measurement is under way, and ``wait`` is false.
+        OutputError: The lock file cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    path = lock_path()
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            busy = f"another measurement is running on this machine ({_holder(path)})"
+            if not wait:
+                raise RunError(busy, "wait for its end") from None
+            if say is not None:
+                say(f"waiting: {busy}")
+            lock.acquire()
+    except OSError as error:
+        raise OutputError(
+            f"cannot use lock file '{path}' ({one_line(error)})", f"name another with {LOCK_VARIABLE}"
+        ) from error
+    note = _note(path)
+    try:
+        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        with contextlib.suppress(OSError):  # a note is a courtesy
+            note.write_text(json.dumps({"process": os.getpid(), "since": now, "folder": str(folder)}), "utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()

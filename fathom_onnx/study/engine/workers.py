@@ -1,0 +1,179 @@
+"""Work in other processes: one process a lane, jobs of a lane in order, lanes side by side.
+
+A framework is imported once, in its own lane. A process that dies (killed for memory,
+say) fails the one job it was at; the lane goes on with a new one. What libraries print goes to a log file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from fathom_onnx.errors import FathomError, one_line
+from fathom_onnx.graph.files import ensure_folder
+
+__all__ = ["Call", "Outcome", "ProcessWorkers", "Workers"]
+
+_PRELOADED = ("fathom_onnx.graph", "fathom_onnx.profiling", "fathom_onnx.native_profiling", "sklearn.datasets")
+"""What most calls import. Neither frameworks nor onnxruntime: each process loads them itself, with its own threads."""
+
+
+def _context() -> Any:
+    """How processes are made: from one that has imported much and runs nothing, or anew where the system cannot.
+
+    Never from this process: the copy of one with running thread pools may hang.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
+_CONTEXT = _context()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One job: a module-level function and its argument, both of which can be pickled."""
+
+    lane: str
+    function: Callable[[Any], dict[str, Any]]
+    argument: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: a result, or the one-line error in its place."""
+
+    result: dict[str, Any] | None
+    error: str
+    seconds: float
+
+
+class Workers(Protocol):
+    """Whatever can do calls."""
+
+    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        """Do calls; gives a call with None when it starts, and with its outcome when it is done.
+
+        Args:
+            calls: The calls; those of one lane are done in order.
+            fresh: Whether each call gets a process of its own, so that no thread pool outlives it.
+        """
+
+
+def _serve(connection: Connection, log: str) -> None:
+    """What a worker process does: answer calls until there are no more."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    while True:
+        try:
+            function, argument = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            answer = (function(argument), "")
+        except KeyboardInterrupt:
+            return
+        except FathomError as error:
+            answer = (None, one_line(error, 500))
+        except BaseException as error:
+            import traceback
+
+            traceback.print_exc()  # to the log: this was not foreseen
+            answer = (None, f"{type(error).__name__}: {one_line(error, 500)}")
+        connection.send(answer)
+
+
+class _Worker:
+    """A worker process and the end of the pipe to it."""
+
+    def __init__(self, log: Path) -> None:
+        self.connection, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, str(log)), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def answer(self) -> tuple[dict[str, Any] | None, str]:
+        """(result, error) of the call it was given."""
+        try:
+            result, error = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return None, f"its process died ({_ending(self.process.exitcode)})"
+        return result, error
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{name}; out of memory?" if -code == signal.SIGKILL else name
+
+
+class ProcessWorkers:
+    """Calls done in other processes; a context manager that leaves none of them running.
+
+    Args:
+        logs: Folder for what the processes print, one file a lane.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = ensure_folder(logs)
+        self._workers: dict[str, _Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lane in list(self._workers):
+            self._stop(lane)
+
+    def _stop(self, lane: str) -> None:
+        self._workers.pop(lane).stop()
+
+    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        """Do calls; see :meth:`Workers.run`."""
+        waiting: dict[str, deque[Call]] = {}
+        for call in calls:
+            waiting.setdefault(call.lane, deque()).append(call)
+        busy: dict[str, tuple[Call, float]] = {}
+        while waiting or busy:
+            for lane in [lane for lane in waiting if lane not in busy]:
+                call = waiting[lane].popleft()
+                if not waiting[lane]:
+                    del waiting[lane]
+                if lane not in self._workers:
+                    self._workers[lane] = _Worker(self._logs / f"{lane}.log")
+                yield call, None
+                busy[lane] = call, time.perf_counter()
+                self._workers[lane].connection.send((call.function, call.argument))
+            ready = wait([self._workers[lane].connection for lane in busy])
+            for lane in [lane for lane in busy if self._workers[lane].connection in ready]:
+                call, started = busy.pop(lane)
+                result, error = self._workers[lane].answer()
+                if fresh or not self._workers[lane].process.is_alive():
+                    self._stop(lane)
+                yield call, Outcome(result, error, time.perf_counter() - started)

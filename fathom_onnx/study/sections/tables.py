@@ -1,0 +1,141 @@
+"""The tidy tables of a study, for whoever goes on with the numbers: a row a run and group of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fathom_onnx.analysis.runs.roofline import COLUMNS
+from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.graph.files import write_bytes, write_text
+from fathom_onnx.vocabulary import OPS, OpClass
+
+if TYPE_CHECKING:
+    from fathom_onnx.study.result import CellResult, StudyResult
+
+__all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
+
+_LABEL = (*Label._fields, "runtime", "provider", "threads")
+
+RUN_COLUMNS = (
+    *_LABEL,
+    "node_times",
+    "control_us",
+    "step_us",
+    "run_time_us",
+    "op_time_us",
+    "outside_us",
+    "profiling_overhead_us",
+)
+"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``provider`` and ``node_times`` (what the times of its
+nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or operations."""
+
+GROUP_COLUMNS = (*_LABEL, "us", "share")
+"""Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
+
+_PLACE = (*Label._fields, "provider", "threads")
+
+ROOFLINE_COLUMNS = (*_PLACE, "by", *COLUMNS)
+"""Columns of ``rooflines.csv``: ``by`` is op or layer, ``name`` which one."""
+
+_MEMORY = {
+    **{f"{name}_bytes": ("executed", f"{name}_bytes") for name in ("parameters", "state", "next_state", "kept")},
+    "peak_written_bytes": ("graph", "peak_bytes"),
+    "peak_optimized_bytes": ("executed", "peak_bytes"),
+    "peak_measured_bytes": ("traced", "peak_bytes"),
+    "allocator_peak_bytes": ("traced", "lifetime_peak_bytes"),
+}
+
+MEMORY_COLUMNS = (*_PLACE, *_MEMORY)
+"""Columns of ``memory.csv``, sizes in bytes: the tensors' peak is that of the graph as written, optimized, measured."""
+
+_GROUPS = {"classes": "op_class", "ops": "op", "layers": "layer", "phases": "phase"}
+_ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": "by_phase"}
+
+
+def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
+    """Every run that there is, and what it is."""
+    several: tuple[tuple[str, tuple[CellResult, ...]], ...] = (
+        ("onnxruntime", (*result.everywhere, *result.fewer)),
+        ("native", result.natives),
+    )
+    for runtime, cells in several:
+        for cell in cells:
+            if cell.done:
+                o = cell.job.options
+                provider = o.ep if runtime == "onnxruntime" else None
+                label = Label.of(cell.summary)._asdict()
+                yield {**label, "runtime": runtime, "provider": provider, "threads": o.threads}, cell
+
+
+def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
+    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``, ``rooflines``, ``memory``."""
+    runs = list(_runs(result))
+    measured = [
+        {
+            **label,
+            "node_times": cell.node_times if label["provider"] else None,
+            "op_time_us": (s := cell.summary).get("node_time_us", s.get("op_time_us")),
+            **{n: s.get(n) for n in _PLAIN},
+        }
+        for label, cell in runs
+    ]
+    tables = {"runs": pd.DataFrame(measured, columns=list(RUN_COLUMNS))}
+    for name, column in _GROUPS.items():
+        rows = [
+            {**label, column: row["name"], "us": row["us"], "share": row["share"]}
+            for label, cell in runs
+            for row in cell.summary[_ROWS[name]]
+        ]
+        tables[name] = pd.DataFrame(rows, columns=[*_LABEL, column, "us", "share"])
+    titles = {str(c): c.label for c in OpClass}
+    tables["classes"]["title"] = tables["classes"]["op_class"].map(titles).fillna("")
+    tables["ops"]["op_class"] = [str(OPS[op].op_class) if op in OPS else "" for op in tables["ops"]["op"]]
+    return {**tables, "rooflines": _rooflines(result), "memory": _memory(result)}
+
+
+def _rooflines(result: StudyResult) -> pd.DataFrame:
+    """A row a run and op or layer; empty where nothing was set against ceilings."""
+    rows = [
+        {**_place(cell), "by": by, **row}
+        for cell in result.everywhere
+        for by in ("op", "layer")
+        if cell.job in result.rooflines
+        for row in result.rooflines[cell.job][by].table.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=list(ROOFLINE_COLUMNS))
+
+
+def _memory(result: StudyResult) -> pd.DataFrame:
+    """A row a run that tells; what the allocator does not say is empty."""
+    rows = [
+        {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
+        for cell in result.everywhere
+        if (held := cell.summary.get("memory"))
+    ]
+    return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))
+
+
+def _place(cell: CellResult) -> dict[str, Any]:
+    return {**Label.of(cell.summary)._asdict(), "provider": cell.job.options.ep, "threads": cell.job.options.threads}
+
+
+_PLAIN = ("control_us", "step_us", "run_time_us", "outside_us", "profiling_overhead_us")
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write a table as CSV and, where pyarrow is installed, as Parquet.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    parquet = folder / f"{name}.parquet"
+    if find_spec("pyarrow") is None:
+        parquet.unlink(missing_ok=True)  # an older one would say something else than the CSV
+    else:
+        write_bytes(parquet, table.to_parquet(None, index=False))

@@ -1,0 +1,154 @@
+"""alexnet: the network of Krizhevsky et al. 2012 as a single tower (Krizhevsky 2014, arXiv:1404.5997).
+
+Five convolutions, 11x11/4, 5x5 and three of 3x3, each with a ReLU; local response normalisation after the first two
+ReLUs, then an overlapping 3x3/2 max pool, and another such pool after the last ReLU; three fully connected layers,
+dropout after the first two. With a the ReLU's output, over the n channels around channel i,
+``b_i = a_i / (k + alpha * sum_j a_j^2)^beta`` (2012, section 3.3). The loss is the mean softmax cross-entropy over the
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fathom_onnx.workloads.config import Definition, setting
+from fathom_onnx.workloads.contract import Adam, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Stack, image_tensors
+
+__all__ = ["DEFINITION", "POOL", "AlexnetConfig", "Convolution", "build", "convolutions", "features"]
+
+_ALEXNET = "Krizhevsky et al. 2012"
+_FATHOM = "Fathom alexnet (Adolf et al. 2016)"
+
+POOL = (3, 2)
+"""Kernel and stride of the overlapping pools (2012, section 3.4)."""
+
+
+@dataclass(frozen=True)
+class AlexnetConfig:
+    """Hyper-parameters of alexnet."""
+
+    batch: int = setting(64, _FATHOM)
+    image: int = setting(224, f"{_ALEXNET}, section 3.5")
+    classes: int = setting(1000, "ILSVRC 2012")
+    channels: tuple[int, ...] = setting((64, 192, 384, 256, 256), f"{_FATHOM}: filters of the single tower")
+    fc: int = setting(4096, f"{_ALEXNET}, section 3.5: units of the first two fully connected layers")
+    dropout: float = setting(0.5, f"{_ALEXNET}, section 4.2")
+    lrn_size: int = setting(5, f"{_ALEXNET}, section 3.3: n, channels of a window")
+    lrn_k: float = setting(2.0, f"{_ALEXNET}, section 3.3")
+    lrn_alpha: float = setting(1e-4, f"{_ALEXNET}, section 3.3: of the window's sum of squares")
+    lrn_beta: float = setting(0.75, f"{_ALEXNET}, section 3.3")
+    learning_rate: float = setting(1e-3, _FATHOM)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution ``conv<number>`` and what follows it: ``relu<number>``, ``norm<number>``, ``pool<number>``."""
+
+    number: int
+    channels_in: int
+    channels: int
+    kernel: int
+    stride: int
+    padding: int
+    normalised: bool
+    pooled: bool
+
+
+_KERNELS = (
+    # kernel, stride, padding, normalised, pooled
+    (11, 4, 2, True, True),
+    (5, 1, 2, True, True),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, True),
+)
+"""The five convolutions (2012, section 3.5). A padding of 2 makes the first 55 wide at an image of 224."""
+
+
+def convolutions(config: AlexnetConfig) -> Iterator[Convolution]:
+    """The convolutions in order, ``conv1`` to ``conv5``.
+
+    Raises:
+        ValueError: There are not five numbers of filters.
+    """
+    if len(config.channels) != len(_KERNELS):
+        raise ValueError(f"channels has {len(config.channels)} values, not {len(_KERNELS)}")
+    channels_in = 3
+    for number, (channels, row) in enumerate(zip(config.channels, _KERNELS, strict=True), 1):
+        yield Convolution(number, channels_in, channels, *row)
+        channels_in = channels
+
+
+def features(config: AlexnetConfig) -> int:
+    """Elements of an image's features, the input of ``fc6``.
+
+    Raises:
+        ValueError: The image is too small for the pools.
+    """
+    side, kernel, stride = config.image, *POOL
+    for conv in convolutions(config):
+        side = (side + 2 * conv.padding - conv.kernel) // conv.stride + 1
+        if conv.pooled:
+            side = (side - kernel) // stride + 1
+        if side < 1:
+            raise ValueError(f"image side {config.image} leaves nothing after convolution {conv.number}")
+    return config.channels[-1] * side**2
+
+
+def build(preset: str, config: AlexnetConfig) -> Workload:
+    """The workload at one configuration."""
+    c = config
+    if c.dropout >= 1:
+        raise ValueError(f"dropout {c.dropout} keeps nothing")
+    if c.lrn_size % 2 == 0:
+        raise ValueError(f"lrn_size {c.lrn_size} is even, so that a window has no middle")
+    stack = Stack()
+    for conv in convolutions(c):
+        stack.convolution(f"conv{conv.number}", conv.channels_in, conv.channels, conv.kernel)
+        stack.plain(f"relu{conv.number}", "relu")
+        if conv.normalised:
+            stack.plain(f"norm{conv.number}", "local response norm")
+        if conv.pooled:
+            stack.plain(f"pool{conv.number}", "max pool")
+    stack.plain("flatten", "flatten")
+    stack.classifier(c.batch, features(c), c.fc, c.classes)
+    images, labels = image_tensors(c.batch, c.image, c.classes)
+    return Workload(
+        name="alexnet",
+        preset=preset,
+        config=c,
+        features=(images,),
+        targets=(labels,),
+        noise={"training": tuple(stack.noise)},
+        parameters=tuple(stack.parameters),
+        buffers=(),
+        outputs=(TensorSpec("logits", (c.batch, c.classes)),),
+        layers=tuple(stack.layers),
+        optimizer=Adam(c.learning_rate),
+        data="photographs",
+    )
+
+
+_PAPER = AlexnetConfig()
+
+DEFINITION = Definition(
+    name="alexnet",
+    summary="AlexNet image classifier, single tower",
+    presets={
+        "paper": _PAPER,
+        "small": replace(_PAPER, batch=8, image=128, classes=100, fc=512),
+        "tiny": replace(_PAPER, batch=4, image=67, classes=10, channels=(16, 24, 24, 16, 16), fc=32),
+    },
+    build=build,
+    fidelity="The original Fathom code declares dropout and never applies it, and pools before it normalises; here "
+    "dropout follows both hidden fully connected layers and normalisation comes before the pools, as in the paper. One "
+    "tower takes the place of the paper's two halves on two devices, as in Fathom. The paper starts weights with a "
+    "deviation of 0.01 and some biases at 1, which suits its widths; here weights start with the deviation of He et "
+    "al. 2015 and biases at 0.",
+    papers=(
+        "Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012",
+        "Krizhevsky, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997",
+    ),
+)

@@ -1,0 +1,156 @@
+"""deepq: the deep Q-network on Atari Breakout (Mnih et al. 2015, doi:10.1038/nature14236).
+
+Convolutions 8x8/4, 4x4/2 and 3x3/1 of 32, 64 and 64 filters, a fully connected layer of 512 units, ReLU after each, and
+a linear layer to one Q value an action. Inference gives the Q values of a batch of states. A training step holds two
+such networks: the online one, and the target network, whose variables are frozen and start as copies. With
+``y = reward + discount * (1 - terminal) * max_a Q_target(next_state, a)`` the loss is the mean over the batch of the
+Huber loss of ``y - Q(state, action)``, whose gradient is the error clipped to -1..1 as in the paper. Nothing flows back
+through y. The paper's copy of the online network into the target every 10,000 updates is no part of a step: whoever
+trains gives the step other frozen values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fathom_onnx.workloads.config import Definition, setting
+from fathom_onnx.workloads.contract import Draw, Initialiser, Layer, RMSProp, TensorSpec, Variable, Workload
+
+__all__ = ["DEFINITION", "KERNELS", "STRIDES", "TARGET", "Convolution", "DeepqConfig", "build", "convolutions"]
+
+_NATURE = "Mnih et al. 2015"
+_FATHOM = "Fathom deepq (Adolf et al. 2016)"
+
+KERNELS = (8, 4, 3)
+STRIDES = (4, 2, 1)
+"""Of the three convolutions (Mnih et al. 2015, methods, model architecture)."""
+
+TARGET = "target."
+"""What the target network's layers and variables begin with."""
+
+
+@dataclass(frozen=True)
+class DeepqConfig:
+    """Hyper-parameters of deepq."""
+
+    batch: int = setting(32, f"{_NATURE}, extended data table 1: minibatch size")
+    image: int = setting(84, f"{_NATURE}, methods: frames of 84x84 luminance")
+    history: int = setting(4, f"{_NATURE}, extended data table 1: agent history length")
+    filters: tuple[int, ...] = setting((32, 64, 64), f"{_NATURE}, methods, model architecture")
+    hidden: int = setting(512, f"{_NATURE}, methods, model architecture")
+    actions: int = setting(4, "Breakout in the Arcade Learning Environment (Bellemare et al. 2013): minimal action set")
+    discount: float = setting(0.99, f"{_NATURE}, extended data table 1: discount factor")
+    clip: float = setting(1.0, f"{_NATURE}, methods: error term clipped to -1..1, the Huber loss's delta")
+    learning_rate: float = setting(2.5e-4, f"{_NATURE}, extended data table 1, and {_FATHOM}")
+    decay: float = setting(0.95, f"{_NATURE}, extended data table 1: squared gradient momentum, and {_FATHOM}")
+    epsilon: float = setting(0.01, f"{_NATURE}, extended data table 1: min squared gradient, and {_FATHOM}")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution: layer ``name``, its ReLU ``relu``, and the side of the image it makes."""
+
+    name: str
+    relu: str
+    channels_in: int
+    channels: int
+    kernel: int
+    stride: int
+    side: int
+
+
+def convolutions(config: DeepqConfig) -> Iterator[Convolution]:
+    """The convolutions in order.
+
+    Raises:
+        ValueError: Not a number of filters for each, or an image so small that one has no output.
+    """
+    if len(config.filters) != len(KERNELS):
+        raise ValueError(f"filters has {len(config.filters)} values, not {len(KERNELS)}")
+    channels_in, side = config.history, config.image
+    for index, (channels, kernel, stride) in enumerate(zip(config.filters, KERNELS, STRIDES, strict=True), 1):
+        side = (side - kernel) // stride + 1
+        if side < 1:
+            raise ValueError(f"image side {config.image} leaves nothing after convolution {index}")
+        yield Convolution(f"conv{index}", f"relu{index}", channels_in, channels, kernel, stride, side)
+        channels_in = channels
+
+
+def _network(config: DeepqConfig) -> tuple[list[Variable], list[Layer]]:
+    """Parameters and layers of the online network."""
+    variables: list[Variable] = []
+    layers: list[Layer] = []
+
+    def weights(name: str, kind: str, shape: tuple[int, ...], initialiser: Initialiser) -> None:
+        variables.append(Variable(f"{name}.weight", shape, initialiser))
+        variables.append(Variable(f"{name}.bias", shape[:1], Initialiser.constant(0.0)))
+        layers.append(Layer(name, kind))
+
+    # the paper says nothing of starting values: He et al. 2015 before a ReLU, Glorot and Bengio 2010 before none
+    features = 0
+    for c in convolutions(config):
+        shape = (c.channels, c.channels_in, c.kernel, c.kernel)
+        weights(c.name, "convolution", shape, Initialiser.he_normal(math.prod(shape[1:])))
+        layers.append(Layer(c.relu, "relu"))
+        features = c.channels * c.side**2
+    layers.append(Layer("flatten", "flatten"))
+    weights("fc1", "linear", (config.hidden, features), Initialiser.he_normal(features))
+    layers.append(Layer("relu4", "relu"))
+    last = Initialiser.glorot_uniform(config.hidden, config.actions)
+    weights("fc2", "linear", (config.actions, config.hidden), last)
+    return variables, layers
+
+
+def build(preset: str, config: DeepqConfig) -> Workload:
+    """The workload at one configuration."""
+    c = config
+    parameters, layers = _network(c)
+    frames = (c.batch, c.history, c.image, c.image)
+    coin = Draw("integers", 0, 2)
+    return Workload(
+        name="deepq",
+        preset=preset,
+        config=c,
+        features=(TensorSpec("states", frames, meaning="the last frames, oldest first, grey levels 0 to 1"),),
+        targets=(
+            TensorSpec("next_states", frames, meaning="the frames after the action"),
+            TensorSpec("actions", (c.batch, c.actions), meaning="one-hot action taken", draw=Draw("one_hot")),
+            TensorSpec("rewards", (c.batch,), meaning="reward, clipped to -1..1", draw=coin),
+            TensorSpec("terminals", (c.batch,), meaning="1 where the episode ended, else 0", draw=coin),
+        ),
+        noise={},
+        parameters=tuple(parameters),
+        buffers=(),
+        outputs=(TensorSpec("q_values", (c.batch, c.actions), meaning="expected return of every action"),),
+        layers=(
+            *layers,
+            *(replace(layer, name=f"{TARGET}{layer.name}") for layer in layers),
+            Layer("bootstrap", "bootstrap target"),
+        ),
+        optimizer=RMSProp(c.learning_rate, c.decay, c.epsilon),
+        data="atari",
+        frozen=tuple(replace(p, name=f"{TARGET}{p.name}", starts_as=p.name) for p in parameters),
+    )
+
+
+_PAPER = DeepqConfig()
+
+DEFINITION = Definition(
+    name="deepq",
+    summary="deep Q-network with a frozen target network, on Breakout",
+    presets={
+        "paper": _PAPER,
+        "small": replace(_PAPER, batch=16),
+        "tiny": replace(_PAPER, batch=4, image=36, filters=(4, 8, 8), hidden=16),
+    },
+    build=build,
+    fidelity="The original Fathom code clamps negative Q values to zero, which the paper does not; here they are as "
+    "the network gives them. The loss is the mean over the batch, as the paper's expectation says. RMSProp is "
+    "Fathom's, without the running mean of the gradient that the authors' released code subtracts.",
+    papers=(
+        "Mnih et al., Human-level control through deep reinforcement learning, Nature 518, 2015, "
+        "doi:10.1038/nature14236",
+    ),
+)

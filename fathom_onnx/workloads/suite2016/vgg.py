@@ -1,0 +1,130 @@
+"""vgg: VGG-19, configuration E of Simonyan and Zisserman 2015 (arXiv:1409.1556).
+
+Five stages of [2, 2, 4, 4, 4] 3x3 convolutions, each followed by a ReLU, and a 2x2/2 max pool at the end of every
+stage; then three fully connected layers, dropout after the first two. The loss is the mean softmax cross-entropy over
+the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fathom_onnx.workloads.config import Definition, setting
+from fathom_onnx.workloads.contract import Adam, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Stack, image_tensors
+
+__all__ = ["DEFINITION", "Convolution", "VggConfig", "build", "features", "stages"]
+
+_VGG = "Simonyan and Zisserman 2015"
+_FATHOM = "Fathom vgg (Adolf et al. 2016)"
+
+
+@dataclass(frozen=True)
+class VggConfig:
+    """Hyper-parameters of vgg."""
+
+    batch: int = setting(8, _FATHOM)
+    image: int = setting(224, f"{_VGG}, section 2.1")
+    classes: int = setting(1000, "ILSVRC 2012")
+    convolutions: tuple[int, ...] = setting((2, 2, 4, 4, 4), f"{_VGG}, table 1, configuration E: per stage")
+    width: int = setting(64, f"{_VGG}, section 2.1: first stage, doubled after each pool until 8 times as many")
+    fc: int = setting(4096, f"{_VGG}, section 2.1: units of the first two fully connected layers")
+    dropout: float = setting(0.5, f"{_VGG}, section 3.1")
+    learning_rate: float = setting(1e-4, _FATHOM)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution: ``conv<stage>_<number>``, and its ReLU ``relu<stage>_<number>``."""
+
+    stage: int
+    number: int
+    channels_in: int
+    channels: int
+
+    @property
+    def conv(self) -> str:
+        """The convolution's layer name."""
+        return f"conv{self.stage}_{self.number}"
+
+    @property
+    def relu(self) -> str:
+        """The ReLU's layer name."""
+        return f"relu{self.stage}_{self.number}"
+
+
+def stages(config: VggConfig) -> Iterator[tuple[str, tuple[Convolution, ...]]]:
+    """Each stage's pool and the convolutions before it: ``pool1`` with ``conv1_1`` and ``conv1_2``, to ``pool5``."""
+    channels_in = 3
+    for index, count in enumerate(config.convolutions):
+        channels = config.width * min(1 << index, 8)
+        rows = []
+        for number in range(1, count + 1):
+            rows.append(Convolution(index + 1, number, channels_in, channels))
+            channels_in = channels
+        yield f"pool{index + 1}", tuple(rows)
+
+
+def features(config: VggConfig) -> int:
+    """Elements of an image's features, the input of ``fc6``.
+
+    Raises:
+        ValueError: The image cannot be halved once a stage.
+    """
+    halvings: int = 2 ** len(config.convolutions)
+    if config.image % halvings:
+        raise ValueError(f"image side {config.image} is not a multiple of {halvings}")
+    *_, (_, last) = stages(config)
+    return last[-1].channels * (config.image // halvings) ** 2
+
+
+def build(preset: str, config: VggConfig) -> Workload:
+    """The workload at one configuration."""
+    c = config
+    if c.dropout >= 1:
+        raise ValueError(f"dropout {c.dropout} keeps nothing")
+    stack = Stack()
+    for pool, convolutions in stages(c):
+        for row in convolutions:
+            stack.convolution(row.conv, row.channels_in, row.channels, 3)
+            stack.plain(row.relu, "relu")
+        stack.plain(pool, "max pool")
+    stack.plain("flatten", "flatten")
+    stack.classifier(c.batch, features(c), c.fc, c.classes)
+    images, labels = image_tensors(c.batch, c.image, c.classes)
+    return Workload(
+        name="vgg",
+        preset=preset,
+        config=c,
+        features=(images,),
+        targets=(labels,),
+        noise={"training": tuple(stack.noise)},
+        parameters=tuple(stack.parameters),
+        buffers=(),
+        outputs=(TensorSpec("logits", (c.batch, c.classes)),),
+        layers=tuple(stack.layers),
+        optimizer=Adam(c.learning_rate),
+        data="photographs",
+    )
+
+
+_PAPER = VggConfig()
+
+DEFINITION = Definition(
+    name="vgg",
+    summary="VGG-19 image classifier",
+    presets={
+        "paper": _PAPER,
+        "small": replace(_PAPER, batch=2, image=64, classes=100, fc=512),
+        "tiny": replace(_PAPER, batch=4, image=32, classes=10, width=4, fc=32),
+    },
+    build=build,
+    fidelity="The original Fathom code has 12 convolutions; here are the 16 of the paper's configuration E. The paper "
+    "starts the deep networks from a trained shallow one; here they start at random, with the deviation of He et al. "
+    "2015 that makes such a start work.",
+    papers=(
+        "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, "
+        "arXiv:1409.1556",
+    ),
+)

@@ -1,0 +1,400 @@
+"""Ceilings, and runs against them: exact on hand-made tables, in form on this machine."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fathom_onnx.analysis.report.roofline_figure import roofline_svg
+from fathom_onnx.analysis.runs.roofline import BOUNDS, COLUMNS, roofline, rooflines
+from fathom_onnx.analysis.runs.run import ATTRIBUTION_COLUMNS, ORIGINAL_COLUMNS
+from fathom_onnx.cli import main
+from fathom_onnx.errors import DataError, UnknownNameError, UsageError
+from fathom_onnx.profiling import profile
+from fathom_onnx.runtime.ceilings import BURST, SIZES, Ceilings, Sample, measure_ceilings, read_ceilings
+from fathom_onnx.runtime.environment import cpu_model
+from fathom_onnx.runtime.settings import SessionSettings
+from support.small_models import cnn
+
+Row = tuple[str, str, float, float | None, float | None]
+
+
+def originals(*rows: Row) -> pd.DataFrame:
+    """(name, op, us, FLOPs, bytes); half of the bytes are read. The layer is the name without its last letter."""
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "op_type": op,
+                "phase": "forward",
+                "layer": name[:-1],
+                "op": op,
+                "op_class": "A",
+                "us": us,
+                "macs": 0.0,
+                "flops": np.nan if flops is None else flops,
+                "bytes_read": np.nan if moved is None else moved / 2,
+                "bytes_written": np.nan if moved is None else moved / 2,
+                "parameters": 0,
+                "state": "ran" if us else "folded",
+            }
+            for name, op, us, flops, moved in rows
+        ],
+        columns=list(ORIGINAL_COLUMNS),
+    )
+
+
+def executed(table: pd.DataFrame, *groups: str) -> pd.DataFrame:
+    """A text an executed node: the originals it stands for. An original in several divides its time."""
+    us = dict(zip(table["name"], table["us"], strict=True))
+    uses = [name for group in groups for name in group.split()]
+    rows = [
+        {
+            "executed": number,
+            "original": name,
+            "kind": "attributed",
+            "weight": 1.0,
+            "us": us[name] / uses.count(name),
+            "phase": "",
+            "layer": "",
+            "op": "",
+            "op_class": "",
+        }
+        for number, group in enumerate(groups)
+        for name in group.split()
+    ]
+    return pd.DataFrame(rows, columns=list(ATTRIBUTION_COLUMNS))
+
+
+# 100 GFLOP/s and 10 GB/s: 100,000 FLOPs and 10,000 bytes a microsecond
+TABLE = originals(
+    ("a1", "MatMul", 20.0, 1e6, 2e4),  # arithmetic 10 us, memory 2 us
+    ("a2", "MatMul", 10.0, 1e5, 4e4),  # arithmetic 1 us, memory 4 us
+    ("b1", "Relu", 8.0, 1e4, 2e4),  # memory 2 us
+    ("b2", "Transpose", 5.0, 0.0, 1e4),  # memory 1 us
+    ("b3", "Reshape", 1.0, 0.0, 0.0),
+    ("c1", "Magic", 7.0, None, 1e4),
+    ("c2", "Unique", 3.0, 1e4, None),
+    ("d1", "Add", 0.0, 1e4, 1e4),
+)
+ALONE = executed(TABLE, *TABLE["name"])
+
+
+def test_nodes_against_the_roof() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    rows = found.table.set_index("name")
+    assert list(rows.index) == ["a1", "a2", "b1", "b2", "b3"]
+    assert list(rows["roof_us"]) == pytest.approx([10, 4, 2, 1, 0])
+    assert list(rows["share"]) == pytest.approx([0.5, 0.4, 0.25, 0.2, 0])
+    assert list(rows["bound"]) == ["compute", "memory", "memory", "memory", "none"]
+    assert rows.loc["a1", "intensity"] == 50
+    assert rows.loc["a1", "gflops"] == pytest.approx(50)
+    assert rows.loc["a2", "gbytes"] == pytest.approx(4)
+    assert np.isnan(rows.loc["b3", "intensity"])
+    assert tuple(found.table.columns) == COLUMNS
+
+
+def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "op")
+    product = found.table.set_index("name").loc["MatMul"]
+    # by its sums alone it would be 11 us at the roof, as if one node's memory were there for the other
+    assert product["roof_us"] == pytest.approx(14)
+    assert product["share"] == pytest.approx(14 / 30)
+    assert product["bound"] == "compute"
+    assert product["intensity"] == pytest.approx(1.1e6 / 6e4)
+    layers = roofline(TABLE, ALONE, 100.0, 10.0, "layer").table
+    assert list(zip(layers["name"], layers["nodes"], layers["us"], strict=True)) == [("a", 2, 30), ("b", 3, 14)]
+
+
+def test_what_ran_as_one_has_one_roof() -> None:
+    # 20, 10 and 8 us: arithmetic 11.1 us, and the 4 us of the one with most bytes
+    found = roofline(TABLE, executed(TABLE, "a1 a2 b1", "b2", "b3"), 100.0, 10.0, "node")
+    rows = found.table.set_index("name")
+    assert list(rows["share"]) == pytest.approx([11.1 / 38, 11.1 / 38, 11.1 / 38, 0.2, 0])
+    assert list(rows["bytes"]) == pytest.approx([4e4 * 20 / 38, 4e4 * 10 / 38, 4e4 * 8 / 38, 1e4, 0])
+    assert list(rows["bound"]) == ["compute", "compute", "compute", "memory", "none"]
+    assert rows["roof_us"].sum() == pytest.approx(12.1)
+
+
+def test_what_ran_as_several_has_its_work_where_it_has_its_time() -> None:
+    found = roofline(TABLE, executed(TABLE, "a1", "a1", "b2"), 100.0, 10.0, "node")
+    rows = found.table.set_index("name")
+    assert rows.loc["a1", "roof_us"] == pytest.approx(10)
+    assert (rows.loc["a1", "flops"], rows.loc["a1", "bytes"], rows.loc["a1", "nodes"]) == (1e6, 2e4, 1)
+
+
+def test_what_ran_with_the_unknown_is_unknown() -> None:
+    found = roofline(TABLE, executed(TABLE, "a1 c1", "a2"), 100.0, 10.0, "node")
+    assert list(found.table["name"]) == ["a2"]
+    assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
+        ("a1", "ran as one with a node of unknown cost"),
+        ("c1", "FLOPs not known"),
+    ]
+
+
+def test_movement_that_was_charged_is_no_part() -> None:
+    charged = pd.concat([ALONE, executed(TABLE, "a1 a2").assign(kind="charged", executed=99)])
+    assert roofline(TABLE, charged, 100.0, 10.0).total == roofline(TABLE, ALONE, 100.0, 10.0).total
+
+
+def test_unknown_costs_are_listed_and_in_no_sum() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "phase")
+    assert found.table["us"].sum() == 44
+    assert found.total["left_out_us"] == 10
+    assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
+        ("c1", "FLOPs not known"),
+        ("c2", "bytes not known"),
+    ]
+    assert found.not_run == 1
+    assert found.total["share"] == pytest.approx(17 / 44)
+
+
+def test_nothing_that_ran() -> None:
+    table = originals(("d1", "Add", 0.0, 1.0, 1.0))
+    found = roofline(table, executed(table), 100.0, 10.0)
+    assert len(found.table) == 0
+    assert found.as_json()["total"]["share"] is None
+    ElementTree.fromstring(roofline_svg(found, "nothing"))
+
+
+def test_shares_of_the_time_by_what_binds() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    # 20; 10, 8 and 5; 1; and 7 and 3 microseconds of 54
+    shares = {"compute": 20 / 54, "memory": 23 / 54, "none": 1 / 54, "unknown": 10 / 54}
+    assert found.bound_shares == pytest.approx(shares)
+    assert roofline(TABLE[:0], ALONE[:0], 100.0, 10.0).bound_shares == {}
+
+
+def test_several_groups_at_once_are_those_of_each() -> None:
+    several = rooflines(TABLE, ALONE, 100.0, 10.0, ("node", "op"))
+    assert list(several) == ["node", "op"]
+    for by, found in several.items():
+        alone = roofline(TABLE, ALONE, 100.0, 10.0, by)
+        pd.testing.assert_frame_equal(found.table, alone.table)
+        pd.testing.assert_frame_equal(found.left_out, alone.left_out)
+        assert (found.by, found.not_run) == (by, alone.not_run)
+
+
+def test_no_such_group() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
+        roofline(TABLE, ALONE, 100.0, 10.0, "layers")
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0, 1e9), st.floats(0, 1e9)), min_size=1, max_size=8),
+    st.sampled_from(["op", "layer", "node", "class", "phase"]),
+)
+def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, float, float]], by: str) -> None:
+    table = originals(*((f"l{i % 2}{i}", f"Op{i % 3}", us, f, b) for i, (us, f, b) in enumerate(values)))
+    found = roofline(table, executed(table, *table["name"]), 100.0, 10.0, by)
+    assert found.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
+    assert found.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
+    assert found.table["nodes"].sum() == len(values)
+    assert set(found.table["bound"]) <= set(BOUNDS)
+
+
+def test_the_drawing() -> None:
+    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    text = roofline_svg(found, "a run of $5")
+    assert text == roofline_svg(found, "a run of $5")
+    ElementTree.fromstring(text)
+    for part in ("a run of $5: 100 GFLOP/s, 10.0 GB/s", ">a1<", "bound by memory", "2 more rows without FLOPs"):
+        assert part in text
+    assert ">b2<" not in text
+
+
+@pytest.fixture(scope="module")
+def measured() -> Ceilings:
+    return measure_ceilings(SessionSettings("cpu", 1), sizes=(64, 128), copy_bytes=2**20, budget_s=0.02)
+
+
+def test_ceilings_are_the_best_of_what_was_measured(measured: Ceilings) -> None:
+    assert [s.size for s in measured.products] == [64, 128]
+    assert [s.op for s in measured.copies] == ["Relu", "Add"]
+    assert measured.gflops == max(2 * s.size**3 / s.seconds / 1e9 for s in measured.products)
+    # one buffer of 2**20 bytes read and one written; two read and one written
+    assert [s.work for s in measured.copies] == [2 * 2**20, 3 * 2**20]
+    assert measured.gbytes == max(s.work / s.seconds / 1e9 for s in measured.copies)
+    assert all(s.runs >= 3 for s in (*measured.products, *measured.copies))
+    assert measured.facts["cpu"] == cpu_model()
+
+
+def test_ceilings_are_read_back(measured: Ceilings, tmp_path: Path) -> None:
+    path = tmp_path / "ceilings.json"
+    path.write_text(json.dumps(measured.as_json()))
+    assert read_ceilings(path) == measured
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read"),
+        ("no json", "does not hold ceilings"),
+        ("[]", "does not hold ceilings"),
+        ('{"schema": "other/1"}', "has schema 'other/1'"),
+        ('{"schema": "fathom-onnx/ceilings/1"}', "does not hold ceilings"),
+    ],
+)
+def test_bad_ceilings(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "ceilings.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_ceilings(path)
+
+
+def test_ceilings_of_nothing(tmp_path: Path, measured: Ceilings) -> None:
+    with pytest.raises(UsageError):
+        measure_ceilings(SessionSettings(), sizes=())
+    path = tmp_path / "zero.json"
+    path.write_text(json.dumps({**measured.as_json(), "gflops": 0}))
+    with pytest.raises(DataError, match="not above zero"):
+        read_ceilings(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a small network, and ceilings beside it."""
+    place = tmp_path_factory.mktemp("runs")
+    profile(cnn(), threads=1, warmup=1, steps=2, folder=place / "run")
+    facts = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
+    product, copy = Sample("MatMul", 64, 1.0, 3, 10**11), Sample("Relu", 64, 1.0, 3, 10**10)
+    ceilings = Ceilings(100.0, 10.0, (product,), (copy,), facts)
+    (place / "ceilings.json").write_text(json.dumps(ceilings.as_json()))
+    return place
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["roofline", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_on_a_run(folder: Path) -> None:
+    where = [str(folder / "run"), "--ceilings", str(folder / "ceilings.json")]
+    code, out, err = run(*where)
+    assert code == 0
+    assert "cnn on cpu, 1 threads; ceilings 100.0 GFLOP/s, 10.0 GB/s, both bind at 10.0 FLOPs a byte" in out
+    assert "Conv2D" in out
+    assert err == ""
+    code, out, _ = run(*where, "--by", "layer", "--json", "--plot", str(folder / "roof.svg"))
+    told = json.loads(out)
+    assert code == 0
+    assert told["schema"] == "fathom-onnx/roofline/1"
+    c1 = next(row for row in told["rows"] if row["name"] == "c1")
+    assert c1["flops"] == 2 * 2 * 12 * 256 * 27
+    assert c1["roof_us"] == pytest.approx(max(c1["flops"] / 1e5, c1["bytes"] / 1e4))
+    assert c1["share"] == pytest.approx(c1["roof_us"] / c1["us"])
+    assert told["left_out"] == []
+    ElementTree.fromstring((folder / "roof.svg").read_text())
+
+
+def changed(folder: Path, to: Path, **facts: object) -> str:
+    """The run with other facts in its manifest."""
+    to.mkdir()
+    for file in (folder / "run").iterdir():
+        if file.is_file():
+            (to / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((to / "manifest.json").read_text())
+    (to / "manifest.json").write_text(json.dumps({**manifest, **facts}))
+    return str(to)
+
+
+def test_the_command_does_not_mix_machines(folder: Path, tmp_path: Path) -> None:
+    code, out, err = run(changed(folder, tmp_path / "other", cpu="Another CPU"))
+    assert (code, out) == (2, "")
+    assert "the run is from another machine (Another CPU" in err
+    code, _, err = run(changed(folder, tmp_path / "more", threads=7), "--ceilings", str(folder / "ceilings.json"))
+    assert code == 0
+    assert "note: the run has threads 7, the ceilings 1" in err
+    code, _, err = run(changed(folder, tmp_path / "gpu", node_times="host launch"))
+    assert code == 2
+    assert "launching kernels" in err
+
+
+def on_cuda(folder: Path, to: Path, **facts: object) -> str:
+    """The run as one on a GPU would be, with device times."""
+    usual = {"provider": "cuda", "node_times": "device", "tf32": False, "gpu": {"name": "A GPU"}}
+    return changed(folder, to, **{**usual, **facts})
+
+
+def cuda_ceilings(to: Path, **facts: object) -> list[str]:
+    """Ceilings as they would be measured on a GPU: the option that names their file."""
+    cpu = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
+    held = {**cpu, "provider": "cuda", "gpu": "A GPU", "tf32": False, **facts}
+    product, copy = Sample("MatMul", 8192, 0.02, 30, 2 * 8192**3), Sample("Relu", 2**26, 2e-4, 30, 2**29)
+    to.write_text(json.dumps(Ceilings(product.giga, copy.giga, (product,), (copy,), held).as_json()))
+    return ["--ceilings", str(to)]
+
+
+def test_a_run_on_a_gpu_under_its_own_ceilings(folder: Path, tmp_path: Path) -> None:
+    measured = cuda_ceilings(tmp_path / "c.json")
+    code, out, err = run(on_cuda(folder, tmp_path / "device"), *measured)
+    assert (code, err) == (0, "")
+    assert "cnn on cuda, 1 threads, node times: device; ceilings 54975.6 GFLOP/s, 2684.4 GB/s" in out
+    code, out, _ = run(on_cuda(folder, tmp_path / "serial", node_times="serialized"), *measured, "--json")
+    told = json.loads(out)
+    assert (code, told["node_times"]) == (0, "serialized")
+    assert (told["ceilings"]["gpu"], told["ceilings"]["tf32"]) == ("A GPU", False)
+    assert "node times: serialized" in run(str(tmp_path / "serial"), *measured)[1]
+
+
+def test_ceilings_of_something_else_are_refused(folder: Path, tmp_path: Path) -> None:
+    gpu_run = on_cuda(folder, tmp_path / "gpu")
+    code, out, err = run(gpu_run, "--ceilings", str(folder / "ceilings.json"))
+    assert (code, out) == (2, "")
+    assert "the ceilings are of provider cpu, the run of cuda; measure with 'ceilings --ep cuda'" in err
+    code, _, err = run(str(folder / "run"), *cuda_ceilings(tmp_path / "c.json"))
+    assert code == 2
+    assert "the ceilings are of provider cuda, the run of cpu" in err
+    code, _, err = run(gpu_run, *cuda_ceilings(tmp_path / "t.json", tf32=True))
+    assert code == 2
+    assert "the ceilings are of TensorFloat-32 on, the run of off; measure with 'ceilings --ep cuda'" in err
+    fast = on_cuda(folder, tmp_path / "fast", tf32=True)
+    code, _, err = run(fast, *cuda_ceilings(tmp_path / "c.json"))
+    assert code == 2
+    assert "measure with 'ceilings --ep cuda --tf32'" in err
+    code, _, err = run(gpu_run, *cuda_ceilings(tmp_path / "old.json", tf32=None))
+    assert code == 2
+    assert "TensorFloat-32 unknown" in err
+
+
+def test_another_gpu_is_another_machine(folder: Path, tmp_path: Path) -> None:
+    for name, told in (("A GPU", "A GPU"), (None, "unknown")):
+        code, out, err = run(on_cuda(folder, tmp_path / str(name), gpu={"name": name}))
+        assert (code, out) == (2, "")
+        assert f"the run is from another machine ({told}, this is" in err
+    code, _, err = run(on_cuda(folder, tmp_path / "untold", node_times=None))
+    assert code == 2
+    assert "are not told" in err
+
+
+def test_gpus_are_measured_with_larger_work_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert min(SIZES["cuda"]) > max(512, *SIZES["cpu"][:-1])
+    monkeypatch.setitem(BURST, "cpu", 4)
+    found = measure_ceilings(SessionSettings("cpu", 1), sizes=(64,), copy_bytes=2**16, budget_s=0.0)
+    assert [s.runs for s in (*found.products, *found.copies)] == [12, 12, 12]
+    assert (found.facts["gpu"], found.facts["tf32"]) == (None, None)
+
+
+def test_the_command_on_bad_input(folder: Path, tmp_path: Path) -> None:
+    assert run(str(tmp_path))[0] == 6
+    assert run(str(folder / "run"), "--ceilings", str(tmp_path / "none.json"))[0] == 6
+    assert run(str(folder / "run"), "--ceilings", str(folder / "ceilings.json"), "--measure")[0] == 2
+    assert run(str(folder / "run"), "--by", "colour")[0] == 2
+
+
+def test_ceilings_for_a_provider_that_is_not_there() -> None:
+    result = CliRunner().invoke(main, ["ceilings", "--ep", "nothing"])
+    assert result.exit_code == 2
+    assert "unknown provider 'nothing'" in result.stderr
+    result = CliRunner().invoke(main, ["ceilings", "--tf32"])
+    assert result.exit_code == 2
+    assert "TensorFloat-32 is not for provider 'cpu'" in result.stderr

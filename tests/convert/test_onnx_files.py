@@ -1,0 +1,384 @@
+"""Conversions to ONNX again: initializers, compute only, another batch; what they compute is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+
+from fathom_onnx.analysis.cost.node_costs import graph_costs
+from fathom_onnx.convert import find_converter
+from fathom_onnx.convert.contract import Conversion
+from fathom_onnx.convert.onnx_files.onnx_file import KEY
+from fathom_onnx.errors import DataError, GraphError, UsageError
+from fathom_onnx.graph import Graph, from_model, load
+from fathom_onnx.runtime.weights import variable_values
+from support.paths import GRAPHS
+from support.small_models import FLOAT, cnn, control_flow, line_inference, line_training, model, op
+
+
+def converted(name: str, graph: Graph, **options: Any) -> Conversion:
+    converter = find_converter(name)
+    return converter.convert(graph, converter.request("out", options))
+
+
+def written(conversion: Conversion, folder: Path) -> Path:
+    for suffix, content in conversion.files.items():
+        with (folder / f"out{suffix}").open("wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+    return folder / "out.onnx"
+
+
+def run(source: Path | Graph, feeds: dict[str, Any]) -> dict[str, Any]:
+    data = str(source) if isinstance(source, Path) else source.model.SerializeToString()
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
+
+
+def said(path: Path) -> dict[str, Any]:
+    (text,) = [p.value for p in onnx.load(path, load_external_data=False).metadata_props if p.key == KEY]
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+# initializers
+
+
+def test_initializers_of_inference(tmp_path: Path) -> None:
+    graph = line_inference()
+    path = written(converted("initializers", graph, values="seed", seed=5), tmp_path)
+    values = variable_values(graph, 5)
+    made = onnx.load(path)
+    assert [i.name for i in made.graph.input] == ["x"]
+    assert {t.name: numpy_helper.to_array(t).tolist() for t in made.graph.initializer} == {
+        name: value.tolist() for name, value in values.items()
+    }
+    onnx.checker.check_model(str(path), full_check=True)
+    x = np.array([[1, -2, 3]], np.float32)
+    expected = np.maximum(x @ values["line.w"].T + values["line.b"], 0)
+    np.testing.assert_allclose(run(path, {"x": x})["y"], expected, rtol=1e-6)
+    assert load(path).batch_inputs == load(path).inputs
+    assert said(path)["format"] == "initializers"
+
+
+def test_a_zero_file_is_a_hole_of_the_right_size(tmp_path: Path) -> None:
+    path = written(converted("initializers", line_inference(width=100_000, outputs=20)), tmp_path)
+    data = tmp_path / "out.onnx.data"
+    first, second = onnx.load(path, load_external_data=False).graph.initializer
+    places = [{e.key: e.value for e in t.external_data} for t in (first, second)]
+    assert places == [
+        {"location": "out.onnx.data", "offset": "0", "length": "8000000"},
+        {"location": "out.onnx.data", "offset": "8003584", "length": "80"},  # the next whole page
+    ]
+    assert data.stat().st_size == 8003584 + 80
+    assert data.stat().st_blocks * 512 < 100_000
+    assert not numpy_helper.to_array(onnx.load(path).graph.initializer[0]).any()
+
+
+def test_initializers_of_a_training_step_are_inputs_too(tmp_path: Path) -> None:
+    path = written(converted("initializers", line_training(), values="seed"), tmp_path)
+    made = load(path)
+    assert [t.name for t in made.model.graph.initializer if t.name == "line.w"] == ["line.w"]
+    assert [i.name for i in made.model.graph.input] == ["x", "line.w", "step"]
+    feeds = {"x": np.array([1, 2, 3], np.float32), "step": np.array(4, np.float32)}
+    left = run(path, feeds)
+    assert left["loss"] == pytest.approx(36)  # the weights start as ones
+    given = run(path, {**feeds, "line.w": np.array([1, 0, 0], np.float32)})
+    assert given["loss"] == pytest.approx(1)
+    assert left["step.next"] == 5
+    assert made.training
+
+
+def test_initializers_from_a_file(tmp_path: Path) -> None:
+    graph = line_inference()
+    arrays = {"line.w": np.arange(6, dtype=np.float64).reshape(2, 3), "line.b": np.ones(2, np.float32)}
+    np.savez(tmp_path / "values.npz", **arrays)
+    path = written(converted("initializers", graph, values=str(tmp_path / "values.npz")), tmp_path)
+    assert run(path, {"x": np.ones((1, 3), np.float32)})["y"].tolist() == [[4, 13]]
+    np.savez(tmp_path / "values.npz", **{**arrays, "line.w": np.zeros((3, 2), np.float32)})
+    with pytest.raises(DataError, match=r"'line.w' in .* is float32 \[3, 2\], not float32 \[2, 3\]"):
+        written(converted("initializers", graph, values=str(tmp_path / "values.npz")), tmp_path)
+    np.savez(tmp_path / "values.npz", **{"line.w": arrays["line.w"]})
+    with pytest.raises(DataError, match=r"has no array 'line.b'"):
+        converted("initializers", graph, values=str(tmp_path / "values.npz"))
+    (tmp_path / "text").write_text("no arrays")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "values.npz").read_bytes()[:100])
+    for name in ("text", "cut.npz", "none.npz"):
+        with pytest.raises(DataError, match="cannot read values"):
+            converted("initializers", graph, values=str(tmp_path / name))
+
+
+def test_initializers_need_parameters(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="does not say which inputs are its parameters"):
+        converted("initializers", cnn())
+    path = written(converted("initializers", line_inference()), tmp_path)
+    with pytest.raises(GraphError, match="has no parameters as inputs"):
+        converted("initializers", load(path))
+
+
+# compute-only
+
+
+def test_compute_only() -> None:
+    graph = cnn()
+    conversion = converted("compute-only", graph)
+    content = conversion.files[".onnx"]
+    assert isinstance(content, bytes)
+    made = from_model(onnx.load_from_string(content), "compute")
+    assert [n.op_type for n in made.model.graph.node] == ["Conv", "Conv", "Conv", "Gemm"]
+    assert [t.name for t in made.inputs] == ["x", "r1", "p", "f"]
+    assert [(t.name, t.shape) for t in made.outputs] == [
+        ("c1", (2, 12, 16, 16)),
+        ("c2", (2, 12, 16, 16)),
+        ("c3", (2, 12, 8, 8)),
+        ("h", (2, 10)),
+    ]
+    assert set(made.initializers) == {"w1", "w2", "w3", "fw", "fb"}
+    assert all(any(a.name == "kernel_shape" for a in n.attribute) for n in made.model.graph.node[:3])
+    macs = sum(cost.macs or 0 for cost in graph_costs(made))
+    assert macs == conversion.kept.macs == conversion.total.macs
+    assert said_in(made)["macs_kept"] == 1.0
+    onnx.checker.check_model(made.model, full_check=True)
+
+
+def said_in(graph: Graph) -> dict[str, Any]:
+    (text,) = [p.value for p in graph.model.metadata_props if p.key == KEY]
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_compute_only_keeps_what_flows_between_products(tmp_path: Path) -> None:
+    nodes = [op("MatMul", "x w", "a"), op("MatMul", "a w", "b"), op("Relu", "b", "c"), op("Einsum", "c w", "y")]
+    nodes[3].attribute.append(onnx.helper.make_attribute("equation", "ij,jk->ik"))
+    made = from_model(model(nodes, {"x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 3))}, {"y": (FLOAT, (2, 3))}), "chain")
+    conversion = converted("compute-only", made)
+    path = written(conversion, tmp_path)
+    result = load(path)
+    assert [t.name for t in result.inputs] == ["x", "w"]
+    assert [t.name for t in result.outputs] == ["b"]
+    assert [n.name for n in result.model.graph.node] == ["MatMul_0", "MatMul_1"]
+    assert (conversion.kept.macs, conversion.total.macs) == (36, 54)
+    assert [(r.op, r.macs) for r in conversion.left_out] == [("Einsum", 18), ("Relu", 0)]
+    x, w = np.ones((2, 3), np.float32), np.eye(3, dtype=np.float32)
+    assert run(path, {"x": x, "w": w})["b"].tolist() == x.tolist()
+
+
+def test_compute_only_of_a_training_step_of_ours() -> None:
+    graph = load(GRAPHS / "tensorflow" / "deepq-train.onnx")
+    conversion = converted("compute-only", graph)
+    made = from_model(onnx.load_from_string(conversion.files[".onnx"]), "compute")
+    assert made.metadata is None
+    assert sum(cost.macs or 0 for cost in graph_costs(made)) == conversion.kept.macs
+    assert conversion.kept.macs == sum(cost.macs or 0 for cost in graph_costs(graph))
+    assert {n.name for n in made.model.graph.node} <= {n.name for n in graph.model.graph.node}
+    assert len(conversion.notes) == 1  # nothing in it that ZigZag would ignore
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_compute_only_with_a_transposed_convolution_as_a_product(group: int, tmp_path: Path) -> None:
+    nodes = [op("ConvTranspose", "x w", "a", "up", strides=[2, 2], group=group), op("Conv", "a v", "y", "next")]
+    shapes = {"x": (2, 4, 5, 5), "w": (4, 3, 3, 3), "v": (2, 3 * group, 1, 1)}
+    made = from_model(model(nodes, {n: (FLOAT, s) for n, s in shapes.items()}, {"y": (FLOAT, None)}), "up")
+    conversion = converted("compute-only", made, transposed="product")
+    result = load(written(conversion, tmp_path))
+    said = f"1 nodes of {50 * 27 * 4} MACs are ConvTranspose, which ZigZag ignores."
+    assert converted("compute-only", made).notes[1] == said
+    macs = sum(cost.macs or 0 for cost in graph_costs(result))
+    assert macs == conversion.total.macs == 50 * 27 * 4 + 2 * 2 * 3 * group * 11 * 11
+    first = result.model.graph.node[0]
+    if group == 1:
+        assert (first.op_type, first.name) == ("MatMul", "up")
+        shapes_of = {t.name: t.shape for t in (*result.inputs, *result.outputs)}
+        assert shapes_of["x:positions"] == (50, 4)
+        assert shapes_of["w:columns"] == (4, 27)
+        assert shapes_of["a:products"] == (50, 27)
+        assert shapes_of["a"] == (2, 3, 11, 11)  # what the next convolution takes is an input now
+    else:
+        assert first.op_type == "ConvTranspose"
+
+
+def test_compute_only_of_nothing() -> None:
+    with pytest.raises(GraphError, match="no convolution or matrix product"):
+        converted("compute-only", control_flow())
+
+
+# batch
+
+
+def test_batch_of_ours_is_the_same_by_sample(tiny: Callable[..., Graph], tmp_path: Path) -> None:
+    graph = tiny("deepq", "torch", "inference")
+    assert graph.metadata is not None
+    old, new = graph.metadata.config["batch"], 5
+    path = written(converted("batch", graph, batch=new), tmp_path)
+    made = load(path)
+    assert made.metadata is not None
+    assert made.metadata.config == {**graph.metadata.config, "batch": new}
+    values = variable_values(graph, 0)
+    (fed,) = graph.batch_inputs
+    assert fed.shape is not None
+    x = np.random.default_rng(0).normal(size=(old, *fed.shape[1:])).astype(np.float32)
+    rows = np.arange(new) % old
+    before = run(graph, {**values, fed.name: x})
+    after = run(path, {**values, fed.name: x[rows]})
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value[rows], rtol=1e-4, atol=1e-5)
+    assert "became 5" in said(path)["notes"][0]
+
+
+def images(shape: list[int], batch: int = 2, tail: list[onnx.NodeProto] | None = None) -> Graph:
+    """A convolution, then a Reshape to a constant shape, then a product with a matrix of 36 rows."""
+    nodes = [
+        op("Conv", "x w", "a", "conv"),
+        op("Reshape", "a shape", "b", "flatten"),
+        *(tail or [op("MatMul", "b m", "y", "fc")]),
+    ]
+    rng = np.random.default_rng(1)
+    constants = {
+        "w": rng.normal(size=(4, 1, 2, 2)).astype(np.float32),
+        "m": rng.normal(size=(36, 3)).astype(np.float32),
+        "shape": np.array(shape),
+        "row": np.array([[1], [2]], np.float32),
+        "half": np.float32(0.5),
+        "neg": np.float32(-1),
+        "axis": np.array([0]),
+        "m9": np.ones((9, 2), np.float32),
+        "back": np.array([2, 8]),
+    }
+    return from_model(model(nodes, {"x": (FLOAT, (batch, 1, 4, 4))}, {"y": (FLOAT, None)}, constants), "images")
+
+
+@pytest.mark.parametrize("shape", [[2, 36], [2, -1], [-1, 36], [0, -1]])
+@pytest.mark.parametrize("new", [1, 2, 7])
+def test_batch_of_any_other_graph(shape: list[int], new: int, tmp_path: Path) -> None:
+    graph = images(shape)
+    path = written(converted("batch", graph, batch=new), tmp_path)
+    made = load(path)
+    assert [t.shape for t in (*made.inputs, *made.outputs)] == [(new, 1, 4, 4), (new, 3)]
+    assert made.tensors["b"].shape == (new, 36)
+    x = np.random.default_rng(2).normal(size=(max(new, 2), 1, 4, 4)).astype(np.float32)
+    before = run(graph, {"x": x[:2]})["y"]
+    after = run(path, {"x": x[:new]})["y"]
+    count = min(new, 2)
+    np.testing.assert_allclose(after[:count], before[:count], rtol=1e-5, atol=1e-6)
+
+
+def test_batch_that_a_reshape_joins_with_another_axis(tmp_path: Path) -> None:
+    tail = [op("MatMul", "b m9", "c", "fc"), op("Reshape", "c back", "y", "split")]
+    graph = images([8, 9], tail=tail)
+    conversion = converted("batch", graph, batch=3)
+    made = load(written(conversion, tmp_path))
+    assert (made.tensors["b"].shape, made.outputs[0].shape) == ((12, 9), (3, 8))
+    assert "Compared with the original in onnxruntime, sample by sample: y." in conversion.notes
+
+
+def recurrent(start: np.ndarray, expanded: bool) -> Graph:
+    """An LSTM over [batch 2, 5, 3] that starts from a constant."""
+    nodes = [op("Transpose", "x", "t", perm=[1, 0, 2]), op("LSTM", "t w r", "y", hidden_size=4)]
+    nodes[1].input[:] = ["t", "w", "r", "", "", "s" if expanded else "start"]
+    if expanded:
+        nodes.insert(0, op("Expand", "start shape", "s"))
+    rng = np.random.default_rng(3)
+    constants = {
+        "w": rng.normal(size=(1, 16, 3)).astype(np.float32),
+        "r": rng.normal(size=(1, 16, 4)).astype(np.float32),
+        "start": start.astype(np.float32),
+        "shape": np.array([1, 2, 4]),
+    }
+    return from_model(model(nodes, {"x": (FLOAT, (2, 5, 3))}, {"y": (FLOAT, None)}, constants), "lstm")
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_batch_of_a_recurrent_layer(expanded: bool, tmp_path: Path) -> None:
+    graph = recurrent(np.tile(np.arange(4), (1, 2, 1)), expanded)
+    conversion = converted("batch", graph, batch=3)
+    assert "Compared with the original in onnxruntime, sample by sample: y." in conversion.notes
+    path = written(conversion, tmp_path)
+    x = np.random.default_rng(4).normal(size=(3, 5, 3)).astype(np.float32)
+    after = run(path, {"x": x})["y"]
+    assert after.shape == (5, 1, 3, 4)
+    np.testing.assert_allclose(after[:, :, :2], run(graph, {"x": x[:2]})["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_batch_of_a_recurrent_layer_that_starts_otherwise_for_each_sample() -> None:
+    with pytest.raises(GraphError, match=r"cannot be run at batch 2 and then 3 .* export the model"):
+        converted("batch", recurrent(np.arange(8).reshape(1, 2, 4), False), batch=3)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        # a table with a row a sample
+        (images([2, 36], tail=[op("Add", "b row", "y", "table")]), "node name: table"),
+        # in the right place only by its size
+        (images([4, 2, 9], tail=[op("ReduceSum", "b axis", "y", "sum", keepdims=0)]), "output 'y'"),
+        (images([4, 2, 2, 9], 2, [op("Relu", "b", "y")]), r"node 'flatten' \(Reshape\) has the shape \[4, 2, 2, 9\]"),
+        # samples that depend on each other
+        (
+            images(
+                [2, 36],
+                tail=[
+                    op("ReduceSum", "b axis", "s", "sum"),
+                    op("Mul", "s half", "mean", "mean"),
+                    op("Sub", "b mean", "y", "centre"),
+                ],
+            ),
+            "output 'y' of graph 'images' differs from the original's",
+        ),
+    ],
+)
+def test_batch_that_cannot_be_rewritten(graph: Graph, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        converted("batch", graph, batch=3)
+
+
+def test_batch_without_running() -> None:
+    tail = [op("ReduceSum", "b axis", "s", "sum"), op("Sub", "b s", "y", "centre")]
+    conversion = converted("batch", images([2, 36], tail=tail), batch=3, check="shapes")
+    assert "Shapes were checked; the graph was not run." in conversion.notes
+
+
+def test_batch_says_what_was_not_compared() -> None:
+    tail = [op("ReduceSum", "b", "y", "sum", keepdims=0)]
+    conversion = converted("batch", images([2, 36], tail=tail), batch=3)
+    assert "Not compared, since they have no row a sample: y." in conversion.notes
+
+
+def test_batch_of_inputs_that_differ() -> None:
+    made = model([op("MatMul", "a b", "y")], {"a": (FLOAT, (2, 3)), "b": (FLOAT, (3, 4))}, {"y": (FLOAT, (2, 4))})
+    with pytest.raises(GraphError, match=r"different first dimensions \('a' 2, 'b' 3\)"):
+        converted("batch", from_model(made, "two"), batch=4)
+    with pytest.raises(UsageError, match="needs the option 'batch'"):
+        converted("batch", cnn())
+    with pytest.raises(UsageError, match="batch size cannot be 0"):
+        converted("batch", cnn(), batch=0)
+
+
+def test_batch_of_a_graph_with_weights_does_not_lose_them(tmp_path: Path) -> None:
+    path = written(converted("initializers", line_inference(), values="seed"), tmp_path)
+    made = load(path)
+    assert made.metadata is not None
+    made.metadata = replace(made.metadata, config={"batch": 1})
+    with pytest.raises(GraphError, match="has its parameters as initializers"):
+        converted("batch", made, batch=4)
+
+
+def test_batch_of_a_graph_that_is_never_finite() -> None:
+    nan = [op("Sqrt", "neg", "s", "root"), op("Mul", "b s", "y", "never")]
+    with pytest.raises(GraphError, match="output 'y' of graph 'images' is not finite on random inputs"):
+        converted("batch", images([2, 36], tail=nan), batch=3)
+
+
+def test_batch_that_it_has_already() -> None:
+    conversion = converted("batch", cnn(), batch=2)
+    assert conversion.notes == ("The batch was 2 already.",)

@@ -1,0 +1,42 @@
+"""The graphs in git are what is exported today, and the index says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_path
+from fathom_onnx.workloads import BUILT_IN, workload
+from fathom_onnx.workloads.contract import MODES
+from support.paths import GRAPHS
+
+INDEX = {row["path"]: row for row in json.loads((GRAPHS / "index.json").read_text())["graphs"]}
+
+
+def test_every_graph_is_there_and_indexed() -> None:
+    wanted = {graph_path(GRAPHS, w, f, m).relative_to(GRAPHS) for w in BUILT_IN for f in frameworks() for m in MODES}
+    assert {path.relative_to(GRAPHS) for path in GRAPHS.rglob("*.onnx")} == wanted
+    assert set(INDEX) == {path.as_posix() for path in wanted}
+    assert sum(path.stat().st_size for path in GRAPHS.rglob("*.onnx")) < 25e6
+
+
+@pytest.mark.parametrize("name", sorted(INDEX))
+def test_a_committed_graph_is_what_is_exported(name: str, tmp_path: Path) -> None:
+    row = INDEX[name]
+    committed = (GRAPHS / name).read_bytes()
+    assert hashlib.sha256(committed).hexdigest() == row["sha256"]
+    request = ExportRequest(workload(row["workload"]), row["mode"])
+    made = export_file(row["framework"], request, tmp_path / "graph.onnx")
+    assert made.path.read_bytes() == committed, "run `make graphs` and commit what changed"
+    assert made.nodes == row["nodes"]
+
+
+def test_macs_of_residual() -> None:
+    # 3,663,761,408 multiply-accumulates an image of the 34-layer network (He et al. 2015 print 3.6 billion)
+    assert INDEX["residual.onnx"]["macs"] == 16 * 3_663_761_408
+    assert INDEX["residual.onnx"]["macs"] == INDEX["tensorflow/residual.onnx"]["macs"]
+    first = 112 * 112 * 64 * 3 * 7 * 7 * 16  # no gradient for the images
+    assert INDEX["residual-train.onnx"]["macs"] == 3 * INDEX["residual.onnx"]["macs"] - first

@@ -1,0 +1,68 @@
+"""The documented package of a user's own workload, models and exporter, installed beside ours."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fathom_onnx.cli import main
+from fathom_onnx.exporting import frameworks
+from fathom_onnx.workloads import names
+from support.documents import files
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of ``docs/extending.md``, importable and with its entry points known."""
+    found = files("extending.md")
+    assert set(found) == {
+        *(f"mine/{name}.py" for name in ("workloads", "torch_model", "tensorflow_model", "byhand")),
+        "pyproject.toml",
+    }
+    for path, text in found.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    project = tomllib.loads(found["pyproject.toml"])["project"]
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, rows in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in rows.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_users_own_workload_and_framework(installed, tmp_path: Path) -> None:
+    assert names()[-1] == "perceptron"
+    assert frameworks() == ("torch", "byhand", "tensorflow")
+    assert "two linear layers" in call("list")
+    shown = call("export", "perceptron", "--framework", "torch", "--mode", "training", "-o", str(tmp_path / "graphs"))
+    assert "perceptron-train.onnx" in shown
+    assert "6 of 6 comparisons passed" in call("verify", "perceptron", "--mode", "inference")
+    for framework in ("torch", "tensorflow"):
+        assert "1 of 1" in call("verify", "perceptron", "--mode", "training", "--framework", framework)
+    out = call("profile", "perceptron", "--framework", "byhand", "--mode", "inference", "--steps", "2")
+    assert "hidden" in out
+
+
+def test_what_an_exporter_cannot_do_is_an_error(installed, tmp_path: Path) -> None:
+    arguments = ["export", "perceptron", "autoenc", "--framework", "byhand", "--mode", "training", "--preset", "tiny"]
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "graphs")])
+    assert result.exit_code == 7
+    assert "error: byhand has no gradients; export with --mode inference" in result.output
+    assert "error: workload 'autoenc' has no model in byhand" in result.output
+    assert "Traceback" not in result.output

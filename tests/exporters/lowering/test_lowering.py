@@ -1,0 +1,364 @@
+"""Lowering rules against PyTorch's own gradients in float64, and the labels and simplifications around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torch
+from fathom_exporters.lowering import DOMAIN, VERSION, Tag
+from fathom_exporters.lowering.canonical import CANONICAL
+from fathom_exporters.lowering.cleanup.simplify import simplify
+from fathom_exporters.lowering.label import label
+from fathom_exporters.lowering.lower import lower
+from fathom_exporters.lowering.rules import LOWERINGS
+from fathom_onnx.errors import ExportError, UnknownNameError
+from support.lowering import FLOAT, close, lowered, private_model, run, standard_model, tagged, value
+
+
+@pytest.mark.parametrize("form", LOWERINGS)
+def test_every_canonical_gradient_op_has_a_rule(form: str) -> None:
+    assert set(LOWERINGS[form]) == set(CANONICAL)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    form=st.sampled_from(sorted(LOWERINGS)),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    extra=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    channels=st.sampled_from((3, 16)),  # to either side of where the form of the filter gradient changes
+    seed=st.integers(0, 9),
+)
+def test_convolution_gradients(form, kernel, stride, pads, dilation, extra, channels, seed) -> None:
+    rng = np.random.default_rng(seed)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = [max(r - 2 * p, 1) + e for r, p, e in zip(reach, pads, extra, strict=True)]
+    x = torch.tensor(rng.normal(size=(2, channels, *size)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(4, channels, *kernel)), requires_grad=True)
+    y = F.conv2d(x, w, None, stride, pads, dilation)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    dx, dw = torch.autograd.grad(y, (x, w), dy)
+    window = {
+        "kernel_shape": list(kernel),
+        "strides": list(stride),
+        "pads": [*pads, *pads],
+        "dilations": list(dilation),
+        "group": 1,
+    }
+    values = {"dy": dy.numpy(), "x": x.detach().numpy(), "w": w.detach().numpy()}
+    filter_inputs = {k: values[k] for k in ("dy", "x")}
+    close(lowered("Conv2DBackFilter", filter_inputs, [tuple(w.shape)], form, **window)[0], dw, 5e-6)
+    input_inputs = {k: values[k] for k in ("dy", "w")}
+    got = lowered("Conv2DBackInput", input_inputs, [tuple(x.shape)], form, **window, input_shape=list(x.shape))
+    close(got[0], dx, 5e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "padding", "kind"), [(23, 1, "Conv"), (22, 1, "ConvTranspose"), (40, 0, "ConvTranspose"), (21, 2, "Conv")]
+)
+def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: int, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(1, 2, side, side)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(3, 2, 3, 3)))
+    y = F.conv2d(x, w, None, 1, padding)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    inputs = {"dy": dy.numpy(), "w": w.numpy()}
+    attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
+    model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
+    lower(model, "fast")
+    assert kind in [node.op_type for node in model.graph]
+    close(run(model, inputs)[0], dx)
+
+
+def conv_macs(model: ir.Model) -> int:
+    proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True, data_prop=True).graph
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in [*proto.value_info, *proto.input, *proto.output]
+    }
+    convolutions = [n for n in proto.node if n.op_type == "Conv"]
+    return sum(int(np.prod(shapes[n.output[0]])) * int(np.prod(shapes[n.input[1]][1:])) for n in convolutions)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "convolutions"),
+    [(3, 2, 1, 4), (4, 2, 1, 4), (4, 2, 0, 1), (8, 4, 4, 1), (1, 2, 0, 1), (5, 3, 1, 9)],
+)
+def test_the_plain_input_gradient_multiplies_what_its_definition_does(kernel, stride, padding, convolutions) -> None:
+    out = 6
+    size = out * stride
+    dy, w = np.ones((2, 3, out, out)), np.ones((3, 5, kernel, kernel))
+    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4, "dilations": [1, 1]}
+    model = private_model(
+        "Conv2DBackInput", {"dy": dy, "w": w}, [(2, 5, size, size)], **window, group=1, input_shape=[2, 5, size, size]
+    )
+    lower(model, "plain")
+    kinds = [node.op_type for node in model.graph]
+    assert "ConvTranspose" not in kinds
+    assert kinds.count("Conv") == convolutions
+    assert conv_macs(model) == dy.size * 5 * kernel**2
+
+
+def test_a_stride_that_differs_by_axis() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(2, 3, 9, 8)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(4, 3, 3, 4)))
+    y = F.conv2d(x, w, None, (3, 2), (1, 1))
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    window = {"kernel_shape": [3, 4], "strides": [3, 2], "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    inputs = {"dy": dy.numpy(), "w": w.numpy()}
+    close(lowered("Conv2DBackInput", inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))[0], dx)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "channels", "form"),
+    [
+        (1, 2, 3, "Gemm"),
+        (3, 1, 3, "Conv"),
+        (3, 1, 16, "Gemm"),
+        (3, 2, 16, "Gemm"),
+        (4, 2, 16, "Conv"),
+        (5, 1, 64, "Gemm"),
+        (5, 2, 64, "Conv"),
+        (7, 1, 64, "Conv"),
+        (11, 4, 3, "Conv"),
+    ],
+)
+def test_the_form_of_a_filter_gradient(kernel, stride, channels, form) -> None:
+    size = kernel + 2 * stride
+    arrays = {"dy": np.zeros((1, 2, 3, 3)), "x": np.zeros((1, channels, size, size))}
+    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [0] * 4, "dilations": [1, 1]}
+    model = private_model("Conv2DBackFilter", arrays, [(2, channels, kernel, kernel)], **window, group=1)
+    lower(model, "plain")
+    kinds = [node.op_type for node in model.graph]
+    assert (kinds.count("Gemm"), kinds.count("Conv")) == ((kernel**2, 0) if form == "Gemm" else (0, 1))
+
+
+@pytest.mark.parametrize("form", LOWERINGS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"),
+    [(3, 2, 1, 8), (2, 2, 0, 7), (3, 2, 0, 9), (3, 1, 1, 5), (2, 3, 0, 9), (5, 2, 2, 11)],
+)
+def test_max_pool_gradient_first_of_equals_takes_all(
+    form: str, kernel: int, stride: int, padding: int, size: int
+) -> None:
+    rng = np.random.default_rng(0)
+    # few distinct values, so that many windows have ties
+    x = torch.tensor(rng.integers(0, 3, (2, 3, size, size)).astype(np.float64), requires_grad=True)
+    y = F.max_pool2d(x, kernel, stride, padding)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    inputs = {"dy": dy.numpy(), "x": x.detach().numpy()}
+    got = lowered(
+        "MaxPoolGrad",
+        inputs,
+        [tuple(x.shape)],
+        form,
+        kernel_shape=[kernel] * 2,
+        strides=[stride] * 2,
+        pads=[padding] * 4,
+        dilations=[1, 1],
+    )
+    close(got[0], dx)
+
+
+@pytest.mark.parametrize("form", LOWERINGS)
+def test_max_pool_gradient_uses_the_forward_pool(form: str) -> None:
+    x, dy = value("x", np.zeros((1, 1, 4, 4))), value("dy", np.zeros((1, 1, 2, 2)))
+    window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1]}
+    pool = ir.node("MaxPool", [x], {k: v for k, v in window.items() if k != "dilations"})
+    gradient = ir.node("MaxPoolGrad", [dy, x], window, domain=DOMAIN)
+    for index, (node, side) in enumerate(((pool, 2), (gradient, 4))):
+        node.outputs[0].name, node.outputs[0].type = f"y{index}", FLOAT
+        node.outputs[0].shape = ir.Shape((1, 1, side, side))
+        Tag("backward", "layer", "MaxPool", "one").put(node)
+    outputs = [pool.outputs[0], gradient.outputs[0]]
+    graph = ir.Graph([x, dy], outputs, nodes=[pool, gradient], opset_imports={"": 18, DOMAIN: VERSION}, name="g")
+    model = ir.Model(graph, ir_version=10)
+    lower(model, form)
+    kinds = [node.op_type for node in model.graph]
+    assert kinds.count("MaxPool") == 1
+    assert ("ScatterElements" in kinds) == (len(pool.outputs) == 2) == (form != "plain")
+    image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    y, dx = run(model, {"x": image, "dy": np.ones((1, 1, 2, 2))})
+    assert y.ravel().tolist() == [5, 7, 13, 15]
+    assert np.flatnonzero(dx).tolist() == [5, 7, 13, 15]
+
+
+@pytest.mark.parametrize(
+    ("op", "function", "from_output"),
+    [
+        ("ReluGrad", torch.relu, True),
+        ("SigmoidGrad", torch.sigmoid, True),
+        ("TanhGrad", torch.tanh, True),
+        ("SoftplusGrad", F.softplus, False),
+        ("LogSoftmaxGrad", lambda x: F.log_softmax(x, 1), True),
+        ("SoftmaxGrad", lambda x: F.softmax(x, 1), True),
+    ],
+)
+def test_pointwise_gradients(op, function, from_output) -> None:
+    rng = np.random.default_rng(1)
+    x = torch.tensor(rng.normal(size=(5, 7)) * 3, requires_grad=True)
+    y = function(x)
+    dy = torch.tensor(rng.normal(size=(5, 7)))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    second = {"y": y.detach().numpy()} if from_output else {"x": x.detach().numpy()}
+    attributes = {"axis": 1} if "Softmax" in op else {}
+    close(lowered(op, {"dy": dy.numpy(), **second}, [(5, 7)], **attributes)[0], dx)
+
+
+def test_relu_gradient_at_zero_is_zero() -> None:
+    got = lowered("ReluGrad", {"dy": np.array([1.0, 2.0, 3.0]), "y": np.array([0.0, 0.5, 0.0])}, [(3,)])
+    assert got[0].tolist() == [0.0, 2.0, 0.0]
+
+
+def test_cross_entropy() -> None:
+    rng = np.random.default_rng(2)
+    logits = torch.tensor(rng.normal(size=(4, 6)), requires_grad=True)
+    labels = torch.eye(6, dtype=torch.float64)[[0, 5, 2, 2]]
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    inputs = {"logits": logits.detach().numpy(), "labels": labels.numpy()}
+    got = lowered("CrossEntropy", inputs, [(4,), (4, 6)])
+    close(got[0], loss.detach())
+    close(got[1], gradient)
+
+
+def test_batch_norm_and_its_gradient() -> None:
+    rng = np.random.default_rng(3)
+    x = torch.tensor(rng.normal(2.0, 3.0, (4, 3, 5, 5)), requires_grad=True)
+    scale = torch.tensor(rng.normal(size=3), requires_grad=True)
+    bias = torch.tensor(rng.normal(size=3), requires_grad=True)
+    y = F.batch_norm(x, None, None, scale, bias, training=True, eps=1e-5)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    gradients = torch.autograd.grad(y, (x, scale, bias), dy)
+    mean, var = x.detach().mean((0, 2, 3)), x.detach().var((0, 2, 3), unbiased=False)
+    inputs = {"x": x.detach().numpy(), "scale": scale.detach().numpy(), "bias": bias.detach().numpy()}
+    got = lowered("BatchNormTraining", inputs, [(4, 3, 5, 5), (3,), (3,), (3,)], epsilon=1e-5)
+    for ours, theirs in zip(got, (y.detach(), mean, var, 1 / torch.sqrt(var + 1e-5)), strict=True):
+        close(ours, theirs)
+    inputs = {
+        "dy": dy.numpy(),
+        "x": inputs["x"],
+        "scale": inputs["scale"],
+        "mean": mean.numpy(),
+        "inv_std": (1 / torch.sqrt(var + 1e-5)).numpy(),
+    }
+    got = lowered("BatchNormGrad", inputs, [(4, 3, 5, 5), (3,), (3,)])
+    for ours, theirs in zip(got, gradients, strict=True):
+        close(ours, theirs, 1e-5)
+
+
+def test_gather_gradient_adds_rows_that_are_gathered_twice() -> None:
+    rng = np.random.default_rng(4)
+    table = torch.tensor(rng.normal(size=(7, 3)), requires_grad=True)
+    indices = torch.tensor([[0, 6, 6], [2, 0, 6]])
+    y = F.embedding(indices, table)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (gradient,) = torch.autograd.grad(y, table, dy)
+    got = lowered("GatherGrad", {"dy": dy.numpy(), "indices": indices.numpy()}, [(7, 3)], rows=7)
+    close(got[0], gradient)
+
+
+def test_slice_gradient() -> None:
+    dy = np.arange(1.0, 5.0).reshape(2, 2)
+    got = lowered("SliceGrad", {"dy": dy}, [(3, 4)], input_shape=[3, 4], starts=[1, 1])
+    assert got[0].tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0]]
+
+
+@pytest.mark.parametrize("channels", [7, 2])
+@pytest.mark.parametrize(
+    ("size", "alpha", "beta", "bias"), [(5, 5e-4, 0.75, 2.0), (3, 0.9, 0.6, 0.5), (1, 2.0, 1.5, 1.0)]
+)
+def test_local_response_norm_gradient(channels, size, alpha, beta, bias) -> None:
+    rng = np.random.default_rng(4)
+    x = torch.tensor(rng.normal(size=(2, channels, 3, 4)) * 3, requires_grad=True)
+    y = F.local_response_norm(x, size, alpha, beta, bias)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    inputs = {"dy": dy.numpy(), "x": x.detach().numpy(), "y": y.detach().numpy()}
+    attributes = {"size": size, "alpha": alpha, "beta": beta, "bias": bias}
+    close(lowered("LRNGrad", inputs, [tuple(x.shape)], **attributes)[0], dx)
+
+
+def test_local_response_norm_of_a_window_without_a_middle_is_an_error() -> None:
+    arrays = {name: np.ones((1, 4, 2, 2)) for name in ("dy", "x", "y")}
+    model = private_model("LRNGrad", arrays, [(1, 4, 2, 2)], size=4, alpha=1.0, beta=0.5, bias=1.0)
+    with pytest.raises(ExportError, match="window of 4 channels has no middle"):
+        lower(model, "plain")
+
+
+def test_unknown_lowering_and_grouped_convolution_are_errors() -> None:
+    arrays = {"dy": np.zeros((1, 4, 3, 3)), "x": np.zeros((1, 4, 3, 3))}
+    window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+    model = private_model("Conv2DBackFilter", arrays, [(4, 2, 1, 1)], **window, group=2)
+    with pytest.raises(UnknownNameError, match="unknown lowering 'plane'; did you mean 'plain'"):
+        lower(model, "plane")
+    with pytest.raises(ExportError, match="grouped convolution"):
+        lower(model, "plain")
+
+
+def test_labels() -> None:
+    x = value("x", np.zeros((2, 2)))
+    a = tagged("MatMul", [x, x], ("forward", "fc", "MatMul"), (2, 2))
+    b = tagged("Sqrt", [a.outputs[0]], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    c = tagged("Mul", [b.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    d = tagged("Mul", [c.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
+    d.outputs[0].name = "result"
+    model = standard_model([a, b, c, d], [x], [d.outputs[0]])
+    label(model)
+    assert [node.name for node in model.graph] == [
+        "forward/fc/MatMul",
+        "optimizer/fc.weight/ApplyAdam/Sqrt_1",
+        "optimizer/fc.weight/ApplyAdam/Mul_1",
+        "optimizer/fc.weight/ApplyAdam/Mul_2",
+    ]
+    assert [node.outputs[0].name for node in model.graph][::3] == ["forward/fc/MatMul", "result"]
+    assert not any(node.metadata_props for node in model.graph)
+
+
+def test_a_node_without_a_tag_is_an_error() -> None:
+    x = value("x", np.zeros((2, 2)))
+    node = ir.node("Sqrt", [x])
+    with pytest.raises(ExportError, match="Sqrt"):
+        label(standard_model([node], [x], [node.outputs[0]]))
+
+
+def test_simplify_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:
+    x, w = value("x", np.zeros((2, 3))), value("w", np.zeros((4, 3)))
+    tag = ("forward", "fc", "MatMul")
+    turn = tagged("Transpose", [w], tag, (3, 4), perm=[1, 0])
+    product = tagged("Gemm", [x, turn.outputs[0]], tag, (2, 4))
+    epsilon = ir.Value(name="e", const_value=ir.tensor(np.array(1e-8, np.float32)), type=FLOAT, shape=ir.Shape(()))
+    add = tagged("Add", [product.outputs[0], epsilon], tag, (2, 4))
+    add.outputs[0].name = "y"
+    model = standard_model([turn, product, add], [x, w], [add.outputs[0]])
+    model.graph.register_initializer(epsilon)
+    simplify(model)
+    assert [node.op_type for node in model.graph] == ["Gemm", "Add"]
+    a, b = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert run(model, {"x": a * 0, "w": b})[0].tolist() == [[np.float32(1e-8)] * 4] * 2
+    np.testing.assert_array_equal(run(model, {"x": a, "w": b})[0], a @ b.T)
+
+
+def test_simplify_turns_a_spatial_mean_into_a_pool() -> None:
+    x = value("x", np.zeros((2, 3, 4, 4)))
+    axes = ir.Value(name="a", const_value=ir.tensor(np.array([2, 3])), type=ir.TensorType(ir.DataType.INT64))
+    mean = tagged("ReduceMean", [x, axes], ("forward", "pool", "Mean"), (2, 3), keepdims=0)
+    mean.outputs[0].name = "y"
+    model = standard_model([mean], [x], [mean.outputs[0]])
+    model.graph.register_initializer(axes)
+    simplify(model)
+    assert [node.op_type for node in model.graph] == ["GlobalAveragePool", "Flatten"]
+    image = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(model, {"x": image})[0], image.mean((2, 3)), rtol=1e-5)

@@ -1,0 +1,260 @@
+"""The TensorFlow models and their reference step, against computations made here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tf2onnx")
+
+from fathom_exporters.tensorflow import TensorFlowExporter, models, optimizers  # noqa: E402
+from fathom_exporters.tensorflow.layers import batch_norm, conv2d, dropout, flatten, local_response_norm, max_pool, relu  # noqa: E402
+from fathom_exporters.tensorflow.net import Net  # noqa: E402
+from fathom_onnx.errors import UnknownNameError  # noqa: E402
+from fathom_onnx.workloads.contract import Adam, Initialiser, Variable  # noqa: E402
+from support.tensorflow_values import values_of  # noqa: E402
+
+EXPORTER = TensorFlowExporter()
+
+
+def autoenc_in_numpy(v):
+    v = {key: np.asarray(value, "float64") for key, value in v.items()}
+
+    def linear(name, x):
+        return x @ v[f"{name}.weight"].T + v[f"{name}.bias"]
+
+    h = np.logaddexp(0, linear("encoder.hidden", v["images"]))
+    mean, log_variance = linear("encoder.mean", h), linear("encoder.log_variance", h)
+    z = mean + np.exp(log_variance / 2) * v["noise"]
+    p = 1 / (1 + np.exp(-linear("decoder.output", np.logaddexp(0, linear("decoder.hidden", z)))))
+    x = v["images"]
+    reconstruction = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(1)
+    divergence = -0.5 * (1 + log_variance - mean**2 - np.exp(log_variance)).sum(1)
+    return p, (reconstruction + divergence).mean()
+
+
+def test_autoenc_gives_the_reconstruction_and_loss_of_the_paper():
+    w, values = values_of("autoenc", "training")
+    p, loss = autoenc_in_numpy(values)
+    got = EXPORTER.reference(w, "training", "float64").step(values)
+    np.testing.assert_allclose(got.outputs["loss"], loss, rtol=1e-12)
+    got = EXPORTER.reference(w, "inference", "float64").step(values)
+    np.testing.assert_allclose(got.outputs["reconstruction"], p, rtol=1e-10)
+
+
+def test_autoenc_gradient_is_the_slope_of_the_loss():
+    w, values = values_of("autoenc", "training")
+    got = EXPORTER.reference(w, "training", "float64").step(values)
+    name = "encoder.log_variance.weight"
+    m = np.asarray(values[f"{name}.adam_m"], "float64")
+    gradient = (got.outputs[f"{name}.adam_m.next"] - 0.9 * m) / (1 - 0.9)
+    for index in [(0, 0), (3, 7), (5, 31)]:
+        step = np.zeros(gradient.shape)
+        step[index] = 1e-6
+        ends = [autoenc_in_numpy({**values, name: values[name] + sign * step})[1] for sign in (1, -1)]
+        np.testing.assert_allclose(gradient[index], (ends[0] - ends[1]) / 2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet", "deepq"])
+def test_single_precision_agrees_with_double_on_the_same_branches(name, mode):
+    w, values = values_of(name, mode)
+    single = EXPORTER.reference(w, mode, "float32").step(values)
+    branches = {layer: kink.branches for layer, kink in single.kinks.items()}
+    double = EXPORTER.reference(w, mode, "float64").step(values, branches)
+    assert set(single.outputs) == {spec.name for spec in w.interface(mode, "input").outputs}
+    for key, value in double.outputs.items():
+        assert single.outputs[key].dtype == np.float32
+        assert value.dtype == np.float64
+        scale = np.abs(value).max() + 1e-12
+        np.testing.assert_allclose(single.outputs[key] / scale, value / scale, atol=2e-5, err_msg=key)
+
+
+def test_every_relu_and_pool_of_residual_is_a_kink_in_nchw():
+    w, values = values_of("residual", "inference")
+    kinks = EXPORTER.reference(w, "inference", "float32").step(values).kinks
+    kinds = {layer.name: layer.kind for layer in w.layers}
+    assert {layer for layer, kind in kinds.items() if kind in ("relu", "max pool")} == set(kinks)
+    for layer, kink in kinks.items():
+        assert kink.op == ("MaxPool" if layer == "maxpool" else "Relu")
+        if kink.op == "Relu":
+            np.testing.assert_array_equal(kink.branches, kink.value > 0)
+    pool = kinks["maxpool"]
+    assert pool.value.shape == (4, 8, 32, 32)
+    assert pool.branches.shape == (4, 8, 16, 16)
+    assert pool.branches.dtype == np.int64
+    taken = np.take_along_axis(pool.value.reshape(4, 8, -1), pool.branches.reshape(4, 8, -1), axis=2)
+    padded = np.pad(pool.value, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
+    np.testing.assert_array_equal(taken.reshape(pool.branches.shape), windows.max((4, 5)))
+
+
+def test_own_branches_change_nothing_and_others_do():
+    w, values = values_of("residual", "training")
+    reference = EXPORTER.reference(w, "training", "float64")
+    free = reference.step(values)
+    branches = {layer: kink.branches for layer, kink in free.kinks.items()}
+    forced = reference.step(values, branches)
+    for key, value in free.outputs.items():
+        np.testing.assert_allclose(forced.outputs[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
+    flipped = reference.step(values, {"relu1": ~branches["relu1"]})
+    assert abs(flipped.outputs["loss"] - free.outputs["loss"]) > 1e-3
+    np.testing.assert_array_equal(flipped.kinks["relu1"].branches, ~branches["relu1"])
+
+
+def test_reference_names_what_is_missing_or_unknown():
+    w, values = values_of("autoenc", "inference")
+    reference = EXPORTER.reference(w, "inference", "float32")
+    with pytest.raises(UnknownNameError, match="noise"):
+        reference.step({key: value for key, value in values.items() if key != "noise"})
+    with pytest.raises(UnknownNameError, match=r"encoder\.softmax"):
+        reference.step(values, {"encoder.softmax": np.zeros((8, 32), bool)})
+
+
+def net(variables=None, data_format="NHWC", mode="training", dtype="float64", **more):
+    held = {name: tf.constant(value, dtype) for name, value in (variables or {}).items()}
+    return Net(held, mode, data_format, **more)
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_forced_relu_and_pool_take_the_given_branches_with_their_gradients(data_format):
+    x = tf.constant(np.arange(16.0).reshape(1, 1, 4, 4))
+    mask = np.zeros((1, 1, 4, 4), bool)
+    mask[0, 0, 1, 2] = True
+    indices = np.array([0, 3, 9, 14], "int64").reshape(1, 1, 2, 2)
+    n = net(data_format=data_format, branches={"relu": tf.constant(mask), "pool": tf.constant(indices)}, record=True)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        masked = n.nchw(relu(n, "relu", n.image(x)))
+        pooled = n.nchw(max_pool(n, "pool", n.image(x), 2, 2))
+        total = tf.reduce_sum(masked) + 10 * tf.reduce_sum(pooled)
+    np.testing.assert_array_equal(masked, np.where(mask, x, 0))
+    np.testing.assert_array_equal(pooled, np.array([0.0, 3, 9, 14]).reshape(1, 1, 2, 2))
+    expected = mask.astype(float)
+    expected.reshape(-1)[indices.reshape(-1)] += 10
+    np.testing.assert_array_equal(tape.gradient(total, x), expected)
+    np.testing.assert_array_equal(n.taken["pool"].taken, indices)
+
+
+def test_largest_of_a_window_is_the_first_in_row_major_order():
+    x = tf.constant(np.array([[1.0, 5, 5, 0], [5, 5, 0, 0], [-3, -3, -1, -2], [-3, -3, -2, -1]]).reshape(1, 1, 4, 4))
+    n = net(data_format="NHWC", record=True)
+    max_pool(n, "pool", n.image(x), 2, 2)
+    np.testing.assert_array_equal(n.taken["pool"].taken.numpy().reshape(-1), [1, 2, 8, 10])
+    n = net(data_format="NHWC", record=True)
+    max_pool(n, "pool", n.image(x - 9), 3, 2, padding=1)  # all negative: the padding must not win
+    np.testing.assert_array_equal(n.taken["pool"].taken.numpy().reshape(-1), [1, 1, 4, 5])
+
+
+def test_conv2d_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 3, 10, 8)), rng.normal(size=(5, 3, 3, 3))
+    for stride, padding in [(1, 1), (2, 1), (2, 0)]:
+        n = net({"c.weight": w})
+        got = n.nchw(conv2d(n, "c", n.image(tf.constant(x)), stride, padding))
+        want = torch.nn.functional.conv2d(torch.tensor(x), torch.tensor(w), stride=stride, padding=padding)
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_batch_norm_and_its_running_statistics(mode, dtype):
+    rng = np.random.default_rng(1)
+    x = rng.normal(2, 3, (2, 3, 4, 5))
+    v = {
+        "n.weight": rng.uniform(0.5, 2, 3),
+        "n.bias": rng.normal(size=3),
+        "n.running_mean": rng.normal(size=3),
+        "n.running_var": rng.uniform(0.5, 2, 3),
+    }
+    n = net(v, mode=mode, dtype=dtype)
+    y = n.nchw(batch_norm(n, "n", n.image(tf.constant(x, dtype)), momentum=0.9, epsilon=1e-5))
+    training = mode == "training"
+    mean = x.mean((0, 2, 3)) if training else v["n.running_mean"]
+    variance = x.var((0, 2, 3)) if training else v["n.running_var"]
+    column = (slice(None), None, None)
+    want = (x - mean[column]) / np.sqrt(variance[column] + 1e-5) * v["n.weight"][column] + v["n.bias"][column]
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(y, want, rtol=tolerance, atol=tolerance)
+    if not training:
+        assert n.updated == {}
+        return
+    unbiased = x.var((0, 2, 3), ddof=1)
+    np.testing.assert_allclose(
+        n.updated["n.running_mean"], 0.9 * v["n.running_mean"] + 0.1 * mean, rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(
+        n.updated["n.running_var"], 0.9 * v["n.running_var"] + 0.1 * unbiased, rtol=tolerance, atol=tolerance
+    )
+
+
+def test_conv2d_adds_its_bias_to_every_channel():
+    b = np.array([3.0, -4.0])
+    n = net({"c.weight": np.zeros((2, 1, 1, 1)), "c.bias": b})
+    y = n.nchw(conv2d(n, "c", n.image(tf.zeros((1, 1, 2, 2), tf.float64))))
+    np.testing.assert_array_equal(y, np.broadcast_to(b[None, :, None, None], (1, 2, 2, 2)))
+
+
+def lrn_by_hand(x, size, k, alpha, beta):
+    y = np.empty_like(x)
+    for i in range(x.shape[1]):
+        window = x[:, max(i - size // 2, 0) : i + size // 2 + 1]
+        y[:, i] = x[:, i] / (k + alpha * (window**2).sum(1)) ** beta
+    return y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_local_response_norm_takes_alpha_for_the_sum(dtype):
+    x = np.random.default_rng(3).normal(size=(2, 7, 3, 4))
+    n = net(dtype=dtype)
+    y = n.nchw(local_response_norm(n, "n", n.image(tf.constant(x, dtype)), 5, 2.0, 0.3, 0.75))
+    np.testing.assert_allclose(y, lrn_by_hand(x, 5, 2.0, 0.3, 0.75), rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_flatten_puts_channels_first_in_both_layouts():
+    x = np.arange(24.0).reshape(1, 2, 3, 4)
+    for data_format in ("NHWC", "NCHW"):
+        n = net(data_format=data_format)
+        np.testing.assert_array_equal(flatten(n, "f", n.image(tf.constant(x))), np.arange(24.0)[None])
+
+
+def test_dropout_keeps_what_is_drawn_at_the_rate_or_above():
+    draws = tf.constant([[0.0, 0.24, 0.25, 0.99]], tf.float64)
+    x = tf.constant([[1.0, 2.0, 3.0, 4.0]], tf.float64)
+    y = dropout(net(given_noise={"d.noise": draws}), "d", x, 0.25)
+    np.testing.assert_allclose(y, [[0, 0, 4, 16 / 3]], rtol=1e-12)
+    assert dropout(net(mode="inference"), "d", x, 0.25) is x
+
+
+def test_adam_is_the_contracts():
+    rule = Adam(1e-2)
+    parameter = Variable("fc.weight", (2, 3), Initialiser.constant(0.0))
+    rng = np.random.default_rng(2)
+    values = {v.name: rng.uniform(0.1, 1, v.shape) for v in (parameter, *rule.variables((parameter,)))}
+    values[rule.STEP] = np.array(4.0)
+    gradient = rng.normal(size=(2, 3))
+    tensors = {name: tf.constant(value) for name, value in values.items()}
+    new = optimizers._adam(net(), rule, tensors, {"fc.weight": tf.constant(gradient)})
+    m_name, v_name = rule.slots("fc.weight")
+    assert set(new) == set(values)
+    assert float(new[rule.STEP]) == 5.0
+    np.testing.assert_allclose(new[m_name], 0.9 * values[m_name] + 0.1 * gradient, rtol=1e-12)
+    np.testing.assert_allclose(new[v_name], 0.999 * values[v_name] + 0.001 * gradient**2, rtol=1e-12)
+    stepped = {f"{name}.next": np.asarray(value) for name, value in new.items()}
+    np.testing.assert_allclose(new["fc.weight"], rule.update("fc.weight", values, stepped), rtol=1e-9)
+
+
+def test_models_of_other_packages_are_found_by_entry_point(monkeypatch):
+    class Point:
+        name = "theirs"
+
+        def load(self):
+            return "their model"
+
+    monkeypatch.setattr(models, "entry_points", lambda group: [Point()] if group == models.ENTRY_POINT_GROUP else [])
+    assert models.names() == (*models.MODELS, "theirs")
+    assert models.model("theirs") == "their model"
+    with pytest.raises(UnknownNameError, match="residual"):
+        models.model("residul")

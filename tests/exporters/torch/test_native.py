@@ -1,0 +1,216 @@
+"""Native profiles in PyTorch: same step as the reference, every operation known, events read exactly."""
+
+from __future__ import annotations
+
+import functools
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import torch
+from fathom_exporters.torch import TorchExporter
+from fathom_exporters.torch.native.events import ROOT, find_step, operation_times
+from fathom_exporters.torch.native.ops import COMPOSITE, NATIVE, canonical_op, plain_name
+from fathom_exporters.torch.native.profiler import TorchNative
+from fathom_exporters.torch.native.split import ConvolutionGradients
+from fathom_onnx.data import batches_for
+from fathom_onnx.errors import RunError
+from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp, NativeRequest
+from fathom_onnx.vocabulary import OPS, PHASES
+from fathom_onnx.workloads import workload
+from fathom_onnx.workloads.contract import Mode, NoiseSource
+from support.exports import WORKLOADS
+from torch import Tensor
+
+
+@functools.cache
+def measured(name: str, mode: Mode, noise: NoiseSource = "input") -> NativeMeasurement:
+    made = workload(name, "tiny")
+    batch = next(batches_for(made, mode, 0, noise=noise))
+    request = NativeRequest(made, mode, [batch], noise, threads=1, warmup=0, steps=1)
+    return TorchNative().measure(request, lambda what, done, total: None)
+
+
+CASES = [(name, mode) for name in WORKLOADS for mode in ("inference", "training")]
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
+    made = workload(name, "tiny")
+    values = {**made.initial_values(mode, 0), **next(batches_for(made, mode, 0, noise="input"))}
+    expected = TorchExporter().reference(made, mode, "float32").step(values).outputs
+    found = measured(name, mode).first
+    assert set(found) == ({"loss"} if mode == "training" else {o.name for o in made.outputs})
+    for key, value in found.items():
+        np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-6)
+
+
+DRAWS: list[tuple[str, Mode, NoiseSource]] = [("autoenc", "training", "graph"), ("alexnet", "training", "graph")]
+
+
+@pytest.mark.parametrize(("name", "mode", "noise"), [*((*case, "input") for case in CASES), *DRAWS])
+def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> None:
+    made = workload(name, "tiny")
+    layers = {layer.name for layer in made.layers} | {"loss", "step", UNKNOWN} | {p.name for p in made.parameters}
+    for step in measured(name, mode, noise).steps:
+        assert {op.op for op in step.ops} <= set(OPS)
+        assert {op.phase for op in step.ops} <= {*PHASES, UNKNOWN}
+        assert {op.layer for op in step.ops} <= layers
+        total = sum(spent.us for spent in step.ops.values())
+        assert 0 < total <= step.run_us <= step.wall_us
+        owners = {p.layer for p in made.parameters}
+        assert {op.layer for op in step.ops if op.phase == "forward"} >= owners
+        if mode == "training":
+            assert {op.phase for op in step.ops} >= set(PHASES)
+            assert {op.layer for op in step.ops if op.phase == "backward"} >= owners
+            updates = {op.op for op in step.ops if op.phase == "optimizer"}
+            assert updates <= {made.optimizer.OP, made.gradients.OP}
+        else:
+            assert not {op for op in step.ops if op.op == "BatchNormTraining"}
+
+
+def test_gradients_of_convolutions_are_split_but_for_the_first_layer() -> None:
+    made = workload("alexnet", "tiny")
+    convolutions = [layer.name for layer in made.layers if layer.name.startswith("conv")]
+    for step in measured("alexnet", "training").steps:
+        parts = {(op.op, op.layer): op.split for op in step.ops if op.framework_op == "aten::convolution_backward"}
+        expected = {("Conv2DBackFilter", name): name != convolutions[0] for name in convolutions}
+        expected |= {("Conv2DBackInput", name): True for name in convolutions[1:]}
+        assert parts == expected
+
+
+def test_the_table_is_total_over_its_composites() -> None:
+    assert set(NATIVE) >= COMPOSITE
+    assert set(NATIVE.values()) <= set(OPS)
+
+
+def _is_composite(name: str) -> bool:
+    found = []
+    packet = getattr(torch.ops.aten, name)
+    for overload in packet.overloads():
+        if overload.endswith("out"):
+            continue
+        try:
+            key = getattr(packet, overload).name()
+            found.append(torch._C._dispatch_has_kernel_for_dispatch_key(key, "CompositeImplicitAutograd"))
+        except RuntimeError:  # an overload of TorchScript alone
+            continue
+    return any(found)
+
+
+_MIXED = {"softmax", "log_softmax", "split", "where", "_convolution"}
+"""Operations of which some overloads are composite and some are not."""
+
+
+def test_what_is_composite_is_what_pytorch_says() -> None:
+    run = {op.framework_op for name, mode in CASES for step in measured(name, mode).steps for op in step.ops}
+    names = {plain_name(name) for name in run} - _MIXED - {"binary_cross_entropy_with_logits"}
+    assert {name for name in names if name in COMPOSITE} == {
+        name for name in names if hasattr(torch.ops.aten, name) and _is_composite(name)
+    }
+
+
+def test_names() -> None:
+    assert [plain_name(name) for name in ("aten::add_", "aten::mm", "aten::__and__")] == ["add", "mm", "__and__"]
+    assert canonical_op("addmm", "training") == "MatMul"
+    assert canonical_op("native_batch_norm", "training") == "BatchNormTraining"
+    assert canonical_op("native_batch_norm", "inference") == "BatchNorm"
+    assert canonical_op("grid_sampler_3d", "training") == "aten::grid_sampler_3d"
+
+
+def event(name: str, us: float, *children: Any, at: float = 0.0, seq: int = -1) -> Any:
+    """An event as the profiler gives one: ``us`` is its exclusive time."""
+    total = us + sum(child.cpu_time_total for child in children)
+    made = SimpleNamespace(
+        name=name,
+        self_cpu_time_total=us,
+        cpu_time_total=total,
+        cpu_children=list(children),
+        cpu_parent=None,
+        sequence_nr=seq,
+        time_range=SimpleNamespace(start=at),
+    )
+    for child in children:
+        child.cpu_parent = made
+    return made
+
+
+def scope(children: list[Any], at: float = 0.0, **marks: str) -> Any:
+    text = json.dumps({f"fathom_{key}": value for key, value in marks.items()})
+    return event(f"fathom_onnx:{text}", 1, *children, at=at)
+
+
+def test_events_are_read_exactly() -> None:
+    linear = event("aten::linear", 2, event("aten::addmm", 10, event("aten::copy_", 3), at=2, seq=5), at=1, seq=5)
+    forward = scope([event("aten::detach", 1, at=0, seq=5), scope([linear], scope="fc")], phase="forward", at=1)
+    gradient = event("AddmmBackward0", 4, event("aten::mm", 20, at=1), at=1, seq=5)
+    beside = [event("aten::sum", 6, at=2), event("aten::add_", 7, at=3)]
+    backward = event("autograd::engine::evaluate_function: AddmmBackward0", 5, gradient, *beside, at=2, seq=5)
+    convolution = event(
+        "autograd::engine::evaluate_function: ConvolutionBackward0",
+        0,
+        event("ConvolutionBackward0", 0, event("aten::convolution_backward", 100), seq=3),
+        event("torch::other", 0, event("aten::convolution_backward", 50, at=1), at=1),
+        at=3,
+        seq=3,
+    )
+    update = scope([event("aten::mul", 8)], phase="optimizer", scope="fc.weight", op="ApplyAdam", at=4)
+    step = event(ROOT, 9, update, backward, event("aten::clone", 2), convolution, forward)
+    assert list(operation_times(step, "training", [0.25, 0.0])) == [
+        (NativeOp("Identity", "aten::clone", UNKNOWN, UNKNOWN), 2),
+        (NativeOp("Identity", "aten::detach", "forward", UNKNOWN), 1),
+        (NativeOp("MatMul", "aten::linear", "forward", "fc"), 2),
+        (NativeOp("MatMul", "aten::addmm", "forward", "fc"), 13),
+        (NativeOp("MatMul", "aten::mm", "backward", "fc"), 20),
+        (NativeOp("Sum", "aten::sum", "backward", "fc"), 6),
+        (NativeOp("Add", "aten::add_", "backward", UNKNOWN), 7),
+        (NativeOp("Conv2DBackInput", "aten::convolution_backward", "backward", UNKNOWN, True), 25),
+        (NativeOp("Conv2DBackFilter", "aten::convolution_backward", "backward", UNKNOWN, True), 75),
+        (NativeOp("Conv2DBackFilter", "aten::convolution_backward", "backward", UNKNOWN), 50),
+        (NativeOp("ApplyAdam", "aten::mul", "optimizer", "fc.weight"), 8),
+    ]
+    with pytest.raises(RunError, match="more convolution gradients"):
+        list(operation_times(step, "training", [0.25]))
+    with pytest.raises(RunError, match="fewer convolution gradients"):
+        list(operation_times(step, "training", [0.25, 0.0, 1.0]))
+
+
+def test_a_trace_that_cannot_be_trusted_is_refused() -> None:
+    step = event(ROOT, 1)
+    assert find_step([step, event("other", 1)]) is step
+    with pytest.raises(RunError, match="holds 0 steps"):
+        find_step([event("aten::mm", 1)])
+    with pytest.raises(RunError, match="'aten::mm' ran outside the step"):
+        find_step([step, event("aten::mm", 1)])
+
+
+@pytest.mark.parametrize(("of_input", "of_filter"), [(True, True), (True, False), (False, True)])
+def test_gradients_are_timed_apart_and_stay_the_same(of_input: bool, of_filter: bool) -> None:
+    x = torch.randn(2, 3, 8, 8, requires_grad=of_input)
+    w = torch.randn(4, 3, 3, 3, requires_grad=of_filter)
+
+    def gradients() -> list[Tensor]:
+        loss = torch.conv2d(x, w).square().sum()
+        return list(torch.autograd.grad(loss, [t for t in (x, w) if t.requires_grad]))
+
+    expected = gradients()
+    timed = ConvolutionGradients()
+    with timed:
+        found = gradients()
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    (share,) = timed.input_shares
+    assert share == {(True, False): 1.0, (False, True): 0.0}.get((of_input, of_filter), share)
+    assert (0 < share < 1) == (of_input and of_filter)
+
+
+def test_threads_are_set_and_given_back() -> None:
+    before = torch.get_num_threads()
+    made = workload("autoenc", "tiny")
+    seen = []
+    request = NativeRequest(made, "inference", [next(batches_for(made, "inference", 0))], threads=before + 1, steps=1)
+    TorchNative().measure(request, lambda what, done, total: seen.append((what, done, total, torch.get_num_threads())))
+    assert seen == [(w, n, 4, before + 1) for w in ("control", "profile") for n in (1, 2, 3, 4)]
+    assert torch.get_num_threads() == before

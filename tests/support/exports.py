@@ -1,0 +1,19 @@
+"""Workloads at the tiny preset, exported once for all tests."""
+
+from __future__ import annotations
+
+import functools
+
+import onnx
+
+from fathom_onnx.exporting import ExportRequest, find_exporter
+from fathom_onnx.workloads import workload
+from fathom_onnx.workloads.contract import Mode, NoiseSource
+
+FRAMEWORKS = ("torch", "tensorflow")
+WORKLOADS = ("seq2seq", "memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
+
+
+@functools.cache
+def exported(name: str, framework: str, mode: Mode, noise: NoiseSource = "graph") -> onnx.ModelProto:
+    return find_exporter(framework).export(ExportRequest(workload(name, "tiny"), mode, noise))

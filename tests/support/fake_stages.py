@@ -1,0 +1,133 @@
+"""Stages that do nothing slow, and workers that do it here and now, for tests of studies and sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, replace
+from pathlib import Path
+from typing import Any
+
+from fathom_onnx.errors import one_line
+from fathom_onnx.study import Call, Job, Outcome, Reading, Stage, Stages
+from support.summaries import spent, summary
+
+OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
+
+
+class World:
+    """What the stages of a test do, and a note of all they did."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.broken: dict[tuple[str, str], BaseException] = {}
+        self.passes = True
+        self.version = "1"
+        self.ops: dict[str, dict[str, float]] = OPS
+        self.ops_on: dict[str, dict[str, dict[str, float]]] = {}
+        self.faster: dict[str, float] = {}
+        self.node_times: dict[str, str] = {"cpu": "kernel", "cuda": "device"}
+
+    def _work(self, stage: str, job: Job) -> None:
+        what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
+        self.did.append(what)
+        for name in (str(job.cell), f"{job.cell} {job.note}"):
+            if (stage, name) in self.broken:
+                raise self.broken[stage, name]
+
+    def export(self, job: Job) -> dict[str, Any]:
+        self._work("export", job)
+        job.graph().parent.mkdir(parents=True, exist_ok=True)
+        job.graph().write_text(str(job.cell))
+        return {"path": str(job.graph())}
+
+    def verify(self, job: Job) -> dict[str, Any]:
+        self._work("verify", job)
+        return {"checks": [{"name": f"check {job.cell}", "passed": self.passes, "detail": "fine"}]}
+
+    def compare(self, job: Job) -> dict[str, Any]:
+        self._work("compare", job)
+        return {"checks": [{"name": f"compare {job.cell}", "passed": True, "detail": "same"}]}
+
+    def profile(self, job: Job) -> dict[str, Any]:
+        self._work("profile", job)
+        job.output.mkdir(parents=True)
+        o = job.options
+        return {
+            "folder": job.output.name,
+            "cell": list(astuple(job.cell)),
+            "threads": o.threads,
+            "ep": o.ep,
+            "tf32": o.tf32,
+        }
+
+    def structure(self, job: Job) -> dict[str, Any]:
+        self._work("structure", job)
+        ops = self.ops[job.cell.workload]
+        return {"ops": ops, "nodes": {op: [[f"forward/x/{op}", 1.0]] for op in ops}, "unknown": 1}
+
+    def read(self, folder: Path, result: dict[str, Any]) -> Reading:
+        if ("read", "") in self.broken:
+            raise self.broken["read", ""]
+        workload, framework, mode = result["cell"]
+        ep = result["ep"]
+        ops = self.ops_on.get(ep, self.ops)[workload]
+        step = (200.0 if mode == "training" else 100.0) / (self.faster.get(workload, 1.0) if ep != "cpu" else 1.0)
+        facts = {"control_us": step, "node_time_us": sum(ops.values()), "threads": result["threads"], "provider": ep}
+        read = summary(workload, framework, mode, facts, **ops)
+        manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
+        if ep != "cpu":
+            manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
+        return Reading(read, manifest, spent(workload, framework, mode, [ops]))
+
+    def stages(self) -> Stages:
+        def made_of(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), "version": self.version, "changes": job.options.changes}
+
+        def inputs(job: Job) -> dict[str, Any]:
+            return {**made_of(job), **asdict(job.options)}
+
+        return Stages(
+            export=Stage("export", self.export, made_of, lambda job, result: job.graph().is_file()),
+            verify=Stage("verify", self.verify, inputs),
+            compare=Stage("compare", self.compare, inputs),
+            structure=Stage("structure", self.structure, made_of),
+            profile=Stage("profile", self.profile, inputs),
+            read=self.read,
+        )
+
+    def with_natives(self) -> Stages:
+        """The stages with the frameworks' own runs, which take half the time."""
+
+        def native(job: Job) -> dict[str, Any]:
+            self._work("native", job)
+            job.output.mkdir(parents=True)
+            return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
+
+        def read(folder: Path, result: dict[str, Any]) -> Reading:
+            workload, framework, mode = result["cell"]
+            ops = {op: us / 2 for op, us in self.ops[workload].items()}
+            facts = {"control_us": 50.0, "step_us": 60.0, "op_time_us": sum(ops.values()), "explained_share": 0.8}
+            return Reading(
+                summary(workload, framework, mode, facts, **ops), {}, spent(workload, framework, mode, [ops])
+            )
+
+        def inputs(job: Job) -> dict[str, Any]:
+            return {"cell": str(job.cell), **asdict(job.options)}
+
+        return replace(self.stages(), native=Stage("native", native, inputs), read_native=read)
+
+
+class Inline:
+    """Calls done here and now; a KeyboardInterrupt goes through, as it does from the terminal."""
+
+    def __init__(self) -> None:
+        self.lanes: list[tuple[str, bool]] = []
+
+    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        for call in calls:
+            self.lanes.append((call.lane, fresh))
+            yield call, None
+            try:
+                yield call, Outcome(call.function(call.argument), "", 0.5)
+            except Exception as error:
+                yield call, Outcome(None, one_line(error), 0.5)
