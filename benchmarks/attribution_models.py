@@ -284,10 +284,9 @@ def _gpt_loop(path: Path) -> None:
 
 def _quantized(path: Path) -> None:
     """A ResNet of four bottlenecks, statically quantized to 8 bits with QuantizeLinear and DequantizeLinear pairs."""
+    import torch
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    import torch
 
     plain, ready = path.with_suffix(".float.onnx"), path.with_suffix(".ready.onnx")
     _torch(_resnet((1, 1, 1, 1), 100), (torch.randn(1, 3, 64, 64),), plain, False)
@@ -359,9 +358,8 @@ def _tf_loop(path: Path) -> None:
 
 def _tensorflow() -> tuple[Any, Any]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tf2onnx
-
     import tensorflow as tf
+    import tf2onnx
 
     return tf, tf2onnx
 

@@ -100,6 +100,7 @@ def checked(name: str) -> dict[str, Any]:
 def eager(name: str, steps: int, device: str = "cuda") -> dict[str, Any]:
     """PyTorch's own training step, eager, with its values on the device: wall and device time of a step."""
     import torch
+
     from fathom_exporters.torch import models
     from fathom_exporters.torch.step import make_step
 

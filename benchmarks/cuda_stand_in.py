@@ -200,10 +200,9 @@ def _short(kind: str) -> str:
 
 def place(paths: list[str]) -> None:
     """Print how many nodes each provider takes."""
-    from fathom_onnx.graph.bodies import numbered
-
     from fathom_onnx.errors import RunError
     from fathom_onnx.graph import load
+    from fathom_onnx.graph.bodies import numbered
     from fathom_onnx.runtime.optimized import load_optimized
     from fathom_onnx.runtime.prepare import prepare
     from fathom_onnx.runtime.providers.placement import MEMCPY

@@ -1,10 +1,11 @@
 """Studies and sweeps: workloads from frameworks in modes, made, verified, run, compared, reported."""
 
 from .cells.plan import Cell, Event, Job, Options
+from .cells.results import CellResult, Failure, Reading
 from .conduct import run_study
-from .engine.stages import STAGES, Reading, Stage, Stages
+from .engine.stages import STAGES, Stage, Stages
 from .engine.workers import Call, Outcome, ProcessWorkers, Workers
-from .result import CellResult, Failure, StudyResult
+from .result import StudyResult
 from .sweep import Axes, run_sweep, sweep_plan
 from .sweep_result import SweepResult
 

@@ -15,15 +15,14 @@ from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.native import native_frameworks
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, cells
-from fathom_onnx.study.engine.ceilings import measured_ceilings
-from fathom_onnx.study.engine.engine import Engine, carry_out
+from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
+from fathom_onnx.study.engine.pipeline import carry_out, measured_ceilings
 from fathom_onnx.study.engine.providers import choose, on_provider, refuse_for_nothing
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
 
 from .result import StudyResult
-from .written import write_if_changed
 
 __all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "run_study"]
 
@@ -118,6 +117,8 @@ def run_study(
         RunError: A provider that was named does not work here.
         OutputError: The folder cannot be written to.
     """
+    from .outputs import write_if_changed  # draws: matplotlib is imported where a study is made only
+
     given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)
     counts = sorted(set(given))
     if not counts or min(*counts, steps, checked_steps) < 1 or warmup < 0:

@@ -1,16 +1,13 @@
-"""What a study found: its verdict, and the files that say so."""
+"""What a study found: its runs, its verdict, and all of it as JSON."""
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from fathom_onnx.analysis.paper.claims import Entry, Verdict, ledger
 from fathom_onnx.analysis.paper.evidence import Evidence, RunEvidence
@@ -21,24 +18,21 @@ from fathom_onnx.analysis.paper.findings import (
     overhead_finding,
     roof_finding,
 )
-from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, comparison_json, node_times, provider_levels
-from fathom_onnx.analysis.report.report import Report, render
+from fathom_onnx.analysis.paper.provider_comparison import comparison_json, provider_levels
 from fathom_onnx.analysis.runs.roofline import Roofline
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
-from fathom_onnx.analysis.similarity.op_mix import StepProfile, structure_profile
+from fathom_onnx.analysis.similarity.op_mix import structure_profile
 from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label, framework_effect
-from fathom_onnx.graph.files import write_text
-from fathom_onnx.study.cells.plan import Cell, Job, Options
+from fathom_onnx.study.cells.plan import Job, Options
+from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.ceilings import Settings
-from fathom_onnx.study.sections.paper_sections import framework_sections, paper_sections
-from fathom_onnx.study.sections.roofs import roofline_json, run_rooflines
-from fathom_onnx.study.sections.tables import study_tables, write_table
-from fathom_onnx.study.sections.workload_pages import workload_pages
+
+from .roofs import roofline_json, run_rooflines
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
 
-__all__ = ["LEVELS", "CellResult", "Failure", "StudyResult", "write"]
+__all__ = ["LEVELS", "StudyResult"]
 
 SCHEMA = "fathom-onnx/study/2"
 
@@ -50,70 +44,6 @@ _COUNTED: dict[Verdict, str] = {
     "differs": "differ",
     "cannot be tested here": "cannot be tested here",
 }
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Something that could not be done: what, at which stage, and the one-line error."""
-
-    what: str
-    stage: str
-    error: str
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What became of a cell; a stage that did not succeed left its part empty.
-
-    Attributes:
-        job: The cell and how it was to be run.
-        export: What the export gave: ``path``, ``sha256``, ``nodes``, ``size_bytes``, ``seconds``.
-        structure: Modelled cost of the graph by op.
-        profile: What the profiling gave: the run's ``folder`` and the ``seconds`` it took.
-        summary: The run's summary.
-        manifest: The run's manifest.
-        spent: What the run spent by op in every step.
-        error: The one-line error of a cell that was not exported or not run.
-    """
-
-    job: Job
-    export: Mapping[str, Any] = field(default_factory=dict)
-    structure: Mapping[str, Any] = field(default_factory=dict)
-    profile: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    manifest: Mapping[str, Any] = field(default_factory=dict)
-    spent: StepProfile | None = None
-    error: str = ""
-
-    @property
-    def cell(self) -> Cell:
-        """Workload, framework, mode."""
-        return self.job.cell
-
-    def json(self) -> dict[str, Any]:
-        """All but the single steps, as JSON can hold it."""
-        parts = {name: getattr(self, name) for name in ("export", "structure", "profile", "summary", "manifest")}
-        return {"cell": asdict(self.cell), **parts, "error": self.error, "done": self.done}
-
-    @property
-    def evidence(self) -> RunEvidence | None:
-        """The run as evidence for the paper's claims, where there is one."""
-        return RunEvidence(self.summary, self.spent, self.node_times) if self.spent is not None else None
-
-    @property
-    def node_times(self) -> str:
-        """What the run's node times are; empty where there is no run."""
-        return node_times(self.manifest, self.job.options.ep) if self.done else ""
-
-    @property
-    def has_work_times(self) -> bool:
-        """Whether there is a run whose node times are those of its work, not of launching it."""
-        return self.node_times in OF_THE_WORK
-
-    @property
-    def done(self) -> bool:
-        """Whether the cell was exported and run."""
-        return bool(self.summary)
 
 
 @dataclass(frozen=True)
@@ -206,7 +136,7 @@ class StudyResult:
 
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
-        """The runs under the ceilings (:func:`~fathom_onnx.study.sections.roofs.run_rooflines`)."""
+        """The runs under the ceilings (:func:`~.roofs.run_rooflines`)."""
         return run_rooflines(self.folder, self.everywhere, self.ceilings)
 
     @cached_property
@@ -327,45 +257,3 @@ def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
         "between_frameworks": rows(effect.twins),
         "between_workloads": rows(effect.rivals),
     }
-
-
-def write(result: StudyResult, commands: Sequence[str]) -> None:
-    """Write ``report.html``, ``study.json`` and the tables into the study's folder.
-
-    Raises:
-        OutputError: A file cannot be written.
-    """
-    for name, table in study_tables(result).items():
-        write_table(result.folder, name, table)
-    write_text(result.folder / "study.json", orjson.dumps(result.json(), option=orjson.OPT_INDENT_2).decode() + "\n")
-    write_text(result.report, render(_report(result, commands)))
-
-
-def _report(result: StudyResult, commands: Sequence[str]) -> Report:
-    o = result.options
-    workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
-    frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
-    providers = list(dict.fromkeys(c.job.options.ep for c in result.everywhere))
-    on = f"provider{'s' if providers[1:] else ''} {', '.join(providers)}"
-    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Report(
-        title=f"Study of {', '.join(workloads)}",
-        subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
-        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
-        verdict=result.verdict,
-        findings=result.findings,
-        opening=paper_sections(result),
-        closing=framework_sections(result),
-        pages=workload_pages(result),
-        summaries=result.summaries,
-        effects=result.effects,
-        checks=result.checks,
-        failures=[asdict(f) for f in result.failures],
-        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.everywhere if c.manifest},
-        commands=commands,
-    )
-
-
-def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without what the workload's page shows."""
-    return {name: value for name, value in manifest.items() if name != "memory"}

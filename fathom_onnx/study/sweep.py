@@ -16,8 +16,9 @@ from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.study.cells.plan import Job, OnEvent, Options, cells
-from fathom_onnx.study.engine.engine import Engine, carry_out
+from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
+from fathom_onnx.study.engine.pipeline import carry_out
 from fathom_onnx.study.engine.providers import refuse_for_nothing
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.store import key

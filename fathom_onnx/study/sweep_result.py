@@ -15,11 +15,11 @@ from fathom_onnx.analysis.paper.evidence import Evidence
 from fathom_onnx.analysis.paper.provider_comparison import provider_levels
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph.files import write_text
+from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.store import key
-from fathom_onnx.study.sections.tables import write_table
 from fathom_onnx.vocabulary import OpClass
 
-from .result import CellResult, Failure
+from .table_files import write_table
 
 __all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write"]
 

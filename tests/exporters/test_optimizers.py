@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 import tensorflow as tf
 import torch
+
 from fathom_exporters.tensorflow import optimizers as tensorflow_optimizers
 from fathom_exporters.tensorflow.net import Net
 from fathom_exporters.torch import optimizers as torch_optimizers

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from fathom_onnx.graph.bodies import numbered
 from onnx import helper
 
+from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.scopes import ROOT, layers_of, onnxruntime_quantizer, tensorflow, torch_dynamo, torch_script
 from support.small_models import op

@@ -15,7 +15,6 @@ import onnx
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from fathom_onnx.graph.bodies import numbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.cli.run_commands.profile import _print_trust
 from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
 from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime import profiler

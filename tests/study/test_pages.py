@@ -19,7 +19,7 @@ from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from fathom_onnx.study import Cell, CellResult, Job, Options, Stage, StudyResult, run_study
 from fathom_onnx.study.engine.inputs import ceilings_inputs
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
-from fathom_onnx.study.sections.roofs import roofline_json, run_rooflines
+from fathom_onnx.study.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.sections.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 from fathom_onnx.study.sections.workload_pages import workload_pages
 from support.fake_stages import Inline, World
@@ -285,7 +285,7 @@ def conduct(folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, **o
         yield Inline()
 
     monkeypatch.setattr(StudyResult, "rooflines", {})  # a run without times has none
-    monkeypatch.setattr("fathom_onnx.study.result.paper_sections", lambda found: [])
+    monkeypatch.setattr("fathom_onnx.study.report.paper_sections", lambda found: [])
     ceilings = replace(study.STAGES.ceilings, work=machine.measure)
     usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": (1, 2)}
     return run_study(folder, stages=replace(World().stages(), ceilings=ceilings), workers=workers, **usual | options)

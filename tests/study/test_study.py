@@ -35,8 +35,8 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     """A lock of the test's own; the report is drawn, which takes a second, for tests that ask for ``drawn`` only."""
     monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("fathom_onnx.study.result.paper_sections", lambda result: [])
-        monkeypatch.setattr("fathom_onnx.study.result.render", lambda report: "")
+        monkeypatch.setattr("fathom_onnx.study.report.paper_sections", lambda result: [])
+        monkeypatch.setattr("fathom_onnx.study.report.render", lambda report: "")
 
 
 @pytest.fixture

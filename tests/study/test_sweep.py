@@ -246,10 +246,10 @@ def test_parquet_is_written_where_pyarrow_is_and_an_old_one_never_stays(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cells.parquet").write_bytes(b"of another sweep")
-    monkeypatch.setattr("fathom_onnx.study.sections.tables.find_spec", lambda name: None)
+    monkeypatch.setattr("fathom_onnx.study.table_files.find_spec", lambda name: None)
     sweep(tmp_path, world)
     assert not (tmp_path / "cells.parquet").exists()
-    monkeypatch.setattr("fathom_onnx.study.sections.tables.find_spec", lambda name: name)
+    monkeypatch.setattr("fathom_onnx.study.table_files.find_spec", lambda name: name)
     monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda self, path, index: f"{path} {index} {len(self)}".encode())
     sweep(tmp_path, world)
     assert (tmp_path / "cells.parquet").read_bytes() == b"None False 2"

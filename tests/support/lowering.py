@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
-
 import torch
+
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.lower import lower
 

@@ -15,9 +15,8 @@ from .quiet import silent_errors
 
 # What its library says before it reads that (on some processors, that oneDNN is used) goes to the file descriptor.
 with silent_errors():
-    import tf2onnx
-
     import tensorflow as tf
+    import tf2onnx
 
 for _logger in ("tensorflow", tf2onnx.__name__, "absl"):
     logging.getLogger(_logger).setLevel(logging.CRITICAL)

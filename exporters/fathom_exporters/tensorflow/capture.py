@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tensorflow as tf
+
 from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
 
 from .fold import fold

@@ -15,7 +15,6 @@ several hundred by 3e-5, which would be a relative error of that size in the pro
 from __future__ import annotations
 
 import numpy as np
-
 import tensorflow as tf
 
 __all__ = ["NEVER", "ctc_loss"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import onnx
-
 import tensorflow as tf
+
 from fathom_exporters.lowering import finish
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.workloads.contract import Mode, Workload

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-
 import tensorflow as tf
 
 from .net import Branch, Net

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import tensorflow as tf
+
 from fathom_onnx.exporting import kink_key
 from fathom_onnx.workloads.contract import Mode, Noise
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
+
 from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
 
 from .net import Net

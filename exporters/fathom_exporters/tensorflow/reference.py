@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-
 import tensorflow as tf
+
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import Kink, StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tensorflow as tf
+
 from fathom_onnx.errors import ExportError
 from fathom_onnx.workloads.contract import Mode, Workload
 

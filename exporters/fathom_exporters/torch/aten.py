@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 
+from torch import fx
+
 from fathom_onnx.errors import ExportError
 from fathom_onnx.vocabulary import OPS
-from torch import fx
 
 __all__ = ["ATEN", "canonical_op"]
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor, fx
 from torch._subclasses.functional_tensor import dispatch_functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 
-import torch
 from fathom_exporters.lowering import Tag
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.workloads.contract import Workload
-from torch import Tensor, fx
 
 from . import models
 from .aten import canonical_op

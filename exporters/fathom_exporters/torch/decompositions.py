@@ -6,9 +6,8 @@ translation exists.
 
 from __future__ import annotations
 
-from torch._decomp import get_decompositions
-
 import torch
+from torch._decomp import get_decompositions
 
 __all__ = ["DECOMPOSITIONS"]
 

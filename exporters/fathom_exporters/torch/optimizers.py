@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
 from torch import Tensor
+
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
 
 __all__ = ["Annotate", "apply"]
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-import torch
 from fathom_onnx.exporting import Kink, StepResult, kink_key
 from fathom_onnx.workloads.contract import Array, Layer, Mode, Workload
-from torch import Tensor
 
 from . import models
 from .step import make_step

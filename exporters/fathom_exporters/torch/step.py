@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
+from torch import Tensor, nn
 from torch._functorch._aot_autograd.logging_utils import setup_stacktrace_preservation_hooks
 from torch.func import functional_call
 from torch.fx.traceback import annotate, has_preserved_node_meta
 
-import torch
 from fathom_onnx.workloads.contract import Mode, Workload
-from torch import Tensor, nn
 
 from . import optimizers
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+import torch
 from onnxscript import opset18 as op
 from onnxscript.values import Opset
 from torch.export import ExportedProgram
@@ -24,7 +25,6 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
-import torch
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag, register_schemas
 from fathom_onnx.errors import ExportError
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fathom_onnx.errors import DataError
 from fathom_onnx.study.cells.plan import Job
 
-if TYPE_CHECKING:
-    from fathom_onnx.runtime.ceilings import Ceilings
-
-    from .engine import Engine
-    from .stages import Stage
-
-__all__ = ["Settings", "are_ceilings", "ceilings_cell", "measured_ceilings", "settings_of"]
+__all__ = ["Settings", "are_ceilings", "ceilings_cell", "settings_of"]
 
 Settings = tuple[str, int]
 """Provider and threads: what ceilings are measured for."""
@@ -44,22 +36,3 @@ def are_ceilings(job: Job, result: dict[str, Any]) -> bool:
     except DataError:
         return False
     return True
-
-
-def measured_ceilings(engine: Engine, stage: Stage | None, runs: Sequence[Job]) -> dict[Settings, Ceilings]:
-    """The ceilings for every provider and number of threads among some runs; none for what could not be measured.
-
-    Args:
-        engine: What does the work.
-        stage: The stage that measures, or None.
-        runs: The runs.
-    """
-    from fathom_onnx.runtime.ceilings import ceilings_of
-
-    if stage is None:
-        return {}
-    jobs = {settings_of(run): replace(run, machine=True) for run in runs}
-    done = engine.stage(stage, list(jobs.values()), alone=True)
-    return {
-        settings: ceilings_of(done.results[job], str(settings)) for settings, job in jobs.items() if job in done.results
-    }

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.study.cells.results import Reading
 
 from .ceilings import are_ceilings, ceilings_cell
 from .graphs import checked_graph_is_there, compare_cells, export_cell, export_checked, graph_is_there, verify_cell
 from .inputs import ceilings_inputs, export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
 
-if TYPE_CHECKING:
-    from fathom_onnx.analysis.similarity.op_mix import StepProfile
-
 __all__ = [
     "STAGES",
-    "Reading",
     "Stage",
     "Stages",
     "native_cell",
@@ -50,14 +47,6 @@ class Stage:
     work: Callable[[Job], Result]
     inputs: Callable[[Job], Mapping[str, Any]]
     complete: Callable[[Job, Result], bool] = lambda job, result: True
-
-
-class Reading(NamedTuple):
-    """A finished run as it is read back: summary, manifest, and what it spent by op in every step."""
-
-    summary: dict[str, Any]
-    manifest: dict[str, Any]
-    spent: StepProfile
 
 
 @dataclass(frozen=True)

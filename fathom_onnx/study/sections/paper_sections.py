@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,14 +14,13 @@ from fathom_onnx.analysis.report.report import duration
 from fathom_onnx.analysis.similarity.clusters import centroid_linkage, linkage_matrix
 from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, Difference, FrameworkLevel
 from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.catalogue import TABLE_II
 
 from .provider_sections import provider_sections
 from .workload_pages import page_anchor
-
-if TYPE_CHECKING:
-    from fathom_onnx.study.result import CellResult, StudyResult
 
 __all__ = ["framework_sections", "paper_sections"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fathom_onnx.analysis.paper.evidence import RunEvidence
 from fathom_onnx.analysis.paper.provider_comparison import (
@@ -22,9 +22,8 @@ from fathom_onnx.analysis.report import provider_figures as draw
 from fathom_onnx.analysis.report.page import Cell, Figure, Section, Table
 from fathom_onnx.analysis.report.report import duration
 from fathom_onnx.analysis.similarity.similarity import Label
-
-if TYPE_CHECKING:
-    from fathom_onnx.study.result import CellResult, StudyResult
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.result import StudyResult
 
 __all__ = ["provider_sections"]
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from fathom_onnx.analysis.runs.roofline import COLUMNS
 from fathom_onnx.analysis.similarity.similarity import Label
-from fathom_onnx.graph.files import write_bytes, write_text
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.result import StudyResult
 from fathom_onnx.vocabulary import OPS, OpClass
 
-if TYPE_CHECKING:
-    from fathom_onnx.study.result import CellResult, StudyResult
-
-__all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables", "write_table"]
+__all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables"]
 
 _LABEL = (*Label._fields, "runtime", "provider", "threads")
 
@@ -125,17 +121,3 @@ def _place(cell: CellResult) -> dict[str, Any]:
 
 
 _PLAIN = ("control_us", "step_us", "run_time_us", "outside_us", "profiling_overhead_us")
-
-
-def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """Write a table as CSV and, where pyarrow is installed, as Parquet.
-
-    Raises:
-        OutputError: A file cannot be written.
-    """
-    write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    parquet = folder / f"{name}.parquet"
-    if find_spec("pyarrow") is None:
-        parquet.unlink(missing_ok=True)  # an older one would say something else than the CSV
-    else:
-        write_bytes(parquet, table.to_parquet(None, index=False))

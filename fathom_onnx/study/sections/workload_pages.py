@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -11,11 +11,10 @@ from fathom_onnx.analysis.report.page import Cell, Figure, Further, Page, Sectio
 from fathom_onnx.analysis.report.report import duration, percent
 from fathom_onnx.analysis.report.workload_figures import SIZES, MemoryBar, layers_under_the_roof, memory_bars
 from fathom_onnx.analysis.runs.roofline import Roofline
+from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
-
-if TYPE_CHECKING:
-    from fathom_onnx.study.cells.plan import Job
-    from fathom_onnx.study.result import CellResult, StudyResult
 
 __all__ = ["page_anchor", "workload_pages"]
 

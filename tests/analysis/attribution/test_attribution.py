@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fathom_onnx.graph.bodies import numbered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
 from fathom_onnx.analysis.attribution.attribution import attribute, questions
 from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.dataflow import Dataflow, tensors_of
 from fathom_onnx.runtime.fingerprint import Fingerprint, fingerprint, fingerprints, perturbed
 from fathom_onnx.runtime.prepare import prepare

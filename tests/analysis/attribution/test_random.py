@@ -7,13 +7,13 @@ from typing import Any
 import onnx
 import onnx.printer
 import pytest
-from fathom_onnx.graph.bodies import bodies
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.analysis.attribution.attribution import attribute
 from fathom_onnx.analysis.attribution.regions import op_of
 from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import bodies
 from fathom_onnx.graph.op_types import class_of_op
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization

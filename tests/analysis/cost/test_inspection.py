@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from fathom_onnx.graph.bodies import numbered
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
@@ -18,6 +17,7 @@ from fathom_onnx.analysis.cost.inspection import GROUPS, inspect
 from fathom_onnx.cli import main
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model, load_structure
+from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.parameters import parameters_by_node
 from support.published_networks import resnet50
 from support.small_models import FLOAT, INT64, cnn, control_flow, line_training, model, op

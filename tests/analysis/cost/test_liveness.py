@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fathom_onnx.graph.bodies import numbered
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
 from fathom_onnx.analysis.cost.liveness import LiveTensor, liveness, liveness_of, residents_of
 from fathom_onnx.graph import Graph, from_model
+from fathom_onnx.graph.bodies import numbered
 from support.small_models import FLOAT, INT64, control_flow, line_inference, line_training, model, op
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
-from fathom_onnx.graph.bodies import numbered
 from onnx import TensorProto, helper, numpy_helper
 
 from fathom_onnx.analysis.overlays.model_explorer import node_data, node_ids
@@ -21,6 +20,7 @@ from fathom_onnx.analysis.overlays.overlay import NodeTime, node_times, read_gra
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, GraphError, UsageError
+from fathom_onnx.graph.bodies import numbered
 from support.small_models import FLOAT, control_flow, model, op
 from support.small_runs import Executed, hand_run
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 
-import torch
 from fathom_onnx.data import batches_for, batches_for_graph
 from fathom_onnx.errors import GraphError, UsageError
 from fathom_onnx.graph import GraphMetadata

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-
 import torch
+
 from fathom_exporters.torch import models
 from fathom_exporters.torch.layers import Dropout
 from fathom_onnx.exporting import ExportRequest, find_exporter

@@ -132,11 +132,13 @@ def test_position_encoding_by_hand(framework) -> None:
     pytest.importorskip(framework)
     if framework == "torch":
         import torch
+
         from fathom_exporters.torch.models.memnet import position_encoding
 
         found = position_encoding(2, torch.zeros(5, 4, dtype=torch.float64))
     else:
         import tensorflow as tf
+
         from fathom_exporters.tensorflow.models.memnet import position_encoding
 
         found = position_encoding(2, tf.zeros((5, 4), tf.float64))

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
+import torch
 
 import fathom_exporters.tensorflow.models.seq2seq as tf_model
 import fathom_exporters.torch.models.seq2seq as torch_model
 import fathom_onnx.verification.checks as checks
 import fathom_onnx.verification.subject as subject
-import tensorflow as tf
-import torch
 from fathom_onnx.data import batches, batches_for
 from fathom_onnx.data.translations import FIRST_WORD, dictionary, log_uniform, reordered
 from fathom_onnx.errors import DataError, UsageError

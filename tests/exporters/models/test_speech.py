@@ -8,12 +8,12 @@ import itertools
 import numpy as np
 import onnx_ir as ir
 import pytest
+import tensorflow as tf
+import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tensorflow as tf
-import torch
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.cleanup.simplify import simplify
 from fathom_exporters.tensorflow.ctc import ctc_loss as tensorflow_ctc

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import tensorflow as tf
+
 from fathom_exporters.lowering import Tag
 from fathom_exporters.tensorflow import TensorFlowExporter, models
 from fathom_exporters.tensorflow.capture import capture

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import torch
+from torch import Tensor
+
 from fathom_exporters.torch import TorchExporter
 from fathom_exporters.torch.native.events import ROOT, find_step, operation_times
 from fathom_exporters.torch.native.ops import COMPOSITE, NATIVE, canonical_op, plain_name
@@ -23,7 +24,6 @@ from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 from support.exports import WORKLOADS
-from torch import Tensor
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import tensorflow as tf
+
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.errors import UnknownNameError
 

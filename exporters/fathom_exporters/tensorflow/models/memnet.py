@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tensorflow as tf
+
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.memnet import MemnetConfig
 

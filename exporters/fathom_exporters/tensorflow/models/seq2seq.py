@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 import tensorflow as tf
+
 from fathom_exporters.tensorflow.layers import argmax, linear
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig

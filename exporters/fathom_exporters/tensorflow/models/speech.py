@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-
 import tensorflow as tf
+
 from fathom_exporters.tensorflow.ctc import ctc_loss
 from fathom_exporters.tensorflow.layers import add, clipped_relu, linear
 from fathom_exporters.tensorflow.net import Net

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tensorflow as tf
+
 from fathom_exporters.tensorflow.layers import classifier, conv2d, flatten, max_pool, relu, softmax_cross_entropy
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.vgg import VggConfig, stages

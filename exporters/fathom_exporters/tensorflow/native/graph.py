@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+
 from fathom_exporters.lowering import Tag
 from fathom_exporters.tensorflow.capture import Captured
 from fathom_exporters.tensorflow.optimizers import STEP_SCOPE

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
+
 from fathom_exporters.tensorflow import models
 from fathom_exporters.tensorflow.capture import capture
 from fathom_onnx.errors import UsageError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+
 from fathom_onnx.errors import ExportError
 
 __all__ = ["CANONICAL_OF", "MOVED_AWAY", "canonical_op"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
+
 from fathom_exporters.lowering import Tag
 from fathom_exporters.tensorflow.optimizers import STEP_SCOPE
 from fathom_onnx.errors import ExportError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from torch import nn
+
 from fathom_exporters.torch.layers import ImageClassifier
 from fathom_onnx.workloads.suite2016.alexnet import POOL, AlexnetConfig, convolutions, features
-from torch import nn
 
 __all__ = ["Alexnet", "Model"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch.nn.functional as F
-
 import torch
-from fathom_onnx.workloads.suite2016.deepq import DeepqConfig, convolutions
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fathom_onnx.workloads.suite2016.deepq import DeepqConfig, convolutions
 
 __all__ = ["DeepQ", "Model", "QNetwork"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch.nn.functional as F
-
 import torch
-from fathom_onnx.workloads.suite2016.memnet import MemnetConfig
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fathom_onnx.workloads.suite2016.memnet import MemnetConfig
 
 __all__ = ["MemoryNetwork", "Model", "position_encoding"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from fathom_onnx.workloads.suite2016.residual import Block, ResidualConfig, blocks
-from torch import Tensor, nn
 
 __all__ = ["Model", "ResNet"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch.nn.functional as F
-
 import torch
-from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig
 
 __all__ = ["Model", "Seq2seq", "sampled_logits"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch.nn.functional as F
-
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from fathom_exporters.torch.ctc import ctc_loss
 from fathom_onnx.workloads.suite2016.speech import SpeechConfig
-from torch import Tensor, nn
 
 __all__ = ["DeepSpeech", "Model"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from torch import nn
+
 from fathom_exporters.torch.layers import ImageClassifier
 from fathom_onnx.workloads.suite2016.vgg import VggConfig, features, stages
-from torch import nn
 
 __all__ = ["Model", "Vgg"]
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-import torch
 from fathom_exporters.torch import models
 from fathom_exporters.torch.step import Step, layer_marks, make_step
 from fathom_onnx.native import NativeMeasurement, NativeRequest, NativeStep, Progress, spent
 from fathom_onnx.workloads.contract import Array
-from torch import Tensor
 
 from .events import ROOT, find_step, operation_times, profiler_mark
 from .split import REPEATS, ConvolutionGradients

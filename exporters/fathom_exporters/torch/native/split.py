@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["REPEATS", "ConvolutionGradients"]
 

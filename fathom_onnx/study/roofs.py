@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from fathom_onnx.analysis.runs.roofline import Roofline, rooflines
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.engine.ceilings import Settings, settings_of
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
-    from fathom_onnx.study.result import CellResult
 
 __all__ = ["ROWS", "roofline_json", "run_rooflines"]
 

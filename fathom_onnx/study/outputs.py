@@ -1,17 +1,21 @@
-"""The files of a study, written anew only where they would say something else: drawing takes longer than reading."""
+"""The files of a study, rewritten only when what they are made from has changed: drawing takes longer than reading."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fathom_onnx.study.engine.store import key, sha256, source_hash, version_of
+import orjson
 
-from .result import CellResult, StudyResult, write
+from fathom_onnx.graph.files import write_text
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.engine.store import Store, key, sha256, source_hash, version_of
+from fathom_onnx.study.sections.tables import study_tables
 
-if TYPE_CHECKING:
-    from fathom_onnx.study.engine.store import Store
+from .report import study_report
+from .result import StudyResult
+from .table_files import write_table
 
 __all__ = ["write_if_changed"]
 
@@ -21,7 +25,7 @@ _WRITERS = ("jinja2", "matplotlib", "numpy", "orjson", "pandas", "pyarrow", "sci
 
 
 def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str]) -> bool:
-    """Write what :func:`~.result.write` writes, unless it is there and says the same.
+    """Write ``report.html``, ``study.json`` and the tables, unless they are there and say the same.
 
     Args:
         store: Where it is noted what the files were written from.
@@ -38,10 +42,17 @@ def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str])
     held = store.get(_SLUG, _SLUG, inputs)
     if held is not None and held["files"] and held["files"] == _files(result, held["files"]):
         return False
-    write(result, commands)
+    _write(result, commands)
     names = [p.name for pattern in ("*.html", "*.json", "*.csv", "*.parquet") for p in result.folder.glob(pattern)]
     store.put(_SLUG, _SLUG, inputs, {"files": _files(result, sorted(names))})
     return True
+
+
+def _write(result: StudyResult, commands: Sequence[str]) -> None:
+    for name, table in study_tables(result).items():
+        write_table(result.folder, name, table)
+    write_text(result.folder / "study.json", orjson.dumps(result.json(), option=orjson.OPT_INDENT_2).decode() + "\n")
+    write_text(result.report, study_report(result, commands))
 
 
 def _files(result: StudyResult, names: Sequence[str]) -> dict[str, str]:

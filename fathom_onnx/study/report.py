@@ -1,0 +1,56 @@
+"""The report of a study: what each of its parts shows."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fathom_onnx.analysis.report.report import Report, render
+from fathom_onnx.study.sections.paper_sections import framework_sections, paper_sections
+from fathom_onnx.study.sections.workload_pages import workload_pages
+
+from .result import StudyResult
+
+__all__ = ["study_report"]
+
+
+def study_report(result: StudyResult, commands: Sequence[str]) -> str:
+    """The report as HTML.
+
+    Args:
+        result: The study.
+        commands: The commands that repeat it.
+    """
+    return render(_report(result, commands))
+
+
+def _report(result: StudyResult, commands: Sequence[str]) -> Report:
+    o = result.options
+    workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
+    frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
+    providers = list(dict.fromkeys(c.job.options.ep for c in result.everywhere))
+    on = f"provider{'s' if providers[1:] else ''} {', '.join(providers)}"
+    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Report(
+        title=f"Study of {', '.join(workloads)}",
+        subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
+        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
+        verdict=result.verdict,
+        findings=result.findings,
+        opening=paper_sections(result),
+        closing=framework_sections(result),
+        pages=workload_pages(result),
+        summaries=result.summaries,
+        effects=result.effects,
+        checks=result.checks,
+        failures=[asdict(f) for f in result.failures],
+        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.everywhere if c.manifest},
+        commands=commands,
+    )
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what the workload's page shows."""
+    return {name: value for name, value in manifest.items() if name != "memory"}
