@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 from fathom_onnx.errors import GraphError, OutputError, UsageError, one_line
 from fathom_onnx.graph import load
 from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.versions import package_version
 
 from .account import statement
 from .contract import Content, Converter, Value
@@ -141,7 +141,7 @@ def convert_file(
     said = {
         **statement(graph, converter.name, request, conversion),
         "consumer": converter.consumer,
-        "fathom_onnx": version("fathom-onnx"),
+        "fathom_onnx": package_version("fathom-onnx"),
     }
     main = job.stem + job.suffix
     files = {main if k == converter.suffix else job.stem + k: content for k, content in conversion.files.items()}

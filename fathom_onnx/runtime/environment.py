@@ -6,13 +6,13 @@ import datetime
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.providers.gpu import gpu_facts
 from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+from fathom_onnx.versions import package_version
 
 from .settings import LEVELS, SessionSettings
 
@@ -36,13 +36,6 @@ def cpu_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def graph_facts(graph: Graph) -> dict[str, Any]:
@@ -79,7 +72,7 @@ def environment(settings: SessionSettings, seed: int, provider_options: dict[str
         "serialize": settings.serialize,
         "seed": seed,
         "onnxruntime": ort.__version__,
-        "onnx": _version("onnx"),
+        "onnx": package_version("onnx"),
         **process_facts(),
     }
 
@@ -87,8 +80,8 @@ def environment(settings: SessionSettings, seed: int, provider_options: dict[str
 def process_facts() -> dict[str, Any]:
     """What any run's manifest says of its process: versions, machine, command line and UTC time."""
     return {
-        "fathom_onnx": _version("fathom-onnx"),
-        "numpy": _version("numpy"),
+        "fathom_onnx": package_version("fathom-onnx"),
+        "numpy": package_version("numpy"),
         "python": platform.python_version(),
         "os": platform.platform(),
         "cpu": cpu_model(),

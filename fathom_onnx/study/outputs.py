@@ -10,8 +10,9 @@ import orjson
 
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.study.cells.results import CellResult
-from fathom_onnx.study.engine.store import Store, key, sha256, source_hash, version_of
+from fathom_onnx.study.engine.store import Store, key, sha256, source_hash
 from fathom_onnx.study.sections.tables import study_tables
+from fathom_onnx.versions import package_version
 
 from .report import study_report
 from .result import StudyResult
@@ -75,7 +76,7 @@ def _inputs(result: StudyResult, commands: Sequence[str]) -> dict[str, Any]:
     return {
         "said": key(said),
         "sources": source_hash(),
-        "packages": {name: version_of(name) for name in _WRITERS},
+        "packages": {name: package_version(name) for name in _WRITERS},
     }
 
 

@@ -356,7 +356,7 @@ def test_without_the_emulator_a_workload_gets_the_simulation(tiny, monkeypatch: 
     assert (SOURCES["atari"].kind, SOURCES["breakout"].kind) == ("real", "simulated")
     monkeypatch.setattr(sources, "find_spec", lambda name: object())
     assert source_for_graph(graph).name == "atari"
-    monkeypatch.setattr(inputs, "version_of", {"ale_py": "0.11"}.get)
+    monkeypatch.setattr(inputs, "package_version", {"ale_py": "0.11"}.get)
     assert inputs._data(SimpleNamespace(workload=made)) == ["atari", "0.11"]
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     assert source_for_graph(graph).name == "breakout"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as package_version
-
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
@@ -11,6 +9,7 @@ from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
 from fathom_exporters.lowering.cleanup.simplify import simplify
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.graph import GraphMetadata
+from fathom_onnx.versions import package_version
 
 from .check import check, infer
 from .label import label

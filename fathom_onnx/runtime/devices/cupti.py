@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from fathom_onnx.errors import FathomError, MissingDependencyError, RunError, one_line
+from fathom_onnx.versions import package_version
 
 from .clocks import ClockPair, read_clocks
 from .records import DeviceActivity, Launch, Recording
@@ -88,13 +88,6 @@ def _known(module: ModuleType, status: int) -> Any:
         return module.Result(status)
     except ValueError:
         return None
-
-
-def _version() -> str:
-    try:
-        return version("cupti-python")
-    except PackageNotFoundError:
-        return "of unknown version"
 
 
 class CuptiRecorder:
@@ -175,7 +168,11 @@ class CuptiRecorder:
         finally:
             self._end()
         made = Recording(
-            f"cupti {_version()}", tuple(self._launches.values()), tuple(self._activities), tuple(self._clock), dropped
+            f"cupti {package_version('cupti-python') or 'of unknown version'}",
+            tuple(self._launches.values()),
+            tuple(self._activities),
+            tuple(self._clock),
+            dropped,
         )
         self._clear()
         return made

@@ -11,9 +11,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.versions import package_version
 
 from .providers import device_inputs
-from .store import exporter_facts, sha256, source_hash, version_of
+from .store import exporter_facts, sha256, source_hash
 
 __all__ = ["ceilings_inputs", "export_inputs", "native_inputs", "profile_inputs", "structure_inputs", "verify_inputs"]
 
@@ -45,7 +46,7 @@ _NATIVE_SOURCES = (
 
 
 def _onnxruntime() -> dict[str, str]:
-    return {name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := version_of(name))}
+    return {name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := package_version(name))}
 
 
 def export_inputs(job: Job) -> Inputs:
@@ -57,7 +58,7 @@ def export_inputs(job: Job) -> Inputs:
         "preset": job.options.preset,
         "config": asdict(job.workload.config),
         "lowering": job.options.lowering,
-        "package": version_of("fathom-onnx"),
+        "package": package_version("fathom-onnx"),
         "sources": source_hash(_EXPORT_SOURCES),
         **exporter_facts(job.cell.framework),
     }
@@ -68,7 +69,7 @@ def _data(job: Job) -> list[str]:
     from fathom_onnx.data import usual_source
 
     used = usual_source(job.workload.data)
-    return [used.name, version_of(used.needs) if used.needs else ""]
+    return [used.name, package_version(used.needs) if used.needs else ""]
 
 
 def verify_inputs(job: Job) -> Inputs:
@@ -89,8 +90,8 @@ def structure_inputs(job: Job) -> Inputs:
     """The graph file and the code that models its cost."""
     return {
         "graph": sha256(job.graph()),
-        "onnx": version_of("onnx"),
-        "package": version_of("fathom-onnx"),
+        "onnx": package_version("onnx"),
+        "package": package_version("fathom-onnx"),
         "sources": source_hash(_STRUCTURE_SOURCES),
     }
 
@@ -108,7 +109,7 @@ def profile_inputs(job: Job) -> Inputs:
         "python": platform.python_version(),
         "machine": [platform.machine(), cpu_model(), cpu_cores()],
         **device_inputs(job.options),
-        "package": version_of("fathom-onnx"),
+        "package": package_version("fathom-onnx"),
         "sources": source_hash(without=(*_SHOWING, "verification")),
     }
 

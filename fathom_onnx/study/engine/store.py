@@ -13,14 +13,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires, version
+from importlib.metadata import EntryPoint, entry_points, requires
 from pathlib import Path
 from typing import Any
 
 from fathom_onnx.exporting import ENTRY_POINT_GROUP
 from fathom_onnx.graph.files import write_text
+from fathom_onnx.versions import package_version
 
-__all__ = ["Store", "exporter_facts", "key", "sha256", "source_hash", "version_of"]
+__all__ = ["Store", "exporter_facts", "key", "sha256", "source_hash"]
 
 SCHEMA = "fathom-onnx/study-cell/1"
 
@@ -118,14 +119,6 @@ def _digest(base: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def version_of(package: str) -> str:
-    """Version of an installed package, or nothing where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
 def _requirements(package: str, extra: str) -> list[str]:
     """Names of the packages that a package needs, with those of one extra."""
     found = []
@@ -165,5 +158,5 @@ def exporter_facts(framework: str) -> dict[str, Any]:
     return {
         "exporter": point.value,
         "sources": _digest(roots[0], files) if roots else "",
-        "packages": {name: found for name in sorted(needed) if (found := version_of(name))},
+        "packages": {name: found for name in sorted(needed) if (found := package_version(name))},
     }
