@@ -84,32 +84,32 @@ class Workload:
         preset: The preset its configuration came from.
         config: The configuration (a frozen dataclass; see :mod:`fathom_onnx.workloads.config`).
         features: Batch inputs of both modes.
-        targets: Further batch inputs of training.
-        noise: Random tensors drawn in the step, per mode.
-        parameters: Trained variables.
-        buffers: Variables that the forward pass updates (running statistics).
-        outputs: What inference gives.
+        outputs: Outputs of inference.
         layers: The layers, in forward order.
+        parameters: Trained variables.
         optimizer: The update rule.
+        targets: Further batch inputs of training.
+        noise: Random tensors drawn in the step, by mode.
+        buffers: Variables that the forward pass of training updates (running statistics).
+        frozen: Variables that a training step reads and does not change (a target network).
         data: The data source that feeds it (a name of :data:`fathom_onnx.data.SOURCES`).
         gradients: What is done to gradients before the update.
-        frozen: Variables that a training step reads and leaves as they are (a target network).
     """
 
     name: str
     preset: str
     config: Any
     features: tuple[TensorSpec, ...]
-    targets: tuple[TensorSpec, ...]
-    noise: Mapping[Mode, tuple[Noise, ...]]
-    parameters: tuple[Variable, ...]
-    buffers: tuple[Variable, ...]
     outputs: tuple[TensorSpec, ...]
     layers: tuple[Layer, ...]
+    parameters: tuple[Variable, ...]
     optimizer: Optimizer
+    targets: tuple[TensorSpec, ...] = ()
+    noise: Mapping[Mode, tuple[Noise, ...]] = field(default_factory=dict)
+    buffers: tuple[Variable, ...] = ()
+    frozen: tuple[Variable, ...] = ()
     data: str = "synthetic"
     gradients: Gradients = field(default_factory=Gradients)
-    frozen: tuple[Variable, ...] = ()
 
     LOSS = "loss"
 

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Adam, TensorSpec, Workload
-from fathom_onnx.workloads.stack import Stack, image_tensors
+from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.stack import Convolution, Stack
 
-__all__ = ["DEFINITION", "POOL", "AlexnetConfig", "Convolution", "build", "convolutions", "features"]
+from .image_classifier import add_fully_connected, image_classifier
+
+__all__ = ["DEFINITION", "POOL", "AlexnetConfig", "PooledConvolution", "build", "convolutions", "features"]
 
 _ALEXNET = "Krizhevsky et al. 2012"
 _FATHOM = "Fathom alexnet (Adolf et al. 2016)"
@@ -43,17 +45,11 @@ class AlexnetConfig:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """One convolution ``conv<number>`` and what follows it: ``relu<number>``, ``norm<number>``, ``pool<number>``."""
+class PooledConvolution(Convolution):
+    """A convolution with its ReLU and the names of the layers after that: normalisation, pool; empty for none."""
 
-    number: int
-    channels_in: int
-    channels: int
-    kernel: int
-    stride: int
-    padding: int
-    normalised: bool
-    pooled: bool
+    norm: str = ""
+    pool: str = ""
 
 
 _KERNELS = (
@@ -67,7 +63,7 @@ _KERNELS = (
 """The five convolutions (2012, section 3.5). A padding of 2 makes the first 55 wide at an image of 224."""
 
 
-def convolutions(config: AlexnetConfig) -> Iterator[Convolution]:
+def convolutions(config: AlexnetConfig) -> Iterator[PooledConvolution]:
     """The convolutions in order, ``conv1`` to ``conv5``.
 
     Raises:
@@ -77,7 +73,18 @@ def convolutions(config: AlexnetConfig) -> Iterator[Convolution]:
         raise ValueError(f"channels has {len(config.channels)} values, not {len(_KERNELS)}")
     channels_in = 3
     for number, (channels, row) in enumerate(zip(config.channels, _KERNELS, strict=True), 1):
-        yield Convolution(number, channels_in, channels, *row)
+        kernel, stride, padding, normalised, pooled = row
+        yield PooledConvolution(
+            f"conv{number}",
+            f"relu{number}",
+            channels_in,
+            channels,
+            kernel,
+            stride,
+            padding,
+            norm=f"norm{number}" if normalised else "",
+            pool=f"pool{number}" if pooled else "",
+        )
         channels_in = channels
 
 
@@ -88,47 +95,28 @@ def features(config: AlexnetConfig) -> int:
         ValueError: The image is too small for the pools.
     """
     side, kernel, stride = config.image, *POOL
-    for conv in convolutions(config):
-        side = (side + 2 * conv.padding - conv.kernel) // conv.stride + 1
-        if conv.pooled:
+    for number, conv in enumerate(convolutions(config), 1):
+        side = conv.output_side(side)
+        if conv.pool:
             side = (side - kernel) // stride + 1
         if side < 1:
-            raise ValueError(f"image side {config.image} leaves nothing after convolution {conv.number}")
+            raise ValueError(f"image side {config.image} leaves nothing after convolution {number}")
     return config.channels[-1] * side**2
 
 
 def build(preset: str, config: AlexnetConfig) -> Workload:
     """The workload at one configuration."""
-    c = config
-    if c.dropout >= 1:
-        raise ValueError(f"dropout {c.dropout} keeps nothing")
-    if c.lrn_size % 2 == 0:
-        raise ValueError(f"lrn_size {c.lrn_size} is even, so that a window has no middle")
+    if config.lrn_size % 2 == 0:
+        raise ValueError(f"lrn_size {config.lrn_size} is even, so that a window has no middle")
     stack = Stack()
-    for conv in convolutions(c):
-        stack.convolution(f"conv{conv.number}", conv.channels_in, conv.channels, conv.kernel)
-        stack.plain(f"relu{conv.number}", "relu")
-        if conv.normalised:
-            stack.plain(f"norm{conv.number}", "local response norm")
-        if conv.pooled:
-            stack.plain(f"pool{conv.number}", "max pool")
-    stack.plain("flatten", "flatten")
-    stack.classifier(c.batch, features(c), c.fc, c.classes)
-    images, labels = image_tensors(c.batch, c.image, c.classes)
-    return Workload(
-        name="alexnet",
-        preset=preset,
-        config=c,
-        features=(images,),
-        targets=(labels,),
-        noise={"training": tuple(stack.noise)},
-        parameters=tuple(stack.parameters),
-        buffers=(),
-        outputs=(TensorSpec("logits", (c.batch, c.classes)),),
-        layers=tuple(stack.layers),
-        optimizer=Adam(c.learning_rate),
-        data="photographs",
-    )
+    for conv in convolutions(config):
+        stack.convolution(conv)
+        if conv.norm:
+            stack.plain(conv.norm, "local response norm")
+        if conv.pool:
+            stack.plain(conv.pool, "max pool")
+    add_fully_connected(stack, config, features(config))
+    return image_classifier("alexnet", preset, config, stack)
 
 
 _PAPER = AlexnetConfig()

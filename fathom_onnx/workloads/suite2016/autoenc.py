@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Adam, Initialiser, Layer, Noise, TensorSpec, Variable, Workload
+from fathom_onnx.workloads.contract import Adam, Initialiser, Noise, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Stack
 
 __all__ = ["DEFINITION", "AutoencConfig", "build"]
 
@@ -34,41 +35,30 @@ def build(preset: str, config: AutoencConfig) -> Workload:
     """The workload at one configuration."""
     c = config
     pixels = c.image * c.image
-    parameters: list[Variable] = []
-    sizes = {
-        "encoder.hidden": (pixels, c.hidden),
-        "encoder.mean": (c.hidden, c.latent),
-        "encoder.log_variance": (c.hidden, c.latent),
-        "decoder.hidden": (c.latent, c.hidden),
-        "decoder.output": (c.hidden, pixels),
-    }
-    for layer, (fan_in, fan_out) in sizes.items():
-        parameters += [
-            Variable(f"{layer}.weight", (fan_out, fan_in), Initialiser.glorot_uniform(fan_in, fan_out)),
-            Variable(f"{layer}.bias", (fan_out,), Initialiser.constant(0.0)),
-        ]
+    stack = Stack()
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        stack.linear(name, inputs, outputs, Initialiser.glorot_uniform(inputs, outputs))
+
+    linear("encoder.hidden", pixels, c.hidden)
+    stack.plain("encoder.softplus", "softplus")
+    linear("encoder.mean", c.hidden, c.latent)
+    linear("encoder.log_variance", c.hidden, c.latent)
+    stack.plain("sample", "sampling")
+    linear("decoder.hidden", c.latent, c.hidden)
+    stack.plain("decoder.softplus", "softplus")
+    linear("decoder.output", c.hidden, pixels)
+    stack.plain("decoder.sigmoid", "sigmoid")
     noise = (Noise("noise", (c.batch, c.latent)),)
     return Workload(
         name="autoenc",
         preset=preset,
         config=c,
         features=(TensorSpec("images", (c.batch, pixels), meaning="grey levels 0 to 1"),),
-        targets=(),
         noise={"inference": noise, "training": noise},
-        parameters=tuple(parameters),
-        buffers=(),
+        parameters=tuple(stack.parameters),
         outputs=(TensorSpec("reconstruction", (c.batch, pixels), meaning="Bernoulli means"),),
-        layers=(
-            Layer("encoder.hidden", "linear"),
-            Layer("encoder.softplus", "softplus"),
-            Layer("encoder.mean", "linear"),
-            Layer("encoder.log_variance", "linear"),
-            Layer("sample", "sampling"),
-            Layer("decoder.hidden", "linear"),
-            Layer("decoder.softplus", "softplus"),
-            Layer("decoder.output", "linear"),
-            Layer("decoder.sigmoid", "sigmoid"),
-        ),
+        layers=tuple(stack.layers),
         optimizer=Adam(c.learning_rate),
         data="digits",
     )

@@ -11,14 +11,14 @@ trains gives the step other frozen values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Draw, Initialiser, Layer, RMSProp, TensorSpec, Variable, Workload
+from fathom_onnx.workloads.contract import Draw, Initialiser, Layer, RMSProp, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Convolution, Stack
 
-__all__ = ["DEFINITION", "KERNELS", "STRIDES", "TARGET", "Convolution", "DeepqConfig", "build", "convolutions"]
+__all__ = ["DEFINITION", "KERNELS", "STRIDES", "TARGET", "DeepqConfig", "build", "convolutions", "features"]
 
 _NATURE = "Mnih et al. 2015"
 _FATHOM = "Fathom deepq (Adolf et al. 2016)"
@@ -48,65 +48,51 @@ class DeepqConfig:
     epsilon: float = setting(0.01, f"{_NATURE}, extended data table 1: min squared gradient, and {_FATHOM}")
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution: layer ``name``, its ReLU ``relu``, and the side of the image it makes."""
-
-    name: str
-    relu: str
-    channels_in: int
-    channels: int
-    kernel: int
-    stride: int
-    side: int
-
-
 def convolutions(config: DeepqConfig) -> Iterator[Convolution]:
-    """The convolutions in order.
+    """The convolutions in order, ``conv1`` to ``conv3``.
 
     Raises:
-        ValueError: Not a number of filters for each, or an image so small that one has no output.
+        ValueError: Not a number of filters for each.
     """
     if len(config.filters) != len(KERNELS):
         raise ValueError(f"filters has {len(config.filters)} values, not {len(KERNELS)}")
-    channels_in, side = config.history, config.image
-    for index, (channels, kernel, stride) in enumerate(zip(config.filters, KERNELS, STRIDES, strict=True), 1):
-        side = (side - kernel) // stride + 1
-        if side < 1:
-            raise ValueError(f"image side {config.image} leaves nothing after convolution {index}")
-        yield Convolution(f"conv{index}", f"relu{index}", channels_in, channels, kernel, stride, side)
+    channels_in = config.history
+    for number, (channels, kernel, stride) in enumerate(zip(config.filters, KERNELS, STRIDES, strict=True), 1):
+        yield Convolution(f"conv{number}", f"relu{number}", channels_in, channels, kernel, stride)
         channels_in = channels
 
 
-def _network(config: DeepqConfig) -> tuple[list[Variable], list[Layer]]:
-    """Parameters and layers of the online network."""
-    variables: list[Variable] = []
-    layers: list[Layer] = []
+def features(config: DeepqConfig) -> int:
+    """Elements of a state's features, the input of ``fc1``.
 
-    def weights(name: str, kind: str, shape: tuple[int, ...], initialiser: Initialiser) -> None:
-        variables.append(Variable(f"{name}.weight", shape, initialiser))
-        variables.append(Variable(f"{name}.bias", shape[:1], Initialiser.constant(0.0)))
-        layers.append(Layer(name, kind))
+    Raises:
+        ValueError: The image is so small that a convolution has no output.
+    """
+    side = config.image
+    for number, conv in enumerate(convolutions(config), 1):
+        side = conv.output_side(side)
+        if side < 1:
+            raise ValueError(f"image side {config.image} leaves nothing after convolution {number}")
+    return config.filters[-1] * side**2
 
-    # the paper says nothing of starting values: He et al. 2015 before a ReLU, Glorot and Bengio 2010 before none
-    features = 0
-    for c in convolutions(config):
-        shape = (c.channels, c.channels_in, c.kernel, c.kernel)
-        weights(c.name, "convolution", shape, Initialiser.he_normal(math.prod(shape[1:])))
-        layers.append(Layer(c.relu, "relu"))
-        features = c.channels * c.side**2
-    layers.append(Layer("flatten", "flatten"))
-    weights("fc1", "linear", (config.hidden, features), Initialiser.he_normal(features))
-    layers.append(Layer("relu4", "relu"))
-    last = Initialiser.glorot_uniform(config.hidden, config.actions)
-    weights("fc2", "linear", (config.actions, config.hidden), last)
-    return variables, layers
+
+def _network(config: DeepqConfig) -> Stack:
+    """Layers and parameters of the online network."""
+    # the paper says nothing of starting values: He et al. 2015 before a ReLU, Glorot and Bengio 2010 elsewhere
+    stack = Stack()
+    for conv in convolutions(config):
+        stack.convolution(conv)
+    stack.plain("flatten", "flatten")
+    stack.linear("fc1", features(config), config.hidden)
+    stack.plain("relu4", "relu")
+    stack.linear("fc2", config.hidden, config.actions, Initialiser.glorot_uniform(config.hidden, config.actions))
+    return stack
 
 
 def build(preset: str, config: DeepqConfig) -> Workload:
     """The workload at one configuration."""
     c = config
-    parameters, layers = _network(c)
+    online = _network(c)
     frames = (c.batch, c.history, c.image, c.image)
     coin = Draw("integers", 0, 2)
     return Workload(
@@ -120,18 +106,16 @@ def build(preset: str, config: DeepqConfig) -> Workload:
             TensorSpec("rewards", (c.batch,), meaning="reward, clipped to -1..1", draw=coin),
             TensorSpec("terminals", (c.batch,), meaning="1 where the episode ended, else 0", draw=coin),
         ),
-        noise={},
-        parameters=tuple(parameters),
-        buffers=(),
+        parameters=tuple(online.parameters),
         outputs=(TensorSpec("q_values", (c.batch, c.actions), meaning="expected return of every action"),),
         layers=(
-            *layers,
-            *(replace(layer, name=f"{TARGET}{layer.name}") for layer in layers),
+            *online.layers,
+            *(replace(layer, name=f"{TARGET}{layer.name}") for layer in online.layers),
             Layer("bootstrap", "bootstrap target"),
         ),
         optimizer=RMSProp(c.learning_rate, c.decay, c.epsilon),
         data="atari",
-        frozen=tuple(replace(p, name=f"{TARGET}{p.name}", starts_as=p.name) for p in parameters),
+        frozen=tuple(replace(p, name=f"{TARGET}{p.name}", starts_as=p.name) for p in online.parameters),
     )
 
 

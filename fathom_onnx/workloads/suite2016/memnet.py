@@ -93,7 +93,6 @@ def build(preset: str, config: MemnetConfig) -> Workload:
         targets=(TensorSpec("answers", (c.batch, c.vocabulary), meaning="one-hot word", draw=Draw("one_hot")),),
         noise={"training": tuple(Noise(Gradients.noise_of(p.name), p.shape) for p in parameters)},
         parameters=parameters,
-        buffers=(),
         outputs=(TensorSpec("logits", (c.batch, c.vocabulary), meaning="of the answer word"),),
         layers=tuple(layers),
         optimizer=Adam(c.learning_rate),

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Adam, Draw, Initialiser, Layer, TensorSpec, Variable, Workload
+from fathom_onnx.workloads.contract import Initialiser, Layer, Variable, Workload
+from fathom_onnx.workloads.stack import Stack
+
+from .image_classifier import image_classifier
 
 __all__ = ["DEFINITION", "Block", "ResidualConfig", "blocks", "build"]
 
@@ -59,62 +62,48 @@ def blocks(config: ResidualConfig) -> Iterator[Block]:
 
 
 def build(preset: str, config: ResidualConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The image cannot be halved by the first convolution, the pool and every stage but the first.
+    """
     c = config
     if c.image % 2 ** (len(c.blocks) + 1):
         raise ValueError(f"image side {c.image} is not a multiple of {2 ** (len(c.blocks) + 1)}")
-    parameters: list[Variable] = []
+    stack = Stack()
     buffers: list[Variable] = []
-    layers: list[Layer] = []
+    one, zero = Initialiser.constant(1.0), Initialiser.constant(0.0)
 
     def conv(name: str, channels_in: int, channels: int, kernel: int) -> None:
-        shape = (channels, channels_in, kernel, kernel)
         # He et al. 2015 (arXiv:1502.01852): fan-out form, as in the authors' released models
-        parameters.append(Variable(f"{name}.weight", shape, Initialiser.he_normal(channels * kernel * kernel)))
-        layers.append(Layer(name, "convolution"))
+        start = Initialiser.he_normal(channels * kernel * kernel)
+        stack.add(Layer(name, "convolution"), start, weight=(channels, channels_in, kernel, kernel))
 
     def norm(name: str, channels: int) -> None:
-        one, zero = Initialiser.constant(1.0), Initialiser.constant(0.0)
-        parameters.append(Variable(f"{name}.weight", (channels,), one))
-        parameters.append(Variable(f"{name}.bias", (channels,), zero))
+        stack.add(Layer(name, "batch norm"), one, weight=(channels,), bias=(channels,))
         buffers.append(Variable(f"{name}.running_mean", (channels,), zero))
         buffers.append(Variable(f"{name}.running_var", (channels,), one))
-        layers.append(Layer(name, "batch norm"))
 
     conv("conv1", 3, c.width, 7)
     norm("bn1", c.width)
-    layers += [Layer("relu1", "relu"), Layer("maxpool", "max pool")]
+    stack.plain("relu1", "relu")
+    stack.plain("maxpool", "max pool")
     channels = c.width
     for block in blocks(c):
         channels = block.channels
         conv(f"{block.name}.conv1", block.channels_in, channels, 3)
         norm(f"{block.name}.bn1", channels)
-        layers.append(Layer(f"{block.name}.relu1", "relu"))
+        stack.plain(f"{block.name}.relu1", "relu")
         conv(f"{block.name}.conv2", channels, channels, 3)
         norm(f"{block.name}.bn2", channels)
         if block.projection:
             conv(f"{block.name}.projection", block.channels_in, channels, 1)
             norm(f"{block.name}.projection_bn", channels)
-        layers += [Layer(f"{block.name}.add", "residual addition"), Layer(f"{block.name}.relu2", "relu")]
-    layers += [Layer("avgpool", "global average pool"), Layer("fc", "linear")]
-    parameters += [
-        Variable("fc.weight", (c.classes, channels), Initialiser.glorot_uniform(channels, c.classes)),
-        Variable("fc.bias", (c.classes,), Initialiser.constant(0.0)),
-    ]
-    return Workload(
-        name="residual",
-        preset=preset,
-        config=c,
-        features=(TensorSpec("images", (c.batch, 3, c.image, c.image), meaning="normalised RGB", draw=Draw("normal")),),
-        targets=(TensorSpec("labels", (c.batch, c.classes), meaning="one-hot classes", draw=Draw("one_hot")),),
-        noise={},
-        parameters=tuple(parameters),
-        buffers=tuple(buffers),
-        outputs=(TensorSpec("logits", (c.batch, c.classes)),),
-        layers=tuple(layers),
-        optimizer=Adam(c.learning_rate),
-        data="photographs",
-    )
+        stack.plain(f"{block.name}.add", "residual addition")
+        stack.plain(f"{block.name}.relu2", "relu")
+    stack.plain("avgpool", "global average pool")
+    stack.linear("fc", channels, c.classes, Initialiser.glorot_uniform(channels, c.classes))
+    return image_classifier("residual", preset, c, stack, tuple(buffers))
 
 
 _PAPER = ResidualConfig()

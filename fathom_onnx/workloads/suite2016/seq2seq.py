@@ -34,16 +34,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import (
-    Draw,
-    GradientDescent,
-    Gradients,
-    Initialiser,
-    Layer,
-    TensorSpec,
-    Variable,
-    Workload,
-)
+from fathom_onnx.workloads.contract import Draw, GradientDescent, Gradients, Initialiser, Layer, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Stack
 
 __all__ = ["DEFINITION", "EOS", "GO", "NO_WEIGHT", "PAD", "UNKNOWN", "Seq2seqConfig", "build"]
 
@@ -81,15 +73,12 @@ def build(preset: str, config: Seq2seqConfig) -> Workload:
     c = config
     if c.vocabulary <= UNKNOWN + 1:
         raise ValueError(f"a vocabulary of {c.vocabulary} has no word after its {UNKNOWN + 1} symbols")
-    uniform, zero = Initialiser("uniform", c.weight_range), Initialiser.constant(0.0)
+    uniform = Initialiser("uniform", c.weight_range)
     gates = 4 * c.hidden
-    layers: list[Layer] = []
-    parameters: list[Variable] = []
+    stack = Stack()
 
     def layer(name: str, kind: str, **shapes: tuple[int, ...]) -> None:
-        layers.append(Layer(name, kind))
-        for part, shape in shapes.items():
-            parameters.append(Variable(f"{name}.{part}", shape, zero if part == "bias" else uniform))
+        stack.add(Layer(name, kind), uniform, **shapes)
 
     layer("encoder.embedding", "embedding", weight=(c.vocabulary, c.embedding))
     for index in range(c.layers):
@@ -113,7 +102,7 @@ def build(preset: str, config: Seq2seqConfig) -> Workload:
         layer(f"decoder.lstm{index + 1}", "lstm cell", weight=(gates, 2 * c.hidden), bias=(gates,))
     layer("decoder.output", "linear", weight=(c.hidden, 2 * c.hidden), bias=(c.hidden,))
     layer("projection", "sampled softmax", weight=(c.vocabulary, c.hidden), bias=(c.vocabulary,))
-    layers.append(Layer("decoder.argmax", "greedy choice", kink="ArgMax"))
+    stack.add(Layer("decoder.argmax", "greedy choice", kink="ArgMax"))
     ids = Draw("integers", 0, c.vocabulary)
     target = (c.batch, c.target_length)
     return Workload(
@@ -126,14 +115,12 @@ def build(preset: str, config: Seq2seqConfig) -> Workload:
             TensorSpec("target_weights", target, meaning="1 up to the end symbol, 0 for padding"),
             TensorSpec("sampled_ids", (c.samples,), "int64", "log-uniform classes, with replacement", ids),
         ),
-        noise={},
-        parameters=tuple(parameters),
-        buffers=(),
+        parameters=tuple(stack.parameters),
         outputs=(
             TensorSpec("ids", target, "int64", "the words chosen greedily"),
             TensorSpec("scores", target, meaning="logit of each chosen word"),
         ),
-        layers=tuple(layers),
+        layers=tuple(stack.layers),
         optimizer=GradientDescent(c.learning_rate),
         data="translations",
         gradients=Gradients(clip_global_norm=c.clip),

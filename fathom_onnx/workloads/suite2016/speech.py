@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Adam, Draw, Initialiser, Layer, TensorSpec, Variable, Workload
+from fathom_onnx.workloads.contract import Adam, Draw, Initialiser, Layer, TensorSpec, Workload
+from fathom_onnx.workloads.stack import Stack
 
 __all__ = ["DEFINITION", "SpeechConfig", "build"]
 
@@ -48,29 +49,24 @@ def build(preset: str, config: SpeechConfig) -> Workload:
         # a repeated label needs a blank before it, so that this many frames can be needed
         raise ValueError(f"{c.frames} frames are fewer than twice the {c.labels} labels")
     outputs = c.phonemes + 1
-    parameters: list[Variable] = []
-    sizes = {
-        "hidden1": (c.coefficients, c.width),
-        "hidden2": (c.width, c.width),
-        "hidden3": (c.width, c.width),
-        "recurrent.input": (c.width, c.width),
-        "recurrent.forwards": (c.width, c.width),
-        "recurrent.backwards": (c.width, c.width),
-        "hidden5": (c.width, c.width),
-        "output": (c.width, outputs),
-    }
-    for layer, (fan_in, fan_out) in sizes.items():
-        # Over time He's variance would let states grow step by step: half of it keeps the two directions' bounded.
-        damped = layer.startswith("recurrent") or layer == "output"
-        start = Initialiser.glorot_uniform(fan_in, fan_out) if damped else Initialiser.he_normal(fan_in)
-        parameters.append(Variable(f"{layer}.weight", (fan_out, fan_in), start))
-        if layer not in ("recurrent.forwards", "recurrent.backwards"):
-            parameters.append(Variable(f"{layer}.bias", (fan_out,), Initialiser.constant(0.0)))
-    bounds = (0.0, c.bound)
+    stack = Stack()
 
     def clipped(name: str, kind: str = "clipped relu") -> Layer:
-        return Layer(name, kind, "Clip", bounds)
+        return Layer(name, kind, "Clip", (0.0, c.bound))
 
+    # Over time He's variance would let states grow step by step: half of it keeps the two directions' bounded.
+    damped = Initialiser.glorot_uniform(c.width, c.width)
+    stack.plain("time_major", "layout")
+    for number, inputs in ((1, c.coefficients), (2, c.width), (3, c.width)):
+        stack.linear(f"hidden{number}", inputs, c.width)
+        stack.add(clipped(f"clip{number}"))
+    stack.linear("recurrent.input", c.width, c.width, damped)
+    for direction in ("forwards", "backwards"):
+        stack.add(clipped(f"recurrent.{direction}", "recurrent"), damped, weight=(c.width, c.width))
+    stack.plain("recurrent.sum", "addition")
+    stack.linear("hidden5", c.width, c.width)
+    stack.add(clipped("clip5"))
+    stack.linear("output", c.width, outputs, Initialiser.glorot_uniform(c.width, outputs))
     shortest = 2 * c.labels
     return Workload(
         name="speech",
@@ -107,28 +103,11 @@ def build(preset: str, config: SpeechConfig) -> Workload:
                 Draw("integers", 0, c.labels + 1),
             ),
         ),
-        noise={},
-        parameters=tuple(parameters),
-        buffers=(),
+        parameters=tuple(stack.parameters),
         outputs=(
             TensorSpec("logits", (c.frames, c.batch, outputs), meaning="scores of the phonemes and, last, the blank"),
         ),
-        layers=(
-            Layer("time_major", "layout"),
-            Layer("hidden1", "linear"),
-            clipped("clip1"),
-            Layer("hidden2", "linear"),
-            clipped("clip2"),
-            Layer("hidden3", "linear"),
-            clipped("clip3"),
-            Layer("recurrent.input", "linear"),
-            clipped("recurrent.forwards", "recurrent"),
-            clipped("recurrent.backwards", "recurrent"),
-            Layer("recurrent.sum", "addition"),
-            Layer("hidden5", "linear"),
-            clipped("clip5"),
-            Layer("output", "linear"),
-        ),
+        layers=tuple(stack.layers),
         optimizer=Adam(c.learning_rate),
         data="utterances",
     )

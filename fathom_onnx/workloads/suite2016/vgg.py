@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import Adam, TensorSpec, Workload
-from fathom_onnx.workloads.stack import Stack, image_tensors
+from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.stack import Convolution, Stack
 
-__all__ = ["DEFINITION", "Convolution", "VggConfig", "build", "features", "stages"]
+from .image_classifier import add_fully_connected, image_classifier
+
+__all__ = ["DEFINITION", "VggConfig", "build", "features", "stages"]
 
 _VGG = "Simonyan and Zisserman 2015"
 _FATHOM = "Fathom vgg (Adolf et al. 2016)"
@@ -34,26 +36,6 @@ class VggConfig:
     learning_rate: float = setting(1e-4, _FATHOM)
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution: ``conv<stage>_<number>``, and its ReLU ``relu<stage>_<number>``."""
-
-    stage: int
-    number: int
-    channels_in: int
-    channels: int
-
-    @property
-    def conv(self) -> str:
-        """The convolution's layer name."""
-        return f"conv{self.stage}_{self.number}"
-
-    @property
-    def relu(self) -> str:
-        """The ReLU's layer name."""
-        return f"relu{self.stage}_{self.number}"
-
-
 def stages(config: VggConfig) -> Iterator[tuple[str, tuple[Convolution, ...]]]:
     """Each stage's pool and the convolutions before it: ``pool1`` with ``conv1_1`` and ``conv1_2``, to ``pool5``."""
     channels_in = 3
@@ -61,7 +43,8 @@ def stages(config: VggConfig) -> Iterator[tuple[str, tuple[Convolution, ...]]]:
         channels = config.width * min(1 << index, 8)
         rows = []
         for number in range(1, count + 1):
-            rows.append(Convolution(index + 1, number, channels_in, channels))
+            names = (f"conv{index + 1}_{number}", f"relu{index + 1}_{number}")
+            rows.append(Convolution(*names, channels_in, channels, kernel=3, padding=1))
             channels_in = channels
         yield f"pool{index + 1}", tuple(rows)
 
@@ -81,32 +64,13 @@ def features(config: VggConfig) -> int:
 
 def build(preset: str, config: VggConfig) -> Workload:
     """The workload at one configuration."""
-    c = config
-    if c.dropout >= 1:
-        raise ValueError(f"dropout {c.dropout} keeps nothing")
     stack = Stack()
-    for pool, convolutions in stages(c):
-        for row in convolutions:
-            stack.convolution(row.conv, row.channels_in, row.channels, 3)
-            stack.plain(row.relu, "relu")
+    for pool, convolutions in stages(config):
+        for conv in convolutions:
+            stack.convolution(conv)
         stack.plain(pool, "max pool")
-    stack.plain("flatten", "flatten")
-    stack.classifier(c.batch, features(c), c.fc, c.classes)
-    images, labels = image_tensors(c.batch, c.image, c.classes)
-    return Workload(
-        name="vgg",
-        preset=preset,
-        config=c,
-        features=(images,),
-        targets=(labels,),
-        noise={"training": tuple(stack.noise)},
-        parameters=tuple(stack.parameters),
-        buffers=(),
-        outputs=(TensorSpec("logits", (c.batch, c.classes)),),
-        layers=tuple(stack.layers),
-        optimizer=Adam(c.learning_rate),
-        data="photographs",
-    )
+    add_fully_connected(stack, config, features(config))
+    return image_classifier("vgg", preset, config, stack)
 
 
 _PAPER = VggConfig()

@@ -25,12 +25,11 @@ def forward(net: Net, config: AlexnetConfig, batch: Mapping[str, tf.Tensor]) -> 
     """The whole model: images [N, 3, H, W] -> logits [N, classes]."""
     x = net.image(batch["images"])
     for c in convolutions(config):
-        x = relu(net, f"relu{c.number}", conv2d(net, f"conv{c.number}", x, c.stride, c.padding))
-        if c.normalised:
-            name = f"norm{c.number}"
-            x = local_response_norm(net, name, x, config.lrn_size, config.lrn_k, config.lrn_alpha, config.lrn_beta)
-        if c.pooled:
-            x = max_pool(net, f"pool{c.number}", x, *POOL)
+        x = relu(net, c.relu, conv2d(net, c.name, x, c.stride, c.padding))
+        if c.norm:
+            x = local_response_norm(net, c.norm, x, config.lrn_size, config.lrn_k, config.lrn_alpha, config.lrn_beta)
+        if c.pool:
+            x = max_pool(net, c.pool, x, *POOL)
     return {"logits": classifier(net, flatten(net, "flatten", x), config.dropout)}
 
 

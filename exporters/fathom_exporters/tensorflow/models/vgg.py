@@ -17,8 +17,8 @@ def forward(net: Net, config: VggConfig, batch: Mapping[str, tf.Tensor]) -> dict
     """The whole model: images [N, 3, H, W] -> logits [N, classes]."""
     x = net.image(batch["images"])
     for pool, convolutions in stages(config):
-        for row in convolutions:
-            x = relu(net, row.relu, conv2d(net, row.conv, x, padding=1))
+        for c in convolutions:
+            x = relu(net, c.relu, conv2d(net, c.name, x, c.stride, c.padding))
         x = max_pool(net, pool, x, kernel=2, stride=2)
     return {"logits": classifier(net, flatten(net, "flatten", x), config.dropout)}
 

@@ -16,13 +16,13 @@ def trunk(config: AlexnetConfig) -> Iterator[tuple[str, nn.Module]]:
     """The convolutions and what follows them, with their names."""
     size = config.lrn_size
     for c in convolutions(config):
-        yield f"conv{c.number}", nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride, c.padding)
-        yield f"relu{c.number}", nn.ReLU()
-        if c.normalised:
+        yield c.name, nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride, c.padding)
+        yield c.relu, nn.ReLU()
+        if c.norm:
             # PyTorch takes alpha for the mean of a window's squares, the paper for their sum
-            yield f"norm{c.number}", nn.LocalResponseNorm(size, config.lrn_alpha * size, config.lrn_beta, config.lrn_k)
-        if c.pooled:
-            yield f"pool{c.number}", nn.MaxPool2d(*POOL)
+            yield c.norm, nn.LocalResponseNorm(size, config.lrn_alpha * size, config.lrn_beta, config.lrn_k)
+        if c.pool:
+            yield c.pool, nn.MaxPool2d(*POOL)
 
 
 class Alexnet(ImageClassifier):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fathom_onnx.workloads.suite2016.deepq import DeepqConfig, convolutions
+from fathom_onnx.workloads.suite2016.deepq import DeepqConfig, convolutions, features
 
 __all__ = ["DeepQ", "Model", "QNetwork"]
 
@@ -22,9 +22,8 @@ class QNetwork(nn.Module):
         for c in self.convolutions:
             self.add_module(c.name, nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride))
             self.add_module(c.relu, nn.ReLU())
-        last = self.convolutions[-1]
         self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(last.channels * last.side**2, config.hidden)
+        self.fc1 = nn.Linear(features(config), config.hidden)
         self.relu4 = nn.ReLU()
         self.fc2 = nn.Linear(config.hidden, config.actions)
 

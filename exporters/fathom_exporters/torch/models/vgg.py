@@ -15,9 +15,9 @@ __all__ = ["Model", "Vgg"]
 def trunk(config: VggConfig) -> Iterator[tuple[str, nn.Module]]:
     """The convolutions, their ReLUs and the pools, with their names."""
     for pool, convolutions in stages(config):
-        for row in convolutions:
-            yield row.conv, nn.Conv2d(row.channels_in, row.channels, 3, padding=1)
-            yield row.relu, nn.ReLU()
+        for c in convolutions:
+            yield c.name, nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride, c.padding)
+            yield c.relu, nn.ReLU()
         yield pool, nn.MaxPool2d(2, 2)
 
 
