@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.write import Job, convert_file
+from fathom_onnx.convert.write import ConversionJob, convert_file
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 
 GRAPHS = Path(__file__).resolve().parent.parent / "graphs"
@@ -58,7 +58,7 @@ def measured(paths: list[Path], formats: list[str]) -> Iterator[tuple[float, lis
             for name in formats:
                 for options in VARIANTS.get(name, ({},)):
                     converter = find_converter(name)
-                    job = Job(path, Path(folder), "graph", converter.suffix)
+                    job = ConversionJob(path, Path(folder), "graph", converter.suffix)
                     started, cpu_started = time.perf_counter(), time.process_time()
                     made = convert_file(job, converter, options)
                     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started

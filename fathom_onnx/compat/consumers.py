@@ -12,7 +12,7 @@ from typing import Literal
 from fathom_onnx.graph import Graph
 
 from . import cuda_kernels, ops, rules
-from .rules import CONTRACTIONS, Rule
+from .rules import CONTRACTIONS, ConsumerRule
 
 __all__ = ["CONSUMERS", "Consumer"]
 
@@ -49,7 +49,7 @@ class Consumer:
     refuses: frozenset[str] = frozenset()
     others: Literal["refused", "ignored", "untried"] = "refused"
     counts: frozenset[str] | None = None
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ConsumerRule, ...] = ()
     contractions_alone: bool = False
     note: str = ""
 

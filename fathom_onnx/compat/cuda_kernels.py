@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import onnx
 
-__all__ = ["KERNELS", "OPSET", "UNLESS", "VERSION", "Row", "has_kernel", "kernel_version"]
+__all__ = ["KERNELS", "OPSET", "UNLESS", "VERSION", "KernelTypes", "has_kernel", "kernel_version"]
 
 VERSION = "1.31.1"
 OPSET = 18
 
-Row = Mapping[str, frozenset[str]]
+KernelTypes = Mapping[str, frozenset[str]]
 """One kernel: constraint, or name of a parameter, to the element types that it takes there."""
 
 _TABLE = """
@@ -191,7 +191,7 @@ Xor T: bool; T1: bool
 """One op: its kernels, between ``|``, each with its constraints; an indented line goes on with the one before."""
 
 
-def _rows(text: str) -> tuple[Row, ...]:
+def _rows(text: str) -> tuple[KernelTypes, ...]:
     rows = []
     for kernel in text.split(" | "):
         entries = (entry.partition(":") for entry in kernel.split(";") if entry.strip())
@@ -199,12 +199,12 @@ def _rows(text: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _parsed(table: str) -> dict[str, tuple[Row, ...]]:
+def _parsed(table: str) -> dict[str, tuple[KernelTypes, ...]]:
     lines = table.replace("\n  ", " ").strip().splitlines()
     return {op: _rows(text) for op, _, text in (line.partition(" ") for line in lines)}
 
 
-KERNELS: dict[str, tuple[Row, ...]] = _parsed(_TABLE)
+KERNELS: dict[str, tuple[KernelTypes, ...]] = _parsed(_TABLE)
 """Op of the default domain to its kernels; an op that is not in it has none."""
 
 

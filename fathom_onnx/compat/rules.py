@@ -17,9 +17,9 @@ from .cuda_kernels import has_kernel, kernel_version
 __all__ = [
     "COMPUTE_ONLY",
     "CONTRACTIONS",
-    "Breach",
+    "ConsumerRule",
     "Facts",
-    "Rule",
+    "Violation",
     "convolutions_have_kernel_shapes",
     "cuda_kernels",
     "default_domain",
@@ -44,7 +44,7 @@ COMPUTE_ONLY = "convert --to compute-only"
 
 
 @dataclass(frozen=True)
-class Breach:
+class Violation:
     """Something in a graph that a consumer cannot take.
 
     Attributes:
@@ -105,24 +105,24 @@ class Facts:
         return len(tensor.shape) if tensor and tensor.shape is not None else None
 
 
-Rule = Callable[[Facts], Iterator[Breach]]
+ConsumerRule = Callable[[Facts], Iterator[Violation]]
 """From the facts of a graph to everything in it that breaks the rule."""
 
 
-def default_domain(facts: Facts) -> Iterator[Breach]:
+def default_domain(facts: Facts) -> Iterator[Violation]:
     """Only standard ops: no contrib ops of a runtime, no ops of one's own."""
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx"):
-            yield Breach(f"{node.op_type} is an op of the domain {node.domain}", index)
+            yield Violation(f"{node.op_type} is an op of the domain {node.domain}", index)
 
 
-def no_functions(facts: Facts) -> Iterator[Breach]:
+def no_functions(facts: Facts) -> Iterator[Violation]:
     """No model-local functions."""
     if facts.stored.functions:
-        yield Breach("the model has local functions")
+        yield Violation("the model has local functions")
 
 
-def static_inputs(facts: Facts) -> Iterator[Breach]:
+def static_inputs(facts: Facts) -> Iterator[Violation]:
     """Every dimension of every input is a number in the file itself."""
     held = {t.name for t in facts.stored.graph.initializer}
     for info in facts.stored.graph.input:
@@ -130,121 +130,121 @@ def static_inputs(facts: Facts) -> Iterator[Breach]:
             continue
         for place, dim in enumerate(info.type.tensor_type.shape.dim):
             if not dim.HasField("dim_value"):
-                yield Breach(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or place}'")
+                yield Violation(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or place}'")
 
 
-def typed_contractions(facts: Facts) -> Iterator[Breach]:
+def typed_contractions(facts: Facts) -> Iterator[Violation]:
     """The file has value_info for what convolutions and matrix products read and write."""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         missing = [name for name in (*node.input[:2], node.output[0]) if name not in facts.typed]
         if missing:
-            yield Breach(f"{node.op_type}: a tensor has no value_info in the file", index, COMPUTE_ONLY)
+            yield Violation(f"{node.op_type}: a tensor has no value_info in the file", index, COMPUTE_ONLY)
 
 
-def two_spatial_axes(facts: Facts) -> Iterator[Breach]:
+def two_spatial_axes(facts: Facts) -> Iterator[Violation]:
     """Convolutions of images only."""
     for index, node in facts.of("Conv"):
         rank = facts.rank(node.input[0])
         if rank is not None and rank != 4:
-            yield Breach(f"Conv of {rank - 2} spatial axes", index)
+            yield Violation(f"Conv of {rank - 2} spatial axes", index)
 
 
-def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Breach]:
+def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Violation]:
     """``kernel_shape`` is an attribute, not left to the filter's shape."""
     for index, node in facts.of("Conv"):
         if not any(a.name == "kernel_shape" for a in node.attribute):
-            yield Breach("Conv without kernel_shape", index, COMPUTE_ONLY)
+            yield Violation("Conv without kernel_shape", index, COMPUTE_ONLY)
 
 
-def matrix_ranks(facts: Facts) -> Iterator[Breach]:
+def matrix_ranks(facts: Facts) -> Iterator[Violation]:
     """The first operand of a matrix product has the rank of its result, 2 to 4."""
     for index, node in facts.of("Gemm", "MatMul"):
         first, result = facts.rank(node.input[0]), facts.rank(node.output[0])
         if first is None or result is None:
             continue
         if first != result:
-            yield Breach(f"{node.op_type} of rank {first} with a result of rank {result}", index)
+            yield Violation(f"{node.op_type} of rank {first} with a result of rank {result}", index)
         elif not 2 <= first <= 4:
-            yield Breach(f"{node.op_type} of rank {first}", index)
+            yield Violation(f"{node.op_type} of rank {first}", index)
 
 
-def no_made_biases(facts: Facts) -> Iterator[Breach]:
+def no_made_biases(facts: Facts) -> Iterator[Violation]:
     """At most two inputs of a convolution or matrix product are given by nodes: a bias is an input or a constant."""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if sum(name in facts.produced for name in node.input) > 2:
-            yield Breach(f"{node.op_type} with a bias that a node gives", index)
+            yield Violation(f"{node.op_type} with a bias that a node gives", index)
 
 
-def no_pool_indices(facts: Facts) -> Iterator[Breach]:
+def no_pool_indices(facts: Facts) -> Iterator[Violation]:
     """MaxPool gives its maxima only."""
     for index, node in facts.of("MaxPool"):
         if len(node.output) > 1 and node.output[1]:
-            yield Breach("MaxPool with Indices", index)
+            yield Violation("MaxPool with Indices", index)
 
 
-def even_transposed_padding(facts: Facts) -> Iterator[Breach]:
+def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
     """ConvTranspose is padded alike at both ends."""
     for index, node in facts.of("ConvTranspose"):
         pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
         half = len(pads) // 2
         if pads[:half] != pads[half:]:
-            yield Breach("ConvTranspose with unequal pads", index)
+            yield Violation("ConvTranspose with unequal pads", index)
 
 
-def no_choice_in_loops(facts: Facts) -> Iterator[Breach]:
+def no_choice_in_loops(facts: Facts) -> Iterator[Violation]:
     """The body of a Loop has no If."""
     for index, node in facts.of("Loop"):
         bodies = [a.g for a in node.attribute if a.name == "body"]
         if any(inner.op_type == "If" for body in bodies for inner in body.node):
-            yield Breach("Loop with If in its body", index)
+            yield Violation("Loop with If in its body", index)
 
 
-def element_types(*taken: str) -> Rule:
+def element_types(*taken: str) -> ConsumerRule:
     """A rule: what nodes read from outside, and what they give, is of one of the numpy types named.
 
     Constants of int64 are shapes and axes, which nobody minds.
     """
 
-    def rule(facts: Facts) -> Iterator[Breach]:
+    def rule(facts: Facts) -> Iterator[Violation]:
         inputs = {tensor.name: tensor.dtype for tensor in facts.graph.inputs}
         for index, node in enumerate(facts.nodes):
             for name in node.input:
                 if inputs.get(name, taken[0]) not in taken:
-                    yield Breach(f"an input of type {inputs[name]}", index)
+                    yield Violation(f"an input of type {inputs[name]}", index)
                 elif name in facts.graph.initializers:
                     kind = facts.graph.tensors[name].dtype
                     if kind not in (*taken, "int64"):
-                        yield Breach(f"a constant of type {kind}", index)
+                        yield Violation(f"a constant of type {kind}", index)
             for name in node.output:
                 found = facts.graph.tensors.get(name)
                 if found and found.dtype and found.dtype not in taken:
-                    yield Breach(f"{node.op_type} gives {found.dtype}", index)
+                    yield Violation(f"{node.op_type} gives {found.dtype}", index)
 
     return rule
 
 
-def parameters_inside(facts: Facts) -> Iterator[Breach]:
+def parameters_inside(facts: Facts) -> Iterator[Violation]:
     """The weights of convolutions and matrix products are initializers, not inputs of the graph."""
     inputs = {t.name for t in facts.graph.inputs}
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if node.input[1] in inputs:
-            yield Breach("parameters are inputs of the graph", index, "convert --to initializers")
+            yield Violation("parameters are inputs of the graph", index, "convert --to initializers")
 
 
-def cuda_kernels(facts: Facts) -> Iterator[Breach]:
+def cuda_kernels(facts: Facts) -> Iterator[Violation]:
     """Every node that computes has a CUDA kernel in onnxruntime; the arithmetic of shapes may be on the CPU."""
     types = {name: tensor.dtype for name, tensor in facts.graph.tensors.items()}
     opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx"):
-            yield Breach(f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table", index)
+            yield Violation(f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table", index)
             continue
         given = [types.get(name, "") for name in node.input if name]
         made = [types.get(name, "") for name in node.output if name]
         if is_shape_arithmetic(node.op_type, given, made):
             continue
         if not kernel_version(node.op_type, opset):
-            yield Breach(f"{node.op_type} of opset {opset} is not in the table of kernels", index)
+            yield Violation(f"{node.op_type} of opset {opset} is not in the table of kernels", index)
         elif not has_kernel(node, types):
             kinds = ", ".join(dict.fromkeys(kind or "unknown" for kind in given + made))
-            yield Breach(f"{node.op_type} has no CUDA kernel for {kinds}", index)
+            yield Violation(f"{node.op_type} has no CUDA kernel for {kinds}", index)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from fathom_onnx.errors import UnknownNameError
 
-from .contract import Conversion, Converter, Coverage, LeftOut, Option, Request
+from .converter import Conversion, ConversionRequest, Converter, CostSums, LeftOut, Option
 
-__all__ = ["CONVERTERS", "Conversion", "Converter", "Coverage", "LeftOut", "Option", "Request", "find_converter"]
+__all__ = [
+    "CONVERTERS",
+    "Conversion",
+    "ConversionRequest",
+    "Converter",
+    "CostSums",
+    "LeftOut",
+    "Option",
+    "find_converter",
+]
 
 CONVERTERS: dict[str, Converter] = {
     converter.name: converter

@@ -13,7 +13,7 @@ from typing import Any
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.graph import Graph
 
-from .contract import Conversion, Coverage, LeftOut, Request
+from .converter import Conversion, ConversionRequest, CostSums, LeftOut
 
 __all__ = ["SCHEMA", "Account", "account", "coverage", "share", "statement"]
 
@@ -22,10 +22,10 @@ SCHEMA = "fathom-onnx/conversion/1"
 
 @dataclass(frozen=True)
 class Account:
-    """The three numbers of a :class:`fathom_onnx.convert.contract.Conversion`."""
+    """The three numbers of a :class:`fathom_onnx.convert.converter.Conversion`."""
 
-    kept: Coverage
-    total: Coverage
+    kept: CostSums
+    total: CostSums
     left_out: tuple[LeftOut, ...]
 
 
@@ -38,10 +38,10 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return total
 
 
-def coverage(costs: Iterable[NodeCost]) -> Coverage:
+def coverage(costs: Iterable[NodeCost]) -> CostSums:
     """The sums over some nodes; None where a node's is unknown."""
     listed = list(costs)
-    return Coverage(len(listed), _sum(c.macs for c in listed), _sum(c.bytes_moved for c in listed))
+    return CostSums(len(listed), _sum(c.macs for c in listed), _sum(c.bytes_moved for c in listed))
 
 
 def _weight(row: LeftOut) -> tuple[float, float, str]:
@@ -75,7 +75,7 @@ def share(part: int | None, whole: int | None) -> float | None:
     return None if part is None or not whole else part / whole
 
 
-def statement(graph: Graph, format_name: str, request: Request, conversion: Conversion) -> dict[str, Any]:
+def statement(graph: Graph, format_name: str, request: ConversionRequest, conversion: Conversion) -> dict[str, Any]:
     """What a conversion kept and left out, of the schema :data:`SCHEMA`; null is unknown."""
     kept, total = conversion.kept, conversion.total
     return {

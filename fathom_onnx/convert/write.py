@@ -17,9 +17,9 @@ from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.versions import package_version
 
 from .account import statement
-from .contract import Content, Converter, Value
+from .converter import Content, Converter, Value
 
-__all__ = ["STATEMENT_SUFFIX", "Job", "convert_file", "plan"]
+__all__ = ["STATEMENT_SUFFIX", "ConversionJob", "convert_file", "plan"]
 
 STATEMENT_SUFFIX = ".conversion.json"
 """What follows the main file's name in the name of the statement beside it."""
@@ -28,7 +28,7 @@ _Row = dict[str, str | int]
 
 
 @dataclass(frozen=True)
-class Job:
+class ConversionJob:
     """One graph to convert.
 
     Attributes:
@@ -54,7 +54,7 @@ def _found(source: Path) -> list[tuple[Path, Path]]:
     return [(path, path.relative_to(source).parent) for path in found]
 
 
-def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[Job]:
+def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[ConversionJob]:
     """Where each graph's conversion goes.
 
     A path that ends with the format's suffix is the main file's; any other is a folder, in which files are named by
@@ -68,9 +68,9 @@ def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[Jo
     last = "." + converter.suffix.rpartition(".")[2]
     if len(found) == 1 and not sources[0].is_dir() and output.suffix == last and not output.is_dir():
         suffix = converter.suffix if output.name.endswith(converter.suffix) else last
-        jobs = [Job(found[0][0], output.parent, output.name.removesuffix(suffix), suffix)]
+        jobs = [ConversionJob(found[0][0], output.parent, output.name.removesuffix(suffix), suffix)]
     else:
-        jobs = [Job(path, output / below, path.stem, converter.suffix) for path, below in found]
+        jobs = [ConversionJob(path, output / below, path.stem, converter.suffix) for path, below in found]
     given = {path.resolve() for path, _ in found}
     taken: dict[Path, Path] = {}
     for job in jobs:
@@ -123,7 +123,7 @@ def _write(files: Mapping[str, Content], said: dict[str, Any], statement_name: s
 
 
 def convert_file(
-    job: Job, converter: Converter, options: Mapping[str, Value], dimensions: Mapping[str, int] | None = None
+    job: ConversionJob, converter: Converter, options: Mapping[str, Value], dimensions: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
     """Convert one graph file; its files appear together, when all were written, or not at all.
 

@@ -12,15 +12,24 @@ import numpy as np
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array, Draw
 
-__all__ = ["Batch", "Kind", "Request", "Source", "Wanted", "generator", "only", "order"]
+__all__ = [
+    "Batch",
+    "BatchRequest",
+    "RequestedTensor",
+    "Source",
+    "SourceKind",
+    "check_inputs",
+    "endless_shuffle",
+    "generator",
+]
 
 Batch = dict[str, Array]
 """Input name to values, for one step."""
 
-Kind = Literal["real", "simulated", "synthetic"]
+SourceKind = Literal["real", "simulated", "synthetic"]
 
 
-class Wanted(Protocol):
+class RequestedTensor(Protocol):
     """A tensor that a source must fill: what :class:`~fathom_onnx.workloads.contract.TensorSpec` says of one."""
 
     @property
@@ -37,7 +46,7 @@ class Wanted(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
+class BatchRequest:
     """What a source is asked for.
 
     Attributes:
@@ -46,11 +55,11 @@ class Request:
         draws: How the synthetic source draws an input, by name.
     """
 
-    specs: tuple[Wanted, ...]
+    specs: tuple[RequestedTensor, ...]
     seed: int
     draws: Mapping[str, Draw] = field(default_factory=dict)
 
-    def spec(self, name: str) -> Wanted | None:
+    def spec(self, name: str) -> RequestedTensor | None:
         """The tensor of this name, or None where it was not asked for."""
         return next((spec for spec in self.specs if spec.name == name), None)
 
@@ -69,9 +78,9 @@ class Source:
     """
 
     name: str
-    kind: Kind
+    kind: SourceKind
     description: str
-    open: Callable[[Request], Iterator[Batch]]
+    open: Callable[[BatchRequest], Iterator[Batch]]
     needs: str = ""
     stand_in: str = ""
 
@@ -81,13 +90,13 @@ def generator(seed: int, label: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{label}".encode()).digest()[:16], "little"))
 
 
-def order(count: int, rng: np.random.Generator) -> Iterator[int]:
+def endless_shuffle(count: int, rng: np.random.Generator) -> Iterator[int]:
     """Indices 0 to count - 1 in one random order after another, without end."""
     while True:
         yield from (int(index) for index in rng.permutation(count))
 
 
-def only(request: Request, source: str, provides: Sequence[str]) -> None:
+def check_inputs(request: BatchRequest, source: str, provides: Sequence[str]) -> None:
     """Refuse a request for inputs that a source does not have.
 
     Raises:

@@ -11,15 +11,15 @@ from fathom_onnx.graph.model import Graph
 from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
 
-from .atari import PACKAGE, open_atari
-from .breakout import open_breakout
-from .contract import Batch, Request, Source, Wanted
-from .digits import open_digits
-from .photographs import open_photographs
-from .stories import open_stories
+from .contract import Batch, BatchRequest, RequestedTensor, Source
+from .games.atari import PACKAGE, open_atari
+from .games.breakout import open_breakout
+from .images.digits import open_digits
+from .images.photographs import open_photographs
+from .speech.utterances import open_utterances
 from .synthetic import open_synthetic
-from .translations import open_translations
-from .utterances import open_utterances
+from .text.stories import open_stories
+from .text.translations import open_translations
 
 __all__ = [
     "SOURCES",
@@ -99,7 +99,7 @@ def usual_source(name: str) -> Source:
 
 
 def batches(
-    source: str, specs: Sequence[Wanted], seed: int, draws: Mapping[str, Draw] | None = None
+    source: str, specs: Sequence[RequestedTensor], seed: int, draws: Mapping[str, Draw] | None = None
 ) -> Iterator[Batch]:
     """Endless batches from a source.
 
@@ -115,7 +115,7 @@ def batches(
     """
     if source not in SOURCES:
         raise UnknownNameError("data source", source, SOURCES)
-    stream = SOURCES[source].open(Request(tuple(specs), seed, dict(draws or {})))
+    stream = SOURCES[source].open(BatchRequest(tuple(specs), seed, dict(draws or {})))
     first = next(stream)
 
     def all_batches() -> Iterator[Batch]:

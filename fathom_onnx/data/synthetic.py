@@ -9,7 +9,7 @@ import numpy as np
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Draw
 
-from .contract import Batch, Request, Wanted, generator
+from .contract import Batch, BatchRequest, RequestedTensor, generator
 
 __all__ = ["default_draw", "open_synthetic"]
 
@@ -34,11 +34,11 @@ def default_draw(dtype: str) -> Draw:
     raise DataError(f"no values can be drawn for type '{dtype or 'unknown'}'", "give a graph with numeric inputs")
 
 
-def _draw(request: Request, spec: Wanted) -> Draw:
+def _draw(request: BatchRequest, spec: RequestedTensor) -> Draw:
     return request.draws.get(spec.name) or default_draw(spec.dtype)
 
 
-def open_synthetic(request: Request) -> Iterator[Batch]:
+def open_synthetic(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of drawn values; each input has random numbers of its own.
 
     Raises:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fathom_onnx.cli import main
-from fathom_onnx.compat import CONSUMERS, Facts, Verdict, judge, judge_all, ops
+from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge, judge_all, ops
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import Graph, from_model, load
 from support.paths import GRAPHS
@@ -21,7 +21,7 @@ from support.small_models import FLOAT, INT64, cnn, control_flow, line_inference
 BY_NAME = {c.name: c for c in CONSUMERS}
 
 
-def verdict(graph: Graph, name: str, stored: onnx.ModelProto | None = None) -> Verdict:
+def verdict(graph: Graph, name: str, stored: onnx.ModelProto | None = None) -> Compatibility:
     return judge(Facts(graph, stored or graph.model), BY_NAME[name])
 
 
@@ -30,7 +30,7 @@ def one(node: Any, inputs: dict[str, tuple[int, ...]], output: tuple[int, ...], 
     return from_model(made, "one")
 
 
-def said(found: Verdict) -> list[str]:
+def said(found: Compatibility) -> list[str]:
     return [reason.text for reason in found.reasons]
 
 

@@ -10,7 +10,7 @@ from google.protobuf import proto
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import find_converter
-from fathom_onnx.convert.contract import Conversion
+from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.convert.simulators.chakra import message_classes
 from fathom_onnx.graph import Graph, from_model, load
 from support.convert_models import data_dependent

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from fathom_onnx.cli import main
 from fathom_onnx.convert import CONVERTERS, Converter, Option
 from fathom_onnx.convert.account import account, share
-from fathom_onnx.convert.contract import Conversion, Coverage, LeftOut
+from fathom_onnx.convert.converter import Conversion, CostSums, LeftOut
 from fathom_onnx.convert.write import convert_file, plan
 from fathom_onnx.errors import OutputError
 from fathom_onnx.graph import Graph
@@ -177,7 +177,7 @@ def test_files_appear_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     def convert(self: Converter, graph: Graph, request: object) -> Conversion:
-        return Conversion({".x": b"whole", ".more": full}, Coverage(0, 0, 0), Coverage(0, 0, 0))
+        return Conversion({".x": b"whole", ".more": full}, CostSums(0, 0, 0), CostSums(0, 0, 0))
 
     monkeypatch.setattr(Converter, "convert", convert)
     converter = Converter("x", "", "", ".x", "none", (Option("n", "", example=1),))

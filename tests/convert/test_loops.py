@@ -11,8 +11,8 @@ import pytest
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.contract import Conversion
 from fathom_onnx.convert.contractions import Contraction, contractions, why_not
+from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model
 from support.small_models import FLOAT, line_inference, model, op

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import find_converter
-from fathom_onnx.convert.contract import Conversion
+from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.convert.onnx_files.onnx_file import KEY
 from fathom_onnx.errors import DataError, GraphError, UsageError
 from fathom_onnx.graph import Graph, from_model, load

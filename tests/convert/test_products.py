@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from fathom_onnx.analysis.cost.node_costs import node_cost
-from fathom_onnx.convert.products import FORMS, Product, products
+from fathom_onnx.convert.matrix_products import FORMS, MatrixProduct, products
 from fathom_onnx.graph import Tensor
 
 Shape = tuple[int, ...]
@@ -28,47 +28,47 @@ def made(kind: str, inputs: list[Shape | None], output: Shape | None, **more: An
     ("case", "expected"),
     [
         # 2 x 10 x 10 windows of 4 x 3 x 3 elements, 8 filters
-        (made("Conv", [(2, 4, 12, 12), (8, 4, 3, 3), (8,)], (2, 8, 10, 10)), [Product(200, 8, 36)]),
-        (made("Conv", [(1, 6, 8, 8), (12, 2, 3, 3)], (1, 12, 6, 6), group=3), [Product(36, 4, 18, 3)]),
+        (made("Conv", [(2, 4, 12, 12), (8, 4, 3, 3), (8,)], (2, 8, 10, 10)), [MatrixProduct(200, 8, 36)]),
+        (made("Conv", [(1, 6, 8, 8), (12, 2, 3, 3)], (1, 12, 6, 6), group=3), [MatrixProduct(36, 4, 18, 3)]),
         # depthwise
-        (made("Conv", [(1, 6, 8, 8), (6, 1, 3, 3)], (1, 6, 6, 6), group=6), [Product(36, 1, 9, 6)]),
+        (made("Conv", [(1, 6, 8, 8), (6, 1, 3, 3)], (1, 6, 6, 6), group=6), [MatrixProduct(36, 1, 9, 6)]),
         # the filter gradient of a 3x3 convolution with stride 2, from x [2, 3, 7, 7] and dy [2, 4, 3, 3]:
         # dw [4, 3 x 3 x 3] sums over the batch and the 3 x 3 positions
-        (made("Conv", [(3, 2, 7, 7), (4, 2, 3, 3)], (3, 4, 3, 3), dilations=[2, 2]), [Product(27, 4, 18)]),
+        (made("Conv", [(3, 2, 7, 7), (4, 2, 3, 3)], (3, 4, 3, 3), dilations=[2, 2]), [MatrixProduct(27, 4, 18)]),
         # the input gradient with stride 2: dy [2, 4, 5, 5] by w [4, 3, 3, 3]
-        (made("ConvTranspose", [(2, 4, 5, 5), (4, 3, 3, 3)], (2, 3, 11, 11)), [Product(50, 27, 4)]),
-        (made("ConvTranspose", [(2, 4, 5, 5), (4, 3, 3, 3)], (2, 6, 11, 11), group=2), [Product(50, 27, 2, 2)]),
-        (made("Gemm", [(3, 5), (5, 7), (7,)], (3, 7)), [Product(3, 7, 5)]),
-        (made("Gemm", [(5, 3), (7, 5)], (3, 7), transA=1, transB=1), [Product(3, 7, 5)]),
-        (made("MatMul", [(3, 5), (5, 7)], (3, 7)), [Product(3, 7, 5)]),
-        (made("MatMul", [(4, 3, 5), (4, 5, 7)], (4, 3, 7)), [Product(3, 7, 5, 4)]),
+        (made("ConvTranspose", [(2, 4, 5, 5), (4, 3, 3, 3)], (2, 3, 11, 11)), [MatrixProduct(50, 27, 4)]),
+        (made("ConvTranspose", [(2, 4, 5, 5), (4, 3, 3, 3)], (2, 6, 11, 11), group=2), [MatrixProduct(50, 27, 2, 2)]),
+        (made("Gemm", [(3, 5), (5, 7), (7,)], (3, 7)), [MatrixProduct(3, 7, 5)]),
+        (made("Gemm", [(5, 3), (7, 5)], (3, 7), transA=1, transB=1), [MatrixProduct(3, 7, 5)]),
+        (made("MatMul", [(3, 5), (5, 7)], (3, 7)), [MatrixProduct(3, 7, 5)]),
+        (made("MatMul", [(4, 3, 5), (4, 5, 7)], (4, 3, 7)), [MatrixProduct(3, 7, 5, 4)]),
         # one matrix for all of the batch is one larger product
-        (made("MatMul", [(4, 3, 5), (5, 7)], (4, 3, 7)), [Product(12, 7, 5)]),
-        (made("MatMul", [(4, 3, 5), (1, 5, 7)], (4, 3, 7)), [Product(12, 7, 5)]),
-        (made("MatMul", [(3, 5), (4, 5, 7)], (4, 3, 7)), [Product(3, 28, 5)]),
-        (made("MatMul", [(2, 1, 3, 5), (4, 5, 7)], (2, 4, 3, 7)), [Product(6, 28, 5)]),
-        (made("MatMul", [(5,), (5, 7)], (7,)), [Product(1, 7, 5)]),
-        (made("MatMul", [(3, 5), (5,)], (3,)), [Product(3, 1, 5)]),
-        (made("Einsum", [(2, 3, 4), (2, 4, 5)], (2, 3, 5), equation="bij, bjk -> bik"), [Product(3, 5, 4, 2)]),
-        (made("Einsum", [(2, 3), (4, 3)], (2, 4), equation="ik,jk->ij"), [Product(2, 4, 3)]),
+        (made("MatMul", [(4, 3, 5), (5, 7)], (4, 3, 7)), [MatrixProduct(12, 7, 5)]),
+        (made("MatMul", [(4, 3, 5), (1, 5, 7)], (4, 3, 7)), [MatrixProduct(12, 7, 5)]),
+        (made("MatMul", [(3, 5), (4, 5, 7)], (4, 3, 7)), [MatrixProduct(3, 28, 5)]),
+        (made("MatMul", [(2, 1, 3, 5), (4, 5, 7)], (2, 4, 3, 7)), [MatrixProduct(6, 28, 5)]),
+        (made("MatMul", [(5,), (5, 7)], (7,)), [MatrixProduct(1, 7, 5)]),
+        (made("MatMul", [(3, 5), (5,)], (3,)), [MatrixProduct(3, 1, 5)]),
+        (made("Einsum", [(2, 3, 4), (2, 4, 5)], (2, 3, 5), equation="bij, bjk -> bik"), [MatrixProduct(3, 5, 4, 2)]),
+        (made("Einsum", [(2, 3), (4, 3)], (2, 4), equation="ik,jk->ij"), [MatrixProduct(2, 4, 3)]),
         (
             made("LSTM", [(5, 2, 3), (1, 16, 3), (1, 16, 4)], (5, 1, 2, 4), hidden_size=4),
-            [Product(10, 16, 3), Product(2, 16, 4, 5)],
+            [MatrixProduct(10, 16, 3), MatrixProduct(2, 16, 4, 5)],
         ),
         (
             made("RNN", [(5, 2, 3), (2, 4, 3), (2, 4, 4)], (5, 2, 2, 4), hidden_size=4),
-            [Product(10, 4, 3, 2), Product(2, 4, 4, 10)],
+            [MatrixProduct(10, 4, 3, 2), MatrixProduct(2, 4, 4, 10)],
         ),
     ],
 )
-def test_products(case: tuple[Any, dict[str, Tensor]], expected: list[Product]) -> None:
+def test_products(case: tuple[Any, dict[str, Tensor]], expected: list[MatrixProduct]) -> None:
     assert products(*case) == tuple(expected)
     assert sum(p.macs for p in expected) == node_cost(*case).macs
 
 
 def test_a_recurrent_layer_with_the_batch_first() -> None:
     case = made("GRU", [(2, 5, 3), (1, 12, 3), (1, 12, 4)], (2, 5, 1, 4), hidden_size=4, layout=1)
-    assert products(*case) == (Product(10, 12, 3), Product(2, 12, 4, 5))
+    assert products(*case) == (MatrixProduct(10, 12, 3), MatrixProduct(2, 12, 4, 5))
 
 
 @pytest.mark.parametrize(

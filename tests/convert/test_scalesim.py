@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fathom_onnx.convert import find_converter
-from fathom_onnx.convert.contract import Conversion, LeftOut
+from fathom_onnx.convert.converter import Conversion, LeftOut
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model, load
 from support.convert_models import data_dependent

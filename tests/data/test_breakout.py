@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.data import SOURCES, batches, batches_for, source_for_graph, sources
-from fathom_onnx.data.atari import Emulated
-from fathom_onnx.data.breakout import (
+from fathom_onnx.data.games.atari import Emulated
+from fathom_onnx.data.games.breakout import (
     BRICK_HEIGHT,
     BRICKS_TOP,
     COLUMNS,
@@ -24,7 +24,7 @@ from fathom_onnx.data.breakout import (
     TOP,
     Breakout,
 )
-from fathom_onnx.data.replay import Memory, play
+from fathom_onnx.data.games.replay import ReplayMemory, play
 from fathom_onnx.errors import DataError, MissingDependencyError
 from fathom_onnx.study.engine import inputs
 from fathom_onnx.workloads import workload
@@ -205,7 +205,7 @@ def test_playing_fills_the_memory() -> None:
 def test_a_state_is_the_last_frames_of_its_episode() -> None:
     frames = np.arange(0, 255, 51, dtype="uint8")[:, None, None] * np.ones((1, 2, 2), "uint8")
     none = np.zeros(4)
-    memory = Memory(frames, np.array([0, 0, 0, 3, 3]), none, none, none)
+    memory = ReplayMemory(frames, np.array([0, 0, 0, 3, 3]), none, none, none)
     states = memory.states(np.array([2, 3, 4, 0]), 3)
     assert states.dtype == np.float32
     assert states.shape == (4, 3, 2, 2)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from fathom_onnx.data import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, workload_of
-from fathom_onnx.data.contract import generator, order
-from fathom_onnx.data.digits import digits
-from fathom_onnx.data.photographs import DEVIATION, MEAN, photographs
+from fathom_onnx.data.contract import endless_shuffle, generator
+from fathom_onnx.data.images.digits import digits
+from fathom_onnx.data.images.photographs import DEVIATION, MEAN, photographs
 from fathom_onnx.data.synthetic import default_draw
 from fathom_onnx.errors import DataError, UnknownNameError
 from fathom_onnx.graph import GraphMetadata, from_model
@@ -25,13 +25,13 @@ from fathom_onnx.workloads.contract import MODES, Draw, TensorSpec
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requested:
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
 
 
-def first(source: str, *specs: Wanted | TensorSpec, seed: int = 0) -> dict[str, np.ndarray]:
+def first(source: str, *specs: Requested | TensorSpec, seed: int = 0) -> dict[str, np.ndarray]:
     return next(batches(source, specs, seed))
 
 
@@ -59,12 +59,12 @@ def test_every_workload_names_a_source_that_feeds_it_in_both_modes() -> None:
 
 def test_an_unknown_source_is_named_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown data source 'digit'; did you mean 'digits'"):
-        first("digit", Wanted("images", (2, 196)))
+        first("digit", Requested("images", (2, 196)))
 
 
 def test_a_seed_gives_the_same_batches_and_another_seed_others() -> None:
-    specs = (Wanted("images", (4, 3, 16, 16)), Wanted("labels", (4, 5)))
-    for source, wanted in (("digits", (Wanted("images", (4, 196)),)), ("photographs", specs), ("synthetic", specs)):
+    specs = (Requested("images", (4, 3, 16, 16)), Requested("labels", (4, 5)))
+    for source, wanted in (("digits", (Requested("images", (4, 196)),)), ("photographs", specs), ("synthetic", specs)):
         one = list(itertools.islice(batches(source, wanted, 7), 3))
         again = list(itertools.islice(batches(source, wanted, 7), 3))
         other = next(batches(source, wanted, 8))
@@ -107,7 +107,7 @@ def test_grey_pixels_leave_the_bernoulli_loss_room_to_fall_by_more_than_half() -
 
 
 def test_every_digit_comes_once_before_any_comes_again() -> None:
-    stream = batches("digits", [Wanted("images", (599, 196))], 0)
+    stream = batches("digits", [Requested("images", (599, 196))], 0)
     epoch = np.concatenate([b["images"] for b in itertools.islice(stream, 3)])
     pool = digits(14).reshape(1797, 196)
     assert sorted(map(bytes, epoch)) == sorted(map(bytes, pool))
@@ -116,8 +116,8 @@ def test_every_digit_comes_once_before_any_comes_again() -> None:
 
 
 def test_digits_come_flat_or_as_planes() -> None:
-    flat = first("digits", Wanted("images", (3, 196)))["images"]
-    planes = first("digits", Wanted("images", (3, 1, 14, 14), "float64"))["images"]
+    flat = first("digits", Requested("images", (3, 196)))["images"]
+    planes = first("digits", Requested("images", (3, 1, 14, 14), "float64"))["images"]
     assert planes.dtype == np.float64
     np.testing.assert_array_equal(planes.reshape(3, 196), flat)
 
@@ -125,11 +125,11 @@ def test_digits_come_flat_or_as_planes() -> None:
 @pytest.mark.parametrize("shape", [(8, 200), (8,), (8, 3, 14, 14), (8, 0), (8, 7, 28)])
 def test_digits_refuse_what_is_not_one_square_plane(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"'digits' cannot fill images of shape .*; ask for square images"):
-        first("digits", Wanted("images", shape))
+        first("digits", Requested("images", shape))
 
 
 def test_the_shared_pools_cannot_be_changed_by_a_batch() -> None:
-    first("digits", Wanted("images", (3, 196)))["images"][:] = 5
+    first("digits", Requested("images", (3, 196)))["images"][:] = 5
     assert digits(14).max() == 1.0
     with pytest.raises(ValueError, match="read-only"):
         digits(14)[0, 0, 0] = 1
@@ -140,7 +140,7 @@ def test_the_shared_pools_cannot_be_changed_by_a_batch() -> None:
 
 def test_crops_are_normalised_pixels_and_the_label_is_the_photograph() -> None:
     assert [p.shape for p in photographs()] == [(427, 640, 3)] * 2
-    batch = first("photographs", Wanted("images", (64, 3, 32, 32)), Wanted("labels", (64, 10)))
+    batch = first("photographs", Requested("images", (64, 3, 32, 32)), Requested("labels", (64, 10)))
     low = [-m / d for m, d in zip(MEAN, DEVIATION, strict=True)]
     high = [(1 - m) / d for m, d in zip(MEAN, DEVIATION, strict=True)]
     for channel in range(3):
@@ -154,31 +154,31 @@ def test_crops_are_normalised_pixels_and_the_label_is_the_photograph() -> None:
 
 def test_labels_tell_the_photographs_apart() -> None:
     """The flower is red where the temple is blue: channel means alone separate most crops."""
-    batch = first("photographs", Wanted("images", (200, 3, 16, 16)), Wanted("labels", (200, 2)))
+    batch = first("photographs", Requested("images", (200, 3, 16, 16)), Requested("labels", (200, 2)))
     blue_over_red = (batch["images"][:, 2] - batch["images"][:, 0]).mean((1, 2))
     china = batch["labels"].argmax(1) == 0
     assert np.mean(blue_over_red[china]) > np.mean(blue_over_red[~china]) + 0.5
 
 
 def test_inference_sees_the_images_of_training() -> None:
-    images = Wanted("images", (4, 3, 16, 16))
-    both = first("photographs", images, Wanted("labels", (4, 10)))
+    images = Requested("images", (4, 3, 16, 16))
+    both = first("photographs", images, Requested("labels", (4, 10)))
     np.testing.assert_array_equal(first("photographs", images)["images"], both["images"])
-    np.testing.assert_array_equal(first("photographs", Wanted("labels", (4, 10)))["labels"], both["labels"])
+    np.testing.assert_array_equal(first("photographs", Requested("labels", (4, 10)))["labels"], both["labels"])
 
 
 @pytest.mark.parametrize(
     ("specs", "message"),
     [
-        ([Wanted("images", (4, 1, 16, 16))], r"ask for \[batch, 3, side, side\]"),
-        ([Wanted("images", (4, 3, 16, 8))], r"cannot fill images of shape \[4, 3, 16, 8\]"),
-        ([Wanted("labels", (4, 1))], "with 2 classes or more"),
-        ([Wanted("images", (4, 3, 16, 16)), Wanted("labels", (3, 2))], "4 images and 3 labels"),
-        ([Wanted("stories", (4, 3))], "has no input 'stories' .*use the source 'synthetic'"),
+        ([Requested("images", (4, 1, 16, 16))], r"ask for \[batch, 3, side, side\]"),
+        ([Requested("images", (4, 3, 16, 8))], r"cannot fill images of shape \[4, 3, 16, 8\]"),
+        ([Requested("labels", (4, 1))], "with 2 classes or more"),
+        ([Requested("images", (4, 3, 16, 16)), Requested("labels", (3, 2))], "4 images and 3 labels"),
+        ([Requested("stories", (4, 3))], "has no input 'stories' .*use the source 'synthetic'"),
         ([], "asked for no input"),
     ],
 )
-def test_photographs_say_what_they_cannot_fill(specs: list[Wanted], message: str) -> None:
+def test_photographs_say_what_they_cannot_fill(specs: list[Requested], message: str) -> None:
     with pytest.raises(DataError, match=message):
         batches("photographs", specs, 0)
 
@@ -187,7 +187,12 @@ def test_photographs_say_what_they_cannot_fill(specs: list[Wanted], message: str
 
 
 def test_synthetic_values_follow_the_draw_or_else_the_type() -> None:
-    specs = [Wanted("a", (500,)), Wanted("b", (500,), "int64"), Wanted("c", (500,)), Wanted("d", (50,), "bool")]
+    specs = [
+        Requested("a", (500,)),
+        Requested("b", (500,), "int64"),
+        Requested("c", (500,)),
+        Requested("d", (50,), "bool"),
+    ]
     batch = next(batches("synthetic", specs, 0, {"c": Draw("uniform", 3.0, 4.0)}))
     assert abs(batch["a"].mean()) < 0.2
     assert 0.8 < batch["a"].std() < 1.2
@@ -199,7 +204,7 @@ def test_synthetic_values_follow_the_draw_or_else_the_type() -> None:
 
 
 def test_an_inputs_values_do_not_depend_on_the_other_inputs() -> None:
-    a, b = Wanted("a", (5,)), Wanted("b", (7,))
+    a, b = Requested("a", (5,)), Requested("b", (7,))
     np.testing.assert_array_equal(first("synthetic", a)["a"], first("synthetic", b, a)["a"])
 
 
@@ -212,7 +217,7 @@ def test_a_type_without_numbers_cannot_be_drawn(dtype: str) -> None:
 @given(count=st.integers(1, 40), seed=st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
 def test_an_order_is_a_permutation_again_and_again(count: int, seed: int) -> None:
-    taken = list(itertools.islice(order(count, generator(seed, "test")), 3 * count))
+    taken = list(itertools.islice(endless_shuffle(count, generator(seed, "test")), 3 * count))
     for epoch in (taken[:count], taken[count : 2 * count], taken[2 * count :]):
         assert sorted(epoch) == list(range(count))
 

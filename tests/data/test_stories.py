@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.data import SOURCES, batches, batches_for
-from fathom_onnx.data.stories import LONGEST, SHORTEST_MEMORY, TASKS, VOCABULARY, encode, tell
+from fathom_onnx.data.text.stories import LONGEST, SHORTEST_MEMORY, TASKS, VOCABULARY, encode, tell
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Draw
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requested:
     name: str
     shape: tuple[int, ...]
     dtype: str = "int64"
@@ -141,23 +141,26 @@ def test_stories_are_not_called_real() -> None:
 @pytest.mark.parametrize(
     ("specs", "message"),
     [
-        ([Wanted("images", (2, 3))], "no input 'images'"),
-        ([Wanted("queries", (2, 7))], "not asked for its stories"),
-        ([Wanted("stories", (2, 10, 6))], r"shape \[2, 10, 6\]; .* 3 or more and 7 words or more"),
-        ([Wanted("stories", (2, 2, 7))], r"shape \[2, 2, 7\]"),
-        ([Wanted("stories", (2, 70))], r"shape \[2, 70\]"),
-        ([Wanted("stories", (2, 10, 7)), Wanted("queries", (3, 7))], r"queries of shape \[3, 7\]; .* \[2, 7\]"),
-        ([Wanted("stories", (2, 10, 7)), Wanted("answers", (3, 40))], r"answers of shape \[3, 40\]; .* batch 2"),
-        ([Wanted("stories", (2, 10, 7)), Wanted("answers", (2, 35))], "36 words with nil, more than .* 35; .* 36"),
+        ([Requested("images", (2, 3))], "no input 'images'"),
+        ([Requested("queries", (2, 7))], "not asked for its stories"),
+        ([Requested("stories", (2, 10, 6))], r"shape \[2, 10, 6\]; .* 3 or more and 7 words or more"),
+        ([Requested("stories", (2, 2, 7))], r"shape \[2, 2, 7\]"),
+        ([Requested("stories", (2, 70))], r"shape \[2, 70\]"),
+        ([Requested("stories", (2, 10, 7)), Requested("queries", (3, 7))], r"queries of shape \[3, 7\]; .* \[2, 7\]"),
+        ([Requested("stories", (2, 10, 7)), Requested("answers", (3, 40))], r"answers of shape \[3, 40\]; .* batch 2"),
+        (
+            [Requested("stories", (2, 10, 7)), Requested("answers", (2, 35))],
+            "36 words with nil, more than .* 35; .* 36",
+        ),
     ],
 )
-def test_what_cannot_be_filled_is_refused(specs: list[Wanted], message: str) -> None:
+def test_what_cannot_be_filled_is_refused(specs: list[Requested], message: str) -> None:
     with pytest.raises(DataError, match=message):
         batches("stories", specs, 0)
 
 
 def test_ids_beyond_a_table_are_refused_where_nothing_else_says_its_size() -> None:
     with pytest.raises(DataError, match="more than the vocabulary of 20"):
-        batches("stories", [Wanted("stories", (2, 10, 7))], 0, {"stories": Draw("integers", 0, 20)})
+        batches("stories", [Requested("stories", (2, 10, 7))], 0, {"stories": Draw("integers", 0, 20)})
     with pytest.raises(DataError, match="more than the vocabulary of 30"):
         batches_for(workload("memnet", "tiny", {"vocabulary": 30}), "inference", 0)

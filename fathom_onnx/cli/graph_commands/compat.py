@@ -11,7 +11,7 @@ from fathom_onnx.cli.options import json_option, pairs
 from fathom_onnx.errors import GraphError
 
 if TYPE_CHECKING:
-    from fathom_onnx.compat import Verdict
+    from fathom_onnx.compat import Compatibility
     from fathom_onnx.graph import Graph
 
 __all__ = ["command"]
@@ -84,18 +84,18 @@ def _read(path: Path, dimensions: dict[str, int], facts: Any) -> tuple[Graph, An
     return graph, facts(graph, onnx.load(path, load_external_data=False))
 
 
-def _status(verdict: Verdict) -> str:
+def _status(verdict: Compatibility) -> str:
     return {"accepted": "yes", "converted": "after", "refused": "no", "unknown": "not tried"}[verdict.status]
 
 
-def _share(verdict: Verdict) -> str:
+def _share(verdict: Compatibility) -> str:
     if verdict.share is None:
         return "unknown" if verdict.macs is None or verdict.macs_seen is None else "none there"
     # never rounded up to all
     return f"{int(10_000 * verdict.share) / 100:g} %"
 
 
-def _why(verdict: Verdict) -> str:
+def _why(verdict: Compatibility) -> str:
     if verdict.consumer.via:
         return verdict.reasons[0].text + "".join(f": {command}" for command in verdict.way)
     told = [f"{r.text}{f' ({r.nodes:,} nodes)' if r.nodes > 1 else ''}" for r in verdict.reasons[:3]]
@@ -104,7 +104,7 @@ def _why(verdict: Verdict) -> str:
     return f"{text}: {', '.join(verdict.way)}" if verdict.way else text
 
 
-def _row(path: Path, graph: Graph, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
+def _row(path: Path, graph: Graph, verdicts: tuple[Compatibility, ...]) -> dict[str, Any]:
     return {
         "path": str(path),
         "sha256": graph.sha256,

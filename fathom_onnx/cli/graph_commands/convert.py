@@ -10,7 +10,7 @@ import click
 
 from fathom_onnx.cli.options import json_option, output_option, pairs
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.contract import Option
+from fathom_onnx.convert.converter import Option
 from fathom_onnx.errors import FathomError, UsageError
 
 __all__ = ["command"]

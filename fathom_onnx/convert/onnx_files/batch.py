@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError, UsageError
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, GraphMetadata, from_model
@@ -73,7 +73,7 @@ def _rewritten(graph: Graph, new: int, check: str) -> tuple[Graph, list[str]]:
     return after, notes
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph at the batch size of the option ``batch``.
 
     Raises:

@@ -13,8 +13,8 @@ import onnx
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs, node_cost
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
-from fathom_onnx.convert.products import products
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.convert.matrix_products import products
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.dataflow import inputs_of, outputs_of
@@ -84,7 +84,7 @@ def _product(node: onnx.NodeProto, graph: Graph, infos: dict[str, onnx.ValueInfo
     return onnx.helper.make_node("MatMul", names[:2], names[2:], name=node.name)
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph's convolutions and matrix products alone, as a valid graph.
 
     Raises:

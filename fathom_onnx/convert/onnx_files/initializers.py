@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import DataError, GraphError, one_line
 from fathom_onnx.graph import Graph, GraphMetadata
 from fathom_onnx.workloads.contract import Array, Variable
@@ -37,7 +37,7 @@ DATA_SUFFIX = ".onnx.data"
 
 _UNREADABLE = (OSError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
 
-Source = Callable[[Variable], Array | None]
+ValueSource = Callable[[Variable], Array | None]
 """From a variable to its values, or None for zeros."""
 
 
@@ -60,7 +60,7 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
     return DataError(f"cannot read values from '{path}' ({reason})", "give zero, seed or an .npz file")
 
 
-def _from_file(path: Path, variables: list[Variable]) -> Source:
+def _from_file(path: Path, variables: list[Variable]) -> ValueSource:
     try:
         arrays = np.load(path)
         missing = [v.name for v in variables if v.name not in arrays.files]
@@ -85,7 +85,7 @@ def _from_file(path: Path, variables: list[Variable]) -> Source:
     return source
 
 
-def _source(request: Request, variables: list[Variable]) -> Source:
+def _source(request: ConversionRequest, variables: list[Variable]) -> ValueSource:
     values, seed = str(request.options["values"]), int(request.options["seed"] or 0)
     if values == "zero":
         return lambda variable: None
@@ -106,7 +106,7 @@ def _declared(variable: Variable, location: str, offset: int, length: int) -> on
     return made
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph with its parameters as initializers.
 
     Raises:

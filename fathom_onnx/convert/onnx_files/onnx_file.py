@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnx
 
 from fathom_onnx.convert.account import statement
-from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph
 
@@ -29,7 +29,7 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def finish(
-    model: onnx.ModelProto, graph: Graph, format_name: str, request: Request, conversion: Conversion
+    model: onnx.ModelProto, graph: Graph, format_name: str, request: ConversionRequest, conversion: Conversion
 ) -> Conversion:
     """The conversion with the model as its ``.onnx`` file; the model gets the statement into its metadata.
 

@@ -12,8 +12,8 @@ import re
 import numpy as np
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
 from fathom_onnx.convert.contractions import Axis, Contraction, Operand, contractions, why_not
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
@@ -82,7 +82,7 @@ def _einsum(nest: Contraction, graph: Graph, tensors: _Names, einsums: _Names) -
     }
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """One YAML file with the workload.
 
     Raises:

@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, pr
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.graph import Address, Graph
 from fathom_onnx.graph.bodies import bodies
 from fathom_onnx.graph.dataflow import inputs_of, outputs_of
@@ -110,7 +110,7 @@ def _unknown(cost: NodeCost) -> str:
     return f"in the trace without {' and '.join(missing)}, not known" if missing else ""
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph as the execution trace of one processing unit."""
     classes = message_classes()
     nodes, costs = graph.model.graph.node, graph_costs(graph)

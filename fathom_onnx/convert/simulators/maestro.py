@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
 from fathom_onnx.convert.contractions import Contraction, contractions
-from fathom_onnx.convert.products import Product, products
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.convert.matrix_products import MatrixProduct, products
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
@@ -70,7 +70,7 @@ def _convolution(nest: Contraction) -> tuple[tuple[int, int], dict[str, int]] | 
     return (down, across), {name: nest.size(variable) for name, variable in names.items()} | image
 
 
-def _product(product: Product) -> dict[str, int]:
+def _product(product: MatrixProduct) -> dict[str, int]:
     return {"N": product.times, "K": product.n, "C": product.k, "R": 1, "S": 1, "Y": product.m, "X": 1}
 
 
@@ -89,7 +89,7 @@ def _text(name: str, strides: tuple[int, int], sizes: dict[str, int], dataflow: 
     return "\n".join(lines)
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """One ``.m`` file with the network.
 
     Raises:

@@ -18,8 +18,8 @@ import onnx
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
-from fathom_onnx.convert.products import FORMS, Product, products
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.convert.matrix_products import FORMS, MatrixProduct, products
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Address, Graph, Tensor
 from fathom_onnx.graph.dataflow import all_tensors
@@ -38,7 +38,7 @@ class _Layer:
     """A node to be written: its products and, where it is one, its convolution row without the name."""
 
     name: str
-    products: tuple[Product, ...]
+    products: tuple[MatrixProduct, ...]
     window: tuple[int, ...] | None
 
 
@@ -119,7 +119,7 @@ def _rows(layer: _Layer, layout: str, names: _Names) -> list[str]:
     return [",".join([names.new(str(name)), *map(str, numbers)]) + "," for name, *numbers in cells]
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph as a topology.
 
     ``layout``: ``gemm`` writes every node as matrix products; ``conv`` writes convolutions as such where SCALE-Sim's

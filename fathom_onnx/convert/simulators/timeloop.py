@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contract import Conversion, Request
 from fathom_onnx.convert.contractions import Contraction, contractions, why_not
+from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
@@ -66,7 +66,7 @@ def _instance(nest: Contraction) -> dict[str, int]:
     return sizes | {"G": batch, "N": sizes["N"] * rows, "M": sizes["M"] * columns} | dict.fromkeys(_COEFFICIENTS, 1)
 
 
-def convert(graph: Graph, request: Request) -> Conversion:
+def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A YAML index and a problem file for every different layer.
 
     Raises:

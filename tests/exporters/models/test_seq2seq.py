@@ -16,7 +16,7 @@ import fathom_exporters.torch.models.seq2seq as torch_model
 import fathom_onnx.verification.checks as checks
 import fathom_onnx.verification.subject as subject
 from fathom_onnx.data import batches, batches_for
-from fathom_onnx.data.translations import FIRST_WORD, dictionary, log_uniform, reordered
+from fathom_onnx.data.text.translations import FIRST_WORD, dictionary, log_uniform, reordered
 from fathom_onnx.errors import DataError, UsageError
 from fathom_onnx.exporting import Kink
 from fathom_onnx.runtime.evaluate import Evaluator

@@ -19,9 +19,9 @@ from fathom_exporters.lowering.cleanup.simplify import simplify
 from fathom_exporters.tensorflow.ctc import ctc_loss as tensorflow_ctc
 from fathom_exporters.torch.ctc import ctc_loss as torch_ctc
 from fathom_onnx.data import batches, batches_for
-from fathom_onnx.data.cepstra import HOP, RATE, WINDOW, cepstra, mel_filters, samples_for
-from fathom_onnx.data.phonemes import INDEX, PHONEMES, SILENCE
-from fathom_onnx.data.utterances import SHORTEST, Utterance, speak, syllables
+from fathom_onnx.data.speech.cepstra import HOP, RATE, WINDOW, cepstra, mel_filters, samples_for
+from fathom_onnx.data.speech.phonemes import INDEX, PHONEMES, SILENCE
+from fathom_onnx.data.speech.utterances import SHORTEST, Utterance, speak, syllables
 from fathom_onnx.errors import DataError, UsageError
 from fathom_onnx.exporting import find_exporter
 from fathom_onnx.runtime.evaluate import Evaluator

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, check_inputs, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
-
-from .contract import Batch, Request, Wanted, generator, only
 
 __all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]
 
@@ -51,7 +50,7 @@ def _crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
     return np.moveaxis(normalised, -1, 0)
 
 
-def _check(images: Wanted | None, labels: Wanted | None) -> None:
+def _check(images: RequestedTensor | None, labels: RequestedTensor | None) -> None:
     """Refuse shapes that cannot be filled."""
     if images is not None:
         shape = images.shape
@@ -73,13 +72,13 @@ def _check(images: Wanted | None, labels: Wanted | None) -> None:
         )
 
 
-def open_photographs(request: Request) -> Iterator[Batch]:
+def open_photographs(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``images`` [batch, 3, side, side] and one-hot ``labels`` [batch, classes].
 
     Raises:
         DataError: Another input, or shapes that cannot be filled.
     """
-    only(request, "photographs", ("images", "labels"))
+    check_inputs(request, "photographs", ("images", "labels"))
     images, labels = request.spec("images"), request.spec("labels")
     first = images or labels
     if first is None:

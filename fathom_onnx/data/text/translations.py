@@ -15,11 +15,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, check_inputs, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 from fathom_onnx.workloads.suite2016.seq2seq import EOS, PAD, UNKNOWN
-
-from .contract import Batch, Request, generator, only
 
 __all__ = ["FIRST_WORD", "dictionary", "log_uniform", "open_translations", "reordered"]
 
@@ -63,7 +62,7 @@ def log_uniform(count: int, vocabulary: int, rng: np.random.Generator) -> Array:
     return np.minimum(drawn, vocabulary - 1)  # the largest exponential may round up to the next class
 
 
-def _vocabulary(request: Request, name: str) -> int:
+def _vocabulary(request: BatchRequest, name: str) -> int:
     draw = request.draws.get(name)
     if draw is None or draw.kind != "integers" or draw.high <= FIRST_WORD:
         raise DataError(
@@ -73,7 +72,7 @@ def _vocabulary(request: Request, name: str) -> int:
     return int(draw.high)
 
 
-def _lengths(request: Request) -> tuple[int, int, int]:
+def _lengths(request: BatchRequest) -> tuple[int, int, int]:
     """Batch, source length, target length; each from what was asked for."""
     shapes = {spec.name: spec.shape for spec in request.specs if spec.name != "sampled_ids"}
     if not shapes:
@@ -100,13 +99,13 @@ def _lengths(request: Request) -> tuple[int, int, int]:
     return batch, source, target
 
 
-def open_translations(request: Request) -> Iterator[Batch]:
+def open_translations(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``source_ids``, ``target_ids``, ``target_weights`` and ``sampled_ids``.
 
     Raises:
         DataError: Another input, shapes that do not go together, or ids without a vocabulary.
     """
-    only(request, "translations", _INPUTS)
+    check_inputs(request, "translations", _INPUTS)
     if not request.specs:
         raise DataError("data source 'translations' was asked for no input", "ask for 'source_ids'")
     batch, source_length, target_length = _lengths(request)

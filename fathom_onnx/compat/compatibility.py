@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .consumers import CONSUMERS, Consumer
-from .rules import COMPUTE_ONLY, CONTRACTIONS, Breach, Facts
+from .rules import COMPUTE_ONLY, CONTRACTIONS, Facts, Violation
 
-__all__ = ["Reason", "Status", "Verdict", "judge", "judge_all"]
+__all__ = ["Compatibility", "Reason", "Status", "judge", "judge_all"]
 
 Status = Literal["accepted", "converted", "refused", "unknown"]
 """Taken as it is; taken after a command that is named; not taken; taken if an op that was never tried is."""
@@ -26,7 +26,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Compatibility:
     """What one consumer makes of one graph.
 
     Attributes:
@@ -56,43 +56,45 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return None if any(v is None for v in listed) else sum(v for v in listed if v is not None)
 
 
-def _breaches(facts: Facts, consumer: Consumer) -> tuple[list[Breach], list[Breach]]:
+def _violations(facts: Facts, consumer: Consumer) -> tuple[list[Violation], list[Violation]]:
     """What the consumer refuses, and what nobody has tried."""
-    refused: list[Breach] = []
-    untried: list[Breach] = []
+    refused: list[Violation] = []
+    untried: list[Violation] = []
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx") or consumer.takes is None or node.op_type in consumer.takes:
             continue
         if consumer.others == "ignored":
             continue
         if consumer.others == "refused" or node.op_type in consumer.refuses:
-            refused.append(Breach(f"{node.op_type} is not supported", index, consumer.fix(node.op_type, facts.graph)))
+            refused.append(
+                Violation(f"{node.op_type} is not supported", index, consumer.fix(node.op_type, facts.graph))
+            )
         else:
-            untried.append(Breach(f"{node.op_type} was never tried", index))
+            untried.append(Violation(f"{node.op_type} was never tried", index))
     for rule in consumer.rules:
         refused += rule(facts)
     return refused, untried
 
 
-def _reasons(breaches: Iterable[Breach]) -> tuple[Reason, ...]:
+def _reasons(violationes: Iterable[Violation]) -> tuple[Reason, ...]:
     nodes: Counter[tuple[str, str]] = Counter()
-    for breach in breaches:
-        nodes[breach.reason, breach.fix] += breach.node is not None
+    for violation in violationes:
+        nodes[violation.reason, violation.fix] += violation.node is not None
     return tuple(Reason(text, count, fix) for (text, fix), count in nodes.most_common())
 
 
-def _way(facts: Facts, consumer: Consumer, breaches: list[Breach]) -> tuple[str, ...]:
-    """The commands that do away with every breach; empty where there are none that do."""
-    if all(breach.fix for breach in breaches):
-        return tuple(dict.fromkeys(breach.fix for breach in breaches))
+def _way(facts: Facts, consumer: Consumer, violationes: list[Violation]) -> tuple[str, ...]:
+    """The commands that do away with every violation; empty where there are none that do."""
+    if all(violation.fix for violation in violationes):
+        return tuple(dict.fromkeys(violation.fix for violation in violationes))
     # only what is a convolution or a matrix product, or the whole graph's, outlives the conversion to these alone
-    outlive = [b for b in breaches if b.node is None or facts.nodes[b.node].op_type in CONTRACTIONS]
+    outlive = [b for b in violationes if b.node is None or facts.nodes[b.node].op_type in CONTRACTIONS]
     if any(True for _ in facts.of(*CONTRACTIONS)) and consumer.contractions_alone and all(b.fix for b in outlive):
         return (COMPUTE_ONLY, *dict.fromkeys(b.fix for b in outlive if b.fix != COMPUTE_ONLY))
     return ()
 
 
-def judge(facts: Facts, consumer: Consumer) -> Verdict:
+def judge(facts: Facts, consumer: Consumer) -> Compatibility:
     """What one consumer makes of a graph, by its rules."""
     total = _sum(cost.macs for cost in facts.costs)
     if consumer.via:
@@ -101,19 +103,19 @@ def judge(facts: Facts, consumer: Consumer) -> Verdict:
         reason = Reason(f"reads {consumer.reads}", 0, command)
         if consumer.counts is not None and not any(True for _ in facts.of(*consumer.counts)):
             nothing = Reason("no convolution or matrix product", 0, "")
-            return Verdict(consumer, "refused", (nothing,), (), 0, total)
-        return Verdict(consumer, "converted", (reason,), (command,), seen, total)
-    refused, untried = _breaches(facts, consumer)
+            return Compatibility(consumer, "refused", (nothing,), (), 0, total)
+        return Compatibility(consumer, "converted", (reason,), (command,), seen, total)
+    refused, untried = _violations(facts, consumer)
     if not refused and not untried:
-        return Verdict(consumer, "accepted", (), (), _seen(facts, consumer, alone=False), total)
+        return Compatibility(consumer, "accepted", (), (), _seen(facts, consumer, alone=False), total)
     reasons = _reasons([*refused, *untried])
     way = _way(facts, consumer, refused)
     if refused and not way:
-        return Verdict(consumer, "refused", reasons, (), 0, total)
+        return Compatibility(consumer, "refused", reasons, (), 0, total)
     alone = COMPUTE_ONLY in way
     if untried and not alone:
-        return Verdict(consumer, "unknown", reasons, way, None, total)
-    return Verdict(consumer, "converted", reasons, way, _seen(facts, consumer, alone), total)
+        return Compatibility(consumer, "unknown", reasons, way, None, total)
+    return Compatibility(consumer, "converted", reasons, way, _seen(facts, consumer, alone), total)
 
 
 def _seen(facts: Facts, consumer: Consumer, alone: bool) -> int | None:
@@ -125,6 +127,6 @@ def _seen(facts: Facts, consumer: Consumer, alone: bool) -> int | None:
     )
 
 
-def judge_all(facts: Facts, consumers: Iterable[Consumer] = CONSUMERS) -> tuple[Verdict, ...]:
+def judge_all(facts: Facts, consumers: Iterable[Consumer] = CONSUMERS) -> tuple[Compatibility, ...]:
     """What every consumer makes of a graph."""
     return tuple(judge(facts, consumer) for consumer in consumers)

@@ -14,12 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, check_inputs, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-from .contract import Batch, Request, Wanted, generator, only
-
-__all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "Memory", "open_replay", "play"]
+__all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "ReplayMemory", "open_replay", "play"]
 
 ACTIONS = 4
 """Breakout's minimal action set: nothing, fire, right, left."""
@@ -47,7 +46,7 @@ class Game(Protocol):
 
 
 @dataclass(frozen=True)
-class Memory:
+class ReplayMemory:
     """Transitions in the order in which they were played; transition t leads from frame t to frame t + 1.
 
     Attributes:
@@ -78,7 +77,7 @@ def _scaled(screen: Array, side: int) -> Array:
     return np.asarray(Image.fromarray(screen).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> Memory:
+def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> ReplayMemory:
     """Play ``game`` with random actions.
 
     Args:
@@ -99,13 +98,13 @@ def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> M
             game.reset()
         frames[t + 1] = _scaled(game.screen(), side)
         starts[t + 1] = t + 1 if terminals[t] else starts[t]
-    return Memory(frames, starts, actions, rewards, terminals)
+    return ReplayMemory(frames, starts, actions, rewards, terminals)
 
 
 _PROVIDES = ("states", "next_states", "actions", "rewards", "terminals")
 
 
-def _window(request: Request, source: str) -> tuple[int, int, int]:
+def _window(request: BatchRequest, source: str) -> tuple[int, int, int]:
     """Batch, history and side that a request asks for.
 
     Raises:
@@ -131,7 +130,7 @@ def _window(request: Request, source: str) -> tuple[int, int, int]:
     return batch, shape[1], shape[2]
 
 
-def _value(memory: Memory, spec: Wanted, at: Array, history: int) -> Array:
+def _value(memory: ReplayMemory, spec: RequestedTensor, at: Array, history: int) -> Array:
     if spec.name == "states":
         return memory.states(at, history)
     if spec.name == "next_states":
@@ -141,7 +140,7 @@ def _value(memory: Memory, spec: Wanted, at: Array, history: int) -> Array:
     return {"rewards": memory.rewards, "terminals": memory.terminals}[spec.name][at]
 
 
-def open_replay(request: Request, source: str, remember: Callable[[int, int], Memory]) -> Iterator[Batch]:
+def open_replay(request: BatchRequest, source: str, remember: Callable[[int, int], ReplayMemory]) -> Iterator[Batch]:
     """Endless batches of transitions drawn uniformly, with replacement, as in the paper.
 
     Args:
@@ -153,7 +152,7 @@ def open_replay(request: Request, source: str, remember: Callable[[int, int], Me
     Raises:
         DataError: Another input, or shapes that cannot be filled.
     """
-    only(request, source, _PROVIDES)
+    check_inputs(request, source, _PROVIDES)
     batch, history, side = _window(request, source)
     memory = remember(side, request.seed)
     draw = generator(request.seed, f"{source}:draw")

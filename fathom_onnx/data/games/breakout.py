@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, generator
 from fathom_onnx.workloads.contract import Array
 
-from .contract import Batch, Request, generator
-from .replay import FRAME_SKIP, TRANSITIONS, Memory, open_replay, play
+from .replay import FRAME_SKIP, TRANSITIONS, open_replay, play
 
 __all__ = ["Breakout", "open_breakout"]
 
@@ -44,7 +44,7 @@ _FIRE, _RIGHT, _LEFT = 1, 2, 3
 
 
 class Breakout:
-    """A game; an implementation of :class:`fathom_onnx.data.replay.Game`.
+    """A game; an implementation of :class:`fathom_onnx.data.games.replay.Game`.
 
     Args:
         rng: Draws where, and to which side, a ball is served.
@@ -140,13 +140,13 @@ class Breakout:
 
 
 @functools.lru_cache(maxsize=2)
-def _memory(side: int, seed: int) -> Memory:
+def _memory(side: int, seed: int) -> ReplayMemory:
     rng = generator(seed, "breakout")
     return play(Breakout(rng), side, TRANSITIONS, rng)
 
 
-def open_breakout(request: Request) -> Iterator[Batch]:
-    """Endless batches of transitions of the simulated game; see :func:`fathom_onnx.data.replay.open_replay`.
+def open_breakout(request: BatchRequest) -> Iterator[Batch]:
+    """Endless batches of transitions of the simulated game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
         DataError: Another input, or shapes that cannot be filled.

@@ -16,7 +16,7 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from fathom_onnx.graph import Graph
 
-__all__ = ["Content", "Conversion", "Converter", "Coverage", "LeftOut", "Option", "Request", "Value"]
+__all__ = ["Content", "Conversion", "ConversionRequest", "Converter", "CostSums", "LeftOut", "Option", "Value"]
 
 Value = str | int | None
 """The value of an option; None where it was not given and has no default."""
@@ -26,7 +26,7 @@ Content = bytes | Callable[[IO[bytes]], None]
 
 
 @dataclass(frozen=True)
-class Coverage:
+class CostSums:
     """How much of a graph: nodes, multiply-accumulates, bytes read and written by nodes.
 
     A number is None where it is unknown for one of the nodes or more.
@@ -62,8 +62,8 @@ class Conversion:
     """
 
     files: Mapping[str, Content]
-    kept: Coverage
-    total: Coverage
+    kept: CostSums
+    total: CostSums
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -84,7 +84,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionRequest:
     """What a converter is asked for.
 
     Attributes:
@@ -116,7 +116,7 @@ class Converter:
     module: str
     options: tuple[Option, ...] = ()
 
-    def request(self, stem: str, given: Mapping[str, Value]) -> Request:
+    def request(self, stem: str, given: Mapping[str, Value]) -> ConversionRequest:
         """A request with defaults filled in; what is None in ``given`` was not given.
 
         Raises:
@@ -140,9 +140,9 @@ class Converter:
                     f"format '{self.name}' needs the option '{option.name}' ({option.meaning})",
                     f"give one, for example --{option.name} {option.example}",
                 )
-        return Request(stem, values)
+        return ConversionRequest(stem, values)
 
-    def convert(self, graph: Graph, request: Request) -> Conversion:
+    def convert(self, graph: Graph, request: ConversionRequest) -> Conversion:
         """Convert one graph.
 
         Raises:

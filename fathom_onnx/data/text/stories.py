@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, check_inputs, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
-
-from .contract import Batch, Request, generator, only
 
 __all__ = ["LONGEST", "SHORTEST_MEMORY", "TASKS", "VOCABULARY", "Story", "encode", "open_stories", "tell"]
 
@@ -189,13 +188,13 @@ def encode(text: str, length: int) -> list[int]:
     return ids + [0] * (length - len(ids))
 
 
-def _check(request: Request) -> tuple[int, int, int]:
+def _check(request: BatchRequest) -> tuple[int, int, int]:
     """Batch, memory and sentence length that are asked for.
 
     Raises:
         DataError: Shapes that do not belong together or are too small.
     """
-    only(request, "stories", ("stories", "queries", "answers"))
+    check_inputs(request, "stories", ("stories", "queries", "answers"))
     stories, queries, answers = (request.spec(name) for name in ("stories", "queries", "answers"))
     if stories is None:
         raise DataError("data source 'stories' was not asked for its stories", "ask for 'stories'")
@@ -226,7 +225,7 @@ def _check(request: Request) -> tuple[int, int, int]:
     return batch, memory, words
 
 
-def open_stories(request: Request) -> Iterator[Batch]:
+def open_stories(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``stories`` [batch, memory, words], ``queries`` [batch, words] and one-hot ``answers``.
 
     Raises:

@@ -19,10 +19,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, check_inputs, endless_shuffle, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
-
-from .contract import Batch, Request, generator, only, order
 
 __all__ = ["FIELD_SHARE", "digits", "open_digits"]
 
@@ -63,18 +62,18 @@ def _side(shape: tuple[int, ...]) -> int:
     return side
 
 
-def open_digits(request: Request) -> Iterator[Batch]:
+def open_digits(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``images`` in 0..1, every digit once in a random order before any comes again.
 
     Raises:
         DataError: Another input than ``images``, or a shape that is not square.
     """
-    only(request, "digits", ("images",))
+    check_inputs(request, "digits", ("images",))
     spec = request.spec("images")
     if spec is None:
         raise DataError("data source 'digits' was asked for no input", "ask for 'images'")
     pool = digits(_side(spec.shape))
-    indices = order(len(pool), generator(request.seed, "digits"))
+    indices = endless_shuffle(len(pool), generator(request.seed, "digits"))
     batch = spec.shape[0]
     while True:
         picked = list(itertools.islice(indices, batch))

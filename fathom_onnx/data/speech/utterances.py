@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, check_inputs, generator
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
 from .cepstra import HOP, RATE, cepstra, samples_for
-from .contract import Batch, Request, Wanted, generator, only
 from .phonemes import INDEX, PHONEMES, SILENCE, Phoneme
 
 __all__ = ["SHORTEST", "Utterance", "open_utterances", "speak", "syllables"]
@@ -149,7 +149,7 @@ def speak(said: Utterance, rng: np.random.Generator) -> Array:
     return spoken
 
 
-def _check(specs: dict[str, Wanted]) -> None:
+def _check(specs: dict[str, RequestedTensor]) -> None:
     """Refuse shapes that cannot be filled."""
     if "features" not in specs:
         raise DataError("data source 'utterances' was not asked for features", "ask for 'features' with the others")
@@ -171,7 +171,7 @@ def _check(specs: dict[str, Wanted]) -> None:
             )
 
 
-def open_utterances(request: Request) -> Iterator[Batch]:
+def open_utterances(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of utterances, each with its own length.
 
     ``features`` [batch, frames, coefficients] are zero past ``feature_lengths`` [batch]; ``labels`` [batch, most] are
@@ -180,7 +180,7 @@ def open_utterances(request: Request) -> Iterator[Batch]:
     Raises:
         DataError: Another input, no features, or shapes that cannot be filled.
     """
-    only(request, "utterances", INPUTS)
+    check_inputs(request, "utterances", INPUTS)
     specs = {spec.name: spec for spec in request.specs}
     _check(specs)
     batch, frames, coefficients = specs["features"].shape

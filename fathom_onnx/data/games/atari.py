@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fathom_onnx.data.contract import Batch, BatchRequest, generator
 from fathom_onnx.errors import DataError, MissingDependencyError, one_line
 from fathom_onnx.workloads.contract import Array
 
-from .contract import Batch, Request, generator
-from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, Memory, open_replay, play
+from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, open_replay, play
 
 __all__ = ["PACKAGE", "Emulated", "open_atari"]
 
@@ -27,7 +27,7 @@ _GAME = "breakout"
 
 
 class Emulated:
-    """The emulated game; an implementation of :class:`fathom_onnx.data.replay.Game`.
+    """The emulated game; an implementation of :class:`fathom_onnx.data.games.replay.Game`.
 
     Args:
         seed: Seed of the emulator.
@@ -90,13 +90,13 @@ class Emulated:
 
 
 @functools.lru_cache(maxsize=2)
-def _memory(side: int, seed: int) -> Memory:
+def _memory(side: int, seed: int) -> ReplayMemory:
     rng = generator(seed, "atari")
     return play(Emulated(int(rng.integers(2**31))), side, TRANSITIONS, rng)
 
 
-def open_atari(request: Request) -> Iterator[Batch]:
-    """Endless batches of transitions of the emulated game; see :func:`fathom_onnx.data.replay.open_replay`.
+def open_atari(request: BatchRequest) -> Iterator[Batch]:
+    """Endless batches of transitions of the emulated game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
         DataError: Another input, or shapes that cannot be filled.

@@ -1,0 +1,1 @@
+"""Images bundled with scikit-learn: handwritten digits (autoenc) and photographs (the image classifiers)."""

@@ -1,0 +1,1 @@
+"""Synthesised speech for speech: phonemes, utterances and their cepstral coefficients."""
