@@ -17,7 +17,7 @@ from fathom_onnx.data.contract import Batch, BatchRequest, generator
 from fathom_onnx.errors import DataError, MissingDependencyError, one_line
 from fathom_onnx.workloads.contract import Array
 
-from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, open_replay, play
+from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, ReplayMemory, open_replay, play
 
 __all__ = ["PACKAGE", "Emulated", "open_atari"]
 

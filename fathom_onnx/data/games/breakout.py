@@ -17,7 +17,7 @@ import numpy as np
 from fathom_onnx.data.contract import Batch, BatchRequest, generator
 from fathom_onnx.workloads.contract import Array
 
-from .replay import FRAME_SKIP, TRANSITIONS, open_replay, play
+from .replay import FRAME_SKIP, TRANSITIONS, ReplayMemory, open_replay, play
 
 __all__ = ["Breakout", "open_breakout"]
 
