@@ -1,4 +1,4 @@
-"""aten operation to canonical op: the table that the exporter and native profiles share."""
+"""The table from aten operations to canonical ops, which the exporter and native profiles share."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
 _SEVERAL = {"convolution_backward": "Conv2DBackInput"}
-"""Operations that become several canonical ops; the translation tells the others apart."""
+"""Operations that become several canonical ops: the one that their nodes have unless the translation says otherwise."""
 
 
 def canonical_op(node: fx.Node) -> str:
@@ -112,7 +112,9 @@ def canonical_op(node: fx.Node) -> str:
         assert isinstance(source, fx.Node)
         return canonical_op(source)
     name = str(target).removeprefix("aten.").partition(".")[0]
-    found = ATEN.get(name) or _SEVERAL.get(name)
-    if found is None:
-        raise ExportError(f"PyTorch operation '{target}' has no canonical op", "add it to exporters/torch/aten.py")
-    return found
+    op = ATEN.get(name) or _SEVERAL.get(name)
+    if op is None:
+        raise ExportError(
+            f"PyTorch operation '{target}' has no canonical op", "add it to exporters/fathom_exporters/torch/aten.py"
+        )
+    return op

@@ -1,6 +1,6 @@
-"""Recording a step as a graph of aten operations, each with its phase, layer and canonical op.
+"""The recording of a step as a graph of aten operations, each with its phase, layer and canonical op.
 
-``make_fx`` runs the step on fake tensors. Functionalisation turns in-place updates (batch-norm statistics) into values.
+``make_fx`` runs the step on fake tensors. Functionalisation turns updates in place (batch-norm statistics) into values.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.workloads.contract import Workload
 
-from . import models
 from .aten import canonical_op
 from .decompositions import DECOMPOSITIONS
+from .models import make
 from .step import OP, PHASE, SCOPE, layer_marks, make_step
 
 __all__ = ["Capture", "capture"]
@@ -55,14 +55,14 @@ _VIEWS = ("aten.view.default", "aten._unsafe_view.default")
 
 
 def _is_copy(node: fx.Node) -> bool:
-    """Whether a node gives back its input; one that lays a tensor out anew for a view does more."""
+    """Whether a node returns its input; a clone that changes the memory layout for a view does more."""
     if node.op != "call_function" or str(node.target) not in _COPIES:
         return False
     return "memory_format" not in node.kwargs or not any(str(user.target) in _VIEWS for user in node.users)
 
 
 def _drop_copies(module: fx.GraphModule) -> None:
-    """A detached or cloned value is the value itself once everything is functional."""
+    """Replace detached and cloned values by the values themselves: in a functional graph they are the same."""
     for node in module.graph.nodes:
         if _is_copy(node):
             node.replace_all_uses_with(node.args[0])
@@ -70,8 +70,13 @@ def _drop_copies(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-class _Marks:
-    """Phase, scope and op of every operation, from annotations and autograd's sequence numbers."""
+class _Tagger:
+    """Finds phase, scope and op of every operation, from annotations and autograd's sequence numbers.
+
+    Operations of the forward pass, the loss and the optimizer have annotations (:mod:`fathom_exporters.torch.step`). A
+    backward operation has the sequence number of the forward operation whose gradient it computes. A sum of gradients
+    has neither, and belongs to the layer whose output's gradient it is.
+    """
 
     def __init__(self, graph: fx.Graph, workload: Workload) -> None:
         self._workload = workload
@@ -90,7 +95,7 @@ class _Marks:
         return mark
 
     def _user_scope(self, node: fx.Node, seen: set[fx.Node]) -> str | None:
-        """The scope of what uses a value, past further sums: for a sum of gradients the layer whose output it is."""
+        """The scope of the operations that use a value, past further sums of gradients."""
         scopes = list(self._user_scopes(node, seen))
         between = self._between(set(scopes), node) if len(set(scopes)) > 1 else None
         return between or next(iter(scopes), None)
@@ -104,7 +109,7 @@ class _Marks:
             layer = mark[SCOPE].rpartition(".")[0] if mark.get(PHASE) == "optimizer" else ""
             if layer:
                 yield layer
-            if PHASE in mark:  # what all parameters share, such as their norm, is of no layer
+            if PHASE in mark:  # what all parameters share, such as their norm, belongs to no layer
                 continue
             scope = self._user_scope(user, seen) if user.meta.get("is_gradient_acc") else None
             scope = scope or self._forward.get(user.meta.get("seq_nr", -1))
@@ -112,26 +117,27 @@ class _Marks:
                 yield scope
 
     def _between(self, scopes: set[str], node: fx.Node) -> str | None:
-        """The layer between a sum and those that read it: one whose own gradient hands it on, such as an addition."""
+        """The layer between a sum and several readers: one whose gradient is its output's, such as an addition."""
         return self._joins.get((frozenset(scopes), tuple(node.meta["val"].shape)))
 
     @functools.cached_property
     def _joins(self) -> dict[tuple[frozenset[str | None], tuple[int, ...]], str]:
-        """The layers that read others and the shape they make to the first layer that does."""
-        found: dict[tuple[frozenset[str | None], tuple[int, ...]], str] = {}
+        """The scopes that a forward operation reads and its output's shape, to its layer; the first one counts."""
+        joins: dict[tuple[frozenset[str | None], tuple[int, ...]], str] = {}
         for forward in self._operations:
             mark = self._annotated(forward)
-            made = forward.meta["val"]
-            if mark.get(PHASE) == "forward" and SCOPE in mark and isinstance(made, Tensor):
+            result = forward.meta["val"]
+            if mark.get(PHASE) == "forward" and SCOPE in mark and isinstance(result, Tensor):
                 sources = frozenset(self._annotated(source).get(SCOPE) for source in forward.all_input_nodes)
-                found.setdefault((sources, tuple(made.shape)), mark[SCOPE])
-        return found
+                joins.setdefault((sources, tuple(result.shape)), mark[SCOPE])
+        return joins
 
     def _neighbour_scope(self, node: fx.Node) -> str | None:
-        """The scope of the nearest operation before a forward one that stands outside every layer, or else after it."""
-        return self._nearest(node, lambda one: one.all_input_nodes) or self._nearest(node, lambda one: list(one.users))
+        """The scope of the nearest operation before or, failing that, after one outside every layer."""
+        return self._nearest(node, lambda n: n.all_input_nodes) or self._nearest(node, lambda n: list(n.users))
 
     def _nearest(self, node: fx.Node, onward: Callable[[fx.Node], list[fx.Node]]) -> str | None:
+        """The first annotated scope, breadth first."""
         seen: set[fx.Node] = set()
         queue = onward(node)
         while queue:
@@ -145,7 +151,7 @@ class _Marks:
             queue = queue + onward(other)
         return None
 
-    def _place(self, node: fx.Node) -> tuple[str, str | None]:
+    def _phase_and_scope(self, node: fx.Node) -> tuple[str, str | None]:
         mark = self._annotated(node)
         if PHASE in mark:
             return mark[PHASE], mark.get(SCOPE) or self._neighbour_scope(node)
@@ -163,7 +169,7 @@ class _Marks:
         """
         tags = {}
         for node in self._operations:
-            phase, scope = self._place(node)
+            phase, scope = self._phase_and_scope(node)
             if scope is None:
                 raise ExportError(f"operation '{node.name}' ({node.target}) of {phase} is in no layer of the model")
             op = self._annotated(node).get(OP) or canonical_op(node)
@@ -176,12 +182,16 @@ def _identifier(name: str) -> str:
 
 
 def capture(request: ExportRequest) -> Capture:
-    """Record the step that a request asks for."""
+    """Record the step of a request.
+
+    Raises:
+        ExportError: The model and the workload do not agree, or an operation has no layer or canonical op.
+    """
     workload = request.workload
     interface = workload.interface(request.mode, request.noise)
     input_names = tuple(t.name for t in interface.inputs)
     output_names = tuple(t.name for t in interface.outputs)
-    model = models.make(workload)
+    model = make(workload)
     step = make_step(model, workload, request.mode)
     inputs = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in interface.inputs)
 
@@ -193,7 +203,7 @@ def capture(request: ExportRequest) -> Capture:
         functional: Any = dispatch_functionalize(flat)
         module = make_fx(functional, decomposition_table=DECOMPOSITIONS, tracing_mode="fake")(*inputs)
     _drop_copies(module)
-    tags = _Marks(module.graph, workload).tags()
+    tags = _Tagger(module.graph, workload).tags()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     for node, name in zip(placeholders, input_names, strict=True):
         node.name = node.target = f"in_{_identifier(name)}"

@@ -1,4 +1,4 @@
-"""What several models share and ``torch.nn`` does not have in the form a workload needs."""
+"""Layers that several models share and that ``torch.nn`` does not have in the form a workload needs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["Dropout", "ImageClassifier"]
 
 
 class Dropout(nn.Module):
-    """Dropout of x in training, with a uniform draw of x's shape made here unless it is given.
+    """Dropout in training, by uniform noise of x's shape that is drawn unless it is an input.
 
-    ``nn.Dropout`` hides its draw, which then cannot be an input of the graph.
+    ``nn.Dropout`` hides its draw, which could then not be an input of the graph.
     """
 
     def __init__(self, rate: float) -> None:
@@ -22,7 +22,7 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        """``x / (1 - rate)`` where the draw is at least the rate, else 0."""
+        """``x / (1 - rate)`` where the noise is at least the rate, else 0."""
         if not self.training:
             return x
         if noise is None:
@@ -32,11 +32,11 @@ class Dropout(nn.Module):
 
 
 class ImageClassifier(nn.Module):
-    """A trunk of layers in a row, then AlexNet's and VGG's three fully connected layers with dropout.
+    """A trunk of layers one after another, then AlexNet's and VGG's three fully connected layers with dropout.
 
     Args:
         trunk: The layers up to ``fc6``, with their names, in order.
-        features: Elements that the trunk makes of an image.
+        features: Elements of the trunk's output for one image.
         width: Units of ``fc6`` and ``fc7``.
         classes: Units of ``fc8``.
         dropout: The rate after ``fc6`` and ``fc7``.

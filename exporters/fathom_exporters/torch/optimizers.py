@@ -1,4 +1,4 @@
-"""Update rules as functions, since ``torch.optim`` keeps its state where a capture cannot follow it."""
+"""Update rules as functions of values and gradients: ``torch.optim`` keeps state that a recording cannot follow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Annotate(Protocol):
 
 
 def _treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
-    """Gradients clipped, made noisy and with rows set to zero, as the rule says."""
+    """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
         with mark("step", rule.OP):
@@ -40,8 +40,8 @@ def _treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate)
                 norm = torch.sqrt((gradient * gradient).sum())
                 gradient = gradient * (rule.clip_norm / torch.clamp(norm, min=rule.clip_norm))
             if rule.noise:
-                given = values.get(rule.noise_of(name))
-                gradient = gradient + rule.noise * (torch.randn_like(gradient) if given is None else given)
+                noise = values.get(rule.noise_of(name))
+                gradient = gradient + rule.noise * (torch.randn_like(gradient) if noise is None else noise)
             if name in rows:
                 keep = torch.arange(gradient.shape[0]) != rows[name]
                 gradient = gradient * keep.to(gradient.dtype).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""The step as PyTorch itself runs it, eagerly, with the branches it takes in view."""
+"""A workload's step as PyTorch itself runs it, eagerly, with the kinks it goes through."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from fathom_onnx.exporting import Kink, StepResult, kink_key
 from fathom_onnx.workloads.contract import Array, Layer, Mode, Workload
 
-from . import models
+from .models import make
 from .step import make_step
 
 __all__ = ["TorchReference"]
@@ -25,57 +25,62 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "ArgMax": (torch.argmax, Tensor.argmax),
     "MaxPool": (F.max_pool2d, torch.max_pool2d),
 }
-"""Kind of kink to the functions that make it."""
+"""Kind of kink to the functions that have it."""
 
 
-class _Kinks(TorchFunctionMode):
-    """Notes the input and branches of all that is not smooth; makes it take given branches where there are any.
+class _KinkRecorder(TorchFunctionMode):
+    """While entered, records the kinks of the layers; where a kink has prescribed branches, these are taken.
 
-    A function outside every layer with a kink is left alone: integer ids are found by argmax, norms are clamped.
+    Functions outside of layers that have a kink are left alone: norms of gradients are clamped too.
+
+    Attributes:
+        layer: The layer that is running, set from outside; empty outside of all.
+        kinks: Kink key to the kink.
     """
 
     def __init__(self, layers: Mapping[str, Layer], branches: Mapping[str, Array]) -> None:
         super().__init__()
         self.layer = ""
-        self.found: dict[str, Kink] = {}
+        self.kinks: dict[str, Kink] = {}
         self._layers, self._branches = layers, branches
         self._times: Counter[str] = Counter()
 
-    def _next(self) -> tuple[str, Tensor | None]:
+    def _next_kink(self) -> tuple[str, Tensor | None]:
+        """The key of the layer's next kink, and the branches prescribed there or None for its own."""
         key = kink_key(self.layer, self._times[self.layer])
         self._times[self.layer] += 1
-        given = self._branches.get(key)
-        return key, None if given is None else torch.from_numpy(given)
+        branches = self._branches.get(key)
+        return key, None if branches is None else torch.from_numpy(branches)
 
     def _relu(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
-        key, given = self._next()
-        mask = x.detach() > 0 if given is None else given
-        self.found[key] = Kink("Relu", x.detach().numpy(), mask.numpy())
-        return call() if given is None else x * mask
+        key, prescribed = self._next_kink()
+        mask = x.detach() > 0 if prescribed is None else prescribed
+        self.kinks[key] = Kink("Relu", x.detach().numpy(), mask.numpy())
+        return call() if prescribed is None else x * mask
 
     def _clip(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
         low, high = self._layers[self.layer].bounds
-        key, given = self._next()
+        key, prescribed = self._next_kink()
         own = (x.detach() > low).to(torch.int8) + (x.detach() >= high).to(torch.int8)
-        region = own if given is None else given
-        self.found[key] = Kink("Clip", x.detach().numpy(), region.numpy())
-        return call() if given is None else x * (region == 1) + low * (region == 0) + high * (region == 2)
+        region = own if prescribed is None else prescribed
+        self.kinks[key] = Kink("Clip", x.detach().numpy(), region.numpy())
+        return call() if prescribed is None else x * (region == 1) + low * (region == 0) + high * (region == 2)
 
     def _argmax(self, call: Callable[[], Any], x: Tensor, *_: Any, **__: Any) -> Any:
-        key, given = self._next()
-        index = call() if given is None else given
-        self.found[key] = Kink("ArgMax", x.detach().numpy(), index.numpy())
+        key, prescribed = self._next_kink()
+        index = call() if prescribed is None else prescribed
+        self.kinks[key] = Kink("ArgMax", x.detach().numpy(), index.numpy())
         return index
 
     def _max_pool(self, _: Callable[[], Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        key, given = self._next()
-        wanted = {name: value for name, value in kwargs.items() if name != "return_indices"}
-        if given is None:
-            y, indices = F.max_pool2d_with_indices(x, *args[:5], **wanted)
+        key, prescribed = self._next_kink()
+        settings = {name: value for name, value in kwargs.items() if name != "return_indices"}
+        if prescribed is None:
+            y, indices = F.max_pool2d_with_indices(x, *args[:5], **settings)
         else:
-            indices = given
+            indices = prescribed
             y = x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
-        self.found[key] = Kink("MaxPool", x.detach().numpy(), indices.numpy())
+        self.kinks[key] = Kink("MaxPool", x.detach().numpy(), indices.numpy())
         return y
 
     def __torch_function__(
@@ -94,7 +99,7 @@ class TorchReference:
 
     def __init__(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._dtype = getattr(torch, dtype)
-        self._model = models.make(workload).to(self._dtype)
+        self._model = make(workload).to(self._dtype)
         self._layers = {layer.name: layer for layer in workload.layers}
         self._step = make_step(self._model, workload, mode)
 
@@ -104,23 +109,23 @@ class TorchReference:
 
     def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
-        kinks = _Kinks({n: layer for n, layer in self._layers.items() if layer.kink}, branches or {})
+        recorder = _KinkRecorder({n: layer for n, layer in self._layers.items() if layer.kink}, branches or {})
         handles = []
         for name, module in self._model.named_modules():
             if name in self._layers:
 
                 def enter(_module: Any, _args: Any, name: str = name) -> None:
-                    kinks.layer = name
+                    recorder.layer = name
 
                 def leave(_module: Any, _args: Any, _result: Any) -> None:
-                    kinks.layer = ""
+                    recorder.layer = ""
 
                 handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave))
         try:
-            with kinks:
+            with recorder:
                 outputs = self._step({name: self._tensor(value) for name, value in values.items()})
         finally:
             for handle in handles:
                 handle.remove()
-        return StepResult({name: value.detach().numpy() for name, value in outputs.items()}, kinks.found)
+        return StepResult({name: value.detach().numpy() for name, value in outputs.items()}, recorder.kinks)

@@ -1,7 +1,7 @@
 """A workload's step as one pure function of its interface's inputs, marked with phases and layers.
 
-The marks are annotations that PyTorch puts on every operation it records. Outside a recording they cost nothing.
-Whoever runs the step may put marks of its own in their place.
+The marks are annotations that PyTorch attaches to every operation it records; outside a recording they cost nothing.
+A caller can pass another kind of mark (:data:`Mark`), as native profiles do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +28,21 @@ PHASE, SCOPE, OP = "fathom_phase", "fathom_scope", "fathom_op"
 
 Step = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 Mark = Callable[[dict[str, str]], AbstractContextManager[Any]]
-"""Gives a context in which what is computed bears these marks, those of the contexts around it included."""
+"""A context in which everything computed has these marks, besides those of the contexts around it."""
 
 
 @contextlib.contextmanager
 def layer_marks(model: nn.Module, workload: Workload, mark: Mark = annotate) -> Iterator[None]:
-    """Mark what each layer's module computes with the layer's name."""
+    """While entered, mark what each layer's module computes with the layer's name."""
     layers = {layer.name for layer in workload.layers}
     open_marks: list[AbstractContextManager[Any]] = []
     handles = []
 
     def enter(name: str) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            one = mark({SCOPE: name})
-            one.__enter__()
-            open_marks.append(one)
+            context = mark({SCOPE: name})
+            context.__enter__()
+            open_marks.append(context)
 
         return hook
 
@@ -60,7 +60,7 @@ def layer_marks(model: nn.Module, workload: Workload, mark: Mark = annotate) -> 
             handle.remove()
 
 
-def make_step(model: Any, workload: Workload, mode: Mode, mark: Mark = annotate) -> Step:
+def make_step(model: nn.Module, workload: Workload, mode: Mode, mark: Mark = annotate) -> Step:
     """The step: interface inputs by name to interface outputs by name.
 
     In training it is forward, loss, ``torch.autograd.grad``, optimizer; batch normalisation updates copies of the
@@ -69,15 +69,16 @@ def make_step(model: Any, workload: Workload, mode: Mode, mark: Mark = annotate)
     parameter_names = [p.name for p in workload.parameters]
     buffer_names = [b.name for b in workload.buffers]
     output_names = [o.name for o in workload.outputs]
+    compute_loss = cast("Callable[..., Tensor]", model.loss)
     model.train(mode == "training")
 
     def optimizer_mark(scope: str, op: str) -> AbstractContextManager[object]:
         return mark({PHASE: "optimizer", SCOPE: scope, OP: op})
 
     def inference(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        held = {name: values[name] for name in [*parameter_names, *buffer_names]}
+        variables = {name: values[name] for name in [*parameter_names, *buffer_names]}
         with torch.no_grad(), mark({PHASE: "forward"}):
-            outputs = functional_call(model, held, (values,))
+            outputs = functional_call(model, variables, (values,))
         return {name: outputs[name] for name in output_names}
 
     def training(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -88,9 +89,9 @@ def make_step(model: Any, workload: Workload, mode: Mode, mark: Mark = annotate)
             with mark({PHASE: "forward"}):
                 outputs = functional_call(model, {**parameters, **buffers, **frozen}, (values,))
             with mark({PHASE: "loss", SCOPE: Workload.LOSS}):
-                loss = model.loss(outputs, values)
-            if has_preserved_node_meta():
-                # gives each recorded backward operation the sequence number of its forward one, which has the layer
+                loss = compute_loss(outputs, values)
+            if has_preserved_node_meta() and loss.grad_fn is not None:
+                # gives each recorded backward operation the sequence number of its forward operation, which has a layer
                 setup_stacktrace_preservation_hooks([loss.grad_fn])
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():

@@ -1,51 +1,62 @@
 """The models in PyTorch, one file a workload, and those that other packages add by entry point.
 
-A model is an ``nn.Module`` class made from the workload's configuration. Its submodules bear the workload's layer
-names and its parameters and buffers the workload's variable names. ``forward(batch)`` takes the batch inputs by name
+A model is an ``nn.Module`` class made from the workload's configuration. Its submodules have the workload's layer
+names, and its parameters and buffers the workload's variable names. ``forward(batch)`` takes the batch inputs by name
 (and the noise, where that is given) and returns tensors by name, the inference outputs among them; ``loss(outputs,
-batch)`` makes the scalar loss from them.
+batch)`` computes the scalar loss from them.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from fathom_exporters.framework import Framework
 from fathom_onnx.errors import ExportError
-from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.contract import Variable, Workload
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "make", "names"]
+from .alexnet import Alexnet
+from .autoenc import Autoencoder
+from .deepq import DeepQ
+from .memnet import MemoryNetwork
+from .residual import ResNet
+from .seq2seq import Seq2seq
+from .speech import DeepSpeech
+from .vgg import Vgg
 
-ENTRY_POINT_GROUP = "fathom_onnx.models.torch"
-"""Another package adds a model by an entry point of this group that names the module class."""
+__all__ = ["TORCH", "make"]
 
-BUILT_IN: tuple[str, ...] = ("seq2seq", "memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
-"""Workloads with a model here, each the class ``Model`` in the module of the same name."""
+TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
+    "torch",
+    "PyTorch",
+    str(torch.__version__),
+    {
+        "seq2seq": Seq2seq,
+        "memnet": MemoryNetwork,
+        "speech": DeepSpeech,
+        "autoenc": Autoencoder,
+        "residual": ResNet,
+        "vgg": Vgg,
+        "alexnet": Alexnet,
+        "deepq": DeepQ,
+    },
+)
+"""PyTorch and its models: a workload's name to the module class, made from the workload's configuration."""
 
 
-def _added() -> dict[str, Any]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def names() -> tuple[str, ...]:
-    """Workloads that have a PyTorch model."""
-    return tuple(dict.fromkeys([*BUILT_IN, *sorted(_added())]))
-
-
-def make(workload: Workload) -> Any:
+def make(workload: Workload) -> nn.Module:
     """The model of a workload, with PyTorch's own starting values.
 
     Raises:
-        ExportError: It has other parameters or buffers than the workload says.
+        UnknownNameError: The workload has no model in PyTorch.
+        ExportError: The model has other parameters or buffers than the workload.
     """
-    if workload.name in BUILT_IN:
-        cls = import_module(f"{__name__}.{workload.name}").Model
-    else:
-        cls = _added()[workload.name].load()
-    model = cls(workload.config)
+    model = TORCH.model(workload.name)(workload.config)
     for module in model.modules():
-        if hasattr(module, "num_batches_tracked"):
+        if isinstance(module, nn.modules.batchnorm._NormBase):
             # counts steps only for a cumulative average, which no workload uses; as a buffer it would be state
             module.num_batches_tracked = None
     frozen = {v.name for v in workload.frozen}
@@ -56,14 +67,17 @@ def make(workload: Workload) -> Any:
     return model
 
 
-def _compare(kind: str, found: dict[str, Any], wanted: tuple[Any, ...]) -> None:
-    have = {name: tuple(value.shape) for name, value in found.items()}
-    want = {v.name: v.shape for v in wanted}
-    if have == want:
-        return
-    for name in sorted(have.keys() | want.keys()):
-        if have.get(name) != want.get(name):
+def _compare(kind: str, tensors: Mapping[str, Tensor], variables: Sequence[Variable]) -> None:
+    """Check that a model's tensors are the workload's variables, by name and shape.
+
+    Raises:
+        ExportError: They differ; the message names the first that does.
+    """
+    actual = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    expected = {v.name: v.shape for v in variables}
+    for name in sorted(actual.keys() | expected.keys()):
+        if actual.get(name) != expected.get(name):
             raise ExportError(
-                f"the PyTorch model's {kind} differ from the workload's: '{name}' is {have.get(name, 'absent')}, "
-                f"the workload says {want.get(name, 'none of that name')}"
+                f"the PyTorch model's {kind} differ from the workload's: '{name}' is {actual.get(name, 'absent')}, "
+                f"the workload says {expected.get(name, 'none of that name')}"
             )

@@ -9,11 +9,11 @@ from torch import nn
 from fathom_exporters.torch.layers import ImageClassifier
 from fathom_onnx.workloads.suite2016.alexnet import POOL, AlexnetConfig, convolutions, features
 
-__all__ = ["Alexnet", "Model"]
+__all__ = ["Alexnet"]
 
 
 def trunk(config: AlexnetConfig) -> Iterator[tuple[str, nn.Module]]:
-    """The convolutions and what follows them, with their names."""
+    """The convolutional layers with their names: convolution, ReLU and, where the paper has them, LRN and pool."""
     size = config.lrn_size
     for c in convolutions(config):
         yield c.name, nn.Conv2d(c.channels_in, c.channels, c.kernel, c.stride, c.padding)
@@ -30,6 +30,3 @@ class Alexnet(ImageClassifier):
 
     def __init__(self, config: AlexnetConfig) -> None:
         super().__init__(trunk(config), features(config), config.fc, config.classes, config.dropout)
-
-
-Model = Alexnet

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fathom_onnx.workloads.suite2016.autoenc import AutoencConfig
 
-__all__ = ["Autoencoder", "Model"]
+__all__ = ["Autoencoder"]
 
 
 class Encoder(nn.Module):
@@ -28,8 +28,8 @@ class Encoder(nn.Module):
         return self.mean(h), self.log_variance(h)
 
 
-class Sample(nn.Module):
-    """z = mean + sigma * noise (the paper's section 2.4), the noise drawn here unless it is given."""
+class LatentSample(nn.Module):
+    """z = mean + sigma * noise (the paper's section 2.4); the noise is drawn unless it is an input."""
 
     def forward(self, mean: Tensor, log_variance: Tensor, noise: Tensor | None) -> Tensor:
         if noise is None:
@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         pixels = config.image * config.image
         self.encoder = Encoder(pixels, config.hidden, config.latent)
-        self.sample = Sample()
+        self.sample = LatentSample()
         self.decoder = Decoder(pixels, config.hidden, config.latent)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -76,6 +76,3 @@ class Autoencoder(nn.Module):
         mean, log_variance = outputs["mean"], outputs["log_variance"]
         divergence = -0.5 * torch.sum(1 + log_variance - mean.pow(2) - log_variance.exp())
         return (reconstruction + divergence) / images.shape[0]
-
-
-Model = Autoencoder

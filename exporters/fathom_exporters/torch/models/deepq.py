@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fathom_onnx.workloads.suite2016.deepq import DeepqConfig, convolutions, features
 
-__all__ = ["DeepQ", "Model", "QNetwork"]
+__all__ = ["DeepQ", "QNetwork"]
 
 
 class QNetwork(nn.Module):
@@ -28,14 +28,15 @@ class QNetwork(nn.Module):
         self.fc2 = nn.Linear(config.hidden, config.actions)
 
     def q_values(self, states: Tensor) -> Tensor:
-        """Every layer in turn."""
+        """States [N, history, H, W] -> Q values [N, actions]."""
         x = states
         for c in self.convolutions:
             x = self.get_submodule(c.relu)(self.get_submodule(c.name)(x))
-        return self.fc2(self.relu4(self.fc1(self.flatten(x))))
+        q_values: Tensor = self.fc2(self.relu4(self.fc1(self.flatten(x))))
+        return q_values
 
     def forward(self, states: Tensor) -> Tensor:
-        """The same, as a module in another."""
+        """:meth:`q_values`, for the target network as a module of :class:`DeepQ`."""
         return self.q_values(states)
 
 
@@ -72,6 +73,3 @@ class DeepQ(QNetwork):
         """Mean Huber loss of the Q values of the actions taken."""
         taken = (outputs["q_values"] * batch["actions"]).sum(1)
         return F.huber_loss(taken, outputs["targets"], delta=self.clip)
-
-
-Model = DeepQ

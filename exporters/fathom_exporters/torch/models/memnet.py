@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fathom_onnx.workloads.suite2016.memnet import MemnetConfig
 
-__all__ = ["MemoryNetwork", "Model", "position_encoding"]
+__all__ = ["MemoryNetwork", "position_encoding"]
 
 
 def position_encoding(words: int, like: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class Sentences(nn.Module):
         return (F.embedding(ids, self.weight) * position_encoding(ids.shape[-1], self.weight)).sum(-2)
 
 
-class Memory(Sentences):
+class StoryMemory(Sentences):
     """Stories [batch, memory, words] -> memory vectors [batch, memory, embedding], each with its temporal encoding."""
 
     def __init__(self, config: MemnetConfig) -> None:
@@ -65,7 +65,7 @@ class Update(nn.Module):
 
 
 class Hop(nn.Module):
-    """One look into the memory."""
+    """One hop: attention over the memory, read, update of the state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class Hop(nn.Module):
 
 
 class MemoryNetwork(nn.Module):
-    """The whole model: embed, look into the memory hop after hop, answer."""
+    """The whole model: embed, read the memory once a hop, answer."""
 
     def __init__(self, config: MemnetConfig) -> None:
         super().__init__()
         self.query = Sentences(config)
-        self.memory_in = Memory(config)
-        self.memory_out = Memory(config)
+        self.memory_in = StoryMemory(config)
+        self.memory_out = StoryMemory(config)
         self.state = nn.Linear(config.embedding, config.embedding, bias=False)
         self.hops = config.hops
         for number in range(1, config.hops + 1):
@@ -102,6 +102,3 @@ class MemoryNetwork(nn.Module):
     def loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """Softmax cross-entropy, summed over the batch."""
         return F.cross_entropy(outputs["logits"], batch["answers"], reduction="sum")
-
-
-Model = MemoryNetwork

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fathom_onnx.workloads.suite2016.residual import Block, ResidualConfig, blocks
 
-__all__ = ["Model", "ResNet"]
+__all__ = ["ResNet"]
 
 
 class Addition(nn.Module):
@@ -25,16 +25,16 @@ class BasicBlock(nn.Module):
     def __init__(self, block: Block, config: ResidualConfig) -> None:
         super().__init__()
         c_in, c = block.channels_in, block.channels
-        norm = {"eps": config.epsilon, "momentum": 1 - config.momentum}
+        epsilon, momentum = config.epsilon, 1 - config.momentum  # PyTorch's momentum is the new value's share
         self.conv1 = nn.Conv2d(c_in, c, 3, block.stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(c, **norm)
+        self.bn1 = nn.BatchNorm2d(c, epsilon, momentum)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(c, c, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(c, **norm)
+        self.bn2 = nn.BatchNorm2d(c, epsilon, momentum)
         self.project = block.projection
         if block.projection:
             self.projection = nn.Conv2d(c_in, c, 1, block.stride, bias=False)
-            self.projection_bn = nn.BatchNorm2d(c, **norm)
+            self.projection_bn = nn.BatchNorm2d(c, epsilon, momentum)
         self.add = Addition()
         self.relu2 = nn.ReLU()
 
@@ -42,7 +42,8 @@ class BasicBlock(nn.Module):
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         shortcut = self.projection_bn(self.projection(x)) if self.project else x
-        return self.relu2(self.add(y, shortcut))
+        result: Tensor = self.relu2(self.add(y, shortcut))
+        return result
 
 
 class GlobalAveragePool(nn.Module):
@@ -63,8 +64,8 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         rows = list(blocks(config))
         for stage in range(1, len(config.blocks) + 1):
-            mine = [b for b in rows if b.name.startswith(f"layer{stage}.")]
-            self.add_module(f"layer{stage}", nn.Sequential(*(BasicBlock(b, config) for b in mine)))
+            in_stage = [b for b in rows if b.name.startswith(f"layer{stage}.")]
+            self.add_module(f"layer{stage}", nn.Sequential(*(BasicBlock(b, config) for b in in_stage)))
         self.stages = len(config.blocks)
         self.avgpool = GlobalAveragePool()
         self.fc = nn.Linear(rows[-1].channels, config.classes)
@@ -79,6 +80,3 @@ class ResNet(nn.Module):
     def loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """Mean softmax cross-entropy with one-hot labels."""
         return F.cross_entropy(outputs["logits"], batch["labels"])
-
-
-Model = ResNet

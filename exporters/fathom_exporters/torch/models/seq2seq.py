@@ -1,27 +1,23 @@
 """seq2seq in PyTorch: the LSTM encoder and decoder with attention of :mod:`fathom_onnx.workloads.suite2016.seq2seq`.
 
-The steps are unrolled. Between them everything is a matrix whose rows are the batch (B), and what does not depend on
-earlier steps is done for all of them at once, rows time-major: [steps * B, ...], split into one matrix a step.
+How the steps are unrolled, and the sampled softmax: :mod:`fathom_exporters.shared.seq2seq`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fathom_exporters.shared.seq2seq import ACCIDENTAL_HIT, expected_count_scale
 from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig
 
-__all__ = ["Model", "Seq2seq", "sampled_logits"]
+__all__ = ["Seq2seq", "sampled_logits"]
 
-State = tuple[Tensor, Tensor]
+LSTMState = tuple[Tensor, Tensor]
 """h and c of one layer, each [B, hidden]."""
-
-_OUT = -1e9
-"""The logit of an accidental hit: its exponential is 0."""
 
 
 def _parameter(*shape: int) -> nn.Parameter:
@@ -35,8 +31,8 @@ def _with_forget_bias(bias: Tensor, forget_bias: float) -> Tensor:
     return bias + torch.cat([zeros, bias.new_full((part,), forget_bias), zeros, zeros])
 
 
-def _cell(gates: Tensor, c: Tensor | None) -> State:
-    """The state after a step: gates [B, 4 * hidden], the three sigmoid ones first; no c is a state of zeros."""
+def _cell(gates: Tensor, c: Tensor | None) -> LSTMState:
+    """The state after a step. gates [B, 4 * hidden]: input, forget, output, candidate; without c it was all zeros."""
     hidden = gates.shape[1] // 4
     sigmoid_part, candidate = gates.split([3 * hidden, hidden], 1)
     i, f, o = torch.sigmoid(sigmoid_part).split(hidden, 1)
@@ -47,9 +43,9 @@ def _cell(gates: Tensor, c: Tensor | None) -> State:
 
 
 class EncoderLSTM(nn.Module):
-    """One layer over all steps: [steps * B, in] -> h of every step as it was made, and the last state.
+    """One layer over all steps: [steps * B, in] -> h of every step in the order of computation, and the last state.
 
-    The lowest layer reads the words last to first; what it gives the next one is in that order.
+    The lowest layer reads the words last to first, so its outputs, which the next layer reads, are in that order.
     """
 
     def __init__(self, reads: int, hidden: int, forget_bias: float, last_first: bool) -> None:
@@ -59,12 +55,12 @@ class EncoderLSTM(nn.Module):
         self.bias = _parameter(4 * hidden)
         self.forget_bias, self.last_first = forget_bias, last_first
 
-    def forward(self, x: Tensor, batch: int) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, batch: int) -> tuple[Tensor, LSTMState]:
         inputs = x @ self.input_weight.t() + _with_forget_bias(self.bias, self.forget_bias)
-        every = inputs.split(batch)
+        steps = inputs.split(batch)
         outputs: list[Tensor] = []
         c = None
-        for gates in reversed(every) if self.last_first else every:
+        for gates in reversed(steps) if self.last_first else steps:
             if outputs:
                 gates = gates + outputs[-1] @ self.hidden_weight.t()
             h, c = _cell(gates, c)
@@ -84,7 +80,7 @@ class Encoder(nn.Module):
             self.add_module(f"lstm{index + 1}", EncoderLSTM(reads, config.hidden, config.forget_bias, not index))
         self.layers = config.layers
 
-    def forward(self, source_ids: Tensor) -> tuple[Tensor, list[State]]:
+    def forward(self, source_ids: Tensor) -> tuple[Tensor, list[LSTMState]]:
         x = self.embedding(source_ids.t().flatten())
         states = []
         for index in range(self.layers):
@@ -94,7 +90,7 @@ class Encoder(nn.Module):
 
 
 class Keys(nn.Module):
-    """What the attention compares states with: memory [B, steps, hidden] -> as many keys, once for all steps."""
+    """The keys that the attention compares states with: memory [B, steps, hidden] -> [B, steps, hidden]."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -125,7 +121,7 @@ class Context(nn.Module):
 
 
 class Attention(nn.Module):
-    """Additive attention; ``keys`` is applied to the memory once, the rest at every step."""
+    """Additive attention (Bahdanau et al. 2015). ``keys`` is applied to the memory once, the rest at every step."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -135,7 +131,8 @@ class Attention(nn.Module):
         self.context = Context()
 
     def forward(self, keys: Tensor, memory: Tensor, state: Tensor) -> Tensor:
-        return self.context(self.score(keys, self.query(state)), memory)
+        context: Tensor = self.context(self.score(keys, self.query(state)), memory)
+        return context
 
 
 class WordGates(nn.Module):
@@ -152,7 +149,7 @@ class WordGates(nn.Module):
 
 
 class DecoderCell(nn.Module):
-    """One step of one layer; the first layer's bias comes with the words' part of its gates."""
+    """One step of one layer. The first layer is given the words' part of its gates, which includes the bias."""
 
     def __init__(self, hidden: int, forget_bias: float, bias: bool) -> None:
         super().__init__()
@@ -160,7 +157,7 @@ class DecoderCell(nn.Module):
         self.bias = _parameter(4 * hidden) if bias else None
         self.forget_bias = forget_bias
 
-    def forward(self, x: Tensor, state: State, gates: Tensor | None = None) -> State:
+    def forward(self, x: Tensor, state: LSTMState, gates: Tensor | None = None) -> LSTMState:
         h, c = state
         if self.bias is not None:
             gates = _with_forget_bias(self.bias, self.forget_bias)
@@ -176,7 +173,7 @@ class ArgMax(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The layers of the decoder; the steps are the whole model's."""
+    """The layers of the decoder; :class:`Seq2seq` runs its steps."""
 
     def __init__(self, config: Seq2seqConfig) -> None:
         super().__init__()
@@ -188,7 +185,7 @@ class Decoder(nn.Module):
         self.argmax = ArgMax()
         self.layers = config.layers
 
-    def step(self, gates: Tensor, context: Tensor, states: list[State]) -> list[State]:
+    def step(self, gates: Tensor, context: Tensor, states: list[LSTMState]) -> list[LSTMState]:
         """The states after a step, from the words' gates and the context."""
         new = [self.get_submodule("lstm1")(context, states[0], gates)]
         for index in range(1, self.layers):
@@ -197,37 +194,28 @@ class Decoder(nn.Module):
 
 
 def sampled_logits(x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, sampled: Tensor, samples: int) -> Tensor:
-    """Logits of the target and the sampled classes, less the logarithm of their expected counts.
+    """The sampled softmax's logits [N, 1 + samples], the target's first.
 
-    Args:
-        x: [N, hidden].
-        weight: [vocabulary, hidden].
-        bias: [vocabulary].
-        labels: Target classes [N].
-        sampled: Sampled classes [samples].
-        samples: How many there are.
-
-    Returns:
-        [N, 1 + samples], the target first; a sampled class that is the row's target counts for nothing.
+    Shapes: x [N, hidden], weight [vocabulary, hidden], bias [vocabulary], target labels [N], sampled classes [samples].
     """
     ids = torch.cat([labels, sampled])
     sizes = [len(labels), samples]
     w_true, w_sampled = F.embedding(ids, weight).split(sizes)
-    # log(1 + 1/r) by Kahan's formula: 1 + 1/r loses the digits of 1/r, and the quotient gives them back
+    # log(1 + 1/rank) by Kahan's formula
     rank = ids.to(x.dtype) + 1
     u = 1 + 1 / rank
     log_ratio = torch.log(u) / ((u - 1) * rank)
-    expected = log_ratio * (samples / math.log(len(bias) + 1))
+    expected = log_ratio * expected_count_scale(samples, len(bias))
     offsets = F.embedding(ids, bias.unsqueeze(1)).squeeze(1) - torch.log(expected)
     b_true, b_sampled = offsets.split(sizes)
     true = (x * w_true).sum(1) + b_true
     others = x @ w_sampled.t() + b_sampled
-    others = torch.where(labels.unsqueeze(1) == sampled, _OUT, others)
+    others = torch.where(labels.unsqueeze(1) == sampled, ACCIDENTAL_HIT, others)
     return torch.cat([true.unsqueeze(1), others], 1)
 
 
 class Projection(nn.Module):
-    """Logits of the whole vocabulary or, where labels are given, of the target and the sampled classes."""
+    """Logits of the whole vocabulary or, given labels, of the target and the sampled classes."""
 
     def __init__(self, config: Seq2seqConfig) -> None:
         super().__init__()
@@ -242,7 +230,7 @@ class Projection(nn.Module):
 
 
 class Seq2seq(nn.Module):
-    """The whole model."""
+    """The whole model: teacher forcing in training, greedy decoding in inference."""
 
     def __init__(self, config: Seq2seqConfig) -> None:
         super().__init__()
@@ -257,12 +245,13 @@ class Seq2seq(nn.Module):
         memory, states = self.encoder(batch["source_ids"])
         keys = self.attention.keys(memory)
         if self.training:
-            return self._taught(batch, keys, memory, states)
+            return self._teacher_forced(batch, keys, memory, states)
         return self._greedy(keys, memory, states, batch["source_ids"])
 
-    def _taught(
-        self, batch: Mapping[str, Tensor], keys: Tensor, memory: Tensor, states: list[State]
+    def _teacher_forced(
+        self, batch: Mapping[str, Tensor], keys: Tensor, memory: Tensor, states: list[LSTMState]
     ) -> dict[str, Tensor]:
+        """The logits of every target word, each step given the word before it in the target."""
         labels = batch["target_ids"].t().flatten()
         start = torch.full((self.batch,), GO, dtype=labels.dtype)
         words = self.decoder.embedding(torch.cat([start, labels[: -self.batch]]))
@@ -275,7 +264,8 @@ class Seq2seq(nn.Module):
         outputs = self.decoder.output(torch.cat([torch.cat(tops), torch.cat(contexts)], 1))
         return {"logits": self.projection(outputs, labels, batch["sampled_ids"])}
 
-    def _greedy(self, keys: Tensor, memory: Tensor, states: list[State], like: Tensor) -> dict[str, Tensor]:
+    def _greedy(self, keys: Tensor, memory: Tensor, states: list[LSTMState], like: Tensor) -> dict[str, Tensor]:
+        """Words and their logits, each step given the word that the step before has chosen."""
         word = torch.full((self.batch,), GO, dtype=like.dtype)
         ids, scores = [], []
         for _ in range(self.steps):
@@ -294,6 +284,3 @@ class Seq2seq(nn.Module):
         weights = batch["target_weights"].t()
         entropy = -torch.log_softmax(outputs["logits"], 1)[:, 0].view(weights.shape)
         return ((entropy * weights).sum(0) / (weights.sum(0) + NO_WEIGHT)).mean()
-
-
-Model = Seq2seq

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fathom_exporters.torch.ctc import ctc_loss
 from fathom_onnx.workloads.suite2016.speech import SpeechConfig
 
-__all__ = ["DeepSpeech", "Model"]
+__all__ = ["DeepSpeech"]
 
 
 class TimeMajor(nn.Module):
@@ -33,16 +33,16 @@ class ClippedReLU(nn.Module):
 
 
 class RecurrentInput(nn.Linear):
-    """What both directions get from below, and nothing from frames past the end: [T * N, H] -> [T * N, H]."""
+    """The input of both directions, 0 for frames past the utterance's end: [T * N, H] -> [T * N, H]."""
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]
         times = torch.arange(x.shape[0] // lengths.shape[0])
-        heard = (times.unsqueeze(1) < lengths.unsqueeze(0)).to(x.dtype)
-        return super().forward(x) * heard.view(-1, 1)
+        in_utterance = (times.unsqueeze(1) < lengths.unsqueeze(0)).to(x.dtype)
+        return super().forward(x) * in_utterance.view(-1, 1)
 
 
 class Direction(nn.Module):
-    """``h[t] = clip(z[t] + W h[t'])`` with t' the step before in this direction: z, h [T * N, H]."""
+    """``h[t] = clip(z[t] + W h[t'])`` t' the time before t in this direction: z, h [T * N, H]."""
 
     def __init__(self, width: int, bound: float, reverse: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Direction(nn.Module):
 
 
 class Sum(nn.Module):
-    """The two directions together."""
+    """The sum of the two directions."""
 
     def forward(self, forwards: Tensor, backwards: Tensor) -> Tensor:
         return forwards + backwards
@@ -79,13 +79,14 @@ class Bidirectional(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         z = self.input(x, lengths)
         batch = lengths.shape[0]
-        return self.sum(self.forwards(z, batch), self.backwards(z, batch))
+        both: Tensor = self.sum(self.forwards(z, batch), self.backwards(z, batch))
+        return both
 
 
 class Output(nn.Linear):
     """Scores of every frame: [T * N, H] -> [T, N, classes]."""
 
-    def forward(self, x: Tensor, batch: int) -> Tensor:
+    def forward(self, x: Tensor, batch: int) -> Tensor:  # type: ignore[override]
         return super().forward(x).view(-1, batch, self.out_features)
 
 
@@ -115,9 +116,6 @@ class DeepSpeech(nn.Module):
         return {"logits": self.output(x, lengths.shape[0])}
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-        """Mean over the batch of the connectionist temporal classification."""
-        each = ctc_loss(outputs["logits"], batch["feature_lengths"], batch["labels"], batch["label_lengths"])
-        return each.mean()
-
-
-Model = DeepSpeech
+        """Mean over the batch of the connectionist temporal classification losses."""
+        losses = ctc_loss(outputs["logits"], batch["feature_lengths"], batch["labels"], batch["label_lengths"])
+        return losses.mean()

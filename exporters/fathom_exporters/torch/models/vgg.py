@@ -9,7 +9,7 @@ from torch import nn
 from fathom_exporters.torch.layers import ImageClassifier
 from fathom_onnx.workloads.suite2016.vgg import VggConfig, features, stages
 
-__all__ = ["Model", "Vgg"]
+__all__ = ["Vgg"]
 
 
 def trunk(config: VggConfig) -> Iterator[tuple[str, nn.Module]]:
@@ -26,6 +26,3 @@ class Vgg(ImageClassifier):
 
     def __init__(self, config: VggConfig) -> None:
         super().__init__(trunk(config), features(config), config.fc, config.classes, config.dropout)
-
-
-Model = Vgg

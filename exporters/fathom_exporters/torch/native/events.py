@@ -1,9 +1,9 @@
 """From the events of PyTorch's profiler to the time of each operation, with its phase and layer.
 
-Phases, the layers of the forward pass and the parameters of the update are scopes that the step opens around what it
-runs. A backward function has the sequence number of the forward operation it is the gradient of, which has the layer.
-What neither tells is of an unknown phase or layer: among it the sums of gradients, which the engine makes after the
-one function for the other.
+The step opens scopes for phases, for the layers of the forward pass and for the parameters of the update. A backward
+function has the sequence number of the forward operation whose gradient it computes, and so its layer. An operation
+with neither is of an unknown phase or layer, such as a sum of gradients, which the autograd engine computes between
+two backward functions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BACKWARD = "autograd::engine::evaluate_function"
 
 
 def profiler_mark(marks: dict[str, str]) -> AbstractContextManager[Any]:
-    """A scope in the profile that bears marks."""
+    """A scope in the profile whose name is the marks."""
     scope: AbstractContextManager[Any] = record_function(_MARK + json.dumps(marks))
     return scope
 
@@ -42,20 +42,20 @@ def find_step(events: Sequence[Any]) -> Any:
     """The event of the whole step.
 
     Raises:
-        RunError: There is not one, or an operation ran outside it (in another thread), where it would be lost.
+        RunError: There is none or more than one, or an operation ran outside it (in another thread) and would be lost.
     """
-    found = [event for event in events if event.name == ROOT]
-    if len(found) != 1:
-        raise RunError(f"the profile holds {len(found)} steps where there was one", "profile again")
+    steps = [event for event in events if event.name == ROOT]
+    if len(steps) != 1:
+        raise RunError(f"the profile holds {len(steps)} steps where there was one", "profile again")
     for event in events:
         if event.cpu_parent is None and event.name.startswith(PREFIX):
             raise RunError(f"operation '{event.name}' ran outside the step", "profile on the CPU")
-    return found[0]
+    return steps[0]
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where an event is: phase, layer, and the op that an update is, if it is in one."""
+class _Context:
+    """The marks around an event: phase, layer and, within a parameter's update, the update's op."""
 
     phase: str = UNKNOWN
     layer: str = UNKNOWN
@@ -71,50 +71,52 @@ def _in_order(event: Any) -> list[Any]:
 
 
 class _Reader:
+    """Reads one step; keeps the layer of each sequence number and the shares that are left."""
+
     def __init__(self, mode: Mode, input_shares: Sequence[float]) -> None:
         self._mode, self._shares = mode, iter(input_shares)
         self._layers: dict[int, str] = {}
 
     def whole(self, step: Any) -> Iterator[tuple[NativeOp, float]]:
-        """All of a step."""
-        yield from self.read(step, _Place())
+        """The operations of a whole step."""
+        yield from self.read(step, _Context())
         if next(self._shares, None) is not None:
             raise _other_step("fewer")
 
-    def read(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+    def read(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         """Operations and their exclusive microseconds below an event, in order of time."""
         if event.name.startswith(PREFIX):
-            yield from self._operation(event, place)
+            yield from self._operation(event, context)
             return
         if event.name.startswith(_MARK):
             marks = json.loads(event.name.removeprefix(_MARK))
-            phase, op = marks.get(PHASE, place.phase), marks.get(OP, place.op)
-            place = _Place(phase, marks.get(SCOPE, place.layer), op)
+            phase, op = marks.get(PHASE, context.phase), marks.get(OP, context.op)
+            context = _Context(phase, marks.get(SCOPE, context.layer), op)
         elif event.name.startswith(_BACKWARD):
             yield from self._backward(event)
             return
-        yield from self._inside(event, place)
+        yield from self._inside(event, context)
 
     def _backward(self, event: Any) -> Iterator[tuple[NativeOp, float]]:
-        place = _Place("backward", self._layers.get(event.sequence_nr, UNKNOWN))
+        context = _Context("backward", self._layers.get(event.sequence_nr, UNKNOWN))
         for child in _in_order(event):
-            # beside the function itself the engine fits its results to their shapes, and sums gradients
+            # besides the function itself the engine fits its results to their shapes, and sums gradients
             summed = child.name.startswith(PREFIX) and plain_name(child.name) == "add"
-            yield from self.read(child, replace(place, layer=UNKNOWN) if summed else place)
+            yield from self.read(child, replace(context, layer=UNKNOWN) if summed else context)
 
-    def _inside(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+    def _inside(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         for child in _in_order(event):
-            yield from self.read(child, place)
+            yield from self.read(child, context)
 
-    def _operation(self, event: Any, place: _Place) -> Iterator[tuple[NativeOp, float]]:
+    def _operation(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         name = plain_name(event.name)
-        if place.phase in ("forward", "loss") and event.sequence_nr >= 0:
-            # an operation is given the number that is next; of those with the same number the last one took it
-            self._layers[event.sequence_nr] = place.layer
-        op = NativeOp(place.op or canonical_op(name, self._mode), event.name, place.phase, place.layer)
+        if context.phase in ("forward", "loss") and event.sequence_nr >= 0:
+            # an operation has the number that is next; the last of those with one number is the one that used it
+            self._layers[event.sequence_nr] = context.layer
+        op = NativeOp(context.op or canonical_op(name, self._mode), event.name, context.phase, context.layer)
         if name in COMPOSITE:
             yield op, float(event.self_cpu_time_total)
-            yield from self._inside(event, place)
+            yield from self._inside(event, context)
         elif name == CONVOLUTION_BACKWARD:
             yield from self._gradients(op, float(event.cpu_time_total))
         else:

@@ -1,7 +1,7 @@
-"""What PyTorch's profiler calls operations, and the canonical op of each.
+"""The names of operations in PyTorch's profiler, and the canonical op of each.
 
-The exporter's own table holds what a recording has. A profile has more: the composite operations that a recording
-sees through, and what they are called in place of.
+The exporter's table (:mod:`fathom_exporters.torch.aten`) has the operations of a recording. A profile has more: the
+composite operations that a recording replaces by their parts.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _COMPOSITE = (
 )
 
 COMPOSITE = frozenset(_COMPOSITE.split()) | {
-    # not composite to PyTorch's dispatcher, but made of operations that have names of their own
+    # not composite to PyTorch's dispatcher, but it calls operations that have names of their own
     "binary_cross_entropy_with_logits"
 }
-"""Operations that only call others, whose time is then theirs; every other one has the time of all that it calls."""
+"""Operations that only call others: each has its own time only. Any other operation has the time of all it calls too."""
 
 
 def plain_name(name: str) -> str:
@@ -62,7 +62,7 @@ def plain_name(name: str) -> str:
 def canonical_op(name: str, mode: Mode) -> str:
     """The canonical op of a plain name, or the name itself where the table has none.
 
-    PyTorch has one operation for batch normalisation with the batch's own statistics and with given ones.
+    PyTorch has one operation for batch normalisation by the batch's own statistics and by running ones.
     """
-    found = NATIVE.get(name, f"{PREFIX}{name}")
-    return "BatchNorm" if found == "BatchNormTraining" and mode == "inference" else found
+    op = NATIVE.get(name, f"{PREFIX}{name}")
+    return "BatchNorm" if op == "BatchNormTraining" and mode == "inference" else op

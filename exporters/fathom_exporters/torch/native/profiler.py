@@ -1,4 +1,4 @@
-"""Native profiles in PyTorch: the eager step by ``torch.profiler``, and without it."""
+"""Native profiles in PyTorch: the eager step with and without ``torch.profiler``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from fathom_exporters.torch import models
+from fathom_exporters.framework import FrameworkPart
+from fathom_exporters.torch.models import TORCH, make
 from fathom_exporters.torch.step import Step, layer_marks, make_step
 from fathom_onnx.native import NativeMeasurement, NativeRequest, NativeStep, Progress, spent
 from fathom_onnx.workloads.contract import Array
@@ -28,11 +29,12 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 _Tensors = dict[str, Tensor]
 _Run = Callable[[_Tensors], _Tensors]
-"""Runs a step on its inputs, notes what is to be noted of it, and gives its outputs."""
+"""Runs a step on its inputs, records what is measured, and returns its outputs."""
 
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
+    """While entered, PyTorch runs with ``count`` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -46,7 +48,7 @@ def _no_mark(_: dict[str, str]) -> contextlib.AbstractContextManager[Any]:
 
 
 class _Series:
-    """Steps from the same starting values with the same batches, in one way or another."""
+    """Series of steps that all start from the same values and take the same batches."""
 
     def __init__(self, request: NativeRequest, progress: Progress) -> None:
         self._request, self._progress = request, progress
@@ -60,7 +62,7 @@ class _Series:
         return {**self._batches[0], **self._start}
 
     def run(self, what: str, once: _Run) -> None:
-        """Run the steps; ``once`` is given each of them, those of the warm-up included."""
+        """Run the steps by ``once``, those of the warm-up included."""
         count = self._request.warmup + self._request.steps
         state = self._start
         for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
@@ -69,23 +71,16 @@ class _Series:
             self._progress(what, number, count)
 
 
-class TorchNative:
+class TorchNative(FrameworkPart):
     """Profiles workloads in PyTorch; an implementation of :class:`fathom_onnx.native.NativeProfiler`."""
 
-    framework = "torch"
-
-    def version(self) -> str:
-        """PyTorch's version."""
-        return str(torch.__version__)
-
-    def workloads(self) -> tuple[str, ...]:
-        """The workloads with a PyTorch model."""
-        return models.names()
+    def __init__(self) -> None:
+        super().__init__(TORCH)
 
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step eagerly, without and with the profiler; see :class:`fathom_onnx.native.NativeProfiler`."""
         workload, mode = request.workload, request.mode
-        model = models.make(workload)
+        model = make(workload)
         series = _Series(request, progress)
         with _threads(request.threads):
             plain = make_step(model, workload, mode, _no_mark)
@@ -106,7 +101,7 @@ class TorchNative:
 
 
 def _control(request: NativeRequest, series: _Series, step: Step) -> tuple[tuple[float, ...], dict[str, Array]]:
-    """Wall times of unprofiled steps, and what the first one gave beside new state."""
+    """Wall times of unprofiled steps, and the outputs of the first one besides new state."""
     walls: list[float] = []
     first: dict[str, Array] = {}
     state = {v.next.name for v in request.workload.carried(request.mode)}
@@ -126,6 +121,7 @@ def _control(request: NativeRequest, series: _Series, step: Step) -> tuple[tuple
 def _profiled(
     request: NativeRequest, series: _Series, step: Step, gradients: ConvolutionGradients
 ) -> tuple[NativeStep, ...]:
+    """The profiled steps, those of the warm-up left out."""
     steps: list[NativeStep] = []
     number = itertools.count()
 
@@ -136,9 +132,9 @@ def _profiled(
                 outputs = step(values)
             wall = (time.perf_counter() - started) * 1e6
         if next(number) >= request.warmup:  # reading the events takes longer than the step
-            whole = find_step(profiler.events() or ())
-            times = operation_times(whole, request.mode, gradients.input_shares)
-            steps.append(NativeStep(wall, float(whole.time_range.elapsed_us()), spent(times)))
+            root = find_step(profiler.events() or ())
+            times = operation_times(root, request.mode, gradients.input_shares)
+            steps.append(NativeStep(wall, float(root.time_range.elapsed_us()), spent(times)))
         return outputs
 
     series.run("profile", once)

@@ -1,4 +1,4 @@
-"""How the time of a convolution's backward operation splits into its gradients: each is run alone and timed."""
+"""The split of a convolution's backward time into its gradients: each is run alone and timed."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def _fastest_us(run: Callable[[], Any]) -> float:
 
 
 class ConvolutionGradients(TorchDispatchMode):
-    """While entered, times the gradients of every convolution apart, and then computes what was asked for.
+    """While entered, times the gradients of every convolution separately, and then computes what was requested.
 
     Attributes:
-        input_shares: For each operation in order, the input gradient's share of the time: 1 or 0 where the input or
-            the filter alone was asked for, since nothing is to be split then.
+        input_shares: For each operation in order, the input gradient's share of the time: 1 or 0 where only the input's
+            or only the filter's gradient was requested, since there is nothing to split.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.input_shares: list[float] = []
 
-    def _time(self, func: Any, args: tuple[Any, ...]) -> float:
-        wanted = args[_OUTPUT_MASK]
-        if not wanted[0]:
+    def _input_share(self, func: Any, args: tuple[Any, ...]) -> float:
+        mask = args[_OUTPUT_MASK]
+        if not mask[0]:
             return 0.0
-        if not any(wanted[1:]):
+        if not any(mask[1:]):
             return 1.0
         before, after = args[:_OUTPUT_MASK], args[_OUTPUT_MASK + 1 :]
         of_input = _fastest_us(lambda: func(*before, [True, False, False], *after))
-        of_filter = _fastest_us(lambda: func(*before, [False, *wanted[1:]], *after))
+        of_filter = _fastest_us(lambda: func(*before, [False, *mask[1:]], *after))
         return of_input / (of_input + of_filter)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, after its parts have been timed if it is a convolution's backward."""
         if func is torch.ops.aten.convolution_backward.default:
-            self.input_shares.append(self._time(func, args))
+            self.input_shares.append(self._input_share(func, args))
         return func(*args, **(kwargs or {}))

@@ -1,0 +1,1 @@
+"""What the models of both frameworks write alike: the maths and its constants, stated once."""
