@@ -50,7 +50,7 @@ COMPOSITE = frozenset(_COMPOSITE.split()) | {
     # not composite to PyTorch's dispatcher, but it calls operations that have names of their own
     "binary_cross_entropy_with_logits"
 }
-"""Operations that only call others: each has its own time only. Any other operation has the time of all it calls too."""
+"""Operations that only call others: each has its own time alone; any other has the time of all it calls too."""
 
 
 def plain_name(name: str) -> str:
