@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from fathom_onnx.data import batches_for, batches_for_graph
-from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter
+from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.session import open_stepper
@@ -81,19 +81,17 @@ def run(path: Path, steps: int) -> dict[str, Any]:
 
 
 def lowered(name: str, steps: int) -> dict[str, Any]:
-    """The summary of a profile of a training step in the lowering set for CUDA."""
+    """The summary of a profile of a training step in the form for CUDA."""
     from fathom_onnx.profiling import profile
 
-    request = ExportRequest(workload(name), "training", lowering=PURPOSES["cuda"])
+    request = ExportRequest(workload(name), "training", purpose="cuda")
     graph = from_model(find_exporter("torch").export(request), name)
     return profile(graph, ep="cuda", steps=steps, warmup=WARMUP).summary()
 
 
 def checked(name: str) -> dict[str, Any]:
     """A workload's graphs on the device against its framework in float64, tiny preset."""
-    made = [
-        verify(workload(name, "tiny"), "torch", mode, steps=3, lowering=PURPOSES["cuda"], ep="cuda") for mode in MODES
-    ]
+    made = [verify(workload(name, "tiny"), "torch", mode, steps=3, purpose="cuda", ep="cuda") for mode in MODES]
     return {"checks": [check.json() for check in made]}
 
 

@@ -35,9 +35,9 @@ def main() -> None:
     for name in sys.argv[1:] or WORKLOADS:
         steppers, nodes, macs = {}, {}, {}
         with tempfile.TemporaryDirectory() as folder:
-            for purpose, lowering in PURPOSES.items():
-                path = Path(folder) / f"{lowering}.onnx"
-                export_file("torch", ExportRequest(workload(name, "small"), "training", lowering=lowering), path)
+            for purpose in PURPOSES:
+                path = Path(folder) / f"{purpose}.onnx"
+                export_file("torch", ExportRequest(workload(name, "small"), "training", purpose=purpose), path)
                 graph = load(path)
                 nodes[purpose] = len(graph.model.graph.node)
                 macs[purpose] = sum(cost.macs or 0 for cost in graph_costs(graph))

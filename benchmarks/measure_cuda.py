@@ -5,7 +5,7 @@
     python benchmarks/measure_cuda.py --tables              # no measurement: the tables of what is there
 
 Every graph in ``graphs/`` is profiled on the device and its outputs are compared with the CPU's; each workload's
-training step is run in the lowering set for CUDA and by PyTorch eager on the same device, and its graphs are verified
+training step is run in the form for CUDA and by PyTorch eager on the same device, and its graphs are verified
 there in float64. Each job is a process of its own with a limit of time; what is done is kept in a folder, and a second
 call goes on where the first stopped. Needs the extras ``cuda`` and ``torch`` (PyTorch's build for CUDA).
 """
@@ -217,7 +217,7 @@ def section(results: Results, gpu: Mapping[str, Any], ort: str, steps: int) -> s
             graph_rows(results),
         ),
         (
-            "The training step, milliseconds: PyTorch eager, the graph in `graphs/`, the lowering set for CUDA",
+            "The training step, milliseconds: PyTorch eager, the graph in `graphs/`, the form for CUDA",
             "workload | eager: | on the device: | graph: | on the device: | set: | on the device: | "
             "eager / set: | note",
             step_rows(results),

@@ -21,7 +21,7 @@ from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
 
 from .data import batches_for_graph
 from .errors import UnknownNameError
-from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, export_file, find_exporter
+from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, find_exporter
 from .graph import Graph, from_model, load
 from .verification import Check
 from .verification import verify as verify_workload
@@ -39,7 +39,7 @@ class RunnableWorkload(Workload):
         mode: Mode = "inference",
         path: str | Path | None = None,
         noise: NoiseSource = "graph",
-        purpose: str = "simulators",
+        purpose: Purpose = "simulators",
     ) -> Graph:
         """The workload's graph; see :func:`export`."""
         return export(self, framework, mode, path, noise, purpose)
@@ -71,7 +71,7 @@ def export(
     mode: Mode = "inference",
     path: str | Path | None = None,
     noise: NoiseSource = "graph",
-    purpose: str = "simulators",
+    purpose: Purpose = "simulators",
 ) -> Graph:
     """Export a workload's graph.
 
@@ -92,7 +92,7 @@ def export(
     """
     if purpose not in PURPOSES:
         raise UnknownNameError("purpose", purpose, PURPOSES)
-    request = ExportRequest(workload, mode, noise, PURPOSES[purpose])
+    request = ExportRequest(workload, mode, noise, purpose)
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
     return from_model(find_exporter(framework).export(request), workload.name)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import onnx
 
 from fathom_onnx.graph.files import write_bytes
+from fathom_onnx.graph.metadata import PURPOSES, Purpose
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
 from .errors import ExportError, FathomError, one_line
@@ -27,6 +28,7 @@ __all__ = [
     "Exported",
     "Exporter",
     "Kink",
+    "Purpose",
     "Reference",
     "StepResult",
     "export_file",
@@ -40,24 +42,20 @@ __all__ = [
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
 DEFAULT_FRAMEWORK = "torch"
 
-PURPOSES: dict[str, str] = {"simulators": "plain", "onnxruntime": "fast", "cuda": "cuda"}
-"""What a graph is for, to the lowering set that suits it: the files in ``graphs/`` are for simulators, which read the
-fewest ops; runs and studies take the forms that onnxruntime runs fastest on a CPU, or those for its CUDA provider."""
 
-
-def purpose_for(ep: str) -> str:
-    """The purpose of a graph that is made to run on an execution provider."""
-    return ep if ep in PURPOSES else "onnxruntime"
+def purpose_for(ep: str) -> Purpose:
+    """The purpose of a graph that is to run on an execution provider."""
+    return "cuda" if ep == "cuda" else "onnxruntime"
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export: a workload, a mode, where noise comes from, and the lowering set."""
+    """What to export: a workload, a mode, where random tensors come from, and the purpose of the graph."""
 
     workload: Workload
     mode: Mode
     noise: NoiseSource = "graph"
-    lowering: str = "plain"
+    purpose: Purpose = "simulators"
 
 
 @dataclass(frozen=True)

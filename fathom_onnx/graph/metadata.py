@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
 from fathom_onnx.errors import GraphError
 from fathom_onnx.workloads.contract import Initialiser, Mode, NoiseSource, Variable, Workload
 
-__all__ = ["KEY", "SCHEMA", "GraphMetadata"]
+__all__ = ["KEY", "PURPOSES", "SCHEMA", "GraphMetadata", "Purpose", "purpose_named"]
 
 KEY = "fathom_onnx"
 SCHEMA = "fathom-onnx/graph/1"
+
+Purpose = Literal["simulators", "onnxruntime", "cuda"]
+"""What a graph is exported for, which decides the form of its gradients.
+
+``simulators`` takes the ops that most consumers read; ``onnxruntime`` the forms that its CPU kernels run fastest;
+``cuda`` those that its CUDA provider has kernels for. The files in ``graphs/`` are for simulators."""
+
+PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
+
+_FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
+
+
+def purpose_named(name: str | None) -> str | None:
+    """A stored purpose; files of earlier versions hold other names of the first two."""
+    return name if name is None else _FORMER_PURPOSES.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class GraphMetadata:
         framework: Framework that made the graph.
         framework_version: Its version.
         noise: Whether random tensors are drawn in the graph or are inputs.
-        lowering: The lowering set.
+        purpose: What the graph is for; stored under the key ``lowering``.
         data: The data source that feeds the batch inputs.
         variables: Parameters, buffers and optimizer state with their initialisers.
         parameters: Names of the trained variables.
@@ -47,7 +62,7 @@ class GraphMetadata:
     framework: str
     framework_version: str
     noise: NoiseSource
-    lowering: str
+    purpose: Purpose
     data: str
     variables: tuple[Variable, ...]
     parameters: tuple[str, ...]
@@ -55,7 +70,7 @@ class GraphMetadata:
 
     @classmethod
     def of(
-        cls, workload: Workload, mode: Mode, framework: str, version: str, noise: NoiseSource, lowering: str
+        cls, workload: Workload, mode: Mode, framework: str, version: str, noise: NoiseSource, purpose: Purpose
     ) -> GraphMetadata:
         """The metadata of a workload's graph."""
         return cls(
@@ -66,7 +81,7 @@ class GraphMetadata:
             framework=framework,
             framework_version=version,
             noise=noise,
-            lowering=lowering,
+            purpose=purpose,
             data=workload.data,
             variables=workload.variables(mode),
             parameters=tuple(p.name for p in workload.parameters),
@@ -78,6 +93,7 @@ class GraphMetadata:
         kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
         del model.metadata_props[:]
         fields = {"schema": SCHEMA, **asdict(self), "variables": [_row(v) for v in self.variables]}
+        fields["lowering"] = fields.pop("purpose")
         payload = json.dumps(fields, separators=(",", ":"), sort_keys=True)
         for key, value in [*kept, (KEY, payload)]:
             entry = model.metadata_props.add()
@@ -98,6 +114,7 @@ class GraphMetadata:
             schema = fields.pop("schema")
             if schema != SCHEMA:
                 raise GraphError(f"graph metadata has schema '{schema}', not '{SCHEMA}'", "export the graph again")
+            fields["purpose"] = purpose_named(fields.pop("lowering"))
             fields["variables"] = tuple(
                 Variable(**{**row, "shape": tuple(row["shape"]), "initialiser": Initialiser(*row["initialiser"])})
                 for row in fields["variables"]

@@ -51,8 +51,9 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
     # one file can be run at several sizes of its dynamic dimensions
     facts["inputs"] = {t.name: None if t.shape is None else list(t.shape) for t in graph.batch_inputs}
     held = graph.metadata
-    for name in ("workload", "mode", "framework", "framework_version", "preset", "config", "noise", "lowering"):
+    for name in ("workload", "mode", "framework", "framework_version", "preset", "config", "noise"):
         facts[name] = getattr(held, name) if held else None
+    facts["lowering"] = held.purpose if held else None
     return facts
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fathom_onnx.errors import UsageError
-from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import Purpose
 from fathom_onnx.exporting import frameworks as known_frameworks
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.native import native_frameworks
@@ -67,7 +67,7 @@ def run_study(
     steps: int = 10,
     warmup: int = 3,
     seed: int = 0,
-    lowering: str = PURPOSES["onnxruntime"],
+    purpose: Purpose = "onnxruntime",
     verify: bool = True,
     native: bool = True,
     checked_steps: int = 1,
@@ -100,7 +100,7 @@ def run_study(
         steps: Steps of each run that are counted.
         warmup: Steps before them that are not.
         seed: Of weights and batches.
-        lowering: The lowering set of the graphs.
+        purpose: What the graphs are for.
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
             :data:`BRIEF_STEPS` steps.
@@ -140,7 +140,7 @@ def run_study(
         warmup=warmup,
         steps=steps,
         seed=seed,
-        lowering=lowering,
+        purpose=purpose,
         checked_steps=checked_steps,
     )
     if not verify:

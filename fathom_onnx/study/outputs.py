@@ -64,7 +64,7 @@ def _files(result: StudyResult, names: Sequence[str]) -> dict[str, str]:
 def _inputs(result: StudyResult, commands: Sequence[str]) -> dict[str, Any]:
     """All that the files say, as one hash, and what they are made with."""
     said = {
-        "options": asdict(result.options),
+        "options": result.options.json(),
         "commands": list(commands),
         "cells": [_cell(c) for c in (*result.everywhere, *result.fewer, *result.natives)],
         "checks": list(result.checks),
@@ -83,4 +83,4 @@ def _inputs(result: StudyResult, commands: Sequence[str]) -> dict[str, Any]:
 def _cell(cell: CellResult) -> dict[str, Any]:
     job = cell.job
     parts = {name: getattr(cell, name) for name in ("export", "structure", "profile", "summary", "manifest", "error")}
-    return {"cell": asdict(job.cell), "options": asdict(job.options), "note": job.note, **parts}
+    return {"cell": asdict(job.cell), "options": job.options.json(), "note": job.note, **parts}

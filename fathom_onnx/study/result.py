@@ -220,7 +220,7 @@ class StudyResult:
             "verdict": self.verdict,
             "ok": self.ok,
             "findings": self.findings,
-            "options": asdict(self.options),
+            "options": self.options.json(),
             "framework": [level.json() for level in self.framework],
             "ledger": [entry.json() for entry in self.ledger],
             "cells": [c.json() for c in self.cells],

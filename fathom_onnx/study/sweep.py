@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import UsageError
-from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
@@ -67,12 +67,12 @@ def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(frozen.items()))
 
 
-def _graphs(preset: str, lowering: str, changes: tuple[tuple[str, Any], ...]) -> str:
-    """A folder name for the graphs of a configuration and lowering set, another for each."""
-    form = [] if lowering == PURPOSES["onnxruntime"] else [lowering]
+def _graphs(preset: str, purpose: Purpose, changes: tuple[tuple[str, Any], ...]) -> str:
+    """A folder name for the graphs of a configuration and purpose, another for each."""
+    form = [] if purpose == "onnxruntime" else [purpose]
     words = "-".join([*form, *(f"{name}{value}" for name, value in changes)])
     if re.fullmatch(r"[\w.-]{0,40}", words) is None:
-        words = key({"lowering": lowering, **dict(changes)})
+        words = key({"lowering": purpose, **dict(changes)})
     return f"{preset}-{words}" if words else preset
 
 
@@ -83,7 +83,7 @@ def sweep_plan(
     warmup: int = 3,
     steps: int = 10,
     seed: int = 0,
-    lowering: str = PURPOSES["onnxruntime"],
+    purpose: Purpose = "onnxruntime",
 ) -> tuple[Job, ...]:
     """The cells of a sweep, runs of one graph side by side.
 
@@ -116,8 +116,8 @@ def sweep_plan(
             warmup=warmup,
             steps=steps,
             seed=seed,
-            lowering=lowering,
-            graphs=_graphs(axes.preset, lowering, changes),
+            purpose=purpose,
+            graphs=_graphs(axes.preset, purpose, changes),
         )
         for run in runs:
             asked = {name: getattr(run, name) for name in ("ep", "tf32", "serialize", "threads", "optimization")}
@@ -137,7 +137,7 @@ def run_sweep(
     warmup: int = 3,
     steps: int = 10,
     seed: int = 0,
-    lowering: str = PURPOSES["onnxruntime"],
+    purpose: Purpose = "onnxruntime",
     retry: bool = False,
     wait: bool = True,
     on_event: OnEvent | None = None,
@@ -158,7 +158,7 @@ def run_sweep(
         warmup: Steps of each run that are not counted.
         steps: Steps that are.
         seed: Of weights and batches.
-        lowering: The lowering set of the graphs.
+        purpose: What the graphs are for.
         retry: Whether cells that failed before with the same inputs are tried again.
         wait: Whether to wait for another measurement on this machine, or to refuse.
         on_event: Told what happens.
@@ -173,7 +173,7 @@ def run_sweep(
         OutputError: The folder cannot be written to.
     """
     place = Path(folder).absolute()
-    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, lowering=lowering)
+    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, purpose=purpose)
     ensure_folder(place)
     with machine_lock(place, wait, on_wait), workers(place / "logs") as crew:
         engine = Engine(place, crew, on_event or (lambda event: None), retry)

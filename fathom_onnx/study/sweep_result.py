@@ -127,7 +127,7 @@ class SweepResult:
 
 def _id(cell: CellResult) -> str:
     """A name for a cell within any sweep: what it is, and a hash of how it is run."""
-    return f"{cell.cell.slug}-{key(asdict(cell.job.options))[:8]}"
+    return f"{cell.cell.slug}-{key(cell.job.options.json())[:8]}"
 
 
 def _row(cell: CellResult) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "cell": _id(cell),
         **asdict(cell.cell),
         "preset": o.preset,
-        "lowering": o.lowering,
+        "lowering": o.purpose,
         "batch": getattr(cell.job.workload.config, "batch", None),
         "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
         "provider": o.ep,

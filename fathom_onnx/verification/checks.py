@@ -22,7 +22,7 @@ import numpy as np
 
 from fathom_onnx.data import batches_for
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import Kink, Reference, StepResult
+from fathom_onnx.exporting import Kink, Purpose, Reference, StepResult
 from fathom_onnx.graph import Graph
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
@@ -237,7 +237,7 @@ def verify(
     steps: int = 5,
     seed: int = 0,
     threads: int = 1,
-    lowering: str = "plain",
+    purpose: Purpose = "simulators",
     graph: Graph | None = None,
     ep: str = "cpu",
     progress: Progress = lambda _: None,
@@ -254,7 +254,7 @@ def verify(
         steps: Steps to compare.
         seed: Of weights and batches.
         threads: Threads inside one operator.
-        lowering: The lowering set of the graph that is made.
+        purpose: What the graph is for that is exported.
         graph: The graph to judge, with noise as input; one is made when not given.
         ep: The provider that the graph runs on.
         progress: Told what is being done.
@@ -264,7 +264,7 @@ def verify(
             its noise itself.
         MissingDependencyError: The framework or onnxruntime is not there.
     """
-    subject = make_subject(workload, framework, mode, threads, lowering, graph, ep)
+    subject = make_subject(workload, framework, mode, threads, purpose, graph, ep)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
 
     def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
@@ -285,7 +285,7 @@ def verify_pair(
     steps: int = 5,
     seed: int = 0,
     threads: int = 1,
-    lowering: str = "plain",
+    purpose: Purpose = "simulators",
     graphs: tuple[Graph | None, Graph | None] = (None, None),
     ep: str = "cpu",
     progress: Progress = lambda _: None,
@@ -299,7 +299,7 @@ def verify_pair(
         ExportError: A graph cannot be made, one given is another's, or the two do not have the same interface.
     """
     first, second = (
-        make_subject(workload, framework, mode, threads, lowering, graph, ep)
+        make_subject(workload, framework, mode, threads, purpose, graph, ep)
         for framework, graph in zip(frameworks, graphs, strict=True)
     )
     for kind, left, right in (

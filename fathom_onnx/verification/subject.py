@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import ExportRequest, Reference, find_exporter
+from fathom_onnx.exporting import ExportRequest, Purpose, Reference, find_exporter
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.workloads.contract import Mode, Workload
@@ -43,7 +43,7 @@ def make_subject(
     framework: str,
     mode: Mode,
     threads: int,
-    lowering: str,
+    purpose: Purpose,
     graph: Graph | None = None,
     ep: str = "cpu",
 ) -> Subject:
@@ -54,7 +54,7 @@ def make_subject(
             its noise itself.
     """
     if graph is None:
-        model = find_exporter(framework).export(ExportRequest(workload, mode, "input", lowering))
+        model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose))
         graph = from_model(model, workload.name)
     else:
         _check_is_it(graph, workload, framework, mode)

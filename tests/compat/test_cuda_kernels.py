@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from fathom_onnx.compat import CONSUMERS, Facts, judge
 from fathom_onnx.compat.cuda_kernels import KERNELS, UNLESS, has_kernel, kernel_version
-from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
+from fathom_onnx.exporting import ExportRequest, Purpose, find_exporter, purpose_for
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.workloads import definition
 from support.paths import GRAPHS as FOLDER
@@ -82,8 +82,8 @@ def test_every_node_of_the_graphs_has_a_kernel(path: Path) -> None:
 
 
 @functools.cache
-def training(name: str, framework: str, purpose: str) -> Graph:
-    request = ExportRequest(definition(name).configure("tiny", {}), "training", lowering=PURPOSES[purpose])
+def training(name: str, framework: str, purpose: Purpose) -> Graph:
+    request = ExportRequest(definition(name).configure("tiny", {}), "training", purpose=purpose)
     return from_model(find_exporter(framework).export(request), name)
 
 
@@ -91,7 +91,7 @@ def training(name: str, framework: str, purpose: str) -> Graph:
 def test_every_node_of_the_set_for_cuda_has_a_kernel(name: str, framework: str) -> None:
     graph = training(name, framework, "cuda")
     assert graph.metadata is not None
-    assert graph.metadata.lowering == "cuda"
+    assert graph.metadata.purpose == "cuda"
     assert without_kernel(graph) == []
 
 

@@ -236,7 +236,7 @@ def our_graph(noise: str = "graph", batch: int = 8, config_batch: int = 8) -> on
         [helper.make_node("Neg", ["images"], ["y"], "forward/x/Neg")], "g", [*inputs, weight], [out]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    GraphMetadata.of(made, "inference", "torch", "0", noise, "plain").write(model)
+    GraphMetadata.of(made, "inference", "torch", "0", noise, "simulators").write(model)
     return model
 
 
@@ -268,7 +268,7 @@ def test_the_configuration_of_a_graph_is_its_own_and_not_the_presets() -> None:
 def test_a_tuple_in_the_configuration_survives_json() -> None:
     made = workload("residual", "tiny")
     model = our_graph()
-    GraphMetadata.of(made, "inference", "torch", "0", "graph", "plain").write(model)
+    GraphMetadata.of(made, "inference", "torch", "0", "graph", "simulators").write(model)
     assert workload_of(from_model(model, "residual")).config == made.config
 
 

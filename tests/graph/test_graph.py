@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fathom_onnx.errors import GraphError, OutputError, UnknownNameError
 from fathom_onnx.graph import Address, from_model, load
 from fathom_onnx.graph.files import write_aside, write_text
 from fathom_onnx.vocabulary import OPS, OpClass
+from support.small_models import line_training
 
 
 def small_model(batch: int | str = 2) -> onnx.ModelProto:
@@ -57,6 +59,17 @@ def test_bad_files(tmp_path: Path) -> None:
         cut.write_bytes(whole[:part])
         with pytest.raises(GraphError):
             load(cut)
+
+
+@pytest.mark.parametrize(("stored", "purpose"), [("plain", "simulators"), ("fast", "onnxruntime"), ("cuda", "cuda")])
+def test_metadata_of_an_earlier_version(stored: str, purpose: str) -> None:
+    model = line_training().model
+    fields = json.loads(model.metadata_props[0].value)
+    assert fields["lowering"] == "simulators"
+    model.metadata_props[0].value = json.dumps({**fields, "lowering": stored})
+    graph = from_model(model, "line")
+    assert graph.metadata is not None
+    assert graph.metadata.purpose == purpose
 
 
 def test_dynamic_dimensions() -> None:

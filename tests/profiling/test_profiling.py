@@ -138,6 +138,13 @@ def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
     assert len(manifest["control_steps_us"]) == 2
 
 
+def test_a_run_of_an_earlier_version_is_read_in_todays_words(tmp_path: Path) -> None:
+    run = profile(cnn(), threads=1, warmup=1, steps=2, folder=tmp_path)
+    assert run.manifest["lowering"] is None
+    (tmp_path / "manifest.json").write_text(json.dumps({**run.manifest, "lowering": "fast"}))
+    assert Run.load(tmp_path).manifest["lowering"] == "onnxruntime"
+
+
 def test_names_that_look_like_numbers_or_nothing_are_read_back(tmp_path: Path) -> None:
     nodes = [op("Relu", "x", "a", "12"), op("Exp", "a", "b", "nan"), op("Neg", "b", "y", 'NA,"')]
     made = model(nodes, {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})

@@ -107,17 +107,15 @@ def test_the_first_is_the_cpu_whatever_the_order(machine: Machine) -> None:
     assert choose(["cuda", "cpu", "cuda"]).names == ("cpu", "cuda")
 
 
-def test_a_provider_with_a_lowering_set_of_its_own_has_its_own_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = Options(lowering="fast")
-    monkeypatch.setattr("fathom_onnx.study.engine.providers.PURPOSES", {"onnxruntime": "fast", "cuda": "device"})
-    own = replace(usual, ep="cuda", lowering="device", graphs="device")
+def test_a_provider_with_a_purpose_of_its_own_has_its_own_graphs() -> None:
+    usual = Options(purpose="onnxruntime")
+    own = replace(usual, ep="cuda", purpose="cuda", graphs="cuda")
     assert on_provider(usual, "cuda", "training") == own
     assert on_provider(usual, "cuda", "inference") == replace(usual, ep="cuda")
     # one that was chosen is kept
-    plain = replace(usual, lowering="plain")
-    assert on_provider(plain, "cuda", "training") == replace(plain, ep="cuda")
-    monkeypatch.setattr("fathom_onnx.study.engine.providers.PURPOSES", {"simulators": "plain", "onnxruntime": "fast"})
-    assert on_provider(usual, "cuda", "training") == replace(usual, ep="cuda")
+    chosen = replace(usual, purpose="simulators")
+    assert on_provider(chosen, "cuda", "training") == replace(chosen, ep="cuda")
+    assert on_provider(usual, "cpu", "training") == replace(usual, ep="cpu")
 
 
 def test_the_cpu_works_and_gives_the_right_numbers() -> None:
@@ -162,8 +160,8 @@ def test_every_cell_runs_on_both(tmp_path: Path, world: World, machine: Machine)
     assert {c.job.options.ep for c in result.elsewhere} == {"cuda"}
     assert {(c.job.options.ep, c.job.options.threads) for c in result.fewer} == {("cpu", 1)}
     # the gradients are written for each provider, inference has the same graph on both
-    assert {(c.cell.mode, c.job.options.lowering) for c in result.elsewhere} == {
-        ("inference", "fast"),
+    assert {(c.cell.mode, c.job.options.purpose) for c in result.elsewhere} == {
+        ("inference", "onnxruntime"),
         ("training", "cuda"),
     }
     for stage, times in (("export", 2), ("verify", 2), ("profile", 3)):
@@ -257,7 +255,8 @@ def test_the_report_sets_providers_against_each_other(
         "gpu: driver",
         ">unknown<",
         ">a, b<",
-        "Training steps have gradients in the forms for each provider (lowering sets: fast on CPU, cuda on CUDA).",
+        "Training steps have gradients in the forms for each provider "
+        "(lowering sets: onnxruntime on CPU, cuda on CUDA).",
         "autoenc (torch, cuda)",
         "providers cpu, cuda, 2 threads",
         "--ep cpu,cuda",

@@ -93,8 +93,8 @@ def test_fields_are_changed_in_every_cell_and_keep_graphs_apart(tmp_path: Path) 
     assert "," not in other.options.graphs
     (same,) = sweep_plan(tmp_path, replace(residual, changes={"blocks": [1, 2, 1, 1]}))
     assert same.workload.config == other.workload.config
-    (plain,) = sweep_plan(tmp_path, replace(AXES, threads=(1,), batches=(2,)), lowering="plain")
-    assert (plain.options.graphs, plain.options.lowering) == ("tiny-plain-batch2", "plain")
+    (other,) = sweep_plan(tmp_path, replace(AXES, threads=(1,), batches=(2,)), purpose="simulators")
+    assert (other.options.graphs, other.options.purpose) == ("tiny-simulators-batch2", "simulators")
 
 
 @pytest.mark.parametrize(

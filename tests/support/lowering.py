@@ -42,7 +42,7 @@ def private_model(op: str, inputs: dict, shapes: list[tuple[int, ...]], **attrib
 
 
 def lowered(
-    op: str, inputs: dict, shapes: list[tuple[int, ...]], form: str = "plain", **attributes
+    op: str, inputs: dict, shapes: list[tuple[int, ...]], form: str = "simulators", **attributes
 ) -> list[np.ndarray]:
     model = private_model(op, inputs, shapes, **attributes)
     lower(model, form)

@@ -73,7 +73,7 @@ def _metadata(mode: Any, variables: tuple[Variable, ...], state: tuple[tuple[str
         framework="hand",
         framework_version="1",
         noise="graph",
-        lowering="plain",
+        purpose="simulators",
         data="synthetic",
         variables=variables,
         parameters=("line.w",),

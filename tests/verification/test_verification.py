@@ -73,7 +73,7 @@ def test_graphs_of_two_frameworks_compute_the_same(name, mode) -> None:
 
 @pytest.mark.parametrize("name", ["residual", "alexnet", "deepq"])
 def test_the_forms_for_onnxruntime_compute_the_same(name) -> None:
-    check = verify(workload(name, "tiny"), "torch", "training", steps=1, lowering="fast")
+    check = verify(workload(name, "tiny"), "torch", "training", steps=1, purpose="onnxruntime")
     assert check.faults == ()
     assert check.state.error < 1e-5
 

@@ -34,7 +34,7 @@ def finish(model: ir.Model, request: ExportRequest, framework: str, version: str
     Raises:
         ExportError: The graph cannot be lowered or breaks the contract of a graph file.
     """
-    lower(model, request.lowering)
+    lower(model, request.purpose)
     ShapeInferencePass(data_prop=True)(model)
     simplify(model)
     TopologicalSortPass()(model)
@@ -47,6 +47,6 @@ def finish(model: ir.Model, request: ExportRequest, framework: str, version: str
     model.opset_imports[""] = OPSET
     model.graph.name = f"{request.workload.name}-{request.mode}"
     proto = infer(ir.to_proto(model))
-    GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.lowering).write(proto)
+    GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.purpose).write(proto)
     check(proto, request)
     return proto

@@ -5,32 +5,33 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from fathom_onnx.errors import ExportError, UnknownNameError
+from fathom_onnx.exporting import Purpose
 
 from .builder import Builder
 from .canonical import DOMAIN
-from .rules import LOWERINGS
+from .rules import RULES
 from .tags import Tag
 
 __all__ = ["lower"]
 
 
-def lower(model: ir.Model, lowering: str) -> None:
-    """Replace the private ops of ``model`` in place, by the rules of a lowering set.
+def lower(model: ir.Model, purpose: Purpose) -> None:
+    """Replace the private ops of ``model`` in place, by the rules for a purpose.
 
     Raises:
-        UnknownNameError: No such lowering set.
+        UnknownNameError: No such purpose.
         ExportError: A private op without a rule, or one whose rule cannot take it.
     """
-    if lowering not in LOWERINGS:
-        raise UnknownNameError("lowering", lowering, LOWERINGS)
-    rules = LOWERINGS[lowering]
+    if purpose not in RULES:
+        raise UnknownNameError("purpose", purpose, RULES)
+    rules = RULES[purpose]
     graph = model.graph
     builder = Builder(graph)
     for node in list(graph):
         if node.domain != DOMAIN:
             continue
         if node.op_type not in rules:
-            raise ExportError(f"lowering '{lowering}' has no rule for {node.op_type}", f"known: {', '.join(rules)}")
+            raise ExportError(f"purpose '{purpose}' has no rule for {node.op_type}", f"known: {', '.join(rules)}")
         builder.begin(Tag.of(node))
         try:
             values = rules[node.op_type](builder, node)

@@ -1,10 +1,12 @@
-"""The lowering sets: canonical gradient op to the rule that writes it in standard ONNX."""
+"""The rules for each purpose: canonical gradient op to the rule that writes it in standard ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import onnx_ir as ir
+
+from fathom_onnx.exporting import Purpose
 
 from .builder import Builder
 from .gradients import (
@@ -20,12 +22,12 @@ from .gradients import (
     polyphase as phases,
 )
 
-__all__ = ["LOWERINGS", "Rule"]
+__all__ = ["RULES", "Rule"]
 
 Rule = Callable[[Builder, ir.Node], list[ir.Value]]
 """Makes the nodes of one private op and returns the values that take the place of its outputs."""
 
-_FAST: dict[str, Rule] = {
+_ONNXRUNTIME: dict[str, Rule] = {
     "Conv2DBackFilter": convolution.back_filter,
     "Conv2DBackInput": convolution.back_input,
     "MaxPoolGrad": pooling.max_pool_grad,
@@ -44,15 +46,19 @@ _FAST: dict[str, Rule] = {
     "LRNGrad": local_response.lrn_grad,
 }
 
-_PLAIN: dict[str, Rule] = {**_FAST, "Conv2DBackInput": phases.back_input, "MaxPoolGrad": phases.max_pool_grad}
+_SIMULATORS: dict[str, Rule] = {
+    **_ONNXRUNTIME,
+    "Conv2DBackInput": phases.back_input,
+    "MaxPoolGrad": phases.max_pool_grad,
+}
 
-_CUDA: dict[str, Rule] = {**_FAST, "Conv2DBackInput": cuda.back_input}
+_CUDA: dict[str, Rule] = {**_ONNXRUNTIME, "Conv2DBackInput": cuda.back_input}
 
-LOWERINGS: dict[str, dict[str, Rule]] = {"plain": _PLAIN, "fast": _FAST, "cuda": _CUDA}
-"""Name of a lowering set to its rules.
+RULES: dict[Purpose, dict[str, Rule]] = {"simulators": _SIMULATORS, "onnxruntime": _ONNXRUNTIME, "cuda": _CUDA}
+"""Purpose of a graph to its rules.
 
-``plain`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or Gemm, no
-transposed convolution, no pooling indices. ``fast`` takes the forms that onnxruntime's CPU kernels run fastest.
-``cuda`` differs from it in the input gradient of a convolution: a transposed convolution with even padding, the only
-ones that onnxruntime has CUDA kernels for. All ops of ``plain`` and ``cuda`` have them; which is faster there was not
-measured yet."""
+``simulators`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or
+Gemm, no transposed convolution, no pooling indices. ``onnxruntime`` takes the forms that onnxruntime's CPU kernels run
+fastest. ``cuda`` differs from it in the input gradient of a convolution: a transposed convolution with even padding,
+the only ones that onnxruntime has CUDA kernels for. All ops of ``simulators`` and ``cuda`` have them; which is faster
+there was not measured yet."""

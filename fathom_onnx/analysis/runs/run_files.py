@@ -13,6 +13,7 @@ import pandas as pd
 
 from fathom_onnx.errors import DataError, one_line
 from fathom_onnx.graph.files import write_bytes, write_text
+from fathom_onnx.graph.metadata import purpose_named
 from fathom_onnx.runtime.traces.trace import Microseconds
 
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
@@ -122,6 +123,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"run folder '{folder}' is malformed ({one_line(error)})", "profile again") from error
     if schema != SCHEMA:
         raise DataError(f"run '{folder}' has schema '{schema}', not '{SCHEMA}'", "profile again with this version")
+    if "lowering" in manifest:
+        manifest["lowering"] = purpose_named(manifest["lowering"])
     return manifest
 
 

@@ -19,7 +19,7 @@ from fathom_onnx.cli.options import (
     purpose_option,
 )
 from fathom_onnx.errors import FathomError, UsageError
-from fathom_onnx.exporting import PURPOSES, Exported, ExportRequest, export_file, graph_path
+from fathom_onnx.exporting import Exported, ExportRequest, Purpose, export_file, graph_path
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.workloads.contract import NoiseSource
 
@@ -56,7 +56,7 @@ def command(
     batch: int | None,
     changes: tuple[str, ...],
     noise: NoiseSource,
-    purpose: str,
+    purpose: Purpose,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -75,7 +75,7 @@ def command(
     with progress(len(cells)) as (say, advance):
         for workload, name, one_mode in cells:
             say(f"{workload.name} {one_mode} from {name}")
-            request = ExportRequest(workload, one_mode, noise, PURPOSES[purpose])
+            request = ExportRequest(workload, one_mode, noise, purpose)
             try:
                 made = export_file(name, request, graph_path(output, workload.name, name, one_mode))
             except UsageError:

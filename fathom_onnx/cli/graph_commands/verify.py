@@ -18,7 +18,7 @@ from fathom_onnx.cli.options import (
     mode_option,
     purpose_option,
 )
-from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import Purpose
 from fathom_onnx.workloads.contract import Workload
 
 __all__ = ["command"]
@@ -44,7 +44,7 @@ def command(
     preset: str,
     batch: int | None,
     changes: tuple[str, ...],
-    purpose: str,
+    purpose: Purpose,
     steps: int,
     seed: int,
     threads: int,
@@ -69,7 +69,7 @@ def command(
         "steps": steps,
         "seed": seed,
         "threads": threads,
-        "lowering": PURPOSES[purpose],
+        "purpose": purpose,
         "ep": ep,
     }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []

@@ -116,14 +116,14 @@ def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
 def _exported(
     name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], ep: str
 ) -> Graph:
-    from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
+    from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
     from fathom_onnx.graph import from_model
 
     (workload,) = chosen_workloads([name], preset, batch, changes)
     frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], lowering=PURPOSES[purpose_for(ep)])
+    request = ExportRequest(workload, modes[0], purpose=purpose_for(ep))
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 

@@ -15,7 +15,7 @@ from fathom_onnx.cli.options import (
     json_option,
     session_options,
 )
-from fathom_onnx.exporting import PURPOSES, ExportRequest, find_exporter, purpose_for
+from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
 
 __all__ = ["command"]
 
@@ -55,7 +55,7 @@ def command(
     else:
         (workload,) = chosen_workloads([target], preset, batch, changes)
         (name,) = chosen_frameworks(framework)
-        request = ExportRequest(workload, "training", lowering=PURPOSES[purpose_for(ep)])
+        request = ExportRequest(workload, "training", purpose=purpose_for(ep))
         graph = from_model(find_exporter(name).export(request), workload.name)
     source = source_for_graph(graph)
     started = time.perf_counter()

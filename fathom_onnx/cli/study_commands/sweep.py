@@ -20,7 +20,7 @@ from fathom_onnx.cli.options import (
     text_list,
     tf32_option,
 )
-from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import Purpose
 
 if TYPE_CHECKING:
     from fathom_onnx.study import SweepResult
@@ -60,7 +60,7 @@ def command(
     optimization: Sequence[str],
     preset: str,
     changes: tuple[str, ...],
-    purpose: str,
+    purpose: Purpose,
     steps: int,
     warmup: int,
     seed: int,
@@ -100,7 +100,7 @@ def command(
             warmup=warmup,
             steps=steps,
             seed=seed,
-            lowering=PURPOSES[purpose],
+            purpose=purpose,
             retry=retry,
             wait=not no_wait,
             on_event=told,

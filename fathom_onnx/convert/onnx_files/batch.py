@@ -41,7 +41,7 @@ def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelPr
     config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata.config.items()}
     workload = definition(metadata.workload).configure(metadata.preset, {**config, "batch": batch})
     exporter = find_exporter(metadata.framework)
-    return exporter.export(ExportRequest(workload, metadata.mode, metadata.noise, metadata.lowering))
+    return exporter.export(ExportRequest(workload, metadata.mode, metadata.noise, metadata.purpose))
 
 
 def _rewritten(graph: Graph, new: int, check: str) -> tuple[Graph, list[str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from fathom_onnx.errors import UnknownNameError
-from fathom_onnx.exporting import PURPOSES, frameworks, graph_path
+from fathom_onnx.exporting import Purpose, frameworks, graph_path
 from fathom_onnx.runtime.settings import Optimization
 from fathom_onnx.workloads import definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
@@ -34,7 +34,7 @@ class Options:
         warmup: Steps of each run that are not counted.
         steps: Steps that are.
         seed: Of weights and batches.
-        lowering: The lowering set of the graphs.
+        purpose: What the graphs are for; stored under the key ``lowering``.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
     """
@@ -49,9 +49,15 @@ class Options:
     warmup: int = 3
     steps: int = 20
     seed: int = 0
-    lowering: str = PURPOSES["onnxruntime"]
+    purpose: Purpose = "onnxruntime"
     checked_steps: int = 1
     graphs: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """The options as they are stored."""
+        fields = asdict(self)
+        fields["lowering"] = fields.pop("purpose")
+        return fields
 
 
 @dataclass(frozen=True)

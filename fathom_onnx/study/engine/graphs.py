@@ -32,7 +32,7 @@ Result = dict[str, Any]
 
 
 def _export(job: Job, path: Path, noise: NoiseSource) -> Result:
-    request = ExportRequest(job.workload, job.cell.mode, noise, job.options.lowering)
+    request = ExportRequest(job.workload, job.cell.mode, noise, job.options.purpose)
     made = export_file(job.cell.framework, request, path)
     return {
         "path": made.path.relative_to(job.folder).as_posix(),
@@ -66,7 +66,7 @@ def checked_graph_is_there(job: Job, result: Result) -> bool:
 def _row(job: Job, check: Check) -> Result:
     """A check as the report shows it, with all of its numbers beside it."""
     # of graphs in a folder of their own there are others of the same name
-    lowered = f" (lowering {job.options.lowering})" if job.options.graphs else ""
+    lowered = f" (lowering {job.options.purpose})" if job.options.graphs else ""
     parts = [f"{check.steps} steps"]
     if check.mode == "training":
         parts.append(f"loss error {check.loss_error:.1e}")

@@ -50,14 +50,14 @@ def _onnxruntime() -> dict[str, str]:
 
 
 def export_inputs(job: Job) -> Inputs:
-    """What a cell's graph is made from: configuration, lowering, source, the framework and what else makes it."""
+    """What a cell's graph is made from: configuration, purpose, source, the framework and what else makes it."""
     return {
         "workload": job.cell.workload,
         "mode": job.cell.mode,
         "framework": job.cell.framework,
         "preset": job.options.preset,
         "config": asdict(job.workload.config),
-        "lowering": job.options.lowering,
+        "lowering": job.options.purpose,
         "package": package_version("fathom-onnx"),
         "sources": source_hash(_EXPORT_SOURCES),
         **exporter_facts(job.cell.framework),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from fathom_onnx.errors import FathomError, UnknownNameError, UsageError, one_line
-from fathom_onnx.exporting import PURPOSES
+from fathom_onnx.exporting import purpose_for
 from fathom_onnx.runtime.providers.providers import PROVIDERS
 from fathom_onnx.runtime.usable import check_usable
 from fathom_onnx.study.cells.plan import Options
@@ -83,16 +83,16 @@ def refuse_for_nothing(names: Sequence[str], tf32: bool, serialize: bool) -> Non
 def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False, serialize: bool = False) -> Options:
     """The options of a cell on a provider; TensorFloat-32 and serialized launching are CUDA's alone.
 
-    A training step has the provider's own lowering set where there is one and none was chosen; a lowering set is about
+    A training step is exported for the provider, where no other purpose than onnxruntime was chosen; a purpose is about
     gradients, so that inference has the same graph everywhere.
     """
-    lowering = options.lowering
-    if mode == "training" and lowering == PURPOSES["onnxruntime"]:
-        lowering = PURPOSES.get(name, lowering)
-    graphs = lowering if lowering != options.lowering else ""
+    purpose = options.purpose
+    if mode == "training" and purpose == "onnxruntime":
+        purpose = purpose_for(name)
+    graphs = purpose if purpose != options.purpose else ""
     on_cuda = name == "cuda"
     return replace(
-        options, ep=name, tf32=tf32 and on_cuda, serialize=serialize and on_cuda, lowering=lowering, graphs=graphs
+        options, ep=name, tf32=tf32 and on_cuda, serialize=serialize and on_cuda, purpose=purpose, graphs=graphs
     )
 
 

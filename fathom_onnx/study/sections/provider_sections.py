@@ -67,7 +67,7 @@ def _section(
     return Section(
         f"provider-{other}",
         f"{provider_name(other)} against {provider_name(base)}",
-        lead=[*_kinds_said(cells), *_lowerings(cells), *_correlations(both)],
+        lead=[*_kinds_said(cells), *_purposes(cells), *_correlations(both)],
         figures=figures,
         tables=[
             _steps(both, base, other),
@@ -96,12 +96,12 @@ def _kinds_said(cells: Sequence[CellResult]) -> Iterator[str]:
             yield f"TensorFloat-32 {said} on {provider_name(provider)}."
 
 
-def _lowerings(cells: Sequence[CellResult]) -> Iterator[str]:
+def _purposes(cells: Sequence[CellResult]) -> Iterator[str]:
     """Which forms gradients have on each provider, where they are not the same."""
     training = [c.job.options for c in cells if c.cell.mode == "training"]
-    forms = {o.ep: o.lowering for o in training}
+    forms = {o.ep: o.purpose for o in training}
     if len(set(forms.values())) > 1:
-        told = ", ".join(f"{lowering} on {provider_name(provider)}" for provider, lowering in forms.items())
+        told = ", ".join(f"{purpose} on {provider_name(provider)}" for provider, purpose in forms.items())
         yield f"Training steps have gradients in the forms for each provider (lowering sets: {told})."
 
 

@@ -16,19 +16,19 @@ from fathom_exporters.lowering.canonical import CANONICAL
 from fathom_exporters.lowering.cleanup.simplify import simplify
 from fathom_exporters.lowering.label import label
 from fathom_exporters.lowering.lower import lower
-from fathom_exporters.lowering.rules import LOWERINGS
+from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
 from support.lowering import FLOAT, close, lowered, private_model, run, standard_model, tagged, value
 
 
-@pytest.mark.parametrize("form", LOWERINGS)
+@pytest.mark.parametrize("form", RULES)
 def test_every_canonical_gradient_op_has_a_rule(form: str) -> None:
-    assert set(LOWERINGS[form]) == set(CANONICAL)
+    assert set(RULES[form]) == set(CANONICAL)
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    form=st.sampled_from(sorted(LOWERINGS)),
+    form=st.sampled_from(sorted(RULES)),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
@@ -74,7 +74,7 @@ def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: 
     inputs = {"dy": dy.numpy(), "w": w.numpy()}
     attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
     model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
-    lower(model, "fast")
+    lower(model, "onnxruntime")
     assert kind in [node.op_type for node in model.graph]
     close(run(model, inputs)[0], dx)
 
@@ -101,7 +101,7 @@ def test_the_plain_input_gradient_multiplies_what_its_definition_does(kernel, st
     model = private_model(
         "Conv2DBackInput", {"dy": dy, "w": w}, [(2, 5, size, size)], **window, group=1, input_shape=[2, 5, size, size]
     )
-    lower(model, "plain")
+    lower(model, "simulators")
     kinds = [node.op_type for node in model.graph]
     assert "ConvTranspose" not in kinds
     assert kinds.count("Conv") == convolutions
@@ -139,12 +139,12 @@ def test_the_form_of_a_filter_gradient(kernel, stride, channels, form) -> None:
     arrays = {"dy": np.zeros((1, 2, 3, 3)), "x": np.zeros((1, channels, size, size))}
     window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [0] * 4, "dilations": [1, 1]}
     model = private_model("Conv2DBackFilter", arrays, [(2, channels, kernel, kernel)], **window, group=1)
-    lower(model, "plain")
+    lower(model, "simulators")
     kinds = [node.op_type for node in model.graph]
     assert (kinds.count("Gemm"), kinds.count("Conv")) == ((kernel**2, 0) if form == "Gemm" else (0, 1))
 
 
-@pytest.mark.parametrize("form", LOWERINGS)
+@pytest.mark.parametrize("form", RULES)
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "size"),
     [(3, 2, 1, 8), (2, 2, 0, 7), (3, 2, 0, 9), (3, 1, 1, 5), (2, 3, 0, 9), (5, 2, 2, 11)],
@@ -172,7 +172,7 @@ def test_max_pool_gradient_first_of_equals_takes_all(
     close(got[0], dx)
 
 
-@pytest.mark.parametrize("form", LOWERINGS)
+@pytest.mark.parametrize("form", RULES)
 def test_max_pool_gradient_uses_the_forward_pool(form: str) -> None:
     x, dy = value("x", np.zeros((1, 1, 4, 4))), value("dy", np.zeros((1, 1, 2, 2)))
     window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1]}
@@ -188,7 +188,7 @@ def test_max_pool_gradient_uses_the_forward_pool(form: str) -> None:
     lower(model, form)
     kinds = [node.op_type for node in model.graph]
     assert kinds.count("MaxPool") == 1
-    assert ("ScatterElements" in kinds) == (len(pool.outputs) == 2) == (form != "plain")
+    assert ("ScatterElements" in kinds) == (len(pool.outputs) == 2) == (form != "simulators")
     image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
     y, dx = run(model, {"x": image, "dy": np.ones((1, 1, 2, 2))})
     assert y.ravel().tolist() == [5, 7, 13, 15]
@@ -295,17 +295,17 @@ def test_local_response_norm_of_a_window_without_a_middle_is_an_error() -> None:
     arrays = {name: np.ones((1, 4, 2, 2)) for name in ("dy", "x", "y")}
     model = private_model("LRNGrad", arrays, [(1, 4, 2, 2)], size=4, alpha=1.0, beta=0.5, bias=1.0)
     with pytest.raises(ExportError, match="window of 4 channels has no middle"):
-        lower(model, "plain")
+        lower(model, "simulators")
 
 
-def test_unknown_lowering_and_grouped_convolution_are_errors() -> None:
+def test_unknown_purpose_and_grouped_convolution_are_errors() -> None:
     arrays = {"dy": np.zeros((1, 4, 3, 3)), "x": np.zeros((1, 4, 3, 3))}
     window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
     model = private_model("Conv2DBackFilter", arrays, [(4, 2, 1, 1)], **window, group=2)
-    with pytest.raises(UnknownNameError, match="unknown lowering 'plane'; did you mean 'plain'"):
-        lower(model, "plane")
+    with pytest.raises(UnknownNameError, match="unknown purpose 'simulator'; did you mean 'simulators'"):
+        lower(model, "simulator")
     with pytest.raises(ExportError, match="grouped convolution"):
-        lower(model, "plain")
+        lower(model, "simulators")
 
 
 def test_labels() -> None:
