@@ -1,4 +1,4 @@
-"""Making standard nodes for a lowering rule: constants are shared, every node carries the tag of its origin."""
+"""The builder that lowering rules write standard nodes with: it shares constants and tags every node."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Builder", "Window"]
 
 
 class Builder:
-    """Makes the nodes that replace private ops in one graph.
+    """Builds the nodes that replace private ops in one graph.
 
     Attributes:
-        nodes: The nodes made since the last :meth:`begin`, in topological order.
+        nodes: The nodes built since the last :meth:`begin`, in topological order.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
@@ -29,7 +29,7 @@ class Builder:
         self.nodes: list[ir.Node] = []
 
     def begin(self, tag: Tag | None) -> None:
-        """Start on the next private op, whose tag its nodes take over."""
+        """Start with the next private op; the nodes built for it have its tag."""
         self._tag = tag
         self.nodes = []
 
@@ -117,17 +117,17 @@ class Window:
             "dilations": self.dilations,
         }
 
-    def of(self, pool: ir.Node) -> bool:
+    def is_of(self, pool: ir.Node) -> bool:
         """Whether a standard MaxPool has this window."""
         attributes = pool.attributes
         same = all(
-            list(attributes[name].as_ints()) == wanted if name in attributes else wanted in ([1, 1], [0, 0, 0, 0])
-            for name, wanted in self.attributes.items()
+            list(attributes[name].as_ints()) == numbers if name in attributes else numbers in ([1, 1], [0, 0, 0, 0])
+            for name, numbers in self.attributes.items()
         )
         return same and not ("ceil_mode" in attributes and attributes["ceil_mode"].as_int())
 
     def extent(self, outputs: Sequence[int]) -> list[int]:
-        """Padded input elements that ``outputs`` windows reach along height and width."""
+        """Padded input elements that ``outputs`` windows span along height and width."""
         return [
             (o - 1) * s + (k - 1) * d + 1
             for o, s, k, d in zip(outputs, self.strides, self.kernel, self.dilations, strict=True)

@@ -1,7 +1,7 @@
 """The canonical gradient ops: what framework translators emit and the lowering pass turns into standard ONNX.
 
-They live in a private domain that never reaches a file. Layout is NCHW for images and OIHW for filters whatever the
-framework used. Shapes of all inputs and outputs are static and known.
+They are ops of a private domain that never reaches a file. Images are NCHW and filters OIHW, whatever layout the
+framework used. The shapes of all inputs and outputs are static and known.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ CANONICAL: dict[str, CanonicalGradientOp] = {op.name: op for op in _OPS}
 
 
 def register_schemas() -> None:
-    """Make the private ops known to onnx, without which the PyTorch exporter refuses them. Safe to call again."""
+    """Register the private ops with onnx; PyTorch's exporter refuses ops without a schema. Safe to call again."""
     for op in _OPS:
         if onnx.defs.has(op.name, DOMAIN):
             continue

@@ -1,4 +1,4 @@
-"""What every graph file promises, checked before it is written."""
+"""The contract of a graph file, checked before the file is written."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ def infer(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError(f"the exported graph is not valid ({one_line(error)})") from error
 
 
-def _interface(kind: str, found: list[TensorSpec], wanted: tuple[TensorSpec, ...]) -> list[str]:
-    have = [(t.name, t.shape, t.dtype) for t in found]
-    want = [(t.name, t.shape, t.dtype) for t in wanted]
-    if have == want:
+def _interface(kind: str, actual: list[TensorSpec], expected: tuple[TensorSpec, ...]) -> list[str]:
+    """The first difference between a graph's inputs or outputs and the workload's, if any."""
+    actual_rows = [(t.name, t.shape, t.dtype) for t in actual]
+    expected_rows = [(t.name, t.shape, t.dtype) for t in expected]
+    if actual_rows == expected_rows:
         return []
-    if len(have) != len(want):
-        return [f"{len(have)} {kind}s, not {len(want)}"]
-    first = next((a, b) for a, b in zip(have, want, strict=True) if a != b)
+    if len(actual_rows) != len(expected_rows):
+        return [f"{len(actual_rows)} {kind}s, not {len(expected_rows)}"]
+    first = next((a, b) for a, b in zip(actual_rows, expected_rows, strict=True) if a != b)
     return [f"{kind} {first[0]} is not {first[1]}"]
 
 
 def _scopes(workload: Workload) -> dict[str, set[str]]:
+    """The scopes that nodes of each phase may have."""
     layers = {layer.name for layer in workload.layers}
     return {
         "forward": layers,
@@ -50,11 +52,11 @@ def _faults(graph: Graph, request: ExportRequest) -> list[str]:
     model = graph.model
     interface = request.workload.interface(request.mode, request.noise)
     faults: list[str] = []
-    for kind, tensors, wanted in (
+    for kind, tensors, expected in (
         ("input", graph.inputs, interface.inputs),
         ("output", graph.outputs, interface.outputs),
     ):
-        faults += _interface(kind, [TensorSpec(t.name, t.shape or (), t.dtype) for t in tensors], wanted)
+        faults += _interface(kind, [TensorSpec(t.name, t.shape or (), t.dtype) for t in tensors], expected)
     if domains := sorted({o.domain for o in model.opset_import if o.domain not in ("", "ai.onnx")}):
         faults.append(f"domains {domains}")
     if model.functions:

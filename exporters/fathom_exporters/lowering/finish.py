@@ -6,13 +6,13 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
 
-from fathom_exporters.lowering.cleanup.simplify import simplify
+from fathom_exporters.lowering.cleanup import clean_up
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
-from .label import label
+from .label import WriteAddresses
 from .lower import lower
 
 __all__ = ["IR_VERSION", "OPSET", "finish"]
@@ -36,9 +36,9 @@ def finish(model: ir.Model, request: ExportRequest, framework: str, version: str
     """
     lower(model, request.purpose)
     ShapeInferencePass(data_prop=True)(model)
-    simplify(model)
+    clean_up(model)
     TopologicalSortPass()(model)
-    label(model)
+    WriteAddresses()(model)
     model.metadata_props.clear()
     model.producer_name = "fathom-onnx"
     model.producer_version = package_version("fathom-onnx")

@@ -9,23 +9,12 @@ import onnx_ir as ir
 from fathom_onnx.exporting import Purpose
 
 from .builder import Builder
-from .gradients import (
-    convolution,
-    cuda,
-    local_response,
-    movement,
-    normalisation,
-    pointwise,
-    pooling,
-)
-from .gradients import (
-    polyphase as phases,
-)
+from .gradients import convolution, cuda, local_response, movement, normalisation, pointwise, pooling, polyphase
 
 __all__ = ["RULES", "Rule"]
 
 Rule = Callable[[Builder, ir.Node], list[ir.Value]]
-"""Makes the nodes of one private op and returns the values that take the place of its outputs."""
+"""Builds the nodes that replace one private op and returns the values that replace its outputs."""
 
 _ONNXRUNTIME: dict[str, Rule] = {
     "Conv2DBackFilter": convolution.back_filter,
@@ -48,8 +37,8 @@ _ONNXRUNTIME: dict[str, Rule] = {
 
 _SIMULATORS: dict[str, Rule] = {
     **_ONNXRUNTIME,
-    "Conv2DBackInput": phases.back_input,
-    "MaxPoolGrad": phases.max_pool_grad,
+    "Conv2DBackInput": polyphase.back_input,
+    "MaxPoolGrad": polyphase.max_pool_grad,
 }
 
 _CUDA: dict[str, Rule] = {**_ONNXRUNTIME, "Conv2DBackInput": cuda.back_input}
@@ -57,8 +46,8 @@ _CUDA: dict[str, Rule] = {**_ONNXRUNTIME, "Conv2DBackInput": cuda.back_input}
 RULES: dict[Purpose, dict[str, Rule]] = {"simulators": _SIMULATORS, "onnxruntime": _ONNXRUNTIME, "cuda": _CUDA}
 """Purpose of a graph to its rules.
 
-``simulators`` is what ``graphs/`` holds and what most consumers read: convolutions and their gradients are Conv or
-Gemm, no transposed convolution, no pooling indices. ``onnxruntime`` takes the forms that onnxruntime's CPU kernels run
-fastest. ``cuda`` differs from it in the input gradient of a convolution: a transposed convolution with even padding,
-the only ones that onnxruntime has CUDA kernels for. All ops of ``simulators`` and ``cuda`` have them; which is faster
-there was not measured yet."""
+``simulators`` are the forms of the files in ``graphs/``, which most consumers read: convolutions and their gradients
+are Conv or Gemm, no transposed convolution, no pooling indices. ``onnxruntime`` are the forms that onnxruntime's CPU
+kernels run fastest. ``cuda`` differs from them in the input gradient of a convolution: a transposed convolution with
+even padding, the only kind that onnxruntime has CUDA kernels for. All ops of ``simulators`` and ``cuda`` have CUDA
+kernels; which of the two is faster there has not been measured."""

@@ -1,7 +1,7 @@
-"""What a translator says about each node it makes; the addresses are written from these at the very end.
+"""Tags: what a translator says about each node. At the very end the nodes' addresses are written from them.
 
-A tag travels in a node's metadata: the phase, the scope (layer, or updated parameter in the optimizer phase), the
-canonical op, and an origin that is the same for all nodes of one framework op.
+A tag is in a node's metadata: the phase, the scope (layer, or updated parameter in the optimizer phase), the canonical
+op, and an origin that is the same for all nodes of one framework op.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ORIGIN = "fathom.origin"
 
 @dataclass(frozen=True)
 class Tag:
-    """Where a node belongs.
+    """Where a node belongs in the workload.
 
     Attributes:
         phase: A phase of :data:`fathom_onnx.vocabulary.PHASES`.
@@ -39,7 +39,7 @@ class Tag:
     @classmethod
     def of(cls, node: ir.Node) -> Tag | None:
         """The tag of a node, or None where it has none."""
-        held = node.metadata_props
-        if _OP not in held:
+        properties = node.metadata_props
+        if _OP not in properties:
             return None
-        return cls(held[_PHASE], held[_SCOPE], held[_OP], held[ORIGIN])
+        return cls(properties[_PHASE], properties[_SCOPE], properties[_OP], properties[ORIGIN])

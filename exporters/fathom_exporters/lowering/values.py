@@ -1,10 +1,10 @@
-"""Operands of nodes and their static shapes: in our graphs every tensor has one."""
+"""Nodes and values of an ``onnx_ir`` graph: operands, static shapes, constants, producers, replacement."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["constant_ints", "operands", "static_shape"]
+__all__ = ["constant_ints", "operands", "replace_node", "standard_producer", "static_shape"]
 
 
 def operands(node: ir.Node) -> list[ir.Value]:
@@ -31,8 +31,20 @@ def static_shape(value: ir.Value) -> list[int]:
 
 
 def constant_ints(node: ir.Node, index: int) -> list[int] | None:
-    """The elements of a constant whole-number input, or None."""
+    """The elements of input ``index`` if it is a constant of whole numbers, or None."""
     value = node.inputs[index] if len(node.inputs) > index else None
     if value is None or value.const_value is None:
         return None
     return [int(element) for element in value.const_value.numpy().ravel()]
+
+
+def standard_producer(node: ir.Node, op_type: str, index: int = 0) -> ir.Node | None:
+    """The node whose output is input ``index``, if it is a standard ``op_type``."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    producer = value.producer() if value is not None else None
+    return producer if producer is not None and producer.op_type == op_type and not producer.domain else None
+
+
+def replace_node(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
+    """Put ``new`` in the place of ``old``; its outputs take over the names, shapes and types of those of ``old``."""
+    ir.convenience.replace_nodes_and_values(graph, old, [old], [new], list(old.outputs), list(new.outputs))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.canonical import CANONICAL
-from fathom_exporters.lowering.cleanup.simplify import simplify
-from fathom_exporters.lowering.label import label
+from fathom_exporters.lowering.cleanup import clean_up
+from fathom_exporters.lowering.label import WriteAddresses
 from fathom_exporters.lowering.lower import lower
 from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
@@ -316,7 +316,7 @@ def test_labels() -> None:
     d = tagged("Mul", [c.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
     d.outputs[0].name = "result"
     model = standard_model([a, b, c, d], [x], [d.outputs[0]])
-    label(model)
+    WriteAddresses()(model)
     assert [node.name for node in model.graph] == [
         "forward/fc/MatMul",
         "optimizer/fc.weight/ApplyAdam/Sqrt_1",
@@ -331,10 +331,10 @@ def test_a_node_without_a_tag_is_an_error() -> None:
     x = value("x", np.zeros((2, 2)))
     node = ir.node("Sqrt", [x])
     with pytest.raises(ExportError, match="Sqrt"):
-        label(standard_model([node], [x], [node.outputs[0]]))
+        WriteAddresses()(standard_model([node], [x], [node.outputs[0]]))
 
 
-def test_simplify_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:
+def test_clean_up_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:
     x, w = value("x", np.zeros((2, 3))), value("w", np.zeros((4, 3)))
     tag = ("forward", "fc", "MatMul")
     turn = tagged("Transpose", [w], tag, (3, 4), perm=[1, 0])
@@ -344,21 +344,21 @@ def test_simplify_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie
     add.outputs[0].name = "y"
     model = standard_model([turn, product, add], [x, w], [add.outputs[0]])
     model.graph.register_initializer(epsilon)
-    simplify(model)
+    clean_up(model)
     assert [node.op_type for node in model.graph] == ["Gemm", "Add"]
     a, b = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
     assert run(model, {"x": a * 0, "w": b})[0].tolist() == [[np.float32(1e-8)] * 4] * 2
     np.testing.assert_array_equal(run(model, {"x": a, "w": b})[0], a @ b.T)
 
 
-def test_simplify_turns_a_spatial_mean_into_a_pool() -> None:
+def test_clean_up_turns_a_spatial_mean_into_a_pool() -> None:
     x = value("x", np.zeros((2, 3, 4, 4)))
     axes = ir.Value(name="a", const_value=ir.tensor(np.array([2, 3])), type=ir.TensorType(ir.DataType.INT64))
     mean = tagged("ReduceMean", [x, axes], ("forward", "pool", "Mean"), (2, 3), keepdims=0)
     mean.outputs[0].name = "y"
     model = standard_model([mean], [x], [mean.outputs[0]])
     model.graph.register_initializer(axes)
-    simplify(model)
+    clean_up(model)
     assert [node.op_type for node in model.graph] == ["GlobalAveragePool", "Flatten"]
     image = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
     np.testing.assert_allclose(run(model, {"x": image})[0], image.mean((2, 3)), rtol=1e-5)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_exporters.lowering import Tag
-from fathom_exporters.lowering.cleanup.simplify import simplify
+from fathom_exporters.lowering.cleanup import clean_up
 from fathom_exporters.tensorflow.ctc import ctc_loss as tensorflow_ctc
 from fathom_exporters.torch.ctc import ctc_loss as torch_ctc
 from fathom_onnx.data import batches, batches_for
@@ -350,7 +350,7 @@ def sliced(cuts: list[tuple[int, int]]) -> ir.Model:
 )
 def test_slices_without_rest_are_one_split(cuts, kinds) -> None:
     model = sliced(cuts)
-    simplify(model)
+    clean_up(model)
     found = [node.op_type for node in model.graph]
     assert {kind: found.count(kind) for kind in set(found)} == kinds
     x = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -374,7 +374,7 @@ def test_a_split_into_equal_parts_has_no_list_of_sizes(sizes, listed) -> None:
     Tag("forward", "layer", "Slice", "one").put(node)
     graph = ir.Graph([x], list(node.outputs), nodes=[node], initializers=[held], opset_imports={"": 18}, name="g")
     model = ir.Model(graph, ir_version=10)
-    simplify(model)
+    clean_up(model)
     assert [len(one.inputs) for one in model.graph] == [2 if listed else 1]
     values_ = np.arange(60, dtype=np.float32)
     np.testing.assert_array_equal(np.concatenate(run(model, {"x": values_})), values_)

@@ -2,11 +2,11 @@
 
 With ``y[n,o,p,q] = sum_{c,i,j} x[n,c,p*s+i*d-pad,q*s+j*d-pad] * w[o,c,i,j]``:
 
-* the filter gradient is a convolution of ``x`` by ``dy`` with batch and channel swapped, in which stride and dilation
-  trade places; for a small kernel and enough channels, one matrix product of ``dy`` with a shifted view of ``x`` for
-  each kernel element does the same multiplications faster;
-* the input gradient is a convolution of ``dy`` by the flipped filter with in and out channels swapped at stride 1, and
-  a transposed convolution at any other stride, for a few positions only, and where the input is larger than the output.
+* the filter gradient is a convolution of ``x`` by ``dy`` with batch and channel swapped and with stride and dilation
+  exchanged; for a small kernel and enough channels, one matrix product of ``dy`` with a shifted view of ``x`` for each
+  kernel element does the same multiplications faster;
+* the input gradient is, at stride 1, a convolution of ``dy`` by the flipped filter with in and out channels swapped;
+  at any other stride, for few positions, and where the input is larger than the output, a transposed convolution.
 
 Each form does exactly the multiplications of the gradient's definition, apart from those with padding zeros.
 """
@@ -68,7 +68,7 @@ flipped form multiplies as well: 64 channels from 9x9 to 7x7 at batch 32 it take
 def _fit_input(
     b: Builder, x: ir.Value, window: Window, size: list[int], reach: list[int]
 ) -> tuple[ir.Value, list[int]]:
-    """Crop what no window reaches from the end of ``x`` [.., H, W]; give the end padding that is still missing."""
+    """``x`` [.., H, W] without the rows and columns at its end that no window reaches, and the missing end padding."""
     missing = [reach[i] - size[i] - window.pads[i] for i in range(2)]
     if min(missing) < 0:
         ends = [size[i] + min(missing[i], 0) for i in range(2)]
@@ -95,7 +95,7 @@ def _by_matmul(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value
             start = [i * window.dilations[0], j * window.dilations[1]]
             stop = [start[a] + (out[a] - 1) * window.strides[a] + 1 for a in range(2)]
             shifted = view
-            if len(window.kernel) * [1] != window.kernel or stop != size or window.strides != [1, 1]:
+            if window.kernel != [1, 1] or stop != size or window.strides != [1, 1]:
                 shifted = b.slice(view, start, stop, [2, 3], window.strides)
             matrix = b.reshape(shifted, channels_in, rows)
             products.append(b.op("Gemm", dy_matrix, matrix, transB=1))
@@ -153,7 +153,7 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
         attributes = {"kernel_shape": window.kernel, "strides": [1, 1], "dilations": window.dilations, "group": 1}
         return [b.op("Conv", dy, swapped, pads=pads, **attributes)]
     beyond = [size[i] - (reach[i] - window.pads[i] - window.pads[i + 2]) for i in range(2)]
-    # what the windows do not reach at the end has no gradient: less end padding or, past that, output padding
+    # rows at the end that no window reaches have no gradient: less end padding or, beyond that, output padding
     end = [window.pads[i + 2] - beyond[i] for i in range(2)]
     return [transposed(b, node, [*window.pads[:2], *(max(e, 0) for e in end)], [max(-e, 0) for e in end])]
 

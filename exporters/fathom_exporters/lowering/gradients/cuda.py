@@ -1,7 +1,7 @@
-"""Gradients of convolutions in forms that onnxruntime's CUDA provider takes.
+"""Gradients of convolutions in forms that onnxruntime's CUDA provider has kernels for.
 
-It gives a transposed convolution to cuDNN's own backward-data convolution, and has no kernel for one that is padded
-otherwise at its ends than at its starts. What such padding leaves off at the end is written as output padding instead.
+It runs a transposed convolution by cuDNN's backward-data convolution, and has no kernel for one with other padding at
+the ends than at the starts. The rows that such padding would remove at the end are written as output padding instead.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import onnx_ir as ir
 from fathom_exporters.lowering.builder import Builder, Window
 from fathom_exporters.lowering.values import operands, static_shape
 
-from . import convolution
-from . import polyphase as phases
+from . import convolution, polyphase
 
 __all__ = ["back_input"]
 
@@ -20,7 +19,8 @@ __all__ = ["back_input"]
 def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     """Conv2DBackInput: dy [N, O, OH, OW], w [O, C/group, kh, kw] -> dx [N, C, H, W].
 
-    One transposed convolution with even padding; convolutions phase by phase where the forward one is padded otherwise.
+    One transposed convolution with even padding or, where the forward convolution's padding does not allow that, the
+    convolutions of the polyphase components.
     """
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
@@ -29,5 +29,5 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     # rows at the end that no window reaches, were the image padded there as at its start
     left = [size[i] + 2 * start[i] - reach[i] for i in range(2)]
     if any(not 0 <= left[i] < window.strides[i] for i in range(2)):
-        return phases.back_input(b, node)
+        return polyphase.back_input(b, node)
     return [convolution.transposed(b, node, [*start, *start], left)]

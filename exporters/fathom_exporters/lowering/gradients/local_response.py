@@ -1,7 +1,7 @@
 """The gradient of local response normalisation in standard ONNX.
 
 With ``mean_i(v)`` the sum of v over the n channels around channel i, over n, and ``s_i = bias + alpha * mean_i(x^2)``:
-``y_i = x_i * s_i^-beta``. Windows are symmetric, so that channel j is in the window of i where i is in that of j, and
+``y_i = x_i * s_i^-beta``. Windows are symmetric: channel j is in the window of i exactly if i is in that of j. So
 ``dx_j = dy_j * s_j^-beta - 2 * alpha * beta * x_j * mean_j(dy * y / s)``.
 """
 

@@ -24,8 +24,8 @@ def gather_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     count, width = math.prod(index_shape), math.prod(row)
     rows = node.attributes["rows"].as_int()
     zeros = b.op("ConstantOfShape", b.ints(rows, width))
-    places = b.op("Expand", b.reshape(indices, count, 1), b.ints(count, width))
-    added = b.op("ScatterElements", zeros, places, b.reshape(dy, count, width), axis=0, reduction="add")
+    elements = b.op("Expand", b.reshape(indices, count, 1), b.ints(count, width))
+    added = b.op("ScatterElements", zeros, elements, b.reshape(dy, count, width), axis=0, reduction="add")
     return [added if len(row) == 1 else b.reshape(added, rows, *row)]
 
 

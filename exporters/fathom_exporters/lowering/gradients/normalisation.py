@@ -18,10 +18,6 @@ from fathom_exporters.lowering.values import operands, static_shape
 __all__ = ["batch_norm_grad", "batch_norm_training"]
 
 
-def _values(node: ir.Node) -> list[ir.Value]:
-    return [value for value in node.inputs if value is not None]
-
-
 def _scale_shift(b: Builder, x: ir.Value, scale: ir.Value, shift: ir.Value, channels: int) -> ir.Value:
     """``x * scale + shift`` per channel in one sweep: batch normalisation by mean 0 and variance 1."""
     zeros = b.constant(np.zeros(channels, dtype=np.float32))

@@ -26,7 +26,7 @@ def relu_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
 
 
 def _clipped(b: Builder, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
-    """``x`` between the bounds: the forward pass's own, if the graph has it."""
+    """``x`` clipped to the bounds: the output of the forward pass's Clip, if the graph has it."""
     for user, _ in x.uses():
         bounds = [_number(value) for value in user.inputs[1:]]
         if user.op_type == "Clip" and not user.domain and bounds == [_number(low), _number(high)]:
@@ -35,21 +35,15 @@ def _clipped(b: Builder, x: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value
 
 
 def _number(value: ir.Value | None) -> float | None:
-    """The number that a scalar constant is; in a graph fresh from a translator it may still be a node."""
-    if value is None:
-        return None
-    held = value.const_value
-    maker = value.producer()
-    if held is None and maker is not None and maker.op_type == "Constant":
-        held = next(iter(maker.attributes.values())).value
-        return float(held.numpy().reshape(-1)[0]) if hasattr(held, "numpy") else float(held)
-    return float(held.numpy().reshape(-1)[0]) if held is not None else None
+    """The value of a scalar constant; in a graph fresh from a translator it may still be a Constant node."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return float(tensor.numpy().reshape(-1)[0]) if tensor is not None else None
 
 
 def clip_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """ClipGrad: ``dy * sign((y - min) * (max - y))``; the output y of a Clip is never outside, so this is the mask.
+    """ClipGrad: ``dy * sign((y - min) * (max - y))``; the output y of a Clip is within the bounds, so this is the mask.
 
-    The differences are exact near the bounds, where it matters: none is zero unless y is the bound.
+    Near the bounds, where it matters, the differences are exact: none is zero unless y is the bound.
     """
     dy, x = operands(node)
     low, high = (node.attributes[name].as_float() for name in ("min", "max"))

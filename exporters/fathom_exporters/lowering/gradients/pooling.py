@@ -17,7 +17,7 @@ def _forward_pool(x: ir.Value, window: Window) -> ir.Node | None:
     for user, _ in x.uses():
         if user.op_type != "MaxPool" or user.domain:
             continue
-        if window.of(user):
+        if window.is_of(user):
             return user
     return None
 
@@ -25,9 +25,9 @@ def _forward_pool(x: ir.Value, window: Window) -> ir.Node | None:
 def max_pool_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     """MaxPoolGrad: dy [N, C, OH, OW], x [N, C, H, W] -> dx [N, C, H, W].
 
-    ``dy`` is added to zeros at the flat indices that MaxPool gives. The forward pool is asked for them as well, where
-    it is there, since a second pool would cost as much again. Elements and not slices are scattered: onnxruntime's
-    CPU ScatterND with duplicate indices races with two or more threads.
+    ``dy`` is added to zeros at MaxPool's flat indices. The forward pool gives them as a second output if the graph has
+    it, since a second pool would cost as much again. Elements and not slices are scattered: onnxruntime's CPU ScatterND
+    with duplicate indices races with two or more threads.
     """
     dy, x = operands(node)
     window = Window(node)

@@ -1,0 +1,62 @@
+"""Constant folding, and tags for the nodes that folding makes."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+import onnxscript.optimizer
+
+from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.values import static_shape
+
+__all__ = ["FoldConstants", "InheritTags"]
+
+_FOLD_LIMIT = 1024
+"""Elements up to which a result becomes a constant; a broadcast tensor would swell the file."""
+_FILL_LIMIT = 64
+"""Elements up to which a filled tensor becomes a constant."""
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Whether to fold a fill: a scalar or short vector, but not a large tensor. None is onnxscript's own judgement."""
+    if node.op_type != "ConstantOfShape" or node.domain:
+        return None
+    return math.prod(static_shape(node.outputs[0])) <= _FILL_LIMIT
+
+
+class FoldConstants(ir.passes.InPlacePass):
+    """Replace nodes whose inputs are all constants by their value, if it is small.
+
+    Exact: onnxscript's folder runs the node's own reference implementation. Of that package's optimizer this is the
+    only part in use; see :mod:`fathom_exporters.lowering.cleanup`.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Run the pass on ``model``."""
+        result = onnxscript.optimizer.fold_constants(
+            model, onnx_shape_inference=False, should_fold=_should_fold, output_size_limit=_FOLD_LIMIT
+        )
+        return ir.passes.PassResult(model, result.modified)
+
+
+class InheritTags(ir.passes.InPlacePass):
+    """Give each node without a tag, which folding made, the tag of a node that uses it or else of one that it uses.
+
+    Only metadata changes.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Run the pass on ``model``."""
+        modified = False
+        for node in reversed(list(model.graph)):
+            if Tag.of(node) is not None:
+                continue
+            users = [user for value in node.outputs for user, _ in value.uses()]
+            producers = [value.producer() for value in node.inputs if value is not None]
+            tags = (Tag.of(neighbour) for neighbour in [*users, *producers] if neighbour is not None)
+            tag = next((tag for tag in tags if tag is not None), None)
+            if tag is not None:
+                tag.put(node)
+                modified = True
+        return ir.passes.PassResult(model, modified)
