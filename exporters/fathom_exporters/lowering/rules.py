@@ -9,7 +9,7 @@ import onnx_ir as ir
 from fathom_onnx.exporting import Purpose
 
 from .builder import Builder
-from .gradients import convolution, cuda, local_response, movement, normalisation, pointwise, pooling, polyphase
+from .gradients import convolution, cuda, local_response, movement, normalisation, pointwise, polyphase, pooling
 
 __all__ = ["RULES", "Rule"]
 

@@ -68,7 +68,7 @@ class _Grid:
         self.covered = [n * s for n, s in zip(self.size, window.strides, strict=True)]
 
     def first(self, residue: Sequence[int]) -> list[int]:
-        """The first row and column in the component of the image's rows and columns with a residue modulo the stride."""
+        """The first row and column that a component has of the image, by the residue of its rows and columns."""
         return [(c + p) // s for c, p, s in zip(residue, self.pads, self.strides, strict=True)]
 
     def component(self, residue: Sequence[int]) -> list[int]:
