@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
-from fathom_exporters.lowering.lower import lower
+from fathom_exporters.lowering.lower import LowerGradients
 
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 
@@ -45,7 +45,7 @@ def lowered(
     op: str, inputs: dict, shapes: list[tuple[int, ...]], form: str = "simulators", **attributes
 ) -> list[np.ndarray]:
     model = private_model(op, inputs, shapes, **attributes)
-    lower(model, form)
+    LowerGradients(form)(model)
     assert not any(node.domain for node in model.graph)
     return run(model, inputs)
 

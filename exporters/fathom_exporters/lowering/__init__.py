@@ -1,10 +1,13 @@
-"""From a framework's translated graph to standard ONNX: lower, simplify, label, check.
+"""From a framework's translated graph to standard ONNX: lower, clean up, label, check.
 
-The one entry point is :func:`finish`. A translator hands it an ``onnx_ir`` model in which
+The one entry point is :func:`finish`. In comes an ``onnx_ir`` model in which
 
 * every node has a :class:`Tag` in its metadata,
 * graph inputs and outputs have the interface's names, order, shapes and types,
-* gradients stand as the private ops of :mod:`fathom_exporters.lowering.canonical`.
+* gradients are private ops, those of :mod:`fathom_exporters.lowering.canonical`.
+
+Out goes the model of a graph file: standard ops in the form that suits its purpose, every node named by its address,
+all shapes static, metadata written, the contract of a graph file checked.
 """
 
 from .canonical import CANONICAL, DOMAIN, VERSION, register_schemas

@@ -1,4 +1,4 @@
-"""The lowering pass: every private op is replaced by standard nodes that carry its tag."""
+"""The lowering pass: every private op is replaced by standard nodes that have its tag."""
 
 from __future__ import annotations
 
@@ -12,26 +12,44 @@ from .canonical import DOMAIN
 from .rules import RULES
 from .tags import Tag
 
-__all__ = ["lower"]
+__all__ = ["LowerGradients"]
 
 
-def lower(model: ir.Model, purpose: Purpose) -> None:
-    """Replace the private ops of ``model`` in place, by the rules for a purpose.
+class LowerGradients(ir.passes.InPlacePass):
+    """Replace the canonical gradient ops by standard ones, by the rules for a purpose.
+
+    What each rule computes, and that it is the gradient, is in the rules' modules
+    (:mod:`fathom_exporters.lowering.gradients`).
 
     Raises:
         UnknownNameError: No such purpose.
-        ExportError: A private op without a rule, or one whose rule cannot take it.
     """
-    if purpose not in RULES:
-        raise UnknownNameError("purpose", purpose, RULES)
-    rules = RULES[purpose]
-    graph = model.graph
-    builder = Builder(graph)
-    for node in list(graph):
-        if node.domain != DOMAIN:
-            continue
+
+    def __init__(self, purpose: Purpose) -> None:
+        if purpose not in RULES:
+            raise UnknownNameError("purpose", purpose, RULES)
+        self._purpose = purpose
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Run the pass on ``model``.
+
+        Raises:
+            ExportError: A private op has no rule, or a rule cannot be applied.
+        """
+        graph = model.graph
+        builder = Builder(graph)
+        private = [node for node in graph if node.domain == DOMAIN]
+        for node in private:
+            values = self._lowered(builder, node)
+            ir.convenience.replace_nodes_and_values(graph, node, [node], builder.nodes, list(node.outputs), values)
+        model.opset_imports.pop(DOMAIN, None)
+        return ir.passes.PassResult(model, bool(private))
+
+    def _lowered(self, builder: Builder, node: ir.Node) -> list[ir.Value]:
+        """The values that replace a node's outputs, of the same shapes and types; their nodes are the builder's."""
+        rules = RULES[self._purpose]
         if node.op_type not in rules:
-            raise ExportError(f"purpose '{purpose}' has no rule for {node.op_type}", f"known: {', '.join(rules)}")
+            raise ExportError(f"purpose '{self._purpose}' has no rule for {node.op_type}", f"known: {', '.join(rules)}")
         builder.begin(Tag.of(node))
         try:
             values = rules[node.op_type](builder, node)
@@ -39,5 +57,4 @@ def lower(model: ir.Model, purpose: Purpose) -> None:
             raise ExportError(f"{node.op_type} '{node.name}' cannot be lowered: {error}") from error
         for old, new in zip(node.outputs, values, strict=True):
             new.shape, new.type = old.shape, old.type
-        ir.convenience.replace_nodes_and_values(graph, node, [node], builder.nodes, list(node.outputs), values)
-    model.opset_imports.pop(DOMAIN, None)
+        return values

@@ -15,7 +15,7 @@ from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.canonical import CANONICAL
 from fathom_exporters.lowering.cleanup import clean_up
 from fathom_exporters.lowering.label import WriteAddresses
-from fathom_exporters.lowering.lower import lower
+from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
 from support.lowering import FLOAT, close, lowered, private_model, run, standard_model, tagged, value
@@ -74,7 +74,7 @@ def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: 
     inputs = {"dy": dy.numpy(), "w": w.numpy()}
     attributes = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": 1}
     model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **attributes, input_shape=list(x.shape))
-    lower(model, "onnxruntime")
+    LowerGradients("onnxruntime")(model)
     assert kind in [node.op_type for node in model.graph]
     close(run(model, inputs)[0], dx)
 
@@ -101,7 +101,7 @@ def test_the_plain_input_gradient_multiplies_what_its_definition_does(kernel, st
     model = private_model(
         "Conv2DBackInput", {"dy": dy, "w": w}, [(2, 5, size, size)], **window, group=1, input_shape=[2, 5, size, size]
     )
-    lower(model, "simulators")
+    LowerGradients("simulators")(model)
     kinds = [node.op_type for node in model.graph]
     assert "ConvTranspose" not in kinds
     assert kinds.count("Conv") == convolutions
@@ -139,7 +139,7 @@ def test_the_form_of_a_filter_gradient(kernel, stride, channels, form) -> None:
     arrays = {"dy": np.zeros((1, 2, 3, 3)), "x": np.zeros((1, channels, size, size))}
     window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [0] * 4, "dilations": [1, 1]}
     model = private_model("Conv2DBackFilter", arrays, [(2, channels, kernel, kernel)], **window, group=1)
-    lower(model, "simulators")
+    LowerGradients("simulators")(model)
     kinds = [node.op_type for node in model.graph]
     assert (kinds.count("Gemm"), kinds.count("Conv")) == ((kernel**2, 0) if form == "Gemm" else (0, 1))
 
@@ -185,7 +185,7 @@ def test_max_pool_gradient_uses_the_forward_pool(form: str) -> None:
     outputs = [pool.outputs[0], gradient.outputs[0]]
     graph = ir.Graph([x, dy], outputs, nodes=[pool, gradient], opset_imports={"": 18, DOMAIN: VERSION}, name="g")
     model = ir.Model(graph, ir_version=10)
-    lower(model, form)
+    LowerGradients(form)(model)
     kinds = [node.op_type for node in model.graph]
     assert kinds.count("MaxPool") == 1
     assert ("ScatterElements" in kinds) == (len(pool.outputs) == 2) == (form != "simulators")
@@ -295,7 +295,7 @@ def test_local_response_norm_of_a_window_without_a_middle_is_an_error() -> None:
     arrays = {name: np.ones((1, 4, 2, 2)) for name in ("dy", "x", "y")}
     model = private_model("LRNGrad", arrays, [(1, 4, 2, 2)], size=4, alpha=1.0, beta=0.5, bias=1.0)
     with pytest.raises(ExportError, match="window of 4 channels has no middle"):
-        lower(model, "simulators")
+        LowerGradients("simulators")(model)
 
 
 def test_unknown_purpose_and_grouped_convolution_are_errors() -> None:
@@ -303,9 +303,9 @@ def test_unknown_purpose_and_grouped_convolution_are_errors() -> None:
     window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
     model = private_model("Conv2DBackFilter", arrays, [(4, 2, 1, 1)], **window, group=2)
     with pytest.raises(UnknownNameError, match="unknown purpose 'simulator'; did you mean 'simulators'"):
-        lower(model, "simulator")
+        LowerGradients("simulator")(model)
     with pytest.raises(ExportError, match="grouped convolution"):
-        lower(model, "simulators")
+        LowerGradients("simulators")(model)
 
 
 def test_labels() -> None:
