@@ -1,6 +1,7 @@
-"""TensorFlow: the models, their training step by TensorFlow's own autodiff, and its translation to ONNX.
+"""The TensorFlow exporter: trace a step as a graph, fold it, translate it by tf2onnx and own handlers, lower it.
 
-Importing this package needs TensorFlow and tf2onnx; without them it raises ImportError.
+In comes an export request for a workload with a model in :mod:`fathom_exporters.tensorflow.models`; out goes a finished
+graph, or the framework's own step to compare it with. Importing this package needs TensorFlow and tf2onnx.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from .quiet import silent_errors
 
-# What its library says before it reads that (on some processors, that oneDNN is used) goes to the file descriptor.
+# Before its library reads that it writes to the file descriptor itself (on some processors, that oneDNN is used).
 with silent_errors():
     import tensorflow as tf
     import tf2onnx
 
 for _logger in ("tensorflow", tf2onnx.__name__, "absl"):
     logging.getLogger(_logger).setLevel(logging.CRITICAL)
-# Only for this framework: CUDA_VISIBLE_DEVICES would take the device from onnxruntime in the same process too.
+# For this framework only: CUDA_VISIBLE_DEVICES would hide the device from onnxruntime in the same process too.
 tf.config.set_visible_devices([], "GPU")
 
 from .exporter import TensorFlowExporter  # noqa: E402  (the settings above come first)

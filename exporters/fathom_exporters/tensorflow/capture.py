@@ -1,4 +1,4 @@
-"""A workload's step as a TensorFlow graph of plain operations with static shapes."""
+"""The capture of a workload's step as a TensorFlow graph of plain operations with static shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Captured:
         workload: The workload.
         graph: The folded graph.
         inputs: Tensor name in the graph to name in the interface, in its order.
-        outputs: Likewise for what comes out.
+        outputs: Likewise for the outputs.
     """
 
     workload: Workload
@@ -36,7 +36,7 @@ class Captured:
 def capture(
     workload: Workload, model: Model, mode: Mode, noise: NoiseSource, data_format: DataFormat = "NCHW"
 ) -> Captured:
-    """Trace a workload's step, with images in a layout, and fold what is static.
+    """Trace a workload's step, with images in the given layout, and fold what is static.
 
     Raises:
         ExportError: The model and the workload do not agree.

@@ -1,21 +1,25 @@
-"""Static folding of a captured graph: what depends on shapes and constants only becomes a constant.
+"""Static folding of a captured graph: whatever depends on shapes and constants only becomes a constant.
 
-TensorFlow's own optimizer (Grappler) would do it too, but renames nodes, and the names carry the layers.
+TensorFlow's own optimizer (Grappler) does that too, but it renames nodes, and the names contain the layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 __all__ = ["fold"]
 
+_Array = npt.NDArray[Any]
+
 _SHAPE_OPS = ("Shape", "ShapeN", "Size", "Rank")
 
 
-def _known_shape(op: tf.Operation) -> list[np.ndarray] | None:
+def _known_shape(op: tf.Operation) -> list[_Array] | None:
     """The outputs of a shape operation on tensors of static shape."""
     if op.type not in _SHAPE_OPS or not all(t.shape.is_fully_defined() for t in op.inputs):
         return None
@@ -27,10 +31,10 @@ def _known_shape(op: tf.Operation) -> list[np.ndarray] | None:
     return values
 
 
-def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, np.ndarray]]:
+def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, _Array]]:
     """Names of operations whose outputs are constant, and those outputs already known from shapes."""
     names: set[str] = set()
-    shapes: dict[str, np.ndarray] = {}
+    shapes: dict[str, _Array] = {}
     for op in operations:  # an imported graph lists operations in topological order
         known = _known_shape(op)
         if known is not None:
@@ -44,6 +48,7 @@ def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, np.
 
 
 def _without_control(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """A copy without control dependencies."""
     copied = tf.compat.v1.GraphDef()
     copied.CopyFrom(graph_def)
     for node in copied.node:
@@ -60,16 +65,16 @@ def _import(graph_def: tf.compat.v1.GraphDef) -> tf.Graph:
 
 
 def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Iterable[str]) -> tf.Graph:
-    """A graph of the same operations by the same names, without those that are constant or not needed.
+    """A graph of the same operations with the same names, without those that are constant or not needed.
 
     Control dependencies are dropped: the graph is pure, except for random draws, whose order does not matter.
 
     Args:
         graph_def: The captured graph.
         inputs: Names of operations to keep whether they are needed or not.
-        outputs: Names of operations that are wanted.
+        outputs: Names of the operations whose results are the graph's.
     """
-    # before anything is evaluated: the tape makes even constants wait for what they go with
+    # before anything is evaluated: the tape makes even constants depend on other operations
     graph = _import(_without_control(graph_def))
     static, shapes = _static(graph.get_operations())
     needed: set[str] = set(inputs)
@@ -106,5 +111,5 @@ def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Itera
             node.CopyFrom(op.node_def)
             del node.input[:]
             node.input.extend(constants.get(t.name, t.name) for t in op.inputs)
-            node.attr.pop("_class", None)  # colocation with an operation that may be gone
+            node.attr.pop("_class", None)  # colocation with an operation that may have been folded
     return _import(folded)

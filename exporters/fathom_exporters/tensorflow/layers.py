@@ -1,8 +1,8 @@
-"""Layers as functions: what the models are written with.
+"""Layers as functions, which the models are written with.
 
-A layer takes the network at hand, its own name (a layer of the workload) and its input, and finds its parameters by
-``<layer>.weight`` and the like. Parameters are in the workload's layout, linear [out, in] and convolution OIHW.
-Images are in the network's own layout, NCHW where it is exported and NHWC where TensorFlow's CPU kernels run it.
+A layer takes the network, its own name (a layer of the workload) and its input; its parameters are the network's
+variables ``<layer>.weight`` and so on, in the workload's layout: linear [out, in], convolution OIHW. Images are in the
+network's layout, NCHW for the export and NHWC for TensorFlow's own CPU kernels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from .net import Branch, Net
+from fathom_onnx.exporting import Kink
+
+from .net import Net
 
 __all__ = [
     "add",
@@ -80,15 +82,15 @@ def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: floa
                 net, x, None if training else (old_mean, old_variance), parameters
             )
         if training:
-            net.updated[mean_name] = momentum * old_mean + (1 - momentum) * mean
-            net.updated[variance_name] = momentum * old_variance + (1 - momentum) * variance
+            net.new_buffers[mean_name] = momentum * old_mean + (1 - momentum) * mean
+            net.new_buffers[variance_name] = momentum * old_variance + (1 - momentum) * variance
     return y
 
 
 def _batch_norm_by_moments(
     net: Net, x: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor] | None, parameters: Mapping[str, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """For types without a fused kernel: y, and the batch's mean and unbiased variance (or those given)."""
+    """For types without a fused kernel: y, and the batch's mean and unbiased variance, or the given ones."""
     axes = (0, *net.spatial)
     mean, variance = given or tf.nn.moments(x, axes)
     shape = [1, -1, 1, 1] if net.data_format == "NCHW" else [-1]
@@ -109,58 +111,58 @@ def _batch_norm_by_moments(
 def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """``max(x, 0)``."""
     with net.scope(name):
-        key, mask = net.branch(name)
-        y = tf.nn.relu(x) if mask is None else x * tf.cast(net.image(mask), x.dtype)
+        key, prescribed = net.next_kink(name)
+        y = tf.nn.relu(x) if prescribed is None else x * tf.cast(net.image(prescribed), x.dtype)
         if net.record:
             value = net.nchw(x)
-            net.taken[key] = Branch("Relu", value, value > 0 if mask is None else mask)
+            net.kinks[key] = Kink("Relu", value, value > 0 if prescribed is None else prescribed)
     return y
 
 
 def clipped_relu(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
-    """``min(max(x, 0), bound)`` within a scope that is the caller's: a recurrent layer clips once a time step."""
-    key, region = net.branch(name)
-    if region is None:
+    """``min(max(x, 0), bound)``; the caller enters the scope, since a recurrent layer clips once a time step."""
+    key, prescribed = net.next_kink(name)
+    if prescribed is None:
         y = tf.minimum(tf.nn.relu(x), tf.constant(bound, x.dtype))
     else:
-        y = x * tf.cast(region == 1, x.dtype) + bound * tf.cast(region == 2, x.dtype)
+        y = x * tf.cast(prescribed == 1, x.dtype) + bound * tf.cast(prescribed == 2, x.dtype)
     if net.record:
         own = tf.cast(x > 0, tf.int8) + tf.cast(x >= bound, tf.int8)
-        net.taken[key] = Branch("Clip", x, own if region is None else region)
+        net.kinks[key] = Kink("Clip", x, own if prescribed is None else prescribed)
     return y
 
 
 def argmax(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
-    """Index of the largest along the last axis, int64, within a scope that is the caller's."""
-    key, index = net.branch(name)
-    y = tf.argmax(x, axis=-1) if index is None else index
+    """Index of the largest along the last axis, int64; the caller enters the scope."""
+    key, prescribed = net.next_kink(name)
+    y = tf.argmax(x, axis=-1) if prescribed is None else prescribed
     if net.record:
-        net.taken[key] = Branch("ArgMax", x, y)
+        net.kinks[key] = Kink("ArgMax", x, y)
     return y
 
 
 def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, padding: int = 0) -> tf.Tensor:
-    """The largest of each window; what is padded never wins."""
+    """The largest of each window; padding is never the largest."""
     with net.scope(name):
-        key, indices = net.branch(name)
-        if indices is None:
+        key, prescribed = net.next_kink(name)
+        if prescribed is None:
             y = tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
         else:
             planes = tf.reshape(net.nchw(x), [*net.nchw(x).shape[:2], -1])
-            flat = tf.gather(planes, tf.reshape(indices, [*indices.shape[:2], -1]), batch_dims=2)
-            y = net.image(tf.reshape(flat, indices.shape))
+            flat = tf.gather(planes, tf.reshape(prescribed, [*prescribed.shape[:2], -1]), batch_dims=2)
+            y = net.image(tf.reshape(flat, prescribed.shape))
         if net.record:
-            taken = _largest(net, x, kernel, stride, padding) if indices is None else indices
-            net.taken[key] = Branch("MaxPool", net.nchw(x), taken)
+            branches = _largest(net, x, kernel, stride, padding) if prescribed is None else prescribed
+            net.kinks[key] = Kink("MaxPool", net.nchw(x), branches)
     return y
 
 
 def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
     """Flat index in the H*W plane of each window's largest element, [N, C, OH, OW]."""
-    x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout that has argmax
+    x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout with a kernel
     width, channels = x.shape[2:]
-    around = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
-    padded = tf.pad(x, around, constant_values=x.dtype.min)
+    sides = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    padded = tf.pad(x, sides, constant_values=x.dtype.min)
     _, flat = tf.nn.max_pool_with_argmax(padded, kernel, stride, "VALID")
     position = flat // channels
     row, column = position // (width + 2 * padding) - padding, position % (width + 2 * padding) - padding
@@ -171,10 +173,10 @@ def local_response_norm(net: Net, name: str, x: tf.Tensor, size: int, k: float, 
     """``x / (k + alpha * sum(x^2))^beta``, the sum over the ``size`` channels around each (an odd number)."""
     radius = size // 2
     with net.scope(name):
-        image = tf.transpose(x, (0, 2, 3, 1)) if net.data_format == "NCHW" else x  # the only layout it has
+        image = tf.transpose(x, (0, 2, 3, 1)) if net.data_format == "NCHW" else x  # the only layout with a kernel
         if x.dtype == tf.float32:
             y = tf.nn.local_response_normalization(image, radius, k, alpha, beta)
-        else:  # which has no kernel
+        else:  # float64 has no kernel
             squares = tf.pad(tf.square(image), [[0, 0], [0, 0], [0, 0], [radius, radius]])
             channels = image.shape[3]
             total = tf.add_n([squares[..., i : i + channels] for i in range(size)])
@@ -189,7 +191,7 @@ def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 
 
 def dropout(net: Net, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
-    """In training ``x / (1 - rate)`` where the draw ``<name>.noise`` is at least the rate, else 0."""
+    """In training ``x / (1 - rate)`` where the noise ``<name>.noise`` is at least the rate, else 0."""
     if net.mode == "inference":
         return x
     with net.scope(name):

@@ -1,4 +1,4 @@
-"""What the layers of one step share: variables, layout, noise, names, and the branches they take."""
+"""The network that the layers of one step share: variables, layout, noise, names and kinks."""
 
 from __future__ import annotations
 
@@ -10,39 +10,30 @@ from typing import Literal
 
 import tensorflow as tf
 
-from fathom_onnx.exporting import kink_key
+from fathom_onnx.exporting import Kink, kink_key
 from fathom_onnx.workloads.contract import Mode, Noise
 
-__all__ = ["Branch", "DataFormat", "Net"]
+__all__ = ["DataFormat", "Net"]
 
 DataFormat = Literal["NCHW", "NHWC"]
 
 
-@dataclass(frozen=True)
-class Branch:
-    """Where a layer that is not smooth went: its input (NCHW for images) and the branches it took."""
-
-    op: Literal["Relu", "MaxPool", "Clip", "ArgMax"]
-    value: tf.Tensor
-    taken: tf.Tensor
-
-
 @dataclass
 class Net:
-    """What the layers of one step share.
+    """The network that the layers of one step share.
 
     Attributes:
         variables: Parameters and buffers by name, in the workload's layout.
-        mode: Training uses the batch's own statistics.
+        mode: In training, batch normalisation uses the batch's own statistics and noise is drawn.
         data_format: The layout of images between layers.
-        given_noise: Random tensors that come from outside, by name; the others are drawn.
-        noise: Random tensors that the workload draws, by name.
-        branches: Kink key to the branches that must be taken there instead of the layer's own.
-        record: Whether to note which branches are taken.
+        given_noise: Random tensors that are inputs, by name; the others are drawn.
+        noise: The workload's random tensors, by name.
+        branches: Kink key to the branches prescribed there instead of the layer's own.
+        record: Whether to record the kinks.
         phase: The phase that layers are named under.
-        updated: New values of buffers, by name.
-        taken: Kink key to the branches taken there.
-        times: How many kinks a layer had so far.
+        new_buffers: New values of buffers, by name.
+        kinks: Kink key to the kink; values and branches are tensors of the graph, images NCHW.
+        kink_counts: Layer to the number of its kinks so far.
     """
 
     variables: Mapping[str, tf.Tensor]
@@ -53,26 +44,25 @@ class Net:
     branches: Mapping[str, tf.Tensor] = field(default_factory=dict)
     record: bool = False
     phase: str = "forward"
-    updated: dict[str, tf.Tensor] = field(default_factory=dict)
-    taken: dict[str, Branch] = field(default_factory=dict)
+    new_buffers: dict[str, tf.Tensor] = field(default_factory=dict)
+    kinks: dict[str, Kink] = field(default_factory=dict)
+    kink_counts: Counter[str] = field(default_factory=Counter)
 
-    times: Counter[str] = field(default_factory=Counter)
-
-    def branch(self, layer: str) -> tuple[str, tf.Tensor | None]:
-        """The key of a layer's next kink, and the branches it must take, or None for its own."""
-        key = kink_key(layer, self.times[layer])
-        self.times[layer] += 1
+    def next_kink(self, layer: str) -> tuple[str, tf.Tensor | None]:
+        """The key of a layer's next kink, and the branches prescribed there or None for its own."""
+        key = kink_key(layer, self.kink_counts[layer])
+        self.kink_counts[layer] += 1
         return key, self.branches.get(key)
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Name everything made inside after a layer."""
-        # the slash at the end makes the scope the same one each time, where TensorFlow would number it
+        """While entered, operations are named after a layer."""
+        # the slash at the end makes it the same scope each time; without it TensorFlow numbers scopes
         with tf.name_scope(f"{self.phase}/{name}/"):
             yield
 
     def draw(self, name: str) -> tf.Tensor:
-        """A random tensor of the workload, drawn here unless it is given."""
+        """A random tensor of the workload, drawn unless it is an input."""
         if name in self.given_noise:
             return self.given_noise[name]
         noise = self.noise[name]
@@ -80,11 +70,11 @@ class Net:
         return draw(noise.shape)
 
     def image(self, x: tf.Tensor) -> tf.Tensor:
-        """A tensor [N, C, H, W] in the network's layout; one that is no image as it is."""
+        """A tensor [N, C, H, W] in the network's layout; a tensor of another rank as it is."""
         return tf.transpose(x, (0, 2, 3, 1)) if self.data_format == "NHWC" and len(x.shape) == 4 else x
 
     def nchw(self, x: tf.Tensor) -> tf.Tensor:
-        """The other way: an image of the network as [N, C, H, W]."""
+        """A tensor in the network's layout as [N, C, H, W]; a tensor of another rank as it is."""
         return tf.transpose(x, (0, 3, 1, 2)) if self.data_format == "NHWC" and len(x.shape) == 4 else x
 
     @property

@@ -1,4 +1,4 @@
-"""Update rules as functions of values and gradients: TensorFlow's own keep their state in variables."""
+"""Update rules as functions of values and gradients: TensorFlow's optimizers keep their state in variables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .net import Net
 __all__ = ["STEP_SCOPE", "apply"]
 
 STEP_SCOPE = "step"
-"""The scope of what all parameters share."""
+"""The scope of operations that all parameters share."""
 
 Tensors = Mapping[str, tf.Tensor]
 
 
 def _treat(net: Net, rule: Gradients, gradients: Tensors) -> dict[str, tf.Tensor]:
-    """Gradients clipped, made noisy and with rows set to zero, as the rule says."""
+    """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
         with net.scope(f"{STEP_SCOPE}/{rule.OP}"):

@@ -1,4 +1,4 @@
-"""Silence on standard error for a while, unless something goes wrong."""
+"""Silence on standard error while a block runs, unless it fails."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _STANDARD_ERROR = 2
 
 @contextlib.contextmanager
 def silent_errors() -> Iterator[None]:
-    """Keep what native code writes to standard error, and give it back only where an exception ends the block."""
+    """Capture what is written to standard error, by native code too; write it out only if the block raises."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as captured:
         saved = os.dup(_STANDARD_ERROR)
-        os.dup2(kept.fileno(), _STANDARD_ERROR)
+        os.dup2(captured.fileno(), _STANDARD_ERROR)
         try:
             yield
         except BaseException:
             os.dup2(saved, _STANDARD_ERROR)
-            kept.seek(0)
-            os.write(_STANDARD_ERROR, kept.read())
+            captured.seek(0)
+            os.write(_STANDARD_ERROR, captured.read())
             raise
         finally:
             sys.stderr.flush()

@@ -1,7 +1,8 @@
 """A workload's step as one pure function of its interface's inputs, by TensorFlow's own autodiff.
 
-Everything is made in name scopes: ``forward/<layer>/``, ``loss/loss/``, ``optimizer/<parameter>/``. The gradient tape
-names what it adds ``gradient_tape/`` and the name of the forward operation, so that the backward phase has layers too.
+All operations are in name scopes: ``forward/<layer>/``, ``loss/loss/``, ``optimizer/<parameter>/``. The gradient tape
+names its operations ``gradient_tape/`` and the name of the forward operation, so that the backward phase has layers
+too.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import Kink
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from . import optimizers
 from .models import Model
-from .net import Branch, DataFormat, Net
+from .net import DataFormat, Net
 
 __all__ = ["run_step"]
 
@@ -29,8 +31,8 @@ def run_step(
     data_format: DataFormat = "NCHW",
     branches: Mapping[str, tf.Tensor] | None = None,
     record: bool = False,
-) -> tuple[dict[str, tf.Tensor], dict[str, Branch]]:
-    """One step: the outputs of the interface by name and, if recorded, the branches taken by layer.
+) -> tuple[dict[str, tf.Tensor], dict[str, Kink]]:
+    """One step: the outputs of the interface by name and, if recorded, the kinks by key.
 
     Args:
         workload: The workload.
@@ -38,11 +40,11 @@ def run_step(
         mode: Inference is the forward pass; training is forward, loss, gradients, optimizer.
         values: The inputs of the interface by name; noise that is not among them is drawn.
         data_format: The layout of images between layers.
-        branches: Layer to the branches it must take.
-        record: Whether to return the branches taken.
+        branches: Kink key to the branches prescribed there.
+        record: Whether to record the kinks.
 
     Raises:
-        ExportError: A parameter that the loss does not depend on, or an output or buffer the model does not make.
+        ExportError: The loss does not depend on a parameter, or the model lacks an output or a buffer's new value.
     """
     noise = {n.name: n for n in workload.noise.get(mode, ())}
     net = Net(
@@ -56,11 +58,11 @@ def run_step(
     )
     batch = {spec.name: values[spec.name] for spec in workload.batch_inputs(mode)}
     if mode == "inference":
-        made = model.forward(net, workload.config, batch)
-        wanted = [spec.name for spec in workload.outputs]
-        _complain("output", [name for name in wanted if name not in made])
-        return {name: made[name] for name in wanted}, net.taken
-    return _training(workload, model, net, values, batch), net.taken
+        outputs = model.forward(net, workload.config, batch)
+        names = [spec.name for spec in workload.outputs]
+        _require_none("output", [name for name in names if name not in outputs])
+        return {name: outputs[name] for name in names}, net.kinks
+    return _training(workload, model, net, values, batch), net.kinks
 
 
 def _training(
@@ -74,19 +76,24 @@ def _training(
         with net.scope(Workload.LOSS):
             loss = model.loss(net, workload.config, outputs, batch)
     gradients = tape.gradient(loss, parameters)
-    _complain("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
-    _complain("new value of buffer", [b.name for b in workload.buffers if b.name not in net.updated])
+    _require_none("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
+    _require_none("new value of buffer", [b.name for b in workload.buffers if b.name not in net.new_buffers])
     net.phase = "optimizer"
     for name, gradient in gradients.items():
         if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
             with tf.name_scope(f"gradient_tape/forward/{name.rpartition('.')[0]}/"):
                 gradients[name] = tf.convert_to_tensor(gradient)
-    new = optimizers.apply(net, workload, values, gradients) | net.updated
+    new = optimizers.apply(net, workload, values, gradients) | net.new_buffers
     state = {v.next.name: new[v.name] for v in workload.carried("training")}
     return {Workload.LOSS: loss, **state}
 
 
-def _complain(kind: str, missing: list[str]) -> None:
+def _require_none(kind: str, missing: list[str]) -> None:
+    """Check that nothing is missing.
+
+    Raises:
+        ExportError: The model does not have something that the workload says.
+    """
     if missing:
         raise ExportError(
             f"the TensorFlow model makes no {kind} {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}",

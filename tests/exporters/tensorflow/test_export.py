@@ -19,7 +19,7 @@ from fathom_exporters.tensorflow import TensorFlowExporter  # noqa: E402
 from fathom_exporters.tensorflow.capture import capture  # noqa: E402
 from fathom_exporters.tensorflow.fold import fold  # noqa: E402
 from fathom_exporters.tensorflow.layers import local_response_norm  # noqa: E402
-from fathom_exporters.tensorflow.models import model  # noqa: E402
+from fathom_exporters.tensorflow.models import TENSORFLOW  # noqa: E402
 from fathom_exporters.tensorflow.reference import TensorFlowReference  # noqa: E402
 from fathom_exporters.tensorflow.translate import translate  # noqa: E402
 from fathom_exporters.tensorflow.translate.convert import HANDLERS  # noqa: E402
@@ -192,7 +192,7 @@ def test_an_export_is_the_same_each_time(exported):
 )
 def test_the_translation_is_tagged_and_static(name, mode):
     w = workload(name, "tiny")
-    translated = translate(capture(w, model(name), mode, "graph"))
+    translated = translate(capture(w, TENSORFLOW.model(name), mode, "graph"))
     for node in translated.graph:
         tag = Tag.of(node)
         assert tag is not None

@@ -1,4 +1,4 @@
-"""The TensorFlow models and their reference step, against computations made here."""
+"""The TensorFlow models and their reference step, against numpy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
-from fathom_exporters.tensorflow import TensorFlowExporter, models, optimizers  # noqa: E402
+from fathom_exporters.tensorflow import TensorFlowExporter, optimizers  # noqa: E402
 from fathom_exporters.tensorflow.layers import batch_norm, conv2d, dropout, flatten, local_response_norm, max_pool, relu  # noqa: E402
 from fathom_exporters.tensorflow.net import Net  # noqa: E402
 from fathom_onnx.errors import UnknownNameError  # noqa: E402
@@ -134,17 +134,17 @@ def test_forced_relu_and_pool_take_the_given_branches_with_their_gradients(data_
     expected = mask.astype(float)
     expected.reshape(-1)[indices.reshape(-1)] += 10
     np.testing.assert_array_equal(tape.gradient(total, x), expected)
-    np.testing.assert_array_equal(n.taken["pool"].taken, indices)
+    np.testing.assert_array_equal(n.kinks["pool"].branches, indices)
 
 
 def test_largest_of_a_window_is_the_first_in_row_major_order():
     x = tf.constant(np.array([[1.0, 5, 5, 0], [5, 5, 0, 0], [-3, -3, -1, -2], [-3, -3, -2, -1]]).reshape(1, 1, 4, 4))
     n = net(data_format="NHWC", record=True)
     max_pool(n, "pool", n.image(x), 2, 2)
-    np.testing.assert_array_equal(n.taken["pool"].taken.numpy().reshape(-1), [1, 2, 8, 10])
+    np.testing.assert_array_equal(n.kinks["pool"].branches.numpy().reshape(-1), [1, 2, 8, 10])
     n = net(data_format="NHWC", record=True)
     max_pool(n, "pool", n.image(x - 9), 3, 2, padding=1)  # all negative: the padding must not win
-    np.testing.assert_array_equal(n.taken["pool"].taken.numpy().reshape(-1), [1, 1, 4, 5])
+    np.testing.assert_array_equal(n.kinks["pool"].branches.numpy().reshape(-1), [1, 1, 4, 5])
 
 
 def test_conv2d_is_pytorchs():
@@ -179,14 +179,14 @@ def test_batch_norm_and_its_running_statistics(mode, dtype):
     tolerance = 1e-5 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(y, want, rtol=tolerance, atol=tolerance)
     if not training:
-        assert n.updated == {}
+        assert n.new_buffers == {}
         return
     unbiased = x.var((0, 2, 3), ddof=1)
     np.testing.assert_allclose(
-        n.updated["n.running_mean"], 0.9 * v["n.running_mean"] + 0.1 * mean, rtol=tolerance, atol=tolerance
+        n.new_buffers["n.running_mean"], 0.9 * v["n.running_mean"] + 0.1 * mean, rtol=tolerance, atol=tolerance
     )
     np.testing.assert_allclose(
-        n.updated["n.running_var"], 0.9 * v["n.running_var"] + 0.1 * unbiased, rtol=tolerance, atol=tolerance
+        n.new_buffers["n.running_var"], 0.9 * v["n.running_var"] + 0.1 * unbiased, rtol=tolerance, atol=tolerance
     )
 
 
@@ -244,17 +244,3 @@ def test_adam_is_the_contracts():
     np.testing.assert_allclose(new[v_name], 0.999 * values[v_name] + 0.001 * gradient**2, rtol=1e-12)
     stepped = {f"{name}.next": np.asarray(value) for name, value in new.items()}
     np.testing.assert_allclose(new["fc.weight"], rule.update("fc.weight", values, stepped), rtol=1e-9)
-
-
-def test_models_of_other_packages_are_found_by_entry_point(monkeypatch):
-    class Point:
-        name = "theirs"
-
-        def load(self):
-            return "their model"
-
-    monkeypatch.setattr(models, "entry_points", lambda group: [Point()] if group == models.ENTRY_POINT_GROUP else [])
-    assert models.names() == (*models.MODELS, "theirs")
-    assert models.model("theirs") == "their model"
-    with pytest.raises(UnknownNameError, match="residual"):
-        models.model("residul")

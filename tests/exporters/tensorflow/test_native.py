@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from fathom_exporters.lowering import Tag
-from fathom_exporters.tensorflow import TensorFlowExporter, models
+from fathom_exporters.tensorflow import TensorFlowExporter
 from fathom_exporters.tensorflow.capture import capture
+from fathom_exporters.tensorflow.models import TENSORFLOW
 from fathom_exporters.tensorflow.native.graph import NativeGraph, native_graph, open_session
 from fathom_exporters.tensorflow.native.profiler import TensorFlowNative, set_threads
 from fathom_exporters.tensorflow.native.stats import MERGED, canonical_of_executed, executed_type, native_step
@@ -24,7 +25,7 @@ from support.exports import WORKLOADS
 
 def graph_of(name: str, mode: Mode, noise: NoiseSource) -> NativeGraph:
     set_threads(cpu_cores())
-    captured = capture(workload(name, "tiny"), models.model(name), mode, noise, data_format="NHWC")
+    captured = capture(workload(name, "tiny"), TENSORFLOW.model(name), mode, noise, data_format="NHWC")
     return native_graph(captured, mode, noise)
 
 

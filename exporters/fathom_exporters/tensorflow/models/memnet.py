@@ -53,7 +53,7 @@ def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 
 
 def hop(net: Net, number: int, state: tf.Tensor, memory_in: tf.Tensor, memory_out: tf.Tensor) -> tf.Tensor:
-    """One look into the memory: u' = H u + o."""
+    """One hop: attention over the memory, read, update of the state, u' = H u + o."""
     weights = attention(net, f"hop{number}.attention", state, memory_in)
     output = read(net, f"hop{number}.read", weights, memory_out)
     state = linear(net, "state", state)
@@ -72,5 +72,5 @@ def forward(net: Net, config: MemnetConfig, batch: Mapping[str, tf.Tensor]) -> d
 
 def loss(net: Net, config: MemnetConfig, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Softmax cross-entropy, summed over the batch."""
-    each = tf.nn.softmax_cross_entropy_with_logits(labels=batch["answers"], logits=outputs["logits"])
-    return tf.reduce_sum(each)
+    losses = tf.nn.softmax_cross_entropy_with_logits(labels=batch["answers"], logits=outputs["logits"])
+    return tf.reduce_sum(losses)

@@ -1,31 +1,27 @@
 """seq2seq in TensorFlow: the LSTM encoder and decoder with attention of :mod:`fathom_onnx.workloads.suite2016.seq2seq`.
 
-The steps are unrolled. Between them everything is a matrix whose rows are the batch (B), and what does not depend on
-earlier steps is done for all of them at once, rows time-major: [steps * B, ...], split into one matrix a step.
+How the steps are unrolled, and the sampled softmax: :mod:`fathom_exporters.shared.seq2seq`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import tensorflow as tf
 
+from fathom_exporters.shared.seq2seq import ACCIDENTAL_HIT, expected_count_scale
 from fathom_exporters.tensorflow.layers import argmax, linear
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig
 
 __all__ = ["forward", "loss", "sampled_logits"]
 
-State = tuple[tf.Tensor, tf.Tensor]
+LSTMState = tuple[tf.Tensor, tf.Tensor]
 """h and c of one layer, each [B, hidden]."""
-
-_OUT = -1e9
-"""The logit of an accidental hit: its exponential is 0."""
 
 
 def _product(net: Net, parameter: str, x: tf.Tensor) -> tf.Tensor:
-    """``x W^T`` within a scope that is the caller's."""
+    """``x W^T``; the caller enters the scope."""
     return tf.matmul(x, net.variables[parameter], transpose_b=True)
 
 
@@ -42,8 +38,8 @@ def _embedding(net: Net, name: str, ids: tf.Tensor) -> tf.Tensor:
         return tf.gather(net.variables[f"{name}.weight"], ids)
 
 
-def _cell(gates: tf.Tensor, c: tf.Tensor | None) -> State:
-    """The state after a step: gates [B, 4 * hidden], the three sigmoid ones first; no c is a state of zeros."""
+def _cell(gates: tf.Tensor, c: tf.Tensor | None) -> LSTMState:
+    """The state after a step. gates [B, 4 * hidden]: input, forget, output, candidate; without c it was all zeros."""
     hidden = gates.shape[1] // 4
     sigmoid_part, candidate = tf.split(gates, [3 * hidden, hidden], 1)
     i, f, o = tf.split(tf.sigmoid(sigmoid_part), 3, 1)
@@ -53,17 +49,19 @@ def _cell(gates: tf.Tensor, c: tf.Tensor | None) -> State:
     return o * tf.tanh(new), new
 
 
-def encoder_lstm(net: Net, config: Seq2seqConfig, name: str, x: tf.Tensor, last_first: bool) -> tuple[tf.Tensor, State]:
-    """One layer over all steps: [steps * B, in] -> h of every step as it was made, and the last state.
+def encoder_lstm(
+    net: Net, config: Seq2seqConfig, name: str, x: tf.Tensor, last_first: bool
+) -> tuple[tf.Tensor, LSTMState]:
+    """One layer over all steps: [steps * B, in] -> h of every step in the order of computation, and the last state.
 
-    The lowest layer reads the words last to first; what it gives the next one is in that order.
+    The lowest layer reads the words last to first, so its outputs, which the next layer reads, are in that order.
     """
     with net.scope(name):
         inputs = _product(net, f"{name}.input_weight", x) + _bias(net, config, name)
-        every = tf.split(inputs, config.source_length)
+        steps = tf.split(inputs, config.source_length)
         outputs: list[tf.Tensor] = []
         c = None
-        for gates in reversed(every) if last_first else every:
+        for gates in reversed(steps) if last_first else steps:
             if outputs:
                 gates = gates + _product(net, f"{name}.hidden_weight", outputs[-1])
             h, c = _cell(gates, c)
@@ -71,7 +69,7 @@ def encoder_lstm(net: Net, config: Seq2seqConfig, name: str, x: tf.Tensor, last_
         return tf.concat(outputs, 0), (outputs[-1], c)
 
 
-def encode(net: Net, config: Seq2seqConfig, source_ids: tf.Tensor) -> tuple[tf.Tensor, list[State]]:
+def encode(net: Net, config: Seq2seqConfig, source_ids: tf.Tensor) -> tuple[tf.Tensor, list[LSTMState]]:
     """Source ids [B, steps] -> the top layer's outputs [B, steps, hidden] and each layer's last state."""
     with net.scope("encoder.embedding"):
         ids = tf.reshape(tf.transpose(source_ids), [-1])
@@ -86,7 +84,7 @@ def encode(net: Net, config: Seq2seqConfig, source_ids: tf.Tensor) -> tuple[tf.T
 
 
 def attend(net: Net, keys: tf.Tensor, memory: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-    """keys, memory [B, steps, hidden], state [B, hidden] -> context [B, hidden]."""
+    """Additive attention (Bahdanau et al. 2015): keys, memory [B, steps, hidden], state [B, hidden] -> [B, hidden]."""
     batch, steps, hidden = keys.shape
     with net.scope("attention.query"):
         query = _product(net, "attention.query.weight", state)
@@ -105,17 +103,17 @@ def word_gates(net: Net, config: Seq2seqConfig, words: tf.Tensor) -> tf.Tensor:
 
 
 def decoder_step(
-    net: Net, config: Seq2seqConfig, gates: tf.Tensor, context: tf.Tensor, states: list[State]
-) -> list[State]:
+    net: Net, config: Seq2seqConfig, gates: tf.Tensor, context: tf.Tensor, states: list[LSTMState]
+) -> list[LSTMState]:
     """The states after a step, from the words' gates and the context."""
-    new: list[State] = []
+    new: list[LSTMState] = []
     x = context
     for index, (h, c) in enumerate(states):
         name = f"decoder.lstm{index + 1}"
         with net.scope(name):
             # the first layer's bias comes with the words' part of its gates
-            rest = _bias(net, config, name) if index else gates
-            new.append(_cell(_product(net, f"{name}.weight", tf.concat([x, h], 1)) + rest, c))
+            added = _bias(net, config, name) if index else gates
+            new.append(_cell(_product(net, f"{name}.weight", tf.concat([x, h], 1)) + added, c))
         x = new[-1][0]
     return new
 
@@ -123,54 +121,46 @@ def decoder_step(
 def sampled_logits(
     x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor, sampled: tf.Tensor, samples: int
 ) -> tf.Tensor:
-    """Logits of the target and the sampled classes, less the logarithm of their expected counts.
+    """The sampled softmax's logits [N, 1 + samples], the target's first.
 
-    Args:
-        x: [N, hidden].
-        weight: [vocabulary, hidden].
-        bias: [vocabulary].
-        labels: Target classes [N].
-        sampled: Sampled classes [samples].
-        samples: How many there are.
-
-    Returns:
-        [N, 1 + samples], the target first; a sampled class that is the row's target counts for nothing.
+    Shapes: x [N, hidden], weight [vocabulary, hidden], bias [vocabulary], target labels [N], sampled classes [samples].
     """
     ids = tf.concat([labels, sampled], 0)
     sizes = [labels.shape[0], samples]
     w_true, w_sampled = tf.split(tf.gather(weight, ids), sizes)
-    # log(1 + 1/r) by Kahan's formula: 1 + 1/r loses the digits of 1/r, and the quotient gives them back
+    # log(1 + 1/rank) by Kahan's formula
     rank = tf.cast(ids, x.dtype) + 1
     u = 1 + 1 / rank
     log_ratio = tf.math.log(u) / ((u - 1) * rank)
-    expected = log_ratio * (samples / math.log(bias.shape[0] + 1))
+    expected = log_ratio * expected_count_scale(samples, bias.shape[0])
     offsets = tf.gather(bias, ids) - tf.math.log(expected)
     b_true, b_sampled = tf.split(offsets, sizes)
     true = tf.reduce_sum(x * w_true, 1) + b_true
     others = tf.matmul(x, w_sampled, transpose_b=True) + b_sampled
-    others = tf.where(tf.equal(tf.expand_dims(labels, 1), sampled), tf.constant(_OUT, x.dtype), others)
+    others = tf.where(tf.equal(tf.expand_dims(labels, 1), sampled), tf.constant(ACCIDENTAL_HIT, x.dtype), others)
     return tf.concat([tf.expand_dims(true, 1), others], 1)
 
 
-def _taught(
+def _teacher_forced(
     net: Net,
     config: Seq2seqConfig,
     batch: Mapping[str, tf.Tensor],
     keys: tf.Tensor,
     memory: tf.Tensor,
-    states: list[State],
+    states: list[LSTMState],
 ) -> dict[str, tf.Tensor]:
+    """The logits of every target word, each step given the word before it in the target."""
     with net.scope("decoder.embedding"):
         labels = tf.reshape(tf.transpose(batch["target_ids"]), [-1])
         start = tf.fill([config.batch], tf.constant(GO, labels.dtype))
         ids = tf.concat([start, labels[: -config.batch]], 0)
     gates = word_gates(net, config, _embedding(net, "decoder.embedding", ids))
     with net.scope("decoder.input"):
-        every = tf.split(gates, config.target_length)
+        gates_of_steps = tf.split(gates, config.target_length)
     tops, contexts = [], []
-    for one in every:
+    for step_gates in gates_of_steps:
         context = attend(net, keys, memory, states[-1][0])
-        states = decoder_step(net, config, one, context, states)
+        states = decoder_step(net, config, step_gates, context, states)
         tops.append(states[-1][0])
         contexts.append(context)
     with net.scope("decoder.output"):
@@ -183,8 +173,9 @@ def _taught(
 
 
 def _greedy(
-    net: Net, config: Seq2seqConfig, keys: tf.Tensor, memory: tf.Tensor, states: list[State]
+    net: Net, config: Seq2seqConfig, keys: tf.Tensor, memory: tf.Tensor, states: list[LSTMState]
 ) -> dict[str, tf.Tensor]:
+    """Words and their logits, each step given the word that the step before has chosen."""
     with net.scope("decoder.embedding"):
         word = tf.fill([config.batch], tf.constant(GO, tf.int64))
     ids, scores = [], []
@@ -208,11 +199,11 @@ def _greedy(
 def forward(net: Net, config: Seq2seqConfig, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Batch inputs to the sampled logits in training, to greedily chosen words in inference."""
     memory, states = encode(net, config, batch["source_ids"])
-    with net.scope("attention.keys"):  # what states are compared with, once for all steps
+    with net.scope("attention.keys"):  # the keys that the attention compares states with, once for all steps
         rows = tf.reshape(memory, (-1, config.hidden))
         keys = tf.reshape(_product(net, "attention.keys.weight", rows), memory.shape)
     if net.mode == "training":
-        return _taught(net, config, batch, keys, memory, states)
+        return _teacher_forced(net, config, batch, keys, memory, states)
     return _greedy(net, config, keys, memory, states)
 
 

@@ -28,16 +28,16 @@ def clip(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
 
 
 def recurrent_input(net: Net, name: str, x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """What both directions get from below, and nothing from frames past the end: [T * N, H] -> [T * N, H]."""
+    """The input of both directions, 0 for frames past the utterance's end: [T * N, H] -> [T * N, H]."""
     z = linear(net, name, x)
     with net.scope(name):
         times = np.arange(x.shape[0] // lengths.shape[0])
-        heard = tf.cast(times[:, np.newaxis] < lengths, x.dtype)
-        return z * tf.reshape(heard, (-1, 1))
+        in_utterance = tf.cast(times[:, np.newaxis] < lengths, x.dtype)
+        return z * tf.reshape(in_utterance, (-1, 1))
 
 
 def direction(net: Net, name: str, z: tf.Tensor, batch: int, bound: float, reverse: bool) -> tf.Tensor:
-    """``h[t] = clip(z[t] + W h[t'])`` with t' the step before in this direction: z, h [T * N, H]."""
+    """``h[t] = clip(z[t] + W h[t'])`` t' the time before t in this direction: z, h [T * N, H]."""
     weight = net.variables[f"{name}.weight"]
     with net.scope(name):
         steps = tf.split(z, z.shape[0] // batch)
@@ -76,6 +76,6 @@ def forward(net: Net, config: SpeechConfig, batch: Mapping[str, tf.Tensor]) -> d
 
 
 def loss(net: Net, config: SpeechConfig, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Mean over the batch of the connectionist temporal classification."""
-    each = ctc_loss(outputs["logits"], batch["feature_lengths"], batch["labels"], batch["label_lengths"])
-    return tf.reduce_mean(each)
+    """Mean over the batch of the connectionist temporal classification losses."""
+    losses = ctc_loss(outputs["logits"], batch["feature_lengths"], batch["labels"], batch["label_lengths"])
+    return tf.reduce_mean(losses)

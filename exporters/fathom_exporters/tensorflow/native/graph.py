@@ -1,4 +1,4 @@
-"""A captured step with its state in TensorFlow's variables: read at its beginning, written at its end."""
+"""A captured step with its state in TensorFlow's variables, which it reads at its beginning and writes at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from fathom_exporters.lowering import Tag
 from fathom_exporters.tensorflow.capture import Captured
 from fathom_exporters.tensorflow.optimizers import STEP_SCOPE
-from fathom_exporters.tensorflow.translate.places import tags
+from fathom_exporters.tensorflow.translate.scopes import tags
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Variable, Workload
 
 __all__ = ["NativeGraph", "NativeSession", "native_graph", "open_session"]
@@ -20,6 +20,7 @@ __all__ = ["NativeGraph", "NativeSession", "native_graph", "open_session"]
 _SCOPE = "variables"
 
 _LOADED_AT_ONCE = 50
+"""Variables that one run of the session loads."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class NativeGraph:
 
     Attributes:
         graph: The graph; the step's operations have their captured names.
-        loads: Variable name to what takes a value and the operation that stores it.
-        feeds: Batch input to what takes its values.
-        results: Name to tensor, of what a step gives beside new state.
+        loads: Variable name to the placeholder of a value and the operation that stores it.
+        feeds: Batch input to its placeholder.
+        results: Output name to tensor, new state left out.
         updates: The operations that store the new state.
-        tags: Where nodes belong, by name.
+        tags: The tag of each node, by name.
     """
 
     graph: tf.Graph
@@ -44,7 +45,7 @@ class NativeGraph:
 
 
 def _variable_tag(workload: Workload, variable: Variable, node: str, written: bool) -> Tag:
-    """Where reading or writing a variable belongs: to the layer that owns it, or to the update of a parameter."""
+    """The tag of a variable's read or write: in the layer that owns it, or in the update of a parameter."""
     parameters = {p.name for p in workload.parameters}
     slots = {v.name for v in workload.optimizer.variables(workload.parameters)}
     if variable.name in slots or (written and variable.name in parameters):
@@ -54,7 +55,7 @@ def _variable_tag(workload: Workload, variable: Variable, node: str, written: bo
 
 
 def native_graph(captured: Captured, mode: Mode, noise: NoiseSource) -> NativeGraph:
-    """The graph of a captured step, its variables around it.
+    """The graph of a captured step and its variables.
 
     Raises:
         ExportError: An operation has no canonical op or no layer.
@@ -62,15 +63,15 @@ def native_graph(captured: Captured, mode: Mode, noise: NoiseSource) -> NativeGr
     workload = captured.workload
     interface = workload.interface(mode, noise)
     variables = {v.name: v for v in workload.variables(mode)}
-    places = {name: tensor for tensor, name in captured.inputs.items()}
-    made = tags(captured.graph, workload)
-    loads, feeds, handles, given = {}, {}, {}, {}
+    placeholders = {name: tensor for tensor, name in captured.inputs.items()}
+    node_tags = tags(captured.graph, workload)
+    loads, feeds, handles, inputs = {}, {}, {}, {}
     with tf.Graph().as_default() as graph:
         for number, spec in enumerate(interface.inputs):
             dtype = tf.as_dtype(spec.dtype)
             feed = tf.compat.v1.placeholder(dtype, spec.shape, f"{_SCOPE}/feed_{number}")
             if spec.name not in variables:
-                feeds[spec.name] = given[places[spec.name]] = feed
+                feeds[spec.name] = inputs[placeholders[spec.name]] = feed
                 continue
             handle = tf.raw_ops.VarHandleOp(
                 dtype=dtype, shape=spec.shape, shared_name=spec.name, name=f"{_SCOPE}/handle_{number}"
@@ -78,19 +79,19 @@ def native_graph(captured: Captured, mode: Mode, noise: NoiseSource) -> NativeGr
             load = tf.raw_ops.AssignVariableOp(resource=handle, value=feed, name=f"{_SCOPE}/load_{number}")
             read = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype, name=f"{_SCOPE}/read_{number}")
             handles[spec.name], loads[spec.name] = handle, (feed, load)
-            given[places[spec.name]] = read
-            made[read.op.name] = _variable_tag(workload, variables[spec.name], read.op.name, written=False)
+            inputs[placeholders[spec.name]] = read
+            node_tags[read.op.name] = _variable_tag(workload, variables[spec.name], read.op.name, written=False)
         names = list(captured.outputs)
-        tensors = tf.import_graph_def(captured.graph.as_graph_def(), input_map=given, return_elements=names, name="")
+        tensors = tf.import_graph_def(captured.graph.as_graph_def(), input_map=inputs, return_elements=names, name="")
         outputs = {captured.outputs[name]: tensor for name, tensor in zip(names, tensors, strict=True)}
         updates = []
         for number, (new, name) in enumerate(interface.state):
             stored = tf.raw_ops.AssignVariableOp(
                 resource=handles[name], value=outputs.pop(new), name=f"{_SCOPE}/write_{number}"
             )
-            made[stored.name] = _variable_tag(workload, variables[name], stored.name, written=True)
+            node_tags[stored.name] = _variable_tag(workload, variables[name], stored.name, written=True)
             updates.append(stored)
-    return NativeGraph(graph, loads, feeds, outputs, tuple(updates), made)
+    return NativeGraph(graph, loads, feeds, outputs, tuple(updates), node_tags)
 
 
 class NativeSession:
@@ -104,24 +105,24 @@ class NativeSession:
         self._traced: Callable[..., Any] = session.make_callable(fetched, feeds, accept_options=True)
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """Give every variable its value."""
-        # TensorFlow prepares its graph anew for each set of operations that it is asked to run, which takes longer than
-        # the copy: some at once, and not all, which would all be held twice
+        """Store a value in every variable."""
+        # TensorFlow prepares the graph once more for each new set of operations to run, which takes longer than the
+        # copy. So several variables at once, but not all of them: their values would all be in memory twice
         names = list(self._graph.loads)
         for start in range(0, len(names), _LOADED_AT_ONCE):
-            some = {name: self._graph.loads[name] for name in names[start : start + _LOADED_AT_ONCE]}
+            group = {name: self._graph.loads[name] for name in names[start : start + _LOADED_AT_ONCE]}
             self._session.run(
-                [load for _, load in some.values()], {feed: values[name] for name, (feed, _) in some.items()}
+                [load for _, load in group.values()], {feed: values[name] for name, (feed, _) in group.items()}
             )
 
     def step(self, batch: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one step; what it gives beside new state."""
+        """Run one step; its outputs besides new state."""
         results: dict[str, Array] = self._plain(*(batch[name] for name in self._graph.feeds))[0]
         return results
 
     def traced_step(self, batch: Mapping[str, Array]) -> Any:
-        """Run one step; TensorFlow's statistics of it."""
-        # the trace of the nodes alone: a full one adds a profile of the host that is not read here
+        """Run one step; TensorFlow's ``StepStats`` of it."""
+        # a trace of the nodes alone: a full one adds a profile of the host, which nothing reads
         options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.SOFTWARE_TRACE)
         metadata = tf.compat.v1.RunMetadata()
         self._traced(*(batch[name] for name in self._graph.feeds), options=options, run_metadata=metadata)
@@ -130,7 +131,7 @@ class NativeSession:
 
 @contextlib.contextmanager
 def open_session(graph: NativeGraph, threads: int, optimized: bool) -> Iterator[NativeSession]:
-    """A session that runs one operation after the other.
+    """A session that runs one operation at a time.
 
     Args:
         graph: What it runs.
@@ -143,6 +144,6 @@ def open_session(graph: NativeGraph, threads: int, optimized: bool) -> Iterator[
     if not optimized:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
-    # not entered itself: it would become the default for whatever TensorFlow the caller runs meanwhile
+    # not entered itself: it would become the default for any TensorFlow that the caller runs meanwhile
     with contextlib.closing(tf.compat.v1.Session(graph=graph.graph, config=config)) as session:
         yield NativeSession(session, graph)

@@ -1,4 +1,4 @@
-"""Native profiles in TensorFlow: the step as a graph in a session, with step statistics and without."""
+"""Native profiles in TensorFlow: the step as a graph in a session, with and without step statistics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from fathom_exporters.tensorflow import models
+from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.tensorflow.capture import capture
+from fathom_exporters.tensorflow.models import TENSORFLOW
 from fathom_onnx.errors import UsageError
 from fathom_onnx.native import NativeMeasurement, NativeRequest, Progress
 from fathom_onnx.runtime.environment import cpu_cores
@@ -23,7 +24,7 @@ __all__ = ["TensorFlowNative", "set_threads"]
 
 
 def set_threads(count: int) -> None:
-    """Set the number of threads inside an operation, which holds for the whole process from its first tensor on.
+    """Set the number of threads inside an operation, for the whole process from its first tensor on.
 
     Raises:
         UsageError: TensorFlow already runs with another number.
@@ -31,34 +32,27 @@ def set_threads(count: int) -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(count)
     except RuntimeError as error:
-        held = tf.config.threading.get_intra_op_parallelism_threads() or cpu_cores()
-        if held != count:
+        current = tf.config.threading.get_intra_op_parallelism_threads() or cpu_cores()
+        if current != count:
             raise UsageError(
-                f"TensorFlow runs with {held} threads in this process and cannot be given {count}",
-                f"profile in a process of its own, or with --threads {held}",
+                f"TensorFlow runs with {current} threads in this process and cannot be given {count}",
+                f"profile in a process of its own, or with --threads {current}",
             ) from error
-    # the first tensor starts the threads: without it the first session would, with a number of its own
+    # the first tensor starts the threads: otherwise the first session would, with its own number
     tf.constant(0)
 
 
-class TensorFlowNative:
+class TensorFlowNative(FrameworkPart):
     """Profiles workloads in TensorFlow; an implementation of :class:`fathom_onnx.native.NativeProfiler`."""
 
-    framework = "tensorflow"
-
-    def version(self) -> str:
-        """TensorFlow's version."""
-        return str(tf.__version__)
-
-    def workloads(self) -> tuple[str, ...]:
-        """The workloads it has a model for."""
-        return models.names()
+    def __init__(self) -> None:
+        super().__init__(TENSORFLOW)
 
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step in a session, without and with a trace; see :class:`fathom_onnx.native.NativeProfiler`."""
         set_threads(request.threads)
         workload, mode = request.workload, request.mode
-        captured = capture(workload, models.model(workload.name), mode, request.noise, data_format="NHWC")
+        captured = capture(workload, TENSORFLOW.model(workload.name), mode, request.noise, data_format="NHWC")
         graph = native_graph(captured, mode, request.noise)
         start = workload.initial_values(mode, request.seed)
         first: dict[str, Array] = {}
@@ -79,11 +73,11 @@ class TensorFlowNative:
         def series(what: str, session: NativeSession, once: Callable[..., Any]) -> tuple[Any, ...]:
             session.load(start)
             count = request.warmup + request.steps
-            found = []
+            results = []
             for number, batch in enumerate(itertools.islice(itertools.cycle(request.batches), count), 1):
-                found.append(once(session, batch))
+                results.append(once(session, batch))
                 progress(what, number, count)
-            return tuple(found[request.warmup :])
+            return tuple(results[request.warmup :])
 
         with open_session(graph, request.threads, optimized=True) as session:
             control_us = series("control", session, plain)

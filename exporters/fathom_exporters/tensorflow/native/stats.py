@@ -13,7 +13,7 @@ from fathom_onnx.native import UNKNOWN, NativeOp, NativeStep, spent
 __all__ = ["MERGED", "PLUMBING", "canonical_of_executed", "executed_type", "native_step"]
 
 PLUMBING = frozenset({"AssignVariableOp", "ReadVariableOp", "VarHandleOp", "_Arg", "_Retval"})
-"""Types that hand tensors to a step and take them from it."""
+"""Types that move tensors into a step and out of it."""
 
 MERGED: dict[str, str] = {
     "_MklConv2DWithBias": "Conv2D",
@@ -23,10 +23,10 @@ MERGED: dict[str, str] = {
     "_MklNativePadWithConv2D": "Conv2D",
     "_MklPadWithConv2D": "Conv2D",
 }
-"""Kernels that TensorFlow runs in place of two operations, under the name of either, to the op that takes the time."""
+"""Kernels that TensorFlow runs for two operations under the name of either, to the canonical op that takes the time."""
 
 _KERNEL_PREFIXES = ("_MklNative", "_Mkl")
-"""What TensorFlow puts before an operation's type where oneDNN runs it."""
+"""TensorFlow's prefixes of an operation's type when oneDNN runs it."""
 
 
 def executed_type(label: str) -> str:
@@ -36,7 +36,7 @@ def executed_type(label: str) -> str:
 
 
 def canonical_of_executed(op_type: str) -> str:
-    """The canonical op of an executed type that belongs to no operation of the step; its own name without one."""
+    """The canonical op of an executed type that belongs to no operation of the step, or the type itself without one."""
     if op_type in MERGED:
         return MERGED[op_type]
     if op_type in PLUMBING or op_type in MOVED_AWAY:
@@ -46,6 +46,7 @@ def canonical_of_executed(op_type: str) -> str:
 
 
 def _times(stats: Iterable[Any], tags: Mapping[str, Tag]) -> Iterator[tuple[NativeOp, float]]:
+    """The operation of each node's statistics, and its microseconds."""
     for node in stats:
         kind = executed_type(node.timeline_label)
         tag = tags.get(node.node_name)
@@ -59,13 +60,13 @@ def _times(stats: Iterable[Any], tags: Mapping[str, Tag]) -> Iterator[tuple[Nati
 def native_step(step_stats: Any, tags: Mapping[str, Tag], wall_us: float) -> NativeStep:
     """One step from its statistics.
 
-    An operation's time is that of its kernel; the step lasts from the moment its first node is scheduled to the moment
-    its last one is done.
+    An operation's time is that of its kernel. The step lasts from when its first node is scheduled to when its last
+    node is done.
 
     Args:
         step_stats: TensorFlow's ``StepStats``.
-        tags: Where each node belongs, by name.
-        wall_us: What the caller waited.
+        tags: The tag of each node, by name.
+        wall_us: Microseconds that the caller waited.
 
     Raises:
         RunError: The statistics are empty.

@@ -1,4 +1,4 @@
-"""The conversion itself: every TensorFlow operation by its handler, every node tagged with where it came from."""
+"""The conversion itself: every TensorFlow operation by its handler, every node tagged with its origin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fathom_onnx.errors import ExportError, FathomError, one_line
 from .emit import Emit, Handler
 from .general import GENERAL
 from .images import IMAGES
-from .places import tags
+from .scopes import tags
 from .tidy import tidy
 
 __all__ = ["HANDLERS", "OPSET", "translate"]
@@ -30,13 +30,17 @@ OPSET = 18
 """The newest that tf2onnx writes."""
 
 HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES}
-"""TensorFlow operation type to our handler; the other types are tf2onnx's own."""
+"""TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
 
 _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
 
 
 class _Mapper:
-    """Runs handlers and notes which nodes each has made."""
+    """Runs handlers and records which nodes each has made.
+
+    Attributes:
+        origins: Node name to the name of the TensorFlow operation that it was made for.
+    """
 
     def __init__(self, stock: Mapping[str, tuple[Callable[..., None], dict[str, Any]]]) -> None:
         self._stock = stock
@@ -48,7 +52,7 @@ class _Mapper:
         return {op_type: (self._handle, {}) for op_type in types if op_type in HANDLERS or op_type in self._stock}
 
     def begin(self, graph: Graph) -> None:
-        """Note the nodes there are before the conversion, which are the TensorFlow operations."""
+        """Record the nodes before the conversion, which are the TensorFlow operations."""
         self._known = {node.name for node in graph.get_nodes()}
 
     def _handle(self, graph: Graph, node: Node, **options: Any) -> None:
@@ -64,8 +68,8 @@ class _Mapper:
             raise ExportError(
                 f"TensorFlow operation '{name}' ({op_type}) cannot be translated: {one_line(error)}"
             ) from error
-        self._known.discard(name)  # a node that takes the operation's place takes its name too
-        # nodes are made at the end of the list
+        self._known.discard(name)  # a node that replaces the operation has its name too
+        # new nodes are at the end of the list
         made = {name, *(n.name for n in takewhile(self._is_new, reversed(graph.get_nodes())))}
         self.origins |= dict.fromkeys(made, name)
         self._known.update(made)
@@ -97,7 +101,7 @@ def _convert(captured: Captured) -> tuple[Graph, dict[str, str]]:
     if unmapped:
         raise ExportError(
             f"no translation for TensorFlow operations {', '.join(sorted(unmapped))}",
-            "add a handler in exporters/tensorflow/translate, or write the model without them",
+            "add a handler in exporters/fathom_exporters/tensorflow/translate, or write the model without them",
         )
     return graph, mapper.origins
 
@@ -115,12 +119,12 @@ def _as_ir(graph: Graph) -> ir.Model:
 
 
 def _in_tensorflow_order(graph: ir.Graph, captured: Captured) -> None:
-    """Put the nodes in the order in which the step made them: forward, loss, backward, optimizer.
+    """Put the nodes in the order of the step's operations: forward, loss, backward, optimizer.
 
     tf2onnx's own order is topological too, but starts from the outputs.
     """
-    place = {op.name: index for index, op in enumerate(captured.graph.get_operations())}
-    nodes = sorted(graph, key=lambda node: place[node.metadata_props[ORIGIN]])
+    order = {op.name: index for index, op in enumerate(captured.graph.get_operations())}
+    nodes = sorted(graph, key=lambda node: order[node.metadata_props[ORIGIN]])
     graph.remove(nodes)
     graph.extend(nodes)
 
@@ -129,14 +133,14 @@ def translate(captured: Captured) -> ir.Model:
     """The ONNX model of a captured step: gradients as canonical ops, every node with its tag.
 
     Raises:
-        ExportError: An operation that is not known, has no handler, or belongs to no layer.
+        ExportError: An operation has no canonical op, no handler or no layer.
     """
-    places = tags(captured.graph, captured.workload)
+    tags_by_operation = tags(captured.graph, captured.workload)
     graph, origins = _convert(captured)
     model = _as_ir(graph)
     common.IdentityEliminationPass()(model)
     for node in model.graph:
-        tag = places.get(origins.get(node.name or "", ""))
+        tag = tags_by_operation.get(origins.get(node.name or "", ""))
         if tag is None:
             raise ExportError(f"node '{node.name}' ({node.op_type}) comes from no operation of a layer")
         tag.put(node)

@@ -1,4 +1,4 @@
-"""Making ONNX nodes in the place of a TensorFlow one, within tf2onnx's graph."""
+"""The emitter that handlers replace a TensorFlow operation with, within tf2onnx's graph."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Emit", "Handler"]
 
 
 class Emit:
-    """Makes the nodes of one TensorFlow operation.
+    """Makes the nodes that replace one TensorFlow operation.
 
-    A handler ends by putting something in the operation's place: one node with :meth:`replace`, or tensors made
-    before with :meth:`become`.
+    A handler ends with the replacement: by one node (:meth:`replace`), or by tensors of nodes made before
+    (:meth:`become`).
     """
 
     def __init__(self, graph: Graph, node: Node) -> None:
@@ -52,7 +52,7 @@ class Emit:
         return name in self._graph.outputs or bool(self._graph.find_output_consumers(name))
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute's value; text as ``str``."""
+        """The value of an attribute; text as ``str``."""
         value = self._node.get_attr_value(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
@@ -93,7 +93,7 @@ class Emit:
         return str(made.output[0])
 
     def unary(self, op_type: str, x: str) -> str:
-        """A node whose output is as its input."""
+        """A node whose output has the shape and type of its input."""
         return self.op(op_type, x, shape=self.shape(x))
 
     def binary(self, op_type: str, x: str, y: str) -> str:
@@ -124,7 +124,7 @@ class Emit:
         return [str(name) for name in made.output]
 
     def replace(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> None:
-        """Put one node with the same first output in the operation's place."""
+        """Replace the operation by one node with the same first output."""
         node, graph = self._node, self._graph
         output, shape, dtype = node.output[0], node.output_shapes[0], node.output_dtypes[0]
         graph.remove_node(node.name)
@@ -140,7 +140,7 @@ class Emit:
         )
 
     def become(self, *tensors: str | None) -> None:
-        """Let the operation's outputs be ``tensors``; None for one that nothing reads."""
+        """Replace the operation's outputs by ``tensors``; None for one that nothing reads."""
         node, graph = self._node, self._graph
         rows = list(zip(node.output, node.output_shapes, node.output_dtypes, strict=True))
         graph.remove_node(node.name)
@@ -157,4 +157,4 @@ class Emit:
 
 
 Handler = Callable[[Emit], None]
-"""Puts ONNX nodes in the place of one TensorFlow operation."""
+"""Replaces one TensorFlow operation by ONNX nodes."""

@@ -1,4 +1,4 @@
-"""Products, sums, movement, random draws and pointwise gradients: what tf2onnx lacks, or writes less plainly."""
+"""Products, sums, movement, random draws and pointwise gradients that tf2onnx lacks or writes less plainly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _channel_axis(e: Emit, rank: int) -> int:
 
 
 def bias_add(e: Emit) -> None:
-    """BiasAdd(x, b): b along the channels."""
+    """BiasAdd(x, b): x + b, b along the channels."""
     x, b = e.inputs
     rank = len(e.shape(x))
     after = rank - 1 - _channel_axis(e, rank)
@@ -44,7 +44,7 @@ def bias_add_grad(e: Emit) -> None:
 
 
 def reduction(op_type: str, e: Emit) -> None:
-    """A reduction over constant axes. Over none it is the input, where ONNX would take none for all."""
+    """A reduction over constant axes. Over no axes it is the input, where ONNX takes no axes for all."""
     x = e.inputs[0]
     rank = len(e.shape(x))
     axes = sorted({int(axis) % rank for axis in np.atleast_1d(e.static(1))}) if rank else []
@@ -64,8 +64,8 @@ def reduction(op_type: str, e: Emit) -> None:
 
 
 _SUMMANDS = 8
-"""Largest number of tensors that one node adds. An unrolled recurrence adds a gradient of its weights for every step
-in time; one Sum of them all would have onnxruntime keep them all."""
+"""Largest number of tensors that one node adds. An unrolled recurrence adds a gradient of its weights for every time
+step; for one Sum of them all onnxruntime would keep them all in memory."""
 
 
 def add_n(e: Emit) -> None:
@@ -82,22 +82,21 @@ def add_n(e: Emit) -> None:
 
 
 def reshape(e: Emit) -> None:
-    """Every kind of reshape, as the shape of its output is static."""
+    """Reshape, ExpandDims and Squeeze: the shape of the output is static."""
     e.replace("Reshape", e.inputs[0], e.ints(e.output_shape))
 
 
 def gather(e: Emit) -> None:
-    """GatherV2(x, indices, axis): of whole slices, or with all axes before the last as batch axes, of elements."""
+    """GatherV2(x, indices, axis): a gather of slices or, if all axes before the last are batch axes, of elements."""
     x, indices, _ = e.inputs
     rank = len(e.shape(x))
     axis, batch = int(e.static(2)) % rank, int(e.attribute("batch_dims", 0))
     if not batch:
         e.replace("Gather", x, indices, axis=axis)
     elif batch == axis == rank - 1 and len(e.shape(indices)) in (batch, rank):
-        places = indices if len(e.shape(indices)) == rank else e.reshape(indices, [*e.shape(indices), 1])
-        shape = e.shape(places)
-        found = e.op("GatherElements", x, places, axis=axis, shape=shape)
-        e.become(e.reshape(found, e.output_shape))
+        positions = indices if len(e.shape(indices)) == rank else e.reshape(indices, [*e.shape(indices), 1])
+        elements = e.op("GatherElements", x, positions, axis=axis, shape=e.shape(positions))
+        e.become(e.reshape(elements, e.output_shape))
     else:
         raise ValueError(f"a gather along axis {axis} of {rank} with {batch} batch axes has no translation")
 
@@ -157,14 +156,14 @@ def reciprocal_grad(e: Emit) -> None:
 
 
 def random(op_type: str, e: Emit) -> None:
-    """A random draw. It bears no seed: onnxruntime takes the session's and gives every node other numbers."""
+    """A random draw without a seed: onnxruntime takes the session's, and draws other numbers for every node."""
     if not e.output_shape:
         raise ValueError("onnxruntime draws no scalars; draw a tensor of shape [1]")
     e.replace(op_type, shape=e.output_shape, dtype=e.output_dtype)
 
 
 def gradient(op_type: str, dy: int, saved: int, e: Emit) -> None:
-    """A canonical gradient op of two inputs: which of the operation's is the gradient, which the saved tensor."""
+    """A canonical gradient op of two inputs: the operation's inputs ``dy`` (gradient) and ``saved`` (saved tensor)."""
     e.replace(op_type, e.inputs[dy], e.inputs[saved], domain=DOMAIN)
 
 
@@ -175,7 +174,7 @@ def unsorted_segment_sum(e: Emit) -> None:
 
 
 def strided_slice_grad(e: Emit) -> None:
-    """StridedSliceGrad(shape, begin, end, strides, dy) with steps of 1: dy in its place within zeros."""
+    """StridedSliceGrad(shape, begin, end, strides, dy) with steps of 1: dy at its position within zeros."""
     shape, begin, end, steps = ([int(v) for v in e.static(index)] for index in range(4))
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     starts, sizes = _dense_slice(shape, begin, end, steps, {name: int(e.attribute(name, 0)) for name in masks})
@@ -185,7 +184,7 @@ def strided_slice_grad(e: Emit) -> None:
 def _dense_slice(
     shape: list[int], begin: list[int], end: list[int], steps: list[int], masks: dict[str, int]
 ) -> tuple[list[int], list[int]]:
-    """Start and size of a strided slice along every axis of the input, the slice with all of its axes kept."""
+    """Start and size of a strided slice along every axis of the input, with all axes kept."""
 
     def has(name: str, index: int) -> bool:
         return bool(masks[name] >> index & 1)

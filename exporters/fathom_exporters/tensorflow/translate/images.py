@@ -12,9 +12,9 @@ from .emit import Emit, Handler
 __all__ = ["IMAGES"]
 
 _OIHW, _HWIO = (3, 2, 0, 1), (2, 3, 1, 0)
-"""From TensorFlow's filter layout, and to it."""
+"""Permutations from TensorFlow's filter layout, and to it."""
 _NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-"""From NHWC to NCHW, and back."""
+"""Permutations from NHWC to NCHW, and back."""
 
 
 def _require_nchw(e: Emit) -> None:
@@ -23,7 +23,7 @@ def _require_nchw(e: Emit) -> None:
 
 
 def _window(e: Emit, kernel: Sequence[int], image: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
-    """The window's attributes as ONNX takes them, from an image and output of the given height and width."""
+    """A window's attributes as ONNX takes them, for an image and an output of given height and width."""
     strides = list(e.attribute("strides"))[2:]
     dilations = list(e.attribute("dilations", [1, 1, 1, 1]))[2:]
     padding = e.attribute("padding")
@@ -32,7 +32,7 @@ def _window(e: Emit, kernel: Sequence[int], image: Sequence[int], outputs: Seque
         pads = [explicit[0], explicit[2], explicit[1], explicit[3]]
     elif padding == "VALID":
         pads = [0, 0, 0, 0]
-    else:  # SAME: what is missing, the odd one at the end
+    else:  # SAME: what the windows need beyond the image, an odd one at the end
         missing = [
             max((o - 1) * s + (k - 1) * d + 1 - i, 0)
             for o, s, k, d, i in zip(outputs, strides, kernel, dilations, image, strict=True)
@@ -97,7 +97,7 @@ def max_pool_grad(e: Emit) -> None:
 def batch_norm(e: Emit) -> None:
     """FusedBatchNormV3(x, scale, offset, mean, variance) -> y, mean, unbiased variance, reserve spaces.
 
-    The reserve spaces are what the gradient needs: the mean, and here the inverse of the standard deviation.
+    The reserve spaces are what the gradient reads: the mean and, as we define it, the inverse standard deviation.
     """
     _require_nchw(e)
     x, scale, offset, old_mean, old_variance = e.inputs

@@ -1,4 +1,4 @@
-"""What each TensorFlow operation is in the canonical vocabulary."""
+"""The table from TensorFlow operation types to canonical ops, which the exporter and native profiles share."""
 
 from __future__ import annotations
 
@@ -123,14 +123,14 @@ CANONICAL_OF: dict[str, str] = {
 MOVED_AWAY = frozenset(
     {"Const", "Identity", "IdentityN", "NoOp", "Placeholder", "PreventGradient", "Snapshot", "StopGradient"}
 )
-"""Types that compute nothing and leave no node."""
+"""Types that compute nothing and become no node."""
 
 
 def canonical_op(op: tf.Operation) -> str:
     """The canonical op of a TensorFlow operation.
 
     Raises:
-        ExportError: A type that the table does not know.
+        ExportError: Its type is not in the table.
     """
     if op.type == "FusedBatchNormV3":
         return "BatchNormTraining" if op.get_attr("is_training") else "BatchNorm"
@@ -139,6 +139,6 @@ def canonical_op(op: tf.Operation) -> str:
     if op.type not in CANONICAL_OF:
         raise ExportError(
             f"TensorFlow operation '{op.name}' is of type {op.type}, which has no canonical op",
-            "add it to exporters/tensorflow/translate/ops.py, or write the model without it",
+            "add it to exporters/fathom_exporters/tensorflow/translate/ops.py, or write the model without it",
         )
     return CANONICAL_OF[op.type]
