@@ -1,4 +1,4 @@
-"""Lowering rules against PyTorch's own gradients in float64, and the labels and simplifications around them."""
+"""Lowering rules against PyTorch's own gradients in float64."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.canonical import CANONICAL
-from fathom_exporters.lowering.cleanup import clean_up
-from fathom_exporters.lowering.label import WriteAddresses
 from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
-from support.lowering import FLOAT, close, lowered, private_model, run, standard_model, tagged, value
+from support.lowering import FLOAT, close, lowered, private_model, run, value
 
 
 @pytest.mark.parametrize("form", RULES)
@@ -222,6 +220,17 @@ def test_relu_gradient_at_zero_is_zero() -> None:
     assert got[0].tolist() == [0.0, 2.0, 0.0]
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 20.0), (-1.0, 2.0)])
+def test_clip_gradient(low, high) -> None:
+    x = np.linspace(low - 3, high + 3, 60, dtype=np.float32).reshape(6, 10)
+    x[0, :6] = [low, high, np.nextafter(low, 1, dtype="f"), np.nextafter(high, 0, dtype="f"), 0.0, high + 1]
+    dy = np.random.default_rng(0).normal(size=x.shape)
+    expected = torch.ops.aten.hardtanh_backward(torch.tensor(dy), torch.tensor(x, dtype=torch.float64), low, high)
+    got = lowered("ClipGrad", {"dy": dy, "x": x}, [x.shape], min=low, max=high)[0]
+    close(got, expected)
+    assert ((got != 0) == (expected.numpy() != 0)).all()
+
+
 def test_cross_entropy() -> None:
     rng = np.random.default_rng(2)
     logits = torch.tensor(rng.normal(size=(4, 6)), requires_grad=True)
@@ -245,8 +254,8 @@ def test_batch_norm_and_its_gradient() -> None:
     mean, var = x.detach().mean((0, 2, 3)), x.detach().var((0, 2, 3), unbiased=False)
     inputs = {"x": x.detach().numpy(), "scale": scale.detach().numpy(), "bias": bias.detach().numpy()}
     got = lowered("BatchNormTraining", inputs, [(4, 3, 5, 5), (3,), (3,), (3,)], epsilon=1e-5)
-    for ours, theirs in zip(got, (y.detach(), mean, var, 1 / torch.sqrt(var + 1e-5)), strict=True):
-        close(ours, theirs)
+    for actual, expected in zip(got, (y.detach(), mean, var, 1 / torch.sqrt(var + 1e-5)), strict=True):
+        close(actual, expected)
     inputs = {
         "dy": dy.numpy(),
         "x": inputs["x"],
@@ -255,8 +264,8 @@ def test_batch_norm_and_its_gradient() -> None:
         "inv_std": (1 / torch.sqrt(var + 1e-5)).numpy(),
     }
     got = lowered("BatchNormGrad", inputs, [(4, 3, 5, 5), (3,), (3,)])
-    for ours, theirs in zip(got, gradients, strict=True):
-        close(ours, theirs, 1e-5)
+    for actual, expected in zip(got, gradients, strict=True):
+        close(actual, expected, 1e-5)
 
 
 def test_gather_gradient_adds_rows_that_are_gathered_twice() -> None:
@@ -306,59 +315,3 @@ def test_unknown_purpose_and_grouped_convolution_are_errors() -> None:
         LowerGradients("simulator")(model)
     with pytest.raises(ExportError, match="grouped convolution"):
         LowerGradients("simulators")(model)
-
-
-def test_labels() -> None:
-    x = value("x", np.zeros((2, 2)))
-    a = tagged("MatMul", [x, x], ("forward", "fc", "MatMul"), (2, 2))
-    b = tagged("Sqrt", [a.outputs[0]], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
-    c = tagged("Mul", [b.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
-    d = tagged("Mul", [c.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
-    d.outputs[0].name = "result"
-    model = standard_model([a, b, c, d], [x], [d.outputs[0]])
-    WriteAddresses()(model)
-    assert [node.name for node in model.graph] == [
-        "forward/fc/MatMul",
-        "optimizer/fc.weight/ApplyAdam/Sqrt_1",
-        "optimizer/fc.weight/ApplyAdam/Mul_1",
-        "optimizer/fc.weight/ApplyAdam/Mul_2",
-    ]
-    assert [node.outputs[0].name for node in model.graph][::3] == ["forward/fc/MatMul", "result"]
-    assert not any(node.metadata_props for node in model.graph)
-
-
-def test_a_node_without_a_tag_is_an_error() -> None:
-    x = value("x", np.zeros((2, 2)))
-    node = ir.node("Sqrt", [x])
-    with pytest.raises(ExportError, match="Sqrt"):
-        WriteAddresses()(standard_model([node], [x], [node.outputs[0]]))
-
-
-def test_clean_up_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:
-    x, w = value("x", np.zeros((2, 3))), value("w", np.zeros((4, 3)))
-    tag = ("forward", "fc", "MatMul")
-    turn = tagged("Transpose", [w], tag, (3, 4), perm=[1, 0])
-    product = tagged("Gemm", [x, turn.outputs[0]], tag, (2, 4))
-    epsilon = ir.Value(name="e", const_value=ir.tensor(np.array(1e-8, np.float32)), type=FLOAT, shape=ir.Shape(()))
-    add = tagged("Add", [product.outputs[0], epsilon], tag, (2, 4))
-    add.outputs[0].name = "y"
-    model = standard_model([turn, product, add], [x, w], [add.outputs[0]])
-    model.graph.register_initializer(epsilon)
-    clean_up(model)
-    assert [node.op_type for node in model.graph] == ["Gemm", "Add"]
-    a, b = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
-    assert run(model, {"x": a * 0, "w": b})[0].tolist() == [[np.float32(1e-8)] * 4] * 2
-    np.testing.assert_array_equal(run(model, {"x": a, "w": b})[0], a @ b.T)
-
-
-def test_clean_up_turns_a_spatial_mean_into_a_pool() -> None:
-    x = value("x", np.zeros((2, 3, 4, 4)))
-    axes = ir.Value(name="a", const_value=ir.tensor(np.array([2, 3])), type=ir.TensorType(ir.DataType.INT64))
-    mean = tagged("ReduceMean", [x, axes], ("forward", "pool", "Mean"), (2, 3), keepdims=0)
-    mean.outputs[0].name = "y"
-    model = standard_model([mean], [x], [mean.outputs[0]])
-    model.graph.register_initializer(axes)
-    clean_up(model)
-    assert [node.op_type for node in model.graph] == ["GlobalAveragePool", "Flatten"]
-    image = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
-    np.testing.assert_allclose(run(model, {"x": image})[0], image.mean((2, 3)), rtol=1e-5)

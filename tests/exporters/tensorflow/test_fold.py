@@ -1,0 +1,33 @@
+"""Static folding of a captured graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tf2onnx")
+
+from fathom_exporters.tensorflow.fold import fold  # noqa: E402
+
+
+def test_folding_keeps_names_and_draws_and_drops_the_rest():
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, (2, 3), "x")
+        size = tf.shape(x, name="size")
+        double = tf.multiply(size, 2, name="double")
+        noise = tf.random.normal((2, 3), name="noise")
+        tf.compat.v1.placeholder(tf.float32, (7,), "unused")
+        with tf.control_dependencies([tf.exp(x, name="side")]):
+            y = tf.tile(x + noise, double, name="y")
+        tf.identity(y, name="out")
+    folded = fold(graph.as_graph_def(), ["x", "unused"], ["out"])
+    types = {op.name: op.type for op in folded.get_operations()}
+    assert types["x"] == types["unused"] == "Placeholder"
+    assert types["double"] == "Const"
+    assert types["noise/RandomStandardNormal"] == "RandomStandardNormal"
+    assert types["y"] == "Tile"
+    assert {"size", "side"}.isdisjoint(types)
+    assert not any(op.control_inputs for op in folded.get_operations())
+    tensor = folded.get_operation_by_name("double").get_attr("value")
+    np.testing.assert_array_equal(tf.make_ndarray(tensor), [4, 6])
