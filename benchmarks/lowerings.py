@@ -1,4 +1,4 @@
-"""Measure what the form of the gradients costs in onnxruntime, and write the table into ``docs/measurements.md``.
+"""Measure what the form of the gradients costs in onnxruntime, and write it into ``docs/results/measurements.md``.
 
     python benchmarks/lowerings.py            # the workloads whose training graphs have two forms, small preset
 

@@ -1,4 +1,4 @@
-"""Measure what the README and ``docs/measurements.md`` state, and write the tables there.
+"""Measure what the README and ``docs/results/measurements.md`` state, and write the tables there.
 
     python benchmarks/measure.py paper    # export and run every graph at the paper preset
     python benchmarks/measure.py train    # the loss of 300 training steps of autoenc, small preset
@@ -29,7 +29,7 @@ from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 from fathom_onnx.workloads import BUILT_IN, workload
 from fathom_onnx.workloads.contract import MODES
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "measurements.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "results" / "measurements.md"
 THREADS = 2
 STEPS_WARMUP = (5, 2)
 FEWER_STEPS_WARMUP = {"speech": (2, 1)}

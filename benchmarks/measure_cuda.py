@@ -1,4 +1,4 @@
-"""Measure on a CUDA device what ``docs/cuda.md`` lacks, and write the tables there.
+"""Measure on a CUDA device what ``docs/reference/cuda.md`` lacks, and write the tables there.
 
     python benchmarks/measure_cuda.py                       # everything, at most an hour
     python benchmarks/measure_cuda.py --only residual       # the graphs and workloads with this in their name
@@ -29,7 +29,7 @@ from fathom_onnx.runtime.providers.providers import check_provider, onnxruntime
 from fathom_onnx.workloads import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "cuda.md"
+DOCUMENT = ROOT / "docs" / "reference" / "cuda.md"
 MARKS = "<!-- measured -->\n", "<!-- end of measured -->"
 UNKNOWN = ""
 

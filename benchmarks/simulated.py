@@ -1,4 +1,4 @@
-"""The worked example of docs/simulators.md: a network's inference and training step on simulated accelerators.
+"""The worked example of docs/guide/simulators.md: a network's inference and training step on simulated accelerators.
 
 ZigZag's cycles and energy on the TPU-like accelerator that comes with it, and SCALE-Sim's cycles on a 32 x 32
 weight-stationary array, from ``fathom-onnx convert --to scalesim``; layers that are alike are simulated once. Prints a

@@ -1,7 +1,7 @@
 """Write what a finished study found into the document of its preset: verdicts, ledger, steps, checks, figures.
 
     fathom-onnx study -o study
-    python benchmarks/study_summary.py study      # the small preset's: docs/study-small.md
+    python benchmarks/study_summary.py study      # the small preset's: docs/results/study-small.md
 
 Every number comes from the study's ``study.json``; the figures are those of its report, as files beside the document.
 """
@@ -16,15 +16,15 @@ from typing import Any
 
 from fathom_onnx.graph.files import write_text
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-DOCUMENTS = {"paper": DOCS / "study.md", "small": DOCS / "study-small.md"}
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+DOCUMENTS = {"paper": RESULTS / "study.md", "small": RESULTS / "study-small.md"}
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
 
 _ERRORS = (
-    "Errors are relative to each tensor's largest value; see [verification](verification.md) for what is compared with "
-    "what. *plain* is the worst new parameter by plain difference, with the number of elements over 1e-4, which Adam's "
-    "division by the gradient's own size explains."
+    "Errors are relative to each tensor's largest value; see [verification](../guide/verification.md) for what is compared "
+    "with what. *plain* is the worst new parameter by plain difference, with the number of elements over 1e-4, which "
+    "Adam's division by the gradient's own size explains."
 )
 
 
@@ -121,7 +121,7 @@ def verification(checks: list[dict[str, Any]]) -> str:
 
 def figures(page: str, preset: str) -> str:
     """The paper's figures in the report, as files, and the lines that show them."""
-    folder = DOCS / "figures" / preset
+    folder = RESULTS / "figures" / preset
     folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for title, svg, caption in re.findall(_FIGURE, page, re.DOTALL):

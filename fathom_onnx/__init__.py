@@ -1,7 +1,7 @@
 """The Fathom deep-learning workloads as ONNX graphs: export, verify, run, profile, explain.
 
-What the command line does is here as functions; see ``docs/python.md``. Names are resolved when they are first used,
-so that importing the package loads neither a framework nor onnxruntime.
+What the command line does is here as functions; see ``docs/guide/python.md``. Names are resolved when they are first
+used, so that importing the package loads neither a framework nor onnxruntime.
 """
 
 from __future__ import annotations

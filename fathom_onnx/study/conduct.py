@@ -85,7 +85,7 @@ def run_study(
 
     Args:
         folder: Where everything goes: ``graphs/``, ``runs/``, ``cells/`` (what is done), ``logs/``, ``report.html``,
-            ``study.json``, the tables (``docs/study.md``).
+            ``study.json``, the tables (``docs/guide/study.md``).
         preset: Preset of every workload.
         workloads: Their names, or all.
         frameworks: Their names, or all that have an exporter.

@@ -214,10 +214,10 @@ def test_shares() -> None:
 
 def test_the_document_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(DOCS.parent)
-    (example,) = blocks("convert.md", "python")
-    exec(compile(example, "docs/convert.md", "exec"), {})
+    (example,) = blocks("reference/convert.md", "python")
+    exec(compile(example, "docs/reference/convert.md", "exec"), {})
     assert capsys.readouterr().out.startswith("58620182528 58620182528 LeftOut(op='BatchNormalization'")
-    table = (DOCS / "convert.md").read_text().partition("## What was kept")[0]
+    table = (DOCS / "reference" / "convert.md").read_text().partition("## What was kept")[0]
     listed = re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
     assert len(listed) >= 5
     assert set(listed) <= set(CONVERTERS)

@@ -18,8 +18,8 @@ from support.documents import files
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The package of ``docs/extending.md``, importable and with its entry points known."""
-    found = files("extending.md")
+    """The package of ``docs/guide/extending.md``, importable and with its entry points known."""
+    found = files("guide/extending.md")
     assert set(found) == {
         *(f"mine/{name}.py" for name in ("workloads", "torch_model", "tensorflow_model", "byhand")),
         "pyproject.toml",

@@ -14,7 +14,7 @@ from support.documents import blocks
 
 
 def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    (example,) = blocks("python.md", "python")
+    (example,) = blocks("guide/python.md", "python")
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
     exec(compile(example, "python.md", "exec"), scope)

@@ -6,7 +6,7 @@ of its nodes' medians, so that in every table
     time in B - time in A, summed over the rows = node time of B - node time of A
 
 to float rounding. For that, movement that onnxruntime inserted (charged) and time that is unattributed have rows of
-their own, and a row that only one run has counts with all its time. ``docs/compare.md`` describes the JSON form.
+their own, and a row that only one run has counts with all its time. ``docs/guide/compare.md`` describes the JSON form.
 """
 
 from __future__ import annotations

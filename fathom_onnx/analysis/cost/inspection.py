@@ -1,7 +1,7 @@
 """What a graph is and what it costs, by its nodes and shapes alone: nothing is run and no weights are read.
 
 Costs are of one step, those of a body times its executions. Sums are over what is known; what is not understood is
-listed beside them and never counted as 0. The conventions are in ``docs/cost.md``.
+listed beside them and never counted as 0. The conventions are in ``docs/reference/cost.md``.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class RunEvidence:
     """One run.
 
     Attributes:
-        summary: Its summary (see ``docs/run-schema.md``).
+        summary: Its summary (see ``docs/reference/run-schema.md``).
         profile: What it spent by op in every step.
         node_times: What its node times are (:data:`.provider_comparison.NODE_TIMES`); empty where
             that is not told.

@@ -129,7 +129,7 @@ def _liveness_facts(found: Liveness) -> dict[str, Any]:
 def memory_facts(
     graph: Graph, executed: onnx.ModelProto, attribution: Attribution, ran: Sequence[str], traced: TracedMemory
 ) -> dict[str, Any]:
-    """The memory of a run for its manifest; the schema is in ``docs/run-schema.md``.
+    """The memory of a run for its manifest; the schema is in ``docs/reference/run-schema.md``.
 
     Args:
         graph: The original graph.

@@ -2,7 +2,7 @@
 
 Times are microseconds. An operation's time is the median over the profiled steps; ``op_time_us`` is the sum of those
 medians, ``outside_us`` the median over the steps of what the step took beyond its operations, ``run_time_us`` the sum
-of both. For each single step run = operations + outside holds (to float rounding). See ``docs/native.md``.
+of both. For each single step run = operations + outside holds (to float rounding). See ``docs/reference/native.md``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Times are microseconds. A node's time is the median over the profiled steps of i
 the sum of those medians, ``outside_us`` the median over the steps of what the run took beyond its nodes, and
 ``run_time_us`` the sum of both. For each single step run = nodes + outside holds exactly, in whole microseconds. Where
 a device was recorded, all three are times on it, with decimals.
-The JSON form is described in ``docs/run-schema.md``.
+The JSON form is described in ``docs/reference/run-schema.md``.
 """
 
 from __future__ import annotations
