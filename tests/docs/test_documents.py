@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from support.documents import anchors, documents, links, python_names, repository_paths
 from support.paths import DOCS, ROOT
 

@@ -32,7 +32,7 @@ def files(document: str) -> dict[str, str]:
 
 
 def links(document: Path) -> list[tuple[Path, str]]:
-    """A page's relative links: the file that is linked, below the repository's root, and its anchor (``""`` without)."""
+    """A page's relative links: the linked file, below the repository's root, and its anchor (``""`` without)."""
     targets = re.findall(r"\]\(([^)\s]+)\)", text(document))
     pairs = [target.partition("#")[::2] for target in targets if not re.match(r"[a-z]+:", target)]
     return [(Path(os.path.normpath(document.parent / path)) if path else document, anchor) for path, anchor in pairs]
