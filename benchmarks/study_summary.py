@@ -23,8 +23,8 @@ _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<
 
 _ERRORS = (
     "Errors are relative to each tensor's largest value; see [verification](../guide/verification.md) for what is "
-    "compared with what. *plain* is the worst new parameter by plain difference, with the number of elements over 1e-4, "
-    "which Adam's division by the gradient's own size explains."
+    "compared with what. *plain* is the worst new parameter by plain difference, with the number of elements over "
+    "1e-4, which Adam's division by the gradient's own size explains."
 )
 
 

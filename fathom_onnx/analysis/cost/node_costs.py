@@ -2,8 +2,8 @@
 
 Conventions (all of them: ``docs/reference/cost.md``): one multiply-accumulate is 2 FLOPs; an elementwise op is 1 FLOP
 an element unless its table says otherwise, transcendental functions included; a reduction is 1 FLOP an input element;
-comparisons and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are what must at least be
-read and written: every input and every output once. What is not known is None, never 0, and comes with the reason.
+comparisons and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are what must at
+least be read and written: each input and output once. What is not known is None, not 0, and comes with its reason.
 
 Control flow costs what its bodies cost times how often they run, where that is known before a run; a call of one of
 the model's own functions costs what the function's body costs.
