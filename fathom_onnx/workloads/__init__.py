@@ -1,4 +1,4 @@
-"""The workloads: a visible table of the built-in ones, and those that other packages add by entry point."""
+"""Workload definitions: the table of the built-in ones, and those that other packages add by entry point."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ BUILT_IN: dict[str, Definition] = {
 }
 
 
-def _added() -> dict[str, Any]:
+def _entry_points() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def names() -> tuple[str, ...]:
     """All workload names, the built-in ones first."""
-    return tuple(dict.fromkeys([*BUILT_IN, *sorted(_added())]))
+    return tuple(dict.fromkeys([*BUILT_IN, *sorted(_entry_points())]))
 
 
 def definition(name: str) -> Definition:
@@ -49,13 +49,13 @@ def definition(name: str) -> Definition:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    added = _added()
-    if name not in added:
+    points = _entry_points()
+    if name not in points:
         raise UnknownNameError("workload", name, names())
-    loaded: Definition = added[name].load()
+    loaded: Definition = points[name].load()
     return loaded
 
 
 def workload(name: str, preset: str = "paper", changes: Mapping[str, Any] | None = None) -> Workload:
-    """A workload at a preset, with some configuration fields changed (values, or text to be read by type)."""
+    """A workload at a preset, with some configuration fields changed (values, or text that is parsed by field type)."""
     return definition(name).configure(preset, changes)

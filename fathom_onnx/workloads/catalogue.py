@@ -1,4 +1,4 @@
-"""The paper's Table II: what it says of each workload, to set our own numbers beside."""
+"""Table II of the paper: its description of each workload, shown beside our own numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class CatalogueRow:
     """One row of Table II (Adolf et al., IISWC 2016).
 
     Attributes:
-        year: Of the model's publication.
+        year: Year in which the model was published.
         style: Neuronal style.
-        layers: Layers as the paper counts them.
+        layers: Number of layers as the paper counts them.
         task: Learning task.
         dataset: Data set.
     """
@@ -36,4 +36,4 @@ TABLE_II: dict[str, CatalogueRow] = {
     "alexnet": CatalogueRow(2012, "convolutional, full", 5, "supervised", "ImageNet"),
     "deepq": CatalogueRow(2013, "convolutional, full", 5, "reinforcement", "Atari ALE"),
 }
-"""Workload name to its row; a user's own workload has none."""
+"""Workload name to its row; workloads of other packages have none."""

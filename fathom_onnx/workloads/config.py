@@ -1,4 +1,4 @@
-"""Configurations: frozen dataclasses whose fields cite their source, with presets and per-field overrides."""
+"""Workload configurations: frozen dataclasses whose fields cite their source, with presets and overrides by field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Definition", "override", "setting", "settings"]
 
 
 def setting(default: Any, source: str) -> Any:
-    """A configuration field with its published value and where that value comes from."""
+    """A configuration field: its published value as default, and the source of that value."""
     return dataclasses.field(default=default, metadata={"source": source})
 
 
@@ -35,16 +35,16 @@ def _parse(kind: Any, name: str, text: str) -> Any:
             return text
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "whole numbers separated by commas")
-        raise UsageError(f"field '{name}' cannot be '{text}'", f"give {wanted}") from None
+        expected = {int: "a whole number", float: "a number"}.get(kind, "whole numbers separated by commas")
+        raise UsageError(f"field '{name}' cannot be '{text}'", f"give {expected}") from None
 
 
 def override(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy of ``config`` with some fields changed; text values are read by the field's type.
+    """A copy of ``config`` with some fields changed; text values are parsed by the field's type.
 
     Raises:
-        UnknownNameError: A name that is not a field.
-        UsageError: A value that is not of the field's type or makes an impossible configuration.
+        UnknownNameError: A name is not a field.
+        UsageError: A text is not a value of the field's type, or a number is not above zero.
     """
     kinds = get_type_hints(type(config))
     parsed = {}
@@ -61,13 +61,13 @@ def override(config: Any, changes: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Definition:
-    """A workload before it has a size: what the registry and the entry points hold.
+    """A workload before its size is chosen; entry points of other packages name one of these.
 
     Attributes:
         name: The workload's name.
-        summary: One line on what it is.
+        summary: What it is, in one line.
         presets: Preset name to configuration; ``paper``, ``small`` and ``tiny`` for the built-in ones.
-        build: Makes the workload from (preset name, configuration).
+        build: From (preset name, configuration) to the workload; raises ValueError for an impossible configuration.
         fidelity: Where it departs from the original Fathom code, and why.
         papers: The papers that introduced the model.
     """
@@ -84,7 +84,7 @@ class Definition:
 
         Raises:
             UnknownNameError: No such preset or field.
-            UsageError: A value that cannot work.
+            UsageError: A value makes an impossible configuration.
         """
         if preset not in self.presets:
             raise UnknownNameError("preset", preset, self.presets)

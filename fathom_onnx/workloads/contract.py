@@ -1,8 +1,8 @@
-"""What a workload is, framework-neutral: what goes in, what comes out, its layers, its update rule.
+"""The workload contract: a framework-neutral description of inputs, outputs, variables, layers and update rule.
 
-A workload is data: its parameters are in one canonical layout (convolution OIHW, linear [out, in], images NCHW,
-labels as float one-hot) with how they start. Each framework authors the model against that, so that the graphs of two
-frameworks can be swapped.
+A workload is data. Its tensors have one canonical layout (convolution weights OIHW, linear weights [out, in], images
+NCHW, labels as float one-hot), and its variables say how they start. Each framework implements the model against this
+contract, so that the graphs of two frameworks can be exchanged.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ __all__ = [
 Mode = Literal["inference", "training"]
 MODES: tuple[Mode, ...] = ("inference", "training")
 NoiseSource = Literal["graph", "input"]
-"""Where random tensors come from: drawn by the graph's own random ops, or fed as inputs for verification."""
+"""Where random tensors come from: the graph's own random ops, or graph inputs (for verification)."""
 
 KinkKind = Literal["", "Relu", "MaxPool", "Clip", "ArgMax"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the model: the same name in both frameworks and in every node's address.
+    """A layer of the model; both frameworks, and the addresses of nodes, use its name.
 
     Attributes:
         name: The name.
         kind: What it is, in words.
-        kink: How it is not smooth: ``Relu``, ``MaxPool``, ``Clip`` (to ``bounds``), ``ArgMax``; found by itself for the
-            kinds ``relu`` and ``max pool``. Where the layer does it several times (an unrolled recurrence), the times
-            count in order.
+        kink: The function of this layer that is not smooth everywhere: ``Relu``, ``MaxPool``, ``Clip`` (to ``bounds``)
+            or ``ArgMax``; empty for none. The kinds ``relu`` and ``max pool`` imply theirs. A layer that applies it
+            several times (an unrolled recurrence) numbers them in order.
         bounds: Lower and upper bound of a ``Clip``.
     """
 
@@ -68,7 +68,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a graph takes and gives, in order, and which output feeds which input of the next step."""
+    """Inputs and outputs of a graph, in order, and the state: pairs (output, input of the next step that it feeds)."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -114,17 +114,17 @@ class Workload:
     LOSS = "loss"
 
     def batch_inputs(self, mode: Mode) -> tuple[TensorSpec, ...]:
-        """What a data source must provide for one step."""
+        """The tensors that a data source must provide for one step."""
         return self.features + (self.targets if mode == "training" else ())
 
     def carried(self, mode: Mode) -> tuple[Variable, ...]:
-        """Variables that a step gives new values to: none in inference."""
+        """Variables that a step computes new values of, in interface order; none in inference."""
         if mode == "inference":
             return ()
         return self.parameters + self.buffers + self.optimizer.variables(self.parameters)
 
     def variables(self, mode: Mode) -> tuple[Variable, ...]:
-        """Every variable of a mode, in interface order: parameters, buffers and, in training, state and frozen ones."""
+        """All variables of a mode, in interface order: parameters, buffers; in training optimizer state and frozen."""
         if mode == "inference":
             return self.parameters + self.buffers
         return self.carried(mode) + self.frozen
@@ -140,5 +140,5 @@ class Workload:
         return Interface(inputs, outputs, tuple((v.next.name, v.name) for v in carried))
 
     def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:
-        """Starting values of every variable of ``mode``."""
+        """Initial values of all variables of ``mode``."""
         return {v.name: v.initial_value(seed) for v in self.variables(mode)}

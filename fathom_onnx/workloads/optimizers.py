@@ -1,4 +1,4 @@
-"""Update rules and what is done to gradients before them: formulas that both frameworks write in the same way."""
+"""Update rules, and the treatment of gradients before the update: formulas that both frameworks implement alike."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _ZERO = Initialiser.constant(0.0)
 
 @dataclass(frozen=True)
 class Gradients:
-    """What is done to gradients before the update, in this order; nothing by default.
+    """The treatment of gradients before the update, in this order; none by default.
 
     Attributes:
-        clip_global_norm: Every gradient times ``clip / max(norm, clip)``, norm over all of them; 0 for none.
-        clip_norm: Each gradient times ``clip / max(norm, clip)`` by its own norm; 0 for none.
-        noise: Deviation of the normal noise added to each gradient; the noise of parameter p is ``p.gradient_noise``.
-        zero_rows: (parameter, row): the gradient of this row is set to zero, so that the row stays as it starts.
+        clip_global_norm: Scale every gradient by ``clip / max(norm, clip)``, norm over all gradients; 0 for none.
+        clip_norm: Scale each gradient by ``clip / max(norm, clip)``, norm of this gradient alone; 0 for none.
+        noise: Standard deviation of normal noise added to each gradient; the noise tensor of parameter p is
+            ``p.gradient_noise``.
+        zero_rows: Pairs (parameter, row): the gradient of this row is set to zero, so that the row keeps its start.
     """
 
     clip_global_norm: float = 0.0
@@ -68,7 +69,7 @@ class Adam:
     def update(self, name: str, values: Mapping[str, Array], new: Mapping[str, Array]) -> Array | None:
         """The new value of parameter ``name`` in float64, from its old value and the step's new moments.
 
-        Adam divides each gradient by its own size, so that a new parameter can be judged exactly only from the moments.
+        Adam divides each gradient by its own size, so a new parameter can be checked exactly only from the moments.
         """
         m, v = (new[f"{slot}.next"].astype(np.float64) for slot in self.slots(name))
         step = float(new[f"{self.STEP}.next"])
@@ -97,7 +98,7 @@ class RMSProp:
         return tuple(Variable(slot, p.shape, _ZERO) for p in parameters for slot in self.slots(p.name))
 
     def update(self, name: str, values: Mapping[str, Array], new: Mapping[str, Array]) -> Array | None:
-        """None: with epsilon inside the root a new parameter is as exact as its gradient and is judged directly."""
+        """None: with epsilon inside the root a new parameter is as exact as its gradient, and is checked directly."""
         return None
 
 
@@ -114,9 +115,9 @@ class GradientDescent:
         return ()
 
     def update(self, name: str, values: Mapping[str, Array], new: Mapping[str, Array]) -> Array | None:
-        """None: a new parameter is as exact as its gradient and is judged directly."""
+        """None: a new parameter is as exact as its gradient, and is checked directly."""
         return None
 
 
 Optimizer = Adam | RMSProp | GradientDescent
-"""The update rules a workload can name."""
+"""The update rules that a workload can have."""

@@ -1,4 +1,4 @@
-"""Named tensors: inputs with how they are drawn, variables with how they start."""
+"""Named tensors of a workload: inputs and how to draw stand-in values, variables and their initial values, noise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Draw:
-    """How stand-in values of an input are drawn where no data source provides it.
+    """The distribution that stand-in values of an input are drawn from where no data source provides it.
 
-    ``kind`` is ``uniform`` (``low`` to ``high``), ``normal`` (mean 0, deviation ``high``), ``one_hot`` (one class of
-    the last axis) or ``integers`` (``low`` inclusive to ``high`` exclusive).
+    Attributes:
+        kind: ``uniform`` (``low`` to ``high``), ``normal`` (mean 0, standard deviation ``high``), ``one_hot`` (one
+            class along the last axis) or ``integers`` (``low`` inclusive to ``high`` exclusive).
+        low: Lower bound.
+        high: Upper bound, or standard deviation.
     """
 
     kind: Literal["uniform", "normal", "one_hot", "integers"] = "uniform"
@@ -42,7 +45,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A named tensor of an interface: ``shape`` in elements, ``dtype`` as numpy names it."""
+    """A named tensor of an interface.
+
+    Attributes:
+        name: The tensor's name.
+        shape: Its shape in elements.
+        dtype: Its element type as numpy names it.
+        meaning: What its values are, in words.
+        draw: How stand-in values are drawn.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -58,9 +69,13 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Initialiser:
-    """How a variable starts: ``constant`` (value), ``normal`` (deviation value) or ``uniform`` (-value to value).
+    """The distribution of a variable's initial values.
 
-    ``zero_row`` is a row along the first axis that starts at zero whatever the kind: the nil word of an embedding.
+    Attributes:
+        kind: ``constant`` (``value``), ``normal`` (mean 0, standard deviation ``value``) or ``uniform`` (-``value`` to
+            ``value``).
+        value: The constant, the standard deviation or the bound.
+        zero_row: A row along the first axis that starts at zero whatever the kind: the nil word of an embedding.
     """
 
     kind: Literal["constant", "normal", "uniform"]
@@ -84,11 +99,11 @@ class Initialiser:
 
     @property
     def label(self) -> str:
-        """The kind, and the row at zero where there is one."""
+        """The kind, and the row that starts at zero where there is one."""
         return self.kind if self.zero_row is None else f"{self.kind}, row {self.zero_row} zero"
 
     def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-        """The starting values of variable ``name``; they depend on seed and name only, not on any order."""
+        """The initial values of variable ``name``; they depend on the seed and the name only, not on any order."""
         values = self._sample(name, shape, dtype, seed)
         if self.zero_row is not None:
             values[self.zero_row] = 0
@@ -106,9 +121,14 @@ class Initialiser:
 
 @dataclass(frozen=True)
 class Variable:
-    """A tensor that lives over steps: a parameter, a running statistic, an optimizer slot, a frozen copy.
+    """A tensor that persists over steps: a parameter, a running statistic, an optimizer slot, a frozen copy.
 
-    ``starts_as`` names the variable whose starting values it shares, for a copy of a parameter.
+    Attributes:
+        name: Its name, ``<layer>.<part>``.
+        shape: Its shape in elements.
+        initialiser: Its initial values.
+        dtype: Its element type as numpy names it.
+        starts_as: For a copy of a parameter, the name of the variable whose initial values it shares; else empty.
     """
 
     name: str
@@ -133,7 +153,7 @@ class Variable:
         return TensorSpec(self.name, self.shape, self.dtype)
 
     def initial_value(self, seed: int) -> Array:
-        """The starting values for a seed."""
+        """The initial values for a seed."""
         return self.initialiser.sample(self.starts_as or self.name, self.shape, self.dtype, seed)
 
     @property
@@ -144,7 +164,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Noise:
-    """A random tensor that the step draws itself; with ``--noise input`` it becomes an input of this name."""
+    """A random tensor that a step draws itself; with ``--noise input`` it is an input of this name instead."""
 
     name: str
     shape: tuple[int, ...]

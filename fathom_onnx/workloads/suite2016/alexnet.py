@@ -1,8 +1,8 @@
 """alexnet: the network of Krizhevsky et al. 2012 as a single tower (Krizhevsky 2014, arXiv:1404.5997).
 
-Five convolutions, 11x11/4, 5x5 and three of 3x3, each with a ReLU; local response normalisation after the first two
-ReLUs, then an overlapping 3x3/2 max pool, and another such pool after the last ReLU; three fully connected layers,
-dropout after the first two. With a the ReLU's output, over the n channels around channel i,
+Five convolutions, 11x11/4, 5x5 and three of 3x3, each with a ReLU. The first two are followed by local response
+normalisation and an overlapping 3x3/2 max pool, the last one by such a pool. Then three fully connected layers, with
+dropout after the first two. Local response normalisation of a ReLU's output a, over the n channels around channel i, is
 ``b_i = a_i / (k + alpha * sum_j a_j^2)^beta`` (2012, section 3.3). The loss is the mean softmax cross-entropy over the
 batch.
 """
@@ -46,7 +46,12 @@ class AlexnetConfig:
 
 @dataclass(frozen=True)
 class PooledConvolution(Convolution):
-    """A convolution with its ReLU and the names of the layers after that: normalisation, pool; empty for none."""
+    """A convolution with its ReLU, and the names of the layers after it.
+
+    Attributes:
+        norm: Layer name of the local response normalisation, empty for none.
+        pool: Layer name of the max pool, empty for none.
+    """
 
     norm: str = ""
     pool: str = ""
@@ -60,14 +65,14 @@ _KERNELS = (
     (3, 1, 1, False, False),
     (3, 1, 1, False, True),
 )
-"""The five convolutions (2012, section 3.5). A padding of 2 makes the first 55 wide at an image of 224."""
+"""The five convolutions (2012, section 3.5). A padding of 2 makes the first output 55 wide for an image of 224."""
 
 
 def convolutions(config: AlexnetConfig) -> Iterator[PooledConvolution]:
     """The convolutions in order, ``conv1`` to ``conv5``.
 
     Raises:
-        ValueError: There are not five numbers of filters.
+        ValueError: The configuration does not have five numbers of filters.
     """
     if len(config.channels) != len(_KERNELS):
         raise ValueError(f"channels has {len(config.channels)} values, not {len(_KERNELS)}")
@@ -105,7 +110,11 @@ def features(config: AlexnetConfig) -> int:
 
 
 def build(preset: str, config: AlexnetConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The configuration is impossible: filters, image side, dropout rate or window of normalisation.
+    """
     if config.lrn_size % 2 == 0:
         raise ValueError(f"lrn_size {config.lrn_size} is even, so that a window has no middle")
     stack = Stack()

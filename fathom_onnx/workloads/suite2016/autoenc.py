@@ -2,8 +2,8 @@
 
 Encoder 784-500-(mean 200, log variance 200), decoder 200-500-784, softplus hidden units. The sample
 ``z = mean + exp(log_variance / 2) * noise`` is drawn in the graph, in inference too. The loss is the negative
-evidence lower bound, a mean over the batch of Bernoulli reconstruction plus the Gaussian divergence
-``-1/2 * sum(1 + log_variance - mean^2 - exp(log_variance))`` (the paper's eq. 10).
+evidence lower bound, averaged over the batch: the Bernoulli reconstruction error plus the Gaussian divergence
+``-1/2 * sum(1 + log_variance - mean^2 - exp(log_variance))`` (eq. 10 of the paper).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """deepq: the deep Q-network on Atari Breakout (Mnih et al. 2015, doi:10.1038/nature14236).
 
-Convolutions 8x8/4, 4x4/2 and 3x3/1 of 32, 64 and 64 filters, a fully connected layer of 512 units, ReLU after each, and
-a linear layer to one Q value an action. Inference gives the Q values of a batch of states. A training step holds two
-such networks: the online one, and the target network, whose variables are frozen and start as copies. With
+Convolutions 8x8/4, 4x4/2 and 3x3/1 of 32, 64 and 64 filters and a fully connected layer of 512 units, each with a ReLU,
+then a linear layer to one Q value per action. Inference computes the Q values of a batch of states. A training step has
+two such networks: the online network, and the target network, whose variables are frozen and start as copies. With
 ``y = reward + discount * (1 - terminal) * max_a Q_target(next_state, a)`` the loss is the mean over the batch of the
-Huber loss of ``y - Q(state, action)``, whose gradient is the error clipped to -1..1 as in the paper. Nothing flows back
-through y. The paper's copy of the online network into the target every 10,000 updates is no part of a step: whoever
-trains gives the step other frozen values.
+Huber loss of ``y - Q(state, action)``, whose gradient is the error clipped to -1..1 as in the paper. No gradient flows
+through y. The paper copies the online network into the target network every 10,000 updates; that is not part of a step:
+the training loop feeds new frozen values instead.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _FATHOM = "Fathom deepq (Adolf et al. 2016)"
 
 KERNELS = (8, 4, 3)
 STRIDES = (4, 2, 1)
-"""Of the three convolutions (Mnih et al. 2015, methods, model architecture)."""
+"""Kernels and strides of the three convolutions (Mnih et al. 2015, methods, model architecture)."""
 
 TARGET = "target."
-"""What the target network's layers and variables begin with."""
+"""Prefix of the names of the target network's layers and variables."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def convolutions(config: DeepqConfig) -> Iterator[Convolution]:
     """The convolutions in order, ``conv1`` to ``conv3``.
 
     Raises:
-        ValueError: Not a number of filters for each.
+        ValueError: The configuration does not have three numbers of filters.
     """
     if len(config.filters) != len(KERNELS):
         raise ValueError(f"filters has {len(config.filters)} values, not {len(KERNELS)}")
@@ -66,7 +66,7 @@ def features(config: DeepqConfig) -> int:
     """Elements of a state's features, the input of ``fc1``.
 
     Raises:
-        ValueError: The image is so small that a convolution has no output.
+        ValueError: The image is too small for a convolution.
     """
     side = config.image
     for number, conv in enumerate(convolutions(config), 1):
@@ -78,7 +78,7 @@ def features(config: DeepqConfig) -> int:
 
 def _network(config: DeepqConfig) -> Stack:
     """Layers and parameters of the online network."""
-    # the paper says nothing of starting values: He et al. 2015 before a ReLU, Glorot and Bengio 2010 elsewhere
+    # the paper gives no initial values: He et al. 2015 before a ReLU, Glorot and Bengio 2010 elsewhere
     stack = Stack()
     for conv in convolutions(config):
         stack.convolution(conv)
@@ -90,7 +90,11 @@ def _network(config: DeepqConfig) -> Stack:
 
 
 def build(preset: str, config: DeepqConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The configuration is impossible: filters or image side.
+    """
     c = config
     online = _network(c)
     frames = (c.batch, c.history, c.image, c.image)

@@ -1,12 +1,13 @@
 """memnet: an end-to-end memory network (Sukhbaatar et al. 2015, arXiv:1503.08895).
 
-A sentence is the sum of its word vectors weighted by their position (the paper's section 4.1, J the length of a padded
-sentence). The query is embedded by B; every sentence of the story twice, by A and T_A to be matched and by C and T_C to
-be read. A hop is ``p = softmax(m u)``, ``o = p c``, ``u' = H u + o``; A, C and H are the same at all hops ("layer-wise,
-RNN-like" weight tying, section 2.2). The answer is ``softmax(W u)``. The loss is summed over the batch.
+A sentence is embedded as the sum of its word vectors, weighted by position (section 4.1 of the paper, with J the length
+of a padded sentence). The query is embedded by B. Every sentence of the story is embedded twice: by A and T_A as input
+memory m, by C and T_C as output memory c. A hop is ``p = softmax(m u)``, ``o = p c``, ``u' = H u + o``; A, C and H are
+the same at all hops ("layer-wise, RNN-like" weight tying, section 2.2). The answer is ``softmax(W u)``. The loss is
+summed over the batch.
 
-Word id 0 is nil: its rows of A, B and C start at zero and stay there, so that padding adds nothing to a sentence. An
-empty memory slot is not masked, as in the paper: it holds its temporal encoding alone. Slot 0 is the last sentence.
+Word id 0 is nil: its rows of A, B and C start at zero and stay there, so padding adds nothing to a sentence. As in the
+paper, an empty memory slot is not masked and has its temporal encoding alone. Slot 0 is the last sentence.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from fathom_onnx.workloads.contract import (
 __all__ = ["DEFINITION", "NIL", "MemnetConfig", "build"]
 
 NIL = 0
-"""The id of no word."""
+"""The word id that stands for no word."""
 
 _FATHOM = "Fathom memnet (Adolf et al. 2016)"
 _MEMN2N = "Sukhbaatar et al. 2015"
@@ -52,7 +53,11 @@ class MemnetConfig:
 
 
 def build(preset: str, config: MemnetConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The vocabulary has no word.
+    """
     c = config
     if c.vocabulary < 2:
         raise ValueError("a vocabulary of nil alone")

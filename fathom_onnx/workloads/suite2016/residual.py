@@ -38,7 +38,7 @@ class ResidualConfig:
 
 @dataclass(frozen=True)
 class Block:
-    """One basic block: ``channels_in`` to ``channels`` filters; ``projection`` where the shortcut needs a 1x1."""
+    """One basic block, from ``channels_in`` to ``channels`` channels."""
 
     name: str
     channels_in: int
@@ -47,7 +47,7 @@ class Block:
 
     @property
     def projection(self) -> bool:
-        """Whether the shortcut changes shape."""
+        """Whether the shortcut needs a 1x1 convolution, since the block changes the shape."""
         return self.stride != 1 or self.channels_in != self.channels
 
 

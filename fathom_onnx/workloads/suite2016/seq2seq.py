@@ -2,31 +2,31 @@
 
 The attention is additive (Bahdanau et al. 2015, arXiv:1409.0473).
 
-**Encoder.** Words are embedded and read last to first by a stack of LSTM layers. Padding follows the words of a source
-sentence, so it is read first, as in TensorFlow's translation model, which Fathom took over; nothing is masked.
+**Encoder.** A stack of LSTM layers reads the embedded words from last to first. Padding follows the words of a source
+sentence, so it is read first, as in TensorFlow's translation model, which Fathom uses; nothing is masked.
 
 **LSTM.** ``i, f, o = sigmoid``, ``g = tanh`` of the four parts of ``W [x; h] + b``, in this order, with ``forget_bias``
 added to the part of f; ``c = f * c + i * g``, ``h = o * tanh(c)``.
 
-**Decoder.** It starts from the encoder's last states. At every step the hidden state s of its top layer asks the
-encoder's top outputs h_j: ``e_j = v . tanh(W s + U h_j)``, weights ``softmax(e)``, context their weighted sum. The
-first layer reads the previous word and the context; the output is a linear layer of the top layer's new state and the
-context, and a projection to the vocabulary.
+**Decoder.** It starts from the encoder's last states. At every step the hidden state s of its top layer is the query of
+the attention over the encoder's top outputs h_j: ``e_j = v . tanh(W s + U h_j)``, weights ``softmax(e)``, context the
+weighted sum of the h_j. The first layer reads the previous word and the context. A linear layer of the top layer's new
+state and the context, and a projection to the vocabulary, give the output.
 
-**Symbols.** 0 pads, 1 (GO) starts a decoding, 2 (EOS) ends a sentence, 3 stands for unknown words. ``target_ids`` are
-the words to be predicted: the sentence, EOS, padding. In training the decoder reads GO and then all of them but the
-last. ``target_weights`` are 1 up to EOS and 0 for padding.
+**Symbols.** 0 is padding, 1 (GO) starts the decoder, 2 (EOS) ends a sentence, 3 stands for unknown words.
+``target_ids`` are the words to be predicted: the sentence, EOS, padding. In training the decoder reads GO and then all
+of them but the last. ``target_weights`` are 1 up to EOS and 0 for padding.
 
 **Training loss.** Sampled softmax cross-entropy (Jean et al. 2015, arXiv:1412.2007) as ``tf.nn.sampled_softmax_loss``
-defines it: the softmax is over the target and the sampled classes, from every logit the logarithm of the class's
-expected count ``samples * P(class)`` is taken off, and a sampled class that is the target (an accidental hit) is left
+defines it: the softmax is over the target and the sampled classes; the logarithm of the class's expected count
+``samples * P(class)`` is subtracted from every logit; a sampled class that is the target (an accidental hit) is left
 out, however often it was sampled. ``P(k) = log((k + 2) / (k + 1)) / log(vocabulary + 1)`` is the log-uniform
-distribution that the data side draws ``sampled_ids`` from, with replacement. A sentence's loss is the mean over its
-words by weight, ``sum(w * ce) / (sum(w) + 1e-12)``, and the loss the mean over sentences (TensorFlow's
+distribution from which the data source draws ``sampled_ids``, with replacement. A sentence's loss is the weighted mean
+over its words, ``sum(w * ce) / (sum(w) + 1e-12)``, and the loss is the mean over sentences (TensorFlow's
 ``sequence_loss``).
 
-**Inference.** Greedy decoding over all steps: the word of the largest logit of the full projection is the next input.
-What follows the first EOS of a row has no meaning.
+**Inference.** Greedy decoding over all steps: the word with the largest logit of the full projection is the next input.
+Words after the first EOS of a row have no meaning.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from fathom_onnx.workloads.stack import Stack
 __all__ = ["DEFINITION", "EOS", "GO", "NO_WEIGHT", "PAD", "UNKNOWN", "Seq2seqConfig", "build"]
 
 PAD, GO, EOS, UNKNOWN = range(4)
-"""The symbols before the words, as TensorFlow's translation model numbers them."""
+"""Ids of the symbols, which come before those of words, as in TensorFlow's translation model."""
 
 NO_WEIGHT = 1e-12
-"""Added to a sentence's sum of weights, so that one without words has the loss 0."""
+"""Added to a sentence's sum of weights, so that a sentence without words has the loss 0."""
 
 _FATHOM = "Fathom seq2seq (Adolf et al. 2016)"
 _TRANSLATE = "TensorFlow's translation model, which Fathom seq2seq uses"
@@ -69,7 +69,11 @@ class Seq2seqConfig:
 
 
 def build(preset: str, config: Seq2seqConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The vocabulary has symbols only.
+    """
     c = config
     if c.vocabulary <= UNKNOWN + 1:
         raise ValueError(f"a vocabulary of {c.vocabulary} has no word after its {UNKNOWN + 1} symbols")
@@ -92,7 +96,7 @@ def build(preset: str, config: Seq2seqConfig) -> Workload:
         )
     layer("attention.keys", "linear", weight=(c.hidden, c.hidden))
     layer("decoder.embedding", "embedding", weight=(c.vocabulary, c.embedding))
-    # the words' part of the first decoder layer's gates: in training it is known for all steps beforehand
+    # the part of the first decoder layer's gates that depends on the word: in training all steps' words are known
     layer("decoder.input", "linear", weight=(gates, c.embedding), bias=(gates,))
     layer("attention.query", "linear", weight=(c.hidden, c.hidden))
     layer("attention.score", "additive attention", weight=(1, c.hidden))

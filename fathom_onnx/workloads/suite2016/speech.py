@@ -1,13 +1,15 @@
 """speech: Deep Speech (Hannun et al. 2014, arXiv:1412.5567).
 
-Three fully connected layers, one bidirectional plain recurrent layer and one fully connected layer, all of one width
-with a ReLU clipped at 20, then scores of 61 phonemes and the blank for every frame (the paper's section 2). The two
-directions of the recurrent layer share their input weights and bias and are summed, as the paper has them:
+Three fully connected layers, one bidirectional plain recurrent layer and one fully connected layer, all of the same
+width and with a ReLU clipped at 20, then a linear layer to the scores of 61 phonemes and the blank for every frame
+(section 2 of the paper). As in the paper, the two directions of the recurrent layer share their input weights and bias,
+and their states are summed:
 ``h_f[t] = g(W4 h3[t] + b4 + W_f h_f[t-1])``, ``h_b[t] = g(W4 h3[t] + b4 + W_b h_b[t+1])``, ``h4 = h_f + h_b``.
 The loss is connectionist temporal classification (Graves et al. 2006), a mean over the batch of ``-log p(labels)``.
 
-Utterances of a batch have lengths of their own. What the recurrent layer gets from frames past the end is set to
-zero, so that the backward direction starts from rest at an utterance's last frame and no padding reaches its scores.
+Utterances of a batch have different lengths. The input of the recurrent layer is set to zero in frames past the end of
+an utterance, so that the backward direction starts from a zero state at its last frame and padding does not affect its
+scores.
 """
 
 from __future__ import annotations
@@ -42,11 +44,11 @@ def build(preset: str, config: SpeechConfig) -> Workload:
     """The workload at one configuration.
 
     Raises:
-        ValueError: An utterance may have more labels than its frames can carry.
+        ValueError: Utterances have too few frames for their labels.
     """
     c = config
     if c.frames < 2 * c.labels:
-        # a repeated label needs a blank before it, so that this many frames can be needed
+        # a repeated label needs a blank before it, so an utterance can need two frames per label
         raise ValueError(f"{c.frames} frames are fewer than twice the {c.labels} labels")
     outputs = c.phonemes + 1
     stack = Stack()
@@ -54,7 +56,7 @@ def build(preset: str, config: SpeechConfig) -> Workload:
     def clipped(name: str, kind: str = "clipped relu") -> Layer:
         return Layer(name, kind, "Clip", (0.0, c.bound))
 
-    # Over time He's variance would let states grow step by step: half of it keeps the two directions' bounded.
+    # He's variance would let the recurrent states grow over time; half of it keeps them bounded in both directions
     damped = Initialiser.glorot_uniform(c.width, c.width)
     stack.plain("time_major", "layout")
     for number, inputs in ((1, c.coefficients), (2, c.width), (3, c.width)):

@@ -1,8 +1,8 @@
 """vgg: VGG-19, configuration E of Simonyan and Zisserman 2015 (arXiv:1409.1556).
 
-Five stages of [2, 2, 4, 4, 4] 3x3 convolutions, each followed by a ReLU, and a 2x2/2 max pool at the end of every
-stage; then three fully connected layers, dropout after the first two. The loss is the mean softmax cross-entropy over
-the batch.
+Five stages of [2, 2, 4, 4, 4] 3x3 convolutions, each followed by a ReLU, with a 2x2/2 max pool at the end of every
+stage. Then three fully connected layers, with dropout after the first two. The loss is the mean softmax cross-entropy
+over the batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VggConfig:
 
 
 def stages(config: VggConfig) -> Iterator[tuple[str, tuple[Convolution, ...]]]:
-    """Each stage's pool and the convolutions before it: ``pool1`` with ``conv1_1`` and ``conv1_2``, to ``pool5``."""
+    """The stages in order, as (pool, its convolutions): ``pool1`` with ``conv1_1`` and ``conv1_2``, to ``pool5``."""
     channels_in = 3
     for index, count in enumerate(config.convolutions):
         channels = config.width * min(1 << index, 8)
@@ -53,7 +53,7 @@ def features(config: VggConfig) -> int:
     """Elements of an image's features, the input of ``fc6``.
 
     Raises:
-        ValueError: The image cannot be halved once a stage.
+        ValueError: The image side cannot be halved by the pool of every stage.
     """
     halvings: int = 2 ** len(config.convolutions)
     if config.image % halvings:
@@ -63,7 +63,11 @@ def features(config: VggConfig) -> int:
 
 
 def build(preset: str, config: VggConfig) -> Workload:
-    """The workload at one configuration."""
+    """The workload at one configuration.
+
+    Raises:
+        ValueError: The configuration is impossible: image side or dropout rate.
+    """
     stack = Stack()
     for pool, convolutions in stages(config):
         for conv in convolutions:
