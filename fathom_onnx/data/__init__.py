@@ -1,4 +1,7 @@
-"""Data sources: where the batches of a run come from, and whether they are real, simulated or synthetic."""
+"""Data sources: from a workload or a graph to endless batches of real, simulated or synthetic input values.
+
+:data:`SOURCES` is the table of them; the modules in the folders below implement one each.
+"""
 
 from .contract import Batch, BatchRequest, Source
 from .sources import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, usual_source, workload_of

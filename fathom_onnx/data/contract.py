@@ -1,4 +1,4 @@
-"""What a data source is: a row of the table, asked for batches of named tensors by a seed."""
+"""The contract of a data source: from a request for named tensors, with a seed, to an endless stream of batches."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ Batch = dict[str, Array]
 """Input name to values, for one step."""
 
 SourceKind = Literal["real", "simulated", "synthetic"]
+"""Recorded; made by a model of the real thing; drawn from distributions."""
 
 
 class RequestedTensor(Protocol):
-    """A tensor that a source must fill: what :class:`~fathom_onnx.workloads.contract.TensorSpec` says of one."""
+    """A tensor that a source must fill; a :class:`~fathom_onnx.workloads.contract.TensorSpec` is one."""
 
     @property
     def name(self) -> str:
@@ -47,12 +48,12 @@ class RequestedTensor(Protocol):
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What a source is asked for.
+    """A request for batches.
 
     Attributes:
         specs: The tensors of a batch.
         seed: The same seed gives the same batches, on any machine.
-        draws: How the synthetic source draws an input, by name.
+        draws: Input name to the distribution that the synthetic source draws it from.
     """
 
     specs: tuple[RequestedTensor, ...]
@@ -60,7 +61,7 @@ class BatchRequest:
     draws: Mapping[str, Draw] = field(default_factory=dict)
 
     def spec(self, name: str) -> RequestedTensor | None:
-        """The tensor of this name, or None where it was not asked for."""
+        """The tensor of this name, or None where it is not requested."""
         return next((spec for spec in self.specs if spec.name == name), None)
 
 
@@ -69,12 +70,12 @@ class Source:
     """One row of the table of data sources.
 
     Attributes:
-        name: Its name, as :attr:`Workload.data` and the manifest of a run spell it.
-        kind: ``real`` (recorded), ``simulated`` (made by a model of the real thing) or ``synthetic`` (drawn).
-        description: One line on what it is and where it departs from the data set of the paper.
-        open: Gives an endless stream of batches for a request.
-        needs: The optional package without which it cannot be used, as it is imported.
-        stand_in: The source that a workload gets in its place where that package is not installed.
+        name: Its name in :attr:`Workload.data` and in the manifest of a run.
+        kind: Real, simulated or synthetic.
+        description: What it is and where it departs from the data set of the paper, in one line.
+        open: From a request to an endless stream of batches.
+        needs: Import name of the optional package that it needs; empty for none.
+        stand_in: The source that is used instead where that package is not installed.
     """
 
     name: str
@@ -86,21 +87,26 @@ class Source:
 
 
 def generator(seed: int, label: str) -> np.random.Generator:
-    """Random numbers that depend on the seed and a label only, not on the order in which inputs are asked for."""
+    """Random numbers that depend on the seed and a label only, not on the order in which inputs are requested."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{label}".encode()).digest()[:16], "little"))
 
 
 def endless_shuffle(count: int, rng: np.random.Generator) -> Iterator[int]:
-    """Indices 0 to count - 1 in one random order after another, without end."""
+    """Indices 0 to count - 1 in a random order, then in another, without end."""
     while True:
         yield from (int(index) for index in rng.permutation(count))
 
 
 def check_inputs(request: BatchRequest, source: str, provides: Sequence[str]) -> None:
-    """Refuse a request for inputs that a source does not have.
+    """Check that a source has all requested inputs.
+
+    Args:
+        request: The request.
+        source: Name of the source.
+        provides: Names of its inputs.
 
     Raises:
-        DataError: An input is not among ``provides``.
+        DataError: A requested input is not among them.
     """
     unknown = [spec.name for spec in request.specs if spec.name not in provides]
     if unknown:

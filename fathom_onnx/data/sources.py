@@ -1,4 +1,4 @@
-"""The table of data sources, and the batches of a workload or of a graph."""
+"""The table of data sources, and the streams of batches for a workload or a graph."""
 
 from __future__ import annotations
 
@@ -83,19 +83,19 @@ _ROWS = (
 )
 
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
-"""Name to data source. A reader of another data set is one more row."""
+"""Name to data source. Another data set needs one more row."""
 
 
 def usual_source(name: str) -> Source:
-    """The source that a workload names or, where what it needs is not installed, its stand-in.
+    """The source of this name or, where the package that it needs is not installed, its stand-in.
 
     Raises:
         UnknownNameError: No such source.
     """
     if name not in SOURCES:
         raise UnknownNameError("data source", name, SOURCES)
-    found = SOURCES[name]
-    return found if not found.stand_in or find_spec(found.needs) else SOURCES[found.stand_in]
+    source = SOURCES[name]
+    return source if not source.stand_in or find_spec(source.needs) else SOURCES[source.stand_in]
 
 
 def batches(
@@ -107,11 +107,11 @@ def batches(
         source: A name of :data:`SOURCES`.
         specs: The tensors of a batch: name, shape and dtype of each.
         seed: The same seed gives the same batches.
-        draws: How the synthetic source draws an input, by name; by type where it is not given.
+        draws: Input name to the distribution that the synthetic source draws it from; by default from its type.
 
     Raises:
         UnknownNameError: No such source.
-        DataError: The source cannot provide these tensors (raised here, not at the first batch).
+        DataError: The source cannot provide these tensors (raised by this call, not at the first batch).
     """
     if source not in SOURCES:
         raise UnknownNameError("data source", source, SOURCES)
@@ -126,7 +126,7 @@ def batches(
 
 
 def _joined(source: str, specs: Sequence[TensorSpec], drawn: Sequence[TensorSpec], seed: int) -> Iterator[Batch]:
-    """Batches of ``specs`` from a source together with ``drawn`` tensors (noise), which no source has."""
+    """Batches of ``specs`` from a source, each with the ``drawn`` tensors (noise), which no data set has."""
     main = batches(source, specs, seed, {s.name: s.draw for s in specs})
     if not drawn:
         return main
@@ -137,9 +137,9 @@ def _joined(source: str, specs: Sequence[TensorSpec], drawn: Sequence[TensorSpec
 def batches_for(
     workload: Workload, mode: Mode, seed: int, source: str | None = None, noise: NoiseSource = "graph"
 ) -> Iterator[Batch]:
-    """Endless batches for a workload, from its own source (or the stand-in of that) unless another is named.
+    """Endless batches for a workload, from its own source (or the stand-in of it) unless another is named.
 
-    With ``noise="input"`` a batch also holds the workload's random tensors, drawn from their distributions.
+    With ``noise="input"`` a batch also has the workload's random tensors, drawn from their distributions.
 
     Raises:
         UnknownNameError: No such source.
@@ -150,7 +150,7 @@ def batches_for(
 
 
 def workload_of(graph: Graph) -> Workload | None:
-    """The workload that one of our graphs was exported from, or None for any other graph.
+    """The workload that a graph of this package was exported from, or None for any other graph.
 
     Raises:
         UnknownNameError: A workload, preset or field that this installation does not have.
@@ -163,7 +163,7 @@ def workload_of(graph: Graph) -> Workload | None:
 
 
 def source_for_graph(graph: Graph) -> Source:
-    """The source that feeds a graph: its workload's (or the stand-in of that), or the synthetic one for any other.
+    """The source that feeds a graph: that of its workload (or the stand-in of it), or the synthetic one for any other.
 
     Raises:
         UnknownNameError: The metadata names a source that this installation does not have.
@@ -172,11 +172,11 @@ def source_for_graph(graph: Graph) -> Source:
 
 
 def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Iterator[Batch]:
-    """Endless batches for a graph's batch inputs; a graph that is not ours gets drawn values.
+    """Endless batches for a graph's batch inputs; values are drawn for a graph of another origin.
 
     Raises:
-        UnknownNameError: No such source, or a workload that is not known here.
-        DataError: An input cannot be fed: its shape is not known, or not the one its metadata promises.
+        UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
+        DataError: An input cannot be fed: its shape is unknown, or differs from that of its workload.
     """
     inputs = graph.batch_inputs
     unknown = next((t for t in inputs if t.shape is None), None)
@@ -184,13 +184,13 @@ def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Ite
         raise DataError(f"input '{unknown.name}' of graph '{graph.name}' has no static shape", "give one with --dim")
     workload = workload_of(graph)
     if workload is None or graph.metadata is None:
-        given = [TensorSpec(t.name, t.shape or (), t.dtype) for t in inputs]
-        return batches(source or SYNTHETIC, given, seed)
+        specs = [TensorSpec(t.name, t.shape or (), t.dtype) for t in inputs]
+        return batches(source or SYNTHETIC, specs, seed)
     mode = graph.metadata.mode
-    fed = {spec.name: spec for spec in workload.batch_inputs(mode)}
+    data = {spec.name: spec for spec in workload.batch_inputs(mode)}
     noise = {n.name: n.spec for n in workload.noise.get(mode, ())}
     for tensor in inputs:
-        spec = fed.get(tensor.name) or noise.get(tensor.name)
+        spec = data.get(tensor.name) or noise.get(tensor.name)
         if spec is None or spec.shape != tensor.shape or spec.dtype != tensor.dtype:
             expected = f"{spec.dtype} {list(spec.shape)}" if spec else "no such input"
             raise DataError(
@@ -201,7 +201,7 @@ def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Ite
     names = [t.name for t in inputs]
     return _joined(
         source or source_for_graph(graph).name,
-        [fed[n] for n in names if n in fed],
+        [data[n] for n in names if n in data],
         [noise[n] for n in names if n in noise],
         seed,
     )

@@ -1,4 +1,4 @@
-"""Drawn values: any input of any graph, without meaning."""
+"""Synthetic data: values drawn from a distribution, for any input of any graph; they have no meaning."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["default_draw", "open_synthetic"]
 
 
 def default_draw(dtype: str) -> Draw:
-    """How an input is drawn that nothing is known of but its type.
+    """The distribution of an input of which only the type is known.
 
-    Floating-point values are standard normal. Whole numbers are 0 or 1: they may be indices, and every axis that a
-    graph can index has a first element, nearly every one a second. So are booleans.
+    Floating-point values are standard normal. Integers are 0 or 1, since they may be indices: every axis that a graph
+    can index has a first element, and nearly every one a second. Booleans are drawn alike.
 
     Raises:
-        DataError: A type that has no numbers, such as a string.
+        DataError: The type is not numeric, such as a string.
     """
     try:
         kind = np.dtype(dtype).kind if dtype else "O"
@@ -39,10 +39,10 @@ def _draw(request: BatchRequest, spec: RequestedTensor) -> Draw:
 
 
 def open_synthetic(request: BatchRequest) -> Iterator[Batch]:
-    """Endless batches of drawn values; each input has random numbers of its own.
+    """Endless batches of drawn values; each input has its own random number generator.
 
     Raises:
-        DataError: An input without a numeric type.
+        DataError: An input is not of a numeric type.
     """
     streams = {spec.name: generator(request.seed, f"synthetic:{spec.name}") for spec in request.specs}
     drawn = [(spec, _draw(request, spec)) for spec in request.specs]

@@ -1,8 +1,8 @@
-"""Breakout itself: the game's program, run by the Arcade Learning Environment (Bellemare et al. 2013).
+"""The game Breakout, emulated by the Arcade Learning Environment (Bellemare et al. 2013).
 
-The environment is the optional package ``ale-py``, which brings its emulator and the game; nothing is fetched. As in
-Mnih et al. 2015 each pixel is the larger of two successive frames, since the console draws some things in every other
-frame only, and actions are carried out as they are given (no sticky actions).
+The environment is the optional package ``ale-py``, which includes the emulator and the game; nothing is downloaded. As
+in Mnih et al. 2015, each pixel is the maximum over two successive frames, since the console draws some objects in every
+other frame only. Every action is executed as chosen (no sticky actions).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, ReplayMemory, open_replay,
 __all__ = ["PACKAGE", "Emulated", "open_atari"]
 
 PACKAGE = "ale_py"
-"""What has to be installed, as it is imported."""
+"""Import name of the package that is needed."""
 _GAME = "breakout"
 
 
@@ -34,7 +34,7 @@ class Emulated:
 
     Raises:
         MissingDependencyError: ``ale-py`` is not installed.
-        DataError: It does not have the game, or another one by that name.
+        DataError: It does not have the game, or has another game by that name.
     """
 
     def __init__(self, seed: int) -> None:
@@ -76,7 +76,7 @@ class Emulated:
         self._last = self._ale.getScreenGrayscale()
 
     def act(self, action: int) -> tuple[float, bool]:
-        """Hold an action for four frames."""
+        """Hold an action for four frames; the points scored, and whether a life was lost."""
         before, points = self._ale.lives(), 0.0
         for _ in range(FRAME_SKIP):
             self._last = self._ale.getScreenGrayscale()
@@ -84,9 +84,9 @@ class Emulated:
         return points, self._ale.lives() < before
 
     def screen(self) -> Array:
-        """Luminance, the larger of the last two frames, uint8 [210, 160]."""
-        larger: Array = np.maximum(self._last, self._ale.getScreenGrayscale())
-        return larger
+        """Luminance, the maximum over the last two frames, uint8 [210, 160]."""
+        maximum: Array = np.maximum(self._last, self._ale.getScreenGrayscale())
+        return maximum
 
 
 @functools.lru_cache(maxsize=2)
@@ -99,7 +99,7 @@ def open_atari(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of transitions of the emulated game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
-        DataError: Another input, or shapes that cannot be filled.
+        DataError: Another input is requested, or a shape that cannot be filled.
         MissingDependencyError: ``ale-py`` is not installed.
     """
     yield from open_replay(request, "atari", _memory)

@@ -1,10 +1,11 @@
-"""A simulation of Breakout, written here: what is on the screen, and how it moves, as on the Atari 2600.
+"""A simulation of Breakout: the objects on the screen and their motion, as on the Atari 2600.
 
-The screen of 160x210 points has a wall at three sides, six rows of eighteen bricks, a paddle and a ball, of the
-console's sizes and brightness, without its score line. The ball waits to be served, bounces off the walls, the bricks
-and the paddle (the farther from its middle the flatter) and grows faster after the fourth and the twelfth touch of the
-paddle. Bricks are worth 1, 4 and 7 points, two rows each, from below. A game has five lives; when all bricks are gone
-a new wall stands. The console's exact angles, its shrinking paddle and its second-wall rules are left out.
+The screen of 160x210 pixels shows walls at three sides, six rows of eighteen bricks, a paddle and a ball, in the sizes
+and brightness of the console, without the score line. The player serves the ball. It bounces off the walls, the bricks
+and the paddle (at a flatter angle the farther from the paddle's middle), and gets faster after the fourth and the
+twelfth hit of the paddle. Bricks are worth 1, 4 and 7 points, two rows each, from below. A game has five lives; when
+all bricks are gone, all are set up again. The console's exact angles, its shrinking paddle and its rules for the second
+set of bricks are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["Breakout", "open_breakout"]
 
 WIDTH, HEIGHT = 160, 210
 LEFT, RIGHT, TOP = 8, 152, 32
-"""Inner edges of the wall."""
+"""Inner edges of the walls, in pixels."""
 _WALL_TOP = 17
 _WALL = 142
 BRICKS_TOP, BRICK_HEIGHT, BRICK_WIDTH = 57, 6, 8
@@ -31,23 +32,23 @@ ROWS, COLUMNS = 6, 18
 _BRIGHTNESS = (110, 129, 131, 148, 124, 85)
 """Luminance of the rows from the top: red, orange, brown, yellow, green, blue."""
 POINTS = (7, 7, 4, 4, 1, 1)
-"""Of the rows from the top."""
+"""Points of a brick, by row from the top."""
 PADDLE_TOP, PADDLE_WIDTH, PADDLE_HEIGHT = 189, 16, 4
 _PADDLE_STEP = 5
 _BALL_WIDTH, _BALL_HEIGHT = 2, 4
 _SERVED_FROM = 122
 _SPEEDS = ((12, 2.0), (4, 1.5), (0, 1.0))
-"""Touches of the paddle from which the ball has a speed, in points a frame up or down."""
+"""(hits of the paddle, vertical speed in pixels per frame from then on), fastest first."""
 LIVES = 5
 
 _FIRE, _RIGHT, _LEFT = 1, 2, 3
 
 
 class Breakout:
-    """A game; an implementation of :class:`fathom_onnx.data.games.replay.Game`.
+    """A simulated game; an implementation of :class:`fathom_onnx.data.games.replay.Game`.
 
     Args:
-        rng: Draws where, and to which side, a ball is served.
+        rng: Draws the position and the side to which a ball is served.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -55,7 +56,7 @@ class Breakout:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new game: five lives, a whole wall, the paddle in the middle, no ball."""
+        """Begin a new game: five lives, all bricks, the paddle in the middle, no ball."""
         self.lives = LIVES
         self.bricks = np.ones((ROWS, COLUMNS), bool)
         self.paddle = (LEFT + RIGHT - PADDLE_WIDTH) // 2
@@ -69,7 +70,11 @@ class Breakout:
         return self.lives == 0
 
     def act(self, action: int) -> tuple[float, bool]:
-        """Hold an action (0 nothing, 1 fire, 2 right, 3 left) for four frames."""
+        """Hold an action (0 nothing, 1 fire, 2 right, 3 left) for four frames.
+
+        Returns:
+            The points scored, and whether a life was lost.
+        """
         before, points = self.lives, 0
         for _ in range(FRAME_SKIP):
             if not self.over:
@@ -77,13 +82,13 @@ class Breakout:
         return float(points), self.lives < before
 
     def serve(self, x: float, sideways: float) -> None:
-        """Put a ball into play at column ``x``, going down and ``sideways`` columns a row."""
+        """Put a ball into play at column ``x``, moving down and ``sideways`` columns per row."""
         self.ball = (x, float(_SERVED_FROM))
         self.direction = (sideways, 1.0)
         self._touches = 0
 
     def _frame(self, action: int) -> int:
-        """One frame; the points made in it."""
+        """Advance by one frame; the points scored in it."""
         step = {_RIGHT: _PADDLE_STEP, _LEFT: -_PADDLE_STEP}.get(action, 0)
         self.paddle = min(max(self.paddle + step, LEFT), RIGHT - PADDLE_WIDTH)
         if self.ball is None:
@@ -114,7 +119,7 @@ class Breakout:
         return points
 
     def _hit(self, x: float, y: float) -> int:
-        """Take away the brick under the middle of the ball, if there is one; its points."""
+        """Remove the brick under the middle of the ball, if there is one; its points, else 0."""
         row = int((y + _BALL_HEIGHT / 2 - BRICKS_TOP) // BRICK_HEIGHT)
         column = int((x + _BALL_WIDTH / 2 - LEFT) // BRICK_WIDTH)
         if not (0 <= row < ROWS and 0 <= column < COLUMNS and self.bricks[row, column]):
@@ -149,6 +154,6 @@ def open_breakout(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of transitions of the simulated game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
-        DataError: Another input, or shapes that cannot be filled.
+        DataError: Another input is requested, or a shape that cannot be filled.
     """
     yield from open_replay(request, "breakout", _memory)

@@ -1,9 +1,9 @@
-"""A replay memory: a game played at random, and batches of transitions drawn uniformly from it.
+"""A replay memory: transitions of a game that a random player plays, from which batches are drawn uniformly.
 
-Frames are treated as Mnih et al. 2015 (methods, preprocessing) treat them: luminance scaled to a square, one decision
-every four frames, the last few frames together as a state, rewards clipped to -1..1, the loss of a life as the end of
-an episode. A state that reaches back over the start of its episode has empty frames there, as in the authors' released
-code. Where theirs is a memory of a million transitions of a learning player, this is a short one of a random player.
+Preprocessing follows Mnih et al. 2015 (methods, preprocessing): luminance scaled to a square, one action every four
+frames, the last few frames stacked as a state, rewards clipped to -1..1, the loss of a life as the end of an episode.
+Frames of a state before the start of its episode are zero, as in the authors' released code. Their memory has a million
+transitions of a learning player; this is a short one of a random player.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ACTIONS = 4
 FRAME_SKIP = 4
 """Frames that an action lasts (Mnih et al. 2015, extended data table 1: action repeat)."""
 TRANSITIONS = 4000
-"""Transitions in a memory; at 84x84 some 28 MB."""
+"""Transitions in a memory; some 28 MB at 84x84."""
 
 
 class Game(Protocol):
@@ -39,10 +39,10 @@ class Game(Protocol):
         """Begin a new game."""
 
     def act(self, action: int) -> tuple[float, bool]:
-        """Hold an action for :data:`FRAME_SKIP` frames; give the points made, and whether a life was lost."""
+        """Hold an action for :data:`FRAME_SKIP` frames; the points scored, and whether a life was lost."""
 
     def screen(self) -> Array:
-        """Luminance of the screen as the player sees it, uint8 [height, width]."""
+        """Luminance of the screen, uint8 [height, width]."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class ReplayMemory:
 
     Attributes:
         frames: uint8 [transitions + 1, side, side].
-        starts: For each frame the first frame of its episode.
-        actions: Index of the action taken.
-        rewards: Points, clipped to -1..1.
-        terminals: Whether the episode ended.
+        starts: For each frame, the index of the first frame of its episode.
+        actions: For each transition, the index of the action taken.
+        rewards: For each transition, the points, clipped to -1..1.
+        terminals: For each transition, whether it ended the episode.
     """
 
     frames: Array
@@ -66,8 +66,8 @@ class ReplayMemory:
     def states(self, at: Array, history: int) -> Array:
         """The last ``history`` frames at each index, oldest first: float32 [len(at), history, side, side] in 0..1."""
         index = at[:, None] + np.arange(1 - history, 1)
-        known = index >= self.starts[at][:, None]
-        stacked = self.frames[np.maximum(index, 0)] * known[:, :, None, None]
+        in_episode = index >= self.starts[at][:, None]
+        stacked = self.frames[np.maximum(index, 0)] * in_episode[:, :, None, None]
         return (stacked / np.float32(255)).astype("float32")
 
 
@@ -83,7 +83,7 @@ def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> R
     Args:
         game: A game that has just begun.
         side: Side of the square that a frame is scaled to.
-        transitions: How many actions to take.
+        transitions: Number of actions to take.
         rng: Draws the actions.
     """
     frames = np.zeros((transitions + 1, side, side), "uint8")
@@ -105,10 +105,10 @@ _PROVIDES = ("states", "next_states", "actions", "rewards", "terminals")
 
 
 def _window(request: BatchRequest, source: str) -> tuple[int, int, int]:
-    """Batch, history and side that a request asks for.
+    """Batch size, history length and image side of a request.
 
     Raises:
-        DataError: It does not ask for frames, or for shapes that do not go together.
+        DataError: It has no frames, or its shapes are inconsistent.
     """
     frames = request.spec("states") or request.spec("next_states")
     if frames is None:
@@ -120,12 +120,13 @@ def _window(request: BatchRequest, source: str) -> tuple[int, int, int]:
             "ask for [batch, history, side, side]",
         )
     batch = shape[0]
-    wanted = {"actions": (batch, ACTIONS), "rewards": (batch,), "terminals": (batch,)}
+    shapes = {"actions": (batch, ACTIONS), "rewards": (batch,), "terminals": (batch,)}
     for spec in request.specs:
-        right = wanted.get(spec.name, shape)
-        if spec.shape != right:
+        expected = shapes.get(spec.name, shape)
+        if spec.shape != expected:
             raise DataError(
-                f"data source '{source}' cannot fill {spec.name} of shape {list(spec.shape)}", f"ask for {list(right)}"
+                f"data source '{source}' cannot fill {spec.name} of shape {list(spec.shape)}",
+                f"ask for {list(expected)}",
             )
     return batch, shape[1], shape[2]
 
@@ -144,13 +145,13 @@ def open_replay(request: BatchRequest, source: str, remember: Callable[[int, int
     """Endless batches of transitions drawn uniformly, with replacement, as in the paper.
 
     Args:
-        request: ``states`` and ``next_states`` [batch, history, side, side], one-hot ``actions`` [batch, 4],
-            ``rewards`` and ``terminals`` [batch]; any of them, frames among them.
+        request: Any of ``states`` and ``next_states`` [batch, history, side, side], one-hot ``actions`` [batch, 4],
+            ``rewards`` and ``terminals`` [batch]; at least one of the first two.
         source: The name of the data source.
-        remember: Gives the memory of a (side, seed).
+        remember: From (image side, seed) to the memory.
 
     Raises:
-        DataError: Another input, or shapes that cannot be filled.
+        DataError: Another input is requested, or a shape that cannot be filled.
     """
     check_inputs(request, source, _PROVIDES)
     batch, history, side = _window(request, source)

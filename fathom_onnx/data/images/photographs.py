@@ -1,8 +1,8 @@
 """Two photographs: scikit-learn's bundled ``china.jpg`` and ``flower.jpg``, cropped at random.
 
-The crops are made as networks of the time were fed: a random square of the photograph, brought to the input size,
-mirrored half of the time, less the ImageNet mean and over its deviation. The class is the photograph, so two of the
-N classes occur; this is data to run and learn on, not a measure of accuracy.
+Crops are made as image classifiers of the time were trained: a random square of the photograph, scaled to the input
+size, mirrored half of the time, normalised by the mean and standard deviation of ImageNet. The class is the photograph,
+so two of the N classes occur: this is data to run and train on, not to measure accuracy.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's published constants)."""
+"""Mean and standard deviation of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's constants)."""
 
-_SMALLEST = 0.5  # side of the smallest crop over the photograph's short side
+_SMALLEST = 0.5  # side of the smallest crop over the photograph's shorter side
 
 
 @functools.lru_cache(maxsize=1)
 def photographs() -> tuple[Array, ...]:
-    """The photographs as uint8 [427, 640, 3]; their order is their class; not to be changed."""
+    """The photographs as uint8 [427, 640, 3] each, in the order of their classes; read-only."""
     from sklearn.datasets import load_sample_images
 
     return tuple(np.asarray(image) for image in load_sample_images().images)
@@ -51,7 +51,11 @@ def _crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
 
 
 def _check(images: RequestedTensor | None, labels: RequestedTensor | None) -> None:
-    """Refuse shapes that cannot be filled."""
+    """Check that the requested shapes can be filled.
+
+    Raises:
+        DataError: One cannot.
+    """
     if images is not None:
         shape = images.shape
         if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
@@ -76,7 +80,7 @@ def open_photographs(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``images`` [batch, 3, side, side] and one-hot ``labels`` [batch, classes].
 
     Raises:
-        DataError: Another input, or shapes that cannot be filled.
+        DataError: Another input is requested, or a shape that cannot be filled.
     """
     check_inputs(request, "photographs", ("images", "labels"))
     images, labels = request.spec("images"), request.spec("labels")
@@ -84,7 +88,7 @@ def open_photographs(request: BatchRequest) -> Iterator[Batch]:
     if first is None:
         raise DataError("data source 'photographs' was asked for no input", "ask for 'images' or 'labels'")
     _check(images, labels)
-    # two streams, so that the labels of a seed are the same whether or not images are asked for with them
+    # two generators, so that the labels of a seed are the same whether or not images are requested too
     pick, crop = generator(request.seed, "photographs"), generator(request.seed, "photographs:crop")
     pool = photographs()
     while True:

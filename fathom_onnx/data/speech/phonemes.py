@@ -1,8 +1,8 @@
-"""TIMIT's 61 phonemes as a formant synthesiser speaks them: a table of resonances, source, loudness and length.
+"""TIMIT's 61 phonemes for a formant synthesiser: a table of resonances, sound source, loudness and duration.
 
-Vowel formants are those of men in Peterson and Barney 1952 (table II); the targets of the other sounds and all lengths
-follow Klatt 1980 (tables II and III) and Lamel et al. 1986 roughly. They make sounds of a kind alike and other kinds
-different, as a recogniser needs them, and no more is claimed.
+Vowel formants are those of men in Peterson and Barney 1952 (table II); the formants of the other sounds and all
+durations roughly follow Klatt 1980 (tables II and III) and Lamel et al. 1986. Phonemes of a kind sound alike and kinds
+sound different, as a speech recogniser needs; no more accuracy is claimed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Formants = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Phoneme:
-    """How one phoneme sounds.
+    """The sound of one phoneme.
 
     Attributes:
-        symbol: As TIMIT writes it.
+        symbol: TIMIT's symbol.
         kind: ``vowel``, ``semivowel``, ``nasal``, ``fricative``, ``stop``, ``closure`` or ``silence``.
-        formants: Centres of three resonances in Hz at its start.
-        glide: The same at its end, for what moves; else as at its start.
-        voice: Share of the voice in its source, 0 to 1; the rest is noise.
+        formants: Centre frequencies of three resonances in Hz at its start.
+        glide: The same at its end, equal to ``formants`` for a steady sound.
+        voice: Share of the voice in the sound source, 0 to 1; the rest is noise.
         level: Loudness relative to a vowel.
-        milliseconds: Usual length.
+        milliseconds: Usual duration.
     """
 
     symbol: str
@@ -42,7 +42,7 @@ _EH, _AE, _AA, _AO = (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440), (5
 _UH, _AH = (440, 1020, 2240), (640, 1190, 2390)
 _SCHWA = (500, 1500, 2500)
 _LIPS, _TONGUE, _VELUM = (200, 900, 2200), (200, 1700, 2700), (200, 2000, 2300)
-"""The targets of a closed mouth: at the lips, at the ridge of the teeth, at the soft palate."""
+"""Formants of closures at the lips, at the alveolar ridge and at the soft palate."""
 
 _ROWS: tuple[tuple[str, str, Formants, Formants | None, float, float, float], ...] = (
     ("iy", "vowel", _IY, None, 1.0, 1.0, 95),
@@ -112,10 +112,10 @@ PHONEMES: tuple[Phoneme, ...] = tuple(
     Phoneme(symbol, kind, start, end or start, voice, level, length)
     for symbol, kind, start, end, voice, level, length in _ROWS
 )
-"""The phonemes; a label is an index into this."""
+"""The phonemes; a label is an index into this tuple."""
 
 INDEX: dict[str, int] = {phoneme.symbol: index for index, phoneme in enumerate(PHONEMES)}
 """Symbol to label."""
 
 SILENCE = INDEX["h#"]
-"""What an utterance begins and ends with."""
+"""Label of the silence at the start and the end of an utterance."""

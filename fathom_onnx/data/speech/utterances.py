@@ -1,9 +1,9 @@
-"""Utterances of a formant synthesiser with their phonemes: speech to learn on where no recordings may be shipped.
+"""Utterances of a formant synthesiser with their phonemes: speech to train on, since no recordings may be distributed.
 
-A speaker (pitch, length of the vocal tract, pace) says random syllables of TIMIT's 61 phonemes between two silences: an
-onset, a vowel and perhaps a coda each, stops after their closures. A voice of pulses, or noise, or both goes through
-three resonances that move from one phoneme's targets to the next's (Klatt 1980, simplified), and the cepstral
-coefficients of the sound are the features. There are no words, and nothing was recorded.
+A random speaker (pitch, length of the vocal tract, pace) says random syllables of TIMIT's 61 phonemes between two
+silences. A syllable has an onset, a vowel and sometimes a coda; stops follow their closures. Pulses (voice), noise or
+both pass through three resonances that move from the formants of one phoneme to those of the next (Klatt 1980,
+simplified). The features are the cepstral coefficients of the sound. There are no words, and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from fathom_onnx.workloads.contract import Array
 from .cepstra import HOP, RATE, cepstra, samples_for
 from .phonemes import INDEX, PHONEMES, SILENCE, Phoneme
 
-__all__ = ["SHORTEST", "Utterance", "open_utterances", "speak", "syllables"]
+__all__ = ["SHORTEST", "Utterance", "open_utterances", "random_utterance", "synthesise"]
 
 INPUTS = ("features", "feature_lengths", "labels", "label_lengths")
 
 SHORTEST = 2
-"""Frames of the shortest phoneme: an utterance has frames enough for its labels, and for blanks between equal ones."""
+"""Frames of the shortest phoneme: an utterance has enough frames for its labels and for blanks between equal ones."""
 
-_LEAST = 0.6
-"""Frames of the shortest utterance over those there is room for."""
+_SHORTEST_SHARE = 0.6
+"""Frames of the shortest utterance over the frames of the input."""
 _BANDWIDTHS = (80.0, 120.0, 200.0)
+"""Of the three resonances of a voiced sound, in Hz."""
 _NOISE_WIDER = 4.0
+"""Bandwidths of an unvoiced sound over those of a voiced one."""
 _PIECES = 3
+"""Pieces of constant formants in a gliding phoneme."""
 _SMOOTHING = RATE // 200  # 5 ms
 _BACKGROUND = 1e-4
 _COEFFICIENTS = 40
@@ -49,38 +52,38 @@ _CLOSURES = {INDEX[stop]: INDEX[f"{stop}cl"] for stop in "bdgptk"} | {
     INDEX["jh"]: INDEX["dcl"],
     INDEX["ch"]: INDEX["tcl"],
 }
-"""What comes before a sound that begins with a closed mouth."""
+"""Label of a sound that begins with a closed mouth, to that of the closure before it."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is said: phonemes (labels) and the frames that each lasts."""
+    """A sequence of phonemes (labels), each with its length in frames."""
 
     labels: tuple[int, ...]
     lengths: tuple[int, ...]
 
     @property
     def frames(self) -> int:
-        """Frames of the whole."""
+        """Frames of the whole utterance."""
         return sum(self.lengths)
 
 
 def _syllable(rng: np.random.Generator) -> list[int]:
-    """An onset, a vowel and half of the time a coda; now and then a pause."""
+    """An onset, a vowel and half of the time a coda; sometimes a pause instead."""
 
     def consonant() -> list[int]:
-        one = int(rng.choice(_CONSONANTS))
-        return [_CLOSURES[one], one] if one in _CLOSURES else [one]
+        label = int(rng.choice(_CONSONANTS))
+        return [_CLOSURES[label], label] if label in _CLOSURES else [label]
 
     if rng.random() < 0.05:
         return [int(rng.choice(_PAUSES))]
     return [*consonant(), int(rng.choice(_VOWELS)), *(consonant() if rng.random() < 0.5 else [])]
 
 
-def syllables(frames: int, most: int, rng: np.random.Generator) -> Utterance:
-    """A random utterance of exactly ``frames`` frames and at most ``most`` phonemes, the silences around it among them.
+def random_utterance(frames: int, most: int, rng: np.random.Generator) -> Utterance:
+    """A random utterance of exactly ``frames`` frames and at most ``most`` phonemes, including the silences around it.
 
-    Where time runs out the last phoneme is cut short; where ``most`` is reached the last silence takes what is left.
+    At the end of the frames the last phoneme is cut short; once ``most`` is reached, the last silence fills the rest.
     """
     pace = rng.uniform(0.8, 1.25)
 
@@ -99,7 +102,7 @@ def syllables(frames: int, most: int, rng: np.random.Generator) -> Utterance:
 
 
 def _resonances(formants: Sequence[float], widths: Sequence[float]) -> Array:
-    """Three resonators in a row as second-order sections [3, 6]."""
+    """Three resonators in series as second-order sections [3, 6]; formants and bandwidths in Hz."""
     rows = []
     for formant, width in zip(formants, widths, strict=True):
         r = math.exp(-math.pi * width / RATE)
@@ -108,7 +111,7 @@ def _resonances(formants: Sequence[float], widths: Sequence[float]) -> Array:
 
 
 def _pieces(phoneme: Phoneme) -> Iterator[tuple[float, ...]]:
-    """The formants of each piece of a phoneme, from its start to its glide's end; one piece if it stands still."""
+    """The formants of each piece of a phoneme, from its start to the end of its glide; one piece if it is steady."""
     if phoneme.glide == phoneme.formants:
         yield phoneme.formants
         return
@@ -116,30 +119,30 @@ def _pieces(phoneme: Phoneme) -> Iterator[tuple[float, ...]]:
         yield tuple(a + share * (b - a) for a, b in zip(phoneme.formants, phoneme.glide, strict=True))
 
 
-def speak(said: Utterance, rng: np.random.Generator) -> Array:
-    """The sound of an utterance in a random voice: samples that have exactly its frames."""
+def synthesise(utterance: Utterance, rng: np.random.Generator) -> Array:
+    """The sound of an utterance in a random voice: samples that give exactly its frames."""
     from scipy.ndimage import uniform_filter1d
     from scipy.signal import sosfilt
 
-    count = samples_for(said.frames)
+    count = samples_for(utterance.frames)
     pitch = rng.uniform(90.0, 240.0) * np.linspace(1.05, 0.9, count)
     tract = rng.uniform(0.92, 1.15)
     phase = np.cumsum(pitch / RATE)
-    pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(RATE / pitch)  # of power 1, as the noise
+    pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(RATE / pitch)  # of power 1, like the noise
     noise = rng.normal(0.0, 1.0, count)
     sound, gain = np.zeros(count), np.zeros(count)
     state = np.zeros((3, 2))
-    ends = np.cumsum(said.lengths) * HOP
+    ends = np.cumsum(utterance.lengths) * HOP
     ends[-1] = count
     start = 0
-    for label, end in zip(said.labels, ends, strict=True):
+    for label, end in zip(utterance.labels, ends, strict=True):
         phoneme = PHONEMES[label]
         widths = [w * (1.0 if phoneme.voice > 0.5 else _NOISE_WIDER) for w in _BANDWIDTHS]
         targets = list(_pieces(phoneme))
         edges = np.linspace(start, end, len(targets) + 1).astype(int)
         for formants, a, b in zip(targets, edges[:-1], edges[1:], strict=True):
             source = phoneme.voice * pulses[a:b] + (1.0 - phoneme.voice) * noise[a:b]
-            # beyond half the rate there is nothing to resonate
+            # a resonance must lie below half the sampling rate
             centres = [min(f * tract, 0.48 * RATE) for f in formants]
             sound[a:b], state = sosfilt(_resonances(centres, widths), source, zi=state)
             gain[a:b] = phoneme.level / (np.sqrt(np.mean(sound[a:b] ** 2)) + 1e-9)
@@ -150,7 +153,11 @@ def speak(said: Utterance, rng: np.random.Generator) -> Array:
 
 
 def _check(specs: dict[str, RequestedTensor]) -> None:
-    """Refuse shapes that cannot be filled."""
+    """Check that the requested shapes can be filled.
+
+    Raises:
+        DataError: One cannot.
+    """
     if "features" not in specs:
         raise DataError("data source 'utterances' was not asked for features", "ask for 'features' with the others")
     shape = specs["features"].shape
@@ -178,7 +185,7 @@ def open_utterances(request: BatchRequest) -> Iterator[Batch]:
     phonemes, and silence past ``label_lengths`` [batch].
 
     Raises:
-        DataError: Another input, no features, or shapes that cannot be filled.
+        DataError: Another input is requested, features are not, or a shape cannot be filled.
     """
     check_inputs(request, "utterances", INPUTS)
     specs = {spec.name: spec for spec in request.specs}
@@ -194,12 +201,12 @@ def open_utterances(request: BatchRequest) -> Iterator[Batch]:
             "label_lengths": np.zeros(batch),
         }
         for index in range(batch):
-            # a stream each, so that what is said does not change how the next one sounds
+            # a generator for each, so that the content of one utterance does not change the sound of the next
             voice = np.random.default_rng(rng.integers(2**63))
-            length = int(voice.integers(max(2 * SHORTEST, math.ceil(_LEAST * frames)), frames + 1))
-            said = syllables(length, most, voice)
-            values["features"][index, :length] = cepstra(speak(said, voice), coefficients)
+            length = int(voice.integers(max(2 * SHORTEST, math.ceil(_SHORTEST_SHARE * frames)), frames + 1))
+            utterance = random_utterance(length, most, voice)
+            values["features"][index, :length] = cepstra(synthesise(utterance, voice), coefficients)
             values["feature_lengths"][index] = length
-            values["labels"][index, : len(said.labels)] = said.labels
-            values["label_lengths"][index] = len(said.labels)
+            values["labels"][index, : len(utterance.labels)] = utterance.labels
+            values["label_lengths"][index] = len(utterance.labels)
         yield {name: values[name].astype(spec.dtype) for name, spec in specs.items()}

@@ -1,10 +1,10 @@
-"""Parallel sentences of two made-up languages, and the classes of a sampled softmax.
+"""Parallel sentences of two artificial languages, and the classes of a sampled softmax.
 
-Words are numbered by how frequent they are, the k-th of N with probability proportional to 1/k (Zipf 1949); the first
-four numbers are symbols (see :mod:`~fathom_onnx.workloads.suite2016.seq2seq`). A sentence has half of the source length
-at least, so that padding occurs. Its translation is word by word, by a fixed dictionary that is one to one and leaves
-frequent words frequent, with another word order: a word of an even number comes after the one that followed it. The
-languages are the same for every seed, which decides the sentences only.
+Word ids are ordered by frequency, the k-th of N words having a probability proportional to 1/k (Zipf 1949); the first
+four ids are symbols (see :mod:`~fathom_onnx.workloads.suite2016.seq2seq`). A sentence fills at least half of the source
+length, so padding occurs. It is translated word by word, by a fixed one-to-one dictionary that keeps frequent words
+frequent, and then reordered: a word with an even id moves behind the word after it. The languages are the same for
+every seed; the seed determines the sentences only.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from fathom_onnx.workloads.suite2016.seq2seq import EOS, PAD, UNKNOWN
 __all__ = ["FIRST_WORD", "dictionary", "log_uniform", "open_translations", "reordered"]
 
 FIRST_WORD = UNKNOWN + 1
+"""Id of the most frequent word."""
 
 _INPUTS = ("source_ids", "target_ids", "target_weights", "sampled_ids")
 
 
 @functools.lru_cache(maxsize=4)
 def dictionary(vocabulary: int) -> Array:
-    """Word to its translation, int64 [vocabulary]; symbols are themselves; not to be changed.
+    """Word id to the id of its translation, int64 [vocabulary]; symbols map to themselves; read-only.
 
-    A word's rank changes by a factor of about 2 at the most.
+    A word's frequency rank changes by a factor of about 2 at most.
     """
     ranks = np.arange(1, vocabulary - FIRST_WORD + 1)
     rng = generator(0, "translations:dictionary")
-    places = np.argsort(np.log(ranks) + rng.uniform(0.0, math.log(2.0), ranks.size), kind="stable")
-    words = np.arange(vocabulary)
-    words[FIRST_WORD:] = FIRST_WORD + places
-    words.setflags(write=False)
-    return words
+    permutation = np.argsort(np.log(ranks) + rng.uniform(0.0, math.log(2.0), ranks.size), kind="stable")
+    translations = np.arange(vocabulary)
+    translations[FIRST_WORD:] = FIRST_WORD + permutation
+    translations.setflags(write=False)
+    return translations
 
 
 def reordered(words: list[int]) -> list[int]:
-    """The words in the other language's order: each of an even number after the one that followed it."""
+    """The words in the order of the other language: a word with an even id moves behind the word after it."""
     result: list[int] = []
     index = 0
     while index < len(words):
@@ -63,6 +64,11 @@ def log_uniform(count: int, vocabulary: int, rng: np.random.Generator) -> Array:
 
 
 def _vocabulary(request: BatchRequest, name: str) -> int:
+    """Vocabulary size of an input of word ids, from its draw.
+
+    Raises:
+        DataError: The request does not give one, or it has no word.
+    """
     draw = request.draws.get(name)
     if draw is None or draw.kind != "integers" or draw.high <= FIRST_WORD:
         raise DataError(
@@ -73,7 +79,11 @@ def _vocabulary(request: BatchRequest, name: str) -> int:
 
 
 def _lengths(request: BatchRequest) -> tuple[int, int, int]:
-    """Batch, source length, target length; each from what was asked for."""
+    """Batch size, source length and target length of a request; 0 for what is not requested.
+
+    Raises:
+        DataError: Its shapes are inconsistent.
+    """
     shapes = {spec.name: spec.shape for spec in request.specs if spec.name != "sampled_ids"}
     if not shapes:
         return 0, 0, 0
@@ -103,7 +113,7 @@ def open_translations(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of ``source_ids``, ``target_ids``, ``target_weights`` and ``sampled_ids``.
 
     Raises:
-        DataError: Another input, shapes that do not go together, or ids without a vocabulary.
+        DataError: Another input is requested, shapes are inconsistent, or ids have no vocabulary.
     """
     check_inputs(request, "translations", _INPUTS)
     if not request.specs:
@@ -119,21 +129,21 @@ def open_translations(request: BatchRequest) -> Iterator[Batch]:
     longest = min(source_length, target_length - 1) if target_length else source_length
     words, classes = generator(request.seed, "translations"), generator(request.seed, "translations:sampled")
     while True:
-        made: Batch = {
+        values: Batch = {
             "source_ids": np.full((batch, source_length), PAD),
             "target_ids": np.full((batch, target_length), PAD),
             "target_weights": np.zeros((batch, target_length)),
         }
         for row in range(batch):
             length = int(words.integers((longest + 1) // 2, longest + 1))
-            picked = np.minimum(np.searchsorted(cumulative, words.random(length)), vocabulary - FIRST_WORD - 1)
-            sentence = FIRST_WORD + picked
-            made["source_ids"][row, :length] = sentence
+            ranks = np.minimum(np.searchsorted(cumulative, words.random(length)), vocabulary - FIRST_WORD - 1)
+            sentence = FIRST_WORD + ranks
+            values["source_ids"][row, :length] = sentence
             if target_length:
-                made["target_ids"][row, :length] = dictionary(vocabulary)[reordered(sentence.tolist())]
-                made["target_ids"][row, length] = EOS
-                made["target_weights"][row, : length + 1] = 1.0
+                values["target_ids"][row, :length] = dictionary(vocabulary)[reordered(sentence.tolist())]
+                values["target_ids"][row, length] = EOS
+                values["target_weights"][row, : length + 1] = 1.0
         for spec in request.specs:
             if spec.name == "sampled_ids":
-                made[spec.name] = log_uniform(math.prod(spec.shape), sizes[spec.name], classes).reshape(spec.shape)
-        yield {spec.name: made[spec.name].astype(spec.dtype) for spec in request.specs}
+                values[spec.name] = log_uniform(math.prod(spec.shape), sizes[spec.name], classes).reshape(spec.shape)
+        yield {spec.name: values[spec.name].astype(spec.dtype) for spec in request.specs}
