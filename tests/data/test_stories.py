@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.data import SOURCES, batches, batches_for
-from fathom_onnx.data.text.stories import LONGEST, SHORTEST_MEMORY, TASKS, VOCABULARY, encode, tell
+from fathom_onnx.data.text.stories import LONGEST, SHORTEST_MEMORY, TASKS, VOCABULARY, encode, make_story
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Draw
@@ -86,7 +86,7 @@ def test_the_interpreter_on_a_story_by_hand() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(TASKS)), st.integers(SHORTEST_MEMORY, 60), st.integers(0, 2**32))
 def test_the_answer_follows_from_the_story(task: int, memory: int, seed: int) -> None:
-    story = tell(task, memory, random.Random(seed))
+    story = make_story(task, memory, random.Random(seed))
     assert 2 <= len(story.sentences) <= memory
     assert story.answer == interpret(list(story.sentences), story.question)
     assert all(len(text.split()) <= LONGEST for text in (*story.sentences, story.question))

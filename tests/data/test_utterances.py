@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fathom_onnx.data import batches, batches_for
 from fathom_onnx.data.speech.cepstra import HOP, RATE, WINDOW, cepstra, mel_filters, samples_for
 from fathom_onnx.data.speech.phonemes import INDEX, PHONEMES, SILENCE
-from fathom_onnx.data.speech.utterances import SHORTEST, Utterance, speak, syllables
+from fathom_onnx.data.speech.utterances import SHORTEST, Utterance, random_utterance, synthesise
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import TensorSpec
@@ -27,7 +27,7 @@ def test_phonemes_are_the_61_of_timit() -> None:
 @settings(max_examples=40, deadline=None)
 @given(frames=st.integers(2 * SHORTEST, 200), most=st.integers(2, 50), seed=st.integers(0, 999))
 def test_utterances_fit(frames, most, seed) -> None:
-    said = syllables(frames, most, np.random.default_rng(seed))
+    said = random_utterance(frames, most, np.random.default_rng(seed))
     assert said.frames == frames
     assert 2 <= len(said.labels) <= most
     assert (said.labels[0], said.labels[-1]) == (SILENCE, SILENCE)
@@ -74,7 +74,7 @@ def test_cepstra() -> None:
 def centroid(symbol: str) -> float:
     """Mean frequency of the power of a phoneme's middle, in Hz."""
     said = Utterance((SILENCE, INDEX[symbol], SILENCE), (5, 40, 5))
-    sound = speak(said, np.random.default_rng(0))
+    sound = synthesise(said, np.random.default_rng(0))
     assert sound.shape == (samples_for(50),)
     power = np.abs(np.fft.rfft(sound[10 * HOP : 40 * HOP])) ** 2
     return float((power * np.fft.rfftfreq(30 * HOP, 1 / RATE)).sum() / power.sum())
@@ -84,7 +84,7 @@ def test_phonemes_sound_as_they_should() -> None:
     at = {symbol: centroid(symbol) for symbol in ("uw", "aa", "iy", "sh", "s")}
     assert at["uw"] < at["aa"] < at["sh"] < at["s"]
     assert at["s"] > 4000
-    loud = speak(Utterance((SILENCE, INDEX["aa"], SILENCE), (20, 40, 20)), np.random.default_rng(1))
+    loud = synthesise(Utterance((SILENCE, INDEX["aa"], SILENCE), (20, 40, 20)), np.random.default_rng(1))
     assert loud[30 * HOP : 50 * HOP].std() > 100 * loud[: 15 * HOP].std()
 
 
