@@ -5,6 +5,6 @@
 * :mod:`fathom_exporters.lowering` is what follows for both: the translated graph, in which gradients are canonical ops,
   becomes standard ONNX in the form that suits its purpose, with the address of every node.
 
-Below them are :mod:`fathom_exporters.framework`, how a framework's models are found, and
+Below them are :mod:`fathom_exporters.framework`, which looks up a framework's models, and
 :mod:`fathom_exporters.shared`, the maths that models of both frameworks write.
 """

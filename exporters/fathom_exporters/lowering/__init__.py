@@ -11,7 +11,7 @@ all shapes static, metadata written, the contract of a graph file checked.
 """
 
 from .canonical import CANONICAL, DOMAIN, VERSION, register_schemas
-from .finish import finish
+from .finish import OPSET, finish
 from .tags import Tag
 
-__all__ = ["CANONICAL", "DOMAIN", "VERSION", "Tag", "finish", "register_schemas"]
+__all__ = ["CANONICAL", "DOMAIN", "OPSET", "VERSION", "Tag", "finish", "register_schemas"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["constant_ints", "operands", "replace_node", "standard_producer", "static_shape"]
+__all__ = ["constant_ints", "known_shape", "operands", "replace_node", "standard_producer", "static_shape"]
 
 
 def operands(node: ir.Node) -> list[ir.Value]:
@@ -19,15 +19,23 @@ def operands(node: ir.Node) -> list[ir.Value]:
     return values
 
 
+def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape of a value in elements, or None where it is not known or not static."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(size) for size in value.shape.numpy())
+
+
 def static_shape(value: ir.Value) -> list[int]:
-    """The shape of ``value`` in elements.
+    """The shape of a value in elements.
 
     Raises:
         ValueError: It is not known, or not static.
     """
-    if value.shape is None or not value.shape.is_static():
+    shape = known_shape(value)
+    if shape is None:
         raise ValueError(f"tensor '{value.name}' has no static shape")
-    return [int(d) for d in value.shape.numpy()]
+    return list(shape)
 
 
 def constant_ints(node: ir.Node, index: int) -> list[int] | None:

@@ -88,11 +88,11 @@ def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: floa
 
 
 def _batch_norm_by_moments(
-    net: Net, x: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor] | None, parameters: Mapping[str, tf.Tensor]
+    net: Net, x: tf.Tensor, running: tuple[tf.Tensor, tf.Tensor] | None, parameters: Mapping[str, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """For types without a fused kernel: y, and the batch's mean and unbiased variance, or the given ones."""
+    """For types without a fused kernel: y, and the batch's mean and unbiased variance, or the running ones."""
     axes = (0, *net.spatial)
-    mean, variance = given or tf.nn.moments(x, axes)
+    mean, variance = running or tf.nn.moments(x, axes)
     shape = [1, -1, 1, 1] if net.data_format == "NCHW" else [-1]
     y = tf.nn.batch_normalization(
         x,
@@ -102,7 +102,7 @@ def _batch_norm_by_moments(
         tf.reshape(parameters["scale"], shape),
         parameters["epsilon"],
     )
-    if given:
+    if running:
         return y, mean, variance
     count = int(np.prod([x.shape[axis] for axis in axes]))
     return y, mean, variance * (count / (count - 1))

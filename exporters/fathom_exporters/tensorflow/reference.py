@@ -62,7 +62,7 @@ class TensorFlowReference:
         return StepResult(
             outputs={name: np.asarray(value) for name, value in outputs.items()},
             kinks={
-                key: Kink(self._traced_kinks[key].op, np.asarray(value), np.asarray(taken))
-                for key, (value, taken) in kinks.items()
+                key: Kink(self._traced_kinks[key].op, np.asarray(value), np.asarray(branch))
+                for key, (value, branch) in kinks.items()
             },
         )

@@ -1,4 +1,4 @@
-"""Clean-up passes over a lowered graph: they take out what computes nothing and write the rest plainly.
+"""Clean-up passes over a lowered graph: they remove what computes nothing and simplify the rest.
 
 In comes a model of standard ops whose nodes have tags; it is changed in place, and no arithmetic on its inputs changes.
 :data:`CLEANUP` is the sequence, :func:`clean_up` runs it. Each pass of our own is a class of one module of this folder,

@@ -1,4 +1,4 @@
-"""Moves, the ops that only reshape, transpose or convert: merged, read through, or taken out."""
+"""Moves, the ops that only reshape, transpose or convert: merged, read through, or removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MergeMoves(ir.passes.InPlacePass):
 
 
 class ReadTransposedOperands(ir.passes.InPlacePass):
-    """A Gemm reads a transposed matrix as it lies in memory, by transA and transB, instead of a Transpose before it.
+    """A Gemm reads a transposed matrix by its transA and transB instead of after a Transpose.
 
     Exact: that is what the attributes mean.
     """

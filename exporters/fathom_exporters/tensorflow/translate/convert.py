@@ -13,7 +13,7 @@ from tf2onnx import tfonnx
 from tf2onnx.graph import Graph, Node
 from tf2onnx.handler import tf_op
 
-from fathom_exporters.lowering import DOMAIN, VERSION
+from fathom_exporters.lowering import DOMAIN, OPSET, VERSION
 from fathom_exporters.lowering.tags import ORIGIN
 from fathom_exporters.tensorflow.capture import Captured
 from fathom_onnx.errors import ExportError, FathomError, one_line
@@ -24,10 +24,7 @@ from .images import IMAGES
 from .scopes import tags
 from .tidy import tidy
 
-__all__ = ["HANDLERS", "OPSET", "translate"]
-
-OPSET = 18
-"""The newest that tf2onnx writes."""
+__all__ = ["HANDLERS", "translate"]
 
 HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES}
 """TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
@@ -36,10 +33,10 @@ _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
 
 
 class _Mapper:
-    """Runs handlers and records which nodes each has made.
+    """Runs handlers and records which nodes each has added.
 
     Attributes:
-        origins: Node name to the name of the TensorFlow operation that it was made for.
+        origins: Node name to the name of the TensorFlow operation that it replaces.
     """
 
     def __init__(self, stock: Mapping[str, tuple[Callable[..., None], dict[str, Any]]]) -> None:
@@ -70,9 +67,9 @@ class _Mapper:
             ) from error
         self._known.discard(name)  # a node that replaces the operation has its name too
         # new nodes are at the end of the list
-        made = {name, *(n.name for n in takewhile(self._is_new, reversed(graph.get_nodes())))}
-        self.origins |= dict.fromkeys(made, name)
-        self._known.update(made)
+        added = {name, *(n.name for n in takewhile(self._is_new, reversed(graph.get_nodes())))}
+        self.origins |= dict.fromkeys(added, name)
+        self._known.update(added)
 
     def _is_new(self, node: Node) -> bool:
         return node.name not in self._known

@@ -15,9 +15,9 @@ __all__ = ["Emit", "Handler"]
 
 
 class Emit:
-    """Makes the nodes that replace one TensorFlow operation.
+    """Builds the nodes that replace one TensorFlow operation.
 
-    A handler ends with the replacement: by one node (:meth:`replace`), or by tensors of nodes made before
+    A handler ends with the replacement: by one node (:meth:`replace`), or by tensors of earlier nodes
     (:meth:`become`).
     """
 
@@ -82,7 +82,7 @@ class Emit:
 
     def op(self, op_type: str, *inputs: str, shape: Sequence[int], dtype: int | None = None, **attributes: Any) -> str:
         """A node with one output of ``shape``, of the element type of the first input unless ``dtype`` is given."""
-        made = self._graph.make_node(
+        node = self._graph.make_node(
             op_type,
             list(inputs),
             attr=attributes,
@@ -90,7 +90,7 @@ class Emit:
             shapes=[list(shape)],
             dtypes=[self._graph.get_dtype(inputs[0]) if dtype is None else dtype],
         )
-        return str(made.output[0])
+        return str(node.output[0])
 
     def unary(self, op_type: str, x: str) -> str:
         """A node whose output has the shape and type of its input."""
@@ -111,7 +111,7 @@ class Emit:
 
     def private(self, op_type: str, *inputs: str, shapes: Sequence[Sequence[int]], **attributes: Any) -> list[str]:
         """A canonical gradient op with one output for each of ``shapes``."""
-        made = self._graph.make_node(
+        node = self._graph.make_node(
             op_type,
             list(inputs),
             attr=attributes,
@@ -121,7 +121,7 @@ class Emit:
             dtypes=[self._graph.get_dtype(inputs[0])] * len(shapes),
             domain=DOMAIN,
         )
-        return [str(name) for name in made.output]
+        return [str(name) for name in node.output]
 
     def replace(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> None:
         """Replace the operation by one node with the same first output."""

@@ -189,13 +189,13 @@ def _dense_slice(
     def has(name: str, index: int) -> bool:
         return bool(masks[name] >> index & 1)
 
-    given = sum(not has("new_axis_mask", i) and not has("ellipsis_mask", i) for i in range(len(begin)))
+    stated = sum(not has("new_axis_mask", i) and not has("ellipsis_mask", i) for i in range(len(begin)))
     starts: list[int] = []
     sizes: list[int] = []
     for i in range(len(begin)):
         axis = len(starts)
         if has("ellipsis_mask", i):
-            whole = len(shape) - given
+            whole = len(shape) - stated
             starts += [0] * whole
             sizes += shape[axis : axis + whole]
         elif has("new_axis_mask", i):

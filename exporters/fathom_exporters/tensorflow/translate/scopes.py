@@ -1,8 +1,8 @@
 """Where each TensorFlow operation belongs: its phase and, in it, a layer or an updated parameter (the scope).
 
 Most operations have both in their name (see :mod:`fathom_exporters.tensorflow.step`). The others are sums of gradients,
-which belong to the layer whose output's gradient they compute, and unnamed operations, which belong with their
-neighbours.
+which belong to the layer whose output's gradient they compute, and operations outside every name scope, which belong to
+the layer of a neighbour.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The models in PyTorch, one file a workload, and those that other packages add by entry point.
 
-A model is an ``nn.Module`` class made from the workload's configuration. Its submodules have the workload's layer
+A model is an ``nn.Module`` class built from the workload's configuration. Its submodules have the workload's layer
 names, and its parameters and buffers the workload's variable names. ``forward(batch)`` takes the batch inputs by name
 (and the noise, where that is given) and returns tensors by name, the inference outputs among them; ``loss(outputs,
 batch)`` computes the scalar loss from them.
@@ -44,7 +44,7 @@ TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
         "deepq": DeepQ,
     },
 )
-"""PyTorch and its models: a workload's name to the module class, made from the workload's configuration."""
+"""PyTorch and its models: a workload's name to the module class, built from the workload's configuration."""
 
 
 def make(workload: Workload) -> nn.Module:

@@ -24,7 +24,7 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
-from fathom_exporters.lowering import Tag, register_schemas
+from fathom_exporters.lowering import OPSET, Tag, register_schemas
 from fathom_exporters.torch.capture import Capture
 from fathom_onnx.errors import ExportError
 
@@ -125,7 +125,7 @@ def translate(capture: Capture) -> ir.Model:
                 _program(capture),
                 dynamo=True,
                 custom_translation_table=TRANSLATIONS,
-                opset_version=18,
+                opset_version=OPSET,
                 optimize=False,
                 verbose=False,
                 input_names=list(capture.input_names),

@@ -15,7 +15,7 @@ from onnxscript.values import Opset
 
 from fathom_exporters.lowering import DOMAIN, VERSION
 
-__all__ = ["gradient", "gradients", "op", "ops", "shape_of", "window_attributes"]
+__all__ = ["gradient", "gradients", "op", "ops", "window_attributes"]
 
 
 class _OneOutput(Protocol):
@@ -40,17 +40,6 @@ gradient = cast("_OneOutput", _canonical)
 """Canonical gradient ops with one output."""
 gradients = cast("_SeveralOutputs", _canonical)
 """Canonical gradient ops with several outputs."""
-
-
-def shape_of(value: ir.Value) -> list[int]:
-    """The static shape of a recorded value.
-
-    Raises:
-        ValueError: It is not known.
-    """
-    if value.shape is None:
-        raise ValueError(f"tensor '{value.name}' has no static shape")
-    return [int(size) for size in value.shape.numpy()]
 
 
 def window_attributes(

@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from .emit import gradient, op, ops, shape_of
+from fathom_exporters.lowering.values import static_shape
+
+from .emit import gradient, op, ops
 
 __all__ = ["GENERAL"]
 
@@ -105,7 +107,7 @@ def select_backward(dy: ir.Value, input_sizes: Sequence[int], dim: int, index: i
 
 def split(x: ir.Value, size: int, dim: int = 0) -> Sequence[ir.Value]:
     """Split into parts of one size, the last one smaller where there is a rest -> Split."""
-    whole = shape_of(x)[dim]
+    whole = static_shape(x)[dim]
     return split_with_sizes(x, [min(size, whole - start) for start in range(0, whole, size)], dim)
 
 
@@ -168,28 +170,20 @@ def _dtype_of(x: ir.Value) -> int:
     return x.dtype
 
 
-def randn_like(
-    x: ir.Value,
-    dtype: int | None = None,
-    layout: object = None,
-    device: object = None,
-    pin_memory: object = None,
-    memory_format: object = None,
-) -> ir.Value:
-    """randn_like -> RandomNormal of a static shape."""
-    return op.RandomNormal(shape=shape_of(x))
+def _random_like(draw: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
+    """randn_like and rand_like -> a random draw of the static shape of x."""
 
+    def random_like(
+        x: ir.Value,
+        dtype: int | None = None,
+        layout: object = None,
+        device: object = None,
+        pin_memory: object = None,
+        memory_format: object = None,
+    ) -> ir.Value:
+        return draw(shape=static_shape(x))
 
-def rand_like(
-    x: ir.Value,
-    dtype: int | None = None,
-    layout: object = None,
-    device: object = None,
-    pin_memory: object = None,
-    memory_format: object = None,
-) -> ir.Value:
-    """rand_like -> RandomUniform of a static shape."""
-    return op.RandomUniform(shape=shape_of(x))
+    return random_like
 
 
 GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
@@ -211,7 +205,7 @@ GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.full.default: full,
     _aten.new_full.default: new_full,
     _aten.new_zeros.default: new_zeros,
-    _aten.randn_like.default: randn_like,
-    _aten.rand_like.default: rand_like,
+    _aten.randn_like.default: _random_like(op.RandomNormal),
+    _aten.rand_like.default: _random_like(op.RandomUniform),
 }
 """Any other aten operation to the function that writes it in ONNX."""

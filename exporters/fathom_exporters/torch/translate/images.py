@@ -9,7 +9,9 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from .emit import gradient, gradients, op, ops, shape_of, window_attributes
+from fathom_exporters.lowering.values import static_shape
+
+from .emit import gradient, gradients, op, ops, window_attributes
 
 __all__ = ["IMAGES"]
 
@@ -33,7 +35,7 @@ def convolution(
     groups: int,
 ) -> ir.Value:
     """Convolution -> Conv or ConvTranspose."""
-    window = window_attributes(shape_of(w)[2:], stride, padding, dilation)
+    window = window_attributes(static_shape(w)[2:], stride, padding, dilation)
     if transposed:
         return op.ConvTranspose(x, w, bias, output_padding=list(output_padding), **window, group=groups)
     return op.Conv(x, w, bias, **window, group=groups)
@@ -55,10 +57,10 @@ def convolution_backward(
     """The gradients of a convolution for its input, filter and bias -> Conv2DBackInput, Conv2DBackFilter, ReduceSum."""
     if transposed:
         raise ValueError("the gradient of a transposed convolution has no canonical op")
-    window: dict[str, Any] = {**window_attributes(shape_of(w)[2:], stride, padding, dilation), "group": groups}
-    dx = gradient.Conv2DBackInput(dy, w, **window, input_shape=shape_of(x)) if output_mask[0] else _unrequested()
+    window: dict[str, Any] = {**window_attributes(static_shape(w)[2:], stride, padding, dilation), "group": groups}
+    dx = gradient.Conv2DBackInput(dy, w, **window, input_shape=static_shape(x)) if output_mask[0] else _unrequested()
     dw = gradient.Conv2DBackFilter(dy, x, **window) if output_mask[1] else _unrequested()
-    axes = op.Constant(value_ints=[0, *range(2, len(shape_of(dy)))])
+    axes = op.Constant(value_ints=[0, *range(2, len(static_shape(dy)))])
     db = op.ReduceSum(dy, axes, keepdims=0) if output_mask[2] else _unrequested()
     return dx, dw, db
 
@@ -121,7 +123,7 @@ def batch_norm(
 ) -> tuple[ir.Value, ...]:
     """Batch normalisation by the batch's own statistics -> BatchNormTraining and the new running statistics."""
     y, batch_mean, batch_var, inv_std = gradients.BatchNormTraining(x, scale, bias, epsilon=epsilon)
-    batch, _, *sides = shape_of(x)
+    batch, _, *sides = static_shape(x)
     count = batch * math.prod(sides)
     old = op.Constant(value_float=1 - momentum)
     # the running variance is the unbiased one

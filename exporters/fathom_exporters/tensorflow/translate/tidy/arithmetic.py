@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .constants import known_shape, repeated_number
+from fathom_exporters.lowering.values import known_shape
+
+from .constants import repeated_number
 
 __all__ = ["DropNeutralArithmetic", "FuseBiases"]
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from fathom_exporters.lowering import Tag
+from fathom_exporters.lowering.values import known_shape
 
-__all__ = ["FillLargeConstants", "UseScalars", "known_shape", "repeated_number"]
+__all__ = ["FillLargeConstants", "UseScalars", "repeated_number"]
 
 _BROADCASTS = frozenset(
     {"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Or"}
@@ -22,13 +23,6 @@ _BROADCASTS = frozenset(
 
 _STORED = 1024
 """Elements up to which a constant of one repeated number is stored in the file."""
-
-
-def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The shape of a value if it is static."""
-    if value is None or value.shape is None or not value.shape.is_static():
-        return None
-    return tuple(int(dim) for dim in value.shape.numpy())
 
 
 def repeated_number(value: ir.Value | None) -> npt.NDArray[Any] | None:
