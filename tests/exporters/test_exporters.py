@@ -40,12 +40,12 @@ def test_a_graph_keeps_its_contract(tiny, name, framework, mode) -> None:
     bare.CopyFrom(model)
     del bare.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
-    found = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.output]}
+    actual = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.output]}
     for node in model.graph.node:
         for output in filter(None, node.output):
-            assert stated[output].type == found[output]
+            assert stated[output].type == actual[output]
             assert all(d.HasField("dim_value") for d in stated[output].type.tensor_type.shape.dim)
-    # no weights: what is held beside the inputs is small constants
+    # no weights: besides the inputs there are only small constants
     assert sum(t.ByteSize() for t in model.graph.initializer) < 20_000
 
 
@@ -115,13 +115,18 @@ def test_noise_is_drawn_anew_in_every_run(tiny, framework) -> None:
 def test_metadata(tiny, framework) -> None:
     graph = tiny("residual", framework, "training")
     spec = workload("residual", "tiny")
-    found = graph.metadata
-    assert isinstance(found, GraphMetadata)
-    assert (found.workload, found.preset, found.mode, found.framework) == ("residual", "tiny", "training", framework)
-    assert found.framework_version == find_exporter(framework).version()
-    assert found.variables == spec.variables("training")
-    assert found.state == spec.interface("training").state
-    assert tuple(found.config["blocks"]) == (1, 1, 1, 1)
+    actual = graph.metadata
+    assert isinstance(actual, GraphMetadata)
+    assert (actual.workload, actual.preset, actual.mode, actual.framework) == (
+        "residual",
+        "tiny",
+        "training",
+        framework,
+    )
+    assert actual.framework_version == find_exporter(framework).version()
+    assert actual.variables == spec.variables("training")
+    assert actual.state == spec.interface("training").state
+    assert tuple(actual.config["blocks"]) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(("name", "framework", "mode"), CELLS)
@@ -133,11 +138,11 @@ def test_a_layer_with_branches_is_one_node(tiny, name, framework, mode) -> None:
     # a clipping may be a ReLU and a minimum
     clipped = {layer.name for layer in spec.layers if layer.kink == "Clip"}
     places = [(Address.parse(node.name).scope, kinds[node.op_type]) for node in nodes if node.op_type in kinds]
-    found = Counter(place for place in places if place[0] not in clipped)
+    actual = Counter(place for place in places if place[0] not in clipped)
     # a frozen network is there in training only
     absent = {v.name.partition(".")[0] for v in spec.frozen} if mode == "inference" else set()
     layers = [layer for layer in spec.layers if layer.name.partition(".")[0] not in absent]
-    assert found == Counter((layer.name, layer.kind) for layer in layers if layer.kind in kinds.values())
+    assert actual == Counter((layer.name, layer.kind) for layer in layers if layer.kind in kinds.values())
 
 
 @pytest.mark.parametrize(("name", "first"), [("residual", "conv1"), ("vgg", "conv1_1"), ("alexnet", "conv1")])

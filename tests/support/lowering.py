@@ -1,4 +1,4 @@
-"""Small graphs of canonical ops: made, lowered, run."""
+"""Small graphs of canonical ops: built, lowered, run."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def lowered(
     return run(model, inputs)
 
 
-def close(got: np.ndarray, wanted: torch.Tensor | np.ndarray, limit: float = 2e-6) -> None:
-    wanted = np.asarray(wanted, dtype=np.float64)
-    assert got.shape == wanted.shape
-    assert np.abs(got - wanted).max() <= limit * max(np.abs(wanted).max(), 1e-6)
+def close(got: np.ndarray, expected: torch.Tensor | np.ndarray, limit: float = 2e-6) -> None:
+    expected = np.asarray(expected, dtype=np.float64)
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= limit * max(np.abs(expected).max(), 1e-6)
 
 
 def standard_model(nodes: list[ir.Node], inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:

@@ -83,7 +83,7 @@ class _Tagger:
         self._operations = [node for node in graph.nodes if node.op == "call_function"]
         self._forward: dict[int, str] = {}
         for node in self._operations:
-            mark = node.meta.get("custom") or {}
+            mark = self._annotated(node)
             if mark.get(PHASE) in ("forward", "loss") and "seq_nr" in node.meta:
                 scope = mark.get(SCOPE) or self._neighbour_scope(node)
                 if scope:
@@ -91,6 +91,7 @@ class _Tagger:
 
     @staticmethod
     def _annotated(node: fx.Node) -> Mapping[str, str]:
+        """The marks of a recorded operation."""
         mark: Mapping[str, str] = node.meta.get("custom") or {}
         return mark
 

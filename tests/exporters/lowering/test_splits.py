@@ -15,14 +15,14 @@ from support.lowering import FLOAT, run, standard_model, tagged, value
 
 
 def constant(graph: ir.Graph, numbers: list[int]) -> ir.Value:
-    made = ir.Value(
+    initializer = ir.Value(
         name=f"c{len(graph.initializers)}",
         const_value=ir.tensor(np.array(numbers)),
         type=ir.TensorType(ir.DataType.INT64),
         shape=ir.Shape([len(numbers)]),
     )
-    graph.register_initializer(made)
-    return made
+    graph.register_initializer(initializer)
+    return initializer
 
 
 def test_slices_of_slices() -> None:

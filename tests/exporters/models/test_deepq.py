@@ -26,8 +26,8 @@ LAYERS = ("conv1", "relu1", "conv2", "relu2", "conv3", "relu3", "flatten", "fc1"
 
 
 def test_published_sizes() -> None:
-    made = workload("deepq")
-    assert {p.name: p.shape for p in made.parameters} == {
+    of_workload = workload("deepq")
+    assert {p.name: p.shape for p in of_workload.parameters} == {
         "conv1.weight": (32, 4, 8, 8),
         "conv1.bias": (32,),
         "conv2.weight": (64, 32, 4, 4),
@@ -39,25 +39,25 @@ def test_published_sizes() -> None:
         "fc2.weight": (4, 512),
         "fc2.bias": (4,),
     }
-    assert sum(p.elements for p in made.parameters) == 1_686_180
-    assert made.optimizer == RMSProp(2.5e-4, 0.95, 0.01)
-    shapes = {spec.name: spec.shape for spec in made.batch_inputs("training")}
+    assert sum(p.elements for p in of_workload.parameters) == 1_686_180
+    assert of_workload.optimizer == RMSProp(2.5e-4, 0.95, 0.01)
+    shapes = {spec.name: spec.shape for spec in of_workload.batch_inputs("training")}
     frames = (32, 4, 84, 84)
     scalars = {"rewards": (32,), "terminals": (32,)}
     assert shapes == {"states": frames, "next_states": frames, "actions": (32, 4), **scalars}
-    assert tuple(layer.name for layer in made.layers) == (*LAYERS, *(f"target.{n}" for n in LAYERS), "bootstrap")
+    assert tuple(layer.name for layer in of_workload.layers) == (*LAYERS, *(f"target.{n}" for n in LAYERS), "bootstrap")
 
 
 def test_the_target_network_is_frozen_and_starts_as_the_online_one() -> None:
-    made = workload("deepq", "tiny")
-    assert [v.name for v in made.frozen] == [f"target.{p.name}" for p in made.parameters]
-    start = made.initial_values("training", 5)
-    for parameter in made.parameters:
+    spec = workload("deepq", "tiny")
+    assert [v.name for v in spec.frozen] == [f"target.{p.name}" for p in spec.parameters]
+    start = spec.initial_values("training", 5)
+    for parameter in spec.parameters:
         np.testing.assert_array_equal(start[f"target.{parameter.name}"], start[parameter.name])
-    interface = made.interface("training")
+    interface = spec.interface("training")
     assert not [t.name for t in interface.outputs if t.name.startswith("target.")]
     assert not [source for _, source in interface.state if source.startswith("target.")]
-    assert not [t.name for t in made.interface("inference").inputs if t.name.startswith("target.")]
+    assert not [t.name for t in spec.interface("inference").inputs if t.name.startswith("target.")]
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def q_network(values: dict[str, torch.Tensor], prefix: str, x: torch.Tensor) -> 
 
 def starting_point(seed: int = 0) -> dict[str, np.ndarray]:
     """All inputs of a step in which the target network is another than the online one and errors are over 1 too."""
-    made = workload("deepq", "tiny")
+    spec = workload("deepq", "tiny")
     rng = np.random.default_rng(seed)
-    values = made.initial_values("training", seed)
-    for variable in (*made.frozen, *made.optimizer.variables(made.parameters)):
+    values = spec.initial_values("training", seed)
+    for variable in (*spec.frozen, *spec.optimizer.variables(spec.parameters)):
         drawn = rng.normal(0, 0.2, variable.shape).astype("float32")
         values[variable.name] = values[variable.name] + (abs(drawn) if "rmsprop" in variable.name else drawn)
-    batch = {s.name: s.draw.sample(s.shape, s.dtype, rng) for s in made.batch_inputs("training")}
+    batch = {s.name: s.draw.sample(s.shape, s.dtype, rng) for s in spec.batch_inputs("training")}
     batch["rewards"] = np.array([3.0, -4.0, 0.5, 0.0], "float32")
     batch["terminals"] = np.array([0.0, 0.0, 1.0, 0.0], "float32")
     return {**values, **batch}
@@ -115,9 +115,9 @@ def step_by_hand(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def test_a_training_step_is_the_papers(tiny, framework) -> None:
     given = starting_point()
     got = Evaluator(tiny("deepq", framework, "training"), workload("deepq", "tiny").layers).step(given).outputs
-    wanted = step_by_hand(given)
-    assert got.keys() == wanted.keys()
-    for name, value in wanted.items():
+    expected = step_by_hand(given)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-4, atol=1e-6 * max(np.abs(value).max(), 1e-3))
     moved = {p.name for p in workload("deepq", "tiny").parameters if (got[f"{p.name}.next"] != given[p.name]).any()}
     assert moved == {p.name for p in workload("deepq", "tiny").parameters}
@@ -125,15 +125,15 @@ def test_a_training_step_is_the_papers(tiny, framework) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_negative_q_values_are_not_clamped(tiny, framework) -> None:
-    made = workload("deepq", "tiny")
+    spec = workload("deepq", "tiny")
     given = starting_point(3)
-    wanted = q_network(
+    expected = q_network(
         {n: torch.tensor(a, dtype=torch.float64) for n, a in given.items()}, "", torch.tensor(given["states"]).double()
     )
-    got = Evaluator(tiny("deepq", framework, "inference"), made.layers).step(given).outputs["q_values"]
+    got = Evaluator(tiny("deepq", framework, "inference"), spec.layers).step(given).outputs["q_values"]
     assert (got < 0).any()
     assert (got > 0).any()
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -166,13 +166,13 @@ def test_nothing_flows_back_into_the_target(tiny, framework) -> None:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_frozen_variables_are_constants_of_a_session(tiny, framework) -> None:
     graph = tiny("deepq", framework, "training")
-    made = workload("deepq", "tiny")
+    spec = workload("deepq", "tiny")
     assert isinstance(graph.metadata, GraphMetadata)
-    assert graph.metadata.variables == made.variables("training")
-    assert [t.name for t in graph.batch_inputs] == [s.name for s in made.batch_inputs("training")]
+    assert graph.metadata.variables == spec.variables("training")
+    assert [t.name for t in graph.batch_inputs] == [s.name for s in spec.batch_inputs("training")]
     values = variable_values(graph, 0)
     prepared = prepare(graph, values)
-    frozen = {v.name for v in made.frozen}
+    frozen = {v.name for v in spec.frozen}
     assert frozen <= {t.name for t in prepared.model.graph.initializer}
     assert not frozen & {i.name for i in prepared.model.graph.input}
     assert not frozen & prepared.initial.keys()
@@ -189,14 +189,14 @@ def test_training_on_the_game_lowers_the_loss(tiny, framework) -> None:
 
 def test_another_target_network_is_given_as_values(tiny) -> None:
     graph = tiny("deepq", "torch", "training")
-    made = workload("deepq", "tiny")
-    batch = next(batches_for(made, "training", 0, "breakout"))
+    spec = workload("deepq", "tiny")
+    batch = next(batches_for(spec, "training", 0, "breakout"))
     given = starting_point()
     losses = []
-    for values in ({}, {v.name: given[v.name] for v in made.frozen}):
+    for values in ({}, {v.name: given[v.name] for v in spec.frozen}):
         stepper = open_training(graph, SessionSettings(threads=1), 0, values)
         stepper.step(batch)
-        by_hand = step_by_hand({**made.initial_values("training", 0), **values, **batch})
+        by_hand = step_by_hand({**spec.initial_values("training", 0), **values, **batch})
         losses.append(float(stepper.results()["loss"]))
         assert losses[-1] == pytest.approx(float(by_hand["loss"]), rel=1e-4)
     assert losses[0] != losses[1]
@@ -210,8 +210,8 @@ def test_show_lists_what_is_frozen() -> None:
     shown = CliRunner().invoke(main, ["show", "deepq", "--preset", "tiny"]).output
     row = next(line for line in shown.splitlines() if line.startswith("target.fc2.weight"))
     assert row.split() == ["target.fc2.weight", "[4,", "16]", "fc2.weight"]
-    found = json.loads(CliRunner().invoke(main, ["show", "deepq", "--preset", "tiny", "--json"]).output)
-    assert found["frozen"][-1] == {"name": "target.fc2.bias", "shape": [4], "starts_as": "fc2.bias"}
+    actual = json.loads(CliRunner().invoke(main, ["show", "deepq", "--preset", "tiny", "--json"]).output)
+    assert actual["frozen"][-1] == {"name": "target.fc2.bias", "shape": [4], "starts_as": "fc2.bias"}
 
 
 def test_huber_in_tensorflow_by_hand() -> None:

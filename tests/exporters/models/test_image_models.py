@@ -51,14 +51,14 @@ def test_drawn_masks_have_the_right_keep_rate_and_scale(framework) -> None:
             assert user.op_type == kind
             tensor = user.output[0]
         masks.append(tensor)
-    wanted = [*masks, *(node.output[0] for node in draws)]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    expected = [*masks, *(node.output[0] for node in draws)]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in expected)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     values = starting_values("alexnet", STRONG)
     fed = {i.name: values[i.name] for i in session.get_inputs()}
-    runs = [session.run(wanted, fed) for _ in range(20)]
+    runs = [session.run(expected, fed) for _ in range(20)]
     for first, second, draw6, draw7 in runs:
         for mask, draw in ((first, draw6), (second, draw7)):
             assert draw.min() >= 0
@@ -125,13 +125,13 @@ def test_a_strong_local_response_norm_is_the_same_in_both_frameworks() -> None:
 
 def test_each_framework_names_the_norm_by_its_own_operations() -> None:
     """TensorFlow has a kernel for it, PyTorch puts it together."""
-    found = {}
+    actual = {}
     for framework in FRAMEWORKS:
         addresses = (Address.parse(node.name) for node in strong(framework).graph.node)
-        found[framework] = {(a.phase, a.op) for a in addresses if a.scope == "norm1"}
-    assert found["tensorflow"] == {("forward", "LRN"), ("backward", "LRNGrad")}
-    assert {("forward", "AvgPool"), ("forward", "Pow"), ("backward", "AvgPoolGrad")} <= found["torch"]
-    assert all(op not in ("LRN", "LRNGrad") for _, op in found["torch"])
+        actual[framework] = {(a.phase, a.op) for a in addresses if a.scope == "norm1"}
+    assert actual["tensorflow"] == {("forward", "LRN"), ("backward", "LRNGrad")}
+    assert {("forward", "AvgPool"), ("forward", "Pow"), ("backward", "AvgPoolGrad")} <= actual["torch"]
+    assert all(op not in ("LRN", "LRNGrad") for _, op in actual["torch"])
 
 
 def test_an_average_pool_without_a_translated_gradient_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""memnet against computations made here: word by word in numpy, gradients by PyTorch on a model of our own."""
+"""memnet against independent computations: word by word in numpy, gradients by PyTorch on another model."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def logits_in_numpy(v, hops=3):
 
 
 def step_in_torch(spec, v):
-    """Loss, gradients, and those treated: autograd on a model that shares nothing with ours, then the rules."""
+    """Loss, gradients, and treated gradients: autograd on an independent model, then the rules."""
     torch = pytest.importorskip("torch")
     t = {name: torch.tensor(np.asarray(x)) for name, x in v.items()}
     leaves = {p.name: t[p.name].double().requires_grad_() for p in spec.parameters}
@@ -69,8 +69,8 @@ def step_in_torch(spec, v):
     j, k = np.arange(1, c.sentence + 1)[:, None], np.arange(1, c.embedding + 1)[None]
     position = torch.tensor((1 - j / c.sentence) - (k / c.embedding) * (1 - 2 * j / c.sentence))
     one_hot = torch.nn.functional.one_hot(t["stories"], c.vocabulary).double()
-    asked = torch.nn.functional.one_hot(t["queries"], c.vocabulary).double()
-    u = torch.einsum("bwv,vd,wd->bd", asked, leaves["query.weight"], position)
+    query = torch.nn.functional.one_hot(t["queries"], c.vocabulary).double()
+    u = torch.einsum("bwv,vd,wd->bd", query, leaves["query.weight"], position)
     m, o = (
         torch.einsum("bmwv,vd,wd->bmd", one_hot, leaves[f"{name}.weight"], position) + leaves[f"{name}.time"]
         for name in ("memory_in", "memory_out")
@@ -113,10 +113,10 @@ def test_the_nil_word_starts_at_zero_and_the_file_says_so(tiny) -> None:
         assert (first == 0).all() == (p.name in TABLES)
         assert (rest != 0).all()
         assert rest.std() == pytest.approx(0.1, rel=0.2)
-    found = tiny("memnet", "torch", "training").metadata
-    assert isinstance(found, GraphMetadata)
-    assert found.variables == spec.variables("training")
-    assert {v.name for v in found.variables if v.initialiser.zero_row == 0} == set(TABLES)
+    actual = tiny("memnet", "torch", "training").metadata
+    assert isinstance(actual, GraphMetadata)
+    assert actual.variables == spec.variables("training")
+    assert {v.name for v in actual.variables if v.initialiser.zero_row == 0} == set(TABLES)
 
 
 def test_a_zero_row_changes_no_other() -> None:
@@ -135,15 +135,15 @@ def test_position_encoding_by_hand(framework) -> None:
 
         from fathom_exporters.torch.models.memnet import position_encoding
 
-        found = position_encoding(2, torch.zeros(5, 4, dtype=torch.float64))
+        actual = position_encoding(2, torch.zeros(5, 4, dtype=torch.float64))
     else:
         import tensorflow as tf
 
         from fathom_exporters.tensorflow.models.memnet import position_encoding
 
-        found = position_encoding(2, tf.zeros((5, 4), tf.float64))
+        actual = position_encoding(2, tf.zeros((5, 4), tf.float64))
     # J = 2, d = 4: the first word has 1/2 everywhere, the last k/d
-    np.testing.assert_allclose(np.asarray(found), [[0.5] * 4, [0.25, 0.5, 0.75, 1.0]], rtol=1e-15)
+    np.testing.assert_allclose(np.asarray(actual), [[0.5] * 4, [0.25, 0.5, 0.75, 1.0]], rtol=1e-15)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -172,8 +172,8 @@ def test_gradients_are_clipped_made_noisy_and_kept_off_the_nil_word(framework, c
     for result, close in zip(results, (1e-9, 1e-5), strict=False):
         assert result.outputs["loss"] == pytest.approx(loss, rel=close)
         for name, expected in treated.items():
-            found = result.outputs[f"{name}.adam_m.next"] / 0.1
-            np.testing.assert_allclose(found, expected, rtol=0, atol=close * np.abs(expected).max(), err_msg=name)
+            actual = result.outputs[f"{name}.adam_m.next"] / 0.1
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=close * np.abs(expected).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -49,7 +49,7 @@ def test_sampled_softmax_is_tensorflows(framework) -> None:
     def expected(ids: np.ndarray) -> np.ndarray:
         return samples * np.log((ids + 2) / (ids + 1)) / math.log(vocabulary + 1)
 
-    wanted = tf.nn.sampled_softmax_loss(
+    losses = tf.nn.sampled_softmax_loss(
         weight,
         bias,
         labels[:, None],
@@ -59,8 +59,8 @@ def test_sampled_softmax_is_tensorflows(framework) -> None:
         sampled_values=(sampled, expected(labels)[:, None], expected(sampled)),
     ).numpy()
     logits = sampled_by(framework, x, weight, bias, labels, sampled)
-    found = np.log(np.exp(logits - logits[:, :1]).sum(1))
-    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    actual = np.log(np.exp(logits - logits[:, :1]).sum(1))
+    np.testing.assert_allclose(actual, losses, rtol=1e-12)
     single = sampled_by(framework, *(a.astype(np.float32) for a in (x, weight, bias)), labels, sampled)
     kept = logits > -1e8
     np.testing.assert_allclose(single[kept], logits[kept], rtol=3e-6, atol=3e-6)
@@ -79,7 +79,7 @@ def test_expected_counts_are_those_of_tensorflows_sampler() -> None:
 
 
 def gates_of_torch(array: np.ndarray) -> np.ndarray:
-    """Rows in the order of PyTorch's LSTM (input, forget, candidate, output) from ours (input, forget, output, ...)."""
+    """Rows in PyTorch's order (input, forget, candidate, output) from the workload's (input, forget, output, candidate)."""
     i, f, o, g = np.split(array, 4)
     return np.concatenate([i, f, g, o])
 
@@ -194,13 +194,13 @@ def wide_values(seed: int = 6) -> dict[str, np.ndarray]:
 def test_greedy_decoding_by_hand(tiny, framework) -> None:
     values = wide_values()
     batch = next(batches_for(TINY, "inference", 1))
-    found = Evaluator(tiny("seq2seq", framework, "inference"), TINY.layers).step({**values, **batch}).outputs
+    actual = Evaluator(tiny("seq2seq", framework, "inference"), TINY.layers).step({**values, **batch}).outputs
     model = Independent({n: v.astype(np.float64) for n, v in values.items()}, TINY.config)
     for row, words in enumerate(batch["source_ids"]):
         with torch.no_grad():
             ids, scores = model.greedy(words)
-        assert found["ids"][row].tolist() == ids
-        np.testing.assert_allclose(found["scores"][row], scores, rtol=1e-5)
+        assert actual["ids"][row].tolist() == ids
+        np.testing.assert_allclose(actual["scores"][row], scores, rtol=1e-5)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -209,10 +209,10 @@ def test_training_step_by_hand(tiny, framework) -> None:
     config = TINY.config
     values = wide_values()
     batch = next(batches_for(TINY, "training", 1))
-    found = Evaluator(tiny("seq2seq", framework, "training"), TINY.layers).step({**values, **batch}).outputs
+    actual = Evaluator(tiny("seq2seq", framework, "training"), TINY.layers).step({**values, **batch}).outputs
     model = Independent({n: v.astype(np.float64) for n, v in values.items()}, config)
     loss = model.loss(batch)
-    assert found["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert actual["loss"] == pytest.approx(loss.item(), rel=1e-6)
     loss.backward()
     gradients = {name: p.grad.numpy() for name, p in model.p.items()}
     for name, cell in model.cells.items():
@@ -228,7 +228,7 @@ def test_training_step_by_hand(tiny, framework) -> None:
     norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
     scale = config.learning_rate * min(1.0, config.clip / norm)
     for name, gradient in gradients.items():
-        update = values[name].astype(np.float64) - found[f"{name}.next"]
+        update = values[name].astype(np.float64) - actual[f"{name}.next"]
         assert np.abs(update - scale * gradient).max() < 4e-7 + 1e-5 * scale * np.abs(gradient).max(), name
         # the gradient is well above that rounding
         assert scale * np.abs(gradient).max() > 1e-3, name
@@ -243,8 +243,8 @@ def gates_back(array: np.ndarray) -> np.ndarray:
 def test_updates_are_clipped_by_their_global_norm(tiny, framework) -> None:
     values = {name: 4 * value for name, value in wide_values().items()}
     batch = next(batches_for(TINY, "training", 1))
-    found = Evaluator(tiny("seq2seq", framework, "training"), TINY.layers).step({**values, **batch}).outputs
-    moved = sum(float(((values[p.name] - found[p.next.name]).astype(np.float64) ** 2).sum()) for p in TINY.parameters)
+    actual = Evaluator(tiny("seq2seq", framework, "training"), TINY.layers).step({**values, **batch}).outputs
+    moved = sum(float(((values[p.name] - actual[p.next.name]).astype(np.float64) ** 2).sum()) for p in TINY.parameters)
     assert math.sqrt(moved) == pytest.approx(TINY.config.learning_rate * TINY.config.clip, rel=1e-5)
 
 
@@ -301,7 +301,7 @@ def test_a_flip_between_two_graphs_is_explained_too(tied, tiny, monkeypatch: pyt
     true = subject.find_exporter
 
     class Tilted:
-        """The torch exporter, its graph made to take the twins."""
+        """The torch exporter, whose graph takes the twins."""
 
         def export(self, request):
             model = tiny("seq2seq", "torch", "inference").model
@@ -353,9 +353,9 @@ def test_a_wrong_choice_is_no_flip(tiny, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_own_choices_by_hand() -> None:
     free = checks.StepResult({}, {"a": Kink("ArgMax", np.array([[9.0, 0.0]]), np.array([0]))})
     forced = checks.StepResult({}, {"a": Kink("ArgMax", np.array([[1.0, 2.0]]), np.array([0]))})
-    found = checks._own_choices(free, forced)["a"]
-    assert found.branches.tolist() == [1]
-    assert found.value.tolist() == [[1.0, 2.0]]
+    actual = checks._own_choices(free, forced)["a"]
+    assert actual.branches.tolist() == [1]
+    assert actual.value.tolist() == [[1.0, 2.0]]
     relu = Kink("Relu", np.array([1.0]), np.array([True]))
     assert checks._own_choices(checks.StepResult({}, {"r": relu}), forced)["r"] is relu
 

@@ -31,13 +31,13 @@ EXPORTER = TensorFlowExporter()
 
 @pytest.fixture(scope="module")
 def exported():
-    """Export of (workload, mode, noise), each made once."""
-    made = {}
+    """Export of (workload, mode, noise), each exported once."""
+    models = {}
 
     def get(name, mode, noise="graph"):
-        if (name, mode, noise) not in made:
-            made[name, mode, noise] = EXPORTER.export(ExportRequest(workload(name, "tiny"), mode, noise))
-        return made[name, mode, noise]
+        if (name, mode, noise) not in models:
+            models[name, mode, noise] = EXPORTER.export(ExportRequest(workload(name, "tiny"), mode, noise))
+        return models[name, mode, noise]
 
     return get
 
@@ -77,7 +77,7 @@ def test_addresses_of_residual_follow_its_layers(exported):
     proto = exported("residual", "training")
     places = {(a.phase, a.scope, a.op) for a in (Address.parse(node.name) for node in proto.graph.node)}
     for layer, kind in kinds.items():
-        wanted = {
+        expected = {
             "convolution": [("forward", "Conv2D"), ("backward", "Conv2DBackFilter"), ("backward", "Conv2DBackInput")],
             "batch norm": [("forward", "BatchNormTraining"), ("backward", "BatchNormGrad")],
             "relu": [("forward", "Relu"), ("backward", "ReluGrad")],
@@ -87,8 +87,8 @@ def test_addresses_of_residual_follow_its_layers(exported):
             "linear": [("forward", "MatMul"), ("backward", "MatMul"), ("backward", "Sum")],
         }[kind]
         if layer == "conv1":
-            wanted = wanted[:2]  # nothing asks for the gradient of the images
-        for phase, op in wanted:
+            expected = expected[:2]  # nothing asks for the gradient of the images
+        for phase, op in expected:
             assert (phase, layer, op) in places
     # where an activation is read twice, the sum of its gradients is its own layer's
     sums = {scope for phase, scope, op in places if (phase, op) == ("backward", "Add")}

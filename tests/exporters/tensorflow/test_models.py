@@ -113,8 +113,8 @@ def test_reference_names_what_is_missing_or_unknown():
 
 
 def net(variables=None, data_format="NHWC", mode="training", dtype="float64", **more):
-    held = {name: tf.constant(value, dtype) for name, value in (variables or {}).items()}
-    return Net(held, mode, data_format, **more)
+    stored = {name: tf.constant(value, dtype) for name, value in (variables or {}).items()}
+    return Net(stored, mode, data_format, **more)
 
 
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])

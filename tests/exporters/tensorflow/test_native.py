@@ -41,18 +41,18 @@ EQUAL: list[tuple[str, Mode]] = [
 
 @pytest.mark.parametrize(("name", "mode"), EQUAL)
 def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
-    made = workload(name, "tiny")
-    batch = next(batches_for(made, mode, 0, noise="input"))
-    expected = TensorFlowExporter().reference(made, mode, "float32").step({**made.initial_values(mode, 0), **batch})
-    told = []
-    request = NativeRequest(made, mode, [batch], "input", threads=cpu_cores(), warmup=1, steps=2)
-    measured = TensorFlowNative().measure(request, lambda what, done, total: told.append((what, done, total)))
-    assert set(measured.first) == ({"loss"} if mode == "training" else {o.name for o in made.outputs})
+    spec = workload(name, "tiny")
+    batch = next(batches_for(spec, mode, 0, noise="input"))
+    expected = TensorFlowExporter().reference(spec, mode, "float32").step({**spec.initial_values(mode, 0), **batch})
+    progress = []
+    request = NativeRequest(spec, mode, [batch], "input", threads=cpu_cores(), warmup=1, steps=2)
+    measured = TensorFlowNative().measure(request, lambda what, done, total: progress.append((what, done, total)))
+    assert set(measured.first) == ({"loss"} if mode == "training" else {o.name for o in spec.outputs})
     for key, value in measured.first.items():
         np.testing.assert_allclose(value, expected.outputs[key], rtol=1e-4, atol=1e-5)
     assert [len(series) for series in (measured.steps, measured.control_us, measured.comparable_us)] == [2, 2, 2]
     series = ("control", "control without rewriting", "profile")
-    assert told == [(what, number, 3) for what in series for number in (1, 2, 3)]
+    assert progress == [(what, number, 3) for what in series for number in (1, 2, 3)]
 
 
 CASES = [(name, mode) for name in WORKLOADS for mode in ("inference", "training")]
@@ -61,12 +61,12 @@ DRAWS: list[tuple[str, Mode, NoiseSource]] = [("autoenc", "training", "graph"), 
 
 @pytest.mark.parametrize(("name", "mode", "noise"), [*((*case, "input") for case in CASES), *DRAWS])
 def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> None:
-    made = workload(name, "tiny")
-    layers = {layer.name for layer in made.layers} | {"loss", "step", UNKNOWN} | {p.name for p in made.parameters}
+    spec = workload(name, "tiny")
+    layers = {layer.name for layer in spec.layers} | {"loss", "step", UNKNOWN} | {p.name for p in spec.parameters}
     graph = graph_of(name, mode, noise)
     with open_session(graph, cpu_cores(), optimized=False) as session:
-        session.load(made.initial_values(mode, 0))
-        stats = session.traced_step(next(batches_for(made, mode, 0, noise=noise)))
+        session.load(spec.initial_values(mode, 0))
+        stats = session.traced_step(next(batches_for(spec, mode, 0, noise=noise)))
     step = native_step(stats, graph.tags, 0.0)
     assert {op.op for op in step.ops} <= set(OPS)
     assert {op.layer for op in step.ops} <= layers
@@ -76,7 +76,7 @@ def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> 
     if mode == "training":
         assert {op.phase for op in step.ops} >= set(PHASES)
         updates = {op.op for op in step.ops if op.phase == "optimizer"}
-        assert updates <= {made.optimizer.OP, made.gradients.OP}
+        assert updates <= {spec.optimizer.OP, spec.gradients.OP}
     else:
         assert {op.phase for op in step.ops} <= {"forward", UNKNOWN}
     drawn = {op.op for op in step.ops if op.op.startswith("Random")}
@@ -84,15 +84,15 @@ def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> 
 
 
 def test_the_state_lives_from_step_to_step() -> None:
-    made = workload("autoenc", "tiny")
-    batch = next(batches_for(made, "training", 0, noise="input"))
-    start = made.initial_values("training", 0)
-    reference = TensorFlowExporter().reference(made, "training", "float32")
+    spec = workload("autoenc", "tiny")
+    batch = next(batches_for(spec, "training", 0, noise="input"))
+    start = spec.initial_values("training", 0)
+    reference = TensorFlowExporter().reference(spec, "training", "float32")
     losses, values = [], dict(start)
     for _ in range(3):
         outputs = reference.step({**values, **batch}).outputs
         losses.append(outputs["loss"])
-        values |= {v.name: outputs[v.next.name] for v in made.carried("training")}
+        values |= {v.name: outputs[v.next.name] for v in spec.carried("training")}
     with open_session(graph_of("autoenc", "training", "input"), cpu_cores(), optimized=False) as session:
         for _ in range(2):  # loading begins anew
             session.load(start)

@@ -1,4 +1,4 @@
-"""Tidying a translated graph, on graphs made by hand."""
+"""Tidying a translated graph, on small graphs."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ from support.exports import WORKLOADS
 
 @functools.cache
 def measured(name: str, mode: Mode, noise: NoiseSource = "input") -> NativeMeasurement:
-    made = workload(name, "tiny")
-    batch = next(batches_for(made, mode, 0, noise=noise))
-    request = NativeRequest(made, mode, [batch], noise, threads=1, warmup=0, steps=1)
+    spec = workload(name, "tiny")
+    batch = next(batches_for(spec, mode, 0, noise=noise))
+    request = NativeRequest(spec, mode, [batch], noise, threads=1, warmup=0, steps=1)
     return TorchNative().measure(request, lambda what, done, total: None)
 
 
@@ -39,12 +39,12 @@ CASES = [(name, mode) for name in WORKLOADS for mode in ("inference", "training"
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
-    made = workload(name, "tiny")
-    values = {**made.initial_values(mode, 0), **next(batches_for(made, mode, 0, noise="input"))}
-    expected = TorchExporter().reference(made, mode, "float32").step(values).outputs
-    found = measured(name, mode).first
-    assert set(found) == ({"loss"} if mode == "training" else {o.name for o in made.outputs})
-    for key, value in found.items():
+    spec = workload(name, "tiny")
+    values = {**spec.initial_values(mode, 0), **next(batches_for(spec, mode, 0, noise="input"))}
+    expected = TorchExporter().reference(spec, mode, "float32").step(values).outputs
+    actual = measured(name, mode).first
+    assert set(actual) == ({"loss"} if mode == "training" else {o.name for o in spec.outputs})
+    for key, value in actual.items():
         np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-6)
 
 
@@ -53,28 +53,28 @@ DRAWS: list[tuple[str, Mode, NoiseSource]] = [("autoenc", "training", "graph"), 
 
 @pytest.mark.parametrize(("name", "mode", "noise"), [*((*case, "input") for case in CASES), *DRAWS])
 def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> None:
-    made = workload(name, "tiny")
-    layers = {layer.name for layer in made.layers} | {"loss", "step", UNKNOWN} | {p.name for p in made.parameters}
+    spec = workload(name, "tiny")
+    layers = {layer.name for layer in spec.layers} | {"loss", "step", UNKNOWN} | {p.name for p in spec.parameters}
     for step in measured(name, mode, noise).steps:
         assert {op.op for op in step.ops} <= set(OPS)
         assert {op.phase for op in step.ops} <= {*PHASES, UNKNOWN}
         assert {op.layer for op in step.ops} <= layers
         total = sum(spent.us for spent in step.ops.values())
         assert 0 < total <= step.run_us <= step.wall_us
-        owners = {p.layer for p in made.parameters}
+        owners = {p.layer for p in spec.parameters}
         assert {op.layer for op in step.ops if op.phase == "forward"} >= owners
         if mode == "training":
             assert {op.phase for op in step.ops} >= set(PHASES)
             assert {op.layer for op in step.ops if op.phase == "backward"} >= owners
             updates = {op.op for op in step.ops if op.phase == "optimizer"}
-            assert updates <= {made.optimizer.OP, made.gradients.OP}
+            assert updates <= {spec.optimizer.OP, spec.gradients.OP}
         else:
             assert not {op for op in step.ops if op.op == "BatchNormTraining"}
 
 
 def test_gradients_of_convolutions_are_split_but_for_the_first_layer() -> None:
-    made = workload("alexnet", "tiny")
-    convolutions = [layer.name for layer in made.layers if layer.name.startswith("conv")]
+    spec = workload("alexnet", "tiny")
+    convolutions = [layer.name for layer in spec.layers if layer.name.startswith("conv")]
     for step in measured("alexnet", "training").steps:
         parts = {(op.op, op.layer): op.split for op in step.ops if op.framework_op == "aten::convolution_backward"}
         expected = {("Conv2DBackFilter", name): name != convolutions[0] for name in convolutions}
@@ -88,17 +88,17 @@ def test_the_table_is_total_over_its_composites() -> None:
 
 
 def _is_composite(name: str) -> bool:
-    found = []
+    kernels = []
     packet = getattr(torch.ops.aten, name)
     for overload in packet.overloads():
         if overload.endswith("out"):
             continue
         try:
             key = getattr(packet, overload).name()
-            found.append(torch._C._dispatch_has_kernel_for_dispatch_key(key, "CompositeImplicitAutograd"))
+            kernels.append(torch._C._dispatch_has_kernel_for_dispatch_key(key, "CompositeImplicitAutograd"))
         except RuntimeError:  # an overload of TorchScript alone
             continue
-    return any(found)
+    return any(kernels)
 
 
 _MIXED = {"softmax", "log_softmax", "split", "where", "_convolution"}
@@ -124,7 +124,7 @@ def test_names() -> None:
 def event(name: str, us: float, *children: Any, at: float = 0.0, seq: int = -1) -> Any:
     """An event as the profiler gives one: ``us`` is its exclusive time."""
     total = us + sum(child.cpu_time_total for child in children)
-    made = SimpleNamespace(
+    event_ = SimpleNamespace(
         name=name,
         self_cpu_time_total=us,
         cpu_time_total=total,
@@ -134,8 +134,8 @@ def event(name: str, us: float, *children: Any, at: float = 0.0, seq: int = -1) 
         time_range=SimpleNamespace(start=at),
     )
     for child in children:
-        child.cpu_parent = made
-    return made
+        child.cpu_parent = event_
+    return event_
 
 
 def scope(children: list[Any], at: float = 0.0, **marks: str) -> Any:
@@ -199,8 +199,8 @@ def test_gradients_are_timed_apart_and_stay_the_same(of_input: bool, of_filter: 
     expected = gradients()
     timed = ConvolutionGradients()
     with timed:
-        found = gradients()
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        actual = gradients()
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
     (share,) = timed.input_shares
     assert share == {(True, False): 1.0, (False, True): 0.0}.get((of_input, of_filter), share)
     assert (0 < share < 1) == (of_input and of_filter)
@@ -208,9 +208,9 @@ def test_gradients_are_timed_apart_and_stay_the_same(of_input: bool, of_filter: 
 
 def test_threads_are_set_and_given_back() -> None:
     before = torch.get_num_threads()
-    made = workload("autoenc", "tiny")
+    spec = workload("autoenc", "tiny")
     seen = []
-    request = NativeRequest(made, "inference", [next(batches_for(made, "inference", 0))], threads=before + 1, steps=1)
+    request = NativeRequest(spec, "inference", [next(batches_for(spec, "inference", 0))], threads=before + 1, steps=1)
     TorchNative().measure(request, lambda what, done, total: seen.append((what, done, total, torch.get_num_threads())))
     assert seen == [(w, n, 4, before + 1) for w in ("control", "profile") for n in (1, 2, 3, 4)]
     assert torch.get_num_threads() == before
