@@ -79,7 +79,7 @@ def test_expected_counts_are_those_of_tensorflows_sampler() -> None:
 
 
 def gates_of_torch(array: np.ndarray) -> np.ndarray:
-    """Rows in PyTorch's order (input, forget, candidate, output) from the workload's (input, forget, output, candidate)."""
+    """Gates in PyTorch's order (input, forget, candidate, output) from input, forget, output, candidate."""
     i, f, o, g = np.split(array, 4)
     return np.concatenate([i, f, g, o])
 
