@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.analysis.attribution.attribution import Attribution, attribute, questions
-from fathom_onnx.analysis.runs.control import control_facts
-from fathom_onnx.analysis.runs.counted import count_steps
+from fathom_onnx.analysis.runs.control_flow import control_facts
 from fathom_onnx.analysis.runs.kernels import device_facts
 from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
+from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
 from fathom_onnx.graph.dataflow import tensors_of
 from fathom_onnx.graph.files import ensure_folder

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from fathom_onnx import profiling
 from fathom_onnx.analysis.attribution.attribution import Attribution, NodeAttribution, Share, attribute
-from fathom_onnx.analysis.runs.counted import count_steps
 from fathom_onnx.analysis.runs.run import GROUP_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, SCHEMA, Run, build_run
-from fathom_onnx.analysis.runs.steps import Floor, WarmUp
+from fathom_onnx.analysis.runs.steps import Floor, WarmUp, count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
 from fathom_onnx.cli import main
 from fathom_onnx.cli.run_commands.profile import _print_trust
@@ -472,7 +471,7 @@ def test_dropped_steps_are_in_the_manifest_and_not_in_the_timeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the first profiled and unprofiled steps look slow, whatever the machine does
-    monkeypatch.setattr("fathom_onnx.analysis.runs.counted.warm_up", lambda steps: WarmUp(len(steps) // 4, True))
+    monkeypatch.setattr("fathom_onnx.analysis.runs.steps.warm_up", lambda steps: WarmUp(len(steps) // 4, True))
     run = profile(line_training(), threads=1, warmup=1, steps=12, feeds=BATCH, folder=tmp_path / "run")
     found = check(run)
     assert (found["steps"], run.manifest["steps_asked"], len(run.steps)) == (9, 12, 9)

@@ -15,7 +15,7 @@ from fathom_onnx.graph import Graph
 from fathom_onnx.graph.labels import Label
 from fathom_onnx.graph.parameters import parameters_by_node
 
-from .run_tables import ORIGINAL_COLUMNS
+from .tables import ORIGINAL_COLUMNS
 
 __all__ = ["original_table"]
 
@@ -49,7 +49,7 @@ def original_table(
     Args:
         attribution: What each executed node stands for.
         nodes: The run's node table.
-        rows: From :func:`~fathom_onnx.analysis.runs.run_tables.rows_in_order`.
+        rows: From :func:`~fathom_onnx.analysis.runs.tables.rows_in_order`.
         labels: Labels of the original nodes.
         graph: The original graph; without it costs and parameters are NaN.
     """

@@ -23,10 +23,11 @@ from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.traces.trace import Microseconds, StepTimes
 
+from .files import SCHEMA, read_run, write_run
 from .kernels import KERNEL_COLUMNS, kernel_groups, kernel_table
 from .originals import original_table
-from .run_files import SCHEMA, read_run, write_run
-from .run_tables import (
+from .steps import Floor, drifts, profiler_floor
+from .tables import (
     ATTRIBUTION_COLUMNS,
     GROUP_COLUMNS,
     NODE_COLUMNS,
@@ -37,7 +38,6 @@ from .run_tables import (
     rows_in_order,
     step_table,
 )
-from .steps import Floor, drifts, profiler_floor
 from .time_groups import TimeGroups, time_groups
 
 __all__ = [

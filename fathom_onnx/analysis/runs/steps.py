@@ -1,49 +1,61 @@
-"""Statistics of a run's steps: spread, warm-up, trends, and the profiler's own cost.
+"""The steps of a run: which of them count after warm-up, their trend and spread, and the profiler's own cost.
 
-Times are microseconds; a matrix of samples is [steps, nodes]. What too few steps cannot tell is NaN or None.
+Times are microseconds; a matrix of samples is [steps, nodes]. A value that too few steps cannot determine is NaN or
+None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
-__all__ = ["Floor", "WarmUp", "drifts", "node_statistics", "profiler_floor", "warm_up"]
+from fathom_onnx.runtime.traces.trace import StepTimes
 
-LEVEL = 0.05
-"""Level of significance, after correction over the nodes."""
+__all__ = [
+    "CountedSteps",
+    "Floor",
+    "WarmUp",
+    "count_steps",
+    "drifts",
+    "node_statistics",
+    "profiler_floor",
+    "warm_up",
+]
+
+SIGNIFICANCE = 0.05
+"""Level of significance of a trend, after correction over the nodes."""
 
 TREND_STEPS = 5
-"""Steps below which no order of times is rarer than the level: 2 of 4! orders are rising or falling throughout."""
+"""Fewest steps with a significant order of times: of 4 steps, 2 of the 4! orders rise or fall throughout, over 5 %."""
 
 MINIMUM_DRIFT = 0.05
-"""Relative change over the run below which a trend, however significant, is not called one."""
+"""Relative change over the run below which even a significant trend is ignored."""
 
 MINIMUM_CHANGE_US = 2.0
-"""The same in microseconds: durations are rounded down to whole ones, so that a smaller change may be all rounding."""
+"""The same in microseconds: durations are rounded down to whole ones, so a smaller change may be rounding alone."""
 
 WARM_UP_STEPS = 10
-"""Steps below which no warm-up is looked for."""
+"""Fewest steps in which warm-up is detected."""
 
 BATCH, BATCHED_STEPS = 5, 50
-"""Steps that are averaged before looking for warm-up, where there are at least so many."""
+"""Steps are averaged in batches of ``BATCH`` before warm-up is detected if there are at least ``BATCHED_STEPS``."""
 
 Samples = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Steps at the start that are not yet as the rest.
+    """The warm-up at the start of a series of steps.
 
     Attributes:
-        steps: Their number; never more than half of the steps.
-        settled: Whether the rest is steady as far as the rule can tell; None where it cannot tell.
-        reason: Why it cannot tell or is not settled; else empty.
+        steps: Number of warm-up steps; never more than half of the steps.
+        settled: Whether the remaining steps are steady by the rule; None if there are too few steps to decide.
+        reason: Why ``settled`` is None or False; else empty.
     """
 
     steps: int
@@ -52,16 +64,19 @@ class WarmUp:
 
 
 def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
-    """Find warm-up by the rule MSER (marginal standard error), with batches of 5 where there are 50 steps.
+    """Detect warm-up by the MSER rule (marginal standard error rule), in batches of 5 from 50 steps on.
 
-    It cuts off the first d steps so that ``variance(rest) / len(rest)`` is smallest, with d up to half of the steps: a
-    minimum at the half means that the run was too short. Of those d, warm-up is the longest start most steps of which
-    lie outside the rest's usual range (quartiles and 1.5 times their distance beyond): a disturbance later on is none.
+    The rule cuts off the first d steps so that ``variance(rest) / len(rest)`` is smallest, with d up to half of the
+    steps; a minimum at half of the steps means that the run was too short. Of those d steps, warm-up is the longest
+    prefix in which most steps are outliers of the rest (more than 1.5 interquartile ranges beyond its quartiles), so
+    that a disturbance later in the run is not taken for warm-up.
 
     Source: K. P. White, An effective truncation heuristic for bias reduction in simulation output, Simulation 69(6),
     1997; batches: K. P. White, M. J. Cobb, S. C. Spratt, A comparison of five steady-state truncation heuristics for
     simulation, Winter Simulation Conference 2000.
     """
+    from scipy import stats
+
     times = np.asarray(step_us, float)
     if len(times) < WARM_UP_STEPS:
         return WarmUp(0, None, f"{len(times)} steps are too few to look for warm-up, which takes {WARM_UP_STEPS}")
@@ -72,10 +87,10 @@ def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
     cut = int(np.argmin(errors))
     rest = times[cut * size :]
     low, high = np.percentile(rest, [25, 75])
-    reach = stats.iqr(rest) * 1.5
+    margin = stats.iqr(rest) * 1.5
     start = times[: cut * size]
-    unusual = (start < low - reach) | (start > high + reach)
-    ends = np.flatnonzero(unusual & (np.cumsum(unusual) * 2 > np.arange(1, len(start) + 1)))
+    outlying = (start < low - margin) | (start > high + margin)
+    ends = np.flatnonzero(outlying & (np.cumsum(outlying) * 2 > np.arange(1, len(start) + 1)))
     if not len(ends):
         return WarmUp(0, True)
     if cut == count // 2:
@@ -85,40 +100,110 @@ def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
     return WarmUp(int(ends[-1]) + 1, True)
 
 
-def drifts(samples: Samples) -> npt.NDArray[np.float64]:
-    """Relative change of each column over the run, 0 where there is no trend, NaN where the steps are too few.
+@dataclass(frozen=True)
+class CountedSteps:
+    """The steps of a measurement that count, and those dropped as warm-up.
 
-    A trend is significant by Kendall's tau of time against step, corrected over the columns by Benjamini and Hochberg's
-    procedure, and large enough: the Theil-Sen slope over the whole run is at least :data:`MINIMUM_DRIFT` of the median
-    and :data:`MINIMUM_CHANGE_US`. Source: H. B. Mann, Nonparametric tests against trend, Econometrica 13, 1945.
+    Attributes:
+        times: Times of the counted profiled steps.
+        step_us: Wall times of the counted profiled steps.
+        control_us: Wall times of the counted unprofiled steps.
+        dropped: Indices of the profiled steps that were dropped as warm-up.
+        skipped: Runs at the start of each session's trace that do not count, the requested warm-up included.
+        dropped_control_us: Wall times of the unprofiled steps that were dropped as warm-up.
+        profiled: Warm-up of each profiling session.
+        control: Warm-up of the unprofiled session.
+    """
+
+    times: StepTimes
+    step_us: tuple[float, ...]
+    control_us: tuple[float, ...]
+    dropped: tuple[int, ...]
+    skipped: tuple[int, ...]
+    dropped_control_us: tuple[float, ...]
+    profiled: tuple[WarmUp, ...]
+    control: WarmUp
+
+    def facts(self) -> dict[str, Any]:
+        """The entries about steps in a run's manifest."""
+        return {
+            "steps": len(self.step_us),
+            "control_steps_us": list(self.control_us),
+            "dropped_control_steps_us": list(self.dropped_control_us),
+            "warmup_check": {"profiled": [asdict(w) for w in self.profiled], "control": [asdict(self.control)]},
+        }
+
+
+def count_steps(
+    times: StepTimes,
+    step_us: Sequence[float],
+    control_us: Sequence[float],
+    session_steps: Sequence[int],
+    warmup: int,
+) -> CountedSteps:
+    """Detect and drop warm-up in every session, beyond the requested warm-up steps.
+
+    Args:
+        times: Times of the profiled steps of all sessions, one after the other.
+        step_us: Wall times of the profiled steps.
+        control_us: Wall times of the unprofiled steps.
+        session_steps: Number of profiled steps of each session.
+        warmup: Runs at the start of each session's trace that are not in ``times``.
+    """
+    starts = np.cumsum([0, *session_steps[:-1]])
+    profiled = [warm_up(times.run_us[start : start + n]) for start, n in zip(starts, session_steps, strict=True)]
+    dropped = {int(start) + i for start, check in zip(starts, profiled, strict=True) for i in range(check.steps)}
+    control = warm_up(control_us)
+    return CountedSteps(
+        times=times.without(dropped),
+        step_us=tuple(us for i, us in enumerate(step_us) if i not in dropped),
+        control_us=tuple(control_us[control.steps :]),
+        dropped=tuple(sorted(dropped)),
+        skipped=tuple(warmup + check.steps for check in profiled),
+        dropped_control_us=tuple(control_us[: control.steps]),
+        profiled=tuple(profiled),
+        control=control,
+    )
+
+
+def drifts(samples: Samples) -> npt.NDArray[np.float64]:
+    """Relative change of each column over the run: 0 without a trend, NaN with too few steps.
+
+    A trend must be significant by Kendall's tau of time against step, corrected over the columns by Benjamini and
+    Hochberg's procedure, and large: the Theil-Sen slope over the whole run is at least :data:`MINIMUM_DRIFT` of the
+    median and at least :data:`MINIMUM_CHANGE_US`.
+
+    Source: H. B. Mann, Nonparametric tests against trend, Econometrica 13, 1945.
 
     Args:
         samples: Times, [steps, columns].
     """
+    from scipy import stats
+
     times = np.asarray(samples, float)
     steps, columns = times.shape
     if steps < TREND_STEPS:
         return np.full(columns, np.nan)
-    found = np.zeros(columns)
-    # what varies by less has no trend that could be told, and need not be tested
-    moving = np.flatnonzero(np.ptp(times, axis=0) >= MINIMUM_CHANGE_US)
-    if not len(moving):
-        return found
+    changes = np.zeros(columns)
+    # a column that varies by less cannot have a trend and need not be tested
+    varying = np.flatnonzero(np.ptp(times, axis=0) >= MINIMUM_CHANGE_US)
+    if not len(varying):
+        return changes
     order = np.arange(steps)
-    chances = np.ones(columns)
-    chances[moving] = [stats.kendalltau(order, times[:, column]).pvalue for column in moving]
-    for column in np.flatnonzero(stats.false_discovery_control(chances) < LEVEL):
+    p_values = np.ones(columns)
+    p_values[varying] = [stats.kendalltau(order, times[:, column]).pvalue for column in varying]
+    for column in np.flatnonzero(stats.false_discovery_control(p_values) < SIGNIFICANCE):
         change = stats.theilslopes(times[:, column], order).slope * (steps - 1)
-        usual = float(np.median(times[:, column]) or times[:, column].mean())
-        if abs(change) >= max(MINIMUM_CHANGE_US, MINIMUM_DRIFT * usual):
-            found[column] = change / usual
-    return found
+        typical = float(np.median(times[:, column]) or times[:, column].mean())
+        if abs(change) >= max(MINIMUM_CHANGE_US, MINIMUM_DRIFT * typical):
+            changes[column] = change / typical
+    return changes
 
 
 def node_statistics(samples: Samples) -> pd.DataFrame:
-    """A row for each column of samples: ``median_us``, ``q1_us``, ``q3_us``, ``mean_us``, ``cv`` and ``drift``.
+    """One row per column of samples: ``median_us``, ``q1_us``, ``q3_us``, ``mean_us``, ``cv`` and ``drift``.
 
-    ``cv`` is the sample standard deviation over the mean: NaN for a single step, and where the mean is 0.
+    ``cv`` is the sample standard deviation divided by the mean: NaN for a single step or a mean of 0.
     """
     table = pd.DataFrame(np.asarray(samples, float))
     quartiles = table.quantile([0.25, 0.5, 0.75])
@@ -140,11 +225,11 @@ class Floor:
     """The profiler's own cost of one executed node, microseconds.
 
     Attributes:
-        us: (median profiled step - median unprofiled step) / nodes executed in a step; 0 where the profiled step is
-            the faster one.
+        us: (median profiled step - median unprofiled step) / node executions per step; 0 if the profiled step is
+            faster.
         low_us: Lower end of its 95 % bootstrap interval; None with a single step of either kind.
-        high_us: Upper end.
-        executions: Nodes executed in a step.
+        high_us: Upper end of the interval.
+        executions: Node executions per step.
     """
 
     us: float
@@ -154,15 +239,16 @@ class Floor:
 
 
 def profiler_floor(step_us: Sequence[float], control_us: Sequence[float], executions: float) -> Floor:
-    """Estimate the profiler's cost of a node from a run's profiled and unprofiled steps.
+    """Estimate the profiler's cost per node execution from a run's profiled and unprofiled steps.
 
-    The interval is a percentile bootstrap of the difference of the medians (scipy), from a fixed seed.
+    The interval is a percentile bootstrap of the difference of the medians, with a fixed seed.
 
     Args:
         step_us: Wall times of the profiled steps.
         control_us: Wall times of the unprofiled steps.
-        executions: Nodes executed in a step, above 0.
+        executions: Node executions per step, above 0.
     """
+    from scipy import stats
 
     def cost(profiled: npt.NDArray[np.float64], control: npt.NDArray[np.float64], axis: int = -1) -> Samples:
         difference = np.median(profiled, axis=axis) - np.median(control, axis=axis)
@@ -173,7 +259,7 @@ def profiler_floor(step_us: Sequence[float], control_us: Sequence[float], execut
     us = float(cost(*data))
     if min(len(part) for part in data) < 2:
         return Floor(us, None, None, executions)
-    spread = stats.bootstrap(
+    interval = stats.bootstrap(
         data, cost, n_resamples=2000, method="percentile", vectorized=True, random_state=np.random.default_rng(0)
     ).confidence_interval
-    return Floor(us, float(spread.low), float(spread.high), executions)
+    return Floor(us, float(interval.low), float(interval.high), executions)

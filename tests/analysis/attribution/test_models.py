@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 
 from fathom_onnx.analysis.attribution.attribution import anchored, attribute
-from fathom_onnx.analysis.runs.control import control_times
+from fathom_onnx.analysis.runs.control_flow import control_times
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.functions import without_functions

@@ -17,7 +17,7 @@ from fathom_onnx.graph.metadata import purpose_named
 from fathom_onnx.runtime.traces.trace import Microseconds
 
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
-from .run_tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
+from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
 
 __all__ = ["SCHEMA", "read_run", "write_run"]
 
