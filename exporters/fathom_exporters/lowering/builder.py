@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from .tags import Tag
 
-__all__ = ["Builder", "Window"]
+__all__ = ["Builder"]
 
 
 class Builder:
@@ -92,43 +92,3 @@ class Builder:
         if steps and any(step != 1 for step in steps):
             parts.append(self.ints(*steps))
         return self.op("Slice", x, *parts)
-
-
-class Window:
-    """The window attributes of a two-dimensional convolution or pool, read from a private op."""
-
-    def __init__(self, node: ir.Node) -> None:
-        def ints(name: str) -> list[int]:
-            return list(node.attributes[name].as_ints())
-
-        self.kernel = ints("kernel_shape")
-        self.strides = ints("strides")
-        self.pads = ints("pads")
-        self.dilations = ints("dilations")
-        self.group = node.attributes["group"].as_int() if "group" in node.attributes else 1
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """The attributes as a standard node takes them."""
-        return {
-            "kernel_shape": self.kernel,
-            "strides": self.strides,
-            "pads": self.pads,
-            "dilations": self.dilations,
-        }
-
-    def is_of(self, pool: ir.Node) -> bool:
-        """Whether a standard MaxPool has this window."""
-        attributes = pool.attributes
-        same = all(
-            list(attributes[name].as_ints()) == numbers if name in attributes else numbers in ([1, 1], [0, 0, 0, 0])
-            for name, numbers in self.attributes.items()
-        )
-        return same and not ("ceil_mode" in attributes and attributes["ceil_mode"].as_int())
-
-    def extent(self, outputs: Sequence[int]) -> list[int]:
-        """Padded input elements that ``outputs`` windows span along height and width."""
-        return [
-            (o - 1) * s + (k - 1) * d + 1
-            for o, s, k, d in zip(outputs, self.strides, self.kernel, self.dilations, strict=True)
-        ]

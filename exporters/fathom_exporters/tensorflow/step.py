@@ -60,7 +60,7 @@ def run_step(
     if mode == "inference":
         outputs = model.forward(net, workload.config, batch)
         names = [spec.name for spec in workload.outputs]
-        _require_none("output", [name for name in names if name not in outputs])
+        _refuse_missing("output", [name for name in names if name not in outputs])
         return {name: outputs[name] for name in names}, net.kinks
     return _training(workload, model, net, values, batch), net.kinks
 
@@ -68,6 +68,7 @@ def run_step(
 def _training(
     workload: Workload, model: Model, net: Net, values: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
 ) -> dict[str, tf.Tensor]:
+    """The loss and the new state, by interface name."""
     parameters = {p.name: values[p.name] for p in workload.parameters}
     with tf.GradientTape() as tape:
         tape.watch(parameters)
@@ -76,8 +77,8 @@ def _training(
         with net.scope(Workload.LOSS):
             loss = model.loss(net, workload.config, outputs, batch)
     gradients = tape.gradient(loss, parameters)
-    _require_none("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
-    _require_none("new value of buffer", [b.name for b in workload.buffers if b.name not in net.new_buffers])
+    _refuse_missing("gradient of parameter", [name for name, gradient in gradients.items() if gradient is None])
+    _refuse_missing("new value of buffer", [b.name for b in workload.buffers if b.name not in net.new_buffers])
     net.phase = "optimizer"
     for name, gradient in gradients.items():
         if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
@@ -88,11 +89,11 @@ def _training(
     return {Workload.LOSS: loss, **state}
 
 
-def _require_none(kind: str, missing: list[str]) -> None:
-    """Check that nothing is missing.
+def _refuse_missing(kind: str, missing: list[str]) -> None:
+    """Refuse a model that lacks something.
 
     Raises:
-        ExportError: The model does not have something that the workload says.
+        ExportError: Anything is missing.
     """
     if missing:
         raise ExportError(

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from fathom_exporters.lowering.builder import Builder, Window
+from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.values import operands, static_shape
+from fathom_exporters.lowering.window import Window
 
 __all__ = ["back_filter", "back_input", "transposed"]
 

@@ -6,8 +6,9 @@ import math
 
 import onnx_ir as ir
 
-from fathom_exporters.lowering.builder import Builder, Window
+from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.values import operands, static_shape
+from fathom_exporters.lowering.window import Window
 
 __all__ = ["max_pool_grad"]
 
