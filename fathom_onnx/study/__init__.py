@@ -1,10 +1,12 @@
-"""Studies and sweeps: workloads from frameworks in modes, made, verified, run, compared, reported."""
+"""Studies and sweeps: workloads from frameworks in modes, exported, verified, run, compared and reported.
 
-from .cells.plan import Cell, Event, Job, Options
-from .cells.results import CellResult, Failure, Reading
+Names of workloads, frameworks and modes come in; a folder of graphs, runs and stored results comes out, with the
+report, ``study.json`` and tables of a study, or the tables of a sweep. Importing this room loads nothing that draws.
+"""
+
+from .cells import Cell, CellResult, Event, Failure, FinishedRun, Job, Options, Role
 from .conduct import run_study
-from .engine.stages import STAGES, Stage, Stages
-from .engine.workers import Call, Outcome, ProcessWorkers, Workers
+from .engine import STAGES, CallOutcome, ProcessWorkers, Stage, Stages, WorkerCall, Workers
 from .result import StudyResult
 from .sweep import Axes, run_sweep, sweep_plan
 from .sweep_result import SweepResult
@@ -12,20 +14,21 @@ from .sweep_result import SweepResult
 __all__ = [
     "STAGES",
     "Axes",
-    "Call",
+    "CallOutcome",
     "Cell",
     "CellResult",
     "Event",
     "Failure",
+    "FinishedRun",
     "Job",
     "Options",
-    "Outcome",
     "ProcessWorkers",
-    "Reading",
+    "Role",
     "Stage",
     "Stages",
     "StudyResult",
     "SweepResult",
+    "WorkerCall",
     "Workers",
     "run_study",
     "run_sweep",

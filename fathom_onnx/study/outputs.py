@@ -10,7 +10,8 @@ import orjson
 
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.study.cells.results import CellResult
-from fathom_onnx.study.engine.store import Store, key, sha256, source_hash
+from fathom_onnx.study.engine.sources import source_hash
+from fathom_onnx.study.engine.store import Store, key, sha256
 from fathom_onnx.study.sections.tables import study_tables
 from fathom_onnx.versions import package_version
 
@@ -22,16 +23,16 @@ __all__ = ["write_if_changed"]
 
 _SLUG = "report"
 _WRITERS = ("jinja2", "matplotlib", "numpy", "orjson", "pandas", "pyarrow", "scikit-learn", "scipy")
-"""Packages that the files are made with."""
+"""Packages that compute and write the files."""
 
 
 def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str]) -> bool:
     """Write ``report.html``, ``study.json`` and the tables, unless they are there and say the same.
 
     Args:
-        store: Where it is noted what the files were written from.
+        store: Keeps a note of what the files were written from.
         result: The study.
-        commands: The commands that make it again.
+        commands: The commands that repeat it.
 
     Returns:
         Whether the files were written.
@@ -40,12 +41,12 @@ def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str])
         OutputError: A file cannot be written.
     """
     inputs = _inputs(result, commands)
-    held = store.get(_SLUG, _SLUG, inputs)
-    if held is not None and held["files"] and held["files"] == _files(result, held["files"]):
+    stored = store.get(_SLUG, _SLUG, inputs)
+    if stored is not None and stored["files"] and stored["files"] == _hashes(result, stored["files"]):
         return False
     _write(result, commands)
     names = [p.name for pattern in ("*.html", "*.json", "*.csv", "*.parquet") for p in result.folder.glob(pattern)]
-    store.put(_SLUG, _SLUG, inputs, {"files": _files(result, sorted(names))})
+    store.put(_SLUG, _SLUG, inputs, {"files": _hashes(result, sorted(names))})
     return True
 
 
@@ -56,25 +57,25 @@ def _write(result: StudyResult, commands: Sequence[str]) -> None:
     write_text(result.report, study_report(result, commands))
 
 
-def _files(result: StudyResult, names: Sequence[str]) -> dict[str, str]:
-    """Name to hash."""
+def _hashes(result: StudyResult, names: Sequence[str]) -> dict[str, str]:
+    """File name to the hash of its content."""
     return {name: sha256(result.folder / name) for name in names}
 
 
 def _inputs(result: StudyResult, commands: Sequence[str]) -> dict[str, Any]:
-    """All that the files say, as one hash, and what they are made with."""
-    said = {
+    """All that the files say, as one hash, and the code and packages that write them."""
+    content = {
         "options": result.options.json(),
         "commands": list(commands),
-        "cells": [_cell(c) for c in (*result.everywhere, *result.fewer, *result.natives)],
+        "cells": [_cell(run) for run in result.runs],
         "checks": list(result.checks),
         "verified": result.verified,
         "failures": [asdict(failure) for failure in result.failures],
         "left_out": dict(result.left_out),
-        "ceilings": [found.as_json() for found in result.ceilings.values()],
+        "ceilings": [ceilings.as_json() for ceilings in result.ceilings.values()],
     }
     return {
-        "said": key(said),
+        "content": key(content),
         "sources": source_hash(),
         "packages": {name: package_version(name) for name in _WRITERS},
     }
@@ -83,4 +84,4 @@ def _inputs(result: StudyResult, commands: Sequence[str]) -> dict[str, Any]:
 def _cell(cell: CellResult) -> dict[str, Any]:
     job = cell.job
     parts = {name: getattr(cell, name) for name in ("export", "structure", "profile", "summary", "manifest", "error")}
-    return {"cell": asdict(job.cell), "options": job.options.json(), "note": job.note, **parts}
+    return {"cell": asdict(job.cell), "options": job.options.json(), "role": job.role, **parts}

@@ -1,4 +1,4 @@
-"""The report of a study: what each of its parts shows."""
+"""The report of a study as HTML: which sections and pages it consists of."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     o = result.options
     workloads = list(dict.fromkeys(c.cell.workload for c in result.cells))
     frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
-    providers = list(dict.fromkeys(c.job.options.ep for c in result.everywhere))
+    providers = list(dict.fromkeys(c.job.options.ep for c in result.all_providers))
     on = f"provider{'s' if providers[1:] else ''} {', '.join(providers)}"
-    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    written = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
         title=f"Study of {', '.join(workloads)}",
         subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
-        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {made}",
+        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
         verdict=result.verdict,
         findings=result.findings,
         opening=paper_sections(result),
@@ -46,7 +46,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         effects=result.effects,
         checks=result.checks,
         failures=[asdict(f) for f in result.failures],
-        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.everywhere if c.manifest},
+        manifests={result.run_name(c.job): _identity(c.manifest) for c in result.all_providers if c.manifest},
         commands=commands,
     )
 

@@ -1,4 +1,4 @@
-"""What a study found: its runs, its verdict, and all of it as JSON."""
+"""The result of a study as a value: its runs, its verdict and findings, all of it as JSON."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from fathom_onnx.analysis.runs.roofline import Roofline
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import structure_profile
 from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label, framework_effect
-from fathom_onnx.study.cells.plan import Job, Options
+from fathom_onnx.study.cells.plan import Job, Options, Role
 from fathom_onnx.study.cells.results import CellResult, Failure
-from fathom_onnx.study.engine.ceilings import Settings
+from fathom_onnx.study.engine.ceilings import CeilingsKey
 
 from .roofs import roofline_json, run_rooflines
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
 
-__all__ = ["LEVELS", "StudyResult"]
+__all__ = ["LEVELS", "SCHEMA", "StudyResult"]
 
 SCHEMA = "fathom-onnx/study/2"
 
 LEVELS = {"structure": "modelled cost of the graphs as written", "native": "time in the frameworks themselves"}
-"""Levels of the framework question besides those of time in onnxruntime, and what their profiles are."""
+"""Levels of the framework question besides time in onnxruntime, and what each sums up."""
 
 _COUNTED: dict[Verdict, str] = {
     "holds": "hold",
@@ -51,57 +51,74 @@ class StudyResult:
     """A finished study.
 
     Attributes:
-        folder: Where it lies.
-        options: How it was run; its provider is the first, to which figures and verdicts belong where none is named.
-        cells: Every cell on that provider, done or not.
-        fewer: The same cells with fewer threads.
-        elsewhere: The same cells on the other providers, one after the other.
-        left_out: Providers that were to be used and cannot be, and why.
-        natives: The same steps run by the frameworks themselves.
-        ceilings: What the machine can do with each provider and number of threads of the cells.
+        folder: The study's folder.
+        options: How it was run; their provider is the first one, which figures and verdicts are about.
+        runs: Every cell in every role that it was to be run in, done or not.
         checks: Verification results: ``name``, ``passed``, ``detail``.
-        verified: Whether there was a verification at all.
-        failures: What could not be done.
-        reused: Jobs whose result was there already.
-        worked: Jobs that were done now.
+        verified: Whether the graphs were verified at all.
+        failures: Jobs that failed.
+        reused: How many jobs had a stored result.
+        worked: How many jobs were done now.
+        left_out: Providers that were to be used and cannot be, and the reason.
+        ceilings: Ceilings of the machine for each provider and number of threads of the cells.
     """
 
     folder: Path
     options: Options
-    cells: tuple[CellResult, ...]
+    runs: tuple[CellResult, ...]
     checks: tuple[Mapping[str, Any], ...]
     verified: bool
     failures: tuple[Failure, ...]
     reused: int
     worked: int
-    fewer: tuple[CellResult, ...] = ()
-    natives: tuple[CellResult, ...] = ()
-    elsewhere: tuple[CellResult, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
-    ceilings: Mapping[Settings, Ceilings] = field(default_factory=dict)
+    ceilings: Mapping[CeilingsKey, Ceilings] = field(default_factory=dict)
+
+    def _of(self, role: Role) -> tuple[CellResult, ...]:
+        return tuple(run for run in self.runs if run.job.role is role)
+
+    @cached_property
+    def cells(self) -> tuple[CellResult, ...]:
+        """Every cell on the first provider with the most threads."""
+        return self._of(Role.MAIN)
+
+    @cached_property
+    def fewer_threads(self) -> tuple[CellResult, ...]:
+        """The cells with fewer threads."""
+        return self._of(Role.FEWER_THREADS)
+
+    @cached_property
+    def other_providers(self) -> tuple[CellResult, ...]:
+        """The cells on the other providers, one provider after the other."""
+        return self._of(Role.OTHER_PROVIDER)
+
+    @cached_property
+    def native_runs(self) -> tuple[CellResult, ...]:
+        """The cells run by the frameworks themselves."""
+        return self._of(Role.NATIVE)
+
+    @property
+    def all_providers(self) -> tuple[CellResult, ...]:
+        """Every cell on every provider, those on the first provider first; without the runs of fewer threads."""
+        return (*self.cells, *self.other_providers)
 
     @property
     def report(self) -> Path:
         """The report's path."""
         return self.folder / "report.html"
 
-    @property
-    def everywhere(self) -> tuple[CellResult, ...]:
-        """Every cell on every provider, the first provider's before the others'."""
-        return (*self.cells, *self.elsewhere)
-
     def run_name(self, job: Job) -> str:
-        """A cell as it is called here: with its provider, where that is not the first."""
+        """A cell as the study names it: with its provider, unless that is the first one."""
         return str(job.cell) if job.options.ep == self.options.ep else f"{job.cell} on {job.options.ep}"
 
     @cached_property
     def by_provider(self) -> dict[str, dict[Label, RunEvidence]]:
-        """Provider to the runs that there are on it, the first provider first; without those of fewer threads."""
-        found: dict[str, dict[Label, RunEvidence]] = {}
-        for cell in self.everywhere:
+        """Provider to its runs, the first provider first; without the runs of fewer threads."""
+        grouped: dict[str, dict[Label, RunEvidence]] = {}
+        for cell in self.all_providers:
             if (run := cell.evidence) is not None:
-                found.setdefault(cell.job.options.ep, {})[run.label] = run
-        return found
+                grouped.setdefault(cell.job.options.ep, {})[run.label] = run
+        return grouped
 
     @property
     def summaries(self) -> list[Mapping[str, Any]]:
@@ -110,24 +127,26 @@ class StudyResult:
 
     @cached_property
     def effects(self) -> tuple[FrameworkEffect, ...]:
-        """Framework against workload, by class and by op; nothing where no cell ran."""
+        """Framework against workload, by class and by op; empty where no cell ran."""
         return tuple(framework_effect(self.summaries, level) for level in ("class", "op")) if self.summaries else ()
 
     @cached_property
     def framework(self) -> tuple[FrameworkLevel, ...]:
         """The framework question: of structure, of time in onnxruntime on each provider, of the frameworks themselves.
 
-        Nothing where no cell ran.
+        Empty where no cell ran.
         """
-        profiles = {
+        mixes = {
             "structure": [
                 structure_profile(Label(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
             ],
-            "native": [c.spent for c in self.natives if c.spent is not None],
+            "native": [c.op_mix for c in self.native_runs if c.op_mix is not None],
         }
-        first, last = ([FrameworkLevel.of(n, LEVELS[n], held)] if held else [] for n, held in profiles.items())
-        measured = provider_levels(run for c in self.everywhere if (run := c.evidence) is not None)
-        return (*first, *measured, *last)
+        structure, native = (
+            [FrameworkLevel.of(n, LEVELS[n], several)] if several else [] for n, several in mixes.items()
+        )
+        measured = provider_levels(run for c in self.all_providers if (run := c.evidence) is not None)
+        return (*structure, *measured, *native)
 
     @property
     def _main(self) -> FrameworkLevel | None:
@@ -137,12 +156,12 @@ class StudyResult:
     @cached_property
     def rooflines(self) -> dict[Job, dict[str, Roofline]]:
         """The runs under the ceilings (:func:`~.roofs.run_rooflines`)."""
-        return run_rooflines(self.folder, self.everywhere, self.ceilings)
+        return run_rooflines(self.folder, self.all_providers, self.ceilings)
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...]:
         """The paper's claims, each with our number and a verdict."""
-        runs = tuple(found for c in (*self.everywhere, *self.fewer) if (found := c.evidence) is not None)
+        runs = tuple(run for c in (*self.all_providers, *self.fewer_threads) if (run := c.evidence) is not None)
         return ledger(Evidence(runs, self.framework))
 
     @property
@@ -152,9 +171,9 @@ class StudyResult:
 
     @property
     def verdict(self) -> str:
-        """One line: whether the framework matters in onnxruntime and, before that, whatever is missing."""
-        undone = [self.run_name(c.job) for c in self.everywhere if not c.done]
-        missing = f"{len(undone)} of {len(self.everywhere)} cells failed ({', '.join(undone)}). " if undone else ""
+        """One line: first what is missing, then whether the framework matters in onnxruntime."""
+        undone = [self.run_name(c.job) for c in self.all_providers if not c.done]
+        missing = f"{len(undone)} of {len(self.all_providers)} cells failed ({', '.join(undone)}). " if undone else ""
         bad = [str(c["name"]) for c in self.checks if not c["passed"]]
         wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
         broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
@@ -170,51 +189,55 @@ class StudyResult:
         lines = [
             *(level.verdict for level in self.framework if level is not self._main),
             *(distance_finding(effect) for effect in self.effects),
-            self._count,
+            self._ledger_count,
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
             roof_finding({self.run_name(job): by["node"] for job, by in self.rooflines.items()}),
             checked,
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
-            self._also,
+            self._other_runs,
             self._providers,
         ]
         return [line for line in lines if line]
 
     @property
-    def _also(self) -> str:
+    def _other_runs(self) -> str:
+        """How many of the runs beside the main ones were done."""
         parts = [
             f"{sum(c.done for c in several)} of {len(several)} {words}"
             for several, words in (
-                (self.fewer, "with fewer threads"),
-                *(([c for c in self.elsewhere if c.job.options.ep == ep], f"on {ep}") for ep in self._others),
-                (self.natives, "in the frameworks themselves"),
+                (self.fewer_threads, "with fewer threads"),
+                *(
+                    ([c for c in self.other_providers if c.job.options.ep == ep], f"on {ep}")
+                    for ep in self._other_provider_names
+                ),
+                (self.native_runs, "in the frameworks themselves"),
             )
             if several
         ]
         return f"Beside them {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}." if parts else ""
 
     @property
-    def _others(self) -> list[str]:
-        return list(dict.fromkeys(c.job.options.ep for c in self.elsewhere))
+    def _other_provider_names(self) -> list[str]:
+        return list(dict.fromkeys(c.job.options.ep for c in self.other_providers))
 
     @property
     def _providers(self) -> str:
-        """Which provider there is nothing of, and why."""
-        if self._others:
+        """That all runs are on one provider, and why the others are left out; empty where several were used."""
+        if self._other_provider_names:
             return ""
         why = "; ".join(f"{name} cannot be used here: {error}" for name, error in self.left_out.items())
         return f"All runs are on provider {self.options.ep}{f' ({why})' if why else ''}."
 
     @property
-    def _count(self) -> str:
-        found = Counter(entry.verdict for entry in self.ledger)
-        said = ", ".join(f"{found[v]} {words}" for v, words in _COUNTED.items() if found[v])
-        return f"Of {len(self.ledger)} claims of the paper {said}."
+    def _ledger_count(self) -> str:
+        counts = Counter(entry.verdict for entry in self.ledger)
+        counted = ", ".join(f"{counts[v]} {words}" for v, words in _COUNTED.items() if counts[v])
+        return f"Of {len(self.ledger)} claims of the paper {counted}."
 
     def json(self) -> dict[str, Any]:
-        """Everything but the single steps, as JSON can hold it."""
+        """Everything but the single steps, as JSON can hold it (``study.json``)."""
         return {
             "schema": SCHEMA,
             "verdict": self.verdict,
@@ -224,9 +247,9 @@ class StudyResult:
             "framework": [level.json() for level in self.framework],
             "ledger": [entry.json() for entry in self.ledger],
             "cells": [c.json() for c in self.cells],
-            "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer],
-            "native": [c.json() for c in self.natives],
-            "elsewhere": [{"provider": c.job.options.ep, **c.json()} for c in self.elsewhere],
+            "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer_threads],
+            "native": [c.json() for c in self.native_runs],
+            "elsewhere": [{"provider": c.job.options.ep, **c.json()} for c in self.other_providers],
             "providers_left_out": dict(self.left_out),
             "providers": [
                 {"base": self.options.ep, "other": ep, **comparison_json(self.by_provider[self.options.ep], runs)}

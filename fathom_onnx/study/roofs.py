@@ -1,4 +1,4 @@
-"""The runs of a study against what their machine can do."""
+"""Rooflines of a study's runs: each run under the ceilings of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fathom_onnx.analysis.runs.roofline import Roofline, rooflines
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.cells.results import CellResult
-from fathom_onnx.study.engine.ceilings import Settings, settings_of
+from fathom_onnx.study.engine.ceilings import CeilingsKey, ceilings_key
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
@@ -24,11 +24,11 @@ ROWS = ("node", "layer", "op")
 
 
 def run_rooflines(
-    folder: Path, cells: Sequence[CellResult], ceilings: Mapping[Settings, Ceilings]
+    folder: Path, cells: Sequence[CellResult], ceilings: Mapping[CeilingsKey, Ceilings]
 ) -> dict[Job, dict[str, Roofline]]:
     """The runs under the ceilings, by :data:`ROWS`.
 
-    A run has none where no ceilings were measured for its provider and threads, and where its node times are those of
+    A run has none if no ceilings were measured for its provider and threads, or if its node times are those of
     launching kernels, not of running them.
 
     Args:
@@ -39,17 +39,17 @@ def run_rooflines(
     Raises:
         DataError: A run cannot be read.
     """
-    found = {}
+    by_job = {}
     for cell in cells:
-        roof = ceilings.get(settings_of(cell.job))
+        roof = ceilings.get(ceilings_key(cell.job))
         if roof is not None and cell.has_work_times:
             run = Run.load(folder / str(cell.profile["folder"]))
-            found[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, ROWS)
-    return found
+            by_job[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, ROWS)
+    return by_job
 
 
-def roofline_json(job: Job, found: Roofline) -> dict[str, Any]:
-    """A run's time, time at the roof and what binds it, as JSON can hold it; unknown numbers are null."""
-    total = {name: None if math.isnan(value) else value for name, value in found.total.items()}
+def roofline_json(job: Job, roofline: Roofline) -> dict[str, Any]:
+    """A run's time, its time at the roof and what bounds it, as JSON can hold it; unknown numbers are null."""
+    total = {name: None if math.isnan(value) else value for name, value in roofline.total.items()}
     place = {"cell": asdict(job.cell), "provider": job.options.ep, "threads": job.options.threads}
-    return {**place, **total, "bound_shares": found.bound_shares}
+    return {**place, **total, "bound_shares": roofline.bound_shares}

@@ -1,4 +1,4 @@
-"""A sweep: workloads over frameworks, modes, providers, threads, batch sizes and optimization levels."""
+"""A sweep: every combination of workloads, frameworks, modes, providers, threads, batch sizes, optimization levels."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
-from fathom_onnx.study.cells.plan import Job, OnEvent, Options, cells
+from fathom_onnx.study.cells.plan import Job, OnEvent, Options, Role, cells
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
 from fathom_onnx.study.engine.pipeline import carry_out
-from fathom_onnx.study.engine.providers import refuse_for_nothing
+from fathom_onnx.study.engine.providers import refuse_unused_settings
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.store import key
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
 
-from .sweep_result import SweepResult, write
+from .sweep_result import SweepResult, write_tables
 
 __all__ = ["Axes", "run_sweep", "sweep_plan"]
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What a sweep goes over: every combination of these is a cell.
+    """The axes of a sweep; every combination of their values is run.
 
     Attributes:
         workloads: Names, or None for all.
@@ -44,7 +44,7 @@ class Axes:
         batches: Batch sizes; none for each preset's own.
         optimizations: onnxruntime's graph optimization levels.
         preset: Preset of every workload.
-        changes: Fields of the configuration to change in every cell, text or values.
+        changes: Fields of the configuration to change in every cell, as text or as values.
     """
 
     workloads: Sequence[str] | None = None
@@ -62,15 +62,15 @@ class Axes:
 
 def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
     fields = {**axes.changes, **({} if batch is None else {"batch": batch})}
-    # a job is looked up by what it is, so that its options must be hashable
+    # jobs are keys of dictionaries, so that their options must be hashable
     frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     return tuple(sorted(frozen.items()))
 
 
 def _graphs(preset: str, purpose: Purpose, changes: tuple[tuple[str, Any], ...]) -> str:
-    """A folder name for the graphs of a configuration and purpose, another for each."""
-    form = [] if purpose == "onnxruntime" else [purpose]
-    words = "-".join([*form, *(f"{name}{value}" for name, value in changes)])
+    """A folder name for the graphs of a configuration and purpose, unique for each."""
+    named_purpose = [] if purpose == "onnxruntime" else [purpose]
+    words = "-".join([*named_purpose, *(f"{name}{value}" for name, value in changes)])
     if re.fullmatch(r"[\w.-]{0,40}", words) is None:
         words = key({"lowering": purpose, **dict(changes)})
     return f"{preset}-{words}" if words else preset
@@ -85,19 +85,19 @@ def sweep_plan(
     seed: int = 0,
     purpose: Purpose = "onnxruntime",
 ) -> tuple[Job, ...]:
-    """The cells of a sweep, runs of one graph side by side.
+    """The jobs of a sweep; the runs of one graph follow each other.
 
     Raises:
-        UnknownNameError: A workload, framework, mode, preset, field, provider or optimization level that there is not.
+        UnknownNameError: No such workload, framework, mode, preset, field, provider or optimization level.
         UsageError: A value that cannot work, or nothing to sweep.
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     if "batch" in axes.changes and axes.batches:
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
-    refuse_for_nothing(axes.providers, axes.tf32, axes.serialize)
+    refuse_unused_settings(axes.providers, axes.tf32, axes.serialize)
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
-    runs = [
+    sessions = [
         SessionSettings(
             ep, threads, optimization, tf32=axes.tf32 and ep == "cuda", serialize=axes.serialize and ep == "cuda"
         )
@@ -110,7 +110,7 @@ def sweep_plan(
     plan = []
     for cell, batch in product(chosen, dict.fromkeys(axes.batches or (None,))):
         changes = _changes(axes, batch)
-        usual = Options(
+        common = Options(
             preset=axes.preset,
             changes=changes,
             warmup=warmup,
@@ -119,12 +119,8 @@ def sweep_plan(
             purpose=purpose,
             graphs=_graphs(axes.preset, purpose, changes),
         )
-        for run in runs:
-            asked = {name: getattr(run, name) for name in ("ep", "tf32", "serialize", "threads", "optimization")}
-            options = replace(usual, **asked)
-            note = f"on {run.ep}, threads {run.threads}, optimization {run.optimization}"
-            plan.append(Job(cell, options, folder, note=note))
-        plan[-1].workload  # noqa: B018  # a configuration that cannot be is said before anything is done
+        plan += [Job(cell, common.with_session(session), folder, Role.SWEEP) for session in sessions]
+        plan[-1].workload  # noqa: B018  # a configuration that cannot be made is refused before any work is done
     if not plan:
         raise UsageError("there is nothing to sweep", "name at least one workload, framework and mode")
     return tuple(plan)
@@ -147,37 +143,37 @@ def run_sweep(
 ) -> SweepResult:
     """Make and run every cell of a sweep that is not done yet, and write the tables.
 
-    A cell is stored under a hash of its graph, the options, the versions and the machine: an interrupted sweep goes on
-    where it was, and a repeated one takes what is there. A cell that fails is recorded with its error and the others go
-    on. Each run is measured in a process of its own, one at a time on a machine.
+    A cell is stored under a hash of its graph, the options, the versions and the machine: an interrupted sweep resumes
+    where it stopped, and a repeated one takes the stored results. A cell that fails is recorded with its error and does
+    not stop the others. Each run is measured in a process of its own, one at a time on a machine.
 
     Args:
-        folder: Where everything goes: ``graphs/``, ``runs/``, ``cells/`` (what is done), ``logs/``, ``cells.csv``,
+        folder: The sweep's folder: ``graphs/``, ``runs/``, ``cells/`` (stored results), ``logs/``, ``cells.csv``,
             ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, ``cells.parquet``.
-        axes: What to go over.
+        axes: The values to combine.
         warmup: Steps of each run that are not counted.
-        steps: Steps that are.
-        seed: Of weights and batches.
+        steps: Steps that are counted.
+        seed: Seed of weights and batches.
         purpose: What the graphs are for.
         retry: Whether cells that failed before with the same inputs are tried again.
-        wait: Whether to wait for another measurement on this machine, or to refuse.
-        on_event: Told what happens.
-        on_wait: Told in one line that another measurement must end first.
-        stages: What is done to a cell; verification and structure are left out.
-        workers: What does it; given the folder for logs.
+        wait: Whether to wait for another measurement on this machine, or to raise an error.
+        on_event: Called with each event.
+        on_wait: Called, with one line of text, when another measurement must end first.
+        stages: What is done for a cell; verification and structure are left out.
+        workers: Makes the workers that do it, from the folder for logs.
 
     Raises:
-        UnknownNameError: A name that there is not.
+        UnknownNameError: No such name.
         UsageError: A value that cannot work, or nothing to sweep.
         RunError: Another measurement is under way, and ``wait`` is false.
         OutputError: The folder cannot be written to.
     """
-    place = Path(folder).absolute()
-    plan = sweep_plan(place, axes, warmup=warmup, steps=steps, seed=seed, purpose=purpose)
-    ensure_folder(place)
-    with machine_lock(place, wait, on_wait), workers(place / "logs") as crew:
-        engine = Engine(place, crew, on_event or (lambda event: None), retry)
-        made = carry_out(engine, plan, replace(stages, verify=None, compare=None, structure=None))
-    result = SweepResult(place, made.cells, tuple(engine.failures), engine.reused, engine.worked)
-    write(result)
+    sweep_folder = Path(folder).absolute()
+    plan = sweep_plan(sweep_folder, axes, warmup=warmup, steps=steps, seed=seed, purpose=purpose)
+    ensure_folder(sweep_folder)
+    with machine_lock(sweep_folder, wait, on_wait), workers(sweep_folder / "logs") as crew:
+        engine = Engine(sweep_folder, crew, on_event or (lambda event: None), retry)
+        done = carry_out(engine, plan, replace(stages, verify=None, compare=None, structure=None))
+    result = SweepResult(sweep_folder, done.runs, tuple(engine.failures), engine.reused, engine.worked)
+    write_tables(result)
     return result

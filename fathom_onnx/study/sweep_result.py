@@ -1,4 +1,4 @@
-"""What a sweep found, as tidy tables: a row a cell, and a row a cell and group of its time."""
+"""The result of a sweep as tidy tables: a row a cell, and a row a cell and group of its time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fathom_onnx.vocabulary import OpClass
 
 from .table_files import write_table
 
-__all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write"]
+__all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write_tables"]
 
 SCHEMA = "fathom-onnx/sweep/1"
 
@@ -31,26 +31,13 @@ _MEASURED = (
 )
 _CLASSES = tuple(str(c) for c in OpClass)
 CELL_COLUMNS = (
-    *(
-        "cell",
-        "workload",
-        "framework",
-        "mode",
-        "preset",
-        "lowering",
-        "batch",
-        "changes",
-        "provider",
-        "tf32",
-        "serialize",
-        "threads",
-        "optimization",
-    ),
+    *("cell", "workload", "framework", "mode", "preset", "lowering", "batch", "changes", "provider", "tf32"),
+    *("serialize", "threads", "optimization"),
     *("warmup", "steps", "seed", "state", "error", "seconds", "graph", "graph_sha256", "graph_nodes", "run"),
     *_MEASURED,
     *(f"share_{c}" for c in _CLASSES),
 )
-"""Columns of ``cells.csv``; what a failed cell does not have is empty."""
+"""Columns of ``cells.csv``; a failed cell has empty values."""
 
 SHARE_COLUMNS = ("cell", "by", "name", "us", "share", "nodes")
 """Columns of ``shares.csv``: ``by`` is phase, class, op or layer."""
@@ -61,11 +48,11 @@ class SweepResult:
     """A finished sweep.
 
     Attributes:
-        folder: Where it lies.
-        cells: Every cell, done or not.
-        failures: What could not be done.
-        reused: Jobs whose result was there already.
-        worked: Jobs that were done now.
+        folder: The sweep's folder.
+        cells: Every cell with every combination of settings, done or not.
+        failures: Jobs that failed.
+        reused: How many jobs had a stored result.
+        worked: How many jobs were done now.
     """
 
     folder: Path
@@ -81,7 +68,7 @@ class SweepResult:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """A row a cell (:data:`CELL_COLUMNS`), with None for what it does not have."""
+        """A row a cell (:data:`CELL_COLUMNS`), with None for missing values."""
         return [_row(cell) for cell in self.cells]
 
     @property
@@ -93,7 +80,7 @@ class SweepResult:
     def shares(self) -> pd.DataFrame:
         """``shares.csv``: the time of every cell that ran, by phase, class, op and layer."""
         rows = [
-            {"cell": _id(cell), "by": by, **group}
+            {"cell": _cell_id(cell), "by": by, **group}
             for cell in self.cells
             if cell.done
             for by in ("phase", "class", "op", "layer")
@@ -103,13 +90,13 @@ class SweepResult:
 
     @cached_property
     def ledger(self) -> tuple[Entry, ...] | None:
-        """The paper's claims; None where cells differ in batch size or optimization level, which they do not cover."""
-        runs = tuple(found for cell in self.cells if (found := cell.evidence) is not None)
+        """The paper's claims; None where cells differ in batch size or optimization level, which no claim covers."""
+        runs = tuple(run for cell in self.cells if (run := cell.evidence) is not None)
         try:
-            held = Evidence(runs)
+            evidence = Evidence(runs)
         except RunError:
             return None
-        return ledger(replace(held, levels=provider_levels(runs)))
+        return ledger(replace(evidence, levels=provider_levels(runs)))
 
     def json(self) -> dict[str, Any]:
         """Everything but the single steps and groups, as JSON can hold it."""
@@ -125,8 +112,8 @@ class SweepResult:
         }
 
 
-def _id(cell: CellResult) -> str:
-    """A name for a cell within any sweep: what it is, and a hash of how it is run."""
+def _cell_id(cell: CellResult) -> str:
+    """A name of a cell that is unique in any sweep: the cell, and a hash of its options."""
     return f"{cell.cell.slug}-{key(cell.job.options.json())[:8]}"
 
 
@@ -134,7 +121,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
     o, s = cell.job.options, cell.summary
     classes = {row["name"]: row["share"] for row in s.get("by_class", ())}
     return {
-        "cell": _id(cell),
+        "cell": _cell_id(cell),
         **asdict(cell.cell),
         "preset": o.preset,
         "lowering": o.purpose,
@@ -155,7 +142,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
     }
 
 
-def write(result: SweepResult) -> None:
+def write_tables(result: SweepResult) -> None:
     """Write ``cells.csv``, ``shares.csv``, ``sweep.json`` and, where pyarrow is installed, the tables as Parquet.
 
     Raises:

@@ -16,7 +16,7 @@ from fathom_onnx import study
 from fathom_onnx.analysis.paper.findings import roof_finding
 from fathom_onnx.analysis.report.page import Page, Table
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
-from fathom_onnx.study import Cell, CellResult, Job, Options, Stage, StudyResult, run_study
+from fathom_onnx.study import Cell, CellResult, Job, Options, Role, Stage, StudyResult, run_study
 from fathom_onnx.study.engine.inputs import ceilings_inputs
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.roofs import roofline_json, run_rooflines
@@ -61,14 +61,14 @@ def memory(**changes: Any) -> dict[str, Any]:
     return {"graph": {**held, "peak_bytes": 5_000_000}, "executed": held | changes, "traced": traced}
 
 
-def done(framework: str, mode: Any, ep: str = "cpu", **facts: Any) -> CellResult:
-    job = Job(Cell("autoenc", framework, mode), Options(ep=ep, threads=2), Path("folder"))
+def done(framework: str, mode: Any, ep: str = "cpu", role: Role = Role.MAIN, **facts: Any) -> CellResult:
+    job = Job(Cell("autoenc", framework, mode), Options(ep=ep, threads=2), Path("folder"), role)
     told = {"control_us": 100.0, "step_us": 120.0, "outside_us": 7.0, "executed_nodes": 9} | facts
     return CellResult(job, {"nodes": 1234}, summary=summary("autoenc", framework, mode, told, MatMul=90, Add=10))
 
 
-def result(*cells: CellResult, natives: tuple[CellResult, ...] = (), roofs: bool = True) -> StudyResult:
-    found = StudyResult(Path("folder"), Options(threads=2), cells, (), False, (), 0, 0, natives=natives)
+def result(*cells: CellResult, roofs: bool = True) -> StudyResult:
+    found = StudyResult(Path("folder"), Options(threads=2), cells, (), False, (), 0, 0)
     found.__dict__["rooflines"] = {cell.job: ROOFS for cell in cells} if roofs else {}
     return found
 
@@ -98,8 +98,8 @@ def test_a_page_holds_all_of_a_workload() -> None:
 
 
 def test_the_steps_stand_beside_those_of_the_framework_itself() -> None:
-    native = done("torch", "training", control_us=250.0)
-    (page,) = workload_pages(result(*BOTH, natives=(native,)))
+    native = done("torch", "training", role=Role.NATIVE, control_us=250.0)
+    (page,) = workload_pages(result(*BOTH, native))
     first, second = texts(tables(page)["A step of each run"])
     assert first == {
         "run": "training, torch",
@@ -206,9 +206,9 @@ def test_providers_stand_apart() -> None:
 
 
 def test_a_step_stands_beside_the_frameworks_own_on_the_same_provider() -> None:
-    here = done("torch", "training"), done("torch", "training", "cuda")
-    native = (done("torch", "training", "cuda", control_us=33.0),)
-    (page,) = workload_pages(result(*here, natives=native, roofs=False))
+    runs = done("torch", "training"), done("torch", "training", "cuda")
+    native = done("torch", "training", "cuda", Role.NATIVE, control_us=33.0)
+    (page,) = workload_pages(result(*runs, native, roofs=False))
     assert [row["in the framework itself"] for row in texts(tables(page)["A step of each run"])] == ["", "33 µs"]
 
 
@@ -337,7 +337,7 @@ def test_what_ceilings_depend_on() -> None:
         stage: Stage | None = study.STAGES.ceilings
         assert stage is not None
         assert stage.inputs is ceilings_inputs
-        job = Job(Cell("autoenc", "torch", "inference"), Options(**options), Path("x"), machine=True)
+        job = Job(Cell("autoenc", "torch", "inference"), Options(**options), Path("x"), role=Role.MACHINE)
         return json.dumps(stage.inputs(job))
 
     assert key() == key(steps=3, seed=4, preset="paper")

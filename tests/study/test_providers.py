@@ -18,7 +18,7 @@ from fathom_onnx.errors import MissingDependencyError, RunError, UnknownNameErro
 from fathom_onnx.runtime.usable import check_usable, try_provider
 from fathom_onnx.study import STAGES, Axes, Cell, Job, Options, StudyResult, run_study, run_sweep
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
-from fathom_onnx.study.engine.providers import Chosen, choose, on_provider
+from fathom_onnx.study.engine.providers import ChosenProviders, choose, on_provider
 from fathom_onnx.study.engine.store import key
 from support.fake_stages import Inline, World
 
@@ -76,10 +76,10 @@ def conduct(folder: Path, world: World, **options: Any) -> StudyResult:
 
 
 def test_every_provider_that_works_is_the_default(machine: Machine) -> None:
-    assert choose(None) == choose("all") == choose(["cuda", "all"]) == Chosen(("cpu", "cuda"))
+    assert choose(None) == choose("all") == choose(["cuda", "all"]) == ChosenProviders(("cpu", "cuda"))
     machine.broken["cuda"] = NO_GPU
-    assert choose(None) == Chosen(("cpu",), {"cuda": "provider 'cuda' has no device; check the driver"})
-    assert choose("cpu") == Chosen(("cpu",))
+    assert choose(None) == ChosenProviders(("cpu",), {"cuda": "provider 'cuda' has no device; check the driver"})
+    assert choose("cpu") == ChosenProviders(("cpu",))
 
 
 def test_a_provider_that_was_named_must_work(machine: Machine, tmp_path: Path, world: World) -> None:
@@ -156,11 +156,11 @@ def test_every_cell_runs_on_both(tmp_path: Path, world: World, machine: Machine)
     world.faster = {"autoenc": 2.0, "residual": 8.0}
     result = conduct(tmp_path, world)
     assert result.options.ep == "cpu"
-    assert [c.cell for c in result.elsewhere] == [c.cell for c in result.cells]
-    assert {c.job.options.ep for c in result.elsewhere} == {"cuda"}
-    assert {(c.job.options.ep, c.job.options.threads) for c in result.fewer} == {("cpu", 1)}
+    assert [c.cell for c in result.other_providers] == [c.cell for c in result.cells]
+    assert {c.job.options.ep for c in result.other_providers} == {"cuda"}
+    assert {(c.job.options.ep, c.job.options.threads) for c in result.fewer_threads} == {("cpu", 1)}
     # the gradients are written for each provider, inference has the same graph on both
-    assert {(c.cell.mode, c.job.options.purpose) for c in result.elsewhere} == {
+    assert {(c.cell.mode, c.job.options.purpose) for c in result.other_providers} == {
         ("inference", "onnxruntime"),
         ("training", "cuda"),
     }
@@ -228,7 +228,7 @@ def test_a_provider_that_fails_for_one_cell_is_recorded_and_the_rest_goes_on(
         ("residual training (torch) on cuda", "profile", "node 'x' has no kernel; allow it")
     ]
     assert all(c.done for c in result.cells)
-    assert sum(c.done for c in result.elsewhere) == 7
+    assert sum(c.done for c in result.other_providers) == 7
     assert result.verdict.startswith("1 of 16 cells failed (residual training (torch) on cuda). By time in")
     (pair,) = result.json()["providers"]
     assert len(pair["graphs"]) == 7
@@ -297,7 +297,7 @@ def test_the_cpu_alone_says_why_in_a_sentence(tmp_path: Path, world: World, mach
 def test_a_gpu_alone_is_judged_by_its_own_level(tmp_path: Path, world: World, machine: Machine) -> None:
     result = conduct(tmp_path, world, ep="cuda")
     assert result.options.ep == "cuda"
-    assert result.fewer == result.elsewhere == ()
+    assert result.fewer_threads == result.other_providers == ()
     assert result.verdict.startswith("By device time in onnxruntime on CUDA it cannot be told")
     entries = {e.claim.id: e for e in result.ledger}
     assert entries["F5a"].verdict == "holds"
@@ -325,15 +325,15 @@ def test_the_command_takes_a_list(
 
 def test_tensorfloat_32_is_of_cuda_alone(tmp_path: Path, world: World, machine: Machine, drawn: None) -> None:
     result = conduct(tmp_path, world, modes=["training"], workloads=["autoenc"], tf32=True)
-    assert {c.job.options.tf32 for c in (*result.cells, *result.fewer, *result.natives)} == {False}
-    assert {c.job.options.tf32 for c in result.elsewhere} == {True}
+    assert {c.job.options.tf32 for c in (*result.cells, *result.fewer_threads, *result.native_runs)} == {False}
+    assert {c.job.options.tf32 for c in result.other_providers} == {True}
     page = (tmp_path / "report.html").read_text()
     assert "TensorFloat-32 is allowed on CUDA." in page
     assert "--seed 0 --tf32" in page
     world.did.clear()
     off = conduct(tmp_path, world, modes=["training"], workloads=["autoenc"])
     # what ran with it is not taken for what ran without
-    assert [did for did in world.did if did.startswith("profile")] == [f"profile {c.cell}" for c in off.elsewhere]
+    assert [did for did in world.did if did.startswith("profile")] == [f"profile {c.cell}" for c in off.other_providers]
     assert "TensorFloat-32 is off on CUDA." in (tmp_path / "report.html").read_text()
     machine.broken["cuda"] = NO_GPU
     with pytest.raises(UsageError, match="takes no part"):
@@ -371,8 +371,8 @@ def test_a_sweep_with_tensorfloat_32(tmp_path: Path, world: World) -> None:
 def test_serialized_launches_are_of_cuda_alone(tmp_path: Path, world: World, machine: Machine) -> None:
     asked = {"modes": ["training"], "workloads": ["autoenc"], "serialize": True}
     result = conduct(tmp_path / "study", world, **asked)
-    assert {c.job.options.serialize for c in (*result.cells, *result.fewer, *result.natives)} == {False}
-    assert {c.job.options.serialize for c in result.elsewhere} == {True}
+    assert {c.job.options.serialize for c in (*result.cells, *result.fewer_threads, *result.native_runs)} == {False}
+    assert {c.job.options.serialize for c in result.other_providers} == {True}
     axes = Axes(["autoenc"], ["torch"], ["training"], ("cpu", "cuda"), serialize=True, threads=(2,), preset="tiny")
     swept = run_sweep(tmp_path / "sweep", axes, stages=world.stages(), workers=inline)
     assert [(row["provider"], row["serialize"]) for row in swept.rows] == [("cpu", None), ("cuda", True)]

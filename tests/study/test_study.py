@@ -18,9 +18,9 @@ from fathom_onnx import study
 from fathom_onnx.analysis.similarity.distances import CRITERIA
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, ExportError, OutputError, UnknownNameError, UsageError
-from fathom_onnx.study import Call, Event, Job, Outcome, Stage, StudyResult, run_study
+from fathom_onnx.study import CallOutcome, Event, Job, Stage, StudyResult, WorkerCall, run_study
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
-from fathom_onnx.study.engine.store import Store, exporter_facts, key, source_hash
+from fathom_onnx.study.engine.store import Store, key
 from fathom_onnx.verification import Check, Flips, Worst
 from support.fake_stages import Inline, World
 
@@ -75,7 +75,9 @@ def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: Worl
 
 def test_the_plans_order_is_kept_whatever_is_finished_first(tmp_path: Path, world: World) -> None:
     class Backwards(Inline):
-        def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+        def run(
+            self, calls: Sequence[WorkerCall], fresh: bool = False
+        ) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
             yield from super().run(calls[::-1], fresh)
 
     result = conduct(tmp_path, world, Backwards(), workloads=["autoenc"])
@@ -409,21 +411,6 @@ def test_the_store_gives_back_what_it_was_given_for_the_same_inputs_only(tmp_pat
     assert store.get("other", "export", {"a": 1}) is None
 
 
-def test_the_source_of_what_only_shows_is_not_part_of_what_is_measured() -> None:
-    everything = source_hash()
-    assert everything == source_hash((".",), ())
-    assert source_hash((".",), ("cli",)) != everything
-    assert source_hash(("graph",)) != source_hash(("workloads",))
-
-
-def test_an_exporters_facts_name_its_framework_without_the_others() -> None:
-    torch, tensorflow = exporter_facts("torch"), exporter_facts("tensorflow")
-    assert {"torch", "onnx"} <= set(torch["packages"])
-    assert not [name for name in torch["packages"] if name.startswith("tensorflow")]
-    assert any(name.startswith("tensorflow") for name in tensorflow["packages"])
-    assert torch["sources"] != tensorflow["sources"]
-
-
 def test_the_real_keys_tell_apart_what_matters(tmp_path: Path) -> None:
     def job(**changes: Any) -> Job:
         cell = study.Cell("autoenc", changes.pop("framework", "torch"), changes.pop("mode", "inference"))
@@ -449,7 +436,7 @@ def test_the_real_keys_tell_apart_what_matters(tmp_path: Path) -> None:
 def job(tmp_path: Path, *others: str, mode: str = "training") -> Job:
     options = study.Options(preset="tiny", checked_steps=4, seed=9, threads=2)
     further = tuple(study.Cell("autoenc", framework, mode) for framework in others)
-    return Job(study.Cell("autoenc", "torch", mode), options, tmp_path, further)
+    return Job(study.Cell("autoenc", "torch", mode), options, tmp_path, others=further)
 
 
 def given_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,7 +523,9 @@ def test_a_second_graph_is_made_only_where_the_step_draws(tmp_path: Path, world:
         yield Inline()
 
     def run(**options: Any) -> StudyResult:
-        stages = replace(world.stages(), draws=Stage("export-noise", export, lambda job: {"cell": str(job.cell)}))
+        stages = replace(
+            world.stages(), export_checked=Stage("export-noise", export, lambda job: {"cell": str(job.cell)})
+        )
         given = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["training"], "threads": 1}
         return run_study(tmp_path, stages=stages, workers=workers, **given, **options)
 
@@ -573,8 +562,8 @@ def whole(folder: Path, world: World, **options: Any) -> StudyResult:
 def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, world: World) -> None:
     result = whole(tmp_path, world)
     assert {c.job.options.threads for c in result.cells} == {2}
-    assert [c.cell for c in result.fewer] == [c.cell for c in result.cells]
-    assert {c.job.options.threads for c in result.fewer} == {1}
+    assert [c.cell for c in result.fewer_threads] == [c.cell for c in result.cells]
+    assert {c.job.options.threads for c in result.fewer_threads} == {1}
     assert {s["threads"] for s in result.summaries} == {2}
     assert world.did.count("export residual training (torch)") == 1
     assert world.did.count("profile residual training (torch)") == 2
@@ -592,7 +581,7 @@ def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, wor
 def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, world: World, drawn: None) -> None:
     result = whole(tmp_path, world)
     assert [level.name for level in result.framework] == ["structure", "onnxruntime", "native"]
-    assert len(result.natives) == 8
+    assert len(result.native_runs) == 8
     assert "Beside them 8 of 8 with fewer threads and 8 of 8 in the frameworks themselves." in result.findings
     page = (tmp_path / "report.html").read_text()
     assert "In the frameworks themselves" in page
@@ -612,12 +601,12 @@ def test_a_framework_that_cannot_run_a_step_itself_is_a_failure_of_that_run_only
         ("residual training (torch) in the framework", "native", "no such kernel")
     ]
     assert all(c.done for c in result.cells)
-    assert sum(c.done for c in result.natives) == 7
+    assert sum(c.done for c in result.native_runs) == 7
 
 
 def test_natives_can_be_left_out(tmp_path: Path, world: World) -> None:
     result = whole(tmp_path, world, native=False)
-    assert result.natives == ()
+    assert result.native_runs == ()
     assert [level.name for level in result.framework] == ["structure", "onnxruntime"]
     assert not [what for what in world.did if what.startswith("native")]
 

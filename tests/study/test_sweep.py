@@ -69,7 +69,7 @@ def test_the_plan_is_every_combination(tmp_path: Path) -> None:
     assert {job.workload.config.batch for job in plan} == {4, 8}
     first = plan[0]
     assert str(first.cell) == "autoenc inference (torch)"
-    assert first.note == "on cpu, threads 1, optimization all"
+    assert first.name == "autoenc inference (torch) batch=4 on cpu, threads 1, optimization all"
     assert first.graph() == tmp_path / "graphs" / "tiny-batch4" / "autoenc.onnx"
     assert len({job.graph() for job in plan}) == 8
 

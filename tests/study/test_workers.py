@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.study.engine.workers import Call, Outcome, ProcessWorkers
+from fathom_onnx.study.engine.workers import CallOutcome, ProcessWorkers, WorkerCall
 
 
 def pid(argument: Any) -> dict[str, Any]:
@@ -46,21 +46,23 @@ def leave(code: int) -> dict[str, Any]:
     os._exit(code)
 
 
-def outcomes(workers: ProcessWorkers, *calls: Call, fresh: bool = False) -> list[Outcome]:
+def outcomes(workers: ProcessWorkers, *calls: WorkerCall, fresh: bool = False) -> list[CallOutcome]:
     return [outcome for _, outcome in workers.run(calls, fresh) if outcome is not None]
 
 
 def test_a_lane_is_one_process_that_does_its_calls_in_order(tmp_path: Path) -> None:
     with ProcessWorkers(tmp_path) as workers:
-        calls = [Call("a", pid, 1), Call("b", pid, 2), Call("a", pid, 3)]
+        calls = [WorkerCall("a", pid, 1), WorkerCall("b", pid, 2), WorkerCall("a", pid, 3)]
         told = [(call.argument, outcome) for call, outcome in workers.run(calls)]
         assert [argument for argument, outcome in told if outcome is None and argument != 2] == [1, 3]
         results = {argument: outcome.result["pid"] for argument, outcome in told if outcome is not None}
         assert results[1] == results[3] != results[2]
         assert os.getpid() not in results.values()
-        again = outcomes(workers, Call("a", pid, 4))[0].result["pid"]
+        again = outcomes(workers, WorkerCall("a", pid, 4))[0].result["pid"]
         assert again == results[1]
-        separate = {o.result["pid"] for o in outcomes(workers, Call("c", pid, 5), Call("c", pid, 6), fresh=True)}
+        separate = {
+            o.result["pid"] for o in outcomes(workers, WorkerCall("c", pid, 5), WorkerCall("c", pid, 6), fresh=True)
+        }
         assert len(separate) == 2
     assert "working on 1\n" in (tmp_path / "a.log").read_text()
     assert "complaining about 3\n" in (tmp_path / "a.log").read_text()
@@ -69,14 +71,14 @@ def test_a_lane_is_one_process_that_does_its_calls_in_order(tmp_path: Path) -> N
 
 def test_lanes_work_side_by_side(tmp_path: Path) -> None:
     with ProcessWorkers(tmp_path) as workers:
-        outcomes(workers, Call("a", pid, 0), Call("b", pid, 0))  # both are up
-        one, two = (o.result for o in outcomes(workers, Call("a", nap, 0.5), Call("b", nap, 0.5)))
+        outcomes(workers, WorkerCall("a", pid, 0), WorkerCall("b", pid, 0))  # both are up
+        one, two = (o.result for o in outcomes(workers, WorkerCall("a", nap, 0.5), WorkerCall("b", nap, 0.5)))
     assert max(one["from"], two["from"]) < min(one["to"], two["to"])
 
 
 def test_an_error_is_one_line_and_the_process_goes_on(tmp_path: Path) -> None:
     with ProcessWorkers(tmp_path) as workers:
-        calls = [Call("a", known_error, 0), Call("a", unknown_error, 0), Call("a", pid, 0)]
+        calls = [WorkerCall("a", known_error, 0), WorkerCall("a", unknown_error, 0), WorkerCall("a", pid, 0)]
         found = outcomes(workers, *calls)
     assert [(o.result is None, o.error) for o in found] == [
         (True, "cannot export it; do this"),
@@ -99,7 +101,7 @@ def test_an_error_is_one_line_and_the_process_goes_on(tmp_path: Path) -> None:
 )
 def test_a_process_that_dies_fails_one_call_only(tmp_path: Path, function: Any, argument: int, said: str) -> None:
     with ProcessWorkers(tmp_path) as workers:
-        first, second = outcomes(workers, Call("a", function, int(argument)), Call("a", pid, 7))
+        first, second = outcomes(workers, WorkerCall("a", function, int(argument)), WorkerCall("a", pid, 7))
     assert first.result is None
     assert first.error == said
     assert second.result["argument"] == 7
@@ -108,8 +110,8 @@ def test_a_process_that_dies_fails_one_call_only(tmp_path: Path, function: Any, 
 def test_no_process_is_left_behind_when_a_study_is_stopped(tmp_path: Path) -> None:
     started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt), ProcessWorkers(tmp_path) as workers:
-        (running,) = outcomes(workers, Call("a", pid, 0))
-        for _call, outcome in workers.run([Call("a", nap, 60), Call("b", nap, 60)]):
+        (running,) = outcomes(workers, WorkerCall("a", pid, 0))
+        for _call, outcome in workers.run([WorkerCall("a", nap, 60), WorkerCall("b", nap, 60)]):
             if outcome is None and _call.lane == "b":
                 raise KeyboardInterrupt
     assert time.perf_counter() - started < 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import one_line
-from fathom_onnx.study import Call, Job, Outcome, Reading, Stage, Stages
+from fathom_onnx.study import CallOutcome, FinishedRun, Job, Stage, Stages, WorkerCall
 from support.summaries import spent, summary
 
 OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
@@ -30,7 +30,7 @@ class World:
     def _work(self, stage: str, job: Job) -> None:
         what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
         self.did.append(what)
-        for name in (str(job.cell), f"{job.cell} {job.note}"):
+        for name in (str(job.cell), job.name):
             if (stage, name) in self.broken:
                 raise self.broken[stage, name]
 
@@ -65,7 +65,7 @@ class World:
         ops = self.ops[job.cell.workload]
         return {"ops": ops, "nodes": {op: [[f"forward/x/{op}", 1.0]] for op in ops}, "unknown": 1}
 
-    def read(self, folder: Path, result: dict[str, Any]) -> Reading:
+    def read(self, folder: Path, result: dict[str, Any]) -> FinishedRun:
         if ("read", "") in self.broken:
             raise self.broken["read", ""]
         workload, framework, mode = result["cell"]
@@ -77,7 +77,7 @@ class World:
         manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
         if ep != "cpu":
             manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
-        return Reading(read, manifest, spent(workload, framework, mode, [ops]))
+        return FinishedRun(read, manifest, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:
         def made_of(job: Job) -> dict[str, Any]:
@@ -103,11 +103,11 @@ class World:
             job.output.mkdir(parents=True)
             return {"folder": job.output.name, "cell": list(astuple(job.cell)), "threads": job.options.threads}
 
-        def read(folder: Path, result: dict[str, Any]) -> Reading:
+        def read(folder: Path, result: dict[str, Any]) -> FinishedRun:
             workload, framework, mode = result["cell"]
             ops = {op: us / 2 for op, us in self.ops[workload].items()}
             facts = {"control_us": 50.0, "step_us": 60.0, "op_time_us": sum(ops.values()), "explained_share": 0.8}
-            return Reading(
+            return FinishedRun(
                 summary(workload, framework, mode, facts, **ops), {}, spent(workload, framework, mode, [ops])
             )
 
@@ -123,11 +123,11 @@ class Inline:
     def __init__(self) -> None:
         self.lanes: list[tuple[str, bool]] = []
 
-    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+    def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         for call in calls:
             self.lanes.append((call.lane, fresh))
             yield call, None
             try:
-                yield call, Outcome(call.function(call.argument), "", 0.5)
+                yield call, CallOutcome(call.function(call.argument), "", 0.5)
             except Exception as error:
-                yield call, Outcome(None, one_line(error), 0.5)
+                yield call, CallOutcome(None, one_line(error), 0.5)

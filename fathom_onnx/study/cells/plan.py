@@ -1,27 +1,28 @@
-"""The nouns of a study or a sweep: options, cells, the jobs that the stages do, what happens meanwhile."""
+"""The plan of a study or a sweep: cells, the jobs that stages do for them, the events of doing them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import Purpose, frameworks, graph_path
-from fathom_onnx.runtime.settings import Optimization
+from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.workloads import definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
-__all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "cells"]
+__all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "Role", "cells"]
 
 EventKind = Literal["started", "done", "reused", "failed"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How cells are made and run.
+    """How cells are exported, verified and run.
 
     Attributes:
         preset: Preset of every workload.
@@ -32,8 +33,8 @@ class Options:
         threads: Threads inside one operator.
         optimization: onnxruntime's graph optimization level.
         warmup: Steps of each run that are not counted.
-        steps: Steps that are.
-        seed: Of weights and batches.
+        steps: Steps that are counted.
+        seed: Seed of weights and batches.
         purpose: What the graphs are for; stored under the key ``lowering``.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
@@ -53,11 +54,27 @@ class Options:
     checked_steps: int = 1
     graphs: str = ""
 
+    @property
+    def session(self) -> SessionSettings:
+        """The settings of the sessions that run the graphs."""
+        return SessionSettings(self.ep, self.threads, self.optimization, tf32=self.tf32, serialize=self.serialize)
+
     def json(self) -> dict[str, Any]:
         """The options as they are stored."""
         fields = asdict(self)
         fields["lowering"] = fields.pop("purpose")
         return fields
+
+    def with_session(self, settings: SessionSettings) -> Options:
+        """These options with other session settings."""
+        return replace(
+            self,
+            ep=settings.ep,
+            threads=settings.threads,
+            optimization=settings.optimization,
+            tf32=settings.tf32,
+            serialize=settings.serialize,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,27 +94,70 @@ class Cell:
         return f"{self.workload}-{self.framework}-{self.mode}"
 
 
+class Role(StrEnum):
+    """What a job is for."""
+
+    GRAPH = "graph"
+    """Make a cell's graph, verify it, model its cost."""
+    COMPARISON = "comparison"
+    """Compare the graphs that several frameworks made of one workload and mode."""
+    MAIN = "main"
+    """Run a cell on the study's first provider with the most threads: figures and verdicts are about these runs."""
+    FEWER_THREADS = "fewer threads"
+    """Run a cell on the CPU with fewer threads."""
+    OTHER_PROVIDER = "other provider"
+    """Run a cell on a further provider."""
+    SWEEP = "sweep"
+    """Run a cell with one combination of a sweep's settings."""
+    NATIVE = "native"
+    """Run a cell's step in the framework itself."""
+    MACHINE = "machine"
+    """Measure the machine with the options' provider and threads, whatever the cell."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """What a stage is told, all of which goes to another process.
+    """A cell with what is to be done for it and how; jobs are sent to other processes.
 
     Attributes:
         cell: The cell; for a comparison of frameworks, the first one's.
         options: How it is made and run.
         folder: The study's or sweep's folder.
-        others: For a comparison of frameworks, the cells to compare the first with.
-        output: Where the stage may write files, beside what it returns.
-        note: What tells its run apart from others of the same graph, in words.
-        machine: Whether it is of the machine, with the options' provider and threads, whatever the cell.
+        role: What the job is for.
+        others: For a comparison of frameworks, the cells that the first is compared with.
+        output: Folder for files that a stage writes besides the result it returns.
     """
 
     cell: Cell
     options: Options
     folder: Path
+    role: Role = Role.MAIN
     others: tuple[Cell, ...] = ()
     output: Path = field(default_factory=Path)
-    note: str = ""
-    machine: bool = False
+
+    @property
+    def name(self) -> str:
+        """The job in words, as events and failures name it: its cell and what differs from other jobs for it."""
+        o = self.options
+        if self.role is Role.MACHINE:
+            return f"{o.ep}, {o.threads} threads"
+        if self.role is Role.COMPARISON:
+            compared = ", ".join(cell.framework for cell in (self.cell, *self.others))
+            return f"{self.cell.workload} {self.cell.mode} ({compared})"
+        difference = {
+            Role.FEWER_THREADS: f"threads={o.threads}",
+            Role.OTHER_PROVIDER: f"on {o.ep}",
+            Role.SWEEP: f"on {o.ep}, threads {o.threads}, optimization {o.optimization}",
+            Role.NATIVE: "in the framework",
+        }.get(self.role, "")
+        return " ".join([str(self.cell), *(f"{name}={value}" for name, value in o.changes), difference]).rstrip()
+
+    @property
+    def slug(self) -> str:
+        """Name of the folder that stores the job's results."""
+        if self.role is Role.MACHINE:
+            return "machine"
+        return f"{self.cell.workload}-{self.cell.mode}" if self.role is Role.COMPARISON else self.cell.slug
 
     @property
     def workload(self) -> Workload:
@@ -108,14 +168,17 @@ class Job:
         """The graph file of a cell (of this job's own by default)."""
         return self._graph("graphs", cell or self.cell)
 
-    def draws(self, cell: Cell | None = None) -> bool:
+    def draws_noise(self, cell: Cell | None = None) -> bool:
         """Whether the step of a cell (of this job's own by default) draws random tensors itself."""
         return bool(self.workload.noise.get((cell or self.cell).mode))
 
     def checked_graph(self, cell: Cell | None = None) -> Path:
-        """The graph of a cell that takes as inputs what its step draws: the one that is run where it draws nothing."""
+        """The graph of a cell that takes the random tensors of its step as inputs.
+
+        Where the step draws none, this is the graph that is run.
+        """
         c = cell or self.cell
-        return self._graph("checked", c) if self.draws(c) else self.graph(c)
+        return self._graph("checked", c) if self.draws_noise(c) else self.graph(c)
 
     def _graph(self, under: str, cell: Cell) -> Path:
         return graph_path(self.folder / under / self.options.graphs, cell.workload, cell.framework, cell.mode)
@@ -123,14 +186,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a study or a sweep.
+    """Something that happened to a job of a stage.
 
     Attributes:
-        kind: ``started``, ``done`` (work was done), ``reused`` (it had been done before) or ``failed``.
-        stage: The stage.
-        what: The cell, or the cells compared.
+        kind: ``started``, ``done`` (now), ``reused`` (a stored result was taken) or ``failed``.
+        stage: The stage's name.
+        what: The job's name.
         number: How many jobs of the stage are finished.
-        total: How many the stage has.
+        total: How many jobs the stage has.
         detail: The error of one that failed.
         seconds: How long it took; 0 where nothing was done now.
     """
@@ -145,15 +208,15 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
-"""Called with each event, from the process that runs it all."""
+"""Called with each event, in the process that runs the engine."""
 
 
-def _chosen(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The names asked for, in the order they are known in, or all."""
-    for name in wanted or ():
+def _select(kind: str, requested: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The requested names in the order of the known ones; all of them for None."""
+    for name in requested or ():
         if name not in known:
             raise UnknownNameError(kind, name, known)
-    return tuple(name for name in known if wanted is None or name in wanted)
+    return tuple(name for name in known if requested is None or name in requested)
 
 
 def cells(
@@ -162,14 +225,14 @@ def cells(
     from_frameworks: Sequence[str] | None = None,
     modes: Sequence[str] | None = None,
 ) -> tuple[Cell, ...]:
-    """Every workload in every mode from every framework, of those asked for.
+    """Every combination of the given workloads, modes and frameworks; None stands for all of them.
 
     Raises:
-        UnknownNameError: A workload, framework, mode or preset that there is not.
+        UnknownNameError: No such workload, framework, mode or preset.
     """
-    chosen_workloads = _chosen("workload", workloads, names())
-    chosen_modes = [mode for mode in MODES if mode in _chosen("mode", modes, MODES)]
-    chosen_frameworks = _chosen("framework", from_frameworks, frameworks())
+    chosen_workloads = _select("workload", workloads, names())
+    chosen_modes = [mode for mode in MODES if mode in _select("mode", modes, MODES)]
+    chosen_frameworks = _select("framework", from_frameworks, frameworks())
     for name in chosen_workloads:
         definition(name).configure(preset)
     return tuple(Cell(w, f, m) for w, m, f in product(chosen_workloads, chosen_modes, chosen_frameworks))

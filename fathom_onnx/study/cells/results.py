@@ -1,4 +1,4 @@
-"""What became of a cell: the results of its stages, the failures."""
+"""What became of a plan: the result of each cell, a finished run as it is read back, failures."""
 
 from __future__ import annotations
 
@@ -12,30 +12,41 @@ from fathom_onnx.analysis.similarity.op_mix import StepProfile
 
 from .plan import Cell, Job
 
-__all__ = ["CellResult", "Failure", "Reading"]
+__all__ = ["CellResult", "Failure", "FinishedRun", "StageResult"]
+
+StageResult = dict[str, Any]
+"""What a stage returns for a job, as JSON can hold it."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that could not be done: what, at which stage, and the one-line error."""
+    """A job that failed: its name, the stage, the one-line error."""
 
     what: str
     stage: str
     error: str
 
 
+class FinishedRun(NamedTuple):
+    """A finished run as it is read back: summary, manifest, and its time by op in every step."""
+
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    op_mix: StepProfile
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell; a stage that did not succeed left its part empty.
+    """What became of the job that runs a cell; a stage that did not succeed left its part empty.
 
     Attributes:
         job: The cell and how it was to be run.
-        export: What the export gave: ``path``, ``sha256``, ``nodes``, ``size_bytes``, ``seconds``.
+        export: Result of the export: ``path``, ``sha256``, ``nodes``, ``size_bytes``, ``seconds``.
         structure: Modelled cost of the graph by op.
-        profile: What the profiling gave: the run's ``folder`` and the ``seconds`` it took.
+        profile: Result of the run: its ``folder`` and the ``seconds`` it took.
         summary: The run's summary.
         manifest: The run's manifest.
-        spent: What the run spent by op in every step.
+        op_mix: The run's time by op in every step.
         error: The one-line error of a cell that was not exported or not run.
     """
 
@@ -45,7 +56,7 @@ class CellResult:
     profile: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    spent: StepProfile | None = None
+    op_mix: StepProfile | None = None
     error: str = ""
 
     @property
@@ -53,35 +64,27 @@ class CellResult:
         """Workload, framework, mode."""
         return self.job.cell
 
-    def json(self) -> dict[str, Any]:
-        """All but the single steps, as JSON can hold it."""
-        parts = {name: getattr(self, name) for name in ("export", "structure", "profile", "summary", "manifest")}
-        return {"cell": asdict(self.cell), **parts, "error": self.error, "done": self.done}
-
-    @property
-    def evidence(self) -> RunEvidence | None:
-        """The run as evidence for the paper's claims, where there is one."""
-        return RunEvidence(self.summary, self.spent, self.node_times) if self.spent is not None else None
-
-    @property
-    def node_times(self) -> str:
-        """What the run's node times are; empty where there is no run."""
-        return node_times(self.manifest, self.job.options.ep) if self.done else ""
-
-    @property
-    def has_work_times(self) -> bool:
-        """Whether there is a run whose node times are those of its work, not of launching it."""
-        return self.node_times in OF_THE_WORK
-
     @property
     def done(self) -> bool:
         """Whether the cell was exported and run."""
         return bool(self.summary)
 
+    @property
+    def evidence(self) -> RunEvidence | None:
+        """The run as evidence for the paper's claims, if there is a run."""
+        return RunEvidence(self.summary, self.op_mix, self.node_times) if self.op_mix is not None else None
 
-class Reading(NamedTuple):
-    """A finished run as it is read back: summary, manifest, and what it spent by op in every step."""
+    @property
+    def node_times(self) -> str:
+        """The kind of the run's node times; empty where there is no run."""
+        return node_times(self.manifest, self.job.options.ep) if self.done else ""
 
-    summary: dict[str, Any]
-    manifest: dict[str, Any]
-    spent: StepProfile
+    @property
+    def has_work_times(self) -> bool:
+        """Whether there is a run whose node times are those of the work, not of launching it."""
+        return self.node_times in OF_THE_WORK
+
+    def json(self) -> dict[str, Any]:
+        """All but the single steps, as JSON can hold it."""
+        parts = {name: getattr(self, name) for name in ("export", "structure", "profile", "summary", "manifest")}
+        return {"cell": asdict(self.cell), **parts, "error": self.error, "done": self.done}

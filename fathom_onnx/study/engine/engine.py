@@ -1,8 +1,7 @@
-"""The engine of studies and sweeps: does each stage's jobs that are not done yet, and keeps what comes of them.
+"""The engine of studies and sweeps: does those jobs of a stage that have no stored result, and stores what they return.
 
-A study is a fixed plan with verification; a sweep is any product of settings. Both are a list of jobs, carried out in
-the same way: graphs are made one framework a process, side by side; runs are measured one at a time, each in a process
-of its own, with nothing beside them.
+Graphs are made in one process a framework, side by side; runs are measured one at a time, each in a process of its own,
+while nothing else runs.
 """
 
 from __future__ import annotations
@@ -12,46 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fathom_onnx.study.cells.plan import Event, EventKind, Job, OnEvent
-from fathom_onnx.study.cells.results import Failure
+from fathom_onnx.study.cells.plan import Event, EventKind, Job, OnEvent, Role
+from fathom_onnx.study.cells.results import Failure, StageResult
 
 from .stages import Stage
 from .store import Store
-from .workers import Call, Workers
+from .workers import WorkerCall, Workers
 
-__all__ = ["Done", "Engine"]
-
-Result = dict[str, Any]
-
-
-def _name(job: Job) -> str:
-    """A job's cell and what is changed in it or, for a comparison, its workload, mode and frameworks."""
-    if job.machine:
-        return f"{job.options.ep}, {job.options.threads} threads"
-    if job.others:
-        frameworks = ", ".join(c.framework for c in (job.cell, *job.others))
-        return f"{job.cell.workload} {job.cell.mode} ({frameworks})"
-    return " ".join([str(job.cell), *(f"{name}={value}" for name, value in job.options.changes), job.note]).rstrip()
-
-
-def _slug(job: Job) -> str:
-    if job.machine:
-        return "machine"
-    return f"{job.cell.workload}-{job.cell.mode}" if job.others else job.cell.slug
-
-
-def _lane(stage: Stage, job: Job, alone: bool, number: int) -> str:
-    """The process that does a job: one a framework; comparisons, which need several, go to two in turn."""
-    if alone:
-        return stage.name
-    return f"{stage.name} {number % 2}" if job.others else job.cell.framework
+__all__ = ["Engine", "StageResults"]
 
 
 @dataclass
-class Done:
-    """What a stage gave: results of the jobs that succeeded and errors of those that did not."""
+class StageResults:
+    """Results of a stage's jobs that succeeded and errors of those that did not."""
 
-    results: dict[Job, Result] = field(default_factory=dict)
+    results: dict[Job, StageResult] = field(default_factory=dict)
     errors: dict[Job, str] = field(default_factory=dict)
 
 
@@ -59,10 +33,10 @@ class Engine:
     """Work under way in a folder.
 
     Args:
-        folder: Where everything goes.
-        workers: What does the work.
-        on_event: Told what happens.
-        retry: Whether what failed before with the same inputs is tried again.
+        folder: The study's or sweep's folder.
+        workers: The processes that do the work.
+        on_event: Called with each event.
+        retry: Whether jobs that failed before with the same inputs are tried again.
     """
 
     def __init__(self, folder: Path, workers: Workers, on_event: OnEvent, retry: bool = True) -> None:
@@ -75,54 +49,61 @@ class Engine:
         self.reused = self.worked = 0
 
     def fail(self, job: Job, stage: str, error: str) -> None:
-        """Note a failure."""
-        self.failures.append(Failure(_name(job), stage, error))
+        """Record a failure."""
+        self.failures.append(Failure(job.name, stage, error))
 
-    def stage(self, stage: Stage, jobs: Sequence[Job], alone: bool = False) -> Done:
+    def run_stage(self, stage: Stage, jobs: Sequence[Job], alone: bool = False) -> StageResults:
         """Do a stage's jobs.
 
         Args:
             stage: The stage.
             jobs: Its jobs.
-            alone: Whether the jobs are done one at a time, each in a process of its own (for what is measured).
+            alone: Whether the jobs are done one at a time, each in a process of its own (for measurements).
         """
-        done = Done()
+        finished = StageResults()
 
-        def tell(kind: EventKind, job: Job, detail: str = "", seconds: float = 0.0) -> None:
-            number = len(done.results) + len(done.errors)
-            self.on_event(Event(kind, stage.name, _name(job), number, len(jobs), detail, seconds))
+        def report(kind: EventKind, job: Job, detail: str = "", seconds: float = 0.0) -> None:
+            number = len(finished.results) + len(finished.errors)
+            self.on_event(Event(kind, stage.name, job.name, number, len(jobs), detail, seconds))
 
         def fail(job: Job, error: str, seconds: float = 0.0) -> None:
-            done.errors[job] = error
+            finished.errors[job] = error
             self.fail(job, stage.name, error)
-            tell("failed", job, error, seconds)
+            report("failed", job, error, seconds)
 
         inputs: dict[Job, Any] = {}
-        calls: list[Call] = []
+        calls: list[WorkerCall] = []
         for job in jobs:
             inputs[job] = dict(stage.inputs(job))
-            held = self.store.get(_slug(job), stage.name, inputs[job])
-            if held is not None and stage.complete(job, held):
-                done.results[job] = held
+            stored = self.store.get(job.slug, stage.name, inputs[job])
+            if stored is not None and stage.complete(job, stored):
+                finished.results[job] = stored
                 self.reused += 1
-                tell("reused", job)
+                report("reused", job)
                 continue
-            before = "" if self.retry else self.store.error(_slug(job), stage.name, inputs[job])
-            if before:
-                fail(job, f"{before} (failed before, not tried again)")
+            earlier_error = "" if self.retry else self.store.error(job.slug, stage.name, inputs[job])
+            if earlier_error:
+                fail(job, f"{earlier_error} (failed before, not tried again)")
             else:
-                calls.append(Call(_lane(stage, job, alone, len(calls)), stage.work, job))
+                calls.append(WorkerCall(_lane(stage, job, alone, len(calls)), stage.work, job))
         for call, outcome in self.workers.run(calls, fresh=alone):
             job = call.argument
             if outcome is None:
-                tell("started", job)
+                report("started", job)
             elif outcome.result is None:
-                self.store.put_error(_slug(job), stage.name, inputs[job], outcome.error)
+                self.store.put_error(job.slug, stage.name, inputs[job], outcome.error)
                 fail(job, outcome.error, outcome.seconds)
             else:
                 result = {"seconds": outcome.seconds, **outcome.result}
-                self.store.put(_slug(job), stage.name, inputs[job], result)
-                done.results[job] = result
+                self.store.put(job.slug, stage.name, inputs[job], result)
+                finished.results[job] = result
                 self.worked += 1
-                tell("done", job, seconds=outcome.seconds)
-        return done
+                report("done", job, seconds=outcome.seconds)
+        return finished
+
+
+def _lane(stage: Stage, job: Job, alone: bool, number: int) -> str:
+    """The process that does a job: one a framework; comparisons, which need several, alternate between two."""
+    if alone:
+        return stage.name
+    return f"{stage.name} {number % 2}" if job.role is Role.COMPARISON else job.cell.framework

@@ -1,7 +1,7 @@
 """One measurement at a time on a machine, so that two studies or sweeps do not slow each other down.
 
-The lock is the operating system's on a file, so that it ends with the process that holds it, however that ends. Beside
-the file lies a note of who holds it.
+The lock is the operating system's lock of a file, so that it ends with the process that holds it, even if that is
+killed. A note next to the file says which process holds it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fathom_onnx.errors import OutputError, RunError, one_line
 __all__ = ["LOCK_VARIABLE", "lock_path", "machine_lock"]
 
 LOCK_VARIABLE = "FATHOM_ONNX_LOCK"
-"""Environment variable with another lock file: for processes that are pinned to cores of their own."""
+"""Environment variable that names another lock file, for processes that are pinned to cores of their own."""
 
 
 def lock_path() -> Path:
     """The lock file: that of :data:`LOCK_VARIABLE`, or one a user in the machine's folder for temporary files."""
-    given = os.environ.get(LOCK_VARIABLE)
-    if given:
-        return Path(given)
-    # a user's own: a file of another user in such a folder cannot be opened for writing
+    named = os.environ.get(LOCK_VARIABLE)
+    if named:
+        return Path(named)
+    # one a user: the file of another user in this folder cannot be opened for writing
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir()) / f"fathom-onnx{user}.lock"
 
@@ -37,22 +37,22 @@ def _note(path: Path) -> Path:
 
 
 def _holder(path: Path) -> str:
-    """Who holds the lock, in words."""
+    """The process that holds the lock, in words."""
     try:
-        held = json.loads(_note(path).read_text("utf-8"))
-        return f"process {held['process']}, since {held['since']}, for '{held['folder']}'"
+        note = json.loads(_note(path).read_text("utf-8"))
+        return f"process {note['process']}, since {note['since']}, for '{note['folder']}'"
     except (OSError, ValueError, KeyError, TypeError):
         return "which did not say more"
 
 
 @contextlib.contextmanager
-def machine_lock(folder: Path, wait: bool = True, say: Callable[[str], None] | None = None) -> Iterator[None]:
+def machine_lock(folder: Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the machine for a measurement.
 
     Args:
-        folder: The study's or sweep's folder, told to whoever waits.
-        wait: Whether to wait for a measurement that is under way, or to refuse.
-        say: Told in one line that it waits, and for whom.
+        folder: The study's or sweep's folder, reported to processes that wait.
+        wait: Whether to wait for a measurement that is under way, or to raise an error.
+        on_wait: Called once, with one line that says that it waits and for which process.
 
     Raises:
         RunError: Another measurement is under way, and ``wait`` is false.
@@ -69,8 +69,8 @@ def machine_lock(folder: Path, wait: bool = True, say: Callable[[str], None] | N
             busy = f"another measurement is running on this machine ({_holder(path)})"
             if not wait:
                 raise RunError(busy, "wait for its end") from None
-            if say is not None:
-                say(f"waiting: {busy}")
+            if on_wait is not None:
+                on_wait(f"waiting: {busy}")
             lock.acquire()
     except OSError as error:
         raise OutputError(
@@ -79,7 +79,7 @@ def machine_lock(folder: Path, wait: bool = True, say: Callable[[str], None] | N
     note = _note(path)
     try:
         now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-        with contextlib.suppress(OSError):  # a note is a courtesy
+        with contextlib.suppress(OSError):  # nothing depends on the note
             note.write_text(json.dumps({"process": os.getpid(), "since": now, "folder": str(folder)}), "utf-8")
         yield
     finally:

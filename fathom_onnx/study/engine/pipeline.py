@@ -1,4 +1,4 @@
-"""A plan from one end to the other: graphs, checks, runs, the frameworks' own runs, what the machine can do."""
+"""A plan carried out: graphs, checks, runs, the frameworks' own runs, the machine's ceilings."""
 
 from __future__ import annotations
 
@@ -10,124 +10,140 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fathom_onnx.errors import FathomError, one_line
-from fathom_onnx.study.cells.plan import Job
-from fathom_onnx.study.cells.results import CellResult, Reading
+from fathom_onnx.study.cells.plan import Job, Role
+from fathom_onnx.study.cells.results import CellResult, FinishedRun, StageResult
 
-from .ceilings import Settings, settings_of
-from .engine import Done, Engine
+from .ceilings import CeilingsKey, ceilings_key
+from .engine import Engine, StageResults
 from .stages import Stage, Stages
 from .store import key
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
 
-__all__ = ["Made", "carry_out", "measured_ceilings"]
+__all__ = ["PlanResult", "carry_out", "measure_machine"]
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of a plan: a result a job, in its order, the verification's checks, and the frameworks' own runs."""
+class PlanResult:
+    """What became of a plan.
 
-    cells: tuple[CellResult, ...]
+    Attributes:
+        runs: A result a job, in the plan's order; without the frameworks' own runs where the stages leave them out.
+        checks: Results of the verification.
+    """
+
+    runs: tuple[CellResult, ...]
     checks: tuple[dict[str, Any], ...]
-    natives: tuple[CellResult, ...] = ()
 
 
-def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, native: Sequence[Job] = ()) -> Made:
+def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> PlanResult:
     """Make the graphs of a plan, verify and compare them where the stages say so, and run them.
 
     Jobs of a plan may share a graph, which is then made once.
 
     Args:
         engine: What does the work.
-        plan: The jobs.
-        stages: What is done to each.
-        native: Jobs whose step the framework itself runs as well.
+        plan: The jobs; those whose role is native are run in the frameworks themselves, after all others.
+        stages: What is done for each.
     """
-    of_graph: dict[Path, Job] = {}
-    for job in plan:
-        of_graph.setdefault(job.graph(), replace(job, note=""))
-    exports = engine.stage(stages.export, list(of_graph.values()))
-    exported = {job: exports.results[g] for job in plan if (g := of_graph[job.graph()]) in exports.results}
-    ready = [job for job in of_graph.values() if job in exports.results]  # in the plan's order, not that of finishing
-    checks = _checks(engine, stages, ready)
-    costs = Done() if stages.structure is None else engine.stage(stages.structure, ready)
-    runs = _run_jobs(list(exported), stages.profile)
+    native = [job for job in plan if job.role is Role.NATIVE]
+    jobs = [job for job in plan if job.role is not Role.NATIVE]
+    graphs: dict[Path, Job] = {}
+    for job in jobs:
+        graphs.setdefault(job.graph(), replace(job, role=Role.GRAPH))
+    exports = engine.run_stage(stages.export, list(graphs.values()))
+    # in the plan's order, not in that of finishing
+    exported = [graph for graph in graphs.values() if graph in exports.results]
+    checks = _check(engine, stages, exported)
+    structures = StageResults() if stages.structure is None else engine.run_stage(stages.structure, exported)
     _clear_partial(engine.folder / "runs")
-    profiled = engine.stage(stages.profile, list(runs.values()), alone=True)
-    cells = []
-    for job in plan:
-        graph, run = of_graph[job.graph()], runs.get(job)
-        error = exports.errors.get(graph, "") or (profiled.errors.get(run, "") if run else "")
-        cell = CellResult(job, exported.get(job, {}), structure=costs.results.get(graph, {}), error=error)
-        if run in profiled.results:
-            cell = _read(engine, run, replace(cell, profile=profiled.results[run]), stages.read)
-        cells.append(cell)
-    return Made(tuple(cells), checks, _natives(engine, native, stages))
+    started = [
+        CellResult(
+            job,
+            exports.results.get(graph, {}),
+            structure=structures.results.get(graph, {}),
+            error=exports.errors.get(graph, ""),
+        )
+        for job in jobs
+        for graph in [graphs[job.graph()]]
+    ]
+    finished = _run(engine, [cell for cell in started if cell.export], stages.profile, stages.read, "runs")
+    by_job = {cell.job: cell for cell in finished}
+    runs = [by_job.get(cell.job, cell) for cell in started]
+    if stages.native is not None and stages.read_native is not None:
+        runs += _run(engine, [CellResult(job) for job in native], stages.native, stages.read_native, "native")
+    return PlanResult(tuple(runs), checks)
 
 
-def _checks(engine: Engine, stages: Stages, jobs: Sequence[Job]) -> tuple[dict[str, Any], ...]:
-    """What came of the checks of exported graphs."""
+def _check(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[dict[str, Any], ...]:
+    """Results of the checks of exported graphs."""
     if stages.verify is None and stages.compare is None:
         return ()
-    if stages.draws is not None:
-        made = engine.stage(stages.draws, [job for job in jobs if job.draws()])
-        jobs = [job for job in jobs if job not in made.errors]
+    if stages.export_checked is not None:
+        exports = engine.run_stage(stages.export_checked, [job for job in graphs if job.draws_noise()])
+        graphs = [job for job in graphs if job not in exports.errors]
     checks: list[dict[str, Any]] = []
-    for stage, judged in ((stages.verify, jobs), (stages.compare, _comparisons(jobs))):
+    for stage, jobs in ((stages.verify, graphs), (stages.compare, _comparisons(graphs))):
         if stage is not None:
-            found = engine.stage(stage, judged)
-            checks += [check for job in judged if job in found.results for check in found.results[job]["checks"]]
+            results = engine.run_stage(stage, jobs).results
+            checks += [check for job in jobs if job in results for check in results[job]["checks"]]
     return tuple(checks)
 
 
-def _natives(engine: Engine, jobs: Sequence[Job], stages: Stages) -> tuple[CellResult, ...]:
-    """The frameworks' own runs, a result a job."""
-    if stages.native is None or stages.read_native is None:
-        return ()
-    runs = _run_jobs(jobs, stages.native, "native")
-    done = engine.stage(stages.native, list(runs.values()), alone=True)
-    made = []
-    for job, run in runs.items():
-        cell = CellResult(job, error=done.errors.get(run, ""))
-        if run in done.results:
-            cell = _read(engine, run, replace(cell, profile=done.results[run]), stages.read_native)
-        made.append(cell)
-    return tuple(made)
-
-
-def _comparisons(made: Sequence[Job]) -> list[Job]:
+def _comparisons(graphs: Sequence[Job]) -> list[Job]:
     """A job for every workload and mode that more than one framework exported in the same configuration."""
 
-    def same(job: Job) -> tuple[str, str, str]:
+    def what(job: Job) -> tuple[str, str, str]:
         return job.cell.workload, job.cell.mode, job.options.graphs
 
-    groups = (tuple(group) for _, group in groupby(sorted(made, key=same), same))
-    return [replace(first, others=tuple(job.cell for job in rest)) for first, *rest in groups if rest]
+    groups = (tuple(group) for _, group in groupby(sorted(graphs, key=what), what))
+    return [
+        replace(first, role=Role.COMPARISON, others=tuple(job.cell for job in rest)) for first, *rest in groups if rest
+    ]
 
 
-def _run_jobs(jobs: Sequence[Job], stage: Stage, under: str = "runs") -> dict[Job, Job]:
-    """The job that runs each; its folder is named by what the run depends on, so that none is written over another."""
-    return {job: replace(job, output=job.folder / under / f"{job.cell.slug}-{key(stage.inputs(job))}") for job in jobs}
+def _run(
+    engine: Engine,
+    cells: Sequence[CellResult],
+    stage: Stage,
+    read: Callable[[Path, StageResult], FinishedRun],
+    under: str,
+) -> list[CellResult]:
+    """Run cells, one at a time, and read their runs."""
+    # a run's folder is named by what the run depends on, so that none replaces another
+    runs = [replace(cell.job, output=_run_folder(cell.job, stage, under)) for cell in cells]
+    profiled = engine.run_stage(stage, runs, alone=True)
+    results = []
+    for cell, run in zip(cells, runs, strict=True):
+        if run in profiled.results:
+            results.append(_read(engine, run, replace(cell, profile=profiled.results[run]), read))
+        else:
+            results.append(replace(cell, error=profiled.errors.get(run, "")))
+    return results
+
+
+def _run_folder(job: Job, stage: Stage, under: str) -> Path:
+    return job.folder / under / f"{job.cell.slug}-{key(stage.inputs(job))}"
 
 
 def _clear_partial(runs: Path) -> None:
-    """Remove what was left half written by a process that was killed; a run is made aside, under a hidden name."""
+    """Remove what a killed process left half written: a run is written under a hidden name first."""
     for left in runs.glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _read(engine: Engine, run: Job, cell: CellResult, read: Callable[[Path, dict[str, Any]], Reading]) -> CellResult:
+def _read(engine: Engine, run: Job, cell: CellResult, read: Callable[[Path, StageResult], FinishedRun]) -> CellResult:
     try:
-        held = read(engine.folder, dict(cell.profile))
+        finished = read(engine.folder, dict(cell.profile))
     except FathomError as error:
         engine.fail(run, "read", one_line(error, 500))
         return replace(cell, error=one_line(error, 500))
-    return replace(cell, summary=held.summary, manifest=held.manifest, spent=held.spent)
+    return replace(cell, summary=finished.summary, manifest=finished.manifest, op_mix=finished.op_mix)
 
 
-def measured_ceilings(engine: Engine, stage: Stage | None, runs: Sequence[Job]) -> dict[Settings, Ceilings]:
-    """The ceilings for every provider and number of threads among some runs; none for what could not be measured.
+def measure_machine(engine: Engine, stage: Stage | None, runs: Sequence[Job]) -> dict[CeilingsKey, Ceilings]:
+    """The ceilings for every provider and number of threads of some runs, without those that cannot be measured.
 
     Args:
         engine: What does the work.
@@ -138,8 +154,6 @@ def measured_ceilings(engine: Engine, stage: Stage | None, runs: Sequence[Job]) 
 
     if stage is None:
         return {}
-    jobs = {settings_of(run): replace(run, machine=True) for run in runs}
-    done = engine.stage(stage, list(jobs.values()), alone=True)
-    return {
-        settings: ceilings_of(done.results[job], str(settings)) for settings, job in jobs.items() if job in done.results
-    }
+    jobs = {ceilings_key(run): replace(run, role=Role.MACHINE) for run in runs}
+    measured = engine.run_stage(stage, list(jobs.values()), alone=True).results
+    return {settings: ceilings_of(measured[job], str(settings)) for settings, job in jobs.items() if job in measured}

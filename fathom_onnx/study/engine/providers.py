@@ -1,4 +1,4 @@
-"""Which providers a study runs on: those asked for, or every one that can really be used here."""
+"""The providers that a study runs on: the requested ones, or every one that works on this machine."""
 
 from __future__ import annotations
 
@@ -14,66 +14,66 @@ from fathom_onnx.runtime.usable import check_usable
 from fathom_onnx.study.cells.plan import Options
 from fathom_onnx.workloads.contract import Mode
 
-__all__ = ["ALL", "Chosen", "choose", "device_inputs", "on_provider", "refuse_for_nothing"]
+__all__ = ["ALL", "ChosenProviders", "choose", "device_inputs", "on_provider", "refuse_unused_settings"]
 
 ALL = "all"
-"""Stands for every provider that can be used."""
+"""Name that stands for every provider that can be used."""
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenProviders:
     """Providers of a study.
 
     Attributes:
-        names: Those it runs on, the CPU first: its figures and verdicts are about the first.
-        left_out: Those that cannot be used, where every one was asked for, and why.
+        names: Providers that it runs on, the CPU first: figures and verdicts are about the first.
+        left_out: Providers that cannot be used, with the reason, where all were requested.
     """
 
     names: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(asked: str | Sequence[str] | None) -> Chosen:
+def choose(requested: str | Sequence[str] | None) -> ChosenProviders:
     """The providers to run on.
 
     Args:
-        asked: Names, or ``all``, or None for all.
+        requested: Names, or ``all``, or None for all.
 
     Raises:
         UnknownNameError: No such provider.
-        UsageError: None is asked for, or none can be used.
-        MissingDependencyError: One that was named, or a library it needs, is absent.
-        RunError: One that was named does not work here.
+        UsageError: The list is empty, or no provider can be used.
+        MissingDependencyError: A named provider, or a library it needs, is not installed.
+        RunError: A named provider does not work on this machine.
     """
-    wanted = (ALL,) if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    for name in wanted:
+    chosen = (ALL,) if requested is None else (requested,) if isinstance(requested, str) else tuple(requested)
+    for name in chosen:
         if name != ALL and name not in PROVIDERS:
             raise UnknownNameError("provider", name, [*PROVIDERS, ALL])
-    if not wanted:
+    if not chosen:
         raise UsageError("a study needs a provider", f"name one of {', '.join(PROVIDERS)}, or {ALL}")
     usable: list[str] = []
     left_out: dict[str, str] = {}
     for name in PROVIDERS:
-        if name not in wanted and ALL not in wanted:
+        if name not in chosen and ALL not in chosen:
             continue
         try:
             check_usable(name)
         except FathomError as error:
-            if name in wanted:
+            if name in chosen:
                 raise
             left_out[name] = one_line(error, 300)
         else:
             usable.append(name)
     if not usable:
         raise UsageError(f"no provider can be used: {'; '.join(left_out.values())}", "install one of them")
-    return Chosen(tuple(usable), left_out)
+    return ChosenProviders(tuple(usable), left_out)
 
 
-def refuse_for_nothing(names: Sequence[str], tf32: bool, serialize: bool) -> None:
-    """Refuse settings of CUDA where it is not among some providers.
+def refuse_unused_settings(names: Sequence[str], tf32: bool, serialize: bool) -> None:
+    """Refuse CUDA's settings where CUDA is not among the providers.
 
     Raises:
-        UsageError: It is not, and one was given.
+        UsageError: One was given without it.
     """
     for what, flag, given in (("TensorFloat-32", "--tf32", tf32), ("serialized launching", "--serialize", serialize)):
         if given and "cuda" not in names:
@@ -81,10 +81,10 @@ def refuse_for_nothing(names: Sequence[str], tf32: bool, serialize: bool) -> Non
 
 
 def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False, serialize: bool = False) -> Options:
-    """The options of a cell on a provider; TensorFloat-32 and serialized launching are CUDA's alone.
+    """The options of a cell on a provider; TensorFloat-32 and serialized launching apply to CUDA only.
 
-    A training step is exported for the provider, where no other purpose than onnxruntime was chosen; a purpose is about
-    gradients, so that inference has the same graph everywhere.
+    A training step is exported for the provider, unless the options name another purpose than onnxruntime; a purpose
+    concerns gradients, so that inference has the same graph on all providers.
     """
     purpose = options.purpose
     if mode == "training" and purpose == "onnxruntime":
@@ -97,7 +97,7 @@ def on_provider(options: Options, name: str, mode: Mode, tf32: bool = False, ser
 
 
 def device_inputs(options: Options) -> dict[str, Any]:
-    """What a measurement depends on that one on the CPU does not: the device, its driver, how CUDA is set."""
+    """What a measurement on another provider than the CPU also depends on: the device, its driver, CUDA's settings."""
     return {} if options.ep == "cpu" else {"gpu": [_device(), options.tf32, options.serialize]}
 
 

@@ -1,7 +1,7 @@
-"""Work in other processes: one process a lane, jobs of a lane in order, lanes side by side.
+"""Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
 
-A framework is imported once, in its own lane. A process that dies (killed for memory,
-say) fails the one job it was at; the lane goes on with a new one. What libraries print goes to a log file.
+A framework is imported once, in its own lane. When a process dies (killed for lack of memory, say), only the call it
+was doing fails; the lane continues in a new process. What libraries print goes to a log file.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, Protocol, Self
 from fathom_onnx.errors import FathomError, one_line
 from fathom_onnx.graph.files import ensure_folder
 
-__all__ = ["Call", "Outcome", "ProcessWorkers", "Workers"]
+__all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
 
 _PRELOADED = ("fathom_onnx.graph", "fathom_onnx.profiling", "fathom_onnx.native_profiling", "sklearn.datasets")
-"""What most calls import. Neither frameworks nor onnxruntime: each process loads them itself, with its own threads."""
+"""Modules that most calls import. Neither frameworks nor onnxruntime: each process loads these with its own threads."""
 
 
 def _context() -> Any:
-    """How processes are made: from one that has imported much and runs nothing, or anew where the system cannot.
+    """How processes start: as copies of one that has only imported modules, or from scratch where there is no fork.
 
-    Never from this process: the copy of one with running thread pools may hang.
+    Never as copies of this process: the copy of a process with running thread pools may hang.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -44,8 +44,8 @@ _CONTEXT = _context()
 
 
 @dataclass(frozen=True)
-class Call:
-    """One job: a module-level function and its argument, both of which can be pickled."""
+class WorkerCall:
+    """A module-level function and its argument, both of which can be pickled, and the lane that runs it."""
 
     lane: str
     function: Callable[[Any], dict[str, Any]]
@@ -53,8 +53,8 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a call: a result, or the one-line error in its place."""
+class CallOutcome:
+    """The end of a call: a result, or None and the one-line error; and how long it took."""
 
     result: dict[str, Any] | None
     error: str
@@ -62,10 +62,10 @@ class Outcome:
 
 
 class Workers(Protocol):
-    """Whatever can do calls."""
+    """Anything that can do calls."""
 
-    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
-        """Do calls; gives a call with None when it starts, and with its outcome when it is done.
+    def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
+        """Do calls; yields a call with None when it starts, and with its outcome when it is done.
 
         Args:
             calls: The calls; those of one lane are done in order.
@@ -74,7 +74,7 @@ class Workers(Protocol):
 
 
 def _serve(connection: Connection, log: str) -> None:
-    """What a worker process does: answer calls until there are no more."""
+    """The main loop of a worker process: answer calls until the pipe is closed."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -93,7 +93,7 @@ def _serve(connection: Connection, log: str) -> None:
         except BaseException as error:
             import traceback
 
-            traceback.print_exc()  # to the log: this was not foreseen
+            traceback.print_exc()  # to the log: an unexpected error
             answer = (None, f"{type(error).__name__}: {one_line(error, 500)}")
         connection.send(answer)
 
@@ -102,13 +102,13 @@ class _Worker:
     """A worker process and the end of the pipe to it."""
 
     def __init__(self, log: Path) -> None:
-        self.connection, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, str(log)), daemon=True)
+        self.connection, child_end = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log)), daemon=True)
         self.process.start()
-        theirs.close()
+        child_end.close()
 
     def answer(self) -> tuple[dict[str, Any] | None, str]:
-        """(result, error) of the call it was given."""
+        """(result, error) of the call that was sent."""
         try:
             result, error = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -117,7 +117,7 @@ class _Worker:
         return result, error
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, even during a call."""
         self.connection.close()
         self.process.terminate()
         self.process.join()
@@ -132,7 +132,7 @@ def _ending(code: int | None) -> str:
 
 
 class ProcessWorkers:
-    """Calls done in other processes; a context manager that leaves none of them running.
+    """Calls done in other processes; a context manager that ends them all on leaving.
 
     Args:
         logs: Folder for what the processes print, one file a lane.
@@ -154,12 +154,12 @@ class ProcessWorkers:
     def _stop(self, lane: str) -> None:
         self._workers.pop(lane).stop()
 
-    def run(self, calls: Sequence[Call], fresh: bool = False) -> Iterator[tuple[Call, Outcome | None]]:
+    def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         """Do calls; see :meth:`Workers.run`."""
-        waiting: dict[str, deque[Call]] = {}
+        waiting: dict[str, deque[WorkerCall]] = {}
         for call in calls:
             waiting.setdefault(call.lane, deque()).append(call)
-        busy: dict[str, tuple[Call, float]] = {}
+        busy: dict[str, tuple[WorkerCall, float]] = {}
         while waiting or busy:
             for lane in [lane for lane in waiting if lane not in busy]:
                 call = waiting[lane].popleft()
@@ -176,4 +176,4 @@ class ProcessWorkers:
                 result, error = self._workers[lane].answer()
                 if fresh or not self._workers[lane].process.is_alive():
                     self._stop(lane)
-                yield call, Outcome(result, error, time.perf_counter() - started)
+                yield call, CallOutcome(result, error, time.perf_counter() - started)

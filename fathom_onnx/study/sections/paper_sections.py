@@ -126,9 +126,9 @@ def _question(levels: Sequence[FrameworkLevel]) -> Section:
 
 
 def _figures(result: StudyResult) -> Section:
-    spent = {cell.spent.label: cell.spent for cell in result.cells if cell.spent is not None}
-    training = {label: profile for label, profile in spent.items() if label.mode == "training"}
-    shares = {label: profile.shares("op").to_dict() for label, profile in spent.items()}
+    mixes = {cell.op_mix.label: cell.op_mix for cell in result.cells if cell.op_mix is not None}
+    training = {label: profile for label, profile in mixes.items() if label.mode == "training"}
+    shares = {label: profile.shares("op").to_dict() for label, profile in mixes.items()}
     figures = [
         Figure(
             "Figure 2",
@@ -154,7 +154,7 @@ def _figures(result: StudyResult) -> Section:
             figures.append(Figure(f"Figure 4, {framework}", drawn, caption))
     times = [
         (s["workload"], s["framework"], provider, s["mode"], s["control_us"])
-        for several, itself in ((result.everywhere, ""), (result.natives, "in the framework"))
+        for several, itself in ((result.all_providers, ""), (result.native_runs, "in the framework"))
         for s in (cell.summary for cell in several if cell.done)
         if s.get("control_us") and (provider := itself or s.get("provider"))
     ]
@@ -187,7 +187,7 @@ def _over_threads(result: StudyResult) -> pd.DataFrame | None:
     """Training time by op and number of threads; None where there is one number only."""
     rows = [
         (s["workload"], s["framework"], cell.job.options.threads, row["name"], float(row["us"]))
-        for cell in (*result.fewer, *result.cells)
+        for cell in (*result.fewer_threads, *result.cells)
         if cell.done and cell.cell.mode == "training"
         for s in [cell.summary]
         for row in s["by_op"]
@@ -209,7 +209,7 @@ def _beside(ours: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Ma
 
 def framework_sections(result: StudyResult) -> list[Section]:
     """The workloads, and the frameworks' own runs beside onnxruntime's where there are any."""
-    natives = [cell for cell in result.natives if cell.done]
+    natives = [cell for cell in result.native_runs if cell.done]
     return [_workloads(result), *([_in_themselves(result, natives)] if natives else [])]
 
 

@@ -63,7 +63,7 @@ def _section(
     if both_modes:
         caption = "Training to inference by unprofiled step; on the dotted line the two providers agree."
         figures.append(Figure("Training to inference", draw.ratios_beside(both_modes, base, other), caption))
-    cells = [c for c in result.everywhere if c.done and c.job.options.ep in (base, other)]
+    cells = [c for c in result.all_providers if c.done and c.job.options.ep in (base, other)]
     return Section(
         f"provider-{other}",
         f"{provider_name(other)} against {provider_name(base)}",

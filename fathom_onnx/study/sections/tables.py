@@ -56,8 +56,8 @@ _ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": 
 def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
     """Every run that there is, and what it is."""
     several: tuple[tuple[str, tuple[CellResult, ...]], ...] = (
-        ("onnxruntime", (*result.everywhere, *result.fewer)),
-        ("native", result.natives),
+        ("onnxruntime", (*result.all_providers, *result.fewer_threads)),
+        ("native", result.native_runs),
     )
     for runtime, cells in several:
         for cell in cells:
@@ -98,7 +98,7 @@ def _rooflines(result: StudyResult) -> pd.DataFrame:
     """A row a run and op or layer; empty where nothing was set against ceilings."""
     rows = [
         {**_place(cell), "by": by, **row}
-        for cell in result.everywhere
+        for cell in result.all_providers
         for by in ("op", "layer")
         if cell.job in result.rooflines
         for row in result.rooflines[cell.job][by].table.to_dict("records")
@@ -110,7 +110,7 @@ def _memory(result: StudyResult) -> pd.DataFrame:
     """A row a run that tells; what the allocator does not say is empty."""
     rows = [
         {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
-        for cell in result.everywhere
+        for cell in result.all_providers
         if (held := cell.summary.get("memory"))
     ]
     return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))

@@ -60,10 +60,10 @@ def page_anchor(workload: str) -> str:
 
 def workload_pages(result: StudyResult) -> list[Page]:
     """A page for each workload of which a run is there."""
-    natives = _grouped(result.natives)
+    natives = _grouped(result.native_runs)
     return [
         _page(number, workload, modes, natives.get(workload, {}), result.rooflines)
-        for number, (workload, modes) in enumerate(_grouped(result.everywhere).items())
+        for number, (workload, modes) in enumerate(_grouped(result.all_providers).items())
     ]
 
 

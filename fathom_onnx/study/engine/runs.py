@@ -1,0 +1,76 @@
+"""The runs of a study: a graph under onnxruntime's profiler, a step under the framework's own, both read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.study.cells.results import FinishedRun, StageResult
+
+__all__ = ["profile_graph", "profile_native_step", "read_native_run", "read_run", "run_exists"]
+
+
+def profile_graph(job: Job) -> StageResult:
+    """Run a cell's graph under the profiler, into a run folder."""
+    from fathom_onnx.graph import load
+    from fathom_onnx.profiling import profile
+
+    options = job.options
+    profile(
+        load(job.graph()),
+        ep=options.ep,
+        tf32=options.tf32,
+        serialize=options.serialize,
+        threads=options.threads,
+        optimization=options.optimization,
+        warmup=options.warmup,
+        steps=options.steps,
+        seed=options.seed,
+        folder=job.output,
+    )
+    return _folder_of(job)
+
+
+def read_run(folder: Path, result: StageResult) -> FinishedRun:
+    """Summary, manifest and op mix of a run."""
+    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.analysis.similarity.op_mix import run_profile
+
+    run = Run.load(folder / result["folder"])
+    return FinishedRun(run.summary(), run.manifest, run_profile(run))
+
+
+def profile_native_step(job: Job) -> StageResult:
+    """Have the framework itself run a cell's step under its own profiler, into a run folder."""
+    from fathom_onnx.native_profiling import profile_native
+
+    options, cell = job.options, job.cell
+    profile_native(
+        job.workload,
+        cell.framework,
+        cell.mode,
+        threads=options.threads,
+        warmup=options.warmup,
+        steps=options.steps,
+        seed=options.seed,
+        folder=job.output,
+    )
+    return _folder_of(job)
+
+
+def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
+    """Summary, manifest and op mix of a framework's own run."""
+    from fathom_onnx.analysis.runs.native_run import NativeRun
+    from fathom_onnx.analysis.similarity.op_mix import native_profile
+
+    run = NativeRun.load(folder / result["folder"])
+    return FinishedRun(run.summary(), run.manifest, native_profile(run))
+
+
+def _folder_of(job: Job) -> StageResult:
+    return {"folder": job.output.relative_to(job.folder).as_posix()}
+
+
+def run_exists(job: Job, result: StageResult) -> bool:
+    """Whether the run folder that a stored result names still exists."""
+    return (job.folder / str(result.get("folder", "")) / "manifest.json").is_file()
