@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= study
+# Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
+PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: help setup study test lint types layers unit quick-simulators simulators graphs check-graphs clean
+.PHONY: help setup study test quick coverage lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
 	@echo "make test   set up, run every check and test"
+	@echo "make quick  the checks, and the tests that take less than a second: the loop to work in"
+	@echo "make coverage  every test, with the lines that none reaches in htmlcov/"
 	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
 	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
 
@@ -24,6 +28,12 @@ study: setup
 
 test: setup lint types layers quick-simulators unit
 
+quick: setup lint types layers
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" --ignore=tests/exporters --ignore=tests/end_to_end
+
+coverage: setup quick-simulators
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-report=html
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,7 +45,7 @@ layers: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Tools are installed apart from us and from each other; one that cannot be had is said, and its tests are skipped.
 quick-simulators: setup
@@ -52,4 +62,5 @@ check-graphs: setup
 	$(BIN)/python benchmarks/graph_index.py --check
 
 clean:
-	rm -rf .venv .simulators $(STUDY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .simulators $(STUDY) build *.egg-info htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache

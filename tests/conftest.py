@@ -1,4 +1,4 @@
-"""Tiny graphs, exported once for all tests."""
+"""Tiny graphs, exported once for all tests, and which tests are slow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ import pytest
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 from support.exports import exported
+from support.paths import ROOT
+
+SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")
+"""Folders below ``tests/`` whose every test loads a framework or runs a tool; tests elsewhere are marked one by one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        exports = "tiny" in getattr(item, "fixturenames", ())
+        if exports or item.path.relative_to(ROOT / "tests").parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
