@@ -9,7 +9,7 @@ import pytest
 
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.exports import exported
+from support.graphs.exports import exported
 from support.paths import ROOT
 
 SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")

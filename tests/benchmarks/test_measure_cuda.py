@@ -16,8 +16,8 @@ from fathom_onnx.errors import MissingDependencyError
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.providers.providers import check_provider
 from fathom_onnx.workloads import workload
+from support.graphs.small_models import FLOAT, model, op
 from support.paths import ROOT
-from support.small_models import FLOAT, model, op
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

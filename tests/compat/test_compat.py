@@ -15,8 +15,8 @@ from fathom_onnx.cli import main
 from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge, judge_all, ops
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import Graph, from_model, load
+from support.graphs.small_models import FLOAT, INT64, cnn, control_flow, line_inference, model, op
 from support.paths import GRAPHS
-from support.small_models import FLOAT, INT64, cnn, control_flow, line_inference, model, op
 
 BY_NAME = {c.name: c for c in CONSUMERS}
 

@@ -14,8 +14,8 @@ from fathom_onnx.compat.cuda_kernels import KERNELS, UNLESS, has_kernel, kernel_
 from fathom_onnx.exporting import ExportRequest, Purpose, find_exporter, purpose_for
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.workloads import definition
+from support.graphs.small_models import FLOAT, INT64, control_flow, model, op
 from support.paths import GRAPHS as FOLDER
-from support.small_models import FLOAT, INT64, control_flow, model, op
 
 GRAPHS = sorted(FOLDER.rglob("*.onnx"))
 CUDA = next(c for c in CONSUMERS if c.name == "onnxruntime CUDA")

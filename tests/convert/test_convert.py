@@ -18,9 +18,9 @@ from fathom_onnx.convert.converter import Conversion, CostSums, LeftOut
 from fathom_onnx.convert.write import convert_file, plan
 from fathom_onnx.errors import OutputError
 from fathom_onnx.graph import Graph
-from support.convert_models import data_dependent
 from support.documents import DOCS, blocks
-from support.small_models import cnn, control_flow, line_inference
+from support.graphs.convert_models import data_dependent
+from support.graphs.small_models import cnn, control_flow, line_inference
 
 
 def call(*arguments: object) -> Result:

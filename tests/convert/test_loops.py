@@ -15,7 +15,7 @@ from fathom_onnx.convert.contractions import Contraction, contractions, why_not
 from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model
-from support.small_models import FLOAT, line_inference, model, op
+from support.graphs.small_models import FLOAT, line_inference, model, op
 
 yaml = pytest.importorskip("yaml")
 

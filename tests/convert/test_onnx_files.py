@@ -21,8 +21,8 @@ from fathom_onnx.convert.onnx_files.onnx_file import KEY
 from fathom_onnx.errors import DataError, GraphError, UsageError
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.runtime.weights import variable_values
+from support.graphs.small_models import FLOAT, cnn, control_flow, line_inference, line_training, model, op
 from support.paths import GRAPHS
-from support.small_models import FLOAT, cnn, control_flow, line_inference, line_training, model, op
 
 
 def converted(name: str, graph: Graph, **options: Any) -> Conversion:

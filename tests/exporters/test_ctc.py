@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fathom_exporters.tensorflow.ctc import ctc_loss as tensorflow_ctc
 from fathom_exporters.torch.ctc import ctc_loss as torch_ctc
-from support.exports import FRAMEWORKS
+from support.graphs.exports import FRAMEWORKS
 
 
 def by_torch(logits, lengths, labels, label_lengths, dtype="float64"):

@@ -15,7 +15,7 @@ from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import MODES, Workload
-from support.exports import FRAMEWORKS, WORKLOADS
+from support.graphs.exports import FRAMEWORKS, WORKLOADS
 
 CELLS = [(name, framework, mode) for name in WORKLOADS for framework in FRAMEWORKS for mode in MODES]
 

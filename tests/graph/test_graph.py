@@ -16,7 +16,7 @@ from fathom_onnx.errors import GraphError, OutputError, UnknownNameError
 from fathom_onnx.graph import Address, from_model, load
 from fathom_onnx.graph.files import write_aside, write_text
 from fathom_onnx.vocabulary import OPS, OpClass
-from support.small_models import line_training
+from support.graphs.small_models import line_training
 
 
 def small_model(batch: int | str = 2) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ from onnx import helper
 from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.scopes import ROOT, layers_of, onnxruntime_quantizer, tensorflow, torch_dynamo, torch_script
-from support.small_models import op
+from support.graphs.small_models import op
 
 
 def scoped(scopes: str, name: str = "node_linear") -> onnx.NodeProto:

@@ -21,8 +21,8 @@ from fathom_onnx.runtime.devices.records import DeviceActivity, Launch
 from fathom_onnx.runtime.node_times import device_recorder, host_node_times
 from fathom_onnx.runtime.providers import providers
 from fathom_onnx.runtime.settings import SessionSettings
-from support import fake_cupti
-from support.fake_cupti import ActivityKind, FakeCupti, call, copy, cuptiError, install, kernel, memset
+from support.fakes import fake_cupti
+from support.fakes.fake_cupti import ActivityKind, FakeCupti, call, copy, cuptiError, install, kernel, memset
 
 CUDA = SessionSettings("cuda")
 

@@ -34,10 +34,10 @@ from fathom_onnx.runtime.devices.records import DeviceActivity, Launch, Recordin
 from fathom_onnx.runtime.devices.step import Work, device_step, gaps
 from fathom_onnx.runtime.devices.times import DeviceTimes, device_times
 from fathom_onnx.runtime.traces.trace import NodeRun, StepRun, read_events, read_runs
-from support import fake_cupti
-from support.fake_device import MadeUpDevice, kernel_ns
+from support.fakes import fake_cupti
+from support.fakes.fake_device import MadeUpDevice, kernel_ns
+from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op
 from support.paths import SAMPLES
-from support.small_models import FLOAT, cnn, control_flow, line_training, model, op
 
 CUDA = "CUDAExecutionProvider"
 THREAD = 41

@@ -21,7 +21,7 @@ from fathom_onnx.runtime.session import open_stepper
 from fathom_onnx.runtime.settings import LEVELS, OPTIMIZATIONS, SessionSettings
 from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.runtime.weights import variable_values
-from support.small_models import FLOAT, cnn, line_inference, line_training, model, op
+from support.graphs.small_models import FLOAT, cnn, line_inference, line_training, model, op
 
 CPU = SessionSettings()
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fathom_onnx.errors import RunError
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.trace import Event, read_events, read_runs, step_times
-from support.small_models import FLOAT, model, op
+from support.graphs.small_models import FLOAT, model, op
 
 
 def node(name: str, start: int, duration: int, op_type: str = "Add", thread: int = 1) -> Event:

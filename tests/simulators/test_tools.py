@@ -18,8 +18,8 @@ from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.compat import CONSUMERS, Consumer, Facts, judge
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import Graph, from_model
+from support.graphs.small_models import FLOAT, INT64, control_flow, line_inference, model, op
 from support.simulator_tools import TOOLS, Tool, ask
-from support.small_models import FLOAT, INT64, control_flow, line_inference, model, op
 
 pytestmark = pytest.mark.simulators
 

@@ -22,9 +22,9 @@ from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.sections.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 from fathom_onnx.study.sections.workload_pages import workload_pages
-from support.fake_stages import Inline, World
-from support.small_rooflines import ROOFS, ROWS
-from support.summaries import summary
+from support.fakes.fake_stages import Inline, World
+from support.runs.small_rooflines import ROOFS, ROWS
+from support.runs.summaries import summary
 
 SAMPLE = Sample("MatMul", 512, 0.1, 3, 10**10)
 CEILINGS = Ceilings(

@@ -20,7 +20,7 @@ from fathom_onnx.study import STAGES, Axes, Cell, Job, Options, StudyResult, run
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.engine.providers import ChosenProviders, choose, on_provider
 from fathom_onnx.study.engine.store import key
-from support.fake_stages import Inline, World
+from support.fakes.fake_stages import Inline, World
 
 NO_GPU = RunError("provider 'cuda' has no device", "check the driver")
 

@@ -22,7 +22,7 @@ from fathom_onnx.study import CallOutcome, Event, Job, Stage, StudyResult, Worke
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.engine.store import Store, key
 from fathom_onnx.verification import Check, Flips, Worst
-from support.fake_stages import Inline, World
+from support.fakes.fake_stages import Inline, World
 
 
 @pytest.fixture

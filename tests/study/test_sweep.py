@@ -23,7 +23,7 @@ from fathom_onnx.study import Axes, Event, SweepResult, run_sweep, sweep_plan
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE, lock_path, machine_lock
 from fathom_onnx.study.engine.store import Store
 from fathom_onnx.study.sweep_result import CELL_COLUMNS, SHARE_COLUMNS
-from support.fake_stages import Inline, World
+from support.fakes.fake_stages import Inline, World
 
 AXES = Axes(workloads=["autoenc"], frameworks=["torch"], modes=["inference"], threads=(1, 2), preset="tiny")
 

@@ -15,7 +15,7 @@ from fathom_onnx.graph import from_model
 from fathom_onnx.verification import Flips, verify, verify_pair
 from fathom_onnx.verification.compare import change_error, find_flips, relative_error
 from fathom_onnx.workloads import workload
-from support.exports import FRAMEWORKS, WORKLOADS, exported
+from support.graphs.exports import FRAMEWORKS, WORKLOADS, exported
 
 
 class Doctored:

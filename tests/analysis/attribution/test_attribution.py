@@ -19,8 +19,8 @@ from fathom_onnx.graph.dataflow import Dataflow, tensors_of
 from fathom_onnx.runtime.fingerprint import Fingerprint, fingerprint, fingerprints, perturbed
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
-from support.attributions import check, optimize, table
-from support.small_models import FLOAT, cnn, control_flow, line_inference, model, op
+from support.graphs.small_models import FLOAT, cnn, control_flow, line_inference, model, op
+from support.runs.attributions import check, optimize, table
 
 
 @pytest.mark.parametrize("level", OPTIMIZATIONS)

@@ -20,8 +20,8 @@ from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.fingerprint import fingerprints
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
-from support.attributions import check, optimize, table
-from support.small_models import FLOAT, control_flow, model, op
+from support.graphs.small_models import FLOAT, control_flow, model, op
+from support.runs.attributions import check, optimize, table
 
 RNG = np.random.default_rng(0)
 

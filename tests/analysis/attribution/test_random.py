@@ -17,8 +17,8 @@ from fathom_onnx.graph.bodies import bodies
 from fathom_onnx.graph.op_types import class_of_op
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
-from support.attributions import check, optimize
-from support.random_graphs import random_graphs
+from support.graphs.random_graphs import random_graphs
+from support.runs.attributions import check, optimize
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 """The same graphs each time: what fails, fails again."""

@@ -22,8 +22,8 @@ from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.profiling import profile
-from support.small_models import cnn
-from support.small_runs import Executed, hand_run
+from support.graphs.small_models import cnn
+from support.runs.small_runs import Executed, hand_run
 
 CONV, RELU, FC = "forward/conv/Conv2D", "forward/relu/Relu", "forward/fc/MatMul"
 EIGHT = np.arange(8)

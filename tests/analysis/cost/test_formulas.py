@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost
-from support.cost_calls import cost
+from support.graphs.cost_calls import cost
 
 MS, NHWC, ML, PREVIEW = "com.microsoft", "com.ms.internal.nhwc", "ai.onnx.ml", "ai.onnx.preview.training"
 S = ()

@@ -19,8 +19,8 @@ from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model, load_structure
 from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.parameters import parameters_by_node
-from support.published_networks import resnet50
-from support.small_models import FLOAT, INT64, cnn, control_flow, line_training, model, op
+from support.graphs.published_networks import resnet50
+from support.graphs.small_models import FLOAT, INT64, cnn, control_flow, line_training, model, op
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -11,7 +11,7 @@ from onnx import helper
 from fathom_onnx.analysis.cost.liveness import LiveTensor, liveness, liveness_of, residents_of
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import numbered
-from support.small_models import FLOAT, INT64, control_flow, line_inference, line_training, model, op
+from support.graphs.small_models import FLOAT, INT64, control_flow, line_inference, line_training, model, op
 
 
 def graph(nodes: list, inputs: dict, outputs: dict, constants: dict | None = None) -> Graph:

@@ -11,8 +11,8 @@ from fathom_onnx.analysis.cost.node_costs import NodeCost, count_nodes, graph_co
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.op_types import CONTRIB, INTERNAL, ML, ONNX, PREVIEW, UNLISTED, canonical_op, class_of_op
 from fathom_onnx.vocabulary import OPS
-from support.cost_calls import cost
-from support.small_models import BOOL, FLOAT, INT64, cnn, control_flow, model, op
+from support.graphs.cost_calls import cost
+from support.graphs.small_models import BOOL, FLOAT, INT64, cnn, control_flow, model, op
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from fathom_onnx.analysis.cost.node_costs import count_nodes, graph_costs
 from fathom_onnx.graph import Graph, load_structure
 from fathom_onnx.graph.parameters import parameters_by_node
-from support.published_networks import bert_base, resnet50, vgg19
+from support.graphs.published_networks import bert_base, resnet50, vgg19
 
 
 @pytest.mark.parametrize(

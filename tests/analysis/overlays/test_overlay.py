@@ -21,8 +21,8 @@ from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, GraphError, UsageError
 from fathom_onnx.graph.bodies import numbered
-from support.small_models import FLOAT, control_flow, model, op
-from support.small_runs import Executed, hand_run
+from support.graphs.small_models import FLOAT, control_flow, model, op
+from support.runs.small_runs import Executed, hand_run
 
 CONV, RELU, SCALE, FC = "forward/conv/Conv2D", "forward/relu/Relu", "forward/scale/Mul", "forward/fc/MatMul"
 

@@ -15,7 +15,7 @@ from fathom_onnx.analysis.paper.reported import FIGURE_3
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
-from support.summaries import rows, spent, summary
+from support.runs.summaries import rows, spent, summary
 
 
 def run(

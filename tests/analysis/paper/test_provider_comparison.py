@@ -28,7 +28,7 @@ from fathom_onnx.analysis.paper.provider_comparison import (
 )
 from fathom_onnx.analysis.report.provider_figures import class_pairs, gain_over_skew, ratios_beside
 from fathom_onnx.analysis.similarity.similarity import Gap, Label
-from support.summaries import spent, summary
+from support.runs.summaries import spent, summary
 
 
 def run(

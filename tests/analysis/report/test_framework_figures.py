@@ -10,7 +10,7 @@ import pytest
 from fathom_onnx.analysis.report import framework_figures as figures
 from fathom_onnx.analysis.similarity.similarity import distances, profiles
 from fathom_onnx.vocabulary import PHASES, OpClass
-from support.summaries import summary
+from support.runs.summaries import summary
 
 EVIL = 'we<ird>&"$x_1$'
 

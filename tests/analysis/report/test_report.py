@@ -10,7 +10,7 @@ import pytest
 from fathom_onnx.analysis.report.page import Cell, Further, Page, Section, Table, side_by_side
 from fathom_onnx.analysis.report.report import Report, duration, percent, render
 from fathom_onnx.analysis.similarity.similarity import framework_effect
-from support.summaries import summary
+from support.runs.summaries import summary
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "br", "hr", "img", "input", "link"}

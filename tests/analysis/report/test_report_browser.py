@@ -14,8 +14,8 @@ from fathom_onnx.analysis.report.page import Cell, Figure, Page, Section, Table,
 from fathom_onnx.analysis.report.report import Report, duration, render
 from fathom_onnx.analysis.report.workload_figures import MemoryBar, layers_under_the_roof, memory_bars
 from fathom_onnx.analysis.similarity.similarity import Label, framework_effect
-from support.small_rooflines import ROOFS
-from support.summaries import summary
+from support.runs.small_rooflines import ROOFS
+from support.runs.summaries import summary
 
 EVIL = '<img src=x onerror="console.error(1)">' + "a_very_long_name" * 8
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)

@@ -22,7 +22,7 @@ from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.ceilings import BURST, SIZES, Ceilings, Sample, measure_ceilings, read_ceilings
 from fathom_onnx.runtime.environment import cpu_model
 from fathom_onnx.runtime.settings import SessionSettings
-from support.small_models import cnn
+from support.graphs.small_models import cnn
 
 Row = tuple[str, str, float, float | None, float | None]
 

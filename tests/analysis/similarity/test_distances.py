@@ -27,8 +27,8 @@ from fathom_onnx.analysis.similarity.op_mix import (
 from fathom_onnx.analysis.similarity.similarity import Label
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import from_model
-from support.small_models import control_flow, model, op
-from support.summaries import spent
+from support.graphs.small_models import control_flow, model, op
+from support.runs.summaries import spent
 
 NAMES = ("conv", "full", "mul", "tile", "sum")
 OWN = ("Conv2D", "MatMul", "Mul", "Tile", "Sum")

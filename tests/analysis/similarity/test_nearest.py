@@ -18,7 +18,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
-from support.small_models import FLOAT, cnn, model, op
+from support.graphs.small_models import FLOAT, cnn, model, op
 
 
 def spent(workload: str, framework: str = "torch", mode: str = "inference", **ops: float) -> StepProfile:

@@ -13,7 +13,7 @@ from fathom_onnx.analysis.paper.findings import attribution_finding, distance_fi
 from fathom_onnx.analysis.similarity.similarity import Label, distances, framework_effect, profile, profiles
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
-from support.summaries import summary
+from support.runs.summaries import summary
 
 
 def test_a_class_profile_has_all_seven_classes_and_sums_to_one() -> None:

@@ -8,8 +8,8 @@ import onnx_ir as ir
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.cleanup import CLEANUP, clean_up
 from fathom_onnx.graph import Address
-from support.exports import exported
-from support.lowering import FLOAT, run, standard_model, tagged, value
+from support.graphs.exports import exported
+from support.graphs.lowering import FLOAT, run, standard_model, tagged, value
 
 
 def test_clean_up_keeps_small_epsilons_and_reads_transposed_matrices_as_they_lie() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fathom_exporters.lowering.label import WriteAddresses
 from fathom_onnx.errors import ExportError
-from support.lowering import standard_model, tagged, value
+from support.graphs.lowering import standard_model, tagged, value
 
 
 def test_labels() -> None:

@@ -16,7 +16,7 @@ from fathom_exporters.lowering.canonical import CANONICAL
 from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
-from support.lowering import FLOAT, close, lowered, private_model, run, value
+from support.graphs.lowering import FLOAT, close, lowered, private_model, run, value
 
 
 @pytest.mark.parametrize("form", RULES)

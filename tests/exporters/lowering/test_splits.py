@@ -11,7 +11,7 @@ import pytest
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.cleanup import clean_up
 from fathom_exporters.lowering.cleanup.splits import SplitSlices
-from support.lowering import FLOAT, run, standard_model, tagged, value
+from support.graphs.lowering import FLOAT, run, standard_model, tagged, value
 
 
 def constant(graph: ir.Graph, numbers: list[int]) -> ir.Value:

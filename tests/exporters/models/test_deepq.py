@@ -20,7 +20,7 @@ from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import RMSProp
-from support.exports import FRAMEWORKS
+from support.graphs.exports import FRAMEWORKS
 
 LAYERS = ("conv1", "relu1", "conv2", "relu2", "conv3", "relu3", "flatten", "fc1", "relu4", "fc2")
 

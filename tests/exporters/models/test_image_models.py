@@ -17,7 +17,7 @@ from fathom_onnx.graph import Address, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.verification import verify, verify_pair
 from fathom_onnx.workloads import workload
-from support.exports import FRAMEWORKS, exported
+from support.graphs.exports import FRAMEWORKS, exported
 
 RATE = 0.2
 STRONG = {"lrn_size": 3, "lrn_alpha": 0.3, "lrn_beta": 0.6, "lrn_k": 0.5, "dropout": RATE}

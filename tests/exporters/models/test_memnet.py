@@ -18,7 +18,7 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.training import train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Initialiser
-from support.exports import FRAMEWORKS, exported
+from support.graphs.exports import FRAMEWORKS, exported
 
 TABLES = ("query.weight", "memory_in.weight", "memory_out.weight")
 

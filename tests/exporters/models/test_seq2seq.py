@@ -23,7 +23,7 @@ from fathom_onnx.verification import verify, verify_pair
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Workload
 from fathom_onnx.workloads.suite2016.seq2seq import GO
-from support.exports import FRAMEWORKS
+from support.graphs.exports import FRAMEWORKS
 
 TINY = workload("seq2seq", "tiny")
 

@@ -15,8 +15,8 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.training import train
 from fathom_onnx.verification.compare import find_flips
 from fathom_onnx.workloads import workload
-from support.exports import FRAMEWORKS
-from support.lowering import close
+from support.graphs.exports import FRAMEWORKS
+from support.graphs.lowering import close
 
 
 @functools.cache

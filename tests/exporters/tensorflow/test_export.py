@@ -23,8 +23,8 @@ from fathom_onnx.exporting import ExportRequest  # noqa: E402
 from fathom_onnx.graph import Address  # noqa: E402
 from fathom_onnx.vocabulary import OPS  # noqa: E402
 from fathom_onnx.workloads import workload  # noqa: E402
-from support.tensorflow_toys import run  # noqa: E402
-from support.tensorflow_values import values_of  # noqa: E402
+from support.graphs.tensorflow_toys import run  # noqa: E402
+from support.graphs.tensorflow_values import values_of  # noqa: E402
 
 EXPORTER = TensorFlowExporter()
 

@@ -13,7 +13,7 @@ from fathom_exporters.tensorflow.layers import batch_norm, conv2d, dropout, flat
 from fathom_exporters.tensorflow.net import Net  # noqa: E402
 from fathom_onnx.errors import UnknownNameError  # noqa: E402
 from fathom_onnx.workloads.contract import Adam, Initialiser, Variable  # noqa: E402
-from support.tensorflow_values import values_of  # noqa: E402
+from support.graphs.tensorflow_values import values_of  # noqa: E402
 
 EXPORTER = TensorFlowExporter()
 

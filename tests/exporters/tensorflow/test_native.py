@@ -20,7 +20,7 @@ from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.exports import WORKLOADS
+from support.graphs.exports import WORKLOADS
 
 
 def graph_of(name: str, mode: Mode, noise: NoiseSource) -> NativeGraph:

@@ -8,7 +8,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 ort = pytest.importorskip("onnxruntime")
 
-from support.tensorflow_toys import check_toy, toy  # noqa: E402
+from support.graphs.tensorflow_toys import check_toy, toy  # noqa: E402
 
 
 def test_an_operation_outside_every_layer_belongs_with_its_neighbour():

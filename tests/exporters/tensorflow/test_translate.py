@@ -16,7 +16,7 @@ from fathom_exporters.tensorflow.layers import local_response_norm  # noqa: E402
 from fathom_exporters.tensorflow.reference import TensorFlowReference  # noqa: E402
 from fathom_onnx.errors import ExportError  # noqa: E402
 from fathom_onnx.workloads.contract import Noise  # noqa: E402
-from support.tensorflow_toys import check_toy, draw, export_toy, run, toy  # noqa: E402
+from support.graphs.tensorflow_toys import check_toy, draw, export_toy, run, toy  # noqa: E402
 
 POINTWISE = {
     "tanh": tf.tanh,

@@ -23,7 +23,7 @@ from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp, NativeReque
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.exports import WORKLOADS
+from support.graphs.exports import WORKLOADS
 
 
 @functools.cache

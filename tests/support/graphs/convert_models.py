@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fathom_onnx.graph import Graph, from_model
-from support.small_models import FLOAT, model, op
+from support.graphs.small_models import FLOAT, model, op
 
 
 def data_dependent() -> Graph:

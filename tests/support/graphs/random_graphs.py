@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from fathom_onnx.graph import Graph, from_model
-from support.small_models import BOOL, FLOAT, INT64, model
+from support.graphs.small_models import BOOL, FLOAT, INT64, model
 
 SIDE = [4, 4]
 CONSTANTS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from fathom_onnx.errors import one_line
 from fathom_onnx.study import CallOutcome, FinishedRun, Job, Stage, Stages, WorkerCall
-from support.summaries import spent, summary
+from support.runs.summaries import spent, summary
 
 OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
 

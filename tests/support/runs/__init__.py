@@ -1,0 +1,1 @@
+"""Hand-made runs, summaries and rooflines, and attributions of small graphs."""
