@@ -1,4 +1,8 @@
-"""Graphs in the forms that simulators and other tools read."""
+"""Conversions: from a graph to the files that a simulator or another tool reads.
+
+:data:`CONVERTERS` is the table of formats. A converter gives the contents of the files and an account of what of the
+graph is in them; :mod:`.write` writes them.
+"""
 
 from __future__ import annotations
 

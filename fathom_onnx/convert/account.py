@@ -1,6 +1,6 @@
-"""What of a graph is in a conversion: costs summed over the nodes kept, and over those left out by op and reason.
+"""The account of a conversion: costs summed over the nodes kept, and over those left out by op and reason.
 
-The same statement is printed, written beside the files and, where a format has room for it, into them.
+The same statement is printed, written to a file beside the result and, where the format allows it, into the result.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fathom_onnx.graph import Graph
 
 from .converter import Conversion, ConversionRequest, CostSums, LeftOut
 
-__all__ = ["SCHEMA", "Account", "account", "coverage", "share", "statement"]
+__all__ = ["SCHEMA", "Account", "account", "share", "statement", "sum_costs"]
 
 SCHEMA = "fathom-onnx/conversion/1"
 
 
 @dataclass(frozen=True)
 class Account:
-    """The three numbers of a :class:`fathom_onnx.convert.converter.Conversion`."""
+    """What of a graph is in a conversion; see :class:`fathom_onnx.convert.converter.Conversion`."""
 
     kept: CostSums
     total: CostSums
@@ -38,14 +38,14 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return total
 
 
-def coverage(costs: Iterable[NodeCost]) -> CostSums:
-    """The sums over some nodes; None where a node's is unknown."""
+def sum_costs(costs: Iterable[NodeCost]) -> CostSums:
+    """The sums over some nodes; None where that of a node is unknown."""
     listed = list(costs)
     return CostSums(len(listed), _sum(c.macs for c in listed), _sum(c.bytes_moved for c in listed))
 
 
 def _weight(row: LeftOut) -> tuple[float, float, str]:
-    """Largest first, and the unknown before all, since nothing says that it is small."""
+    """Sort key: largest first, and the unknown before all, since it may be large."""
     macs, moved = (float("-inf") if n is None else float(-n) for n in (row.macs, row.bytes_moved))
     return macs, moved, row.op
 
@@ -55,7 +55,7 @@ def account(graph: Graph, left_out: Mapping[int, str]) -> Account:
 
     Args:
         graph: The graph that was converted.
-        left_out: Index of each top-level node that is not in the result, and why.
+        left_out: Index of each top-level node that is not in the result, to the reason.
     """
     costs = graph_costs(graph)
     groups: dict[tuple[str, str], list[NodeCost]] = defaultdict(list)
@@ -63,20 +63,20 @@ def account(graph: Graph, left_out: Mapping[int, str]) -> Account:
         groups[graph.model.graph.node[index].op_type, reason].append(costs[index])
     rows = []
     for (op, reason), members in groups.items():
-        sums = coverage(members)
+        sums = sum_costs(members)
         rows.append(LeftOut(op, sums.nodes, sums.macs, sums.bytes_moved, reason))
     rows.sort(key=_weight)
-    kept = coverage(cost for index, cost in enumerate(costs) if index not in left_out)
-    return Account(kept, coverage(costs), tuple(rows))
+    kept = sum_costs(cost for index, cost in enumerate(costs) if index not in left_out)
+    return Account(kept, sum_costs(costs), tuple(rows))
 
 
 def share(part: int | None, whole: int | None) -> float | None:
-    """``part / whole``; None where one is unknown, or where there is nothing to have a share of."""
+    """``part / whole``; None where one of them is unknown or the whole is zero."""
     return None if part is None or not whole else part / whole
 
 
 def statement(graph: Graph, format_name: str, request: ConversionRequest, conversion: Conversion) -> dict[str, Any]:
-    """What a conversion kept and left out, of the schema :data:`SCHEMA`; null is unknown."""
+    """The statement of what a conversion kept and left out, by the schema :data:`SCHEMA`; null means unknown."""
     kept, total = conversion.kept, conversion.total
     return {
         "schema": SCHEMA,

@@ -1,9 +1,9 @@
-"""The loop nest of every node that is a contraction: a convolution, its transpose or a matrix product.
+"""Loop nests of contractions: convolutions, transposed convolutions and matrix products.
 
-A contraction sums a product of two operands: ``out[f(i)] += a[g(i)] * b[h(i)]`` for every value of some loop variables
-``i``. Its multiply-accumulates are the product of the variables' sizes. Each axis of a tensor is indexed by a linear
-expression of the variables, as a row of an image is by ``stride * p + dilation * r``. Padding is not subtracted: an
-image is one with its padding, of which rows that no window reaches are left away.
+A contraction sums products of two operands: ``out[f(i)] += a[g(i)] * b[h(i)]`` over the values of loop variables ``i``.
+Its multiply-accumulates are the product of the loop bounds. Each axis of a tensor is indexed by a linear expression of
+the loop variables; the rows of an image, for example, by ``stride * p + dilation * r``. Images include their padding,
+without the rows and columns that no window reaches.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from dataclasses import dataclass
 
 import onnx
 
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
-__all__ = ["Axis", "Contraction", "Operand", "contractions", "why_not"]
+__all__ = ["Axis", "Contraction", "Operand", "contractions", "no_contractions", "other_nodes"]
 
 Axis = tuple[tuple[str, int], ...]
-"""The index of one axis of a tensor: loop variables with their coefficients, summed."""
+"""The index expression of one axis of a tensor: the sum of loop variables times their coefficients."""
 
 _SPATIAL = (("p", "r"), ("q", "s"), ("t", "u"))
-"""Output position and kernel position by spatial axis."""
+"""Loop variables of output position and kernel position, by spatial axis."""
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor and how its axes are indexed."""
+    """A tensor with the index expressions of its axes."""
 
     tensor: str
     axes: tuple[Axis, ...]
@@ -38,15 +39,17 @@ class Contraction:
     """A node as a loop nest.
 
     Attributes:
-        index: Place of the node in the graph.
-        name: The node's name, or its op type and place.
-        op_type: Its op.
-        sizes: Loop variable to size: ``n`` batch, ``g`` group, ``m`` output channel, ``c`` input channel, ``p q t``
-            position, ``r s u`` kernel position; of matrix products ``b0 b1 ...`` batch, ``n`` row, ``m`` column, ``c``
-            the summed one.
-        image, weights, output: The operands. Of a transposed convolution ``p q t`` run over the image and the output is
-            scattered to.
-        strides, dilations: By spatial axis; of a matrix product empty.
+        index: Index of the node in the graph.
+        name: The node's name, or its op type and index.
+        op_type: Its op type.
+        sizes: Loop variable to loop bound. Of convolutions: ``n`` batch, ``g`` group, ``m`` output channel, ``c`` input
+            channel, ``p q t`` output position, ``r s u`` kernel position. Of matrix products: ``b0 b1 ...`` batch,
+            ``n`` row, ``m`` column, ``c`` the summed dimension.
+        image: The first operand. Of a transposed convolution, ``p q t`` run over its positions.
+        weights: The second operand.
+        output: The result. A transposed convolution adds into it at overlapping positions.
+        strides: By spatial axis; empty for a matrix product.
+        dilations: By spatial axis; empty for a matrix product.
     """
 
     index: int
@@ -70,7 +73,7 @@ class Contraction:
         return len(self.strides)
 
     def size(self, *names: str) -> int:
-        """Product of the sizes of some variables, those that the contraction does not have being 1."""
+        """Product of the bounds of some loop variables; a variable that the contraction does not have counts as 1."""
         return math.prod(self.sizes.get(name, 1) for name in names)
 
     @property
@@ -92,11 +95,12 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...] | None:
 
 
 def _one(name: str) -> Axis:
+    """An axis indexed by one loop variable."""
     return ((name, 1),)
 
 
 def _convolution(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
-    """Conv and ConvTranspose of one to three spatial axes, in groups or not.
+    """Conv and ConvTranspose of one to three spatial axes, grouped or not.
 
     Conv: ``out[n, (g, m), p, q] += x[n, (g, c), stride p + dilation r, ...] w[(g, m), c, r, s]``; ConvTranspose
     scatters: ``out[n, (g, m), stride p + dilation r, ...] += x[n, (g, c), p, q] w[(g, c), m, r, s]``.
@@ -146,22 +150,25 @@ def _gemm(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contract
 
 
 def _matmul(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
-    """Numpy's rules: a vector has no row or no column, batch axes broadcast (one of size 1 has the index ``z``)."""
+    """MatMul by numpy's rules: a vector lacks the row or the column axis, batch axes are broadcast.
+
+    A batch axis of size 1 that is broadcast is indexed by ``z``, a loop variable of bound 1.
+    """
     a, b = _shape(graph, node.input[0]), _shape(graph, node.input[1])
     if not a or not b:
         return "a shape is not known"
     depth = max(len(a), len(b)) - 2
     sizes: dict[str, int] = {}
     batch: dict[int, list[Axis]] = {0: [], 1: []}
-    for place in range(depth):
-        held = [shape[place - depth - 2] if len(shape) - 2 >= depth - place else None for shape in (a, b)]
-        size = max(h for h in held if h is not None)
-        sizes[f"b{place}"] = size
-        for side, own in enumerate(held):
+    for axis in range(depth):
+        operand_sizes = [shape[axis - depth - 2] if len(shape) - 2 >= depth - axis else None for shape in (a, b)]
+        size = max(s for s in operand_sizes if s is not None)
+        sizes[f"b{axis}"] = size
+        for side, own in enumerate(operand_sizes):
             if own is not None:
-                fixed = own == 1 and size > 1
-                batch[side].append(_one("z" if fixed else f"b{place}"))
-                sizes |= {"z": 1} if fixed else {}
+                broadcast = own == 1 and size > 1
+                batch[side].append(_one("z" if broadcast else f"b{axis}"))
+                sizes |= {"z": 1} if broadcast else {}
     row = [_one("n")] if len(a) > 1 else []
     column = [_one("m")] if len(b) > 1 else []
     sizes |= {"n": a[-2]} if row else {}
@@ -169,15 +176,16 @@ def _matmul(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contra
     sizes["c"] = a[-1]
     image = Operand(node.input[0], (*batch[0], *row, _one("c")))
     weights = Operand(node.input[1], (*batch[1], _one("c"), *column))
-    output = Operand(node.output[0], (*(_one(f"b{place}") for place in range(depth)), *row, *column))
+    output = Operand(node.output[0], (*(_one(f"b{axis}") for axis in range(depth)), *row, *column))
     return Contraction(index, name, node.op_type, sizes, image, weights, output)
 
 
 _NESTS = {"Conv": _convolution, "ConvTranspose": _convolution, "Gemm": _gemm, "MatMul": _matmul}
-"""Op type to what makes its loop nest."""
+"""Op type to the function from a node to its loop nest, or to the reason why it has none."""
 
 
-def _made(graph: Graph) -> Iterator[tuple[int, Contraction | str]]:
+def _nests(graph: Graph) -> Iterator[tuple[int, Contraction | str]]:
+    """Index of every node of the top level, with its loop nest or the reason why it has none."""
     for index, node in enumerate(graph.model.graph.node):
         if node.domain in ("", "ai.onnx") and node.op_type in _NESTS:
             yield index, _NESTS[node.op_type](graph, index, node, node.name or f"{node.op_type}_{index}")
@@ -186,10 +194,18 @@ def _made(graph: Graph) -> Iterator[tuple[int, Contraction | str]]:
 
 
 def contractions(graph: Graph) -> tuple[Contraction, ...]:
-    """The contractions of a graph's top level, in order; :func:`why_not` says what the other nodes are."""
-    return tuple(made for _, made in _made(graph) if isinstance(made, Contraction))
+    """The contractions of a graph's top level, in order; :func:`other_nodes` are the rest."""
+    return tuple(nest for _, nest in _nests(graph) if isinstance(nest, Contraction))
 
 
-def why_not(graph: Graph) -> dict[int, str]:
-    """Index of every other node of the top level, and why it is not a contraction."""
-    return {index: made for index, made in _made(graph) if isinstance(made, str)}
+def other_nodes(graph: Graph) -> dict[int, str]:
+    """Index of every other node of the top level, to the reason why it is not a contraction."""
+    return {index: reason for index, reason in _nests(graph) if isinstance(reason, str)}
+
+
+def no_contractions(graph: Graph) -> GraphError:
+    """The error for a graph without any contraction that a format can hold."""
+    return GraphError(
+        f"graph '{graph.name}' has no convolution or matrix product of known shapes",
+        "give a graph with at least one",
+    )

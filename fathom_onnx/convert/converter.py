@@ -1,7 +1,7 @@
-"""What a converter is, what it is asked for and what it gives.
+"""The interface of a converter: its description, the request it takes and the conversion it returns.
 
 A converter is a row of :data:`fathom_onnx.convert.CONVERTERS` and a module with a function ``convert(graph, request)``.
-It writes nothing: it gives the files' contents, and says what of the graph is in them and what was left out.
+It writes no files: it returns their contents, and an account of what of the graph is in them and what is left out.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["Content", "Conversion", "ConversionRequest", "Converter", "CostSums", "LeftOut", "Option", "Value"]
 
 Value = str | int | None
-"""The value of an option; None where it was not given and has no default."""
+"""The value of an option; None where it is not given and has no default."""
 
 Content = bytes | Callable[[IO[bytes]], None]
-"""A file's content, or what writes it (for one too large to hold in memory)."""
+"""The content of a file, or a function that writes it (for content too large for memory)."""
 
 
 @dataclass(frozen=True)
 class CostSums:
-    """How much of a graph: nodes, multiply-accumulates, bytes read and written by nodes.
+    """Sums over nodes: their number, multiply-accumulates, bytes read and written.
 
-    A number is None where it is unknown for one of the nodes or more.
+    A sum is None where the number is unknown for one of the nodes.
     """
 
     nodes: int
@@ -53,12 +53,12 @@ class Conversion:
     """The result of a conversion.
 
     Attributes:
-        files: Suffix to content. Every file is named by the request's stem and its suffix; the converter's own suffix
-            is the main file's.
-        kept: What of the graph is in the files.
-        total: The whole graph.
-        left_out: What is not, by op type and reason, largest first.
-        notes: What a reader of the files has to know, a sentence each.
+        files: Suffix to content. The name of a file is the request's stem followed by its suffix; the converter's own
+            suffix is that of the main file.
+        kept: Sums over the nodes that are in the files.
+        total: Sums over the whole graph.
+        left_out: The nodes that are not in the files, by op type and reason, largest first.
+        notes: What a user of the files has to know, in sentences.
     """
 
     files: Mapping[str, Content]
@@ -70,9 +70,9 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a converter: a command-line option of the same name.
+    """An option of a converter; the command line has an option of the same name.
 
-    The kind of the value (text or whole number) is that of ``example``.
+    The type of its value (text or integer) is that of ``example``.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Option:
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """What a converter is asked for.
+    """What a converter is given besides the graph.
 
     Attributes:
-        stem: What the files' names begin with, for contents that name each other.
-        options: Option name to value, defaults filled in.
+        stem: Beginning of the files' names, for files that refer to each other.
+        options: Option name to value, with defaults filled in.
     """
 
     stem: str
@@ -102,11 +102,11 @@ class Converter:
 
     Attributes:
         name: The format's name.
-        description: What is written, in a line.
-        consumer: Who reads it.
+        description: What the files contain, in one line.
+        consumer: The tools that read it.
         suffix: Suffix of the main file.
-        module: Module of this package that has ``convert(graph, request)``; imported when it is used.
-        options: The options it takes.
+        module: Module of this package with ``convert(graph, request)``; imported on first use.
+        options: The options that it takes.
     """
 
     name: str
@@ -117,11 +117,11 @@ class Converter:
     options: tuple[Option, ...] = ()
 
     def request(self, stem: str, given: Mapping[str, Value]) -> ConversionRequest:
-        """A request with defaults filled in; what is None in ``given`` was not given.
+        """A request with defaults filled in; options that are None in ``given`` count as not given.
 
         Raises:
-            UsageError: An option that this format does not take, a value that is not among its choices, or none for
-                an option that it needs.
+            UsageError: An option is not one of this format, or a required option has no value.
+            UnknownNameError: A value is not among the choices of its option.
         """
         known = {option.name: option for option in self.options}
         values = {option.name: option.default for option in self.options}
@@ -148,5 +148,5 @@ class Converter:
         Raises:
             GraphError: The graph cannot be converted to this format.
         """
-        made: Conversion = importlib.import_module(f"{__package__}.{self.module}").convert(graph, request)
-        return made
+        conversion: Conversion = importlib.import_module(f"{__package__}.{self.module}").convert(graph, request)
+        return conversion

@@ -11,7 +11,7 @@ import pytest
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.contractions import Contraction, contractions, why_not
+from fathom_onnx.convert.contractions import Contraction, contractions, other_nodes
 from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model
@@ -233,6 +233,6 @@ def test_nothing_to_convert_is_an_error(name: str) -> None:
 
 def test_what_is_left_out_is_said() -> None:
     graph = line_inference()
-    assert why_not(graph) == {1: "no convolution or matrix product"}
+    assert other_nodes(graph) == {1: "no convolution or matrix product"}
     (row,) = made(graph, "timeloop").left_out
     assert (row.op, row.nodes, row.macs) == ("Relu", 1, 0)

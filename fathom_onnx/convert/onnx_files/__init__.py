@@ -1,1 +1,1 @@
-"""Conversions whose result is an ONNX graph again."""
+"""Conversions to another ONNX graph: with initializers, at another batch size, or with its multiplications alone."""

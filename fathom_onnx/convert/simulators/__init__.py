@@ -1,1 +1,1 @@
-"""The formats of simulators that read no ONNX."""
+"""The formats of simulators that do not read ONNX: topologies, workloads, problems, networks, execution traces."""

@@ -1,8 +1,8 @@
-"""AccelForge workloads: an einsum for every convolution and matrix product.
+"""AccelForge workloads: a YAML file with an einsum for every convolution and matrix product.
 
-A tensor's ranks are named by its axes in the graph (``D0``, ``D1``, ...), so that it has the same ranks in all einsums
-that read it, and an einsum that reads what another wrote is connected to it. The form is that of accelforge 1.0
-(``accelforge.frontend.workload``).
+The ranks of a tensor are named after its axes in the graph (``D0``, ``D1``, ...), so that a tensor has the same ranks
+in all einsums that read it, and an einsum that reads the result of another is connected to it. The form is that of
+accelforge 1.0 (``accelforge.frontend.workload``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 import numpy as np
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contractions import Axis, Contraction, Operand, contractions, why_not
+from fathom_onnx.convert.contractions import Axis, Contraction, Operand, contractions, no_contractions, other_nodes
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
+from .names import UniqueNames
 from .yaml_text import yaml_bytes
 
 __all__ = ["convert"]
@@ -32,50 +32,36 @@ _RESERVED = frozenset(
 """Names with a meaning of their own in AccelForge's set expressions and tables."""
 
 
-class _Names:
-    """Names that AccelForge can read in expressions: letters, digits, ``_``; different names stay different."""
-
-    def __init__(self) -> None:
-        self._given: dict[str, str] = {}
-        self._taken: set[str] = set(_RESERVED)
-
-    def __call__(self, name: str) -> str:
-        if name not in self._given:
-            plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-            # lower-case single letters are loop variables
-            plain = plain if re.match(r"[A-Za-z]\w", plain) else f"t_{plain}"
-            made, number = plain, 1
-            while made in self._taken:
-                number += 1
-                made = f"{plain}_{number}"
-            self._taken.add(made)
-            self._given[name] = made
-        return self._given[name]
+def _clean(name: str) -> str:
+    """A name that AccelForge can read in expressions: letters, digits, ``_``."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    # single lower-case letters are loop variables
+    return plain if re.match(r"[A-Za-z]\w", plain) else f"t_{plain}"
 
 
 def _expression(axis: Axis) -> str:
     return "+".join(name if factor == 1 else f"{factor}*{name}" for name, factor in axis)
 
 
-def _access(operand: Operand, graph: Graph, names: _Names, output: bool = False) -> dict[str, object]:
+def _access(operand: Operand, graph: Graph, names: UniqueNames, output: bool = False) -> dict[str, object]:
     access: dict[str, object] = {
-        "name": names(operand.tensor),
-        "projection": {f"D{place}": _expression(axis) for place, axis in enumerate(operand.axes)},
+        "name": names.of(operand.tensor),
+        "projection": {f"D{number}": _expression(axis) for number, axis in enumerate(operand.axes)},
         "bits_per_value": 8 * np.dtype(graph.tensors[operand.tensor].dtype).itemsize,
     }
     return {**access, "output": True} if output else access
 
 
-def _einsum(nest: Contraction, graph: Graph, tensors: _Names, einsums: _Names) -> dict[str, object]:
+def _einsum(nest: Contraction, graph: Graph, tensors: UniqueNames, einsums: UniqueNames) -> dict[str, object]:
     weights = nest.weights
     accesses = [_access(nest.image, graph, tensors), _access(nest.output, graph, tensors, output=True)]
     second = _access(weights, graph, tensors)
     if weights.tensor == nest.image.tensor:
-        # a tensor times itself: an einsum names a tensor once
-        second["name"] = tensors(f"{weights.tensor} again")
+        # a tensor times itself: an einsum can name a tensor only once
+        second["name"] = tensors.of(f"{weights.tensor} again")
     accesses.insert(1, second)
     return {
-        "name": einsums(nest.name),
+        "name": einsums.of(nest.name),
         "tensor_accesses": accesses,
         "iteration_space_shape": [f"0 <= {name} < {size}" for name, size in nest.sizes.items()],
         "renames": {"input": accesses[0]["name"], "weight": accesses[1]["name"], "output": accesses[2]["name"]},
@@ -90,12 +76,9 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """
     nests = contractions(graph)
     if not nests:
-        raise GraphError(
-            f"graph '{graph.name}' has no convolution or matrix product of known shapes",
-            "give a graph with at least one",
-        )
-    tensors, einsums = _Names(), _Names()
+        raise no_contractions(graph)
+    tensors, einsums = (UniqueNames(_clean, "_", _RESERVED) for _ in range(2))
     workload = {"workload": {"einsums": [_einsum(nest, graph, tensors, einsums) for nest in nests]}}
-    counted = account(graph, why_not(graph))
+    counted = account(graph, other_nodes(graph))
     text = yaml_bytes(workload, f"AccelForge workload of '{graph.name}', written by fathom-onnx")
     return Conversion({".accelforge.yaml": text}, counted.kept, counted.total, counted.left_out, _NOTES)

@@ -1,12 +1,12 @@
-"""Execution traces in the MLCommons Chakra schema, which ASTRA-sim runs.
+"""Execution traces in the MLCommons Chakra schema, which ASTRA-sim reads.
 
-A trace is a stream of messages, each behind its length as a varint: one ``GlobalMetadata``, then a ``Node`` for every
-node of the graph, in the graph's (topological) order, with the nodes that make its inputs as data dependencies. What a
-node costs is in its attributes, whose types matter: ASTRA-sim reads ``is_cpu_op`` as bool, ``num_ops`` as int64 and
-``tensor_size`` as uint64, and nothing of another type.
+A trace is a stream of protobuf messages, each preceded by its length as a varint: one ``GlobalMetadata``, then a
+``Node`` for every node of the graph, in the graph's (topological) order, with the producers of its inputs as data
+dependencies. The costs of a node are attributes, whose types matter: ASTRA-sim reads ``is_cpu_op`` as bool, ``num_ops``
+as int64 and ``tensor_size`` as uint64, and ignores other types.
 
 Schema: https://github.com/mlcommons/chakra, ``schema/protobuf/et_def.proto``; the messages below are the part of it
-that is written, under the same field numbers.
+that is written, with the same field numbers.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
 """Message to fields: name, number, type, repeated."""
 
 _NODE_TYPES = {"INVALID_NODE": 0, "COMP_NODE": COMP_NODE}
-_UNITED = "value"
-"""The values of an attribute are alternatives: the one that is set is written even where it is false or zero."""
+_ONEOF = "value"
+"""The oneof of an attribute's values: the one that is set is written even where it is false or zero."""
 
 
 @functools.cache
@@ -77,8 +77,8 @@ def message_classes() -> dict[str, Any]:
             if message_name == "AttributeProto" and name != "name":
                 field.oneof_index = 0
         if message_name == "AttributeProto":
-            message.oneof_decl.add(name=_UNITED)
-    # a pool of its own, so that an installed chakra can have the same names
+            message.oneof_decl.add(name=_ONEOF)
+    # a separate pool, since an installed chakra may define the same names
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
@@ -87,11 +87,11 @@ def message_classes() -> dict[str, Any]:
 
 
 def _describe(message: Any, node: onnx.NodeProto, cost: NodeCost) -> None:
-    """A node's attributes; what is not known is not there."""
+    """Add the attributes of a node; unknown costs have none."""
     message.attr.add(name="is_cpu_op", bool_val=False)
     if cost.flops is not None:
-        # a node that only moves data takes its bytes' time in a roofline for any number of operations but 0,
-        # with which ASTRA-sim divides 0 by 0
+        # a roofline gives a node that only moves data the time of its bytes for any number of operations except 0,
+        # for which ASTRA-sim divides 0 by 0
         message.attr.add(name="num_ops", int64_val=max(cost.flops, 1) if cost.bytes_moved else cost.flops)
         message.attr.add(name="flops", int64_val=cost.flops)
     if cost.macs is not None:
@@ -125,11 +125,11 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     head.attr.add(name="graph_sha256", string_val=graph.sha256)
     stream = io.BytesIO()
     proto.serialize_length_prefixed(head, stream)
-    made_by = {name: index for index, node in enumerate(nodes) for name in outputs_of(node)}
+    producer = {name: index for index, node in enumerate(nodes) for name in outputs_of(node)}
     for index, (node, cost) in enumerate(zip(nodes, costs, strict=True)):
-        makers = sorted({made_by[name] for name in inputs_of(node) if name in made_by})
+        dependencies = sorted({producer[name] for name in inputs_of(node) if name in producer})
         name = node.name or f"{node.op_type}_{index}"
-        message = classes["Node"](id=index, name=name, type=COMP_NODE, data_deps=makers)
+        message = classes["Node"](id=index, name=name, type=COMP_NODE, data_deps=dependencies)
         _describe(message, node, cost)
         proto.serialize_length_prefixed(message, stream)
     moving = sum(cost.flops == 0 and bool(cost.bytes_moved) for cost in costs)

@@ -1,8 +1,9 @@
-"""MAESTRO networks: a CONV layer with a mapping for every convolution and matrix product.
+"""MAESTRO networks: a CONV layer with a dataflow mapping for every convolution and matrix product.
 
-MAESTRO has no dilation and no groups, so what is not a plain convolution is written as the matrix products that it is
-(:mod:`.products`): rows ``Y``, columns ``K``, summed ``C``, with a kernel of one element. The form is that of MAESTRO's
-own examples (maestro-project.github.io); the mapping has to be in the file.
+MAESTRO has no dilation and no groups, so every other contraction is written as its matrix products
+(:mod:`fathom_onnx.convert.matrix_products`): rows ``Y``, columns ``K``, summed dimension ``C``, with a kernel of one
+element. The form is that of MAESTRO's own examples (maestro-project.github.io), in which the mapping is part of the
+file.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 import re
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contractions import Contraction, contractions
+from fathom_onnx.convert.contractions import Contraction, contractions, no_contractions
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.convert.matrix_products import MatrixProduct, products
-from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
 __all__ = ["DATAFLOWS", "DIMENSIONS", "convert"]
@@ -47,7 +47,7 @@ DATAFLOWS: dict[str, tuple[str, ...]] = {
         "SpatialMap(Sz(S),1) X;",
     ),
 }
-"""Mapping directives: weights stay and channels are spread (kcp), outputs stay and positions are spread (yxp)."""
+"""Mapping directives: weight-stationary, channels in parallel (kcp); output-stationary, positions in parallel (yxp)."""
 
 _NOTES = (
     "Images are with their padding, without the rows and columns that no window reaches.",
@@ -57,7 +57,7 @@ _NOTES = (
 
 
 def _convolution(nest: Contraction) -> tuple[tuple[int, int], dict[str, int]] | None:
-    """Strides (Y, X) and dimensions of a convolution that MAESTRO has; None for any other node."""
+    """Strides (Y, X) and dimensions of a plain convolution; None for any other contraction."""
     plain = nest.op_type == "Conv" and nest.spatial <= 2 and set(nest.dilations) == {1}
     if not plain or nest.size("g") > 1:
         return None
@@ -99,20 +99,17 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     layers: list[str] = []
     nests = {nest.index: nest for nest in contractions(graph)}
     for index, node in enumerate(graph.model.graph.node):
-        found = _convolution(nests[index]) if index in nests else None
+        plain = _convolution(nests[index]) if index in nests else None
         parts = products(node, graph.tensors) or ()
-        rows = [found] if found else [((1, 1), _product(part)) for part in parts]
+        rows = [plain] if plain else [((1, 1), _product(part)) for part in parts]
         if not rows:
             left_out[index] = "no convolution or matrix product of known shapes"
-        # a number keeps names different that differ only in what a name cannot hold
+        # the number keeps names distinct that differ only in characters that a name cannot hold
         name = re.sub(r"[^A-Za-z0-9_]", "_", node.name or node.op_type)
         dataflow = str(request.options["dataflow"])
         layers += [_text(f"L{len(layers) + n}_{name}", *row, dataflow) for n, row in enumerate(rows)]
     if not layers:
-        raise GraphError(
-            f"graph '{graph.name}' has no convolution or matrix product of known shapes",
-            "give a graph with at least one",
-        )
+        raise no_contractions(graph)
     network = re.sub(r"[^A-Za-z0-9_]", "_", graph.name)
     text = f"Network {network} {{\n" + "\n".join(layers) + "\n}\n"
     counted = account(graph, left_out)

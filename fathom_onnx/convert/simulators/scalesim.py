@@ -1,14 +1,13 @@
-"""Topologies of SCALE-Sim: a row a layer, as a convolution or as a matrix product.
+"""SCALE-Sim topologies: a CSV file with a row for each layer, as a convolution or as a matrix product.
 
-SCALE-Sim skips the first line, and needs a comma at the end of every row. A convolution row has padded image
-dimensions, one stride for both directions, no batch and no groups, and ``DP`` in a name means depthwise; what does not
-fit is a matrix product. Within a convolution topology a product [m, k] x [k, n] is an image of m x k with n filters of
-1 x k, which is how SCALE-Sim itself reads its matrix-product topologies.
+SCALE-Sim skips the first line, and needs a comma at the end of every row. A convolution row has the dimensions of the
+padded image, one stride for both directions, no batch and no groups; ``DP`` in a name means depthwise. Any other
+contraction is written as matrix products. In a convolution topology a product [m, k] x [k, n] is an image of m x k with
+n filters of 1 x k, which is how SCALE-Sim itself reads its matrix-product topologies.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Address, Graph, Tensor
 from fathom_onnx.graph.dataflow import all_tensors
 
+from .names import UniqueNames
+
 __all__ = ["convert"]
 
 _HEADERS = {
@@ -35,7 +36,7 @@ _GRADIENTS = frozenset({"Conv2DBackFilter", "Conv2DBackInput"})
 
 @dataclass(frozen=True)
 class _Layer:
-    """A node to be written: its products and, where it is one, its convolution row without the name."""
+    """A node to be written: its matrix products, and its row as a convolution, without the name, where it has one."""
 
     name: str
     products: tuple[MatrixProduct, ...]
@@ -43,28 +44,12 @@ class _Layer:
 
 
 def _clean(name: str) -> str:
-    """A name without what a topology cannot hold."""
+    """A name that SCALE-Sim can read."""
     return re.sub(r"[^A-Za-z0-9_./:-]", "_", name).replace("DP", "Dp")
 
 
-class _Names:
-    """Names that SCALE-Sim can read, none twice."""
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-
-    def new(self, wanted: str) -> str:
-        """``wanted``, cleaned, and with a number where it is taken."""
-        clean = _clean(wanted)
-        name = next(
-            n for n in itertools.chain([clean], (f"{clean}.{i}" for i in itertools.count(2))) if n not in self._used
-        )
-        self._used.add(name)
-        return name
-
-
 def _window(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> tuple[int, ...] | None:
-    """The row of a convolution that SCALE-Sim's own form can hold: one image, no groups, no dilation, one stride."""
+    """The row of a convolution of one image without groups and dilation and with one stride; None for other nodes."""
     attributes: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     address = Address.parse(node.name)
     if node.op_type not in ("Conv", "ConvInteger") or (address is not None and address.op in _GRADIENTS):
@@ -77,9 +62,9 @@ def _window(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> tuple[int, .
     dilations = list(attributes.get("dilations", [1] * spatial))
     if output[0] != 1 or attributes.get("group", 1) != 1 or len(set(strides)) > 1 or max(dilations) > 1:
         return None
-    # a 1-D convolution is one row high; what no window reaches is not counted, since SCALE-Sim rounds up
-    reach = [(o - 1) * s + k for o, s, k in zip(output[2:], strides, weights[2:], strict=True)]
-    height, width = reach if spatial == 2 else (1, reach[0])
+    # a 1-D convolution is one row high; positions that no window reaches are not counted, since SCALE-Sim rounds up
+    extent = [(o - 1) * s + k for o, s, k in zip(output[2:], strides, weights[2:], strict=True)]
+    height, width = extent if spatial == 2 else (1, extent[0])
     kernel = weights[2:] if spatial == 2 else (1, weights[2])
     return (height, width, *kernel, weights[1], weights[0], strides[0])
 
@@ -93,20 +78,20 @@ def _reason(node: onnx.NodeProto, cost: NodeCost) -> str:
 
 
 def _layers(graph: Graph) -> tuple[list[_Layer], dict[int, str]]:
-    """The nodes to be written, in graph order, and why each other node is not."""
+    """The nodes to be written, in graph order; index of each other node, to the reason why it is left out."""
     tensors = all_tensors(graph)
     layers: list[_Layer] = []
     left_out: dict[int, str] = {}
     for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):
-        found = products(node, tensors) if cost.macs else None
-        if found is None:
+        parts = products(node, tensors) if cost.macs else None
+        if parts is None:
             left_out[index] = _reason(node, cost)
         else:
-            layers.append(_Layer(node.name or f"{node.op_type}_{index}", found, _window(node, tensors)))
+            layers.append(_Layer(node.name or f"{node.op_type}_{index}", parts, _window(node, tensors)))
     return layers, left_out
 
 
-def _rows(layer: _Layer, layout: str, names: _Names) -> list[str]:
+def _rows(layer: _Layer, layout: str, names: UniqueNames) -> list[str]:
     if layout == "conv" and layer.window is not None:
         cells = [(layer.name, *layer.window)]
     else:
@@ -120,13 +105,13 @@ def _rows(layer: _Layer, layout: str, names: _Names) -> list[str]:
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
-    """A graph as a topology.
+    """One CSV file with the topology.
 
-    ``layout``: ``gemm`` writes every node as matrix products; ``conv`` writes convolutions as such where SCALE-Sim's
-    form can hold them, and everything else as products; ``auto`` is ``conv`` where there is such a convolution.
+    The option ``layout``: ``gemm`` writes every node as matrix products; ``conv`` writes convolutions as such where
+    SCALE-Sim's form allows it, and everything else as products; ``auto`` is ``conv`` where there is such a convolution.
 
     Raises:
-        GraphError: The graph has no node that could be written.
+        GraphError: The graph has no node that can be written.
     """
     layers, left_out = _layers(graph)
     if not layers:
@@ -135,7 +120,7 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     layout = str(request.options["layout"])
     if layout == "auto":
         layout = "conv" if windows else "gemm"
-    names = _Names()
+    names = UniqueNames(_clean, ".")
     rows = [row for layer in layers for row in _rows(layer, layout, names)]
     sums = account(graph, left_out)
     notes = [f"Run it with -i {layout}."]

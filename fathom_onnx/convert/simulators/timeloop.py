@@ -1,9 +1,10 @@
-"""Timeloop problems: one file for every different layer, and an index of the nodes.
+"""Timeloop problems: a YAML file for every distinct layer shape, and an index of the nodes.
 
-The problem is the seven-dimensional convolution of Timeloop's examples with groups (``G C M R S N P Q``, strides and
-dilations as coefficients). A matrix product is one whose rows are ``N``, columns ``M`` and summed dimension ``C``; its
-batch is ``G``, unless an operand is the same for the whole batch. A transposed convolution has the same dimensions, its
-outputs instead of its inputs being indexed by windows. Multiply-accumulates are the product of the dimensions.
+The problem is the seven-dimensional convolution of Timeloop's examples, with groups (``G C M R S N P Q``; strides and
+dilations are coefficients). A matrix product is such a problem with rows ``N``, columns ``M`` and summed dimension
+``C``; its batch is ``G``, unless an operand is broadcast over the batch. A transposed convolution has the same
+dimensions, but the outputs instead of the inputs are indexed by windows. Multiply-accumulates are the product of the
+dimensions.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contractions import Contraction, contractions, why_not
+from fathom_onnx.convert.contractions import Contraction, contractions, no_contractions, other_nodes
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 
 from .yaml_text import yaml_bytes
@@ -53,26 +53,28 @@ def _shape(transposed: bool) -> dict[str, Any]:
 
 
 def _instance(nest: Contraction) -> dict[str, int]:
-    """The sizes and coefficients of a layer; a convolution of one axis has one column."""
+    """Dimensions and coefficients of a layer; a convolution of one spatial axis has one column."""
     sizes = dict(zip(DIMENSIONS, (nest.size(v) for v in ("g", "c", "m", "r", "s", "n", "p", "q")), strict=True))
     if nest.spatial:
         strides, dilations = (*nest.strides, 1), (*nest.dilations, 1)
         return sizes | dict(zip(_COEFFICIENTS, (*strides[:2], *dilations[:2]), strict=True))
-    alone = {name for name, size in nest.sizes.items() if name.startswith("b") and size > 1}
-    shared = [alone - {name for axis in operand.axes for name, _ in axis} for operand in (nest.image, nest.weights)]
-    # variables that only one operand has are rows or columns of it
-    rows, columns = nest.size(*shared[1]), nest.size(*shared[0])
-    batch = nest.size(*(alone - shared[0] - shared[1]))
+    batch_axes = {name for name, size in nest.sizes.items() if name.startswith("b") and size > 1}
+    # a batch axis over which one operand is broadcast counts as rows or columns of the other operand
+    image_broadcast, weights_broadcast = (
+        batch_axes - {name for axis in operand.axes for name, _ in axis} for operand in (nest.image, nest.weights)
+    )
+    rows, columns = nest.size(*weights_broadcast), nest.size(*image_broadcast)
+    batch = nest.size(*(batch_axes - image_broadcast - weights_broadcast))
     return sizes | {"G": batch, "N": sizes["N"] * rows, "M": sizes["M"] * columns} | dict.fromkeys(_COEFFICIENTS, 1)
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
-    """A YAML index and a problem file for every different layer.
+    """A YAML index, and a problem file for every distinct layer shape.
 
     Raises:
         GraphError: The graph has no convolution (of one or two axes) and no matrix product of known shapes.
     """
-    left_out = why_not(graph)
+    left_out = other_nodes(graph)
     numbers: dict[tuple[bool, tuple[tuple[str, int], ...]], int] = {}
     rows: list[dict[str, object]] = []
     for nest in contractions(graph):
@@ -83,10 +85,7 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         number = numbers.setdefault(key, len(numbers) + 1)
         rows.append({"node": nest.name, "problem": f"{request.stem}.problem{number:04}.yaml", "macs": nest.macs})
     if not rows:
-        raise GraphError(
-            f"graph '{graph.name}' has no convolution or matrix product of known shapes",
-            "give a graph with at least one",
-        )
+        raise no_contractions(graph)
     files = {".timeloop.yaml": yaml_bytes({"layers": rows}, f"Layers of '{graph.name}', written by fathom-onnx")}
     for (transposed, instance), number in numbers.items():
         problem = {"problem": {"shape": _shape(transposed), "instance": dict(instance)}}
