@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fathom_onnx.analysis.report.report import Report, render
-from fathom_onnx.study.sections.paper_sections import framework_sections, paper_sections
-from fathom_onnx.study.sections.workload_pages import workload_pages
+from fathom_onnx.study.sections import framework_sections, paper_sections, workload_pages
 
 from .result import StudyResult
 

@@ -1,1 +1,12 @@
-"""The sections and pages of a study's report."""
+"""The sections, pages and tables of a study's report.
+
+A :class:`~fathom_onnx.study.result.StudyResult` comes in; values of :mod:`fathom_onnx.analysis.report.page` that the
+report puts together, and tables, go out.
+"""
+
+from .framework_sections import framework_sections
+from .paper_sections import paper_sections
+from .tables import study_tables
+from .workload_pages import workload_pages
+
+__all__ = ["framework_sections", "paper_sections", "study_tables", "workload_pages"]

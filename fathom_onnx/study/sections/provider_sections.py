@@ -1,4 +1,4 @@
-"""The part of a study's report that sets providers against each other; there where more than one ran."""
+"""Sections that compare each further provider of a study with the first."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from fathom_onnx.analysis.paper.provider_comparison import (
 )
 from fathom_onnx.analysis.report import provider_figures as draw
 from fathom_onnx.analysis.report.page import Cell, Figure, Section, Table
-from fathom_onnx.analysis.report.report import duration
 from fathom_onnx.analysis.similarity.similarity import Label
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
+
+from .table_cells import number_cell, time_cell
 
 __all__ = ["provider_sections"]
 
@@ -41,21 +42,27 @@ _FACTS = ("execution_provider", "onnxruntime", "lowering", "threads", "cpu", "cp
 
 
 def provider_sections(result: StudyResult) -> list[Section]:
-    """A section for each provider that ran beside the first; none where there is no such run."""
+    """A section for each provider besides the first; none where all runs are on one."""
     base, runs = result.options.ep, result.by_provider
     return [
-        _section(result, base, other, runs[base], held)
-        for other, held in runs.items()
-        if other != base and base in runs and pairs(runs[base], held)
+        _section(result, base, other, runs[base], other_runs)
+        for other, other_runs in runs.items()
+        if other != base and base in runs and pairs(runs[base], other_runs)
     ]
 
 
 def _section(
-    result: StudyResult, base: str, other: str, here: Mapping[Label, RunEvidence], there: Mapping[Label, RunEvidence]
+    result: StudyResult,
+    base: str,
+    other: str,
+    base_runs: Mapping[Label, RunEvidence],
+    other_runs: Mapping[Label, RunEvidence],
 ) -> Section:
-    both = pairs(here, there)
+    both = pairs(base_runs, other_runs)
     gained, both_modes = gains(both), ratios(both)
-    classes = ", ".join(f"{provider_name(p)}: {', '.join(_kinds(r))}" for p, r in ((base, here), (other, there)))
+    classes = ", ".join(
+        f"{provider_name(p)}: {', '.join(_kinds(r))}" for p, r in ((base, base_runs), (other, other_runs))
+    )
     figures = [Figure("Op classes", draw.class_pairs(both), f"Percent of node time by op class ({classes}).")]
     if gained:
         caption = "How much faster a step is, over how skewed its profile is, after the paper's Figure 5."
@@ -67,12 +74,12 @@ def _section(
     return Section(
         f"provider-{other}",
         f"{provider_name(other)} against {provider_name(base)}",
-        lead=[*_kinds_said(cells), *_purposes(cells), *_correlations(both)],
+        lead=[*_kinds_in_words(cells), *_purposes(cells), *_correlations(both)],
         figures=figures,
         tables=[
             _steps(both, base, other),
             *([_ratios(both, base, other)] if both_modes else []),
-            _distances(both, here, there, base, other),
+            _distances(both, base_runs, other_runs, base, other),
             Table("What ran where", ("provider", "fact", "value"), list(_facts(cells))),
         ],
     )
@@ -82,18 +89,18 @@ def _kinds(runs: Mapping[Label, RunEvidence]) -> list[str]:
     return list(dict.fromkeys(times_of(run) for run in runs.values()))
 
 
-def _kinds_said(cells: Sequence[CellResult]) -> Iterator[str]:
+def _kinds_in_words(cells: Sequence[CellResult]) -> Iterator[str]:
     """What the node times of each provider's runs are, in a sentence each."""
     for provider in dict.fromkeys(c.job.options.ep for c in cells):
-        mine = [c.node_times for c in cells if c.job.options.ep == provider]
-        for kind in dict.fromkeys(mine):
-            of = "" if len(set(mine)) == 1 else f" in {mine.count(kind)} of {len(mine)} runs"
+        kinds = [c.node_times for c in cells if c.job.options.ep == provider]
+        for kind in dict.fromkeys(kinds):
+            of = "" if len(set(kinds)) == 1 else f" in {kinds.count(kind)} of {len(kinds)} runs"
             used = "" if kind in OF_THE_WORK else "; such times are compared with nothing"
             yield f"On {provider_name(provider)} the time of a node is{of} {NODE_TIMES.get(kind, kind)} ({kind}){used}."
-        told = {c.manifest.get("tf32") for c in cells if c.job.options.ep == provider} - {None}
-        if told:
-            said = "is allowed" if told == {True} else "is off" if told == {False} else "is allowed in some runs only"
-            yield f"TensorFloat-32 {said} on {provider_name(provider)}."
+        tf32 = {c.manifest.get("tf32") for c in cells if c.job.options.ep == provider} - {None}
+        if tf32:
+            state = "is allowed" if tf32 == {True} else "is off" if tf32 == {False} else "is allowed in some runs only"
+            yield f"TensorFloat-32 {state} on {provider_name(provider)}."
 
 
 def _purposes(cells: Sequence[CellResult]) -> Iterator[str]:
@@ -101,29 +108,21 @@ def _purposes(cells: Sequence[CellResult]) -> Iterator[str]:
     training = [c.job.options for c in cells if c.cell.mode == "training"]
     forms = {o.ep: o.purpose for o in training}
     if len(set(forms.values())) > 1:
-        told = ", ".join(f"{purpose} on {provider_name(provider)}" for provider, purpose in forms.items())
-        yield f"Training steps have gradients in the forms for each provider (lowering sets: {told})."
+        listed = ", ".join(f"{purpose} on {provider_name(provider)}" for provider, purpose in forms.items())
+        yield f"Training steps have gradients in the forms for each provider (lowering sets: {listed})."
 
 
 def _correlations(both: Sequence[Pair]) -> Iterator[str]:
     """Both rank correlations of the paper's Figure 5, for each framework that has enough graphs."""
     for framework in dict.fromkeys(pair.label.framework for pair in both):
-        mine = [pair for pair in both if pair.label.framework == framework]
+        own = [pair for pair in both if pair.label.framework == framework]
         for words, points in (
-            ("gain and share of the largest op", [(g.skew, g.gain) for g in gains(mine)]),
-            ("training to inference here and there", [(r.base, r.other) for r in ratios(mine)]),
+            ("gain and share of the largest op", [(g.skew, g.gain) for g in gains(own)]),
+            ("training to inference here and there", [(r.base, r.other) for r in ratios(own)]),
         ):
             rho = correlation(points)
             if rho is not None:
                 yield f"Rank correlation of {words}, {framework}: {rho:.2f} over {len(points)}."
-
-
-def _number(value: float | None, form: str = ".3f") -> Cell:
-    return Cell("") if value is None else Cell(format(value, form), value)
-
-
-def _time(us: Any) -> Cell:
-    return Cell(duration(float(us)), float(us)) if us else Cell("")
 
 
 def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
@@ -133,9 +132,9 @@ def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
         rows.append(
             [
                 str(pair.label),
-                _time(pair.base.summary.get("control_us")),
-                _time(pair.other.summary.get("control_us")),
-                _number(pair.gain, ".2f"),
+                time_cell(pair.base.summary.get("control_us") or None),
+                time_cell(pair.other.summary.get("control_us") or None),
+                number_cell(pair.gain, ".2f"),
                 skew.op if skew else "",
                 Cell(f"{skew.skew:.1%}", skew.skew) if skew else Cell(""),
                 times_of(pair.base),
@@ -149,32 +148,32 @@ def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
 
 def _ratios(both: Sequence[Pair], base: str, other: str) -> Table:
     rows: list[_Row] = [
-        [f"{found.workload} ({found.framework})", _number(found.base, ".2f"), _number(found.other, ".2f")]
-        for found in ratios(both)
+        [f"{ratio.workload} ({ratio.framework})", number_cell(ratio.base, ".2f"), number_cell(ratio.other, ".2f")]
+        for ratio in ratios(both)
     ]
     return Table("Training to inference", ("graph", provider_name(base), provider_name(other)), rows)
 
 
 def _distances(
     both: Sequence[Pair],
-    here: Mapping[Label, RunEvidence],
-    there: Mapping[Label, RunEvidence],
+    base_runs: Mapping[Label, RunEvidence],
+    other_runs: Mapping[Label, RunEvidence],
     base: str,
     other: str,
 ) -> Table:
     rows: list[_Row] = []
     for pair in both:
         gap = pair.gap("op")
-        apart = (twin_distance(runs, pair.label, "op") for runs in (here, there))
+        apart = (twin_distance(runs, pair.label, "op") for runs in (base_runs, other_runs))
         rows.append(
             [
                 str(pair.label),
-                _number(pair.distance("class")),
-                _number(pair.distance("op")),
+                number_cell(pair.distance("class")),
+                number_cell(pair.distance("op")),
                 gap.name if gap else "",
                 Cell(f"{gap.share_a:.1%}", gap.share_a) if gap else Cell(""),
                 Cell(f"{gap.share_b:.1%}", gap.share_b) if gap else Cell(""),
-                *(_number(distance) for distance in apart),
+                *(number_cell(distance) for distance in apart),
             ]
         )
     names = provider_name(base), provider_name(other)
@@ -188,22 +187,22 @@ def _distances(
 def _facts(cells: Sequence[CellResult]) -> Iterator[_Row]:
     """What the runs of each provider ran on, from their manifests; a fact that differs between runs has all values."""
     for provider in dict.fromkeys(c.job.options.ep for c in cells):
-        found: dict[str, list[str]] = {}
+        facts: dict[str, list[str]] = {}
         for cell in cells:
             if cell.job.options.ep == provider:
-                for name, value in _told(cell.manifest):
-                    found.setdefault(name, []).append(value)
-        for name, values in found.items():
+                for name, value in _manifest_facts(cell.manifest):
+                    facts.setdefault(name, []).append(value)
+        for name, values in facts.items():
             yield [provider, name, "; ".join(dict.fromkeys(values))]
 
 
-def _told(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _manifest_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in _FACTS:
         if manifest.get(name) is not None:
             yield name.replace("_", " "), _text(manifest[name])
     for group in ("gpu", "provider_options"):
         for name, value in (manifest.get(group) or {}).items():
-            if value is not None or name != "reason":  # why something is not known, where it is so
+            if value is not None or name != "reason":  # the reason why a fact is not known; none where it is
                 yield f"{group}: {name}".replace("_", " "), _text(value)
 
 

@@ -1,4 +1,4 @@
-"""The tidy tables of a study, for whoever goes on with the numbers: a row a run and group of its time."""
+"""The tidy tables of a study, for further analysis: a row a run and group of its time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ROWS = {"classes": "by_class", "ops": "by_op", "layers": "by_layer", "phases": 
 
 
 def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
-    """Every run that there is, and what it is."""
+    """Every finished run, and the columns that identify it."""
     several: tuple[tuple[str, tuple[CellResult, ...]], ...] = (
         ("onnxruntime", (*result.all_providers, *result.fewer_threads)),
         ("native", result.native_runs),
@@ -95,7 +95,7 @@ def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
 
 
 def _rooflines(result: StudyResult) -> pd.DataFrame:
-    """A row a run and op or layer; empty where nothing was set against ceilings."""
+    """A row a run and op or layer; empty where no run has a roofline."""
     rows = [
         {**_place(cell), "by": by, **row}
         for cell in result.all_providers
@@ -107,11 +107,11 @@ def _rooflines(result: StudyResult) -> pd.DataFrame:
 
 
 def _memory(result: StudyResult) -> pd.DataFrame:
-    """A row a run that tells; what the allocator does not say is empty."""
+    """A row a run with a record of its memory; values that the allocator does not give are empty."""
     rows = [
-        {**_place(cell), **{name: held[part][key] for name, (part, key) in _MEMORY.items()}}
+        {**_place(cell), **{name: memory[part][key] for name, (part, key) in _MEMORY.items()}}
         for cell in result.all_providers
-        if (held := cell.summary.get("memory"))
+        if (memory := cell.summary.get("memory"))
     ]
     return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS)).astype(dict.fromkeys(_MEMORY, "Int64"))
 

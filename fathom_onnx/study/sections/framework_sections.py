@@ -1,0 +1,87 @@
+"""Sections on the frameworks: the workloads with their graphs, and the frameworks' own runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fathom_onnx.analysis.report.page import Cell, Section, Table
+from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.result import StudyResult
+from fathom_onnx.workloads import definition
+from fathom_onnx.workloads.catalogue import TABLE_II
+
+from .table_cells import number_cell, time_cell
+from .workload_pages import page_anchor
+
+__all__ = ["framework_sections"]
+
+
+def framework_sections(result: StudyResult) -> list[Section]:
+    """The table of workloads and, if there are native runs, these beside those in onnxruntime."""
+    natives = [cell for cell in result.native_runs if cell.done]
+    return [_workloads_section(result), *([_native_section(result, natives)] if natives else [])]
+
+
+def _workloads_section(result: StudyResult) -> Section:
+    """The paper's Table II with our numbers."""
+    nodes: dict[str, dict[tuple[str, str], int]] = {}
+    for cell in result.cells:
+        if cell.export.get("nodes"):
+            key = cell.cell.framework, cell.cell.mode
+            nodes.setdefault(cell.cell.workload, {})[key] = int(cell.export["nodes"])
+    kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
+    rows = []
+    paged = {cell.cell.workload for cell in result.cells if cell.done}
+    for workload in {cell.cell.workload: cell.job.workload for cell in result.cells}.values():
+        paper = TABLE_II.get(workload.name)
+        parameters = sum(p.elements for p in workload.parameters)
+        row: list[Cell | str] = [
+            Cell(workload.name, to=page_anchor(workload.name) if workload.name in paged else ""),
+            Cell(str(paper.year), paper.year) if paper else Cell(""),
+            paper.style if paper else "",
+            paper.task if paper else "",
+            definition(workload.name).summary,
+            f"{paper.dataset}; here {workload.data}" if paper else workload.data,
+            Cell(str(paper.layers), paper.layers) if paper else Cell(""),
+            Cell(f"{parameters:,}", parameters),
+            Cell(str(workload.config.batch), workload.config.batch),
+        ]
+        counts = [nodes.get(workload.name, {}).get(kind) for kind in kinds]
+        rows.append([*row, *(Cell("") if n is None else Cell(f"{n:,}", n) for n in counts)])
+    columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)", "parameters", "batch")
+    titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
+    note = "After the paper's Table II, with the sizes of this study's preset. Each name leads to the workload's page."
+    table = Table("Workloads and graphs", (*columns, *titles), rows, note)
+    return Section("workloads", "The workloads", lead=[_TABLE_I], tables=[table])
+
+
+_TABLE_I = (
+    "The paper's Table I is its survey of what the literature on computer architecture had covered by then; no run can "
+    "reproduce it."
+)
+
+
+def _native_section(result: StudyResult, natives: Sequence[CellResult]) -> Section:
+    executed = {cell.cell: cell.summary for cell in result.cells if cell.done}
+    rows: list[list[Cell | str]] = []
+    for cell in natives:
+        s, in_onnxruntime = cell.summary, executed.get(cell.cell)
+        other = float(in_onnxruntime["control_us"]) if in_onnxruntime and in_onnxruntime.get("control_us") else None
+        top = ", ".join(f"{row['name']} {row['share']:.0%}" for row in s["by_op"][:3])
+        rows.append(
+            [
+                str(cell.cell),
+                time_cell(s["control_us"]),
+                time_cell(other),
+                number_cell(None if other is None else other / s["control_us"], ".2f"),
+                time_cell(s["step_us"]),
+                number_cell(s.get("explained_share"), ".2f"),
+                top,
+            ]
+        )
+    columns = ("run", "in the framework", "in onnxruntime", "ratio", "with its profiler", "explained", "heaviest ops")
+    note = (
+        "Unprofiled steps, then the framework's own step under its own profiler. Explained: time of all operations "
+        "over the unprofiled step with the same settings."
+    )
+    return Section("native", "In the frameworks themselves", tables=[Table("Steps", columns, rows, note)])

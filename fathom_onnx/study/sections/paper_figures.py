@@ -1,0 +1,99 @@
+"""The paper's figures, drawn from a study's runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from fathom_onnx.analysis.paper.reported import figure_3
+from fathom_onnx.analysis.report import paper_figures as draw
+from fathom_onnx.analysis.report.page import Figure, Section
+from fathom_onnx.analysis.similarity.clusters import centroid_linkage, linkage_matrix
+from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.study.result import StudyResult
+
+__all__ = ["figures_section"]
+
+
+def figures_section(result: StudyResult) -> Section:
+    """Those of the paper's figures that the study's runs allow."""
+    mixes = {cell.op_mix.label: cell.op_mix for cell in result.cells if cell.op_mix is not None}
+    training = {label: profile for label, profile in mixes.items() if label.mode == "training"}
+    shares = {label: profile.shares("op").to_dict() for label, profile in mixes.items()}
+    figures = [
+        Figure(
+            "Figure 2",
+            draw.cumulative_ops(shares),
+            "Share of the time that the heaviest op types take together. The paper: 5 to 15 types cover 90%.",
+        )
+    ]
+    stepped = {label: profile.steps for label, profile in training.items() if len(profile.steps) > 1}
+    if stepped:
+        caption = "Time of the heaviest op types over the steps, relative to the median of each."
+        figures.insert(0, Figure("Figure 1", draw.ops_over_steps(stepped), caption))
+    compared = _beside_paper({label: shares[label] for label in training})
+    if compared:
+        caption = "Percent of a training step by op type: the paper's Figure 3 above ours."
+        figures.append(Figure("Figure 3", draw.beside_paper(compared, list(figure_3().columns)), caption))
+    for framework in dict.fromkeys(label.framework for label in training):
+        rows = {label.workload: shares[label] for label in training if label.framework == framework}
+        if len(rows) > 1:
+            table = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+            names = [str(name) for name in table.index]
+            drawn = draw.dendrogram(linkage_matrix(names, centroid_linkage(table)), names, framework)
+            caption = "Training profiles merged by the cosine distance of centroids, as in the paper's Figure 4."
+            figures.append(Figure(f"Figure 4, {framework}", drawn, caption))
+    times = [
+        (s["workload"], s["framework"], provider, s["mode"], s["control_us"])
+        for several, place in ((result.all_providers, ""), (result.native_runs, "in the framework"))
+        for s in (cell.summary for cell in several if cell.done)
+        if s.get("control_us") and (provider := place or s.get("provider"))
+    ]
+    if times:
+        graphs = list(dict.fromkeys((workload, framework) for workload, framework, *_ in times))
+        times.sort(key=lambda row: graphs.index((row[0], row[1])))  # the providers of a graph beside each other
+        drawn = draw.training_against_inference(pd.DataFrame(times, columns=list(draw.MODE_COLUMNS)))
+        figures.append(Figure("Figure 5", drawn, "Unprofiled training and inference steps, log scale."))
+    scaled = _over_threads(result)
+    if scaled is not None:
+        caption = "Time of a training step by op type and threads inside an operator, as in the paper's Figure 6."
+        figures.append(Figure("Figure 6", draw.ops_over_threads(scaled, _NOTES), caption))
+    return Section("paper-figures", "The paper's figures", figures=figures)
+
+
+_NOTES = {
+    "deepq": "ApplyRMSProp is the optimizer; MatMul, the two fully connected layers",
+    "seq2seq": "MatMul: LSTM gates, attention, sampled softmax; CrossEntropy, the loss",
+    "memnet": "Gather and Mul: sentence encodings; MatMul and Softmax: the hops over the memory",
+    "speech": "MatMul: fully connected and recurrent layers; Clip, their activation; Max, the paths of the CTC loss",
+    "autoenc": "MatMul: encoder and decoder; Softplus, their activation; RandomNormal, the sampling; Sigmoid, the loss",
+    "residual": "Conv2D and its gradients: the blocks; BatchNorm after each; ApplyAdam, the optimizer",
+    "vgg": "Conv2D and its gradients: the sixteen convolutional layers; MatMul, the three fully connected ones",
+    "alexnet": "Conv2D and its gradients: the five convolutional layers; Pow, local response normalisation",
+}
+"""Workload to the purpose of its ops."""
+
+
+def _over_threads(result: StudyResult) -> pd.DataFrame | None:
+    """Training time by op and number of threads; None for a single number of threads."""
+    rows = [
+        (s["workload"], s["framework"], cell.job.options.threads, row["name"], float(row["us"]))
+        for cell in (*result.fewer_threads, *result.cells)
+        if cell.done and cell.cell.mode == "training"
+        for s in [cell.summary]
+        for row in s["by_op"]
+    ]
+    table = pd.DataFrame(rows, columns=list(draw.THREAD_COLUMNS))
+    return table if table["threads"].nunique() > 1 else None
+
+
+def _beside_paper(measured: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Mapping[str, float]]]:
+    """Workload to the paper or framework to shares by op, for the workloads that the paper has too."""
+    paper = figure_3()
+    both: dict[str, dict[str, Mapping[str, float]]] = {}
+    for label, shares in measured.items():
+        if label.workload in paper.index:
+            row = {str(op): float(share) for op, share in paper.loc[label.workload].items() if share}
+            both.setdefault(label.workload, {"paper": row})[label.framework] = shares
+    return both
