@@ -1,4 +1,4 @@
-"""The files of conversions: where they lie, and that all of one conversion appear together or none."""
+"""Writing conversions: the paths of their files, and that all files of one conversion appear together or none does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .converter import Content, Converter, Value
 __all__ = ["STATEMENT_SUFFIX", "ConversionJob", "convert_file", "plan"]
 
 STATEMENT_SUFFIX = ".conversion.json"
-"""What follows the main file's name in the name of the statement beside it."""
+"""Suffix of the statement: its name is the main file's name followed by this."""
 
 _Row = dict[str, str | int]
 
@@ -33,9 +33,9 @@ class ConversionJob:
 
     Attributes:
         source: The graph file.
-        folder: Where the result's files go.
-        stem: What their names begin with.
-        suffix: Suffix of the main file, where the name wanted has another than the converter's own.
+        folder: Folder of the result's files.
+        stem: Beginning of their names.
+        suffix: Suffix of the main file; the converter's own unless the requested name has another.
     """
 
     source: Path
@@ -44,38 +44,38 @@ class ConversionJob:
     suffix: str
 
 
-def _found(source: Path) -> list[tuple[Path, Path]]:
-    """(file, where it lies below the folder given) of the graphs that an argument stands for."""
+def _graph_files(source: Path) -> list[tuple[Path, Path]]:
+    """The graph files of an argument, as (file, its folder relative to the argument)."""
     if not source.is_dir():
         return [(source, Path())]
-    found = sorted(source.rglob("*.onnx"))
-    if not found:
+    paths = sorted(source.rglob("*.onnx"))
+    if not paths:
         raise GraphError(f"folder '{source}' has no .onnx file", "give a folder of graphs")
-    return [(path, path.relative_to(source).parent) for path in found]
+    return [(path, path.relative_to(source).parent) for path in paths]
 
 
 def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[ConversionJob]:
-    """Where each graph's conversion goes.
+    """The conversions of some graphs, with the paths of their results.
 
-    A path that ends with the format's suffix is the main file's; any other is a folder, in which files are named by
-    their graph, and in folders as the graphs are.
+    For a single graph, an ``output`` with the suffix of the format is the main file. Any other ``output`` is a folder,
+    in which results are named after their graphs and have the same folder structure.
 
     Raises:
-        GraphError: A folder without graphs.
-        UsageError: Two graphs for one name, or a result in the place of a graph.
+        GraphError: A folder has no graphs.
+        UsageError: Two graphs have the same result path, or a result would overwrite a graph.
     """
-    found = [entry for source in sources for entry in _found(source)]
+    graphs = [entry for source in sources for entry in _graph_files(source)]
     last = "." + converter.suffix.rpartition(".")[2]
-    if len(found) == 1 and not sources[0].is_dir() and output.suffix == last and not output.is_dir():
+    if len(graphs) == 1 and not sources[0].is_dir() and output.suffix == last and not output.is_dir():
         suffix = converter.suffix if output.name.endswith(converter.suffix) else last
-        jobs = [ConversionJob(found[0][0], output.parent, output.name.removesuffix(suffix), suffix)]
+        jobs = [ConversionJob(graphs[0][0], output.parent, output.name.removesuffix(suffix), suffix)]
     else:
-        jobs = [ConversionJob(path, output / below, path.stem, converter.suffix) for path, below in found]
-    given = {path.resolve() for path, _ in found}
+        jobs = [ConversionJob(path, output / below, path.stem, converter.suffix) for path, below in graphs]
+    inputs = {path.resolve() for path, _ in graphs}
     taken: dict[Path, Path] = {}
     for job in jobs:
         result = job.folder / (job.stem + job.suffix)
-        if result.resolve() in given:
+        if result.resolve() in inputs:
             raise UsageError(f"'{result}' would take the place of a graph to be converted", "choose another with -o")
         if result in taken:
             raise UsageError(
@@ -85,8 +85,8 @@ def plan(sources: Sequence[Path], output: Path, converter: Converter) -> list[Co
     return jobs
 
 
-def _put(content: Content, path: Path) -> int:
-    """Write one file; its size in bytes."""
+def _write_file(content: Content, path: Path) -> int:
+    """Write one file and return its size in bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         if isinstance(content, bytes):
@@ -98,22 +98,27 @@ def _put(content: Content, path: Path) -> int:
         return os.fstat(file.fileno()).st_size
 
 
-def _write(files: Mapping[str, Content], said: dict[str, Any], statement_name: str, folder: Path) -> list[_Row]:
-    """Write files (name to content) and the statement about them: aside first, renamed when all are there."""
+def _write(files: Mapping[str, Content], about: dict[str, Any], statement_name: str, folder: Path) -> list[_Row]:
+    """Write files (name to content) and the statement about them into a temporary folder, then move all of them.
+
+    Returns:
+        Name and size in bytes of each file.
+    """
     ensure_folder(folder)
     for name in [*files, statement_name]:
         if (folder / name).is_dir():
             raise OutputError(f"'{folder / name}' is a folder", "choose another with -o")
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".convert-") as aside:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".convert-") as temporary:
             rows: list[_Row] = [
-                {"name": name, "size_bytes": _put(content, Path(aside, name))} for name, content in files.items()
+                {"name": name, "size_bytes": _write_file(content, Path(temporary, name))}
+                for name, content in files.items()
             ]
-            whole = orjson.dumps({**said, "files": rows}, option=orjson.OPT_INDENT_2) + b"\n"
-            _put(whole, Path(aside, statement_name))
+            text = orjson.dumps({**about, "files": rows}, option=orjson.OPT_INDENT_2) + b"\n"
+            _write_file(text, Path(temporary, statement_name))
             for name in [*files, statement_name]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                Path(aside, name).replace(folder / name)
+                Path(temporary, name).replace(folder / name)
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise OutputError(
@@ -125,25 +130,25 @@ def _write(files: Mapping[str, Content], said: dict[str, Any], statement_name: s
 def convert_file(
     job: ConversionJob, converter: Converter, options: Mapping[str, Value], dimensions: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """Convert one graph file; its files appear together, when all were written, or not at all.
+    """Convert one graph file; the files of the result appear together, when all are written, or not at all.
 
     Returns:
-        The conversion's statement with ``files`` (name, path, size in bytes with the holes of a sparse file).
+        The conversion's statement with ``files`` (name, path, size in bytes including the holes of a sparse file).
 
     Raises:
         GraphError: The file is not a graph, or cannot be converted to this format.
-        UsageError: An option that the format does not take.
+        UsageError: The format does not take one of the options.
         OutputError: A file cannot be written.
     """
     request = converter.request(job.stem, options)
     graph = load(job.source, dimensions)
     conversion = converter.convert(graph, request)
-    said = {
+    about = {
         **statement(graph, converter.name, request, conversion),
         "consumer": converter.consumer,
         "fathom_onnx": package_version("fathom-onnx"),
     }
     main = job.stem + job.suffix
     files = {main if k == converter.suffix else job.stem + k: content for k, content in conversion.files.items()}
-    rows = _write(files, said, main + STATEMENT_SUFFIX, job.folder)
-    return {**said, "files": [{**row, "path": str(job.folder / str(row["name"]))} for row in rows]}
+    rows = _write(files, about, main + STATEMENT_SUFFIX, job.folder)
+    return {**about, "files": [{**row, "path": str(job.folder / str(row["name"]))} for row in rows]}

@@ -1,12 +1,12 @@
-"""A graph at another batch size.
+"""Conversion of a graph to another batch size.
 
-A graph of ours is exported anew with another ``batch``: a batch is in more than its first dimensions (sums divided by
-it, index tables, the form a gradient was lowered to), and the framework puts it everywhere. The framework that made
-the graph has to be installed.
+A graph of this package is exported again with another ``batch``: the batch size occurs in more places than the first
+dimensions (divisors of means, index tables, the form that a gradient was lowered to), and the framework changes all of
+them. The framework that exported the graph has to be installed.
 
-Any other graph is rewritten (see :mod:`.rebatch`). What a rewriting cannot see, a mean written as a
-product with 1 / batch or a table with a row a sample, shows when the two graphs are run on the same samples; the result
-is refused where the shapes contradict each other or a sample's outputs differ.
+Any other graph is rewritten (see :mod:`.rebatch`). Rewriting cannot recognise every use of the batch size, for example
+a mean written as a product with 1 / batch, or a table with a row per sample. Therefore both graphs are run on the same
+samples; the conversion fails where shapes contradict each other or the outputs of a sample differ.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelPr
 
 
 def _rewritten(graph: Graph, new: int, check: str) -> tuple[Graph, list[str]]:
-    """A graph that is not ours at another batch, and what is to be said of it."""
+    """A graph of another origin at another batch size, and notes about it."""
     old = batch_of(graph)
     if old == new:
         return graph, [f"The batch was {new} already."]
     after = rewrite(graph, old, new)
     axes: dict[str, int] = {}
     whole: list[str] = []
-    for was, now in zip(graph.outputs, after.outputs, strict=True):
-        axis = sample_axis(was, now, old, new)
-        if axis is not None and now.shape is not None and now.shape[axis] == new:
-            axes[now.name] = axis
+    for old_output, output in zip(graph.outputs, after.outputs, strict=True):
+        axis = sample_axis(old_output, output, old, new)
+        if axis is not None and output.shape is not None and output.shape[axis] == new:
+            axes[output.name] = axis
         else:
-            whole.append(now.name)
+            whole.append(output.name)
     notes = [f"Batch {old} became {new} by rewriting."]
     random = [node.name or node.op_type for node in graph.model.graph.node if node.op_type in RANDOM]
     if check == "shapes":
@@ -77,22 +77,24 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph at the batch size of the option ``batch``.
 
     Raises:
-        UsageError: A batch size that is not above zero, or that the workload cannot have.
+        UsageError: The batch size is not above zero, or the workload cannot have it.
         GraphError: The graph cannot be rewritten to it.
-        MissingDependencyError: The framework that made the graph, or onnxruntime to compare, is not installed.
+        MissingDependencyError: The framework that exported the graph, or onnxruntime to compare, is not installed.
     """
     batch = request.options["batch"]
     if not isinstance(batch, int) or batch < 1:
         raise UsageError(f"batch size cannot be {batch}", "give a whole number above zero")
     if graph.metadata is None:
-        made, notes = _rewritten(graph, batch, str(request.options["check"]))
+        result, notes = _rewritten(graph, batch, str(request.options["check"]))
     else:
         metadata = graph.metadata
-        made = from_model(_exported(graph, metadata, batch), graph.name)
+        result = from_model(_exported(graph, metadata, batch), graph.name)
         notes = [f"Exported anew from {metadata.framework}: batch {metadata.config['batch']} became {batch}."]
-        now = made.metadata.framework_version if made.metadata else ""
-        if now != metadata.framework_version:
-            notes.append(f"The graph was of {metadata.framework} {metadata.framework_version}, this one is of {now}.")
-    sums = account(made, {})
-    said = Conversion({}, sums.kept, sums.total, sums.left_out, tuple(notes))
-    return finish(copy_of(made.model), graph, "batch", request, said)
+        version = result.metadata.framework_version if result.metadata else ""
+        if version != metadata.framework_version:
+            notes.append(
+                f"The graph was of {metadata.framework} {metadata.framework_version}, this one is of {version}."
+            )
+    sums = account(result, {})
+    conversion = Conversion({}, sums.kept, sums.total, sums.left_out, tuple(notes))
+    return finish(copy_of(result.model), graph, "batch", request, conversion)

@@ -1,10 +1,11 @@
-"""The part of a graph that tools see which count multiply-accumulates: convolutions and matrix products.
+"""Conversion to the part of a graph that simulators of multiply-accumulates see: convolutions and matrix products.
 
-Every tensor that another op makes becomes an input, and every tensor that another op uses an output, under the name it
-has in the graph. Simulators read the result without dropping anything in silence; values do not flow through it.
+Every tensor that another op produces becomes an input, and every tensor that another op reads becomes an output, with
+its name in the graph. Simulators then read the graph without silently ignoring nodes. The graph does not compute the
+original's values.
 
-``transposed=product`` puts the matrix product within a transposed convolution in its place: some tools ignore the one
-and none the other, and both have the same multiply-accumulates.
+``transposed=product`` replaces a transposed convolution by the matrix product within it: some tools ignore transposed
+convolutions but none ignores matrix products, and both have the same multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _left_out(graph: Graph) -> dict[int, str]:
 
 
 def _static(graph: Graph) -> dict[str, onnx.ValueInfoProto]:
-    """The tensors whose shape the graph says, by name."""
+    """The tensors of known shape, by name."""
     source = graph.model.graph
     infos = {i.name: i for i in [*source.value_info, *source.output, *source.input]}
     return {n: i for n, i in infos.items() if n in graph.tensors and graph.tensors[n].shape is not None}
@@ -57,35 +58,35 @@ def _info(graph: Graph, infos: dict[str, onnx.ValueInfoProto], name: str) -> onn
 
 
 def _explicit(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
-    """A node with a kernel_shape, which tools ask for and ONNX leaves out where the filter says it."""
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
+    """A copy of a node with ``kernel_shape``, which tools need and ONNX may omit, since the filter implies it."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
     windowed = node.op_type in ("Conv", "ConvTranspose")
     weights = graph.tensors[node.input[1]].shape
     if windowed and weights is not None and all(a.name != "kernel_shape" for a in node.attribute):
-        made.attribute.append(onnx.helper.make_attribute("kernel_shape", weights[2:]))
-    return made
+        copy.attribute.append(onnx.helper.make_attribute("kernel_shape", weights[2:]))
+    return copy
 
 
 def _product(node: onnx.NodeProto, graph: Graph, infos: dict[str, onnx.ValueInfoProto]) -> onnx.NodeProto | None:
-    """A transposed convolution as the matrix product within it; None where it is several, or an op of another type.
+    """The matrix product within a transposed convolution; None where there are several, or for other op types.
 
-    [batch x positions, channels] x [channels, filters x kernel elements], before the results are added up where windows
-    overlap. Its three tensors are new ones, put into ``infos``.
+    It is [batch x positions, channels] x [channels, filters x kernel elements], before the results are summed where
+    windows overlap. Its three tensors are new and added to ``infos``.
     """
-    found = products(node, graph.tensors) if node.op_type == "ConvTranspose" else None
-    if found is None or len(found) > 1 or found[0].times > 1:
+    parts = products(node, graph.tensors) if node.op_type == "ConvTranspose" else None
+    if parts is None or len(parts) > 1 or parts[0].times > 1:
         return None
-    m, n, k = found[0].m, found[0].n, found[0].k
-    kind = _info(graph, infos, node.output[0]).type.tensor_type.elem_type
+    m, n, k = parts[0].m, parts[0].n, parts[0].k
+    element_type = _info(graph, infos, node.output[0]).type.tensor_type.elem_type
     names = [f"{node.input[0]}:positions", f"{node.input[1]}:columns", f"{node.output[0]}:products"]
     for name, shape in zip(names, ((m, k), (k, n), (m, n)), strict=True):
-        infos[name] = onnx.helper.make_tensor_value_info(name, kind, shape)
+        infos[name] = onnx.helper.make_tensor_value_info(name, element_type, shape)
     return onnx.helper.make_node("MatMul", names[:2], names[2:], name=node.name)
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
-    """A graph's convolutions and matrix products alone, as a valid graph.
+    """A valid graph of the convolutions and matrix products alone.
 
     Raises:
         GraphError: The graph has none of known shape.
@@ -103,24 +104,24 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         replaced += product is not None
     if not kept:
         raise GraphError(f"graph '{graph.name}' has no convolution or matrix product of known shape", "give another")
-    made = {name for node in kept for name in outputs_of(node)}
+    produced = {name for node in kept for name in outputs_of(node)}
     used = {name for node in kept for name in node.input if name}
-    elsewhere = {name for i in left_out for name in inputs_of(source.node[i])} | {o.name for o in source.output}
+    used_elsewhere = {name for i in left_out for name in inputs_of(source.node[i])} | {o.name for o in source.output}
     model = copy_of(graph.model)
     target = model.graph
     for field in ("node", "input", "output", "value_info", "initializer", "sparse_initializer"):
         target.ClearField(field)
     target.node.extend(kept)
     target.initializer.extend(t for t in source.initializer if t.name in used)
-    held = {t.name for t in target.initializer}
-    # an initializer that is an input too stays both
-    needed = dict.fromkeys(name for node in kept for name in node.input if name and name not in made)
+    initializers = {t.name for t in target.initializer}
+    # an initializer that is also an input stays both
+    needed = dict.fromkeys(name for node in kept for name in node.input if name and name not in produced)
     declared = {i.name for i in source.input}
-    target.input.extend(_info(graph, infos, name) for name in needed if name not in held or name in declared)
+    target.input.extend(_info(graph, infos, name) for name in needed if name not in initializers or name in declared)
     for name in [name for node in kept for name in outputs_of(node)]:
-        is_output = name in elsewhere or name not in used
+        is_output = name in used_elsewhere or name not in used
         (target.output if is_output else target.value_info).append(_info(graph, infos, name))
-    # what the metadata says of inputs, state and parameters is no longer so
+    # the metadata about inputs, state and parameters no longer holds
     props = [(p.key, p.value) for p in model.metadata_props if p.key != GRAPH_KEY]
     del model.metadata_props[:]
     for key, value in props:

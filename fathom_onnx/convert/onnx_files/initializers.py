@@ -1,11 +1,11 @@
-"""Parameters as initializers, their values in a file beside the graph.
+"""Conversion of parameters to initializers, with their values in a file beside the graph.
 
-Of an inference graph every variable (parameters, running statistics) becomes an initializer and is no input any more.
-Of a training graph only the parameters do, and they stay inputs as well: an initializer is then the value of an input
-that a run may leave out, and a step can still be fed the parameters of the step before. Running statistics, optimizer
-state and frozen copies stay inputs only.
+In an inference graph all variables (parameters, running statistics) become initializers and are no longer inputs. In a
+training graph only the parameters become initializers, and they also stay inputs: an initializer is then the default of
+an input, and a step can still be fed the parameters of the step before. Running statistics, optimizer state and frozen
+copies stay inputs only.
 
-With ``values=zero`` the file is a hole of the right size, which takes no room on a file system that has sparse files.
+With ``values=zero`` the file is a hole of the right size, which takes no space on a file system with sparse files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ ValueSource = Callable[[Variable], Array | None]
 """From a variable to its values, or None for zeros."""
 
 
-def _chosen(graph: Graph) -> tuple[GraphMetadata, list[Variable]]:
+def _variables(graph: Graph) -> tuple[GraphMetadata, list[Variable]]:
+    """The graph's metadata, and the variables that become initializers."""
     if graph.metadata is None:
         raise GraphError(
             f"graph '{graph.name}' does not say which inputs are its parameters",
@@ -94,35 +95,35 @@ def _source(request: ConversionRequest, variables: list[Variable]) -> ValueSourc
     return _from_file(Path(values), variables)
 
 
-def _declared(variable: Variable, location: str, offset: int, length: int) -> onnx.TensorProto:
-    made = onnx.TensorProto(
+def _external_tensor(variable: Variable, location: str, offset: int, length: int) -> onnx.TensorProto:
+    tensor = onnx.TensorProto(
         name=variable.name,
         dims=variable.shape,
         data_type=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(variable.dtype)),
         data_location=onnx.TensorProto.EXTERNAL,
     )
     for key, text in (("location", location), ("offset", str(offset)), ("length", str(length))):
-        made.external_data.add(key=key, value=text)
-    return made
+        tensor.external_data.add(key=key, value=text)
+    return tensor
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph with its parameters as initializers.
 
     Raises:
-        GraphError: The graph does not say which of its inputs are parameters, or has none.
-        DataError: The values given do not fit.
+        GraphError: The metadata does not say which inputs are parameters, or none is one.
+        DataError: The given values do not fit the parameters.
     """
-    metadata, variables = _chosen(graph)
+    metadata, variables = _variables(graph)
     source = _source(request, variables)
     model = copy_of(graph.model)
-    places: list[tuple[Variable, int]] = []
+    offsets: list[tuple[Variable, int]] = []
     end = 0
     for variable in variables:
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         length = variable.elements * np.dtype(variable.dtype).itemsize
-        model.graph.initializer.append(_declared(variable, request.stem + DATA_SUFFIX, offset, length))
-        places.append((variable, offset))
+        model.graph.initializer.append(_external_tensor(variable, request.stem + DATA_SUFFIX, offset, length))
+        offsets.append((variable, offset))
         end = offset + length
     if not graph.training:
         names = {v.name for v in variables}
@@ -132,9 +133,9 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         replace(metadata, variables=tuple(v for v in metadata.variables if v.name not in names)).write(model)
 
     def write(file: IO[bytes]) -> None:
-        for variable, offset in places:
+        for variable, offset in offsets:
             value = source(variable)
-            if value is not None and value.any():  # zeros are what a hole reads as
+            if value is not None and value.any():  # a hole reads as zeros
                 file.seek(offset)
                 file.write(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
         file.truncate(end)
@@ -147,5 +148,5 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         notes.append("They are inputs as well; running statistics and optimizer state are inputs only.")
     if request.options["values"] == "zero":
         notes.append("Every value is zero: shapes and sizes are right, results are not.")
-    made = Conversion({DATA_SUFFIX: write}, sums.kept, sums.total, sums.left_out, tuple(notes))
-    return finish(model, graph, "initializers", request, made)
+    conversion = Conversion({DATA_SUFFIX: write}, sums.kept, sums.total, sums.left_out, tuple(notes))
+    return finish(model, graph, "initializers", request, conversion)

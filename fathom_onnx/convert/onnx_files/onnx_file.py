@@ -1,4 +1,4 @@
-"""Conversions that are ONNX graphs again: stamped with what was kept, checked, serialised."""
+"""The last step of a conversion to ONNX: the statement is added to the metadata, the model checked and serialised."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ KEY = "fathom_onnx.conversion"
 """The key of the statement in a converted model's metadata."""
 
 _LARGEST = 2**31 - 1
-"""Protobuf refuses larger messages."""
+"""Largest size of a protobuf message, in bytes."""
 
 
 def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy to be changed."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    return made
+    """A copy of a model, to be changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def finish(
     model: onnx.ModelProto, graph: Graph, format_name: str, request: ConversionRequest, conversion: Conversion
 ) -> Conversion:
-    """The conversion with the model as its ``.onnx`` file; the model gets the statement into its metadata.
+    """The conversion with the model as its ``.onnx`` file; the statement is added to the model's metadata.
 
     Raises:
         GraphError: The model is not valid, or too large for one file.
     """
     kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
     del model.metadata_props[:]
-    said = json.dumps(statement(graph, format_name, request, conversion), separators=(",", ":"), sort_keys=True)
-    for key, value in [*kept, (KEY, said)]:
+    text = json.dumps(statement(graph, format_name, request, conversion), separators=(",", ":"), sort_keys=True)
+    for key, value in [*kept, (KEY, text)]:
         model.metadata_props.add(key=key, value=value)
     if model.ByteSize() > _LARGEST:
         raise GraphError(
@@ -47,24 +47,24 @@ def finish(
             "give it without them: parameters as inputs",
         )
     try:
-        onnx.checker.check_model(_without_outside(model), full_check=True)
+        onnx.checker.check_model(_without_external_data(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' cannot be converted to {format_name} ({one_line(error)})") from error
     return replace(conversion, files={".onnx": model.SerializeToString(deterministic=True), **conversion.files})
 
 
-def _without_outside(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model for the checker, which looks for the data of external tensors: these as inputs."""
-    outside = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    if not outside:
+def _without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with external tensors as inputs, since the checker would look for their data."""
+    external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    if not external:
         return model
     checked = copy_of(model)
-    names = {t.name for t in outside}
-    inside = [t for t in checked.graph.initializer if t.name not in names]
+    names = {t.name for t in external}
+    internal = [t for t in checked.graph.initializer if t.name not in names]
     del checked.graph.initializer[:]
-    checked.graph.initializer.extend(inside)
+    checked.graph.initializer.extend(internal)
     known = {i.name for i in checked.graph.input}
-    for tensor in outside:
+    for tensor in external:
         if tensor.name not in known:
             checked.graph.input.append(
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))

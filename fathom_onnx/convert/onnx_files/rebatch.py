@@ -1,8 +1,8 @@
-"""A graph rewritten to another batch size.
+"""Rewriting of a graph to another batch size.
 
-Changed are the first dimension of every input, the constants that reshape, expand or fill to a shape with the batch in
-it, and the constant that a recurrent layer starts from for every sample. Then all shapes are inferred again by onnx and
-must agree with each other.
+It changes the first dimension of every input, the constant shapes of Reshape, Expand and ConstantOfShape that contain
+the batch size, and constant initial states of recurrent layers. Then onnx infers all shapes again, and they must be
+consistent.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from .onnx_file import copy_of
 __all__ = ["batch_of", "rewrite", "sample_axis"]
 
 _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
-"""Op type to the input that is a shape, in which the batch can stand as a number."""
+"""Op type to the index of the input that is a shape, which can contain the batch size."""
 
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,), "Expand": (0,)}
-"""Op type to the inputs that can be a constant with the same row for every sample: where a recurrent layer starts."""
+"""Op type to the indices of inputs that can be a constant initial state, with the same row for every sample."""
 
 _ADVICE = "export the model with the batch wanted"
 
 
 def batch_of(graph: Graph) -> int:
-    """The first dimension that all inputs share."""
+    """The batch size: the first dimension that all inputs share.
+
+    Raises:
+        GraphError: There is none.
+    """
     firsts = {t.name: t.shape[0] for t in graph.inputs if t.shape}
     if not firsts:
         raise GraphError(f"graph '{graph.name}' has no input with a batch", "give a graph whose inputs have dimensions")
@@ -45,91 +49,98 @@ def batch_of(graph: Graph) -> int:
 
 
 def _of_the_batch(graph: Graph) -> set[str]:
-    """The tensors that are made from a fed value."""
+    """The tensors that depend on an input."""
     flow = nx.DiGraph()
     flow.add_nodes_from(t.name for t in graph.inputs)
     for node in graph.model.graph.node:
-        flow.add_edges_from((taken, made) for taken in inputs_of(node) for made in outputs_of(node))
-    fed = [t.name for t in graph.inputs if t.shape]
-    return set(fed).union(*(nx.descendants(flow, name) for name in fed))
+        flow.add_edges_from((source, result) for source in inputs_of(node) for result in outputs_of(node))
+    inputs = [t.name for t in graph.inputs if t.shape]
+    return set(inputs).union(*(nx.descendants(flow, name) for name in inputs))
 
 
-def _place(target: list[int], old: int, node: onnx.NodeProto) -> int | None:
-    """Which entry of a shape holds the batch, or None.
+def _batch_axis(target: list[int], old: int, node: onnx.NodeProto) -> int | None:
+    """Index of the batch size in a target shape, or None.
 
-    The first one where it is the batch, else the only one that is; in a Reshape, which can join axes, else the first or
-    only multiple of it.
+    It is the first entry, or else the only one, that equals the batch size; where none does, in a Reshape, which can
+    merge axes, the first entry or else the only one that is a multiple of it.
+
+    Raises:
+        GraphError: Several entries other than the first can be the batch size.
     """
     exact = [i for i, size in enumerate(target) if size == old]
     multiples = [i for i, size in enumerate(target) if size > 0 and size % old == 0 and node.op_type == "Reshape"]
-    found = exact or multiples
-    if found and found[0] != 0 and len(found) > 1:
+    candidates = exact or multiples
+    if candidates and candidates[0] != 0 and len(candidates) > 1:
         raise GraphError(
             f"node '{node.name}' ({node.op_type}) has the shape {target}, in which it is not clear what the batch "
             f"of {old} is",
             _ADVICE,
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """The constants of a model, by name."""
-    found = {t.name: t for t in model.graph.initializer}
+    constants = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name == "value":
-                found[node.output[0]] = attribute.t
+                constants[node.output[0]] = attribute.t
             elif attribute.name == "value_ints":
-                found[node.output[0]] = numpy_helper.from_array(np.array(attribute.ints, np.int64))
-    return found
+                constants[node.output[0]] = numpy_helper.from_array(np.array(attribute.ints, np.int64))
+    return constants
 
 
-def _target(node: onnx.NodeProto, was: Array, old: int, new: int) -> Array | None:
-    """The shape that a node is given, at the new batch; None where it needs no change."""
-    target = [int(size) for size in was]
+def _target(node: onnx.NodeProto, shape: Array, old: int, new: int) -> Array | None:
+    """The target shape of a node at the new batch size; None where it needs no change."""
+    target = [int(size) for size in shape]
     if target[:1] in ([0], [-1]):
-        return None  # the first size is taken over from the input, or inferred
-    entry = _place(target, old, node)
-    if entry is None:
+        return None  # the first size is copied from the input, or inferred
+    axis = _batch_axis(target, old, node)
+    if axis is None:
         return None
-    target[entry] = target[entry] // old * new
+    target[axis] = target[axis] // old * new
     return np.array(target, np.int64)
 
 
-def _state(was: Array, old: int, new: int) -> Array | None:
-    """A constant that is the same for every sample, at the new batch; None where it is not, or has no batch."""
-    axes = [i for i, size in enumerate(was.shape) if size == old and (was == was.take([0], i)).all()]
-    return np.repeat(was.take([0], axes[0]), new, axes[0]) if len(axes) == 1 else None
+def _state(state: Array, old: int, new: int) -> Array | None:
+    """A constant initial state at the new batch size; None where it differs between samples, or has no batch axis."""
+    axes = [i for i, size in enumerate(state.shape) if size == old and (state == state.take([0], i)).all()]
+    return np.repeat(state.take([0], axes[0]), new, axes[0]) if len(axes) == 1 else None
 
 
 def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
     model = copy_of(graph.model)
-    fed = {t.name for t in graph.inputs}
+    inputs = {t.name for t in graph.inputs}
     for info in model.graph.input:
-        if info.name in fed and info.type.tensor_type.shape.dim:
+        if info.name in inputs and info.type.tensor_type.shape.dim:
             info.type.tensor_type.shape.dim[0].dim_value = new
     of_the_batch, constants = _of_the_batch(graph), _constants(model)
     for node in model.graph.node:
         changed: dict[int, Array | None] = {}
-        place = _TARGETS.get(node.op_type)
-        # a constant is reshaped as it was; filling and expanding can make a row a sample of one
-        if place is not None and (node.op_type != "Reshape" or node.input[0] in of_the_batch):
-            name = node.input[place]
+        position = _TARGETS.get(node.op_type)
+        # the Reshape of a constant does not change; ConstantOfShape and Expand can give a constant one row per sample
+        if position is not None and (node.op_type != "Reshape" or node.input[0] in of_the_batch):
+            name = node.input[position]
             if name in constants and constants[name].data_type == onnx.TensorProto.INT64:
-                changed[place] = _target(node, numpy_helper.to_array(constants[name]), old, new)
-        for place in _STATES.get(node.op_type, ()):
-            if len(node.input) > place and node.input[place] in constants:
-                changed[place] = _state(numpy_helper.to_array(constants[node.input[place]]), old, new)
-        for place, value in changed.items():
+                changed[position] = _target(node, numpy_helper.to_array(constants[name]), old, new)
+        for position in _STATES.get(node.op_type, ()):
+            if len(node.input) > position and node.input[position] in constants:
+                changed[position] = _state(numpy_helper.to_array(constants[node.input[position]]), old, new)
+        for position, value in changed.items():
             if value is not None:
-                made = numpy_helper.from_array(value, f"{node.output[0]}.{place}.batch")
-                model.graph.initializer.append(made)
-                node.input[place] = made.name
+                constant = numpy_helper.from_array(value, f"{node.output[0]}.{position}.batch")
+                model.graph.initializer.append(constant)
+                node.input[position] = constant.name
     return model
 
 
 def _inferred(model: onnx.ModelProto, graph: Graph) -> Graph:
-    """The rewritten model with all shapes inferred anew, which have to agree with each other."""
+    """The rewritten model with all shapes inferred again.
+
+    Raises:
+        GraphError: The shapes are inconsistent, or that of an output cannot be inferred.
+    """
     del model.graph.value_info[:]
     for info in model.graph.output:
         info.type.tensor_type.ClearField("shape")
@@ -137,25 +148,29 @@ def _inferred(model: onnx.ModelProto, graph: Graph) -> Graph:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' holds its batch as a constant ({one_line(error)})", _ADVICE) from error
-    made = from_model(model, graph.name)
-    for node in made.model.graph.node:
+    result = from_model(model, graph.name)
+    for node in result.model.graph.node:
         if not moves(node):
             continue
-        sizes = [made.tensors.get(n, Tensor(n, None, "")).elements for n in (node.input[0], node.output[0])]
+        sizes = [result.tensors.get(n, Tensor(n, None, "")).elements for n in (node.input[0], node.output[0])]
         if None not in sizes and sizes[0] != sizes[1]:
             raise GraphError(
                 f"node '{node.name}' ({node.op_type}) of graph '{graph.name}' gets {sizes[0]} elements and gives "
                 f"{sizes[1]} at the new batch",
                 _ADVICE,
             )
-    for tensor in made.outputs:
+    for tensor in result.outputs:
         if tensor.shape is None:
             raise GraphError(f"the shape of output '{tensor.name}' cannot be inferred at the new batch", _ADVICE)
-    return made
+    return result
 
 
 def sample_axis(before: Tensor, after: Tensor, old: int, new: int) -> int | None:
-    """The axis of an output along which the samples lie, or None where its shape is the same."""
+    """The axis of an output that enumerates the samples, or None where its shape is the same.
+
+    Raises:
+        GraphError: The two shapes do not differ in the batch size alone.
+    """
     if before.shape is None or after.shape is None or len(before.shape) != len(after.shape):
         raise GraphError(f"output '{after.name}' has another rank at the new batch", _ADVICE)
     changed = [i for i, (a, b) in enumerate(zip(before.shape, after.shape, strict=True)) if a != b]
@@ -168,9 +183,9 @@ def sample_axis(before: Tensor, after: Tensor, old: int, new: int) -> int | None
 
 
 def rewrite(graph: Graph, old: int, new: int) -> Graph:
-    """A graph at batch ``new`` instead of ``old``, its shapes consistent.
+    """A graph at batch size ``new`` instead of ``old``.
 
     Raises:
-        GraphError: It is not clear where the batch is, or the shapes contradict each other; the node is named.
+        GraphError: It is not clear where the batch size occurs, or the shapes are inconsistent; the node is named.
     """
     return _inferred(_rewritten(graph, old, new), graph)

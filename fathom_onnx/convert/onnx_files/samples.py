@@ -1,4 +1,4 @@
-"""Two graphs that differ in their batch only, compared on the same samples in onnxruntime."""
+"""Comparison of two graphs that differ only in the batch size, on the same samples in onnxruntime."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .onnx_file import copy_of
 __all__ = ["compare_samples"]
 
 _TOLERANCE = 1e-4
-"""Largest difference of an output element, relative to the output's largest: another batch sums in another order."""
+"""Largest difference of an output element over the output's largest: another batch size sums in another order."""
 
 
 def _drawn(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if np.issubdtype(np.dtype(tensor.dtype), np.floating):
         return rng.normal(size=shape).astype(tensor.dtype)
-    return rng.integers(0, 2, shape).astype(tensor.dtype)  # in range for any table and any class
+    return rng.integers(0, 2, shape).astype(tensor.dtype)  # valid as an index of any table and as any class
 
 
 def _run(graph: Graph, samples: Mapping[str, Array], count: int, batch: int, axes: Mapping[str, int]) -> list[Array]:
-    """The outputs for ``count`` samples, ``batch`` at a time; the last batch is filled up with the first samples."""
+    """The outputs for ``count`` samples, run in batches; the last batch is filled up with the first samples."""
     session = open_session(Prepared(copy_of(graph.model), {}, (), {}), SessionSettings(threads=1))
     parts: list[list[Array]] = []
     for start in range(0, count, batch):
@@ -41,17 +41,17 @@ def _run(graph: Graph, samples: Mapping[str, Array], count: int, batch: int, axe
 
 
 def compare_samples(before: Graph, after: Graph, axes: Mapping[str, int], old: int, new: int) -> None:
-    """Run both graphs on the same random samples; every sample's outputs must be the same within rounding.
+    """Check, on random samples, that both graphs have the same outputs for every sample up to rounding.
 
     Args:
-        before: The graph at batch ``old``.
-        after: The graph at batch ``new``; inputs begin with the batch.
-        axes: Output name to the axis whose positions are the samples.
-        old: Batch of ``before``.
-        new: Batch of ``after``.
+        before: The graph at batch size ``old``.
+        after: The graph at batch size ``new``; the first axis of its inputs is the batch.
+        axes: Output name to the axis that enumerates the samples.
+        old: Batch size of ``before``.
+        new: Batch size of ``after``.
 
     Raises:
-        GraphError: They differ, or a graph cannot be run.
+        GraphError: The outputs differ, or a graph cannot be run.
         MissingDependencyError: onnxruntime is not installed.
     """
     rng = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def compare_samples(before: Graph, after: Graph, axes: Mapping[str, int], old: i
         samples = {t.name: _drawn(t, (count, *t.shape[1:]) if t.shape else (), rng) for t in after.inputs}
         expected = _run(before, samples, count, old, axes)
         fix = "export the model with the batch wanted"
-        found = _run(after, samples, count, new, axes)
+        actual = _run(after, samples, count, new, axes)
     except FathomError:
         raise
     except Exception as error:
@@ -70,7 +70,7 @@ def compare_samples(before: Graph, after: Graph, axes: Mapping[str, int], old: i
             f"graph '{after.name}' cannot be run at batch {old} and then {new} on random inputs ({one_line(error)})",
             fix,
         ) from error
-    for name, a, b in zip(axes, expected, found, strict=True):
+    for name, a, b in zip(axes, expected, actual, strict=True):
         finite = np.abs(a[np.isfinite(a)].astype(np.float64))
         if not finite.size:
             raise GraphError(f"output '{name}' of graph '{after.name}' is not finite on random inputs", without)
