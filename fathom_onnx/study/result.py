@@ -21,8 +21,8 @@ from fathom_onnx.analysis.paper.findings import (
 from fathom_onnx.analysis.paper.provider_comparison import comparison_json, provider_levels
 from fathom_onnx.analysis.runs.roofline import Roofline
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
-from fathom_onnx.analysis.similarity.op_mix import structure_profile
-from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label, framework_effect
+from fathom_onnx.analysis.similarity.op_mix import structure_op_mix
+from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel, framework_effect
 from fathom_onnx.study.cells.plan import Job, Options, Role
 from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.ceilings import CeilingsKey
@@ -112,9 +112,9 @@ class StudyResult:
         return str(job.cell) if job.options.ep == self.options.ep else f"{job.cell} on {job.options.ep}"
 
     @cached_property
-    def by_provider(self) -> dict[str, dict[Label, RunEvidence]]:
+    def by_provider(self) -> dict[str, dict[RunLabel, RunEvidence]]:
         """Provider to its runs, the first provider first; without the runs of fewer threads."""
-        grouped: dict[str, dict[Label, RunEvidence]] = {}
+        grouped: dict[str, dict[RunLabel, RunEvidence]] = {}
         for cell in self.all_providers:
             if (run := cell.evidence) is not None:
                 grouped.setdefault(cell.job.options.ep, {})[run.label] = run
@@ -138,7 +138,7 @@ class StudyResult:
         """
         mixes = {
             "structure": [
-                structure_profile(Label(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
+                structure_op_mix(RunLabel(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
             ],
             "native": [c.op_mix for c in self.native_runs if c.op_mix is not None],
         }
@@ -273,10 +273,10 @@ def _effect_json(effect: FrameworkEffect) -> dict[str, Any]:
         ]
 
     return {
-        "level": effect.level,
+        "level": effect.grouping,
         "framework_matters_less": effect.small,
         "nearest_is_twin": effect.hits,
         "of_runs": effect.runs,
-        "between_frameworks": rows(effect.twins),
-        "between_workloads": rows(effect.rivals),
+        "between_frameworks": rows(effect.framework_pairs),
+        "between_workloads": rows(effect.workload_pairs),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from fathom_onnx.analysis.paper.provider_comparison import node_times
 from fathom_onnx.analysis.runs.run import Run
-from fathom_onnx.analysis.similarity.op_mix import StepProfile, run_profile
+from fathom_onnx.analysis.similarity.op_mix import OpMix, run_op_mix
 from fathom_onnx.errors import DataError, UnknownNameError, one_line
 
 __all__ = ["Suite", "read_suite"]
@@ -28,7 +28,7 @@ class Suite:
         node_times: What the runs' node times are; "kernel" on a CPU.
     """
 
-    profiles: tuple[StepProfile, ...]
+    profiles: tuple[OpMix, ...]
     provider: str
     threads: int
     preset: str
@@ -67,7 +67,7 @@ def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") 
     first = runs[0].manifest
     provider = str(first.get("provider") or held["options"]["ep"])
     return Suite(
-        tuple(run_profile(run) for run in runs),
+        tuple(run_op_mix(run) for run in runs),
         provider=provider,
         threads=int(first.get("threads") or held["options"]["threads"]),
         preset=str(held["options"]["preset"]),

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
-from fathom_onnx.analysis.similarity.op_mix import StepProfile
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.op_mix import OpMix
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError
 
 __all__ = ["Evidence", "Found", "RunEvidence", "Untestable", "in_each"]
@@ -46,11 +46,11 @@ class RunEvidence:
     """
 
     summary: Mapping[str, Any]
-    profile: StepProfile
+    profile: OpMix
     node_times: str = ""
 
     @property
-    def label(self) -> Label:
+    def label(self) -> RunLabel:
         """Workload, framework, mode."""
         return self.profile.label
 
@@ -100,7 +100,7 @@ class Evidence:
             seen.add(what)
 
     @cached_property
-    def usual(self) -> dict[Label, RunEvidence]:
+    def usual(self) -> dict[RunLabel, RunEvidence]:
         """One run a label, with the most threads: those on the CPU where there are any, else on the first provider.
 
         All are on one provider, so that no time on one is set against a time on another.
@@ -111,11 +111,11 @@ class Evidence:
         chosen = self.by_provider("cpu" if "cpu" in providers else providers[0])
         return {run.label: chosen[run.label] for run in self.runs if run.label in chosen}
 
-    def by_provider(self, provider: str) -> dict[Label, RunEvidence]:
+    def by_provider(self, provider: str) -> dict[RunLabel, RunEvidence]:
         """One run a label on a provider, with the most threads."""
         return {r.label: r for r in sorted(self.runs, key=lambda r: r.threads) if r.provider == provider}
 
-    def by_threads(self, label: Label) -> dict[int, RunEvidence]:
+    def by_threads(self, label: RunLabel) -> dict[int, RunEvidence]:
         """Runs of a label on the CPU by number of threads, the fewest first."""
         mine = [r for r in self.runs if r.label == label and r.provider == "cpu"]
         return {r.threads: r for r in sorted(mine, key=lambda r: r.threads)}
@@ -128,7 +128,7 @@ class Evidence:
         """
         needed = tuple(workloads)
         all_of_them = dict.fromkeys(label.framework for label in self.usual)
-        found = [f for f in all_of_them if all(Label(w, f, m) in self.usual for w in needed for m in modes)]
+        found = [f for f in all_of_them if all(RunLabel(w, f, m) in self.usual for w in needed for m in modes)]
         if not found:
             raise Untestable(f"needs {' and '.join(modes)} runs of {', '.join(needed)} from one framework")
         return found

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fathom_onnx.analysis.runs.roofline import Roofline
-from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label
+from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel
 
 __all__ = ["attribution_finding", "distance_finding", "outside_finding", "overhead_finding", "roof_finding"]
 
@@ -22,14 +22,14 @@ _CLAIM_OUTSIDE = 0.02  # the upper of the paper's "1 to 2%"
 
 def distance_finding(effect: FrameworkEffect) -> str:
     """The farthest frameworks of one workload beside the nearest two workloads; empty where frameworks have no pair."""
-    if not effect.twins:
+    if not effect.framework_pairs:
         return ""
-    what = "op class" if effect.level == "class" else "op"
-    far = effect.twins[0]
+    what = "op class" if effect.grouping == "class" else "op"
+    far = effect.framework_pairs[0]
     text = f"By {what} the largest distance between the frameworks of one workload is {far.distance:.3f} ({far})"
-    if not effect.rivals:
+    if not effect.workload_pairs:
         return f"{text}."
-    near = effect.rivals[0]
+    near = effect.workload_pairs[0]
     return (
         f"{text}, the smallest between two workloads {near.distance:.3f} ({near}); "
         f"the nearest run is the other framework's of the same workload in {effect.hits} of {effect.runs}."
@@ -39,7 +39,7 @@ def distance_finding(effect: FrameworkEffect) -> str:
 def _worst(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[float, str]]:
     """(share, run) for the runs that say both, the smallest share first."""
     return sorted(
-        (float(s[part]) / float(s[whole]), str(Label.of(s)))
+        (float(s[part]) / float(s[whole]), str(RunLabel.of(s)))
         for s in summaries
         if s.get(part) is not None and s.get(whole)
     )

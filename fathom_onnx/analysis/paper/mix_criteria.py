@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fathom_onnx.analysis.similarity.clusters import centroid_distance, centroid_linkage
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.vocabulary import OPS, OpClass
 
 from .evidence import Evidence, Found, RunEvidence, Untestable, in_each
@@ -86,7 +86,7 @@ def steady(evidence: Evidence) -> Found:
 # F2 and F3: the mix
 
 
-def _training(evidence: Evidence) -> dict[Label, RunEvidence]:
+def _training(evidence: Evidence) -> dict[RunLabel, RunEvidence]:
     found = {label: run for label, run in evidence.usual.items() if label.mode == "training"}
     if not found:
         raise Untestable("needs training runs")
@@ -123,7 +123,7 @@ def mix(evidence: Evidence, workload: str) -> Found:
     printed = figure_3().loc[workload]
 
     def judged(name: str) -> Found:
-        ours = _cut(evidence.usual[Label(workload, name, "training")].profile.shares("op"))
+        ours = _cut(evidence.usual[RunLabel(workload, name, "training")].profile.shares("op"))
         similarity = _similarity(ours, printed)
         classes = [row.groupby([str(OPS[op].op_class) for op in row.index]).sum() for row in (ours, printed)]
         top = ", ".join(f"{op} {share:.0%}" for op, share in ours.sort_values(ascending=False).head(3).items())
@@ -138,7 +138,7 @@ def dominated(evidence: Evidence, classes: Mapping[str, str]) -> Found:
     def judged(name: str) -> Found:
         holds, said = True, []
         for workload, wanted in classes.items():
-            shares = evidence.usual[Label(workload, name, "training")].profile.shares("class")
+            shares = evidence.usual[RunLabel(workload, name, "training")].profile.shares("class")
             holds &= bool(shares.idxmax() == wanted and shares[wanted] > 0.5)
             said.append(f"{workload} {OpClass(wanted).label.lower()} {shares[wanted]:.0%}")
         return Found(holds, ", ".join(said))
@@ -151,7 +151,7 @@ def shrinking(evidence: Evidence) -> Found:
     order = ("alexnet", "vgg", "residual")
 
     def judged(name: str) -> Found:
-        shares = [evidence.usual[Label(w, name, "training")].profile.shares("class")["B"] for w in order]
+        shares = [evidence.usual[RunLabel(w, name, "training")].profile.shares("class")["B"] for w in order]
         return Found(shares[0] > shares[1] > shares[2], ", ".join(f"{s:.1%}" for s in shares))
 
     return in_each(evidence.frameworks(order, "training"), judged)

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
-from fathom_onnx.analysis.similarity.similarity import Gap, Label, Level
+from fathom_onnx.analysis.similarity.similarity import Gap, MixGrouping, RunLabel
 
 from .evidence import RunEvidence, Untestable
 
@@ -26,7 +26,7 @@ __all__ = [
     "NODE_TIMES",
     "OF_THE_WORK",
     "Gain",
-    "Pair",
+    "ProviderPair",
     "Ratio",
     "comparison_json",
     "correlation",
@@ -68,7 +68,7 @@ def provider_name(provider: str) -> str:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ProviderPair:
     """One graph on two providers.
 
     Attributes:
@@ -80,7 +80,7 @@ class Pair:
     other: RunEvidence
 
     @property
-    def label(self) -> Label:
+    def label(self) -> RunLabel:
         """Workload, framework, mode."""
         return self.base.label
 
@@ -92,13 +92,13 @@ class Pair:
         except Untestable:
             return None
 
-    def distance(self, level: Level) -> float | None:
+    def distance(self, level: MixGrouping) -> float | None:
         """Cosine distance of the two profiles; None where a run's node times are not those of its work."""
         if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
             return None
         return profile_distance(self.base, self.other, level)
 
-    def gap(self, level: Level) -> Gap | None:
+    def gap(self, level: MixGrouping) -> Gap | None:
         """What differs most between the two profiles; None as for :meth:`distance`."""
         if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
             return None
@@ -129,11 +129,11 @@ def times_of(run: RunEvidence) -> str:
     return run.node_times or node_times({}, run.provider)
 
 
-def _beside(a: RunEvidence, b: RunEvidence, level: Level) -> pd.DataFrame:
+def _beside(a: RunEvidence, b: RunEvidence, level: MixGrouping) -> pd.DataFrame:
     return pd.DataFrame([a.profile.shares(level), b.profile.shares(level)]).fillna(0.0)
 
 
-def profile_distance(a: RunEvidence, b: RunEvidence, level: Level) -> float:
+def profile_distance(a: RunEvidence, b: RunEvidence, level: MixGrouping) -> float:
     """Cosine distance of two profiles, 0 to 1."""
     from scipy.spatial.distance import cosine
 
@@ -142,17 +142,17 @@ def profile_distance(a: RunEvidence, b: RunEvidence, level: Level) -> float:
     return min(1.0, max(0.0, float(cosine(table[0], table[1]))))
 
 
-def pairs(base: Mapping[Label, RunEvidence], other: Mapping[Label, RunEvidence]) -> tuple[Pair, ...]:
+def pairs(base: Mapping[RunLabel, RunEvidence], other: Mapping[RunLabel, RunEvidence]) -> tuple[ProviderPair, ...]:
     """The graphs that ran on both providers, in the first one's order."""
-    return tuple(Pair(run, other[label]) for label, run in base.items() if label in other)
+    return tuple(ProviderPair(run, other[label]) for label, run in base.items() if label in other)
 
 
-def twin_distance(runs: Mapping[Label, RunEvidence], label: Label, level: Level) -> float | None:
+def twin_distance(runs: Mapping[RunLabel, RunEvidence], label: RunLabel, level: MixGrouping) -> float | None:
     """How far the frameworks of a workload are apart on one provider, at most; None where only one ran comparably."""
     mine = runs.get(label)
     if mine is None or times_of(mine) not in OF_THE_WORK:
         return None
-    twins = [run for other, run in runs.items() if label.twin_of(other) and times_of(run) == times_of(mine)]
+    twins = [run for other, run in runs.items() if label.other_framework_of(other) and times_of(run) == times_of(mine)]
     return max((profile_distance(mine, run, level) for run in twins), default=None)
 
 
@@ -167,13 +167,13 @@ class Gain:
         gain: How many times faster the unprofiled step is on the second.
     """
 
-    label: Label
+    label: RunLabel
     op: str
     skew: float
     gain: float
 
 
-def gains(of: Iterable[Pair]) -> tuple[Gain, ...]:
+def gains(of: Iterable[ProviderPair]) -> tuple[Gain, ...]:
     """Gain and skew of every pair that has unprofiled steps, and shares of the work on the first provider."""
     found = []
     for pair in of:
@@ -193,9 +193,9 @@ class Ratio:
     other: float
 
 
-def ratios(of: Iterable[Pair]) -> tuple[Ratio, ...]:
+def ratios(of: Iterable[ProviderPair]) -> tuple[Ratio, ...]:
     """The ratios of the workloads and frameworks of which both modes ran on both providers."""
-    steps: dict[Label, tuple[float, float]] = {}
+    steps: dict[RunLabel, tuple[float, float]] = {}
     for pair in of:
         if pair.gain is not None:
             steps[pair.label] = pair.base.step_us, pair.other.step_us
@@ -225,7 +225,7 @@ def provider_levels(runs: Iterable[RunEvidence]) -> tuple[FrameworkLevel, ...]:
     Args:
         runs: Runs; of one graph on one provider the one with the most threads counts.
     """
-    held: dict[tuple[str, str], dict[Label, RunEvidence]] = {}
+    held: dict[tuple[str, str], dict[RunLabel, RunEvidence]] = {}
     for run in sorted(runs, key=lambda r: r.threads):
         if times_of(run) in OF_THE_WORK:
             held.setdefault((run.provider, times_of(run)), {})[run.label] = run
@@ -246,7 +246,7 @@ def _level_name(provider: str, times: str) -> tuple[str, str]:
     return name, f"{times} time in {name}"
 
 
-def comparison_json(base: Mapping[Label, RunEvidence], other: Mapping[Label, RunEvidence]) -> dict[str, Any]:
+def comparison_json(base: Mapping[RunLabel, RunEvidence], other: Mapping[RunLabel, RunEvidence]) -> dict[str, Any]:
     """Two providers against each other, as JSON can hold it."""
     both = pairs(base, other)
     return {

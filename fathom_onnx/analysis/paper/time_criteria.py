@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 
 from .evidence import Evidence, Found, RunEvidence, Untestable, in_each
-from .provider_comparison import FEWEST, Pair, correlation, gains, pairs, ratios, times_of
+from .provider_comparison import FEWEST, ProviderPair, correlation, gains, pairs, ratios, times_of
 from .reported import FIGURE_3
 
 __all__ = [
@@ -43,9 +43,9 @@ def _ratios(evidence: Evidence, name: str) -> dict[str, float]:
     """Training to inference by unprofiled step, for a framework's workloads that have both."""
     runs = evidence.usual
     return {
-        label.workload: run.step_us / runs[Label(label.workload, name, "inference")].step_us
+        label.workload: run.step_us / runs[RunLabel(label.workload, name, "inference")].step_us
         for label, run in runs.items()
-        if label.framework == name and label.mode == "training" and Label(label.workload, name, "inference") in runs
+        if label.framework == name and label.mode == "training" and RunLabel(label.workload, name, "inference") in runs
     }
 
 
@@ -75,7 +75,7 @@ def convolution_pays_more(evidence: Evidence) -> Found:
     return in_each(evidence.frameworks(FIGURE_3, "inference", "training"), judged)
 
 
-def _correlated(evidence: Evidence, needs: str, points: Callable[[Sequence[Pair]], list[tuple[float, float]]]) -> Found:
+def _correlated(evidence: Evidence, needs: str, points: Callable[[Sequence[ProviderPair]], list[tuple[float, float]]]) -> Found:
     """Whether two numbers of the graphs that ran on both go together, in every framework that has enough of them."""
     cpu, gpu = evidence.by_provider("cpu"), evidence.by_provider("cuda")
     both = pairs(cpu, gpu)
@@ -94,7 +94,7 @@ def _correlated(evidence: Evidence, needs: str, points: Callable[[Sequence[Pair]
     return result._replace(ours=f"{result.ours} (GPU steps with serialized launches)") if slowed else result
 
 
-def _named(both: Iterable[Pair]) -> list[str]:
+def _named(both: Iterable[ProviderPair]) -> list[str]:
     return list(dict.fromkeys(pair.label.framework for pair in both))
 
 
@@ -117,7 +117,7 @@ def gpu_ratio(evidence: Evidence) -> Found:
 # F6: threads
 
 
-def _scaled(evidence: Evidence, workload: str = "", most: int = 0) -> dict[Label, tuple[RunEvidence, RunEvidence]]:
+def _scaled(evidence: Evidence, workload: str = "", most: int = 0) -> dict[RunLabel, tuple[RunEvidence, RunEvidence]]:
     """Training runs on one thread and on the most there are (or exactly ``most``), by label."""
     found = {}
     counts: set[int] = set()
@@ -137,7 +137,7 @@ def _scaled(evidence: Evidence, workload: str = "", most: int = 0) -> dict[Label
 
 
 def _over_threads(
-    scaled: Mapping[Label, tuple[RunEvidence, RunEvidence]], judged: Callable[[RunEvidence, RunEvidence], Found]
+    scaled: Mapping[RunLabel, tuple[RunEvidence, RunEvidence]], judged: Callable[[RunEvidence, RunEvidence], Found]
 ) -> Found:
     by_framework = {label.framework: pair for label, pair in scaled.items()}
     return in_each(by_framework, lambda name: judged(*by_framework[name]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.vocabulary import PHASES, OpClass
 
 from .drawing import (
@@ -47,7 +47,7 @@ def _shares(summary: Summary, level: str, known: Sequence[str]) -> dict[str, flo
 
 def _rows(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
     """(workload, mode) in the order they come."""
-    return list(dict.fromkeys((label.workload, label.mode) for label in map(Label.of, summaries)))
+    return list(dict.fromkeys((label.workload, label.mode) for label in map(RunLabel.of, summaries)))
 
 
 def _percent(share: float) -> str:
@@ -58,7 +58,7 @@ def _percent(share: float) -> str:
 
 def class_heatmap(summaries: Sequence[Summary]) -> str:
     """Percent of time by op class: one row a workload and mode, the frameworks side by side."""
-    labels = [Label.of(s) for s in summaries]
+    labels = [RunLabel.of(s) for s in summaries]
     frameworks = list(dict.fromkeys(label.framework for label in labels))
     rows = _rows(summaries)
     shares = {
@@ -69,7 +69,7 @@ def class_heatmap(summaries: Sequence[Summary]) -> str:
         panels = canvas.figure.subplots(1, len(frameworks), sharey=True, squeeze=False)[0]
         for panel, framework in zip(panels, frameworks, strict=True):
             for y, (workload, mode) in enumerate(rows):
-                held = shares.get(Label(workload, framework, mode))
+                held = shares.get(RunLabel(workload, framework, mode))
                 if held is None:
                     panel.text(
                         len(columns) / 2, y + 0.5, "not run", ha="center", va="center", style="italic", alpha=0.7
@@ -100,7 +100,7 @@ def phase_bars(summaries: Sequence[Summary]) -> str:
                     axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center_baseline", color=DARK_INK)
                 left += width
         axes.set(xlim=(0, 100), ylim=(len(summaries) - 0.5, -0.5), xlabel="% of node time")
-        axes.set_yticks(range(len(summaries)), [short(str(Label.of(s))) for s in summaries])
+        axes.set_yticks(range(len(summaries)), [short(str(RunLabel.of(s))) for s in summaries])
         plain(axes)
         if used:
             canvas.figure.legend(loc="outside upper right", ncols=len(used), frameon=False)
@@ -110,7 +110,7 @@ def phase_bars(summaries: Sequence[Summary]) -> str:
 def top_ops(summaries: Sequence[Summary], count: int = 8) -> str:
     """The ops that take most time of each run, coloured by class; one row a workload and mode."""
     rows = _rows(summaries)
-    by_label = {Label.of(s): s for s in summaries}
+    by_label = {RunLabel.of(s): s for s in summaries}
     frameworks = list(dict.fromkeys(label.framework for label in by_label))
     taken = {label: sorted(s["by_op"], key=lambda r: -float(r["us"]))[:count] for label, s in by_label.items()}
     longest = max(1, *(len(t) for t in taken.values()))
@@ -120,13 +120,13 @@ def top_ops(summaries: Sequence[Summary], count: int = 8) -> str:
         grid = canvas.figure.subplots(len(rows), len(frameworks), squeeze=False)
         for (workload, mode), line in zip(rows, grid, strict=True):
             for axes, framework in zip(line, frameworks, strict=True):
-                label = Label(workload, framework, mode)
+                label = RunLabel(workload, framework, mode)
                 _op_bars(axes, label, taken.get(label, []), longest)
         class_legend(canvas.figure, [r["name"] for ops in taken.values() for r in ops])
     return canvas.svg
 
 
-def _op_bars(axes: Any, label: Label, ops: Sequence[Mapping[str, Any]], slots: int) -> None:
+def _op_bars(axes: Any, label: RunLabel, ops: Sequence[Mapping[str, Any]], slots: int) -> None:
     """One run's bars, with the percent in words beside each."""
     names = [str(r["name"]) for r in ops]
     widths = [100 * float(r["share"]) for r in ops]
@@ -141,7 +141,7 @@ def _op_bars(axes: Any, label: Label, ops: Sequence[Mapping[str, Any]], slots: i
 
 def distance_matrix(square: pd.DataFrame) -> str:
     """Cosine distances of every two runs (:func:`~fathom_onnx.analysis.similarity.distances`); near is strong."""
-    labels = [Label(*row) for row in square.index]
+    labels = [RunLabel(*row) for row in square.index]
     with drawing("distances", "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
         axes = canvas.figure.subplots()
         for y in range(len(labels)):

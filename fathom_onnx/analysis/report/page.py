@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-__all__ = ["Cell", "Figure", "Further", "Page", "Section", "State", "Table", "side_by_side", "three_digits"]
+__all__ = ["CellState", "Figure", "Further", "Page", "Section", "Table", "TableCell", "side_by_side", "three_digits"]
 
-State = Literal["good", "bad", "open"]
+CellState = Literal["good", "bad", "open"]
 
 
 def three_digits(number: float) -> str:
@@ -18,7 +18,7 @@ def three_digits(number: float) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A table's cell.
 
     Attributes:
@@ -30,7 +30,7 @@ class Cell:
 
     text: str
     value: float | None = None
-    state: State | None = None
+    state: CellState | None = None
     to: str = ""
 
 
@@ -47,7 +47,7 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell | str]]
+    rows: Sequence[Sequence[TableCell | str]]
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -55,9 +55,9 @@ class Table:
             raise ValueError(f"table '{self.title}' has rows that are not {len(self.columns)} cells long")
 
     @cached_property
-    def cells(self) -> list[list[Cell]]:
+    def cells(self) -> list[list[TableCell]]:
         """The rows, every cell as one."""
-        return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]
+        return [[c if isinstance(c, TableCell) else TableCell(c) for c in row] for row in self.rows]
 
     @cached_property
     def numeric(self) -> list[bool]:
@@ -125,7 +125,7 @@ class Further:
     """Further columns of :func:`side_by_side` for each run: their titles, and run to row to their cells."""
 
     columns: Sequence[str]
-    cells: Mapping[str, Mapping[str, Sequence[Cell]]]
+    cells: Mapping[str, Mapping[str, Sequence[TableCell]]]
 
 
 def side_by_side(
@@ -154,17 +154,17 @@ def side_by_side(
     extra = tuple(further.columns) if further else ()
     lines = []
     for name in names:
-        line: list[Cell | str] = [name]
+        line: list[TableCell | str] = [name]
         for run, by_name in held.items():
             row = by_name.get(name)
             us, share = (float(row["us"]), float(row["share"])) if row else (0.0, 0.0)
-            line += [Cell(format_us(us) if row else "-", us), Cell(f"{100 * share:.1f}%", share)]
+            line += [TableCell(format_us(us) if row else "-", us), TableCell(f"{100 * share:.1f}%", share)]
             if further:
-                line += further.cells.get(run, {}).get(name) or [Cell("")] * len(extra)
+                line += further.cells.get(run, {}).get(name) or [TableCell("")] * len(extra)
         if len(held) > 1:
             shares = [float(b[name]["share"]) if name in b else 0.0 for b in held.values()]
             gap = max(shares) - min(shares)
-            line.append(Cell(f"{100 * gap:.1f}", gap))
+            line.append(TableCell(f"{100 * gap:.1f}", gap))
         lines.append(line)
     columns = [what, *(c for run in held for c in (run, "share", *extra)), *(["gap, points"] if len(held) > 1 else [])]
     return Table(title, columns, lines)

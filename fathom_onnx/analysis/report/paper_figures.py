@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.vocabulary import OPS, OpClass
 
 from .drawing import DARK_INK, LINE_COLOURS, class_legend, drawing, heat_cell, op_colour, plain, short
@@ -46,7 +46,7 @@ def _panels(count: int, across: int) -> tuple[int, int]:
     return -(-count // across), across
 
 
-def ops_over_steps(series: Mapping[Label, pd.DataFrame], count: int = 4) -> str:
+def ops_over_steps(series: Mapping[RunLabel, pd.DataFrame], count: int = 4) -> str:
     """Figure 1: the time of the heaviest ops over the steps of a run, relative to each op's median.
 
     Args:
@@ -85,7 +85,7 @@ def ops_needed(shares: Sequence[float], target: float = _TARGET) -> int:
     return int(np.searchsorted(np.cumsum(ordered), target - 1e-12) + 1)
 
 
-def cumulative_ops(shares: Mapping[Label, Mapping[str, float]]) -> str:
+def cumulative_ops(shares: Mapping[RunLabel, Mapping[str, float]]) -> str:
     """Figure 2: the share of time that the heaviest n op types take together, over n.
 
     Args:

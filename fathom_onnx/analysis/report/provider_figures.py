@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, Gain, Pair, Ratio, provider_name, times_of
+from fathom_onnx.analysis.paper.provider_comparison import (
+    OF_THE_WORK,
+    Gain,
+    ProviderPair,
+    Ratio,
+    provider_name,
+    times_of,
+)
 from fathom_onnx.vocabulary import OpClass
 
 from .drawing import LINE_COLOURS, drawing, heat_cell, plain, short
@@ -16,7 +23,7 @@ _MARKS = "so^Dv<>P"
 _CLASSES = [str(c) for c in OpClass]
 
 
-def class_pairs(pairs: Sequence[Pair]) -> str:
+def class_pairs(pairs: Sequence[ProviderPair]) -> str:
     """Percent of node time by op class: a row a graph and provider, the frameworks side by side.
 
     Args:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, Label, distances, profiles
+from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel, distances, share_table
 from fathom_onnx.vocabulary import OpClass
 
 from .page import Figure, Page, Section, three_digits
@@ -29,7 +29,7 @@ __all__ = ["Report", "duration", "render"]
 Summary = Mapping[str, Any]
 
 _TABLES = ("by_phase", "by_class", "by_op", "by_layer")
-_ELSEWHERE = (*Label._fields, *_TABLES, "schema", "graph_sha256")
+_ELSEWHERE = (*RunLabel._fields, *_TABLES, "schema", "graph_sha256")
 """What a run's facts need not repeat: its title, its tables and its manifest have it."""
 
 
@@ -127,7 +127,7 @@ def _run(summary: Summary) -> dict[str, Any]:
     busiest = max(summary["by_op"], key=lambda row: float(row["us"]), default=None)
     where = summary.get("provider") or "cpu"
     return {
-        "label": str(Label.of(summary)) if where == "cpu" else f"{Label.of(summary)} on {where}",
+        "label": str(RunLabel.of(summary)) if where == "cpu" else f"{RunLabel.of(summary)} on {where}",
         "headline": f"{busiest['name']} {percent(busiest['share'])}" if busiest else "",
         "facts": [_fact(k, v) for k, v in scalars.items()],
         "summary": summary,
@@ -159,7 +159,7 @@ def _figures(summaries: Sequence[Summary]) -> list[Figure]:
         ),
     ]
     if len(summaries) > 1:
-        square = distances(profiles(summaries, "class"))
+        square = distances(share_table(summaries, "class"))
         caption = "Cosine distance of the op-class profiles: 0 is the same mix, 1 has no class in common."
         drawn.append(Figure("Distances", figures.distance_matrix(square), caption))
     return drawn
@@ -189,7 +189,7 @@ def _sections(report: Report) -> list[tuple[str, str]]:
     rows = (
         ("failures", "Failures", report.failures),
         ("figures", "Figures", report.summaries),
-        ("frameworks", "Frameworks", [e for e in report.effects if e.twins or e.rivals]),
+        ("frameworks", "Frameworks", [e for e in report.effects if e.framework_pairs or e.workload_pairs]),
         ("verification", "Verification", report.checks),
         ("runs", "Runs", _apart(report)),
         ("manifests", "Manifests", report.manifests),

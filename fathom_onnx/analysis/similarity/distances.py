@@ -3,7 +3,7 @@
 The paper (Adolf et al., IISWC 2016, section III-C) says that performance is dominated by the primitive operations, so
 that the choice of framework matters little. That is asked at several levels: of the graphs alone (modelled cost, no
 execution), of their time in onnxruntime, of the frameworks' own time. Each level is a set of labelled profiles
-(:class:`~.op_mix.StepProfile`), set against each other by cosine distance within a mode, by op
+(:class:`~.op_mix.OpMix`), set against each other by cosine distance within a mode, by op
 class and by op. What counts as an answer is in :data:`CRITERIA`, which was written before anything was measured.
 """
 
@@ -19,22 +19,22 @@ import numpy as np
 
 from fathom_onnx.workloads.contract import MODES
 
-from .op_mix import StepProfile
+from .op_mix import OpMix
 from .resampling import Grid, bootstrap_intervals, cosine_square, silhouette
-from .similarity import Level
+from .similarity import MixGrouping
 
-__all__ = ["CRITERIA", "Assessment", "Criterion", "Difference", "FrameworkLevel", "Outcome", "assess", "differences"]
+__all__ = ["CRITERIA", "Assessment", "Criterion", "FrameworkLevel", "FrameworkOutcome", "ShareDifference", "assess", "differences"]
 
-Outcome = Literal["little", "much", "mixed", "unknown"]
+FrameworkOutcome = Literal["little", "much", "mixed", "unknown"]
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The framework question for one mode at one level of detail.
+    """The framework question for one mode and one grouping of ops.
 
     Attributes:
         mode: The mode.
-        level: By op class or by op.
+        grouping: By op class or by op.
         frameworks: The frameworks.
         workloads: The workloads that all of them ran.
         within: Mean distance between the frameworks of a workload.
@@ -50,7 +50,7 @@ class Assessment:
     """
 
     mode: str
-    level: Level
+    grouping: MixGrouping
     frameworks: tuple[str, ...]
     workloads: tuple[str, ...]
     within: float
@@ -74,7 +74,7 @@ class Assessment:
         return {c.name: c.met(self) for c in CRITERIA}
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> FrameworkOutcome:
         """Whether the framework matters ``little`` or ``much``, by the criteria; ``mixed`` or ``unknown`` else."""
         if self.smallest_p > P_AT_MOST:
             return "unknown"
@@ -86,13 +86,13 @@ class Assessment:
 
     def json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        held = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**held, "ratio": self.ratio, "met": self.met, "outcome": self.outcome}
+        fields = {"level" if n == "grouping" else n: getattr(self, n) for n in self.__dataclass_fields__}
+        return {**fields, "ratio": self.ratio, "met": self.met, "outcome": self.outcome}
 
     def __str__(self) -> str:
         silhouette = "undefined" if self.silhouette is None else f"{self.silhouette:.2f}"
         return (
-            f"{self.mode} by {self.level}: frameworks {self.within:.3f} apart, workloads {self.between:.3f}; "
+            f"{self.mode} by {self.grouping}: frameworks {self.within:.3f} apart, workloads {self.between:.3f}; "
             f"own workload nearest in {self.nearest} of {len(self.workloads)}; silhouette {silhouette}; p {self.p:.2g}"
         )
 
@@ -135,13 +135,13 @@ CRITERIA: tuple[Criterion, ...] = (
 fewer than half: it matters much. Anything between is mixed; too few workloads for the permutation test: unknown."""
 
 
-def assess(profiles: Sequence[StepProfile], mode: str, level: Level) -> Assessment | None:
+def assess(profiles: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessment | None:
     """The framework question for one mode, over the workloads that every framework has.
 
     Returns:
         The assessment; None where fewer than two frameworks have two workloads in common, so that nothing can be asked.
     """
-    held = {(p.label.workload, p.label.framework): p.amounts(level) for p in profiles if p.label.mode == mode}
+    held = {(p.label.workload, p.label.framework): p.amounts(grouping) for p in profiles if p.label.mode == mode}
     frameworks = tuple(dict.fromkeys(f for _, f in held))
     workloads = tuple(dict.fromkeys(w for w, _ in held if all((w, f) in held for f in frameworks)))
     if len(frameworks) < 2 or len(workloads) < 2:
@@ -155,7 +155,7 @@ def assess(profiles: Sequence[StepProfile], mode: str, level: Level) -> Assessme
     far = int(np.argmax(apart))
     return Assessment(
         mode=mode,
-        level=level,
+        grouping=grouping,
         frameworks=frameworks,
         workloads=workloads,
         within=float(grid.within(square)),
@@ -171,28 +171,43 @@ def assess(profiles: Sequence[StepProfile], mode: str, level: Level) -> Assessme
 
 
 @dataclass(frozen=True)
-class Difference:
+class ShareDifference:
     """An op whose share of the step differs between two frameworks; shares 0 to 1, nodes the largest of each."""
 
     workload: str
     mode: str
     op: str
-    here: str
-    share_here: float
-    nodes_here: tuple[tuple[str, float], ...]
-    there: str
-    share_there: float
-    nodes_there: tuple[tuple[str, float], ...]
+    first: str
+    first_share: float
+    first_nodes: tuple[tuple[str, float], ...]
+    second: str
+    second_share: float
+    second_nodes: tuple[tuple[str, float], ...]
 
     @property
     def size(self) -> float:
         """The difference of the shares, without sign."""
-        return abs(self.share_here - self.share_there)
+        return abs(self.first_share - self.second_share)
+
+    def json(self) -> dict[str, Any]:
+        """The difference as JSON can hold it."""
+        return {
+            "workload": self.workload,
+            "mode": self.mode,
+            "op": self.op,
+            "here": self.first,
+            "share_here": self.first_share,
+            "nodes_here": self.first_nodes,
+            "there": self.second,
+            "share_there": self.second_share,
+            "nodes_there": self.second_nodes,
+            "size": self.size,
+        }
 
     def __str__(self) -> str:
         sides = (
-            (self.here, self.share_here, self.nodes_here),
-            (self.there, self.share_there, self.nodes_there),
+            (self.first, self.first_share, self.first_nodes),
+            (self.second, self.second_share, self.second_nodes),
         )
         parts = [f"{name} {share:.1%}{_largest(nodes)}" for name, share, nodes in sides]
         return f"{self.workload} {self.mode} {self.op}: {', '.join(parts)}"
@@ -202,22 +217,22 @@ def _largest(nodes: Sequence[tuple[str, float]]) -> str:
     return f" (of it {nodes[0][1]:.0%} in {nodes[0][0]})" if nodes else ""
 
 
-def differences(profiles: Sequence[StepProfile], count: int = 12) -> tuple[Difference, ...]:
+def differences(profiles: Sequence[OpMix], count: int = 12) -> tuple[ShareDifference, ...]:
     """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first."""
-    found = []
+    unequal = []
     for a, b in combinations(profiles, 2):
-        if not a.label.twin_of(b.label):
+        if not a.label.other_framework_of(b.label):
             continue
-        here, there = a.shares("op"), b.shares("op")
-        for op in dict.fromkeys([*here.index, *there.index]):
-            made = Difference(
+        shares_a, shares_b = a.shares("op"), b.shares("op")
+        for op in dict.fromkeys([*shares_a.index, *shares_b.index]):
+            difference = ShareDifference(
                 *(a.label.workload, a.label.mode, op),
-                *(a.label.framework, float(here.get(op, 0.0)), tuple(a.nodes.get(op, ()))),
-                *(b.label.framework, float(there.get(op, 0.0)), tuple(b.nodes.get(op, ()))),
+                *(a.label.framework, float(shares_a.get(op, 0.0)), tuple(a.nodes.get(op, ()))),
+                *(b.label.framework, float(shares_b.get(op, 0.0)), tuple(b.nodes.get(op, ()))),
             )
-            if made.size > 0:
-                found.append(made)
-    return tuple(sorted(found, key=lambda d: -d.size)[:count])
+            if difference.size > 0:
+                unequal.append(difference)
+    return tuple(sorted(unequal, key=lambda d: -d.size)[:count])
 
 
 @dataclass(frozen=True)
@@ -235,13 +250,13 @@ class FrameworkLevel:
     name: str
     what: str
     assessments: tuple[Assessment, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[ShareDifference, ...]
     unknown: int = 0
 
     @classmethod
-    def of(cls, name: str, what: str, profiles: Sequence[StepProfile]) -> FrameworkLevel:
+    def of(cls, name: str, what: str, profiles: Sequence[OpMix]) -> FrameworkLevel:
         """The level of a set of labelled profiles."""
-        asked = [assess(profiles, mode, level) for mode in MODES for level in ("class", "op")]
+        asked = [assess(profiles, mode, grouping) for mode in MODES for grouping in ("class", "op")]
         return cls(
             name,
             what,
@@ -251,7 +266,7 @@ class FrameworkLevel:
         )
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> FrameworkOutcome:
         """``little`` where every assessment says so, ``much`` where one does; else ``mixed`` or ``unknown``."""
         outcomes = {a.outcome for a in self.assessments}
         if not outcomes or "unknown" in outcomes:
@@ -271,7 +286,7 @@ class FrameworkLevel:
         worst = max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
         numbers = (
             f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "
-            f"({worst.mode} by {worst.level}, the worst case)"
+            f"({worst.mode} by {worst.grouping}, the worst case)"
         )
         if self.outcome == "unknown":
             few = min(self.assessments, key=lambda a: len(a.workloads))
@@ -279,7 +294,7 @@ class FrameworkLevel:
                 f"{head} it cannot be told whether the framework matters: {len(few.workloads)} workloads are too few "
                 f"for the permutation test; {numbers}."
             )
-        failed = [f"{c} ({a.mode} by {a.level})" for a in self.assessments for c, met in a.met.items() if not met]
+        failed = [f"{c} ({a.mode} by {a.grouping})" for a in self.assessments for c, met in a.met.items() if not met]
         if not failed:
             return f"{head} the framework matters little, by every criterion: {numbers}."
         total = len(CRITERIA) * len(self.assessments)
@@ -295,6 +310,6 @@ class FrameworkLevel:
             "verdict": self.verdict,
             "criteria": {c.name: c.text for c in CRITERIA},
             "assessments": [a.json() for a in self.assessments],
-            "differences": [vars(d) | {"size": d.size} for d in self.differences],
+            "differences": [d.json() for d in self.differences],
             "unknown_nodes": self.unknown,
         }

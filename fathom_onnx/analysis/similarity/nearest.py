@@ -16,10 +16,10 @@ from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS, OpClass
 
 from .clusters import Merge, centroid_linkage
-from .op_mix import StepProfile
-from .similarity import Gap, Level, distances
+from .op_mix import OpMix
+from .similarity import Gap, MixGrouping, distances
 
-__all__ = ["Neighbour", "Placement", "place"]
+__all__ = ["NearestWorkloads", "Neighbour", "nearest_workloads"]
 
 GAPS = 3
 """Differences that are named for each workload."""
@@ -38,12 +38,12 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Placement:
+class NearestWorkloads:
     """A graph among the workloads.
 
     Attributes:
         name: The graph, as the tree calls it.
-        level: What is compared: op classes or ops.
+        grouping: What is compared: op classes or ops.
         mode: Mode of the suite's runs.
         framework: The framework that the suite's graphs came from.
         neighbours: Every workload, the nearest first.
@@ -53,7 +53,7 @@ class Placement:
     """
 
     name: str
-    level: Level
+    grouping: MixGrouping
     mode: str
     framework: str
     neighbours: tuple[Neighbour, ...]
@@ -76,7 +76,7 @@ class Placement:
         """All of it, as JSON can hold it."""
         return {
             "name": self.name,
-            "level": self.level,
+            "level": self.grouping,
             "mode": self.mode,
             "framework": self.framework,
             "shares": dict(self.shares),
@@ -89,19 +89,19 @@ class Placement:
         }
 
 
-def _gaps(mine: pd.Series[float], theirs: pd.Series[float]) -> tuple[Gap, ...]:
-    sizes = (mine - theirs).abs().sort_values(ascending=False, kind="stable")
+def _gaps(graph_shares: pd.Series[float], workload_shares: pd.Series[float]) -> tuple[Gap, ...]:
+    sizes = (graph_shares - workload_shares).abs().sort_values(ascending=False, kind="stable")
     named = [str(name) for name, size in sizes.items() if size >= _LEAST][:GAPS]
-    return tuple(Gap(name, float(mine[name]), float(theirs[name])) for name in named)
+    return tuple(Gap(name, float(graph_shares[name]), float(workload_shares[name])) for name in named)
 
 
-def place(graph: StepProfile, suite: Sequence[StepProfile], level: Level = "op") -> Placement:
+def nearest_workloads(graph: OpMix, suite: Sequence[OpMix], grouping: MixGrouping = "op") -> NearestWorkloads:
     """Place a profile among those of the suite.
 
     Args:
         graph: The profile to place.
         suite: Profiles of different workloads, all of one framework and mode.
-        level: By op class or by op.
+        grouping: By op class or by op.
 
     Raises:
         RunError: The suite is empty, mixes frameworks or modes, or has a workload twice.
@@ -114,17 +114,17 @@ def place(graph: StepProfile, suite: Sequence[StepProfile], level: Level = "op")
     name = graph.label.workload
     while name in names:
         name = f"{name} (this graph)"
-    rows = {**{p.label.workload: p.shares(level) for p in suite}, name: graph.shares(level)}
-    known = [str(c) for c in OpClass] if level == "class" else list(OPS)
+    rows = {**{p.label.workload: p.shares(grouping) for p in suite}, name: graph.shares(grouping)}
+    known = [str(c) for c in OpClass] if grouping == "class" else list(OPS)
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
     table = table[[column for column in known if column in table.columns]]
     square = distances(table)
-    mine = table.loc[name]
-    neighbours = [Neighbour(w, float(square.loc[name, w]), _gaps(mine, table.loc[w])) for w in names]
-    shares = [(str(op), float(share)) for op, share in mine.items() if share > 0]
-    return Placement(
+    graph_shares = table.loc[name]
+    neighbours = [Neighbour(w, float(square.loc[name, w]), _gaps(graph_shares, table.loc[w])) for w in names]
+    shares = [(str(op), float(share)) for op, share in graph_shares.items() if share > 0]
+    return NearestWorkloads(
         name=name,
-        level=level,
+        grouping=grouping,
         mode=mode,
         framework=framework,
         neighbours=tuple(sorted(neighbours, key=lambda n: n.distance)),

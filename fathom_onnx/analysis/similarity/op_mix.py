@@ -2,7 +2,7 @@
 
 A profile has one row a step, so that the scatter between steps can be carried into whatever is made of it. A graph that
 did not run has one row: the modelled cost of its nodes. Anything else that is measured by op (a framework's own
-profiler, say) becomes a :class:`StepProfile` and can be compared in the same way.
+profiler, say) becomes a :class:`OpMix` and can be compared in the same way.
 
 The modelled cost of a node is that of a simple roofline: the larger of its FLOPs and of its bytes times
 :data:`BALANCE`. It needs shapes only. A node whose FLOPs or bytes are unknown is counted, and has no part in
@@ -26,9 +26,9 @@ from fathom_onnx.graph import Graph
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.vocabulary import OPS, OpClass
 
-from .similarity import Label, Level
+from .similarity import MixGrouping, RunLabel
 
-__all__ = ["BALANCE", "StepProfile", "modelled_cost", "native_profile", "run_profile", "structure", "structure_profile"]
+__all__ = ["BALANCE", "OpMix", "modelled_cost", "native_op_mix", "run_op_mix", "structure", "structure_op_mix"]
 
 BALANCE = 10.0
 """FLOPs that take as long as moving one byte: the order of a CPU core with its part of the memory's bandwidth."""
@@ -40,7 +40,7 @@ Nodes = Mapping[str, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True)
-class StepProfile:
+class OpMix:
     """What one workload, from one framework in one mode, spends by op.
 
     Attributes:
@@ -50,26 +50,26 @@ class StepProfile:
         unknown: Nodes that have no part in it because what they cost is not known.
     """
 
-    label: Label
+    label: RunLabel
     steps: pd.DataFrame
     nodes: Nodes = field(default_factory=dict)
     unknown: int = 0
 
-    def amounts(self, level: Level) -> pd.DataFrame:
+    def amounts(self, grouping: MixGrouping) -> pd.DataFrame:
         """One row a step, one column an op, or a class (all of A to G)."""
-        if level == "op":
+        if grouping == "op":
             return self.steps
         classes = [str(OPS[op].op_class) for op in self.steps.columns]
         summed = self.steps.T.groupby(classes).sum().T
         return summed.reindex(columns=[str(c) for c in OpClass], fill_value=0.0)
 
-    def shares(self, level: Level) -> pd.Series[float]:
+    def shares(self, grouping: MixGrouping) -> pd.Series[float]:
         """The median over the steps of each op's (or class's) amount, as shares that sum to 1."""
-        medians = self.amounts(level).median()
+        medians = self.amounts(grouping).median()
         return medians / medians.sum()
 
 
-def _profile(label: Label, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> StepProfile:
+def _profile(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> OpMix:
     """A profile of the ops that the vocabulary has.
 
     Raises:
@@ -78,30 +78,30 @@ def _profile(label: Label, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) 
     known = steps[[op for op in OPS if op in steps.columns]].astype(float)
     if not float(known.median().sum()) > 0:
         raise RunError(f"run {label} has no time in any op", "profile it again with more steps")
-    return StepProfile(label, known, nodes, unknown)
+    return OpMix(label, known, nodes, unknown)
 
 
-def run_profile(run: Run) -> StepProfile:
+def run_op_mix(run: Run) -> OpMix:
     """The profile of a run, a row a counted step.
 
     Raises:
         RunError: The run has no time in any op.
     """
-    label = Label.of(run.manifest)
+    label = RunLabel.of(run.manifest)
     parts = run.attribution
     weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
     return _profile(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
 
 
-def native_profile(run: NativeRun) -> StepProfile:
+def native_op_mix(run: NativeRun) -> OpMix:
     """The profile of a framework's own run of a step, a row a counted step.
 
     Raises:
         RunError: The run has no time in any op.
     """
     m = run.manifest
-    label = Label(str(m["workload"]), str(m["framework"]), str(m["mode"]))
+    label = RunLabel(str(m["workload"]), str(m["framework"]), str(m["mode"]))
     steps = pd.DataFrame(run.samples.T).groupby(run.ops["op"].to_numpy()).sum().T
     places = [f"{row.phase}/{row.layer}/{row.framework_op}" for row in run.ops.itertuples()]
     return _profile(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
@@ -145,7 +145,7 @@ def structure(graph: Graph) -> dict[str, Any]:
     return {"ops": dict(ops), "nodes": largest, "unknown": sum(cost is None for cost in costs)}
 
 
-def structure_profile(label: Label, held: Mapping[str, Any]) -> StepProfile:
+def structure_op_mix(label: RunLabel, held: Mapping[str, Any]) -> OpMix:
     """What :func:`structure` gave, as a profile of one row.
 
     Raises:

@@ -57,21 +57,21 @@ class Grid:
         self.workload = np.tile(np.arange(workloads), frameworks)
         self.framework = np.repeat(np.arange(frameworks), workloads)
         same = self.workload[:, None] == self.workload[None, :]
-        self.twins = same & ~np.eye(len(same), dtype=bool)
-        self.rivals = ~same
+        self.framework_pairs = same & ~np.eye(len(same), dtype=bool)
+        self.workload_pairs = ~same
 
     def within(self, square: Floats) -> Floats:
         """Mean distance between the frameworks of a workload, of squares [..., runs, runs]."""
-        return np.asarray(square[..., self.twins].mean(axis=-1))
+        return np.asarray(square[..., self.framework_pairs].mean(axis=-1))
 
     def between(self, square: Floats) -> Floats:
         """Mean distance between two workloads."""
-        return np.asarray(square[..., self.rivals].mean(axis=-1))
+        return np.asarray(square[..., self.workload_pairs].mean(axis=-1))
 
     def nearest(self, square: Floats) -> Floats:
         """How many workloads have all their runs nearer to one another than to any other; a tie is not nearer."""
-        twin = np.where(self.twins, square, np.inf).min(axis=-1)
-        rival = np.where(self.rivals, square, np.inf).min(axis=-1)
+        twin = np.where(self.framework_pairs, square, np.inf).min(axis=-1)
+        rival = np.where(self.workload_pairs, square, np.inf).min(axis=-1)
         near = (twin < rival).reshape(*square.shape[:-2], self.frameworks, self.workloads)
         return np.asarray(near.all(axis=-2).sum(axis=-1))
 

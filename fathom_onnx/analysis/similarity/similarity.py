@@ -1,7 +1,7 @@
 """How alike two runs spend their time, and whether the framework or the workload decides it.
 
 A run's profile is the vector of its time shares by op class (or by canonical op). The distance of two runs is the
-cosine distance of their profiles, ``1 - u.v / (|u| |v|)``, as in the paper's Figure 4 (Adolf et al., IISWC 2016): 0
+cosine distance of their share_table, ``1 - u.v / (|u| |v|)``, as in the paper's Figure 4 (Adolf et al., IISWC 2016): 0
 for the same mix whatever the total time, 1 where no class is shared.
 
 Two runs are *twins* when they are one workload in one mode from two frameworks. The framework matters little when twins
@@ -24,15 +24,15 @@ import pandas as pd
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS, OpClass
 
-__all__ = ["FrameworkEffect", "Gap", "Label", "Level", "Pair", "distances", "framework_effect", "profile", "profiles"]
+__all__ = ["FrameworkEffect", "Gap", "MixGrouping", "RunLabel", "RunPair", "distances", "framework_effect", "share_table", "shares"]
 
-Level = Literal["class", "op"]
+MixGrouping = Literal["class", "op"]
 
 _ROWS = {"class": "by_class", "op": "by_op"}
 _KNOWN = {"class": [str(c) for c in OpClass], "op": list(OPS)}
 
 
-class Label(NamedTuple):
+class RunLabel(NamedTuple):
     """Which run: a workload, the framework its graph came from, the mode."""
 
     workload: str
@@ -40,7 +40,7 @@ class Label(NamedTuple):
     mode: str
 
     @classmethod
-    def of(cls, summary: Mapping[str, Any]) -> Label:
+    def of(cls, summary: Mapping[str, Any]) -> RunLabel:
         """The label of a run's summary; a graph that is not ours goes by its own name."""
         workload = summary["workload"] or summary.get("graph", "graph")
         return cls(str(workload), str(summary["framework"] or "file"), str(summary["mode"] or "inference"))
@@ -48,11 +48,11 @@ class Label(NamedTuple):
     def __str__(self) -> str:
         return f"{self.workload} {self.mode} ({self.framework})"
 
-    def twin_of(self, other: Label) -> bool:
+    def other_framework_of(self, other: RunLabel) -> bool:
         """Whether both are one workload in one mode, from two frameworks."""
         return (self.workload, self.mode) == (other.workload, other.mode) and self.framework != other.framework
 
-    def rival_of(self, other: Label) -> bool:
+    def other_workload_of(self, other: RunLabel) -> bool:
         """Whether both are of one mode, and of different workloads."""
         return self.mode == other.mode and self.workload != other.workload
 
@@ -66,16 +66,16 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
+class RunPair:
     """Two runs, how far apart they are, and where they differ most."""
 
-    a: Label
-    b: Label
+    a: RunLabel
+    b: RunLabel
     distance: float
     gap: Gap
 
     def __str__(self) -> str:
-        if self.a.twin_of(self.b):
+        if self.a.other_framework_of(self.b):
             return f"{self.a.workload} {self.a.mode}: {self.a.framework} and {self.b.framework}"
         return f"{self.a.mode}: {self.a.workload} ({self.a.framework}) and {self.b.workload} ({self.b.framework})"
 
@@ -85,28 +85,28 @@ class FrameworkEffect:
     """Distances within workloads against distances between them.
 
     Attributes:
-        level: By op class or by op.
-        twins: One workload and mode, two frameworks; the farthest first.
-        rivals: One mode, two workloads; the nearest first.
+        grouping: By op class or by op.
+        framework_pairs: One workload and mode, two frameworks; the farthest first.
+        workload_pairs: One mode, two workloads; the nearest first.
         hits: Runs whose nearest run of their mode is a twin.
         runs: Runs that have both a twin and a rival, so that this could be asked of them.
     """
 
-    level: Level
-    twins: tuple[Pair, ...]
-    rivals: tuple[Pair, ...]
+    grouping: MixGrouping
+    framework_pairs: tuple[RunPair, ...]
+    workload_pairs: tuple[RunPair, ...]
     hits: int
     runs: int
 
     @property
     def small(self) -> bool | None:
         """Whether every pair of twins is nearer than every pair of rivals; None where there are not both."""
-        if not self.twins or not self.rivals:
+        if not self.framework_pairs or not self.workload_pairs:
             return None
-        return self.twins[0].distance < self.rivals[0].distance
+        return self.framework_pairs[0].distance < self.workload_pairs[0].distance
 
 
-def profile(summary: Mapping[str, Any], level: Level) -> pd.Series[float]:
+def shares(summary: Mapping[str, Any], grouping: MixGrouping) -> pd.Series[float]:
     """A run's time by class or op, as shares of the time that has one.
 
     Time that could not be given to a class or an op (a name that the vocabulary does not have) is left out; it has a
@@ -115,16 +115,16 @@ def profile(summary: Mapping[str, Any], level: Level) -> pd.Series[float]:
     Raises:
         RunError: No time at all has a class.
     """
-    known = _KNOWN[level]
-    us = {str(row["name"]): float(row["us"]) for row in summary[_ROWS[level]] if row["name"] in known}
+    known = _KNOWN[grouping]
+    us = {str(row["name"]): float(row["us"]) for row in summary[_ROWS[grouping]] if row["name"] in known}
     total = sum(us.values())
     if total <= 0:
-        raise RunError(f"run {Label.of(summary)} has no time in any op {level}", "profile it again with more steps")
+        raise RunError(f"run {RunLabel.of(summary)} has no time in any op {grouping}", "profile it again with more steps")
     series = pd.Series(us, dtype=float) / total
-    return series.reindex([name for name in known if name in us or level == "class"], fill_value=0.0)
+    return series.reindex([name for name in known if name in us or grouping == "class"], fill_value=0.0)
 
 
-def profiles(summaries: Iterable[Mapping[str, Any]], level: Level) -> pd.DataFrame:
+def share_table(summaries: Iterable[Mapping[str, Any]], grouping: MixGrouping) -> pd.DataFrame:
     """One row a run (index: workload, framework, mode), one column a class or op, shares that sum to 1.
 
     Raises:
@@ -132,18 +132,18 @@ def profiles(summaries: Iterable[Mapping[str, Any]], level: Level) -> pd.DataFra
     """
     rows = {}
     for summary in summaries:
-        label = Label.of(summary)
+        label = RunLabel.of(summary)
         if label in rows:
             raise RunError(f"two runs are both {label}", "compare one at a time")
-        rows[label] = profile(summary, level)
-    index = pd.MultiIndex.from_tuples(rows, names=Label._fields) if rows else pd.MultiIndex.from_arrays([[], [], []])
-    columns = [name for name in _KNOWN[level] if any(name in row.index for row in rows.values())]
+        rows[label] = shares(summary, grouping)
+    index = pd.MultiIndex.from_tuples(rows, names=RunLabel._fields) if rows else pd.MultiIndex.from_arrays([[], [], []])
+    columns = [name for name in _KNOWN[grouping] if any(name in row.index for row in rows.values())]
     table = pd.DataFrame([row.reindex(columns, fill_value=0.0) for row in rows.values()], columns=columns)
     return table.set_axis(index, axis=0)
 
 
 def distances(table: pd.DataFrame) -> pd.DataFrame:
-    """Cosine distance of every two rows of :func:`profiles`, as a square table."""
+    """Cosine distance of every two rows of :func:`share_table`, as a square table."""
     from scipy.spatial.distance import pdist, squareform
 
     if len(table) < 2:
@@ -154,45 +154,45 @@ def distances(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(square, index=table.index, columns=table.index)
 
 
-def _pair(table: pd.DataFrame, square: pd.DataFrame, i: int, j: int) -> Pair:
+def _pair(table: pd.DataFrame, square: pd.DataFrame, i: int, j: int) -> RunPair:
     a, b = table.iloc[i], table.iloc[j]
     name = str((a - b).abs().idxmax())
-    labels = (Label(*table.index[i]), Label(*table.index[j]))
-    return Pair(*labels, float(square.iat[i, j]), Gap(name, float(a[name]), float(b[name])))
+    labels = (RunLabel(*table.index[i]), RunLabel(*table.index[j]))
+    return RunPair(*labels, float(square.iat[i, j]), Gap(name, float(a[name]), float(b[name])))
 
 
-def _nearest_is_twin(labels: Sequence[Label], square: pd.DataFrame) -> tuple[int, int]:
+def _nearest_is_twin(labels: Sequence[RunLabel], square: pd.DataFrame) -> tuple[int, int]:
     """(hits, runs): over runs with a twin and a rival, how often the nearest of them all is a twin."""
     hits = runs = 0
     for i, label in enumerate(labels):
-        twins = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.twin_of(other)]
-        rivals = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.rival_of(other)]
+        twins = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_framework_of(other)]
+        rivals = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_workload_of(other)]
         if twins and rivals:
             runs += 1
             hits += min(twins) < min(rivals)
     return hits, runs
 
 
-def framework_effect(summaries: Iterable[Mapping[str, Any]], level: Level) -> FrameworkEffect:
+def framework_effect(summaries: Iterable[Mapping[str, Any]], grouping: MixGrouping) -> FrameworkEffect:
     """Whether twins are nearer to each other than different workloads are.
 
     Raises:
         RunError: A run without time in any class, or two runs with one label.
     """
-    table = profiles(summaries, level)
+    table = share_table(summaries, grouping)
     square = distances(table)
-    labels = [Label(*row) for row in table.index]
+    labels = [RunLabel(*row) for row in table.index]
     twins, rivals = [], []
     for i, j in combinations(range(len(labels)), 2):
-        if labels[i].twin_of(labels[j]):
+        if labels[i].other_framework_of(labels[j]):
             twins.append(_pair(table, square, i, j))
-        elif labels[i].rival_of(labels[j]):
+        elif labels[i].other_workload_of(labels[j]):
             rivals.append(_pair(table, square, i, j))
     hits, runs = _nearest_is_twin(labels, square)
     return FrameworkEffect(
-        level=level,
-        twins=tuple(sorted(twins, key=lambda p: -p.distance)),
-        rivals=tuple(sorted(rivals, key=lambda p: p.distance)),
+        grouping=grouping,
+        framework_pairs=tuple(sorted(twins, key=lambda p: -p.distance)),
+        workload_pairs=tuple(sorted(rivals, key=lambda p: p.distance)),
         hits=hits,
         runs=runs,
     )

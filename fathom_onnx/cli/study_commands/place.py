@@ -12,7 +12,7 @@ from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
     from fathom_onnx.analysis.runs.run import Run
-    from fathom_onnx.analysis.similarity.nearest import Placement
+    from fathom_onnx.analysis.similarity.nearest import NearestWorkloads
     from fathom_onnx.study.suite import Suite
 
 __all__ = ["command"]
@@ -57,8 +57,8 @@ def command(
     TARGET is an .onnx file, which is profiled as the study's runs were (same provider and threads), or the folder of a
     run that 'profile' wrote.
     """
-    from fathom_onnx.analysis.similarity.nearest import place
-    from fathom_onnx.analysis.similarity.op_mix import run_profile
+    from fathom_onnx.analysis.similarity.nearest import nearest_workloads
+    from fathom_onnx.analysis.similarity.op_mix import run_op_mix
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.study.suite import read_suite
 
@@ -71,7 +71,7 @@ def command(
         suite = read_suite(study_folder, mode or _mode(run), framework)
     else:
         run, suite = _profiled(target, study_folder, mode, framework, warmup, steps, seed, dims)
-    placed = place(run_profile(run), suite.profiles, level)  # type: ignore[arg-type]
+    placed = nearest_workloads(run_op_mix(run), suite.profiles, level)  # type: ignore[arg-type]
     remarks = _remarks(run, suite)
     if as_json:
         print_json({"schema": "fathom-onnx/place/1", **placed.json(), "remarks": remarks})
@@ -127,10 +127,10 @@ def _remarks(run: Run, suite: Suite) -> list[str]:
     return differ
 
 
-def _print(placed: Placement, suite: Suite, remarks: list[str]) -> None:
+def _print(placed: NearestWorkloads, suite: Suite, remarks: list[str]) -> None:
     from fathom_onnx.cli.render import table
 
-    by = "op classes" if placed.level == "class" else "ops"
+    by = "op classes" if placed.grouping == "class" else "ops"
     click.echo(f"{placed.name} among the {placed.mode} runs ({placed.framework}, preset {suite.preset}), by {by}")
     rows = [
         [
@@ -147,7 +147,7 @@ def _print(placed: Placement, suite: Suite, remarks: list[str]) -> None:
         click.echo(f"note: {remark}")
 
 
-def _draw(placed: Placement, path: Path) -> None:
+def _draw(placed: NearestWorkloads, path: Path) -> None:
     from fathom_onnx.analysis.report.paper_figures import dendrogram
     from fathom_onnx.analysis.similarity.clusters import linkage_matrix
     from fathom_onnx.graph.files import write_text

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fathom_onnx.analysis.paper.evidence import RunEvidence
 from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, node_times
-from fathom_onnx.analysis.similarity.op_mix import StepProfile
+from fathom_onnx.analysis.similarity.op_mix import OpMix
 
 from .plan import Cell, Job
 
@@ -32,7 +32,7 @@ class FinishedRun(NamedTuple):
 
     summary: dict[str, Any]
     manifest: dict[str, Any]
-    op_mix: StepProfile
+    op_mix: OpMix
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CellResult:
     profile: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    op_mix: StepProfile | None = None
+    op_mix: OpMix | None = None
     error: str = ""
 
     @property

@@ -34,10 +34,10 @@ def profile_graph(job: Job) -> StageResult:
 def read_run(folder: Path, result: StageResult) -> FinishedRun:
     """Summary, manifest and op mix of a run."""
     from fathom_onnx.analysis.runs.run import Run
-    from fathom_onnx.analysis.similarity.op_mix import run_profile
+    from fathom_onnx.analysis.similarity.op_mix import run_op_mix
 
     run = Run.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, run_profile(run))
+    return FinishedRun(run.summary(), run.manifest, run_op_mix(run))
 
 
 def profile_native_step(job: Job) -> StageResult:
@@ -61,10 +61,10 @@ def profile_native_step(job: Job) -> StageResult:
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
     """Summary, manifest and op mix of a framework's own run."""
     from fathom_onnx.analysis.runs.native_run import NativeRun
-    from fathom_onnx.analysis.similarity.op_mix import native_profile
+    from fathom_onnx.analysis.similarity.op_mix import native_op_mix
 
     run = NativeRun.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, native_profile(run))
+    return FinishedRun(run.summary(), run.manifest, native_op_mix(run))
 
 
 def _folder_of(job: Job) -> StageResult:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fathom_onnx.analysis.paper.claims import Entry, Verdict
-from fathom_onnx.analysis.report.page import Cell, Section, State, Table
-from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, Difference, FrameworkLevel
+from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
+from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, FrameworkLevel, ShareDifference
 from fathom_onnx.study.result import StudyResult
 
 from .paper_figures import figures_section
@@ -15,8 +15,8 @@ from .table_cells import number_cell
 
 __all__ = ["paper_sections"]
 
-_STATES: dict[Verdict, State] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
-_OUTCOMES: dict[str, tuple[str, State]] = {
+_STATES: dict[Verdict, CellState] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
+_OUTCOMES: dict[str, tuple[str, CellState]] = {
     "little": ("matters little", "good"),
     "much": ("matters", "bad"),
     "mixed": ("mixed", "open"),
@@ -40,7 +40,7 @@ def _claims_section(entries: Sequence[Entry]) -> Section:
     rows = [
         (
             e.claim.id,
-            Cell(e.verdict, state=_STATES[e.verdict]),
+            TableCell(e.verdict, state=_STATES[e.verdict]),
             e.claim.text,
             e.ours or e.why,
             e.claim.paper,
@@ -58,20 +58,20 @@ def _interval(assessment: Assessment, name: str) -> str:
     return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
-def _assessment_row(level: FrameworkLevel, a: Assessment) -> list[Cell | str]:
+def _assessment_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
     words, state = _OUTCOMES[a.outcome]
     return [
-        f"{level.name}, {a.mode} by {a.level}",
-        Cell(words, state=state),
+        f"{level.name}, {a.mode} by {a.grouping}",
+        TableCell(words, state=state),
         number_cell(a.within),
         _interval(a, "within"),
         number_cell(a.between),
         number_cell(a.ratio),
-        Cell(f"{a.nearest} of {len(a.workloads)}", a.nearest / len(a.workloads)),
+        TableCell(f"{a.nearest} of {len(a.workloads)}", a.nearest / len(a.workloads)),
         number_cell(a.silhouette, ".2f"),
         _interval(a, "silhouette"),
         number_cell(a.silhouette_framework, ".2f"),
-        Cell(f"{a.p:.2g}", a.p),
+        TableCell(f"{a.p:.2g}", a.p),
         ", ".join(name for name, met in a.met.items() if not met),
     ]
 
@@ -80,17 +80,17 @@ def _named_shares(nodes: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{name} ({share:.0%})" for name, share in nodes)
 
 
-def _difference_row(level: FrameworkLevel, d: Difference) -> list[Cell | str]:
+def _difference_row(level: FrameworkLevel, d: ShareDifference) -> list[TableCell | str]:
     return [
         f"{level.name}: {d.workload} {d.mode}",
         d.op,
-        Cell(f"{100 * d.size:.1f}", d.size),
-        d.here,
-        Cell(f"{d.share_here:.1%}", d.share_here),
-        _named_shares(d.nodes_here),
-        d.there,
-        Cell(f"{d.share_there:.1%}", d.share_there),
-        _named_shares(d.nodes_there),
+        TableCell(f"{100 * d.size:.1f}", d.size),
+        d.first,
+        TableCell(f"{d.first_share:.1%}", d.first_share),
+        _named_shares(d.first_nodes),
+        d.second,
+        TableCell(f"{d.second_share:.1%}", d.second_share),
+        _named_shares(d.second_nodes),
     ]
 
 

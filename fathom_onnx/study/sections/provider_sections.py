@@ -9,7 +9,7 @@ from fathom_onnx.analysis.paper.evidence import RunEvidence
 from fathom_onnx.analysis.paper.provider_comparison import (
     NODE_TIMES,
     OF_THE_WORK,
-    Pair,
+    ProviderPair,
     correlation,
     gains,
     pairs,
@@ -19,8 +19,8 @@ from fathom_onnx.analysis.paper.provider_comparison import (
     twin_distance,
 )
 from fathom_onnx.analysis.report import provider_figures as draw
-from fathom_onnx.analysis.report.page import Cell, Figure, Section, Table
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 
@@ -28,7 +28,7 @@ from .table_cells import number_cell, time_cell
 
 __all__ = ["provider_sections"]
 
-_Row = list[Cell | str]
+_Row = list[TableCell | str]
 
 _STEPS = (
     "Steps are unprofiled and end when the device is done; outputs stay on the device. Largest op: of the node time on "
@@ -55,8 +55,8 @@ def _section(
     result: StudyResult,
     base: str,
     other: str,
-    base_runs: Mapping[Label, RunEvidence],
-    other_runs: Mapping[Label, RunEvidence],
+    base_runs: Mapping[RunLabel, RunEvidence],
+    other_runs: Mapping[RunLabel, RunEvidence],
 ) -> Section:
     both = pairs(base_runs, other_runs)
     gained, both_modes = gains(both), ratios(both)
@@ -85,7 +85,7 @@ def _section(
     )
 
 
-def _kinds(runs: Mapping[Label, RunEvidence]) -> list[str]:
+def _kinds(runs: Mapping[RunLabel, RunEvidence]) -> list[str]:
     return list(dict.fromkeys(times_of(run) for run in runs.values()))
 
 
@@ -112,7 +112,7 @@ def _purposes(cells: Sequence[CellResult]) -> Iterator[str]:
         yield f"Training steps have gradients in the forms for each provider (lowering sets: {listed})."
 
 
-def _correlations(both: Sequence[Pair]) -> Iterator[str]:
+def _correlations(both: Sequence[ProviderPair]) -> Iterator[str]:
     """Both rank correlations of the paper's Figure 5, for each framework that has enough graphs."""
     for framework in dict.fromkeys(pair.label.framework for pair in both):
         own = [pair for pair in both if pair.label.framework == framework]
@@ -125,7 +125,7 @@ def _correlations(both: Sequence[Pair]) -> Iterator[str]:
                 yield f"Rank correlation of {words}, {framework}: {rho:.2f} over {len(points)}."
 
 
-def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
+def _steps(both: Sequence[ProviderPair], base: str, other: str) -> Table:
     rows: list[_Row] = []
     for pair in both:
         skew = next(iter(gains([pair])), None)
@@ -136,7 +136,7 @@ def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
                 time_cell(pair.other.summary.get("control_us") or None),
                 number_cell(pair.gain, ".2f"),
                 skew.op if skew else "",
-                Cell(f"{skew.skew:.1%}", skew.skew) if skew else Cell(""),
+                TableCell(f"{skew.skew:.1%}", skew.skew) if skew else TableCell(""),
                 times_of(pair.base),
                 times_of(pair.other),
             ]
@@ -146,7 +146,7 @@ def _steps(both: Sequence[Pair], base: str, other: str) -> Table:
     return Table("Steps by provider", columns, rows, _STEPS.format(base=names[0]))
 
 
-def _ratios(both: Sequence[Pair], base: str, other: str) -> Table:
+def _ratios(both: Sequence[ProviderPair], base: str, other: str) -> Table:
     rows: list[_Row] = [
         [f"{ratio.workload} ({ratio.framework})", number_cell(ratio.base, ".2f"), number_cell(ratio.other, ".2f")]
         for ratio in ratios(both)
@@ -155,9 +155,9 @@ def _ratios(both: Sequence[Pair], base: str, other: str) -> Table:
 
 
 def _distances(
-    both: Sequence[Pair],
-    base_runs: Mapping[Label, RunEvidence],
-    other_runs: Mapping[Label, RunEvidence],
+    both: Sequence[ProviderPair],
+    base_runs: Mapping[RunLabel, RunEvidence],
+    other_runs: Mapping[RunLabel, RunEvidence],
     base: str,
     other: str,
 ) -> Table:
@@ -171,8 +171,8 @@ def _distances(
                 number_cell(pair.distance("class")),
                 number_cell(pair.distance("op")),
                 gap.name if gap else "",
-                Cell(f"{gap.share_a:.1%}", gap.share_a) if gap else Cell(""),
-                Cell(f"{gap.share_b:.1%}", gap.share_b) if gap else Cell(""),
+                TableCell(f"{gap.share_a:.1%}", gap.share_a) if gap else TableCell(""),
+                TableCell(f"{gap.share_b:.1%}", gap.share_b) if gap else TableCell(""),
                 *(number_cell(distance) for distance in apart),
             ]
         )

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from fathom_onnx.analysis.runs.roofline import COLUMNS
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.vocabulary import OPS, OpClass
 
 __all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables"]
 
-_LABEL = (*Label._fields, "runtime", "provider", "threads")
+_LABEL = (*RunLabel._fields, "runtime", "provider", "threads")
 
 RUN_COLUMNS = (
     *_LABEL,
@@ -33,7 +33,7 @@ nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes o
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
 
-_PLACE = (*Label._fields, "provider", "threads")
+_PLACE = (*RunLabel._fields, "provider", "threads")
 
 ROOFLINE_COLUMNS = (*_PLACE, "by", *COLUMNS)
 """Columns of ``rooflines.csv``: ``by`` is op or layer, ``name`` which one."""
@@ -64,7 +64,7 @@ def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
             if cell.done:
                 o = cell.job.options
                 provider = o.ep if runtime == "onnxruntime" else None
-                label = Label.of(cell.summary)._asdict()
+                label = RunLabel.of(cell.summary)._asdict()
                 yield {**label, "runtime": runtime, "provider": provider, "threads": o.threads}, cell
 
 
@@ -117,7 +117,7 @@ def _memory(result: StudyResult) -> pd.DataFrame:
 
 
 def _place(cell: CellResult) -> dict[str, Any]:
-    return {**Label.of(cell.summary)._asdict(), "provider": cell.job.options.ep, "threads": cell.job.options.threads}
+    return {**RunLabel.of(cell.summary)._asdict(), "provider": cell.job.options.ep, "threads": cell.job.options.threads}
 
 
 _PLAIN = ("control_us", "step_us", "run_time_us", "outside_us", "profiling_overhead_us")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fathom_onnx.analysis.report.page import Cell, Further, Page, Section, Table, side_by_side
+from fathom_onnx.analysis.report.page import Further, Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import duration
 from fathom_onnx.analysis.runs.roofline import Roofline
 from fathom_onnx.study.cells.plan import Job
@@ -88,7 +88,7 @@ def _steps(modes: Mapping[str, Runs], natives: Mapping[str, Runs]) -> Table:
     native_us = {
         (c.cell, c.job.options.ep): c.summary["control_us"] for runs in natives.values() for c in runs.values()
     }
-    rows: list[list[Cell | str]] = []
+    rows: list[list[TableCell | str]] = []
     for mode, runs in modes.items():
         for who, cell in runs.items():
             s = cell.summary
@@ -124,11 +124,11 @@ def _groups(mode: str, runs: Runs, what: str, roofs: Roofs) -> Table:
     return Table(table.title, table.columns, table.rows, _GROUP_NOTE)
 
 
-def _roof_cells(row: Mapping[Any, Any]) -> list[Cell]:
+def _roof_cells(row: Mapping[Any, Any]) -> list[TableCell]:
     computes = row["flops"] > 0
     return [
         rounded_cell(row["intensity"] if computes else None),
         rounded_cell(row["gflops"] if computes else None),
         percent_cell(row["share"] if row["bound"] != "none" else None),
-        Cell(_BOUND[row["bound"]]),
+        TableCell(_BOUND[row["bound"]]),
     ]

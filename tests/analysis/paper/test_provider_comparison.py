@@ -27,7 +27,7 @@ from fathom_onnx.analysis.paper.provider_comparison import (
     twin_distance,
 )
 from fathom_onnx.analysis.report.provider_figures import class_pairs, gain_over_skew, ratios_beside
-from fathom_onnx.analysis.similarity.similarity import Gap, Label
+from fathom_onnx.analysis.similarity.similarity import Gap, RunLabel
 from support.runs.summaries import spent, summary
 
 
@@ -45,7 +45,7 @@ def run(
     return RunEvidence(held, spent(workload, framework, mode, [ops]), times)
 
 
-def by_label(*runs: RunEvidence) -> dict[Label, RunEvidence]:
+def by_label(*runs: RunEvidence) -> dict[RunLabel, RunEvidence]:
     return {r.label: r for r in runs}
 
 
@@ -78,8 +78,8 @@ def test_distances_and_what_differs_most() -> None:
 
 def test_gain_and_skew() -> None:
     assert gains(BOTH) == (
-        Gain(Label("a", "torch", "training"), "Conv2D", 0.8, 10.0),
-        Gain(Label("a", "torch", "inference"), "Conv2D", 0.6, 5.0),
+        Gain(RunLabel("a", "torch", "training"), "Conv2D", 0.8, 10.0),
+        Gain(RunLabel("a", "torch", "inference"), "Conv2D", 0.6, 5.0),
     )
 
 
@@ -107,7 +107,7 @@ def test_a_correlation_is_that_of_the_ranks(points: list[tuple[float, float]]) -
 
 
 def test_launches_are_compared_with_nothing() -> None:
-    launched = replace(GPU[Label("a", "torch", "training")], node_times="host launch")
+    launched = replace(GPU[RunLabel("a", "torch", "training")], node_times="host launch")
     (pair,) = pairs(CPU, by_label(launched))
     assert (pair.distance("op"), pair.gap("op")) == (None, None)
     assert pair.gain == 10.0  # unprofiled steps are wall time
@@ -121,7 +121,7 @@ def test_a_run_that_does_not_tell_is_not_believed() -> None:
     assert node_times({}, "cpu") == "kernel"
     assert node_times({}, "cuda") == "unknown"
     assert node_times({"node_times": "serialized"}, "cuda") == "serialized"
-    untold = replace(GPU[Label("a", "torch", "training")], node_times="")
+    untold = replace(GPU[RunLabel("a", "torch", "training")], node_times="")
     assert times_of(untold) == "unknown"
     assert pairs(CPU, by_label(untold))[0].distance("op") is None
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from fathom_onnx.analysis.report import framework_figures as figures
-from fathom_onnx.analysis.similarity.similarity import distances, profiles
+from fathom_onnx.analysis.similarity.similarity import distances, share_table
 from fathom_onnx.vocabulary import PHASES, OpClass
 from support.runs.summaries import summary
 
@@ -29,7 +29,7 @@ def drawings(held: list[dict]) -> dict[str, str]:
         "classes": figures.class_heatmap(held),
         "phases": figures.phase_bars(held),
         "ops": figures.top_ops(held),
-        "distances": figures.distance_matrix(distances(profiles(held, "class"))),
+        "distances": figures.distance_matrix(distances(share_table(held, "class"))),
     }
 
 
@@ -118,7 +118,7 @@ def test_only_the_longest_ops_are_drawn() -> None:
 
 
 def test_the_distances_are_written_out() -> None:
-    table = profiles([summary("a", Conv2D=1), summary("b", MatMul=1), summary("c", Conv2D=1, MatMul=1)], "class")
+    table = share_table([summary("a", Conv2D=1), summary("b", MatMul=1), summary("c", Conv2D=1, MatMul=1)], "class")
     said = texts(figures.distance_matrix(distances(table)))
     assert said.count("1.00") == 2
     assert said.count("0.29") == 4

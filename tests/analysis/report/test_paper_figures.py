@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 
 from fathom_onnx.analysis.report import paper_figures as figures
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 
 EVIL = 'we<ird>&"$x_1$'
 
@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
 
 
 def steps() -> str:
-    label = Label(EVIL, "torch", "training")
+    label = RunLabel(EVIL, "torch", "training")
     return figures.ops_over_steps(
         {label: pd.DataFrame({"Conv2D": [100, 110, 90], "Add": [1, 1, 1], "Nothing": [0, 0, 0]})}
     )
@@ -32,9 +32,9 @@ def steps() -> str:
 def cumulative() -> str:
     return figures.cumulative_ops(
         {
-            Label("residual", "torch", "training"): {"Conv2D": 0.95, "Add": 0.05},
-            Label(EVIL, "torch", "training"): {"Mul": 0.5, "Add": 0.3, "Sub": 0.2},
-            Label("residual", "tensorflow", "training"): {"Conv2D": 1.0},
+            RunLabel("residual", "torch", "training"): {"Conv2D": 0.95, "Add": 0.05},
+            RunLabel(EVIL, "torch", "training"): {"Mul": 0.5, "Add": 0.3, "Sub": 0.2},
+            RunLabel("residual", "tensorflow", "training"): {"Conv2D": 1.0},
         }
     )
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fathom_onnx.analysis.report.page import Cell, Further, Page, Section, Table, side_by_side
+from fathom_onnx.analysis.report.page import Further, Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import Report, duration, percent, render
 from fathom_onnx.analysis.similarity.similarity import framework_effect
 from support.runs.summaries import summary
@@ -192,7 +192,7 @@ def test_a_run_on_a_page_stands_nowhere_else() -> None:
     runs = [summary("residual", Conv2D=3), summary("autoenc", MatMul=3)]
     steps = Section("steps", "Steps", ["lead of steps"], tables=[Table("Times", ["run"], [[EVIL]])])
     page = Page(f"workload-{EVIL}", f"title {EVIL}", EVIL, ["lead of the page"], [steps], runs[:1])
-    index = Section("index", "All", tables=[Table("Index", ["workload"], [[Cell("there", to=page.anchor)]])])
+    index = Section("index", "All", tables=[Table("Index", ["workload"], [[TableCell("there", to=page.anchor)]])])
     html = render(Report("t", "v", summaries=runs, closing=[index], pages=[page], commands=["again"]))
     shown = Parsed(html)
     assert EVIL not in html
@@ -210,7 +210,7 @@ def test_a_run_on_a_page_stands_nowhere_else() -> None:
 
 def test_times_side_by_side() -> None:
     runs = {"torch": summary("a", Conv2D=90, Relu=10), "tensorflow": summary("a", Conv2D=60, Add=140)}
-    further = Further(["GFLOP/s"], {"torch": {"Conv2D": [Cell("5", 5)]}})
+    further = Further(["GFLOP/s"], {"torch": {"Conv2D": [TableCell("5", 5)]}})
     table = side_by_side("ops", runs, "by_op", "op", duration, further)
     assert table.columns == ["op", "torch", "share", "GFLOP/s", "tensorflow", "share", "GFLOP/s", "gap, points"]
     assert [[cell.text for cell in row] for row in table.cells] == [

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from fathom_onnx.analysis.report import paper_figures
-from fathom_onnx.analysis.report.page import Cell, Figure, Page, Section, Table, side_by_side
+from fathom_onnx.analysis.report.page import Figure, Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import Report, duration, render
 from fathom_onnx.analysis.report.workload_figures import MemoryBar, layers_under_the_roof, memory_bars
-from fathom_onnx.analysis.similarity.similarity import Label, framework_effect
+from fathom_onnx.analysis.similarity.similarity import RunLabel, framework_effect
 from support.runs.small_rooflines import ROOFS
 from support.runs.summaries import summary
 
@@ -48,8 +48,8 @@ def page_text() -> str:
         summary("autoenc", "torch", MatMul=80, Softplus=20),
         summary(EVIL, "torch", Add=1),
     ]
-    long = Table("Ledger", ["claim", "ours"], [[f"claim {n}", Cell(str(n), n, "good")] for n in range(20)], note=EVIL)
-    drawn = Figure("Figure 2", paper_figures.cumulative_ops({Label(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL)
+    long = Table("Ledger", ["claim", "ours"], [[f"claim {n}", TableCell(str(n), n, "good")] for n in range(20)], note=EVIL)
+    drawn = Figure("Figure 2", paper_figures.cumulative_ops({RunLabel(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL)
     return render(
         Report(
             title=f"Study of {EVIL}",
@@ -58,7 +58,7 @@ def page_text() -> str:
             findings=[EVIL],
             opening=[Section("ledger", "The paper's claims", [EVIL], [drawn], [long])],
             closing=[
-                Section("workloads", "Workloads", tables=[Table("W", ["w"], [[Cell("to residual", to=PAGE)]])]),
+                Section("workloads", "Workloads", tables=[Table("W", ["w"], [[TableCell("to residual", to=PAGE)]])]),
             ],
             pages=[Page(PAGE, "residual", "residual", [EVIL], page_sections(runs[:2]), runs[:2])],
             summaries=runs,
@@ -185,7 +185,7 @@ def test_a_long_table_can_be_searched_and_sorted(browser: Any, file: Path) -> No
 
 
 def test_what_has_no_number_comes_last_either_way(browser: Any, tmp_path: Path) -> None:
-    rows = [["a", Cell("unknown")], ["b", Cell("2", 2)], ["c", Cell("10", 10)], ["d", Cell("")]]
+    rows = [["a", TableCell("unknown")], ["b", TableCell("2", 2)], ["c", TableCell("10", 10)], ["d", TableCell("")]]
     path = tmp_path / "report.html"
     path.write_text(render(Report("t", "v", opening=[Section("s", "S", tables=[Table("T", ["w", "n"], rows)])])))
     opened = Opened(browser, path, 1280, "light")

@@ -18,13 +18,13 @@ from fathom_onnx.analysis.cost.node_costs import NodeCost
 from fathom_onnx.analysis.similarity.distances import CRITERIA, FrameworkLevel, assess, differences
 from fathom_onnx.analysis.similarity.op_mix import (
     BALANCE,
-    StepProfile,
+    OpMix,
     modelled_cost,
-    run_profile,
+    run_op_mix,
     structure,
-    structure_profile,
+    structure_op_mix,
 )
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import from_model
 from support.graphs.small_models import control_flow, model, op
@@ -36,7 +36,7 @@ OWN = ("Conv2D", "MatMul", "Mul", "Tile", "Sum")
 
 def suite(
     frameworks: Mapping[str, Mapping[str, str]], mode: str = "inference", steps: int = 1, noise: float = 0.0
-) -> list[StepProfile]:
+) -> list[OpMix]:
     """Profiles of framework to workload to its op, beside which every workload has some RandomNormal."""
     random = np.random.default_rng(3)
     return [
@@ -119,7 +119,7 @@ def test_fewer_than_five_workloads_are_too_few_for_the_test() -> None:
         suite({"torch": SAME}) + suite({"tensorflow": SAME}, mode="training"),
     ],
 )
-def test_nothing_can_be_asked_without_two_workloads_from_two_frameworks(profiles: list[StepProfile]) -> None:
+def test_nothing_can_be_asked_without_two_workloads_from_two_frameworks(profiles: list[OpMix]) -> None:
     level = FrameworkLevel.of("x", "x", profiles)
     assert level.assessments == ()
     assert level.outcome == "unknown"
@@ -167,8 +167,8 @@ def test_a_level_is_one_json_object_with_its_criteria() -> None:
 
 
 def test_the_largest_differences_come_first_with_the_nodes_that_make_them() -> None:
-    here = StepProfile(
-        Label("w", "torch", "training"),
+    here = OpMix(
+        RunLabel("w", "torch", "training"),
         pd.DataFrame([{"Mul": 50.0, "MatMul": 50.0}]),
         {"Mul": (("a/Mul", 0.8), ("b/Mul", 0.2))},
     )
@@ -227,11 +227,11 @@ def test_a_graphs_structure_is_its_modelled_cost_by_op_and_what_is_unknown_is_co
     assert held["ops"] == {"Relu": BALANCE * 4 * 24, "MatMul": 2 * BALANCE * 4 * 33}
     assert held["nodes"]["MatMul"] == [["forward/fc/MatMul", 0.5], ["forward/out/MatMul", 0.5]]
     assert held["unknown"] == 1
-    made = structure_profile(Label("w", "torch", "inference"), held)
+    made = structure_op_mix(RunLabel("w", "torch", "inference"), held)
     assert made.unknown == 1
     assert made.shares("op")["Relu"] == pytest.approx(24 / 90)
     with pytest.raises(RunError, match="has no time in any op"):
-        structure_profile(Label("w", "torch", "inference"), {"ops": {}, "nodes": {}, "unknown": 3})
+        structure_op_mix(RunLabel("w", "torch", "inference"), {"ops": {}, "nodes": {}, "unknown": 3})
 
 
 def test_what_a_body_costs_counts_as_often_as_it_runs() -> None:
@@ -245,12 +245,12 @@ def test_what_a_body_costs_counts_as_often_as_it_runs() -> None:
 
 def test_a_runs_steps_are_its_nodes_samples_by_weight() -> None:
     run = small_run()
-    made = run_profile(run)
-    assert made.label == Label("w", "torch", "training")
+    made = run_op_mix(run)
+    assert made.label == RunLabel("w", "torch", "training")
     assert made.steps.to_dict("list") == {"Mul": [6.0], "MatMul": [4.0]}
     assert made.nodes["Mul"] == (("forward/a/Mul", pytest.approx(4 / 6)), ("forward/b/Mul", pytest.approx(2 / 6)))
     run.samples = np.array([[8, 2], [4, 6], [6, 6]])
-    assert run_profile(run).steps.to_dict("list") == {"Mul": [6.0, 8.0, 9.0], "MatMul": [4.0, 2.0, 3.0]}
+    assert run_op_mix(run).steps.to_dict("list") == {"Mul": [6.0, 8.0, 9.0], "MatMul": [4.0, 2.0, 3.0]}
 
 
 def small_run() -> Any:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from fathom_onnx.analysis.similarity.nearest import place
-from fathom_onnx.analysis.similarity.op_mix import StepProfile
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.nearest import nearest_workloads
+from fathom_onnx.analysis.similarity.op_mix import OpMix
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.cli import main
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import Graph, from_model
@@ -21,15 +21,15 @@ from fathom_onnx.profiling import profile
 from support.graphs.small_models import FLOAT, cnn, model, op
 
 
-def spent(workload: str, framework: str = "torch", mode: str = "inference", **ops: float) -> StepProfile:
-    return StepProfile(Label(workload, framework, mode), pd.DataFrame([ops], dtype=float))
+def spent(workload: str, framework: str = "torch", mode: str = "inference", **ops: float) -> OpMix:
+    return OpMix(RunLabel(workload, framework, mode), pd.DataFrame([ops], dtype=float))
 
 
 SUITE = (spent("conv", Conv2D=9, Relu=1), spent("dense", MatMul=10), spent("mixed", Conv2D=5, MatMul=5))
 
 
 def test_distances_and_differences_are_those_of_the_shares() -> None:
-    placed = place(spent("mine", "file", MatMul=3, Add=4), SUITE)
+    placed = nearest_workloads(spent("mine", "file", MatMul=3, Add=4), SUITE)
     assert [(n.workload, round(n.distance, 6)) for n in placed.neighbours] == [
         ("dense", 0.4),  # cosine of (3, 4) and (1, 0) is 0.6
         ("mixed", round(1 - 0.6 / 2**0.5, 6)),
@@ -41,7 +41,7 @@ def test_distances_and_differences_are_those_of_the_shares() -> None:
 
 
 def test_the_tree_holds_every_leaf_once_and_says_where_the_graph_joins() -> None:
-    placed = place(spent("mine", "file", MatMul=99, Add=1), SUITE)
+    placed = nearest_workloads(spent("mine", "file", MatMul=99, Add=1), SUITE)
     assert placed.leaves == ("conv", "dense", "mixed", "mine")
     assert placed.companions == ("dense",)
     assert placed.joins.distance == pytest.approx(placed.neighbours[0].distance)
@@ -49,14 +49,14 @@ def test_the_tree_holds_every_leaf_once_and_says_where_the_graph_joins() -> None
 
 
 def test_by_class_ops_of_a_class_are_alike() -> None:
-    placed = place(spent("mine", "file", Mul=5, Sub=5), (*SUITE, spent("add", Add=1)), "class")
+    placed = nearest_workloads(spent("mine", "file", Mul=5, Sub=5), (*SUITE, spent("add", Add=1)), "class")
     assert placed.neighbours[0].workload == "add"
     assert placed.neighbours[0].distance == 0
     assert placed.neighbours[0].gaps == ()
 
 
 def test_a_graph_of_a_workloads_name_is_told_apart() -> None:
-    placed = place(spent("conv", "file", Conv2D=1), SUITE)
+    placed = nearest_workloads(spent("conv", "file", Conv2D=1), SUITE)
     assert placed.name == "conv (this graph)"
     assert placed.companions == ("conv",)
 
@@ -64,7 +64,7 @@ def test_a_graph_of_a_workloads_name_is_told_apart() -> None:
 @pytest.mark.parametrize("suite", [(), (*SUITE, spent("x", "tensorflow", Add=1)), (*SUITE, spent("conv", Add=1))])
 def test_a_suite_is_one_run_a_workload_of_one_framework_and_mode(suite) -> None:
     with pytest.raises(RunError, match="one framework and mode"):
-        place(spent("mine", Add=1), suite)
+        nearest_workloads(spent("mine", Add=1), suite)
 
 
 def dense(name: str) -> Graph:

@@ -10,26 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.analysis.paper.findings import attribution_finding, distance_finding, outside_finding, overhead_finding
-from fathom_onnx.analysis.similarity.similarity import Label, distances, framework_effect, profile, profiles
+from fathom_onnx.analysis.similarity.similarity import RunLabel, distances, framework_effect, share_table, shares
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
 from support.runs.summaries import summary
 
 
 def test_a_class_profile_has_all_seven_classes_and_sums_to_one() -> None:
-    found = profile(summary("w", Conv2D=60, MatMul=20, Add=15, Mul=5), "class")
+    found = shares(summary("w", Conv2D=60, MatMul=20, Add=15, Mul=5), "class")
     assert found.to_dict() == {"A": 0.2, "B": 0.2, "C": 0.0, "D": 0.6, "E": 0.0, "F": 0.0, "G": 0.0}
 
 
 def test_an_op_profile_has_the_ops_that_occur_in_the_vocabularys_order() -> None:
-    found = profile(summary("w", Conv2D=60, MatMul=20, Add=20), "op")
+    found = shares(summary("w", Conv2D=60, MatMul=20, Add=20), "op")
     assert list(found.items()) == [("Add", 0.2), ("MatMul", 0.2), ("Conv2D", 0.6)]
 
 
 def test_time_outside_the_vocabulary_has_no_part_in_a_profile() -> None:
     with_unknown = summary("w", Conv2D=60, MatMul=20, SomethingElse=1000)
     for level in ("class", "op"):
-        assert profile(with_unknown, level).to_dict() == profile(summary("w", Conv2D=60, MatMul=20), level).to_dict()
+        assert shares(with_unknown, level).to_dict() == shares(summary("w", Conv2D=60, MatMul=20), level).to_dict()
 
 
 def test_a_run_without_time_in_any_class_is_named() -> None:
@@ -37,31 +37,31 @@ def test_a_run_without_time_in_any_class_is_named() -> None:
         with pytest.raises(
             RunError, match=rf"run w inference \(torch\) has no time in any op {level}; profile it again"
         ):
-            profile(summary("w", SomethingElse=10), level)
+            shares(summary("w", SomethingElse=10), level)
 
 
 def test_distances_are_cosine_distances() -> None:
-    table = profiles([summary("a", Conv2D=1), summary("b", MatMul=5), summary("c", Conv2D=3, MatMul=3)], "class")
+    table = share_table([summary("a", Conv2D=1), summary("b", MatMul=5), summary("c", Conv2D=3, MatMul=3)], "class")
     square = distances(table)
-    assert list(square.index) == list(square.columns) == [Label(w, "torch", "inference") for w in "abc"]
+    assert list(square.index) == list(square.columns) == [RunLabel(w, "torch", "inference") for w in "abc"]
     half = 1 - 1 / math.sqrt(2)
     np.testing.assert_allclose(square.to_numpy(), [[0, 1, half], [1, 0, half], [half, half, 0]], atol=1e-12)
 
 
 def test_runs_without_a_common_op_are_one_apart_by_op_and_may_be_none_by_class() -> None:
     pair = [summary("a", Add=1, Mul=1), summary("b", Sub=1, Div=3)]
-    assert distances(profiles(pair, "op")).iat[0, 1] == pytest.approx(1.0)
-    assert distances(profiles(pair, "class")).iat[0, 1] == pytest.approx(0.0, abs=1e-12)
+    assert distances(share_table(pair, "op")).iat[0, 1] == pytest.approx(1.0)
+    assert distances(share_table(pair, "class")).iat[0, 1] == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_runs_have_a_table_of_distances_too(count: int) -> None:
-    assert distances(profiles([summary("a", Add=1)][:count], "class")).shape == (count, count)
+    assert distances(share_table([summary("a", Add=1)][:count], "class")).shape == (count, count)
 
 
 def test_two_runs_of_one_name_are_refused() -> None:
     with pytest.raises(RunError, match=r"two runs are both a inference \(torch\)"):
-        profiles([summary("a", Add=1), summary("a", Add=2)], "class")
+        share_table([summary("a", Add=1), summary("a", Add=2)], "class")
 
 
 @given(
@@ -77,12 +77,12 @@ def test_two_runs_of_one_name_are_refused() -> None:
 def test_distances_are_symmetric_bounded_and_blind_to_total_time(ops: list[dict], factor: float, level: str) -> None:
     runs = [summary(f"w{i}", **held) for i, held in enumerate(ops)]
     slower = [summary(f"w{i}", **{k: v * factor for k, v in held.items()}) for i, held in enumerate(ops)]
-    square = distances(profiles(runs, level)).to_numpy()
+    square = distances(share_table(runs, level)).to_numpy()
     np.testing.assert_array_equal(square, square.T)
     assert (square >= 0).all()
     assert (square <= 1).all()
     assert (np.diag(square) == 0).all()
-    np.testing.assert_allclose(distances(profiles(slower, level)).to_numpy(), square, atol=1e-9)
+    np.testing.assert_allclose(distances(share_table(slower, level)).to_numpy(), square, atol=1e-9)
 
 
 # the framework against the workload
@@ -102,9 +102,9 @@ def test_twins_that_lie_near_mean_the_framework_matters_less() -> None:
     effect = framework_effect(four(100, 100), "class")
     assert effect.small is True
     assert (effect.hits, effect.runs) == (4, 4)
-    assert [p.distance for p in effect.twins] == [0.0, 0.0]
-    assert len(effect.rivals) == 4
-    assert all(p.distance == pytest.approx(1.0) for p in effect.rivals)
+    assert [p.distance for p in effect.framework_pairs] == [0.0, 0.0]
+    assert len(effect.workload_pairs) == 4
+    assert all(p.distance == pytest.approx(1.0) for p in effect.workload_pairs)
     assert distance_finding(effect) == (
         "By op class the largest distance between the frameworks of one workload is 0.000 (conv inference: torch and "
         "tensorflow), the smallest between two workloads 1.000 (inference: conv (torch) and full (torch)); "
@@ -127,13 +127,13 @@ def test_twins_farther_apart_than_workloads_mean_it_matters() -> None:
 
 def test_a_tie_is_not_a_small_effect() -> None:
     effect = framework_effect(four(0, 100), "class")
-    assert effect.twins[0].distance == pytest.approx(1.0)
+    assert effect.framework_pairs[0].distance == pytest.approx(1.0)
     assert effect.small is False
 
 
 def test_the_pair_says_where_its_runs_differ_most() -> None:
     effect = framework_effect(four(90, 60), "class")
-    pair = effect.twins[0]
+    pair = effect.framework_pairs[0]
     assert (pair.a.framework, pair.b.framework) == ("torch", "tensorflow")
     assert pair.gap.name in ("A", "D")
     assert abs(pair.gap.share_a - pair.gap.share_b) == pytest.approx(0.3)
@@ -148,8 +148,8 @@ def test_modes_are_not_set_against_each_other() -> None:
         summary("b", "torch", "training", MatMul=1),
     ]
     effect = framework_effect(runs, "class")
-    assert effect.twins == ()
-    assert [str(p) for p in effect.rivals] == ["training: a (tensorflow) and b (torch)"]
+    assert effect.framework_pairs == ()
+    assert [str(p) for p in effect.workload_pairs] == ["training: a (tensorflow) and b (torch)"]
     assert (effect.hits, effect.runs) == (0, 0)
 
 
@@ -201,4 +201,4 @@ def test_time_that_stands_for_no_op_is_said() -> None:
 
 def test_a_graph_that_is_not_ours_goes_by_its_own_name() -> None:
     foreign = summary("w", Add=1) | {"workload": None, "framework": None, "mode": None, "graph": "bert"}
-    assert str(Label.of(foreign)) == "bert inference (file)"
+    assert str(RunLabel.of(foreign)) == "bert inference (file)"

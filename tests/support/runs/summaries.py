@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from fathom_onnx.analysis.similarity.op_mix import StepProfile
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.op_mix import OpMix
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.vocabulary import OPS
 
 
@@ -46,7 +46,7 @@ def summary(
 
 def spent(
     workload: str, framework: str = "torch", mode: str = "inference", steps: Sequence[Mapping[str, float]] = ()
-) -> StepProfile:
+) -> OpMix:
     """A profile of a run whose steps spent these microseconds in these ops."""
     table = pd.DataFrame(list(steps), dtype=float).fillna(0.0)
-    return StepProfile(Label(workload, framework, mode), table[[op for op in OPS if op in table.columns]])
+    return OpMix(RunLabel(workload, framework, mode), table[[op for op in OPS if op in table.columns]])
