@@ -75,7 +75,9 @@ def convolution_pays_more(evidence: Evidence) -> Found:
     return in_each(evidence.frameworks(FIGURE_3, "inference", "training"), judged)
 
 
-def _correlated(evidence: Evidence, needs: str, points: Callable[[Sequence[ProviderPair]], list[tuple[float, float]]]) -> Found:
+def _correlated(
+    evidence: Evidence, needs: str, points: Callable[[Sequence[ProviderPair]], list[tuple[float, float]]]
+) -> Found:
     """Whether two numbers of the graphs that ran on both go together, in every framework that has enough of them."""
     cpu, gpu = evidence.by_provider("cpu"), evidence.by_provider("cuda")
     both = pairs(cpu, gpu)

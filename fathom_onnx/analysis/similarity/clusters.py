@@ -1,13 +1,13 @@
-"""The paper's Figure 4: which workloads are alike, by merging the nearest until one cluster is left.
+"""The paper's Figure 4: hierarchical clustering of workloads by the distance of centroids.
 
-The procedure: every profile is a cluster; the two clusters whose centroids are nearest by cosine distance become one,
-whose centroid is the mean of its members' profiles; repeat. ``scipy.cluster.hierarchy.linkage(method="centroid")`` is
+The procedure: every op mix is a cluster; the two clusters whose centroids are nearest by cosine distance become one,
+whose centroid is the mean of its members' op mixes; repeat. ``scipy.cluster.hierarchy.linkage(method="centroid")`` is
 not that: it updates distances by a formula that holds for squared Euclidean distances, and given cosine distances it
 returns heights that are the distance of no two centroids. Here the centroids themselves are kept, and their distance is
 measured. The means of all members, not of the two clusters merged, are what "centroid" says; on the paper's own
 Figure 3 both give the same tree, and the distance that its text states.
 
-Heights may fall from one merge to the next, as always with centroids.
+Heights may fall from one merge to the next, as is usual with centroids.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _centroid(table: pd.DataFrame, members: Sequence[str]) -> np.ndarray:
 
 
 def centroid_distance(table: pd.DataFrame, left: Sequence[str], right: Sequence[str]) -> float:
-    """Cosine distance of the mean profiles of two groups of rows.
+    """Cosine distance of the means of two groups of rows.
 
     Args:
         table: One row a workload (index: its name), one column an op; no value below 0.
@@ -83,7 +83,7 @@ def centroid_linkage(table: pd.DataFrame) -> tuple[Merge, ...]:
 
 
 def linkage_matrix(names: Sequence[str], merges: Sequence[Merge]) -> np.ndarray:
-    """The merges in the form that ``scipy.cluster.hierarchy.dendrogram`` draws: float64 [merges, 4].
+    """The merges in the form that ``scipy.cluster.hierarchy.dendrogram`` takes: float64 [merges, 4].
 
     Columns: the two clusters (rows first, then merges, in order), their distance, how many members both have.
     """

@@ -1,10 +1,10 @@
 """Does the framework matter? Distances between frameworks against distances between workloads, with statistics.
 
-The paper (Adolf et al., IISWC 2016, section III-C) says that performance is dominated by the primitive operations, so
-that the choice of framework matters little. That is asked at several levels: of the graphs alone (modelled cost, no
-execution), of their time in onnxruntime, of the frameworks' own time. Each level is a set of labelled profiles
-(:class:`~.op_mix.OpMix`), set against each other by cosine distance within a mode, by op
-class and by op. What counts as an answer is in :data:`CRITERIA`, which was written before anything was measured.
+The paper (Adolf et al., IISWC 2016, section III-C) states that the primitive operations dominate performance, so that
+the choice of framework matters little. The statement is tested at several levels: the graphs alone (modelled cost, no
+execution), their time in onnxruntime, and the time of the frameworks themselves. Each level is a set of labelled op
+mixes (:class:`~.op_mix.OpMix`), compared by cosine distance within a mode, by op class and by op. The criteria for an
+answer are in :data:`CRITERIA`; they were fixed before the first measurement.
 """
 
 from __future__ import annotations
@@ -23,9 +23,19 @@ from .op_mix import OpMix
 from .resampling import Grid, bootstrap_intervals, cosine_square, silhouette
 from .similarity import MixGrouping
 
-__all__ = ["CRITERIA", "Assessment", "Criterion", "FrameworkLevel", "FrameworkOutcome", "ShareDifference", "assess", "differences"]
+__all__ = [
+    "CRITERIA",
+    "Assessment",
+    "Criterion",
+    "FrameworkLevel",
+    "FrameworkOutcome",
+    "ShareDifference",
+    "assess",
+    "differences",
+]
 
 FrameworkOutcome = Literal["little", "much", "mixed", "unknown"]
+"""Whether the framework matters: little, much, by some criteria only, or too little data to say."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,10 @@ class Assessment:
         nearest: Of how many workloads every run is nearer to one of its own than to any other.
         silhouette: Silhouette with workloads as labels, -1 to 1, None where it is not defined.
         silhouette_framework: The same with frameworks as labels.
-        p: Probability of so small a ``within`` when labels are dealt at random.
-        smallest_p: The smallest that so few workloads can give.
+        p: Probability of a ``within`` this small when workload labels are permuted at random.
+        smallest_p: The smallest ``p`` that this number of workloads can give.
         intervals: Bootstrap interval over steps of ``within``, ``ratio``, ``nearest`` and ``silhouette``; empty where
-            the profiles have one row.
+            the op mixes have one row.
     """
 
     mode: str
@@ -99,7 +109,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Criterion:
-    """What must hold for the framework to matter little."""
+    """A condition for the framework to matter little."""
 
     name: str
     text: str
@@ -131,28 +141,28 @@ CRITERIA: tuple[Criterion, ...] = (
         lambda a: a.p <= P_AT_MOST,
     ),
 )
-"""All of them met: the framework matters little. The permutation test not passed, or a workload of its own nearest in
-fewer than half: it matters much. Anything between is mixed; too few workloads for the permutation test: unknown."""
+"""All met: the framework matters little. Permutation test failed, or the own workload nearest in fewer than half of the
+workloads: it matters much. Anything between is mixed. Too few workloads for the permutation test: unknown."""
 
 
-def assess(profiles: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessment | None:
-    """The framework question for one mode, over the workloads that every framework has.
+def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessment | None:
+    """Assess the framework question for one mode, over the workloads that every framework has.
 
     Returns:
-        The assessment; None where fewer than two frameworks have two workloads in common, so that nothing can be asked.
+        The assessment; None where fewer than two frameworks have two workloads in common.
     """
-    held = {(p.label.workload, p.label.framework): p.amounts(grouping) for p in profiles if p.label.mode == mode}
-    frameworks = tuple(dict.fromkeys(f for _, f in held))
-    workloads = tuple(dict.fromkeys(w for w, _ in held if all((w, f) in held for f in frameworks)))
+    amounts = {(m.label.workload, m.label.framework): m.amounts(grouping) for m in mixes if m.label.mode == mode}
+    frameworks = tuple(dict.fromkeys(f for _, f in amounts))
+    workloads = tuple(dict.fromkeys(w for w, _ in amounts if all((w, f) in amounts for f in frameworks)))
     if len(frameworks) < 2 or len(workloads) < 2:
         return None
-    tables = [held[w, f] for f in frameworks for w in workloads]
+    tables = [amounts[w, f] for f in frameworks for w in workloads]
     columns = list(dict.fromkeys(name for table in tables for name in table.columns))
     steps = [table.reindex(columns=columns, fill_value=0.0).to_numpy(float) for table in tables]
     grid = Grid(len(workloads), len(frameworks))
     square = cosine_square(np.stack([np.median(rows, axis=0) for rows in steps]))
-    apart = [float(square[np.ix_(grid.workload == w, grid.workload == w)].max()) for w in range(len(workloads))]
-    far = int(np.argmax(apart))
+    spreads = [float(square[np.ix_(grid.workload == w, grid.workload == w)].max()) for w in range(len(workloads))]
+    widest = int(np.argmax(spreads))
     return Assessment(
         mode=mode,
         grouping=grouping,
@@ -160,11 +170,11 @@ def assess(profiles: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Asses
         workloads=workloads,
         within=float(grid.within(square)),
         between=float(grid.between(square)),
-        farthest=(workloads[far], apart[far]),
+        farthest=(workloads[widest], spreads[widest]),
         nearest=int(grid.nearest(square)),
         silhouette=silhouette(square, grid.workload),
         silhouette_framework=silhouette(square, grid.framework),
-        p=grid.dealt(square),
+        p=grid.permutation_p(square),
         smallest_p=1 / math.factorial(len(workloads)) ** (len(frameworks) - 1),
         intervals=bootstrap_intervals(steps, grid),
     )
@@ -172,7 +182,10 @@ def assess(profiles: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Asses
 
 @dataclass(frozen=True)
 class ShareDifference:
-    """An op whose share of the step differs between two frameworks; shares 0 to 1, nodes the largest of each."""
+    """An op whose share of the step differs between two frameworks.
+
+    Shares are 0 to 1; the nodes are the largest ones of each framework, with their share of the op.
+    """
 
     workload: str
     mode: str
@@ -217,10 +230,10 @@ def _largest(nodes: Sequence[tuple[str, float]]) -> str:
     return f" (of it {nodes[0][1]:.0%} in {nodes[0][0]})" if nodes else ""
 
 
-def differences(profiles: Sequence[OpMix], count: int = 12) -> tuple[ShareDifference, ...]:
+def differences(mixes: Sequence[OpMix], count: int = 12) -> tuple[ShareDifference, ...]:
     """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first."""
     unequal = []
-    for a, b in combinations(profiles, 2):
+    for a, b in combinations(mixes, 2):
         if not a.label.other_framework_of(b.label):
             continue
         shares_a, shares_b = a.shares("op"), b.shares("op")
@@ -237,14 +250,14 @@ def differences(profiles: Sequence[OpMix], count: int = 12) -> tuple[ShareDiffer
 
 @dataclass(frozen=True)
 class FrameworkLevel:
-    """The framework question at one level: of graphs, of their time in onnxruntime, of the frameworks' own time.
+    """The framework question at one level: the graphs, their time in onnxruntime, or the frameworks' own time.
 
     Attributes:
         name: ``structure``, ``onnxruntime``, ``native``.
-        what: What the profiles are, in words.
-        assessments: By mode and by class and op, those that could be made.
-        differences: Where frameworks differ most, and which nodes do it.
-        unknown: Nodes whose cost is not known and that have no part in it.
+        what: What the op mixes are shares of, in words.
+        assessments: By mode and by class and op, where there was enough data.
+        differences: The ops in which frameworks differ most, with their largest nodes.
+        unknown: Nodes left out because their cost is not known.
     """
 
     name: str
@@ -254,15 +267,15 @@ class FrameworkLevel:
     unknown: int = 0
 
     @classmethod
-    def of(cls, name: str, what: str, profiles: Sequence[OpMix]) -> FrameworkLevel:
-        """The level of a set of labelled profiles."""
-        asked = [assess(profiles, mode, grouping) for mode in MODES for grouping in ("class", "op")]
+    def of(cls, name: str, what: str, mixes: Sequence[OpMix]) -> FrameworkLevel:
+        """The level of a set of labelled op mixes."""
+        assessments = [assess(mixes, mode, grouping) for mode in MODES for grouping in ("class", "op")]
         return cls(
             name,
             what,
-            tuple(a for a in asked if a is not None),
-            differences(profiles),
-            sum(p.unknown for p in profiles),
+            tuple(a for a in assessments if a is not None),
+            differences(mixes),
+            sum(m.unknown for m in mixes),
         )
 
     @property
@@ -298,8 +311,8 @@ class FrameworkLevel:
         if not failed:
             return f"{head} the framework matters little, by every criterion: {numbers}."
         total = len(CRITERIA) * len(self.assessments)
-        said = "the framework matters" if self.outcome == "much" else "the answer is mixed"
-        return f"{head} {said}: {len(failed)} of {total} criteria are not met, {', '.join(failed)}; {numbers}."
+        answer = "the framework matters" if self.outcome == "much" else "the answer is mixed"
+        return f"{head} {answer}: {len(failed)} of {total} criteria are not met, {', '.join(failed)}; {numbers}."
 
     def json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""

@@ -1,7 +1,7 @@
-"""Where a graph stands among the workloads: how far it is from each, what makes the difference, where it joins.
+"""The workloads nearest to a graph: the distance to each, the ops that differ, and the cluster that the graph joins.
 
-A graph that was profiled is one more leaf of the paper's Figure 4: the cosine distance of its profile to that of every
-workload of the same framework and mode, and the tree that centroid linkage makes of them all.
+A profiled graph is one more leaf of the paper's Figure 4: the cosine distance of its op mix to that of every workload
+of the same framework and mode, and the tree that centroid linkage makes of them all.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .similarity import Gap, MixGrouping, distances
 __all__ = ["NearestWorkloads", "Neighbour", "nearest_workloads"]
 
 GAPS = 3
-"""Differences that are named for each workload."""
+"""Number of differences that are reported for each workload."""
 
 _LEAST = 0.01
-"""Smallest difference of shares that is named."""
+"""Smallest difference of shares that is reported."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A workload of the suite, how far it is, and where the two differ most (the graph's share first)."""
+    """A workload of the suite, its distance, and where the two differ most (the graph's share first)."""
 
     workload: str
     distance: float
@@ -39,11 +39,11 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class NearestWorkloads:
-    """A graph among the workloads.
+    """The workloads of a suite by their distance from a graph.
 
     Attributes:
-        name: The graph, as the tree calls it.
-        grouping: What is compared: op classes or ops.
+        name: The graph's name in the tree.
+        grouping: By op class or by op.
         mode: Mode of the suite's runs.
         framework: The framework that the suite's graphs came from.
         neighbours: Every workload, the nearest first.
@@ -73,7 +73,7 @@ class NearestWorkloads:
         return merge.right if merge.left == (self.name,) else merge.left
 
     def json(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "name": self.name,
             "level": self.grouping,
@@ -96,11 +96,11 @@ def _gaps(graph_shares: pd.Series[float], workload_shares: pd.Series[float]) -> 
 
 
 def nearest_workloads(graph: OpMix, suite: Sequence[OpMix], grouping: MixGrouping = "op") -> NearestWorkloads:
-    """Place a profile among those of the suite.
+    """Order the workloads of a suite by the distance of their op mixes from a graph's.
 
     Args:
-        graph: The profile to place.
-        suite: Profiles of different workloads, all of one framework and mode.
+        graph: The op mix of the graph.
+        suite: Op mixes of different workloads, all of one framework and mode.
         grouping: By op class or by op.
 
     Raises:

@@ -1,12 +1,11 @@
-"""Labelled profiles: what a run, or a graph that never ran, spends on each canonical op.
+"""Op mixes: how the time of a run, or the modelled cost of a graph, is distributed over the canonical ops.
 
-A profile has one row a step, so that the scatter between steps can be carried into whatever is made of it. A graph that
-did not run has one row: the modelled cost of its nodes. Anything else that is measured by op (a framework's own
-profiler, say) becomes a :class:`OpMix` and can be compared in the same way.
+An op mix has one row a step, so that the variation between steps can be propagated into any statistic of it. A graph
+that did not run has one row: the modelled cost of its nodes. Any other measurement by op (from a framework's own
+profiler, say) becomes an :class:`OpMix` and can be compared in the same way.
 
 The modelled cost of a node is that of a simple roofline: the larger of its FLOPs and of its bytes times
-:data:`BALANCE`. It needs shapes only. A node whose FLOPs or bytes are unknown is counted, and has no part in
-the profile.
+:data:`BALANCE`. It needs shapes only. A node whose FLOPs or bytes are unknown is counted and left out of the mix.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ BALANCE = 10.0
 """FLOPs that take as long as moving one byte: the order of a CPU core with its part of the memory's bandwidth."""
 
 NODES_NAMED = 3
-"""Nodes of an op that a profile names, the largest first."""
+"""Number of nodes that an op mix names for each op, the largest first."""
 
 Nodes = Mapping[str, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True)
 class OpMix:
-    """What one workload, from one framework in one mode, spends by op.
+    """The op mix of one workload, from one framework, in one mode.
 
     Attributes:
         label: Workload, framework, mode.
         steps: One row a step, one column a canonical op; microseconds, or modelled cost in FLOPs.
         nodes: Op to its largest nodes and the share of the op's time that each has.
-        unknown: Nodes that have no part in it because what they cost is not known.
+        unknown: Number of nodes left out because their cost is not known.
     """
 
     label: RunLabel
@@ -69,8 +68,8 @@ class OpMix:
         return medians / medians.sum()
 
 
-def _profile(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> OpMix:
-    """A profile of the ops that the vocabulary has.
+def _op_mix(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> OpMix:
+    """An op mix of the ops that the vocabulary has.
 
     Raises:
         RunError: They have no time at all.
@@ -82,7 +81,7 @@ def _profile(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 
 
 
 def run_op_mix(run: Run) -> OpMix:
-    """The profile of a run, a row a counted step.
+    """The op mix of a run, a row a counted step.
 
     Raises:
         RunError: The run has no time in any op.
@@ -91,11 +90,11 @@ def run_op_mix(run: Run) -> OpMix:
     parts = run.attribution
     weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
-    return _profile(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
+    return _op_mix(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
 
 
 def native_op_mix(run: NativeRun) -> OpMix:
-    """The profile of a framework's own run of a step, a row a counted step.
+    """The op mix of a native run, a row a counted step.
 
     Raises:
         RunError: The run has no time in any op.
@@ -104,7 +103,7 @@ def native_op_mix(run: NativeRun) -> OpMix:
     label = RunLabel(str(m["workload"]), str(m["framework"]), str(m["mode"]))
     steps = pd.DataFrame(run.samples.T).groupby(run.ops["op"].to_numpy()).sum().T
     places = [f"{row.phase}/{row.layer}/{row.framework_op}" for row in run.ops.itertuples()]
-    return _profile(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
+    return _op_mix(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
 
 
 def _largest(rows: Iterable[tuple[str, str, float]]) -> Nodes:
@@ -113,9 +112,9 @@ def _largest(rows: Iterable[tuple[str, str, float]]) -> Nodes:
     for op, node, amount in rows:
         amounts[op][node] += float(amount)
     return {
-        op: tuple((node, held[node] / total) for node in sorted(held, key=lambda n: -held[n])[:NODES_NAMED])
-        for op, held in amounts.items()
-        if (total := sum(held.values())) > 0
+        op: tuple((node, of_op[node] / total) for node in sorted(of_op, key=lambda n: -of_op[n])[:NODES_NAMED])
+        for op, of_op in amounts.items()
+        if (total := sum(of_op.values())) > 0
     }
 
 
@@ -145,11 +144,11 @@ def structure(graph: Graph) -> dict[str, Any]:
     return {"ops": dict(ops), "nodes": largest, "unknown": sum(cost is None for cost in costs)}
 
 
-def structure_op_mix(label: RunLabel, held: Mapping[str, Any]) -> OpMix:
-    """What :func:`structure` gave, as a profile of one row.
+def structure_op_mix(label: RunLabel, costs: Mapping[str, Any]) -> OpMix:
+    """The result of :func:`structure` as an op mix of one row.
 
     Raises:
         RunError: No node has a known cost.
     """
-    nodes = {op: tuple((str(name), float(share)) for name, share in parts) for op, parts in held["nodes"].items()}
-    return _profile(label, pd.DataFrame([held["ops"]], dtype=float), nodes, int(held["unknown"]))
+    nodes = {op: tuple((str(name), float(share)) for name, share in parts) for op, parts in costs["nodes"].items()}
+    return _op_mix(label, pd.DataFrame([costs["ops"]], dtype=float), nodes, int(costs["unknown"]))

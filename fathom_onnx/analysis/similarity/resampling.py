@@ -1,8 +1,8 @@
-"""Statistics of distances between profiles of workloads from several frameworks: silhouette, permutations, bootstrap.
+"""Statistics of distances between the op mixes of workloads from several frameworks: silhouette, permutations, bootstrap.
 
-The permutation test keeps the first framework's profiles and deals the workload labels of the others' anew: under the
-hypothesis that a graph's profile says nothing about its workload in another framework, every deal is as likely. Labels
-are not moved between frameworks, whose profiles need not be exchangeable.
+The permutation test keeps the first framework's op mixes and permutes the workload labels of the others: under the
+hypothesis that an op mix says nothing about the workload in another framework, every permutation is equally likely.
+Labels are not moved between frameworks, whose op mixes need not be exchangeable.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["Grid", "bootstrap_intervals", "cosine_square", "silhouette"]
 
 Floats = npt.NDArray[np.float64]
 
-EXACT_DEALS = 50_000
-"""Up to so many deals of labels the permutation test takes them all: 8 workloads in 2 frameworks have 40,320."""
+EXACT_PERMUTATIONS = 50_000
+"""Up to this number of permutations the test takes them all: 8 workloads in 2 frameworks have 40,320."""
 
-DRAWN_DEALS = 10_000
+DRAWN_PERMUTATIONS = 10_000
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 _SEED = 0
@@ -32,9 +32,9 @@ def _unit(rows: Floats) -> Floats:
     return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
-def cosine_square(profiles: Floats) -> Floats:
-    """Cosine distances [..., runs, runs] of profiles [..., runs, columns]."""
-    unit = _unit(profiles)
+def cosine_square(mixes: Floats) -> Floats:
+    """Cosine distances [..., runs, runs] of op mixes [..., runs, columns]."""
+    unit = _unit(mixes)
     square = np.clip(1.0 - unit @ np.swapaxes(unit, -1, -2), 0.0, 1.0)
     square[..., np.arange(square.shape[-1]), np.arange(square.shape[-1])] = 0.0
     return np.asarray(square)
@@ -70,34 +70,34 @@ class Grid:
 
     def nearest(self, square: Floats) -> Floats:
         """How many workloads have all their runs nearer to one another than to any other; a tie is not nearer."""
-        twin = np.where(self.framework_pairs, square, np.inf).min(axis=-1)
-        rival = np.where(self.workload_pairs, square, np.inf).min(axis=-1)
-        near = (twin < rival).reshape(*square.shape[:-2], self.frameworks, self.workloads)
+        own = np.where(self.framework_pairs, square, np.inf).min(axis=-1)
+        other = np.where(self.workload_pairs, square, np.inf).min(axis=-1)
+        near = (own < other).reshape(*square.shape[:-2], self.frameworks, self.workloads)
         return np.asarray(near.all(axis=-2).sum(axis=-1))
 
-    def dealt(self, square: Floats) -> float:
-        """The permutation test's p."""
+    def permutation_p(self, square: Floats) -> float:
+        """The p value of the permutation test."""
         from scipy.stats import permutation_test
 
         n, others = self.workloads, self.frameworks - 1
 
-        def statistic(*dealt: Any, axis: int = -1) -> Any:
-            runs = [np.broadcast_to(np.arange(n), np.shape(dealt[0]))]
-            runs += [np.asarray(d, int) + (f + 1) * n for f, d in enumerate(dealt)]
+        def statistic(*permuted: Any, axis: int = -1) -> Any:
+            runs = [np.broadcast_to(np.arange(n), np.shape(permuted[0]))]
+            runs += [np.asarray(d, int) + (f + 1) * n for f, d in enumerate(permuted)]
             pairs = [square[a, b].mean(axis=axis) for a, b in combinations(runs, 2)]
             return np.mean(pairs, axis=0)
 
         every = math.factorial(n) ** others
-        found = permutation_test(
+        test = permutation_test(
             (np.arange(n),) * others,
             statistic,
             permutation_type="pairings",
             vectorized=True,
             alternative="less",
-            n_resamples=every if every <= EXACT_DEALS else DRAWN_DEALS,
+            n_resamples=every if every <= EXACT_PERMUTATIONS else DRAWN_PERMUTATIONS,
             rng=np.random.default_rng(_SEED),
         )
-        return float(found.pvalue)
+        return float(test.pvalue)
 
 
 def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[float, float]]:
@@ -121,7 +121,7 @@ def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[
         ratio = np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0)
         return np.stack([within, ratio, grid.nearest(square), silhouettes])
 
-    found = bootstrap(
+    interval = bootstrap(
         tuple(np.arange(len(rows)) for rows in steps),
         statistic,
         vectorized=True,
@@ -130,5 +130,5 @@ def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[
         confidence_level=CONFIDENCE,
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    intervals = {n: (float(low), float(high)) for n, low, high in zip(names, found.low, found.high, strict=True)}
+    intervals = {n: (float(low), float(high)) for n, low, high in zip(names, interval.low, interval.high, strict=True)}
     return {n: ends for n, ends in intervals.items() if not any(math.isnan(end) for end in ends)}

@@ -1,14 +1,15 @@
 """How alike two runs spend their time, and whether the framework or the workload decides it.
 
-A run's profile is the vector of its time shares by op class (or by canonical op). The distance of two runs is the
-cosine distance of their share_table, ``1 - u.v / (|u| |v|)``, as in the paper's Figure 4 (Adolf et al., IISWC 2016): 0
-for the same mix whatever the total time, 1 where no class is shared.
+A run's op mix is the vector of its time shares by op class (or by canonical op). The distance of two runs is the cosine
+distance of their op mixes, ``1 - u.v / (|u| |v|)``, as in the paper's Figure 4 (Adolf et al., IISWC 2016): 0 for the
+same mix whatever the total time, 1 where no class is shared.
 
-Two runs are *twins* when they are one workload in one mode from two frameworks. The framework matters little when twins
-lie nearer to each other than any two different workloads do. Only runs of the same mode are set against each other:
-training differs from inference by what it computes.
+Two runs are a *framework pair* when they are one workload in one mode from two frameworks, and a *workload pair* when
+they are two workloads in one mode. The framework matters little when the members of every framework pair are nearer to
+each other than those of any workload pair. Only runs of the same mode are compared: training differs from inference by
+what it computes.
 
-Every function takes the summaries of runs (plain dicts) or what was made from them, and reads no file.
+Every function takes the summaries of runs (plain dicts) or tables made from them, and reads no file.
 """
 
 from __future__ import annotations
@@ -24,16 +25,27 @@ import pandas as pd
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS, OpClass
 
-__all__ = ["FrameworkEffect", "Gap", "MixGrouping", "RunLabel", "RunPair", "distances", "framework_effect", "share_table", "shares"]
+__all__ = [
+    "FrameworkEffect",
+    "Gap",
+    "MixGrouping",
+    "RunLabel",
+    "RunPair",
+    "distances",
+    "framework_effect",
+    "share_table",
+    "shares",
+]
 
 MixGrouping = Literal["class", "op"]
+"""What an op mix is summed by: op class or canonical op."""
 
 _ROWS = {"class": "by_class", "op": "by_op"}
 _KNOWN = {"class": [str(c) for c in OpClass], "op": list(OPS)}
 
 
 class RunLabel(NamedTuple):
-    """Which run: a workload, the framework its graph came from, the mode."""
+    """Identifies a run: workload, framework that its graph came from, mode."""
 
     workload: str
     framework: str
@@ -86,10 +98,10 @@ class FrameworkEffect:
 
     Attributes:
         grouping: By op class or by op.
-        framework_pairs: One workload and mode, two frameworks; the farthest first.
-        workload_pairs: One mode, two workloads; the nearest first.
-        hits: Runs whose nearest run of their mode is a twin.
-        runs: Runs that have both a twin and a rival, so that this could be asked of them.
+        framework_pairs: One workload and mode, two frameworks; the largest distance first.
+        workload_pairs: One mode, two workloads; the smallest distance first.
+        hits: Runs whose nearest run of their mode is the same workload from another framework.
+        runs: Runs that are in a framework pair and in a workload pair, so that ``hits`` can count them.
     """
 
     grouping: MixGrouping
@@ -100,7 +112,7 @@ class FrameworkEffect:
 
     @property
     def small(self) -> bool | None:
-        """Whether every pair of twins is nearer than every pair of rivals; None where there are not both."""
+        """Whether every framework pair is nearer than every workload pair; None where one kind is missing."""
         if not self.framework_pairs or not self.workload_pairs:
             return None
         return self.framework_pairs[0].distance < self.workload_pairs[0].distance
@@ -109,8 +121,7 @@ class FrameworkEffect:
 def shares(summary: Mapping[str, Any], grouping: MixGrouping) -> pd.Series[float]:
     """A run's time by class or op, as shares of the time that has one.
 
-    Time that could not be given to a class or an op (a name that the vocabulary does not have) is left out; it has a
-    number of its own in the summary.
+    Time of ops that the vocabulary does not have is left out; the summary states it separately.
 
     Raises:
         RunError: No time at all has a class.
@@ -119,7 +130,9 @@ def shares(summary: Mapping[str, Any], grouping: MixGrouping) -> pd.Series[float
     us = {str(row["name"]): float(row["us"]) for row in summary[_ROWS[grouping]] if row["name"] in known}
     total = sum(us.values())
     if total <= 0:
-        raise RunError(f"run {RunLabel.of(summary)} has no time in any op {grouping}", "profile it again with more steps")
+        raise RunError(
+            f"run {RunLabel.of(summary)} has no time in any op {grouping}", "profile it again with more steps"
+        )
     series = pd.Series(us, dtype=float) / total
     return series.reindex([name for name in known if name in us or grouping == "class"], fill_value=0.0)
 
@@ -161,20 +174,20 @@ def _pair(table: pd.DataFrame, square: pd.DataFrame, i: int, j: int) -> RunPair:
     return RunPair(*labels, float(square.iat[i, j]), Gap(name, float(a[name]), float(b[name])))
 
 
-def _nearest_is_twin(labels: Sequence[RunLabel], square: pd.DataFrame) -> tuple[int, int]:
-    """(hits, runs): over runs with a twin and a rival, how often the nearest of them all is a twin."""
+def _nearest_is_own_workload(labels: Sequence[RunLabel], square: pd.DataFrame) -> tuple[int, int]:
+    """(hits, runs): how often the nearest run is the same workload from another framework, and of how many runs."""
     hits = runs = 0
     for i, label in enumerate(labels):
-        twins = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_framework_of(other)]
-        rivals = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_workload_of(other)]
-        if twins and rivals:
+        own = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_framework_of(other)]
+        others = [float(square.iat[i, j]) for j, other in enumerate(labels) if label.other_workload_of(other)]
+        if own and others:
             runs += 1
-            hits += min(twins) < min(rivals)
+            hits += min(own) < min(others)
     return hits, runs
 
 
 def framework_effect(summaries: Iterable[Mapping[str, Any]], grouping: MixGrouping) -> FrameworkEffect:
-    """Whether twins are nearer to each other than different workloads are.
+    """Compare the distances of framework pairs with those of workload pairs.
 
     Raises:
         RunError: A run without time in any class, or two runs with one label.
@@ -182,17 +195,17 @@ def framework_effect(summaries: Iterable[Mapping[str, Any]], grouping: MixGroupi
     table = share_table(summaries, grouping)
     square = distances(table)
     labels = [RunLabel(*row) for row in table.index]
-    twins, rivals = [], []
+    framework_pairs, workload_pairs = [], []
     for i, j in combinations(range(len(labels)), 2):
         if labels[i].other_framework_of(labels[j]):
-            twins.append(_pair(table, square, i, j))
+            framework_pairs.append(_pair(table, square, i, j))
         elif labels[i].other_workload_of(labels[j]):
-            rivals.append(_pair(table, square, i, j))
-    hits, runs = _nearest_is_twin(labels, square)
+            workload_pairs.append(_pair(table, square, i, j))
+    hits, runs = _nearest_is_own_workload(labels, square)
     return FrameworkEffect(
         grouping=grouping,
-        framework_pairs=tuple(sorted(twins, key=lambda p: -p.distance)),
-        workload_pairs=tuple(sorted(rivals, key=lambda p: p.distance)),
+        framework_pairs=tuple(sorted(framework_pairs, key=lambda p: -p.distance)),
+        workload_pairs=tuple(sorted(workload_pairs, key=lambda p: p.distance)),
         hits=hits,
         runs=runs,
     )

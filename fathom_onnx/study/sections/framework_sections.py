@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fathom_onnx.analysis.report.page import Cell, Section, Table
+from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
@@ -35,19 +35,19 @@ def _workloads_section(result: StudyResult) -> Section:
     for workload in {cell.cell.workload: cell.job.workload for cell in result.cells}.values():
         paper = TABLE_II.get(workload.name)
         parameters = sum(p.elements for p in workload.parameters)
-        row: list[Cell | str] = [
-            Cell(workload.name, to=page_anchor(workload.name) if workload.name in paged else ""),
-            Cell(str(paper.year), paper.year) if paper else Cell(""),
+        row: list[TableCell | str] = [
+            TableCell(workload.name, to=page_anchor(workload.name) if workload.name in paged else ""),
+            TableCell(str(paper.year), paper.year) if paper else TableCell(""),
             paper.style if paper else "",
             paper.task if paper else "",
             definition(workload.name).summary,
             f"{paper.dataset}; here {workload.data}" if paper else workload.data,
-            Cell(str(paper.layers), paper.layers) if paper else Cell(""),
-            Cell(f"{parameters:,}", parameters),
-            Cell(str(workload.config.batch), workload.config.batch),
+            TableCell(str(paper.layers), paper.layers) if paper else TableCell(""),
+            TableCell(f"{parameters:,}", parameters),
+            TableCell(str(workload.config.batch), workload.config.batch),
         ]
         counts = [nodes.get(workload.name, {}).get(kind) for kind in kinds]
-        rows.append([*row, *(Cell("") if n is None else Cell(f"{n:,}", n) for n in counts)])
+        rows.append([*row, *(TableCell("") if n is None else TableCell(f"{n:,}", n) for n in counts)])
     columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)", "parameters", "batch")
     titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
     note = "After the paper's Table II, with the sizes of this study's preset. Each name leads to the workload's page."
@@ -63,7 +63,7 @@ _TABLE_I = (
 
 def _native_section(result: StudyResult, natives: Sequence[CellResult]) -> Section:
     executed = {cell.cell: cell.summary for cell in result.cells if cell.done}
-    rows: list[list[Cell | str]] = []
+    rows: list[list[TableCell | str]] = []
     for cell in natives:
         s, in_onnxruntime = cell.summary, executed.get(cell.cell)
         other = float(in_onnxruntime["control_us"]) if in_onnxruntime and in_onnxruntime.get("control_us") else None

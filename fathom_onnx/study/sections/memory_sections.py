@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fathom_onnx.analysis.report.page import Cell, Figure, Section, Table
+from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
 from fathom_onnx.analysis.report.workload_figures import MemoryBar, memory_bars
 
 from .run_groups import Runs
@@ -64,7 +64,7 @@ def _bar(run: str, memory: Mapping[str, Any]) -> MemoryBar:
     return MemoryBar(run, residents, executed["peak_bytes"], memory["traced"]["peak_bytes"])
 
 
-def _memory_row(run: str, memory: Mapping[str, Any]) -> list[Cell | str]:
+def _memory_row(run: str, memory: Mapping[str, Any]) -> list[TableCell | str]:
     original, executed, traced = memory["graph"], memory["executed"], memory["traced"]
     largest = executed["largest"][0] if executed["largest"] else None
     return [
@@ -83,12 +83,12 @@ def _by_layer(mode: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:
     sizes = {who: {row["name"]: row["bytes"] for row in memory["executed"]["by_layer"]} for who, memory in runs.items()}
     table = pd.DataFrame(sizes)
     ordered = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
-    rows: list[list[Cell | str]] = [
+    rows: list[list[TableCell | str]] = [
         [str(layer), *(_size_cell(size) for size in row)]
         for layer, row in zip(ordered.index, ordered.to_numpy(), strict=True)
     ]
     return Table(f"{mode}, MB made by each layer's nodes", ["layer", *table.columns], rows)
 
 
-def _size_cell(size: float) -> Cell:
-    return Cell("-", 0.0) if pd.isna(size) else megabytes_cell(int(size))
+def _size_cell(size: float) -> TableCell:
+    return TableCell("-", 0.0) if pd.isna(size) else megabytes_cell(int(size))

@@ -10,7 +10,7 @@ from fathom_onnx.analysis.paper.reported import figure_3
 from fathom_onnx.analysis.report import paper_figures as draw
 from fathom_onnx.analysis.report.page import Figure, Section
 from fathom_onnx.analysis.similarity.clusters import centroid_linkage, linkage_matrix
-from fathom_onnx.analysis.similarity.similarity import Label
+from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.study.result import StudyResult
 
 __all__ = ["figures_section"]
@@ -88,7 +88,7 @@ def _over_threads(result: StudyResult) -> pd.DataFrame | None:
     return table if table["threads"].nunique() > 1 else None
 
 
-def _beside_paper(measured: Mapping[Label, Mapping[str, float]]) -> dict[str, dict[str, Mapping[str, float]]]:
+def _beside_paper(measured: Mapping[RunLabel, Mapping[str, float]]) -> dict[str, dict[str, Mapping[str, float]]]:
     """Workload to the paper or framework to shares by op, for the workloads that the paper has too."""
     paper = figure_3()
     both: dict[str, dict[str, Mapping[str, float]]] = {}

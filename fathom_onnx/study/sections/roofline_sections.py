@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fathom_onnx.analysis.report.page import Cell, Figure, Section, Table
+from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
 from fathom_onnx.analysis.report.workload_figures import SIZES, layers_under_the_roof
 from fathom_onnx.analysis.runs.roofline import Roofline
 
@@ -56,7 +56,7 @@ def roofline_sections(name: str, roofs: Mapping[str, Roofs]) -> list[Section]:
     ]
 
 
-def _row(run: str, roofline: Roofline) -> list[Cell | str]:
+def _row(run: str, roofline: Roofline) -> list[TableCell | str]:
     total, bound = roofline.total, roofline.bound_shares
     us, flops, moved = total["us"], float(roofline.table["flops"].sum()), float(roofline.table["bytes"].sum())
     return [

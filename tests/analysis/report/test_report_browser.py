@@ -48,7 +48,9 @@ def page_text() -> str:
         summary("autoenc", "torch", MatMul=80, Softplus=20),
         summary(EVIL, "torch", Add=1),
     ]
-    long = Table("Ledger", ["claim", "ours"], [[f"claim {n}", TableCell(str(n), n, "good")] for n in range(20)], note=EVIL)
+    long = Table(
+        "Ledger", ["claim", "ours"], [[f"claim {n}", TableCell(str(n), n, "good")] for n in range(20)], note=EVIL
+    )
     drawn = Figure("Figure 2", paper_figures.cumulative_ops({RunLabel(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL)
     return render(
         Report(
