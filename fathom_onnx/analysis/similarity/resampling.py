@@ -1,4 +1,4 @@
-"""Statistics of distances between the op mixes of workloads from several frameworks: silhouette, permutations, bootstrap.
+"""Statistics of distances between op mixes of workloads from several frameworks: silhouette, permutations, bootstrap.
 
 The permutation test keeps the first framework's op mixes and permutes the workload labels of the others: under the
 hypothesis that an op mix says nothing about the workload in another framework, every permutation is equally likely.

@@ -174,9 +174,9 @@ def test_the_largest_differences_come_first_with_the_nodes_that_make_them() -> N
     )
     there = spent("w", "tensorflow", "training", [{"Tile": 30, "Mul": 10, "MatMul": 60}])
     first, second, third = differences([here, there])
-    assert (first.op, first.share_here, first.share_there) == ("Mul", 0.5, 0.1)
+    assert (first.op, first.first_share, first.second_share) == ("Mul", 0.5, 0.1)
     assert first.nodes_here == (("a/Mul", 0.8), ("b/Mul", 0.2))
-    assert (second.op, second.share_here, second.share_there) == ("Tile", 0.0, 0.3)
+    assert (second.op, second.first_share, second.second_share) == ("Tile", 0.0, 0.3)
     assert str(first) == "w training Mul: torch 50.0% (of it 80% in a/Mul), tensorflow 10.0%"
     assert third.op == "MatMul"
     assert third.size == pytest.approx(0.1)
