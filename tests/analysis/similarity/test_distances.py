@@ -167,20 +167,25 @@ def test_a_level_is_one_json_object_with_its_criteria() -> None:
 
 
 def test_the_largest_differences_come_first_with_the_nodes_that_make_them() -> None:
-    here = OpMix(
+    in_torch = OpMix(
         RunLabel("w", "torch", "training"),
         pd.DataFrame([{"Mul": 50.0, "MatMul": 50.0}]),
         {"Mul": (("a/Mul", 0.8), ("b/Mul", 0.2))},
     )
-    there = spent("w", "tensorflow", "training", [{"Tile": 30, "Mul": 10, "MatMul": 60}])
-    first, second, third = differences([here, there])
+    in_tensorflow = spent("w", "tensorflow", "training", [{"Tile": 30, "Mul": 10, "MatMul": 60}])
+    first, second, third = differences([in_torch, in_tensorflow])
     assert (first.op, first.first_share, first.second_share) == ("Mul", 0.5, 0.1)
-    assert first.nodes_here == (("a/Mul", 0.8), ("b/Mul", 0.2))
+    assert first.first_nodes == (("a/Mul", 0.8), ("b/Mul", 0.2))
     assert (second.op, second.first_share, second.second_share) == ("Tile", 0.0, 0.3)
     assert str(first) == "w training Mul: torch 50.0% (of it 80% in a/Mul), tensorflow 10.0%"
+    assert first.json() == {
+        **{"workload": "w", "mode": "training", "op": "Mul", "size": pytest.approx(0.4)},
+        **{"here": "torch", "share_here": 0.5, "nodes_here": (("a/Mul", 0.8), ("b/Mul", 0.2))},
+        **{"there": "tensorflow", "share_there": pytest.approx(0.1), "nodes_there": ()},
+    }
     assert third.op == "MatMul"
     assert third.size == pytest.approx(0.1)
-    assert len(differences([here, there], count=1)) == 1
+    assert len(differences([in_torch, in_tensorflow], count=1)) == 1
 
 
 @given(st.permutations(range(5)))
