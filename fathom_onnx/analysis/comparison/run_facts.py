@@ -1,4 +1,4 @@
-"""What two runs differ in, by their manifests, and whether a difference in time can be put down to one cause."""
+"""The facts in which two runs' manifests differ, and which of them can cause a difference in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CAUSES", "FACTS", "Difference", "causes", "differences"]
+__all__ = ["CAUSES", "FACTS", "FactDifference", "causes", "differences"]
 
 FACTS: dict[str, tuple[str, ...]] = {
     "graph": (
@@ -33,15 +33,15 @@ FACTS: dict[str, tuple[str, ...]] = {
     "measurement": ("warmup", "steps", "fathom_onnx"),
     "libraries": ("onnx", "numpy", "python"),
 }
-"""Kind of fact to the manifest's keys."""
+"""Kind of fact to its keys in a manifest."""
 
 CAUSES = ("graph", "onnxruntime", "provider", "threads", "optimization", "machine")
-"""Kinds of which each can make a step slower on its own."""
+"""Kinds of facts that can each change the time of a step."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One fact that two runs do not share; None where a run does not tell."""
+class FactDifference:
+    """A fact with its different values in run A and run B; None if a manifest does not have it."""
 
     kind: str
     name: str
@@ -49,22 +49,22 @@ class Difference:
     b: Any
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[FactDifference, ...]:
     """The facts of :data:`FACTS` in which two manifests differ, in that order.
 
     Args:
-        a: Manifest of the first run.
-        b: Manifest of the second.
+        a: Manifest of run A.
+        b: Manifest of run B.
     """
     return tuple(
-        Difference(kind, name, a.get(name), b.get(name))
+        FactDifference(kind, name, a.get(name), b.get(name))
         for kind, names in FACTS.items()
         for name in names
         if a.get(name) != b.get(name)
     )
 
 
-def causes(found: Sequence[Difference]) -> tuple[str, ...]:
-    """The kinds in which two runs differ and that change times; two or more cannot be told apart."""
-    kinds = {difference.kind for difference in found}
+def causes(differing: Sequence[FactDifference]) -> tuple[str, ...]:
+    """The kinds of :data:`CAUSES` in which two runs differ; the effects of two or more cannot be separated."""
+    kinds = {difference.kind for difference in differing}
     return tuple(kind for kind in CAUSES if kind in kinds)

@@ -1,11 +1,11 @@
-"""The rows of a comparison of two runs, and what may be said of each: slower, faster, the same, or undecided.
+"""The rows of a comparison of two runs and the verdict on each: slower, faster, same, below floor or undecided.
 
-A row is called slower or faster when three things hold: the evidence is clear (the test says so after its correction
-for the rows of the table, and the interval of the ratio does not hold 1), the change is as large as was asked for, and
-it is more than what profiling itself costs the row's nodes. Where only the last fails it is below the floor: the times
-differ, but by no more than measuring them costs. It is the same when the change is smaller than was asked for. It is
-undecided when the steps could not have shown a difference, or when a large change may be chance; then the steps that
-would do are given.
+A row is slower or faster if three conditions hold: the difference is clear (significant after the correction for the
+rows of the table, with an interval of the ratio that excludes 1), the change is at least the threshold, and it exceeds
+the profiler's own cost in the row's nodes. If only the last condition fails, the row is below the floor: the times
+differ, but by no more than measuring them costs. A row is the same if its change is smaller than the threshold. It is
+undecided if the steps could not have shown a difference, or if a large change may be chance; the row then gives the
+number of steps needed.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .significance import ALPHA, Evidence, steps_to_separate, steps_to_show
+from .significance import ALPHA, SignificanceTest, steps_to_separate, steps_to_show
 
-__all__ = ["Key", "Kind", "Row", "Table", "Verdict", "judged", "side_by_side"]
+__all__ = ["ChangeVerdict", "ComparisonTable", "Key", "Row", "RowKind", "judge_rows", "side_by_side"]
 
-Kind = Literal["attributed", "charged", "unattributed", "total"]
-Verdict = Literal["slower", "faster", "same", "below floor", "undecided", "only in A", "only in B"]
+RowKind = Literal["attributed", "charged", "unattributed", "total"]
+ChangeVerdict = Literal["slower", "faster", "same", "below floor", "undecided", "only in A", "only in B"]
 
 
 class Key(NamedTuple):
-    """What a row is of; ``name`` is empty where there is one row of its kind."""
+    """The identity of a row; ``name`` is empty if there is only one row of its kind."""
 
-    kind: Kind
+    kind: RowKind
     name: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a comparison; B against A, in microseconds.
+    """One row of a comparison of run A and run B; times are microseconds.
 
     Attributes:
         kind: ``attributed``, ``charged``, ``unattributed`` or ``total``.
-        name: What is compared.
-        a_us: Time in A; None where A does not have the row.
-        b_us: Time in B; None where B does not have the row.
-        difference_us: Time of B less that of A; a row that a run does not have takes no time there.
-        ratio: Time of B by that of A; None where either is missing or A's is zero.
-        low: Lower end of the ratio's interval; None where it cannot be told.
-        high: Its upper end.
+        name: Name of the phase, class, op, layer, node or total.
+        a_us: Time in A; None if A does not have the row.
+        b_us: Time in B; None if B does not have the row.
+        difference_us: Time in B - time in A; a row that a run does not have counts as 0 there.
+        ratio: Time in B / time in A; None if either is missing or A's is zero.
+        low: Lower end of the ratio's interval; None where unknown.
+        high: Upper end of the ratio's interval.
         p: p-value, corrected for the rows of the table; None for a row that only one run has.
-        floor_us: What profiling costs the row's nodes, in the run where it is more; None where it is not known.
-        verdict: What may be said.
-        steps_needed: For an undecided row, steps in each run with which it would be decided; None where that cannot be
-            told or is over 10,000.
+        floor_us: The profiler's own cost in the row's nodes, the larger of the two runs; None where unknown.
+        verdict: The verdict.
+        steps_needed: For an undecided row, the steps in each run that would decide it; None where unknown or over
+            10,000.
     """
 
-    kind: Kind
+    kind: RowKind
     name: str
     a_us: float | None
     b_us: float | None
@@ -62,31 +62,31 @@ class Row:
     high: float | None
     p: float | None
     floor_us: float | None
-    verdict: Verdict
+    verdict: ChangeVerdict
     steps_needed: int | None
 
     @property
     def significant(self) -> bool:
-        """Whether the test says, after its correction, that the times differ."""
+        """Whether the times differ significantly after the correction."""
         return self.p is not None and self.p <= ALPHA
 
     @property
     def clear(self) -> bool:
-        """Whether the test and the interval both say so; with a single step or without a ratio the test alone."""
+        """Whether test and interval both show a difference; without an interval the test alone decides."""
         return self.significant and not (self.low is not None and self.high is not None and self.low <= 1 <= self.high)
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows that are tested together, before anything is said of them.
+class ComparisonTable:
+    """Rows that are tested together, before their verdicts.
 
     Attributes:
-        keys: What each row is of.
-        present: Whether A has the row, and whether B has, [2, rows].
-        sizes: Time in A and in B, [2, rows].
-        floors: What profiling costs the row's nodes, NaN where that is not known, [rows].
-        steps: Steps of A and of B, [2, rows].
-        found: What the steps say.
+        keys: Key of each row.
+        present: Whether A has the row, and whether B has it, [2, rows].
+        sizes: Time in A and in B, microseconds, [2, rows].
+        floors: The profiler's own cost in the row's nodes, microseconds, NaN where unknown, [rows].
+        steps: Number of steps of A and of B, [2, rows].
+        test: Significance of each row's difference.
     """
 
     keys: Sequence[Key]
@@ -94,33 +94,33 @@ class Table:
     sizes: npt.NDArray[np.float64]
     floors: npt.NDArray[np.float64]
     steps: npt.NDArray[np.int64]
-    found: Evidence
+    test: SignificanceTest
 
 
-def side_by_side(tables: Sequence[Table]) -> Table:
-    """The rows of several tables as those of one."""
-    found = [table.found for table in tables]
-    return Table(
+def side_by_side(tables: Sequence[ComparisonTable]) -> ComparisonTable:
+    """One table with the rows of several, which are then tested together."""
+    tests = [table.test for table in tables]
+    return ComparisonTable(
         keys=[key for table in tables for key in table.keys],
         present=np.concatenate([table.present for table in tables], axis=1),
         sizes=np.concatenate([table.sizes for table in tables], axis=1),
         floors=np.concatenate([table.floors for table in tables]),
         steps=np.concatenate([table.steps for table in tables], axis=1),
-        found=Evidence(
-            p=np.concatenate([one.p for one in found]),
-            above=np.concatenate([one.above for one in found]),
-            low=np.concatenate([one.low for one in found]),
-            high=np.concatenate([one.high for one in found]),
+        test=SignificanceTest(
+            p=np.concatenate([test.p for test in tests]),
+            above=np.concatenate([test.above for test in tests]),
+            low=np.concatenate([test.low for test in tests]),
+            high=np.concatenate([test.high for test in tests]),
         ),
     )
 
 
-def judged(table: Table, threshold: float) -> list[Row]:
+def judge_rows(table: ComparisonTable, threshold: float) -> list[Row]:
     """The rows of a table in the order of its keys, each with its verdict.
 
     Args:
         table: Rows that are tested together; their p-values are corrected together.
-        threshold: Smallest change that is called one, as a share of A's time.
+        threshold: Smallest change that counts as a change, as a share of A's time.
     """
     from scipy import stats
 
@@ -128,13 +128,13 @@ def judged(table: Table, threshold: float) -> list[Row]:
     tested = int(both.sum())
     corrected = np.full(len(both), np.nan)
     if tested:
-        corrected[both] = stats.false_discovery_control(table.found.p[both], method="bh")
+        corrected[both] = stats.false_discovery_control(table.test.p[both], method="bh")
     return [_row(table, i, float(corrected[i]), tested, threshold) for i in range(len(table.keys))]
 
 
-def _row(table: Table, i: int, p: float, tested: int, threshold: float) -> Row:
+def _row(table: ComparisonTable, i: int, p: float, tested: int, threshold: float) -> Row:
     a, b = (float(size) for size in table.sizes[:, i])
-    in_a, in_b = (bool(there) for there in table.present[:, i])
+    in_a, in_b = (bool(has) for has in table.present[:, i])
     both = in_a and in_b
     row = Row(
         kind=table.keys[i].kind,
@@ -143,29 +143,29 @@ def _row(table: Table, i: int, p: float, tested: int, threshold: float) -> Row:
         b_us=b if in_b else None,
         difference_us=b - a,
         ratio=b / a if both and a > 0 else None,
-        low=_known(table.found.low[i]) if both else None,
-        high=_known(table.found.high[i]) if both else None,
-        p=_known(p),
-        floor_us=_known(table.floors[i]),
+        low=_finite(table.test.low[i]) if both else None,
+        high=_finite(table.test.high[i]) if both else None,
+        p=_finite(p),
+        floor_us=_finite(table.floors[i]),
         verdict="only in A" if in_a else "only in B",
         steps_needed=None,
     )
     if not both:
         return row
     steps = (int(table.steps[0, i]), int(table.steps[1, i]))
-    verdict, needed = _verdict(row, float(table.found.above[i]), tested, steps, threshold)
+    verdict, needed = _verdict(row, float(table.test.above[i]), tested, steps, threshold)
     return replace(row, verdict=verdict, steps_needed=needed)
 
 
 def _verdict(
     row: Row, above: float, tested: int, steps: tuple[int, int], threshold: float
-) -> tuple[Verdict, int | None]:
-    """The verdict of a row that both runs have, and the steps needed where it is undecided."""
+) -> tuple[ChangeVerdict, int | None]:
+    """The verdict on a row that both runs have, and the number of steps needed if it is undecided."""
     change = abs(row.ratio - 1) if row.ratio is not None else float(row.difference_us != 0)
     large = change > 0 and change >= threshold
     if row.significant and not large:
         return "same", None
-    # a test of ranks and a difference of medians may point apart; then neither is believed
+    # the rank test and the difference of medians may disagree on the direction; then neither is trusted
     if row.clear and (above > 0.5) == (row.difference_us > 0):
         if abs(row.difference_us) <= (row.floor_us or 0.0):
             return "below floor", None
@@ -175,10 +175,11 @@ def _verdict(
         return "undecided", needed
     if not large:
         return "same", None
-    shown = steps_to_show(above, tested)
-    # what there is should have been enough by that formula: no number to give
-    return "undecided", None if shown is None or shown <= min(steps) else shown
+    needed = steps_to_show(above, tested)
+    # by that formula the existing steps should be enough, so that no number can be given
+    return "undecided", None if needed is None or needed <= min(steps) else needed
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
+    """The value, or None if it is NaN or infinite."""
     return float(value) if np.isfinite(value) else None

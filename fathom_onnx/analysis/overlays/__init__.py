@@ -1,1 +1,23 @@
-"""The times of a run on the nodes of its graph, for viewers of graphs."""
+"""The times of a run on the nodes of its graph, for graph viewers.
+
+Input: a run and the graph that it ran. Output: a copy of the graph or a data file for Netron, a data file for Model
+Explorer, or the run's timeline for Perfetto, and a report of what the viewer shows.
+"""
+
+from .model_explorer import node_data
+from .netron import attachment, describe_nodes, name_nodes
+from .overlay import NodeTime, OverlayCoverage, copy_timeline, coverage, node_times, read_graph, write_copy
+
+__all__ = [
+    "NodeTime",
+    "OverlayCoverage",
+    "attachment",
+    "copy_timeline",
+    "coverage",
+    "describe_nodes",
+    "name_nodes",
+    "node_data",
+    "node_times",
+    "read_graph",
+    "write_copy",
+]

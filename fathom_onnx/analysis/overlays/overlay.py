@@ -1,8 +1,8 @@
-"""The times of a run on the nodes of its graph, for viewers of graphs.
+"""The times of a run by node of its graph, and the files that graph viewers need.
 
-Each node of the original graph has the time that the run attributes to it; what onnxruntime computed before the run
-(folded) or dropped (merged) has none. Charged and unattributed time is on no node, and an overlay says how much that
-is.
+Each node of the original graph has the time that the run attributes to it; nodes that onnxruntime computed before the
+run (folded) or removed (merged) have none. Charged and unattributed time belongs to no node; :func:`coverage` reports
+how much that is.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import google.protobuf.message
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.analysis.runs import Run
 from fathom_onnx.errors import DataError, GraphError, UsageError, one_line
 from fathom_onnx.graph.bodies import NumberedNode, numbered
 from fathom_onnx.graph.files import write_aside
 from fathom_onnx.graph.labels import label_nodes
 
-__all__ = ["Coverage", "NodeTime", "copy_timeline", "coverage", "node_times", "read_graph", "write_copy"]
+__all__ = ["NodeTime", "OverlayCoverage", "copy_timeline", "coverage", "node_times", "read_graph", "write_copy"]
 
 _TIMELINE = "timeline.json.gz"
 
@@ -36,9 +36,9 @@ class NodeTime:
 
     Attributes:
         entry: The node and its number.
-        us: Microseconds attributed to it; None where it did not run.
-        share: ``us`` by the run's node time, 0 to 1.
-        rank: 1 for the node with the most time, and so on; equal times in the order of the graph.
+        us: Microseconds attributed to it; None if it did not run.
+        share: ``us`` / the run's node time, 0 to 1.
+        rank: 1 for the node with the most time, and so on; equal times are in the order of the graph.
         state: ``ran``, ``folded`` or ``merged``.
     """
 
@@ -50,21 +50,21 @@ class NodeTime:
 
 
 def read_graph(path: Path, run: Run) -> onnx.ModelProto:
-    """The graph of a run, as its file has it; weights in other files stay there.
+    """Read the graph of a run; weights in external files are not loaded.
 
     Raises:
-        GraphError: No such file, or not a graph.
-        UsageError: It is not the graph that the run ran.
+        GraphError: The file does not exist or is not a graph.
+        UsageError: It is not the graph of the run.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise GraphError(f"cannot read '{path}' ({error.strerror})", "give the path of the run's .onnx file") from error
     expected = run.manifest.get("graph_sha256")
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
         raise UsageError(
-            f"'{path}' is not the graph of the run (SHA-256 {found[:12]}, the run's {str(expected)[:12]})",
+            f"'{path}' is not the graph of the run (SHA-256 {digest[:12]}, the run's {str(expected)[:12]})",
             f"give the file of '{run.manifest.get('graph')}' that was profiled, or profile this one",
         )
     try:
@@ -81,7 +81,7 @@ def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
         model: Its graph, from :func:`read_graph`.
 
     Raises:
-        DataError: The run's table of original nodes is not that of the graph.
+        DataError: The run's table of original nodes does not match the graph.
     """
     entries = numbered(model.graph)
     table = run.originals
@@ -90,7 +90,7 @@ def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
     total = run.node_time_us
     times = [float(us) if state == "ran" else None for us, state in zip(table["us"], table["state"], strict=True)]
     ranked = sorted((i for i, us in enumerate(times) if us is not None), key=lambda i: -(times[i] or 0.0))
-    rank = {place: position + 1 for position, place in enumerate(ranked)}
+    rank = {index: position + 1 for position, index in enumerate(ranked)}
     return tuple(
         NodeTime(entry, us, us / total if us is not None and total else None, rank.get(i), state)
         for i, (entry, us, state) in enumerate(zip(entries, times, table["state"], strict=True))
@@ -98,18 +98,18 @@ def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """What of a run an overlay shows.
+class OverlayCoverage:
+    """The nodes and the time of a run that an overlay shows.
 
     Attributes:
-        nodes: Nodes of the graph.
-        ran: Of these, nodes that ran.
+        nodes: Number of nodes of the graph.
+        ran: Nodes that ran.
         folded: Nodes that were computed before the run.
-        merged: Nodes that were dropped or merged with another.
+        merged: Nodes that were removed or merged with another.
         hidden: Nodes that the viewer cannot show or name.
-        shown_share: Share of the run's node time that is on nodes shown; None for a run without any time.
-        charged_share: Share that is charged movement, on no node.
-        unattributed_share: Share that is attributed to nothing.
+        shown_share: Share of the run's node time on the nodes shown; None for a run without any time.
+        charged_share: Share of charged movement, which is on no node.
+        unattributed_share: Share of unattributed time.
     """
 
     nodes: int
@@ -122,36 +122,36 @@ class Coverage:
     unattributed_share: float | None
 
 
-def coverage(run: Run, times: Sequence[NodeTime], hidden: Sequence[NodeTime] = ()) -> Coverage:
-    """What of a run is on the nodes of its graph.
+def coverage(run: Run, times: Sequence[NodeTime], hidden: Sequence[NodeTime] = ()) -> OverlayCoverage:
+    """The coverage of an overlay.
 
     Args:
         run: The run.
-        times: Its nodes' times.
-        hidden: Those that the viewer does not show.
+        times: The times of its nodes.
+        hidden: The nodes that the viewer does not show.
     """
     states = Counter(time.state for time in times)
     total = run.node_time_us
     shown = sum(time.us or 0.0 for time in times) - sum(time.us or 0.0 for time in hidden)
     shares = [us / total if total else None for us in (shown, run.kind_us("charged"), run.kind_us("unattributed"))]
-    return Coverage(len(times), states["ran"], states["folded"], states["merged"], len(hidden), *shares)
+    return OverlayCoverage(len(times), states["ran"], states["folded"], states["merged"], len(hidden), *shares)
 
 
 def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
-    """Write a changed copy of a graph; weights in other files stay there and are referred to as before.
+    """Write a modified copy of a graph; references to weights in external files are kept.
 
     Args:
         model: The copy.
-        graph: The file that it is a copy of.
-        output: The file to write; it appears only when onnx's checker accepts it.
+        graph: The file of the original.
+        output: The file to write; it appears only if onnx's checker accepts it.
 
     Raises:
-        UsageError: The graph keeps weights in files beside it, and the copy would not lie beside them.
-        GraphError: The checker does not accept the copy, nor then the graph.
+        UsageError: The graph has weights in files beside it, and the copy would be in another folder.
+        GraphError: The checker does not accept the copy.
         OutputError: The file cannot be written.
     """
-    outside = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
-    if outside and output.resolve().parent != graph.resolve().parent:
+    external = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
+    if external and output.resolve().parent != graph.resolve().parent:
         raise UsageError(
             f"'{graph}' keeps its weights in other files beside it, which a copy in another folder would not find",
             f"write the overlay into '{graph.parent}'",
@@ -166,7 +166,7 @@ def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
 
 
 def copy_timeline(folder: Path, output: Path) -> None:
-    """Write the timeline of a run folder to a file, compressed where the file's name ends in ``.gz``.
+    """Write the timeline of a run folder to a file, compressed if the file's name ends in ``.gz``.
 
     Raises:
         DataError: The run folder has no timeline, or a broken one.
@@ -175,22 +175,22 @@ def copy_timeline(folder: Path, output: Path) -> None:
     source = folder / _TIMELINE
     if not source.is_file():
         raise DataError(f"run folder '{folder}' has no {_TIMELINE}", "profile again with -o")
-    # read to the end in both cases, so that a broken file is not passed on
-    plain = _chunks(source)
+    # the source is decompressed to the end in both cases, so that a broken file is not copied
+    content = _chunks(source)
     with write_aside(output) as file:
         if output.suffix == ".gz":
-            for _ in plain:
+            for _ in content:
                 pass
             file.write(source.read_bytes())
         else:
-            file.writelines(plain)
+            file.writelines(content)
 
 
 def _chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
-    """What a compressed file holds, piece by piece."""
+    """The decompressed content of a file, in chunks."""
     try:
         with gzip.open(path, "rb") as file:
-            while piece := file.read(size):
-                yield piece
+            while chunk := file.read(size):
+                yield chunk
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"'{path}' is broken ({one_line(error)})", "profile again with -o") from error

@@ -1,7 +1,7 @@
-"""Control flow in a run: what a Loop, Scan or If takes alone and with its bodies, and how often its body ran.
+"""Control flow in a run: exclusive and inclusive times of Loop, Scan and If nodes, and iterations of their bodies.
 
-Everywhere else a node's time is exclusive, so that sums count each microsecond once. Inclusive time is for reading:
-it counts the time of inner nodes again, and must not be added up.
+Everywhere else a node's time is exclusive, so that sums count each microsecond once. Inclusive time contains the time
+of the nodes inside and must not be summed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.bodies import NumberedNode, bodies
 from fathom_onnx.graph.labels import label_nodes
-from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.trace import StepTimes
+
+from .executed import display_name, numbers_by_name
 
 __all__ = ["ControlTime", "control_facts", "control_times"]
 
@@ -26,12 +27,12 @@ class ControlTime:
     """One control-flow node of the optimized model.
 
     Attributes:
-        executed: Its number.
-        depth: Control-flow nodes around it.
-        exclusive_us: Time of the node without its bodies' nodes.
-        inclusive_us: Its own time and that of all nodes inside.
-        calls: How often it ran in a step.
-        iterations: Body name to how often that body ran in a step, over all calls; 0 for a branch not taken.
+        executed: Number of the executed node.
+        depth: Number of control-flow nodes around it.
+        exclusive_us: Time of the node without the nodes of its bodies.
+        inclusive_us: Time of the node and of all nodes inside.
+        calls: Executions per step.
+        iterations: Body name to executions of that body per step, over all calls; 0 for a branch not taken.
     """
 
     executed: int
@@ -49,52 +50,54 @@ def control_times(
 
     Args:
         attribution: The attribution.
-        exclusive_us: Number of an executed node to its exclusive time in a step; 0 for what did not run.
-        calls: Number of an executed node to its executions in a step.
+        exclusive_us: Number of an executed node to its exclusive time per step; 0 for a node that did not run.
+        calls: Number of an executed node to its executions per step.
 
-    A body ran as often as its most-run node did: every node of a body runs once an iteration, but for those inside
-    further control flow. A body without nodes (all of it folded) leaves no trace and is not listed.
+    The iterations of a body are the largest number of executions among its nodes: every node of a body runs once per
+    iteration, except nodes inside further control flow. A body without executed nodes (all folded) is not listed.
     """
     nodes = attribution.executed
     inclusive = {entry.index: exclusive_us.get(entry.index, 0.0) for entry in nodes}
-    runs: dict[tuple[int, str], float] = {}
+    iterations: dict[tuple[int, str], float] = {}
     for entry in reversed(nodes):  # a node comes before the nodes of its bodies
         if entry.parent is not None:
             inclusive[entry.parent] += inclusive[entry.index]
-            place = entry.parent, entry.body
-            runs[place] = max(runs.get(place, 0.0), calls.get(entry.index, 0.0))
-    found = []
+            body = entry.parent, entry.body
+            iterations[body] = max(iterations.get(body, 0.0), calls.get(entry.index, 0.0))
+    controls = []
     for entry in nodes:
-        inside = [name for name, _ in bodies(entry.node)]
-        if inside and calls.get(entry.index):
-            found.append(
+        body_names = [name for name, _ in bodies(entry.node)]
+        if body_names and calls.get(entry.index):
+            controls.append(
                 ControlTime(
                     entry.index,
                     _depth(nodes, entry),
                     exclusive_us.get(entry.index, 0.0),
                     inclusive[entry.index],
                     calls[entry.index],
-                    {name: runs[entry.index, name] for name in inside if (entry.index, name) in runs},
+                    {name: iterations[entry.index, name] for name in body_names if (entry.index, name) in iterations},
                 )
             )
-    return tuple(found)
+    return tuple(controls)
 
 
 def control_facts(attribution: Attribution, times: StepTimes) -> list[dict[str, Any]]:
-    """The control flow of a run as its manifest has it: medians over the steps, in the order of the model."""
-    place = {executed_name(entry.index): entry.index for entry in attribution.executed}
-    columns = [(place[name], column) for column, name in enumerate(times.names) if name in place]
+    """The control flow of a run for its manifest: medians over the steps, in the order of the model."""
+    numbers = numbers_by_name(attribution)
+    columns = [(numbers[name], column) for column, name in enumerate(times.names) if name in numbers]
     us, calls = np.median(times.self_us, axis=0), np.median(times.calls, axis=0)
-    found = control_times(attribution, {i: float(us[c]) for i, c in columns}, {i: float(calls[c]) for i, c in columns})
+    controls = control_times(
+        attribution, {i: float(us[c]) for i, c in columns}, {i: float(calls[c]) for i, c in columns}
+    )
     labels = label_nodes(attribution.originals)
     facts = []
-    for control in found:
-        node = attribution.executed[control.executed].node
+    for control in controls:
+        entry = attribution.executed[control.executed]
         shares = attribution.nodes[control.executed].shares
         facts.append(
             {
-                "node": node.name or f"{node.op_type}#{control.executed}",
-                "op_type": node.op_type,
+                "node": display_name(entry),
+                "op_type": entry.node.op_type,
                 "layer": labels[shares[0].original].layer if shares else "",
                 "depth": control.depth,
                 "exclusive_us": control.exclusive_us,
@@ -107,6 +110,7 @@ def control_facts(attribution: Attribution, times: StepTimes) -> list[dict[str, 
 
 
 def _depth(nodes: tuple[NumberedNode, ...], entry: NumberedNode) -> int:
+    """Number of control-flow nodes around a node."""
     depth = 0
     while entry.parent is not None:
         entry = nodes[entry.parent]

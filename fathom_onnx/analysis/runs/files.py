@@ -1,10 +1,11 @@
-"""The files of a run folder, written and read back: JSON, CSV, and the samples as a compressed array."""
+"""The files of a run folder: JSON, CSV tables and a compressed array of samples, written and read back."""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fathom_onnx.runtime.traces.trace import Microseconds
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
 from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
 
-__all__ = ["SCHEMA", "read_run", "write_run"]
+__all__ = ["SCHEMA", "read_run", "read_table", "write_run"]
 
 SCHEMA = "fathom-onnx/run/2"
 
@@ -31,12 +32,12 @@ _TABLES = {
     "steps": STEP_COLUMNS,
     "originals": ORIGINAL_COLUMNS,
 }
-"""Table to its columns; its file is ``<table>.csv``."""
+"""Table to its columns; the file is ``<table>.csv``."""
 
 _KERNELS = "kernels.csv"
-"""There only where a device was recorded."""
+"""Only in runs with recorded device times."""
 
-_NEEDED = ("manifest.json", *(f"{name}.csv" for name in _TABLES), _SAMPLES)
+_REQUIRED = ("manifest.json", *(f"{name}.csv" for name in _TABLES), _SAMPLES)
 
 _TEXT = frozenset(
     (
@@ -74,33 +75,33 @@ def write_run(
     """
     write_text(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     nodes = tables["nodes"]
-    listed = nodes.assign(originals=nodes["originals"].map(lambda names: json.dumps(list(names))))
-    for name, table in {**tables, "nodes": listed}.items():
+    nodes_for_csv = nodes.assign(originals=nodes["originals"].map(lambda names: json.dumps(list(names))))
+    for name, table in {**tables, "nodes": nodes_for_csv}.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    packed = io.BytesIO()
-    np.savez_compressed(packed, self_us=samples)
-    write_bytes(folder / _SAMPLES, packed.getvalue())
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, self_us=samples)
+    write_bytes(folder / _SAMPLES, buffer.getvalue())
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run folder holds: ``manifest``, the tables by name (``kernels`` may be None), and ``samples``.
+    """The contents of a run folder: ``manifest``, the tables by name (``kernels`` may be None), and ``samples``.
 
     Raises:
-        DataError: It is not a run folder, of another schema, or a file in it is malformed.
+        DataError: It is not a run folder, has another schema, or a file in it is malformed.
     """
     manifest = _manifest(folder)
-    for name in _NEEDED:
+    for name in _REQUIRED:
         if not (folder / name).is_file():
             raise DataError(f"'{folder}' is not a run folder: it has no {name}", "give a folder that profile wrote")
     try:
-        tables = {name: _read(folder / f"{name}.csv", columns) for name, columns in _TABLES.items()}
+        tables = {name: read_table(folder / f"{name}.csv", columns, _TEXT) for name, columns in _TABLES.items()}
         tables["nodes"]["originals"] = tables["nodes"]["originals"].map(lambda text: tuple(json.loads(text)))
         samples = np.load(folder / _SAMPLES, allow_pickle=False)["self_us"]
-        wanted = (len(tables["steps"]), len(tables["nodes"]))
-        kind = np.int64 if manifest.get("device_time") is None else np.float64
-        if samples.shape != wanted or samples.dtype != kind:
-            raise ValueError(f"{_SAMPLES} holds {samples.dtype} {samples.shape}, not {np.dtype(kind)} {wanted}")
+        shape = (len(tables["steps"]), len(tables["nodes"]))
+        dtype = np.int64 if manifest.get("device_time") is None else np.float64
+        if samples.shape != shape or samples.dtype != dtype:
+            raise ValueError(f"{_SAMPLES} holds {samples.dtype} {samples.shape}, not {np.dtype(dtype)} {shape}")
         kernels = _kernels(folder / _KERNELS) if manifest.get("device_time") is not None else None
     except (ValueError, KeyError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"run folder '{folder}' is malformed ({one_line(error)})", "profile again") from error
@@ -108,11 +109,13 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _kernels(path: Path) -> pd.DataFrame:
-    return _read(path, KERNEL_COLUMNS).astype(dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | {"size_bytes": "float64"})
+    return read_table(path, KERNEL_COLUMNS, _TEXT).astype(
+        dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | {"size_bytes": "float64"}
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, which says what else there is to read."""
+    """The manifest, read first because its schema decides whether the rest can be read."""
     path = folder / "manifest.json"
     if not path.is_file():
         raise DataError(f"'{folder}' is not a run folder: it has no {path.name}", "give a folder that profile wrote")
@@ -128,11 +131,23 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    # a layer or node may be called "NA" or "12": what is text stays text, and only an empty cell is empty
-    kinds = {name: str for name in columns if name in _TEXT}
-    unknown = {name: [""] for name in columns if name not in _TEXT}
-    table = pd.read_csv(path, keep_default_na=False, na_values=unknown, float_precision="round_trip", dtype=kinds)
+def read_table(path: Path, columns: tuple[str, ...], text_columns: Collection[str]) -> pd.DataFrame:
+    """Read a CSV table.
+
+    A layer or node may be called "NA" or "12": text columns are kept as text, and only an empty cell of another column
+    is a missing value.
+
+    Args:
+        path: The file.
+        columns: The columns that it must have, in order.
+        text_columns: Those of text; others are ignored.
+
+    Raises:
+        ValueError: It has other columns.
+    """
+    dtypes = {name: str for name in columns if name in text_columns}
+    missing = {name: [""] for name in columns if name not in text_columns}
+    table = pd.read_csv(path, keep_default_na=False, na_values=missing, float_precision="round_trip", dtype=dtypes)
     if tuple(table.columns) != columns:
         raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not {', '.join(columns)}")
     return table

@@ -1,7 +1,7 @@
-"""A run's facts and table of device time: medians over the counted steps of what each step had.
+"""Kernel times of a run on a device: the kernel table, its sums by kernel, and the device facts of the manifest.
 
-Times are microseconds with decimals; the sums hold exactly in each step, see
-:mod:`fathom_onnx.runtime.devices.step`, and not of the medians.
+Times are microseconds with decimals, medians over the counted steps. Sums hold exactly within each step (see
+:mod:`fathom_onnx.runtime.devices.step`), not between medians.
 """
 
 from __future__ import annotations
@@ -35,67 +35,68 @@ KERNEL_COLUMNS = (
 )
 
 WHOLE_OR_EMPTY = ("executed", "registers", "shared_bytes")
-"""Columns of whole numbers that may be empty: work of no node, copies and sets."""
+"""Columns of whole numbers that may be empty: no node, or a copy or memory set, which has no registers."""
 
 _US = 1000
 
 
-def device_facts(found: DeviceTimes, recorded: RecordedSteps, control_us: Sequence[float]) -> dict[str, Any]:
-    """What a run's manifest says of its device time.
+def device_facts(times: DeviceTimes, recorded: RecordedSteps, control_us: Sequence[float]) -> dict[str, Any]:
+    """The device times of a run for its manifest.
 
     Args:
-        found: Of the counted profiled steps, one or more.
-        recorded: Steps with the recorder alone.
-        control_us: Wall times of the counted steps with neither profiler nor recorder.
+        times: Device times of the counted profiled steps, one or more.
+        recorded: Steps with the device recorder and without onnxruntime's profiler.
+        control_us: Wall times of the counted steps with neither profiler nor device recorder.
     """
-    alone, step_us = _medians(recorded.device), float(np.median(recorded.wall_us))
+    recorder_only, step_us = _medians(recorded.device), float(np.median(recorded.wall_us))
     return {
-        "source": found.source,
-        **_medians(found),
+        "source": times.source,
+        **_medians(times),
         "unprofiled": {
             "step_us": step_us,
             "recording_overhead_us": step_us - float(np.median(control_us)),
-            **{name: alone[name] for name in ("span_us", "busy_us", "idle_us")},
+            **{name: recorder_only[name] for name in ("span_us", "busy_us", "idle_us")},
         },
-        "host_run_us": float(np.median(found.host_run_us)),
-        "dropped_records": found.dropped,
-        "invalid_records": found.invalid,
-        "clock_error_us": found.clock_error_ns / _US,
+        "host_run_us": float(np.median(times.host_run_us)),
+        "dropped_records": times.dropped,
+        "invalid_records": times.invalid,
+        "clock_error_us": times.clock_error_ns / _US,
     }
 
 
-def _medians(found: DeviceTimes) -> dict[str, float]:
-    """Medians of a step's sums: times in microseconds, counts as they are."""
-    medians = pd.DataFrame([asdict(step) for step in found.steps]).median().to_dict()
-    told: dict[str, float] = {}
+def _medians(times: DeviceTimes) -> dict[str, float]:
+    """Medians over the steps of each step's sums: times in microseconds, counts unchanged."""
+    medians = pd.DataFrame([asdict(step) for step in times.steps]).median().to_dict()
+    facts: dict[str, float] = {}
     for name, value in medians.items():
         if name.endswith("_ns"):
-            told[f"{name.removesuffix('_ns')}_us"] = float(value) / _US
+            facts[f"{name.removesuffix('_ns')}_us"] = float(value) / _US
         else:
-            told[name] = float(value)
-    return told
+            facts[name] = float(value)
+    return facts
 
 
-def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str, str]) -> pd.DataFrame:
-    """One row an executed node and what ran for it (:data:`KERNEL_COLUMNS`), longest first.
+def kernel_table(times: DeviceTimes, rows: Mapping[str, int], names: Mapping[str, str]) -> pd.DataFrame:
+    """One row per executed node and kernel, copy or memory set (:data:`KERNEL_COLUMNS`), longest first.
 
-    Kernels of one name that were launched in several shapes have a row each. Medians are over all steps: what did not
-    run in one took 0 there.
+    A kernel that was launched in several shapes has a row for each. Medians are over all steps; a step without the
+    kernel counts as 0.
 
     Args:
-        found: Of the counted steps.
-        rows: Executed name to its row of the node table.
-        names: Executed name to the name that the table gives it.
+        times: Device times of the counted steps.
+        rows: Name of an executed node in the trace to its row of the node table.
+        names: Name of an executed node in the trace to its name in the node table.
     """
-    steps = len(found.uses)
-    taken: dict[KernelKey, np.ndarray[Any, np.dtype[np.int64]]] = {}
-    for place, uses in enumerate(found.uses):
+    steps = len(times.uses)
+    uses_by_kernel: dict[KernelKey, np.ndarray[Any, np.dtype[np.int64]]] = {}
+    for step, uses in enumerate(times.uses):
         for key, use in uses.items():
-            taken.setdefault(key, np.zeros((steps, len(fields(KernelUse))), np.int64))[place] = astuple(use)
-    told = []
-    for key, table in taken.items():
-        calls, busy_ns, gap_ns, size_bytes = (float(value) for value in np.median(table, axis=0))
-        told.append(
+            samples = uses_by_kernel.setdefault(key, np.zeros((steps, len(fields(KernelUse))), np.int64))
+            samples[step] = astuple(use)
+    records = []
+    for key, samples in uses_by_kernel.items():
+        calls, busy_ns, gap_ns, size_bytes = (float(value) for value in np.median(samples, axis=0))
+        records.append(
             {
                 "executed": rows.get(key.node),
                 "node": names.get(key.node, key.node),
@@ -113,13 +114,13 @@ def kernel_table(found: DeviceTimes, rows: Mapping[str, int], names: Mapping[str
                 "shared_bytes": key.shared_bytes,
             }
         )
-    made = pd.DataFrame(told, columns=list(KERNEL_COLUMNS))
-    kinds = dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | dict.fromkeys(("calls", "us", "gap_us", "size_bytes"), "float64")
-    return made.astype(kinds).sort_values(["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True)
+    table = pd.DataFrame(records, columns=list(KERNEL_COLUMNS))
+    dtypes = dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | dict.fromkeys(("calls", "us", "gap_us", "size_bytes"), "float64")
+    return table.astype(dtypes).sort_values(["us", "node", "kernel"], ascending=[False, True, True], ignore_index=True)
 
 
 def kernel_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """Sums of a kernel table by what ran: ``kind``, ``name``, ``us``, ``share``, ``calls``, ``nodes``, longest first.
+    """Sums of a kernel table by kernel: ``kind``, ``name``, ``us``, ``share``, ``calls``, ``nodes``, longest first.
 
     Args:
         table: From :func:`kernel_table`.

@@ -1,10 +1,10 @@
-"""The memory of a profiled run: what its tensors need in either form of the graph, and what the trace shows."""
+"""Memory use of a profiled run: by tensor liveness in the original and executed graph, and by the allocator's trace."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -17,21 +17,22 @@ from fathom_onnx.graph.labels import Label, label_nodes
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.memory import TracedMemory
 
-__all__ = ["TracedUse", "executed_liveness", "memory_facts", "traced_use"]
+from .executed import UNATTRIBUTED, display_name, main_labels
 
-_NOWHERE = "unattributed"
+__all__ = ["TracedUse", "executed_liveness", "memory_facts", "traced_use"]
 
 
 @dataclass(frozen=True)
 class TracedUse:
-    """Memory by onnxruntime's allocator, bytes; None where the provider does not say.
+    """Memory use reported by onnxruntime's allocator, bytes; None where the provider does not report it.
 
     Attributes:
-        peak_bytes: Most that was asked for and in use as a node of the first run ended, beyond what was in use before
-            the first one: the step's own tensors. Workspace that a kernel frees again is not in it.
-        before_bytes: In use before the first node: parameters that the allocator holds, and what is bound.
-        lifetime_peak_bytes: Most that was ever handed out by the end of the second run, in whole blocks, all included.
-        held_bytes: What the allocator had taken from the system by then.
+        peak_bytes: Largest number of requested bytes in use at the end of any node of the first run, beyond
+            ``before_bytes``: the step's own tensors, without workspace that a kernel has freed again.
+        before_bytes: In use before the first node: parameters in the allocator's memory, and bound values.
+        lifetime_peak_bytes: Largest number of bytes in use until the end of the second run, in whole blocks, all
+            included.
+        held_bytes: Bytes that the allocator had reserved from the system by then.
         by_layer: Layer to bytes of the outputs of its nodes, each node once, in the order of execution.
     """
 
@@ -43,57 +44,56 @@ class TracedUse:
 
 
 def _executed_labels(attribution: Attribution) -> list[Label | None]:
-    """A label for each executed node: its own name, and the phase and layer of its largest original."""
-    originals = label_nodes(attribution.originals)
-    found: list[Label | None] = []
-    for entry, node in zip(attribution.executed, attribution.nodes, strict=True):
-        main = max(node.shares, key=lambda share: share.weight, default=None)
-        of = originals[main.original] if main else Label("", "", _NOWHERE, entry.node.op_type, "")
-        name = entry.node.name or f"{entry.node.op_type}#{entry.index}"
-        found.append(Label(name, of.phase, of.layer, of.op, of.op_class))
-    return found
+    """A label for each executed node: its own name, and the phase and layer of its largest original node."""
+    labels: list[Label | None] = []
+    for entry, main in zip(
+        attribution.executed, main_labels(attribution, label_nodes(attribution.originals)), strict=True
+    ):
+        original = main or Label("", "", UNATTRIBUTED, entry.node.op_type, "")
+        labels.append(replace(original, name=display_name(entry)))
+    return labels
 
 
 def _sizes(executed: onnx.ModelProto, attribution: Attribution, traced: TracedMemory) -> dict[str, int | None]:
-    """Bytes of the executed tensors: by their shapes or, in a layout of onnxruntime's own, by what the trace says."""
+    """Bytes of the executed tensors: by shape or, for tensors in a layout private to onnxruntime, from the trace."""
     sizes = {name: tensor.size_bytes for name, tensor in tensors_of(executed.graph).items()}
-    written = {node.name: node.output_bytes for node in traced.nodes}
+    traced_bytes = {node.name: node.output_bytes for node in traced.nodes}
     for entry in attribution.executed:
         unknown = [name for name in outputs_of(entry.node) if sizes.get(name) is None]
-        whole = written.get(executed_name(entry.index))
-        if len(unknown) == 1 and whole is not None:
-            sizes[unknown[0]] = whole - sum(sizes.get(n) or 0 for n in outputs_of(entry.node))
+        output_bytes = traced_bytes.get(executed_name(entry.index))
+        if len(unknown) == 1 and output_bytes is not None:
+            sizes[unknown[0]] = output_bytes - sum(sizes.get(n) or 0 for n in outputs_of(entry.node))
     return sizes
 
 
 def executed_liveness(
     graph: Graph, executed: onnx.ModelProto, attribution: Attribution, ran: Sequence[str], traced: TracedMemory
 ) -> Liveness:
-    """The memory of a step of the optimized model, its nodes in the order in which they ran.
+    """Tensor liveness in a step of the optimized model, with its nodes in the order of execution.
 
     Args:
         graph: The original graph, for its parameters and state.
         executed: The optimized model.
-        attribution: What its nodes stand for.
-        ran: Executed names in the order of execution.
-        traced: Memory in the run's first trace, for sizes that the model does not tell.
+        attribution: The attribution of its nodes.
+        ran: Names of the executed nodes in the order of execution.
+        traced: Memory in the run's first trace, for sizes that the model does not have.
     """
-    top = {executed_name(entry.index): entry.index for entry in attribution.executed if entry.parent is None}
-    order = [top[name] for name in dict.fromkeys(ran) if name in top]
+    numbers = {executed_name(entry.index): entry.index for entry in attribution.executed if entry.parent is None}
+    order = [numbers[name] for name in dict.fromkeys(ran) if name in numbers]
     labels, sizes = _executed_labels(attribution), _sizes(executed, attribution, traced)
     return liveness_of(executed.graph, sizes, labels, residents_of(graph), order)
 
 
 def traced_use(memory: TracedMemory, attribution: Attribution) -> TracedUse:
-    """What a trace says, with the layers of its nodes."""
+    """Memory use in a trace, with the layers of its nodes."""
     layers = {
-        executed_name(entry.index): label.layer if label else _NOWHERE
+        executed_name(entry.index): label.layer if label else UNATTRIBUTED
         for entry, label in zip(attribution.executed, _executed_labels(attribution), strict=True)
     }
     outputs: dict[str, int] = {node.name: node.output_bytes for node in reversed(memory.nodes) if node.output_bytes}
     by_layer: dict[str, int] = defaultdict(int)
     for name in dict.fromkeys(node.name for node in memory.nodes):
-        by_layer[layers.get(name, _NOWHERE)] += outputs.get(name, 0)
+        by_layer[layers.get(name, UNATTRIBUTED)] += outputs.get(name, 0)
     in_use = [node.in_use_bytes for node in memory.nodes if node.in_use_bytes is not None]
     first = memory.nodes[0] if memory.nodes else None
     known = first is not None and first.in_use_bytes is not None and first.change_bytes is not None
@@ -112,17 +112,17 @@ def _groups(by_layer: dict[str, int]) -> list[dict[str, Any]]:
     return [{"name": n, "bytes": b} for n, b in sorted(by_layer.items(), key=lambda row: (-row[1], row[0]))]
 
 
-def _liveness_facts(found: Liveness) -> dict[str, Any]:
+def _liveness_facts(needs: Liveness) -> dict[str, Any]:
     return {
-        "peak_bytes": found.peak_bytes,
-        "peak_node": found.peak_node,
-        "parameters_bytes": found.parameters_bytes,
-        "state_bytes": found.state_bytes,
-        "next_state_bytes": found.next_state_bytes,
-        "kept_bytes": found.kept_bytes,
-        "unknown_tensors": len(found.unknown),
-        "largest": [{"name": t.name, "bytes": t.size_bytes, "phase": t.phase, "layer": t.layer} for t in found.largest],
-        "by_layer": _groups(found.by_layer),
+        "peak_bytes": needs.peak_bytes,
+        "peak_node": needs.peak_node,
+        "parameters_bytes": needs.parameters_bytes,
+        "state_bytes": needs.state_bytes,
+        "next_state_bytes": needs.next_state_bytes,
+        "kept_bytes": needs.kept_bytes,
+        "unknown_tensors": len(needs.unknown),
+        "largest": [{"name": t.name, "bytes": t.size_bytes, "phase": t.phase, "layer": t.layer} for t in needs.largest],
+        "by_layer": _groups(needs.by_layer),
     }
 
 
@@ -134,8 +134,8 @@ def memory_facts(
     Args:
         graph: The original graph.
         executed: The optimized model.
-        attribution: What its nodes stand for.
-        ran: Executed names in the order of execution.
+        attribution: The attribution of its nodes.
+        ran: Names of the executed nodes in the order of execution.
         traced: Memory in the run's first trace.
     """
     use = traced_use(traced, attribution)

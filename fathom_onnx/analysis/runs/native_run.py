@@ -1,8 +1,8 @@
-"""A step as a framework ran it itself: a row an operation, and the sums by phase, class, canonical op and layer.
+"""A native run: a profile by the framework itself, with one row per operation and sums by phase, class, op and layer.
 
 Times are microseconds. An operation's time is the median over the profiled steps; ``op_time_us`` is the sum of those
-medians, ``outside_us`` the median over the steps of what the step took beyond its operations, ``run_time_us`` the sum
-of both. For each single step run = operations + outside holds (to float rounding). See ``docs/reference/native.md``.
+medians, ``outside_us`` the median over the steps of a step's time outside its operations, ``run_time_us`` the sum
+of both. In each single step run = operations + outside holds (to float rounding). See ``docs/reference/native.md``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fathom_onnx.graph.files import write_bytes, write_text
 from fathom_onnx.graph.op_types import UNLISTED, class_of_op
 from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp
 
+from .files import read_table
 from .time_groups import TimeGroups, time_groups
 
 __all__ = ["OP_COLUMNS", "SCHEMA", "NativeRun", "build_native_run"]
@@ -32,6 +33,7 @@ SCHEMA = "fathom-onnx/native/1"
 
 OP_COLUMNS = ("op", "op_class", "framework_op", "phase", "layer", "split", "us", "calls")
 
+_TEXT = ("op", "op_class", "framework_op", "phase", "layer")
 _FILES = ("manifest.json", "ops.csv", "samples.npz", "summary.json")
 _SERIES = ("self_us", "run_us", "wall_us")
 
@@ -40,16 +42,16 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NativeRun(TimeGroups):
-    """A natively profiled step, explained.
+    """A step profiled by the framework itself.
 
     Attributes:
-        manifest: The facts: versions, machine, workload, mode, preset, framework, threads, data, unprofiled times.
-        ops: One row for each canonical op, framework operation, phase and layer (:data:`OP_COLUMNS`): ``us`` is the
-            median over the steps of its exclusive time, ``calls`` the median of its calls in a step. Phase and layer
-            are ``unknown`` where the framework's profiler cannot tell.
+        manifest: Versions, machine, workload, mode, preset, framework, threads, data, unprofiled step times.
+        ops: One row per canonical op, framework operation, phase and layer (:data:`OP_COLUMNS`): ``us`` is the median
+            over the steps of its exclusive time, ``calls`` the median of its calls per step. Phase and layer are
+            ``unknown`` where the framework's profiler does not report them.
         samples: Exclusive microseconds [steps, rows of ``ops``].
-        run_us: Microseconds from beginning to end of each step inside the trace.
-        wall_us: Microseconds the caller waited for each step.
+        run_us: Microseconds from start to end of each step in the trace, [steps].
+        wall_us: Wall time of each step for the caller, microseconds, [steps].
     """
 
     manifest: dict[str, Any]
@@ -65,12 +67,12 @@ class NativeRun(TimeGroups):
 
     @property
     def outside_us(self) -> float:
-        """Median over the steps of the time that no operation took: Python, dispatch, scheduling."""
+        """Median over the steps of the time outside operations: Python, dispatch, scheduling."""
         return float(np.median(self.run_us - self.samples.sum(axis=1)))
 
     @property
     def run_time_us(self) -> float:
-        """Operations and time outside."""
+        """Time in operations and outside."""
         return self.op_time_us + self.outside_us
 
     @property
@@ -89,14 +91,15 @@ class NativeRun(TimeGroups):
         return float(np.median(self.wall_us))
 
     def _by(self, column: str) -> pd.DataFrame:
-        """Sums over a column; shares are of the time of all operations."""
+        """Time by the values of a column; shares are of the time of all operations."""
         return time_groups(self.ops, column, self.op_time_us, "calls", lambda g: g["calls"].sum())
 
     def by_framework_op(self) -> pd.DataFrame:
-        """Time by the framework's own operation, largest first."""
+        """Time by operation of the framework, largest first."""
         return self._by("framework_op")
 
     def _us(self, column: str, value: object) -> float:
+        """Time of the operations with a value in a column."""
         return float(self.ops.loc[self.ops[column] == value, "us"].sum())
 
     def summary(self) -> dict[str, Any]:
@@ -133,9 +136,9 @@ class NativeRun(TimeGroups):
         Raises:
             OutputError: The folder cannot be written to.
         """
-        packed = io.BytesIO()
-        np.savez_compressed(packed, self_us=self.samples, run_us=self.run_us, wall_us=self.wall_us)
-        write_bytes(folder / "samples.npz", packed.getvalue())
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, self_us=self.samples, run_us=self.run_us, wall_us=self.wall_us)
+        write_bytes(folder / "samples.npz", buffer.getvalue())
         write_text(folder / "ops.csv", self.ops.to_csv(index=False, lineterminator="\n"))
         write_text(folder / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
         write_text(folder / "manifest.json", json.dumps(self.manifest, indent=2) + "\n")
@@ -145,7 +148,7 @@ class NativeRun(TimeGroups):
         """Read the folder of a native run.
 
         Raises:
-            DataError: It is not one, or a file in it is malformed.
+            DataError: It is not the folder of a native run, or a file in it is malformed.
         """
         for name in _FILES:
             if not (folder / name).is_file():
@@ -159,9 +162,9 @@ class NativeRun(TimeGroups):
                 raise DataError(
                     f"run '{folder}' has schema '{manifest.get('schema')}', not '{SCHEMA}'", "profile again"
                 )
-            ops = _read(folder / "ops.csv")
-            with np.load(folder / "samples.npz", allow_pickle=False) as held:
-                self_us, run_us, wall_us = (np.asarray(held[name], np.float64) for name in _SERIES)
+            ops = read_table(folder / "ops.csv", OP_COLUMNS, _TEXT)
+            with np.load(folder / "samples.npz", allow_pickle=False) as arrays:
+                self_us, run_us, wall_us = (np.asarray(arrays[name], np.float64) for name in _SERIES)
             if self_us.shape != (len(run_us), len(ops)) or run_us.shape != wall_us.shape:
                 raise ValueError(f"samples of shape {list(self_us.shape)} for {len(ops)} rows")
         except (ValueError, KeyError, OSError, AttributeError, BadZipFile) as error:
@@ -169,52 +172,56 @@ class NativeRun(TimeGroups):
         return cls(manifest, ops, self_us, run_us, wall_us)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    # a layer may be called "NA" or "12": what is text stays text
-    kinds = {name: str for name in OP_COLUMNS if name not in ("split", "us", "calls")}
-    table = pd.read_csv(path, keep_default_na=False, na_values=[], float_precision="round_trip", dtype=kinds)
-    if tuple(table.columns) != OP_COLUMNS:
-        raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}")
-    return table
+def build_native_run(measurement: NativeMeasurement, manifest: Mapping[str, Any]) -> NativeRun:
+    """Build a native run from a measurement.
 
+    A step without an operation that other steps have counts as zero for it.
 
-def build_native_run(measured: NativeMeasurement, manifest: Mapping[str, Any]) -> NativeRun:
-    """A native run from what was measured and the facts of it.
-
-    An operation that some steps do not have counts as zero there.
+    Args:
+        measurement: Times of the profiled and unprofiled steps.
+        manifest: The facts of the run.
 
     Raises:
-        RunError: No step was measured, or the operations of one take longer than it: they overlapped.
+        RunError: No step was measured, or the operations of a step take longer than the step: they overlapped.
     """
-    if not measured.steps:
+    if not measurement.steps:
         raise RunError("no step was profiled", "give 1 or more")
     columns: dict[NativeOp, int] = {}
-    for step in measured.steps:
+    for step in measurement.steps:
         for op in step.ops:
             columns.setdefault(op, len(columns))
-    samples = np.zeros((len(measured.steps), len(columns)))
+    samples = np.zeros((len(measurement.steps), len(columns)))
     calls = np.zeros_like(samples)
-    for row, step in enumerate(measured.steps):
-        for op, (us, times) in step.ops.items():
-            samples[row, columns[op]], calls[row, columns[op]] = us, times
-    run_us = np.array([step.run_us for step in measured.steps])
-    over = samples.sum(axis=1) - run_us
-    if (over > 1e-6 * run_us).any():
+    for row, step in enumerate(measurement.steps):
+        for op, (op_us, op_calls) in step.ops.items():
+            samples[row, columns[op]], calls[row, columns[op]] = op_us, op_calls
+    run_us = np.array([step.run_us for step in measurement.steps])
+    excess = samples.sum(axis=1) - run_us
+    if (excess > 1e-6 * run_us).any():
         raise RunError(
-            f"the operations of a step take {over.max():.0f} us longer than the step: they overlapped in time",
+            f"the operations of a step take {excess.max():.0f} us longer than the step: they overlapped in time",
             "profile again on an idle machine",
         )
-    median, typical = np.median(samples, axis=0), np.median(calls, axis=0)
+    median_us, median_calls = np.median(samples, axis=0), np.median(calls, axis=0)
     rows = [
-        (op.op, class_of_op(op.op), op.framework_op, op.phase, op.layer, op.split, median[index], typical[index])
+        (
+            op.op,
+            class_of_op(op.op),
+            op.framework_op,
+            op.phase,
+            op.layer,
+            op.split,
+            median_us[index],
+            median_calls[index],
+        )
         for op, index in columns.items()
     ]
     facts = {
         "schema": SCHEMA,
         **manifest,
-        **measured.facts,
-        "control_steps_us": list(measured.control_us),
-        "comparable_steps_us": list(measured.comparable_us),
+        **measurement.facts,
+        "control_steps_us": list(measurement.control_us),
+        "comparable_steps_us": list(measurement.comparable_us),
     }
-    wall_us = np.array([step.wall_us for step in measured.steps])
+    wall_us = np.array([step.wall_us for step in measurement.steps])
     return NativeRun(facts, pd.DataFrame(rows, columns=list(OP_COLUMNS)), samples, run_us, wall_us)

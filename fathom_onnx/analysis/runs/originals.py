@@ -1,4 +1,4 @@
-"""The original nodes of a run: the time, the cost and the fate of each."""
+"""The table of a run's original nodes: time, cost and state of each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["original_table"]
 
 
 def _executions(attribution: Attribution, calls: dict[int, float]) -> dict[tuple[int | None, str], float]:
-    """(Control-flow node, body) of the original to how often it ran in a step, as far as executed nodes tell it."""
-    found: dict[tuple[int | None, str], float] = defaultdict(float)
+    """(Control-flow node, body) of the original graph to its executions per step, where executed nodes show them."""
+    executions: dict[tuple[int | None, str], float] = defaultdict(float)
     for node in attribution.nodes:
         for share in node.shares if node.kind == "attributed" else ():
             original = attribution.originals[share.original]
-            place = original.parent, original.body
+            body = original.parent, original.body
             # a node that is not in the trace is in a branch that was not taken
-            found[place] = max(found[place], calls.get(node.executed, 0.0))
-    return found
+            executions[body] = max(executions[body], calls.get(node.executed, 0.0))
+    return executions
 
 
 def original_table(
@@ -39,15 +39,16 @@ def original_table(
     labels: Sequence[Label],
     graph: Graph | None,
 ) -> pd.DataFrame:
-    """One row an original node (:data:`ORIGINAL_COLUMNS`), bodies included, in the graph's order.
+    """One row per original node (:data:`ORIGINAL_COLUMNS`), bodies included, in the graph's order.
 
-    ``us`` is the time attributed to it: its parts of the executed nodes that stand for it, movement charged to it not
-    included. Costs are of one step: in a body, of one execution times the body's executions; NaN where unknown.
-    ``parameters`` is the elements of the weights that it is the first to use. ``state`` is ``ran``, ``folded`` or
-    ``merged`` (see :data:`~fathom_onnx.analysis.attribution.State`); a node in a branch that no step took ran 0 times.
+    ``us`` is the time attributed to the node: its shares of executed nodes, without movement charged to it. Costs are
+    per step (in a body: per execution, times the body's executions per step) and NaN where unknown. ``parameters`` is
+    the number of elements of the weights that this node is the first to use. ``state`` is ``ran``, ``folded`` or
+    ``merged`` (see :data:`~fathom_onnx.analysis.attribution.attribution.State`); a node in a branch that no step took
+    ran 0 times.
 
     Args:
-        attribution: What each executed node stands for.
+        attribution: The attribution of the executed nodes.
         nodes: The run's node table.
         rows: From :func:`~fathom_onnx.analysis.runs.tables.rows_in_order`.
         labels: Labels of the original nodes.
@@ -64,11 +65,11 @@ def original_table(
     executions = _executions(attribution, calls)
     costs = [row.cost for row in count_nodes(graph)] if graph else [None] * len(labels)
     parameters = parameters_by_node(graph) if graph else {}
-    told: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for entry, label, cost in zip(attribution.originals, labels, costs, strict=True):
         times = 1.0 if entry.parent is None else executions.get((entry.parent, entry.body), np.nan)
-        row = {name: getattr(cost, name, None) for name in ("macs", "flops", "bytes_read", "bytes_written")}
-        told.append(
+        costs_once = {name: getattr(cost, name, None) for name in ("macs", "flops", "bytes_read", "bytes_written")}
+        records.append(
             {
                 "name": label.name,
                 "op_type": entry.node.op_type,
@@ -77,9 +78,9 @@ def original_table(
                 "op": label.op,
                 "op_class": label.op_class,
                 "us": us.get(entry.index, 0.0),
-                **{name: np.nan if value is None else value * times for name, value in row.items()},
+                **{name: np.nan if value is None else value * times for name, value in costs_once.items()},
                 "parameters": parameters.get(entry.index, 0) if graph else np.nan,
                 "state": attribution.state_of(entry.index),
             }
         )
-    return pd.DataFrame(told, columns=list(ORIGINAL_COLUMNS))
+    return pd.DataFrame(records, columns=list(ORIGINAL_COLUMNS))

@@ -1,9 +1,9 @@
-"""A profiled run: a row an executed node, what each stands for, and the sums by phase, class, op and layer.
+"""A profiled run: executed nodes with their times and attribution, and sums by phase, class, op and layer.
 
 Times are microseconds. A node's time is the median over the profiled steps of its exclusive time; ``node_time_us`` is
-the sum of those medians, ``outside_us`` the median over the steps of what the run took beyond its nodes, and
-``run_time_us`` the sum of both. For each single step run = nodes + outside holds exactly, in whole microseconds. Where
-a device was recorded, all three are times on it, with decimals.
+the sum of those medians, ``outside_us`` the median over the steps of a run's time outside its nodes, and
+``run_time_us`` the sum of both. In each single step run = nodes + outside holds exactly, in whole microseconds. If a
+device was recorded, all three are times on the device, with decimals.
 The JSON form is described in ``docs/reference/run-schema.md``.
 """
 
@@ -55,20 +55,20 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Run(TimeGroups):
-    """A profiled run, explained.
+    """A profiled run.
 
     Attributes:
-        manifest: The facts of the run (versions, machine, graph, settings, data, control times).
-        nodes: One row an executed node (:data:`NODE_COLUMNS`). ``originals`` is a tuple of original node names; phase,
-            layer, op and class are those of the original with the largest part.
-        attribution: One row for each executed node and original node that it stands for or is charged to
+        manifest: Versions, machine, graph, settings, data, and the times of the unprofiled (control) steps.
+        nodes: One row per executed node (:data:`NODE_COLUMNS`). ``originals`` is a tuple of names of original nodes;
+            phase, layer, op and class are those of the original node with the largest share.
+        attribution: One row per executed node and original node that it is attributed or charged to
             (:data:`ATTRIBUTION_COLUMNS`).
-        steps: One row a counted step (:data:`STEP_COLUMNS`).
+        steps: One row per counted step (:data:`STEP_COLUMNS`).
         samples: Exclusive microseconds of each executed node in each counted step, [steps, rows of ``nodes``].
-        originals: One row an original node (:data:`ORIGINAL_COLUMNS`), in the graph's order; see
+        originals: One row per original node (:data:`ORIGINAL_COLUMNS`), in the graph's order; see
             :func:`~fathom_onnx.analysis.runs.originals.original_table`.
-        kernels: One row an executed node and what it ran on a device (:data:`KERNEL_COLUMNS`); None where no device was
-            recorded.
+        kernels: One row per executed node and kernel, copy or memory set on a device (:data:`KERNEL_COLUMNS`); None if
+            no device was recorded.
     """
 
     manifest: dict[str, Any]
@@ -81,17 +81,17 @@ class Run(TimeGroups):
 
     @property
     def node_time_us(self) -> float:
-        """Sum of the nodes' median times."""
+        """Sum of the executed nodes' median times."""
         return float(self.nodes["median_us"].sum())
 
     @property
     def outside_us(self) -> float:
-        """Median over the steps of the time that no node took."""
+        """Median over the steps of the time outside nodes."""
         return float(self.steps["outside_us"].median())
 
     @property
     def run_time_us(self) -> float:
-        """Node time and time outside."""
+        """Time in nodes and outside."""
         return self.node_time_us + self.outside_us
 
     @property
@@ -106,19 +106,19 @@ class Run(TimeGroups):
 
     @property
     def floor(self) -> Floor | None:
-        """The profiler's own cost of a node, or None where it was not estimated."""
-        found = self.manifest.get("floor")
-        return Floor(**found) if found else None
+        """The profiler's own cost per node execution, or None if it was not estimated."""
+        facts = self.manifest.get("floor")
+        return Floor(**facts) if facts else None
 
     @property
     def step_drift(self) -> float | None:
-        """Relative change of the step's time over the run, 0 where there is no trend, None where steps are too few."""
-        found = float(drifts(self.steps[["run_us"]].to_numpy())[0])
-        return None if np.isnan(found) else found
+        """Relative change of the step's time over the run: 0 without a trend, None with too few steps."""
+        drift = float(drifts(self.steps[["run_us"]].to_numpy())[0])
+        return None if np.isnan(drift) else drift
 
     @property
     def stationary_share(self) -> float | None:
-        """Share of the node time in nodes without a trend, or None where steps are too few or there is no time."""
+        """Share of the node time in nodes without a trend; None with too few steps or no time."""
         total = self.node_time_us
         if not total or self.nodes["drift"].isna().any():
             return None
@@ -129,14 +129,14 @@ class Run(TimeGroups):
         return float(self.nodes.loc[self.nodes["kind"] == kind, "median_us"].sum())
 
     def _by(self, column: str) -> pd.DataFrame:
-        """Sums over a column of the attribution table (:data:`GROUP_COLUMNS`); shares are of the node time."""
+        """Time by a column of the attribution table (:data:`GROUP_COLUMNS`); shares are of the node time."""
         return time_groups(self.attribution, column, self.node_time_us, "nodes", lambda g: g["executed"].nunique())
 
     def unattributed(self) -> pd.DataFrame:
-        """Executed nodes that stand for nothing known: ``node``, ``op_type``, ``us``, ``reason``, largest first."""
+        """Unattributed executed nodes: ``node``, ``op_type``, ``us``, ``reason``, largest first."""
         rows = self.nodes.loc[self.nodes["kind"] == "unattributed", ["name", "op_type", "median_us", "reason"]]
-        named = rows.rename(columns={"name": "node", "median_us": "us"})
-        return named.sort_values("us", ascending=False, ignore_index=True)
+        renamed = rows.rename(columns={"name": "node", "median_us": "us"})
+        return renamed.sort_values("us", ascending=False, ignore_index=True)
 
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object of schema :data:`SCHEMA`."""
@@ -182,7 +182,7 @@ class Run(TimeGroups):
         }
 
     def _statistics(self) -> dict[str, Any]:
-        """How far the times can be trusted: dropped steps, trends, and the profiler's own cost."""
+        """Facts about the quality of the times: dropped steps, trends, and the profiler's own cost."""
         floor, total, below = self.floor, self.node_time_us, self.nodes["below_floor"].astype(bool)
         checks = self.manifest.get("warmup_check", {})
         return {
@@ -199,7 +199,7 @@ class Run(TimeGroups):
         }
 
     def save(self, folder: Path) -> None:
-        """Write the run's tables into a folder.
+        """Write the run's files into a folder.
 
         Raises:
             OutputError: The folder cannot be written to.
@@ -219,16 +219,16 @@ class Run(TimeGroups):
         """Read a run folder.
 
         Raises:
-            DataError: It is not a run folder, it is of an older schema, or a file in it is malformed.
+            DataError: It is not a run folder, it has an older schema, or a file in it is malformed.
         """
         return cls(**read_run(folder))
 
 
-def _settled(found: Sequence[bool | None]) -> bool | None:
-    """Whether all are settled; None where that is not known of one."""
-    if False in found:
+def _settled(sessions: Sequence[bool | None]) -> bool | None:
+    """Whether all sessions are settled; None if that is unknown for one of them."""
+    if False in sessions:
         return False
-    return None if None in found or not found else True
+    return None if None in sessions or not sessions else True
 
 
 def build_run(
@@ -239,22 +239,22 @@ def build_run(
     graph: Graph | None = None,
     device: DeviceTimes | None = None,
 ) -> Run:
-    """A run from its attribution and its times.
+    """Build a run from its attribution and its times.
 
     Args:
-        attribution: What each executed node stands for.
-        times: Times of the counted steps, nodes under ``k<number>``.
-        wall_us: Wall time of the counted steps.
+        attribution: The attribution of the executed nodes.
+        times: Times of the counted steps; nodes are named ``k<number>``.
+        wall_us: Wall times of the counted steps.
         manifest: The facts of the run, with ``control_steps_us``, ``warmup`` and ``steps``.
-        graph: The original graph; without it costs and parameters of the original nodes are not known.
-        device: What was recorded of a device in the counted steps, ``times`` among it; its facts are in the manifest.
+        graph: The original graph; without it costs and parameters of the original nodes are unknown.
+        device: Device times of the counted steps, which ``times`` are taken from; None if no device was recorded.
     """
     labels = label_nodes(attribution.originals)
     rows = rows_in_order(attribution, times)
     executions = float(np.median(times.calls.sum(axis=1)))
-    # what profiling costs is the host's time: a device's times of nodes have nothing of it
-    on_host = executions and device is None
-    floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if on_host else None
+    # the profiler costs time on the host only, so that device times of nodes do not contain it
+    host_times = executions and device is None
+    floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if host_times else None
     nodes = node_table(attribution, times, rows, labels, floor)
     median_us = nodes["median_us"].to_numpy(float)
     return Run(
@@ -269,7 +269,7 @@ def build_run(
 
 
 def _kernels(device: DeviceTimes, nodes: pd.DataFrame, rows: Sequence[tuple[int, int | None]]) -> pd.DataFrame:
-    executed = [device.times.names[column] for column, _ in rows]
-    return kernel_table(
-        device, {name: row for row, name in enumerate(executed)}, dict(zip(executed, nodes["name"], strict=True))
-    )
+    """The kernel table of a run's node table."""
+    trace_names = [device.times.names[column] for column, _ in rows]
+    row_of = {name: row for row, name in enumerate(trace_names)}
+    return kernel_table(device, row_of, dict(zip(trace_names, nodes["name"], strict=True)))

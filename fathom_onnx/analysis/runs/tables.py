@@ -1,6 +1,6 @@
-"""The tables of a run: a row an executed node, a row for each that it stands for, a row a step.
+"""The tables of a run: executed nodes, their attribution to original nodes, and steps.
 
-Times are microseconds. A node's row is in the place of its column of the samples.
+Times are microseconds. Rows of the node table and columns of the samples are in the same order.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fathom_onnx.analysis.attribution.attribution import Attribution, NodeAttribution
+from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.labels import Label
-from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.trace import StepTimes
 
+from .executed import display_name, main_labels, numbers_by_name
 from .steps import Floor, node_statistics
 
 __all__ = [
@@ -82,19 +82,13 @@ def _label_columns(label: Label | None) -> dict[str, str]:
 def rows_in_order(attribution: Attribution, times: StepTimes) -> list[tuple[int, int | None]]:
     """The rows of a run's node table: (column of the times, number of the executed node), in the model's order.
 
-    A node of the model that never ran (a branch not taken) has no row. A node in the trace that the model does not have
-    was inserted when the session was built: it has no number and comes last.
+    A node of the model that never ran (in a branch not taken) has no row. A node that is in the trace and not in the
+    model was inserted when the session was built: its number is None and its row comes last.
     """
-    position = {executed_name(entry.index): entry.index for entry in attribution.executed}
-    end = len(position)
-    found = [(column, position.get(name)) for column, name in enumerate(times.names)]
-    return sorted(found, key=lambda row: (end if row[1] is None else row[1], row[0]))
-
-
-def _main(found: NodeAttribution | None, labels: Sequence[Label]) -> Label | None:
-    """The label of the original with the largest part."""
-    share = max(found.shares, key=lambda share: share.weight, default=None) if found else None
-    return labels[share.original] if share else None
+    numbers = numbers_by_name(attribution)
+    end = len(numbers)
+    rows = [(column, numbers.get(name)) for column, name in enumerate(times.names)]
+    return sorted(rows, key=lambda row: (end if row[1] is None else row[1], row[0]))
 
 
 def node_table(
@@ -104,39 +98,39 @@ def node_table(
     labels: Sequence[Label],
     floor: Floor | None,
 ) -> pd.DataFrame:
-    """One row an executed node (:data:`NODE_COLUMNS`).
+    """One row per executed node (:data:`NODE_COLUMNS`).
 
     Args:
-        attribution: What each executed node stands for.
+        attribution: The attribution of the executed nodes.
         times: Times of the counted steps.
         rows: From :func:`rows_in_order`.
         labels: Labels of the original nodes.
-        floor: The profiler's cost of a node; None where it is not known: then no node is marked.
+        floor: The profiler's cost per node execution; None where unknown: then no node is marked as below it.
     """
-    told: list[dict[str, Any]] = []
+    main = main_labels(attribution, labels)
+    records: list[dict[str, Any]] = []
     for row, (column, index) in enumerate(rows):
-        found = attribution.nodes[index] if index is not None else None
-        node = attribution.executed[index].node if index is not None else None
-        told.append(
+        node = attribution.nodes[index] if index is not None else None
+        records.append(
             {
                 "index": row,
-                "name": (node.name or f"{node.op_type}#{index}") if node is not None else times.names[column],
+                "name": display_name(attribution.executed[index]) if index is not None else times.names[column],
                 "op_type": times.op_types[column],
                 "provider": times.providers[column],
-                "kind": found.kind if found else "unattributed",
-                "originals": tuple(labels[s.original].name for s in found.shares) if found else (),
-                **_label_columns(_main(found, labels)),
-                "split": bool(found and found.split),
-                "reason": found.reason if found else "inserted when the session was built",
+                "kind": node.kind if node else "unattributed",
+                "originals": tuple(labels[s.original].name for s in node.shares) if node else (),
+                **_label_columns(main[index] if index is not None else None),
+                "split": bool(node and node.split),
+                "reason": node.reason if node else "inserted when the session was built",
             }
         )
     columns = [column for column, _ in rows]
-    table = pd.DataFrame(told, columns=list(NODE_COLUMNS[: NODE_COLUMNS.index("median_us")]))
-    measured = node_statistics(times.self_us[:, columns])
-    measured["calls"] = np.median(times.calls[:, columns], axis=0)
-    once = measured["median_us"] / measured["calls"].clip(lower=1)
-    measured["below_floor"] = once < floor.us if floor else False
-    return pd.concat([table, measured], axis=1)[list(NODE_COLUMNS)]
+    table = pd.DataFrame(records, columns=list(NODE_COLUMNS[: NODE_COLUMNS.index("median_us")]))
+    statistics = node_statistics(times.self_us[:, columns])
+    statistics["calls"] = np.median(times.calls[:, columns], axis=0)
+    us_per_call = statistics["median_us"] / statistics["calls"].clip(lower=1)
+    statistics["below_floor"] = us_per_call < floor.us if floor else False
+    return pd.concat([table, statistics], axis=1)[list(NODE_COLUMNS)]
 
 
 def attribution_table(
@@ -145,8 +139,8 @@ def attribution_table(
     rows: Sequence[tuple[int, int | None]],
     labels: Sequence[Label],
 ) -> pd.DataFrame:
-    """One row for each executed node and original node that it stands for or is charged to."""
-    told = [
+    """One row per executed node and original node that it is attributed or charged to."""
+    records = [
         {
             "executed": row,
             "original": labels[share.original].name,
@@ -159,11 +153,11 @@ def attribution_table(
         if index is not None
         for share in attribution.nodes[index].shares
     ]
-    return pd.DataFrame(told, columns=list(ATTRIBUTION_COLUMNS))
+    return pd.DataFrame(records, columns=list(ATTRIBUTION_COLUMNS))
 
 
 def step_table(times: StepTimes, wall_us: Sequence[float]) -> pd.DataFrame:
-    """One row a counted step (:data:`STEP_COLUMNS`)."""
+    """One row per counted step (:data:`STEP_COLUMNS`)."""
     return pd.DataFrame(
         {
             "step": np.arange(len(times.run_us)),

@@ -1,39 +1,55 @@
-"""Times by phase, class, op and layer: what the run of a graph and a framework's own run have in common."""
+"""Sums of a run's time by phase, class, op and layer: for runs of a graph and native runs alike."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-__all__ = ["TimeGroups", "time_groups"]
+__all__ = ["GROUPINGS", "GROUPING_COLUMNS", "Grouping", "TimeGroups", "time_groups"]
+
+Grouping = Literal["phase", "class", "op", "layer", "node"]
+"""What the rows of a table are summed by."""
+
+GROUPINGS: tuple[Grouping, ...] = ("phase", "class", "op", "layer", "node")
+
+GROUPING_COLUMNS: dict[str, str] = {
+    "phase": "phase",
+    "class": "op_class",
+    "op": "op",
+    "layer": "layer",
+    "node": "original",
+}
+"""Grouping to its column of a run's attribution table."""
 
 
-def time_groups(rows: pd.DataFrame, column: str, total: float, count: str, of: Callable[[Any], Any]) -> pd.DataFrame:
-    """Sums over a column: ``name``, ``us``, ``share``, and a count, the largest first.
+def time_groups(
+    rows: pd.DataFrame, column: str, total: float, count: str, count_of: Callable[[Any], Any]
+) -> pd.DataFrame:
+    """Time by the values of a column: ``name``, ``us``, ``share``, and a count, largest first.
 
     Args:
-        rows: A table with ``us``, microseconds, and ``column``.
-        column: What the rows are grouped by.
-        total: Microseconds that shares are of.
+        rows: A table with ``us`` (microseconds) and ``column``.
+        column: The column to group by.
+        total: Microseconds of which ``share`` is the part.
         count: Name of the count's column.
-        of: From the grouped rows to a count for each group.
+        count_of: From the grouped rows to a count for each group.
     """
     grouped = rows.groupby(column, sort=True)
     table = pd.DataFrame({"name": list(grouped.groups), "us": grouped["us"].sum().to_numpy(float)})
     table["share"] = table["us"] / total if total else 0.0
-    table[count] = of(grouped).to_numpy()
+    table[count] = count_of(grouped).to_numpy()
     return table.sort_values(["us", "name"], ascending=[False, True], ignore_index=True)
 
 
 class TimeGroups(ABC):
-    """A run whose time can be summed over columns."""
+    """A run whose time can be summed by phase, class, op and layer."""
 
     @abstractmethod
     def _by(self, column: str) -> pd.DataFrame:
-        """Sums over a column, largest first."""
+        """Time by the values of a column, largest first."""
 
     def by_phase(self) -> pd.DataFrame:
         """Time by phase (``name``, ``us``, ``share`` and a count), largest first."""

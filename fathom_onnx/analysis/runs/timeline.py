@@ -1,9 +1,7 @@
-"""A timeline of the profiled steps for Chrome's tracing view and Perfetto: a track a phase and a track a layer.
+"""A Perfetto trace of the profiled steps: one track per phase, one per layer, and one per device stream if recorded.
 
-Where a device was recorded there is a track a stream as well: what ran there, for which node.
-
-The format is the Trace Event JSON of Chromium: complete events (``ph`` X) with ``ts`` and ``dur`` in microseconds, and
-metadata events (``ph`` M) that name processes and threads.
+The format is Chromium's Trace Event JSON, which Perfetto and Chrome's tracing view read: complete events (``ph`` X)
+with ``ts`` and ``dur`` in microseconds, and metadata events (``ph`` M) that name processes and threads.
 """
 
 from __future__ import annotations
@@ -20,11 +18,15 @@ from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.trace import NodeRun, StepRun
 
+from .executed import UNATTRIBUTED, main_labels
+
 __all__ = ["timeline_lines"]
 
 _PHASES, _LAYERS, _DEVICE = 1, 2, 3
-_NOWHERE = "unattributed"
 _STEPS = "steps"
+
+Track = tuple[str, str, dict[str, Any]]
+"""Phase and layer of an executed node, and its facts for the panel of a chosen event."""
 
 
 def timeline_lines(
@@ -32,29 +34,17 @@ def timeline_lines(
 ) -> Iterator[bytes]:
     """The lines of a timeline file.
 
-    Steps follow each other on one time axis that begins at 0, as they did in the run; between the sessions of a profile
-    that took several, the axis goes on.
+    All steps are on one time axis that begins at 0, in the order of the run; the steps of a further profiling session
+    continue the axis of the session before.
 
     Args:
         steps: The profiled steps, in order.
-        attribution: What each executed node stands for; a node's track is that of its largest part.
-        device: What a device did in the very same steps; None where none was recorded.
+        attribution: The attribution of the executed nodes; a node's track is that of its largest original node.
+        device: Device times of the same steps; None where no device was recorded.
     """
-    labels = label_nodes(attribution.originals)
-    track: dict[str, tuple[str, str, dict[str, Any]]] = {}
-    for entry, found in zip(attribution.executed, attribution.nodes, strict=True):
-        main = max(found.shares, key=lambda share: share.weight, default=None)
-        details: dict[str, Any] = {
-            "node": entry.node.name,
-            "op_type": entry.node.op_type,
-            "kind": found.kind,
-            "originals": [labels[s.original].name for s in found.shares],
-        }
-        where = (labels[main.original].phase, labels[main.original].layer) if main else (_NOWHERE, _NOWHERE)
-        track[executed_name(entry.index)] = (*where, details)
-
+    tracks = _tracks(attribution)
     yield b'{"displayTimeUnit": "ms", "traceEvents": ['
-    names: dict[tuple[int, str], int] = {(_PHASES, _STEPS): 0}
+    threads: dict[tuple[int, str], int] = {(_PHASES, _STEPS): 0}
     yield _line(_meta("process_name", _PHASES, 0, "phases"), first=True)
     yield _line(_meta("process_name", _LAYERS, 0, "layers"))
     if device is not None:
@@ -65,47 +55,67 @@ def timeline_lines(
         if number == 0:
             begin = step.start_us
         elif step.start_us < previous_end:
-            # another session, whose clock began again
+            # the clock of another session starts at 0 again
             shift += previous_end - step.start_us
         previous_end = step.start_us + step.run_us
         offset = shift - begin
         yield _line(_event(f"step {number}", _PHASES, 0, step.start_us + offset, step.run_us, {"step": number}))
         for node in _by_start(step.nodes):
-            phase, layer, details = track.get(node.name, (_NOWHERE, _NOWHERE, {"node": node.name}))
+            phase, layer, details = tracks.get(node.name, (UNATTRIBUTED, UNATTRIBUTED, {"node": node.name}))
             for process, name in ((_PHASES, phase), (_LAYERS, layer)):
-                if (process, name) not in names:
-                    names[process, name] = len(names)
-                    yield _line(_meta("thread_name", process, names[process, name], name))
-                    yield _line(_sort(process, names[process, name]))
+                if (process, name) not in threads:
+                    threads[process, name] = len(threads)
+                    yield _line(_meta("thread_name", process, threads[process, name], name))
+                    yield _line(_sort(process, threads[process, name]))
                 title = str(details.get("node") or node.op_type)
-                place = names[process, name]
-                yield _line(_event(title, process, place, node.start_us + offset, node.duration_us, details))
+                yield _line(
+                    _event(title, process, threads[process, name], node.start_us + offset, node.duration_us, details)
+                )
         if device is not None:
             work = zip(device.work[number], device.begins_ns[number].tolist(), strict=True)
-            yield from _device_lines(work, step, offset, track, names)
+            yield from _device_lines(work, step, offset, tracks, threads)
     yield b"]}\n"
+
+
+def _tracks(attribution: Attribution) -> dict[str, Track]:
+    """Name of an executed node in the trace to its track."""
+    labels = label_nodes(attribution.originals)
+    tracks: dict[str, Track] = {}
+    for entry, node, main in zip(
+        attribution.executed, attribution.nodes, main_labels(attribution, labels), strict=True
+    ):
+        details: dict[str, Any] = {
+            "node": entry.node.name,
+            "op_type": entry.node.op_type,
+            "kind": node.kind,
+            "originals": [labels[s.original].name for s in node.shares],
+        }
+        phase, layer = (main.phase, main.layer) if main else (UNATTRIBUTED, UNATTRIBUTED)
+        tracks[executed_name(entry.index)] = (phase, layer, details)
+    return tracks
 
 
 def _device_lines(
     work: Iterable[tuple[Work, int]],
     step: StepRun,
     offset: int,
-    track: Mapping[str, tuple[str, str, dict[str, Any]]],
-    names: dict[tuple[int, str], int],
+    tracks: Mapping[str, Track],
+    threads: dict[tuple[int, str], int],
 ) -> Iterator[bytes]:
-    """The device's events in a step, a track a stream; each says for which node it was."""
-    for one, begin_ns in work:
-        stream = f"device {one.activity.device} stream {one.activity.stream}"
-        if (_DEVICE, stream) not in names:
-            names[_DEVICE, stream] = len(names)
-            yield _line(_meta("thread_name", _DEVICE, names[_DEVICE, stream], stream))
+    """The device's events in a step, one track per stream, each with the node that it ran for."""
+    for item, begin_ns in work:
+        activity = item.activity
+        stream = f"device {activity.device} stream {activity.stream}"
+        if (_DEVICE, stream) not in threads:
+            threads[_DEVICE, stream] = len(threads)
+            yield _line(_meta("thread_name", _DEVICE, threads[_DEVICE, stream], stream))
         details: dict[str, Any] = {"node": None}
-        if one.node is not None:
-            executed = step.nodes[one.node].name
-            details = track[executed][2] if executed in track else {"node": executed}
-        told = {**details, "kind": one.activity.kind, "idle_before_us": one.gap_ns / 1000}
-        begin, took = begin_ns / 1000 + offset, one.duration_ns / 1000
-        yield _line(_event(one.activity.name, _DEVICE, names[_DEVICE, stream], begin, took, told))
+        if item.node is not None:
+            executed = step.nodes[item.node].name
+            details = tracks[executed][2] if executed in tracks else {"node": executed}
+        facts = {**details, "kind": activity.kind, "idle_before_us": item.gap_ns / 1000}
+        begin_us, duration_us = begin_ns / 1000 + offset, item.duration_ns / 1000
+        yield _line(_event(activity.name, _DEVICE, threads[_DEVICE, stream], begin_us, duration_us, facts))
 
 
 def _by_start(nodes: Sequence[NodeRun]) -> list[NodeRun]:

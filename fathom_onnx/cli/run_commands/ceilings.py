@@ -27,11 +27,11 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     settings = SessionSettings(ep, threads or cpu_cores(), tf32=tf32)
     with progress() as (say, _):
         say("products and copies")
-        found = measure_ceilings(settings)
+        ceilings = measure_ceilings(settings)
     if as_json:
-        print_json(found.as_json())
+        print_json(ceilings.as_json())
         return
-    facts = found.facts
+    facts = ceilings.facts
     device = "" if facts["provider"] == "cpu" else f"{facts['gpu'] or 'unknown device'}, "
     products = "" if facts["tf32"] is None else f", TensorFloat-32 {'on' if facts['tf32'] else 'off'}"
     click.echo(
@@ -40,13 +40,14 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     )
     rows = [
         (f"{s.op} {s.size}x{s.size}", f"{s.giga:.1f} GFLOP/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
-        for s in found.products
+        for s in ceilings.products
     ]
     rows += [
         (f"{s.op}, {s.work / 1e6:.0f} MB", f"{s.giga:.1f} GB/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
-        for s in found.copies
+        for s in ceilings.copies
     ]
     table("", ("op", "best", "time", "runs"), rows, text=("op",))
     click.echo(
-        f"ceilings: {found.gflops:.1f} GFLOP/s, {found.gbytes:.1f} GB/s; both bind at {found.ridge:.1f} FLOPs a byte"
+        f"ceilings: {ceilings.gflops:.1f} GFLOP/s, {ceilings.gbytes:.1f} GB/s; both bind at {ceilings.ridge:.1f} FLOPs"
+        " a byte"
     )

@@ -11,13 +11,13 @@ import click
 from fathom_onnx.cli.options import json_option
 
 if TYPE_CHECKING:
-    from fathom_onnx.analysis.comparison.comparison import Comparison
-    from fathom_onnx.analysis.comparison.verdicts import Row
+    from fathom_onnx.analysis.comparison import Comparison, Row
+    from fathom_onnx.analysis.runs import Grouping
 
 __all__ = ["command"]
 
-_LEVELS = ("phase", "class", "op", "layer", "node")
-_USUAL = ("phase", "class", "op", "layer")
+_GROUPINGS = ("phase", "class", "op", "layer", "node")
+_DEFAULT_GROUPINGS = ("phase", "class", "op", "layer")
 _COLUMNS = ("A", "B", "B - A", "B / A", "95% interval", "p", "verdict")
 
 
@@ -26,10 +26,10 @@ _COLUMNS = ("A", "B", "B - A", "B / A", "95% interval", "p", "verdict")
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option(
     "--by",
-    "levels",
-    type=click.Choice(_LEVELS),
+    "groupings",
+    type=click.Choice(_GROUPINGS),
     multiple=True,
-    default=_USUAL,
+    default=_DEFAULT_GROUPINGS,
     show_default=True,
     help="Tables to make; may repeat.",
 )
@@ -53,7 +53,7 @@ _COLUMNS = ("A", "B", "B - A", "B / A", "95% interval", "p", "verdict")
 def command(
     run_a: Path,
     run_b: Path,
-    levels: tuple[Any, ...],
+    groupings: tuple[Grouping, ...],
     threshold: float,
     top: int,
     limit: float | None,
@@ -65,64 +65,65 @@ def command(
     counts or frameworks can be compared, and runs of different graphs as far as their layers and ops have the same
     names.
     """
-    from fathom_onnx.analysis.comparison.comparison import compare, worse_than
-    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.analysis.comparison import compare, worse_than
+    from fathom_onnx.analysis.runs import Run
     from fathom_onnx.cli.render import print_json
 
-    found = compare(Run.load(run_a), Run.load(run_b), levels, threshold / 100)
-    worse, reason = worse_than(found, limit / 100) if limit is not None else (None, "")
+    comparison = compare(Run.load(run_a), Run.load(run_b), groupings, threshold / 100)
+    slower, reason = worse_than(comparison, limit / 100) if limit is not None else (None, "")
     if as_json:
-        answer = {"limit": limit / 100, "slower": worse, "reason": reason} if limit is not None else None
-        print_json({**found.json(), "fail_if_slower": answer})
+        answer = {"limit": limit / 100, "slower": slower, "reason": reason} if limit is not None else None
+        print_json({**comparison.as_json(), "fail_if_slower": answer})
     else:
-        _print(found, run_a, run_b, top)
-    if worse in ("yes", "unknown"):
-        said = "slower than allowed" if worse == "yes" else "not known whether it is slower than allowed"
-        click.echo(f"failed: {said}: {reason}", err=True)
+        _print(comparison, run_a, run_b, top)
+    if slower in ("yes", "unknown"):
+        failure = "slower than allowed" if slower == "yes" else "not known whether it is slower than allowed"
+        click.echo(f"failed: {failure}: {reason}", err=True)
         click.get_current_context().exit(1)
 
 
-def _print(found: Comparison, run_a: Path, run_b: Path, top: int) -> None:
-    from fathom_onnx.analysis.comparison.comparison import TOTALS
-    from fathom_onnx.analysis.comparison.significance import ALPHA
+def _print(comparison: Comparison, run_a: Path, run_b: Path, top: int) -> None:
+    from fathom_onnx.analysis.comparison import ALPHA, TOTALS
     from fathom_onnx.cli.render import table
     from fathom_onnx.vocabulary import OpClass
 
-    for letter, facts, folder in (("A", found.a, run_a), ("B", found.b, run_b)):
-        told = [str(facts[key]) for key in ("graph", "mode", "framework", "preset") if facts[key]]
-        how = f"{facts['provider']}, {facts['threads']} threads, onnxruntime {facts['onnxruntime']}"
-        click.echo(f"{letter}: {' '.join(told)} on {how} ({folder})")
-    rows = [(d.kind, d.name, _short(d.a), _short(d.b)) for d in found.differences]
+    for letter, facts, folder in (("A", comparison.a, run_a), ("B", comparison.b, run_b)):
+        graph = [str(facts[key]) for key in ("graph", "mode", "framework", "preset") if facts[key]]
+        settings = f"{facts['provider']}, {facts['threads']} threads, onnxruntime {facts['onnxruntime']}"
+        click.echo(f"{letter}: {' '.join(graph)} on {settings} ({folder})")
+    rows = [(d.kind, d.name, _short(d.a), _short(d.b)) for d in comparison.differences]
     if rows:
         table("The runs differ in", ("", "fact", "A", "B"), rows, text=("", "fact", "A", "B"))
     else:
         click.echo("\nThe runs differ in nothing that the manifests tell")
-    if len(found.causes) > 1:
-        click.echo(f"\n{' and '.join(found.causes)} differ: no difference in time can be put down to one of them alone")
-    for letter, drift in zip("AB", found.drifts, strict=True):
+    if len(comparison.causes) > 1:
+        click.echo(
+            f"\n{' and '.join(comparison.causes)} differ: no difference in time can be put down to one of them alone"
+        )
+    for letter, drift in zip("AB", comparison.drifts, strict=True):
         if drift:
             click.echo(
                 f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike"
             )
     click.echo(
-        f"\nMedians of {found.steps[0]} steps of A and {found.steps[1]} of B. Slower and faster: by"
-        f" {100 * found.threshold:g}% and more and by more than profiling costs,"
+        f"\nMedians of {comparison.steps[0]} steps of A and {comparison.steps[1]} of B. Slower and faster: by"
+        f" {100 * comparison.threshold:g}% and more and by more than profiling costs,"
         f"\nsignificant at {ALPHA:.0%} (Mann-Whitney U, corrected for the rows of the table)."
     )
-    totals = [(TOTALS[key], row) for key, row in found.totals.items()]
+    totals = [(TOTALS[key], row) for key, row in comparison.totals.items()]
     table("Time", ("", *_COLUMNS), [(name, *_cells(row)) for name, row in totals], text=("", "verdict"))
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}
-    for level, made in found.tables.items():
-        shown = made if level in ("phase", "class") else made[:top]
-        body = [(_name(row, titles if level == "class" else {}), *_cells(row)) for row in shown]
-        if len(shown) < len(made):
-            body.append(_rest(made[len(shown) :]))
-        title = level if level != "node" or found.nodes_by_name else "phase/layer/op"
+    for grouping, all_rows in comparison.tables.items():
+        shown = all_rows if grouping in ("phase", "class") else all_rows[:top]
+        body = [(_name(row, titles if grouping == "class" else {}), *_cells(row)) for row in shown]
+        if len(shown) < len(all_rows):
+            body.append(_rest(all_rows[len(shown) :]))
+        title = grouping if grouping != "node" or comparison.nodes_by_name else "phase/layer/op"
         table(f"By {title}", (title, *_COLUMNS), body, text=(title, "verdict"))
 
 
 def _short(value: Any) -> str:
-    """A manifest's value for people; a hash by its beginning."""
+    """A manifest's value as a short text; a hash is cut to its first digits."""
     if value is None:
         return "unknown"
     text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
@@ -132,12 +133,13 @@ def _short(value: Any) -> str:
 
 
 def _name(row: Row, titles: Mapping[str, str]) -> str:
+    """The title of a row."""
     special = {"charged": "(charged movement)", "unattributed": "(unattributed)"}
     return special.get(row.kind) or titles.get(row.name, row.name)
 
 
 def _rest(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The rows that are not shown, as one, so that the column of differences still adds up."""
+    """One row for all rows that are not shown, so that the column of differences still adds up."""
     from fathom_onnx.cli.render import time_us
 
     a, b = (sum(us or 0.0 for us in column) for column in zip(*((row.a_us, row.b_us) for row in rows), strict=True))
@@ -151,6 +153,7 @@ def _signed(us: float) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
+    """The columns of :data:`_COLUMNS`."""
     from fathom_onnx.cli.render import time_us
 
     times = [time_us(us) if us is not None else "" for us in (row.a_us, row.b_us)]

@@ -15,7 +15,7 @@ from fathom_onnx.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-    from fathom_onnx.analysis.overlays.overlay import NodeTime
+    from fathom_onnx.analysis.overlays import NodeTime
 
 __all__ = ["command"]
 
@@ -41,8 +41,8 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
 
     For Netron and Model Explorer GRAPH is the file that was profiled; for Perfetto it is not needed.
     """
-    from fathom_onnx.analysis.overlays.overlay import copy_timeline, coverage, node_times, read_graph
-    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.analysis.overlays import copy_timeline, coverage, node_times, read_graph
+    from fathom_onnx.analysis.runs import Run
     from fathom_onnx.cli.render import print_json
 
     if place is not None and viewer != "netron":
@@ -68,34 +68,32 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
         facts = {"run": str(run), "to": viewer, "in": place, "file": str(output), "size_bytes": output.stat().st_size}
         print_json({"schema": "fathom-onnx/overlay/1", **facts, "shown": shown or None})
     else:
-        click.echo(f"{output}  {_told(shown)}" if shown else f"{output}")
+        click.echo(f"{output}  {_sentence(shown)}" if shown else f"{output}")
 
 
 def _write(
     model: onnx.ModelProto, times: Sequence[NodeTime], viewer: str, place: str | None, graph: Path, output: Path
 ) -> Sequence[NodeTime]:
-    """Write the overlay; the nodes that it cannot show."""
+    """Write the overlay and return the nodes that it cannot show."""
     import orjson
 
-    from fathom_onnx.analysis.overlays.model_explorer import node_data
-    from fathom_onnx.analysis.overlays.netron import attachment, describe_nodes, name_nodes
-    from fathom_onnx.analysis.overlays.overlay import write_copy
+    from fathom_onnx.analysis.overlays import attachment, describe_nodes, name_nodes, node_data, write_copy
     from fathom_onnx.graph.files import write_bytes
 
     if place in ("names", "metadata"):
         (name_nodes if place == "names" else describe_nodes)(model, times)
         write_copy(model, graph, output)
         return ()
-    made, hidden = attachment(times) if viewer == "netron" else node_data(model, times)
-    write_bytes(output, orjson.dumps(made, option=orjson.OPT_INDENT_2) + b"\n")
+    content, hidden = attachment(times) if viewer == "netron" else node_data(model, times)
+    write_bytes(output, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
     return hidden
 
 
-def _told(shown: dict[str, Any]) -> str:
-    """What the overlay shows, on one line."""
-    told = [f"{shown['ran']} of {shown['nodes']} nodes ran"]
-    told += [f"{shown[state]} {state}" for state in ("folded", "merged", "hidden") if shown[state]]
+def _sentence(shown: dict[str, Any]) -> str:
+    """What the overlay shows, as one line of text."""
+    parts = [f"{shown['ran']} of {shown['nodes']} nodes ran"]
+    parts += [f"{shown[state]} {state}" for state in ("folded", "merged", "hidden") if shown[state]]
     if shown["shown_share"] is not None:
-        told.append(f"{shown['shown_share']:.1%} of the node time shown")
-        told += [f"{shown[f'{k}_share']:.1%} {k}" for k in ("charged", "unattributed") if shown[f"{k}_share"]]
-    return ", ".join(told)
+        parts.append(f"{shown['shown_share']:.1%} of the node time shown")
+        parts += [f"{shown[f'{k}_share']:.1%} {k}" for k in ("charged", "unattributed") if shown[f"{k}_share"]]
+    return ", ".join(parts)

@@ -11,7 +11,7 @@ from fathom_onnx.cli.options import json_option
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
-    from fathom_onnx.analysis.runs.roofline import Roofline
+    from fathom_onnx.analysis.runs import Roofline
     from fathom_onnx.runtime.ceilings import Ceilings
 
 __all__ = ["command"]
@@ -35,8 +35,8 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
     """
     from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, node_times
     from fathom_onnx.analysis.report.roofline_figure import roofline_svg
+    from fathom_onnx.analysis.runs import Run
     from fathom_onnx.analysis.runs.roofline import roofline
-    from fathom_onnx.analysis.runs.run import Run
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph.files import write_text
     from fathom_onnx.runtime.ceilings import read_ceilings
@@ -58,38 +58,43 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
             f"note: the run has threads {loaded.manifest['threads']}, the ceilings {ceilings.facts['threads']}",
             err=True,
         )
-    found = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
+    result = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
     if plot is not None:
-        write_text(plot, roofline_svg(found, str(loaded.manifest["graph"])))
+        write_text(plot, roofline_svg(result, str(loaded.manifest["graph"])))
         click.echo(f"drawing: {plot}", err=True)
     if as_json:
         facts = {"run": str(run), "graph": loaded.manifest["graph"], "node_times": times}
-        print_json({**facts, **found.as_json(), "ceilings": ceilings.facts})
+        print_json({**facts, **result.as_json(), "ceilings": ceilings.facts})
     else:
-        _print(found, ceilings, loaded.manifest, times, top)
+        _print(result, ceilings, loaded.manifest, times, top)
 
 
 def _check_same(ceilings: Ceilings, manifest: dict[str, Any]) -> None:
-    """Refuse ceilings that are not those of what the run ran on.
+    """Refuse ceilings that were not measured with the provider and precision of the run.
 
     Raises:
-        UsageError: Another provider, device or precision of products.
+        UsageError: The provider or the use of TensorFloat-32 differs.
     """
     tf32 = manifest.get("tf32")
-    for what, theirs, mine in (
+    for fact, of_ceilings, of_run in (
         ("provider", ceilings.facts["provider"], manifest["provider"]),
-        ("TensorFloat-32", _said(ceilings.facts["tf32"]), _said(tf32)),
+        ("TensorFloat-32", _on_off(ceilings.facts["tf32"]), _on_off(tf32)),
     ):
-        if theirs != mine:
+        if of_ceilings != of_run:
             fix = "measure with 'ceilings --ep " + str(manifest["provider"]) + (" --tf32'" if tf32 else "'")
-            raise UsageError(f"the ceilings are of {what} {theirs}, the run of {mine}", fix)
+            raise UsageError(f"the ceilings are of {fact} {of_ceilings}, the run of {of_run}", fix)
 
 
-def _said(tf32: bool | None) -> str:
+def _on_off(tf32: bool | None) -> str:
     return "unknown" if tf32 is None else "on" if tf32 else "off"
 
 
 def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
+    """Measure ceilings with the settings of a run.
+
+    Raises:
+        UsageError: The run is from another machine, and ``anyway`` is not set.
+    """
     from fathom_onnx.cli.render import progress
     from fathom_onnx.runtime.ceilings import measure_ceilings
     from fathom_onnx.runtime.environment import cpu_model
@@ -97,12 +102,12 @@ def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
     from fathom_onnx.runtime.settings import SessionSettings
 
     if manifest["provider"] == "cpu":
-        theirs, mine = manifest["cpu"], cpu_model()
+        run_device, this_device = manifest["cpu"], cpu_model()
     else:
-        theirs, mine = (str((facts or {}).get("name") or "") for facts in (manifest.get("gpu"), gpu_facts()))
-    if (theirs != mine or not theirs) and not anyway:
+        run_device, this_device = (str((facts or {}).get("name") or "") for facts in (manifest.get("gpu"), gpu_facts()))
+    if (run_device != this_device or not run_device) and not anyway:
         raise UsageError(
-            f"the run is from another machine ({theirs or 'unknown'}, this is {mine or 'unknown'})",
+            f"the run is from another machine ({run_device or 'unknown'}, this is {this_device or 'unknown'})",
             "give that machine's --ceilings FILE, or --measure to measure here anyway",
         )
     with progress() as (say, _):
@@ -111,7 +116,7 @@ def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
         return measure_ceilings(settings)
 
 
-def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times: str, top: int) -> None:
+def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times: str, top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
 
     click.echo(
@@ -130,27 +135,27 @@ def _print(found: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times:
             f"{row['share']:.1%}" + ("*" if row["share"] > 1 else ""),
             row["bound"],
         )
-        for row in found.as_json()["rows"]
+        for row in result.as_json()["rows"]
     ]
-    columns = (found.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by")
-    table("", columns, rows[:top], text=(found.by, "bound by"))
+    columns = (result.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by")
+    table("", columns, rows[:top], text=(result.by, "bound by"))
     if len(rows) > top:
         click.echo(f"{len(rows) - top} more; see them with --top {len(rows)}")
-    total = found.total
+    total = result.total
     if total["us"]:
         click.echo(
             f"\nall of it: {time_us(total['us'])}, at the roof {time_us(total['roof_us'])}, {total['share']:.1%} of "
             "the roof"
         )
-    if any(row["share"] > 1 for row in found.as_json()["rows"]):
+    if any(row["share"] > 1 for row in result.as_json()["rows"]):
         click.echo("* above 1: less moved than was counted: tensors stayed in a cache or inside a fused node")
-    if len(found.left_out):
+    if len(result.left_out):
         rest = [
             (row["name"], row["op_type"], time_us(row["us"]), row["why"])
-            for row in found.left_out.head(top).to_dict("records")
+            for row in result.left_out.head(top).to_dict("records")
         ]
         table(
-            f"Left out: {len(found.left_out)} nodes of unknown cost, {time_us(total['left_out_us'])}",
+            f"Left out: {len(result.left_out)} nodes of unknown cost, {time_us(total['left_out_us'])}",
             ("node", "kind", "time", "why"),
             rest,
             text=("node", "kind", "why"),

@@ -14,11 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fathom_onnx.analysis.comparison.comparison import LEVELS, compare, worse_than
+from fathom_onnx.analysis.comparison import Row, compare, worse_than
 from fathom_onnx.analysis.comparison.run_facts import causes, differences
-from fathom_onnx.analysis.comparison.significance import Steps, evidence, steps_to_separate, steps_to_show
-from fathom_onnx.analysis.comparison.verdicts import Row
-from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.analysis.comparison.significance import (
+    RowSamples,
+    compare_steps,
+    steps_to_separate,
+    steps_to_show,
+)
+from fathom_onnx.analysis.runs import GROUPINGS, Run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.profiling import profile
@@ -83,8 +87,8 @@ def test_charged_and_unattributed_time_have_rows_of_their_own() -> None:
     ten = [10] * 8
     a = hand_run([Executed("c", [100] * 8, {CONV: 1.0}), Executed("m", ten, {CONV: 1.0}, "charged")], outside=ten)
     b = hand_run([Executed("c", [100] * 8, {CONV: 1.0}), Executed("x", ten, kind="unattributed")], outside=ten)
-    for level in LEVELS:
-        rows = compare(a, b, [level]).tables[level]
+    for grouping in GROUPINGS:
+        rows = compare(a, b, [grouping]).tables[grouping]
         found = {row.kind: (row.a_us, row.b_us, row.difference_us, row.verdict) for row in rows}
         assert found == {
             "attributed": (100, 100, 0, "same"),
@@ -206,9 +210,9 @@ def test_steps_needed() -> None:
 def test_the_test_is_scipys_and_the_interval_that_of_the_sum_of_medians() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.integers(100, 200, (10, 3)), rng.integers(120, 220, (12, 3))
-    one = Steps(a.astype(float), np.array([[1.0], [1.0], [0.5]]))
-    two = Steps(b.astype(float), np.array([[1.0], [1.0], [0.5]]))
-    found = evidence(one, two)
+    one = RowSamples(a.astype(float), np.array([[1.0], [1.0], [0.5]]))
+    two = RowSamples(b.astype(float), np.array([[1.0], [1.0], [0.5]]))
+    found = compare_steps(one, two)
     sums = a @ [1, 1, 0.5], b @ [1, 1, 0.5]
     assert len(set(np.concatenate(sums))) == 22
     expected = stats.mannwhitneyu(sums[1], sums[0], method="exact")
@@ -218,19 +222,19 @@ def test_the_test_is_scipys_and_the_interval_that_of_the_sum_of_medians() -> Non
     assert one.sizes[0] == pytest.approx(np.median(a, axis=0) @ [1, 1, 0.5])
     assert found.low[0] < ratio < found.high[0]
     assert 0.05 < found.high[0] - found.low[0] < 0.6
-    again = evidence(one, two)
+    again = compare_steps(one, two)
     assert (found.low[0], found.high[0]) == (again.low[0], again.high[0])
 
 
 def test_ties_and_constants_are_no_evidence() -> None:
-    constant = Steps(np.full((8, 1), 7.0), np.ones((1, 1)))
-    found = evidence(constant, constant)
+    constant = RowSamples(np.full((8, 1), 7.0), np.ones((1, 1)))
+    found = compare_steps(constant, constant)
     assert (found.p[0], found.above[0], found.low[0], found.high[0]) == (1, 0.5, 1, 1)
-    nothing = Steps(np.zeros((8, 1)), np.ones((1, 1)))
-    found = evidence(nothing, constant)
+    nothing = RowSamples(np.zeros((8, 1)), np.ones((1, 1)))
+    found = compare_steps(nothing, constant)
     assert found.p[0] < 0.01
     assert np.isnan(found.low[0])
-    apart = evidence(Steps(np.full((8, 1), 6.0), np.ones((1, 1))), constant)
+    apart = compare_steps(RowSamples(np.full((8, 1), 6.0), np.ones((1, 1))), constant)
     assert apart.p[0] == pytest.approx(stats.mannwhitneyu([7.0] * 8, [6.0] * 8, method="asymptotic").pvalue)
 
 
@@ -270,7 +274,7 @@ def test_the_unprofiled_step_decides_whether_a_run_is_slower_than_allowed() -> N
 def test_the_json_is_plain_and_finite() -> None:
     a = hand_run([Executed("z", [0] * 8, {CONV: 1.0}), Executed("c", [5] * 8, {FC: 1.0})], outside=[0] * 8)
     b = hand_run([Executed("z", [9] * 8, {CONV: 1.0})], outside=[0] * 8)
-    made = compare(a, b).json()
+    made = compare(a, b).as_json()
     text = json.dumps(made, allow_nan=False)
     assert json.loads(text) == made
     assert made["schema"] == "fathom-onnx/compare/1"
@@ -334,7 +338,7 @@ def test_the_rows_explain_the_difference_of_the_totals(a: Run, b: Run) -> None:
     assert totals["run"].difference_us == pytest.approx(whole + outside, rel=1e-9, abs=1e-9)
     assert totals["run"].b_us == pytest.approx(b.run_time_us)
     assert (totals["control"].a_us, totals["step"].a_us) == (a.control_us, a.step_us)
-    json.dumps(found.json(), allow_nan=False)
+    json.dumps(found.as_json(), allow_nan=False)
 
 
 @settings(max_examples=15, deadline=None)
@@ -401,7 +405,7 @@ def test_the_command_says_what_differs_and_what_changed(saved: tuple[Path, Path]
 def test_the_command_as_json(saved: tuple[Path, Path]) -> None:
     result = call(*saved, "--json", "--threshold", 10)
     made = json.loads(result.stdout)
-    expected = compare(Run.load(saved[0]), Run.load(saved[1]), ["phase", "class", "op", "layer"], 0.1).json()
+    expected = compare(Run.load(saved[0]), Run.load(saved[1]), ["phase", "class", "op", "layer"], 0.1).as_json()
     assert made == {**json.loads(json.dumps(expected)), "fail_if_slower": None}
     assert made["causes"] == ["threads", "machine"]
     assert "by_node" not in made
