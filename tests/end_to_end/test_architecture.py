@@ -1,13 +1,13 @@
-"""The path of one tensor in ``docs/architecture.md`` is the one it takes: the names there are those of exported graphs."""
+"""The path of one tensor in ``docs/architecture.md`` has the names of exported graphs."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from support.paths import DOCS
 
 import fathom_onnx
+from support.paths import DOCS
 
 pytestmark = pytest.mark.slow
 
