@@ -1,7 +1,7 @@
-"""The ledger: each claim of the paper, the criterion it is held to, our number and the verdict.
+"""The ledger: each claim of the paper with its criterion, our number and the verdict.
 
 The claims are those of R. Adolf et al., "Fathom: Reference Workloads for Modern Deep Learning Methods" (IISWC 2016), in
-our own words. Criteria are functions over the runs and were fixed before anything was measured. A verdict is one of
+our own words. Criteria are functions over the runs and were fixed before the first measurement. A verdict is one of
 ``holds``, ``differs`` and ``cannot be tested here``, and the last says what is missing. Where several frameworks ran, a
 claim holds when it holds in each.
 """
@@ -16,12 +16,13 @@ from fathom_onnx.analysis.similarity.distances import FrameworkLevel
 
 from . import mix_criteria as mix
 from . import time_criteria as time
-from .evidence import Evidence, Found, Untestable
+from .evidence import CriterionResult, Evidence, Untestable
 from .reported import FIGURE_3
 
 __all__ = ["CLAIMS", "Claim", "Entry", "Verdict", "ledger"]
 
 Verdict = Literal["holds", "differs", "cannot be tested here"]
+"""The verdict on a claim of the paper."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,23 @@ class Claim:
     """One claim.
 
     Attributes:
-        id: Its number; a letter tells the parts of a claim apart.
+        id: Its number; letters number the parts of a claim.
         text: What the paper says, in our words.
         paper: The paper's number, or nothing where it gives none.
-        criterion: What must be so in our runs for the claim to hold.
-        check: The criterion as a function.
+        criterion: The condition on our runs for the claim to hold, in words.
+        check: The criterion as a function of the evidence.
     """
 
     id: str
     text: str
     paper: str
     criterion: str
-    check: Callable[[Evidence], Found]
+    check: Callable[[Evidence], CriterionResult]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim and what came of it: our number, the verdict, and what is missing where it could not be tested."""
+    """A row of the ledger: a claim, our number, the verdict, and what is missing where it could not be tested."""
 
     claim: Claim
     ours: str
@@ -58,7 +59,7 @@ class Entry:
         return f"{c.id} {self.verdict}: {c.text}{paper}; {self.ours or self.why}"
 
     def json(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The entry as JSON can hold it."""
         c = self.claim
         return {
             **{"id": c.id, "claim": c.text, "paper": c.paper, "criterion": c.criterion},
@@ -222,7 +223,7 @@ CLAIMS: tuple[Claim, ...] = (
         time.outside,
     ),
 )
-"""The claims that are judged by runs; the framework question (FW) has an entry for each of its levels."""
+"""The claims that runs can test; the framework question (FW) has an entry for each of its levels."""
 
 
 def _framework(level: FrameworkLevel) -> Claim:
@@ -240,9 +241,9 @@ def ledger(evidence: Evidence) -> tuple[Entry, ...]:
     entries = []
     for claim in (*CLAIMS, *map(_framework, evidence.levels)):
         try:
-            found = claim.check(evidence)
+            result = claim.check(evidence)
         except Untestable as missing:
             entries.append(Entry(claim, "", "cannot be tested here", str(missing)))
         else:
-            entries.append(Entry(claim, found.ours, "holds" if found.holds else "differs"))
+            entries.append(Entry(claim, result.ours, "holds" if result.holds else "differs"))
     return tuple(entries)

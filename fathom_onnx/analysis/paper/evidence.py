@@ -1,4 +1,4 @@
-"""What a study or a sweep has to say about the paper's claims: its runs, found by what they are."""
+"""The evidence for the paper's claims: runs by workload, framework, mode, provider and number of threads."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError
 
-__all__ = ["Evidence", "Found", "RunEvidence", "Untestable", "in_each"]
+__all__ = ["CriterionResult", "Evidence", "RunEvidence", "Untestable", "in_each"]
 
 
-class Untestable(Exception):  # noqa: N818  # no error: a claim that these runs have nothing to say about
+class Untestable(Exception):  # noqa: N818  # not an error: these runs cannot test a claim
     """Why a claim cannot be tested with the runs there are."""
 
 
-class Found(NamedTuple):
-    """What a criterion found: whether the claim holds, and our number in words."""
+class CriterionResult(NamedTuple):
+    """The result of a criterion: whether the claim holds, and our number in words."""
 
     holds: bool
     ours: str
 
 
-def in_each(frameworks: Iterable[str], judged: Callable[[str], Found]) -> Found:
-    """A criterion asked of every framework: it must hold in each."""
-    found = {name: judged(name) for name in frameworks}
-    return Found(all(f.holds for f in found.values()), "; ".join(f"{name}: {f.ours}" for name, f in found.items()))
+def in_each(frameworks: Iterable[str], check: Callable[[str], CriterionResult]) -> CriterionResult:
+    """Apply a criterion to every framework: it must hold in each."""
+    results = {name: check(name) for name in frameworks}
+    ours = "; ".join(f"{name}: {result.ours}" for name, result in results.items())
+    return CriterionResult(all(result.holds for result in results.values()), ours)
 
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """One run.
+    """A run as evidence.
 
     Attributes:
         summary: Its summary (see ``docs/reference/run-schema.md``).
-        profile: What it spent by op in every step.
-        node_times: What its node times are (:data:`.provider_comparison.NODE_TIMES`); empty where
-            that is not told.
+        op_mix: Its op mix, a row a step.
+        node_times: The kind of its node times (:data:`.provider_comparison.NODE_TIMES`); empty where the manifest
+            does not name one.
     """
 
     summary: Mapping[str, Any]
-    profile: OpMix
+    op_mix: OpMix
     node_times: str = ""
 
     @property
     def label(self) -> RunLabel:
         """Workload, framework, mode."""
-        return self.profile.label
+        return self.op_mix.label
 
     @property
     def provider(self) -> str:
@@ -69,7 +70,7 @@ class RunEvidence:
         """Median wall time of an unprofiled step.
 
         Raises:
-            Untestable: The run does not say.
+            Untestable: The run has no unprofiled steps.
         """
         if not self.summary.get("control_us"):
             raise Untestable(f"run {self.label} has no unprofiled step time")
@@ -82,7 +83,7 @@ class RunEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs that differ in workload, framework, mode, provider and threads only, and the framework levels.
+    """All runs, which differ only in workload, framework, mode, provider and threads, and the framework levels.
 
     Raises:
         RunError: Two runs are the same in all of that.
@@ -94,16 +95,16 @@ class Evidence:
     def __post_init__(self) -> None:
         seen = set()
         for run in self.runs:
-            what = (run.label, run.provider, run.threads)
-            if what in seen:
+            identity = (run.label, run.provider, run.threads)
+            if identity in seen:
                 raise RunError(f"two runs are both {run.label}", "take one batch size and optimization level")
-            seen.add(what)
+            seen.add(identity)
 
     @cached_property
     def usual(self) -> dict[RunLabel, RunEvidence]:
         """One run a label, with the most threads: those on the CPU where there are any, else on the first provider.
 
-        All are on one provider, so that no time on one is set against a time on another.
+        All are on one provider, so that times on different providers are never compared.
         """
         providers = list(dict.fromkeys(run.provider for run in self.runs))
         if not providers:
@@ -117,8 +118,8 @@ class Evidence:
 
     def by_threads(self, label: RunLabel) -> dict[int, RunEvidence]:
         """Runs of a label on the CPU by number of threads, the fewest first."""
-        mine = [r for r in self.runs if r.label == label and r.provider == "cpu"]
-        return {r.threads: r for r in sorted(mine, key=lambda r: r.threads)}
+        on_cpu = [r for r in self.runs if r.label == label and r.provider == "cpu"]
+        return {r.threads: r for r in sorted(on_cpu, key=lambda r: r.threads)}
 
     def frameworks(self, workloads: Iterable[str], *modes: str) -> list[str]:
         """Frameworks with runs of all these workloads in all these modes.
@@ -127,16 +128,16 @@ class Evidence:
             Untestable: There is none.
         """
         needed = tuple(workloads)
-        all_of_them = dict.fromkeys(label.framework for label in self.usual)
-        found = [f for f in all_of_them if all(RunLabel(w, f, m) in self.usual for w in needed for m in modes)]
-        if not found:
+        known = dict.fromkeys(label.framework for label in self.usual)
+        complete = [f for f in known if all(RunLabel(w, f, m) in self.usual for w in needed for m in modes)]
+        if not complete:
             raise Untestable(f"needs {' and '.join(modes)} runs of {', '.join(needed)} from one framework")
-        return found
+        return complete
 
     def shares(self, framework: str, mode: str) -> pd.DataFrame:
         """Op shares of a framework's runs of a mode: one row a workload, one column an op; rows sum to 1."""
         rows = {
-            label.workload: run.profile.shares("op")
+            label.workload: run.op_mix.shares("op")
             for label, run in self.usual.items()
             if (label.framework, label.mode) == (framework, mode)
         }

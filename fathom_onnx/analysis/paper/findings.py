@@ -1,8 +1,8 @@
-"""What a set of runs says about the paper's claims, each in one line with its numbers.
+"""Findings of a set of runs, each one line with its numbers.
 
 Whether the choice of framework matters (Adolf et al., IISWC 2016, section III-C) is answered in
-:mod:`fathom_onnx.analysis.similarity`; here are the extremes beside it. OV (section V-A): time outside operations is
-under 1 to 2%.
+:mod:`fathom_onnx.analysis.similarity`; the extremes are reported here. Claim OV (section V-A): time outside operations
+is under 1 to 2%.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CLAIM_OUTSIDE = 0.02  # the upper of the paper's "1 to 2%"
 
 
 def distance_finding(effect: FrameworkEffect) -> str:
-    """The farthest frameworks of one workload beside the nearest two workloads; empty where frameworks have no pair."""
+    """The largest distance within a workload and the smallest between two; empty where there is no framework pair."""
     if not effect.framework_pairs:
         return ""
     what = "op class" if effect.grouping == "class" else "op"
@@ -36,8 +36,8 @@ def distance_finding(effect: FrameworkEffect) -> str:
     )
 
 
-def _worst(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[float, str]]:
-    """(share, run) for the runs that say both, the smallest share first."""
+def _sorted_shares(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[float, str]]:
+    """(share, run) for the runs with both numbers, the smallest share first."""
     return sorted(
         (float(s[part]) / float(s[whole]), str(RunLabel.of(s)))
         for s in summaries
@@ -46,48 +46,48 @@ def _worst(summaries: Sequence[Summary], part: str, whole: str) -> list[tuple[fl
 
 
 def outside_finding(summaries: Sequence[Summary]) -> str:
-    """How much of the profiled steps was spent outside nodes, next to the paper's 1 to 2%; empty where no run says."""
-    found = _worst(summaries, "outside_us", "run_time_us")
-    if not found:
+    """Share of the profiled steps outside nodes, against the paper's 1 to 2%; empty where no run has the numbers."""
+    shares = _sorted_shares(summaries, "outside_us", "run_time_us")
+    if not shares:
         return ""
-    (low, _), (high, worst) = found[0], found[-1]
-    within = sum(share <= _CLAIM_OUTSIDE for share, _ in found)
+    (low, _), (high, worst) = shares[0], shares[-1]
+    within = sum(share <= _CLAIM_OUTSIDE for share, _ in shares)
     return (
         f"Time outside ops is {100 * low:.1f}% to {100 * high:.1f}% of a profiled step (most in {worst}); "
-        f"it is within the paper's 2% in {within} of {len(found)} runs."
+        f"it is within the paper's 2% in {within} of {len(shares)} runs."
     )
 
 
 def overhead_finding(summaries: Sequence[Summary]) -> str:
-    """What profiling adds to an unprofiled step; empty where no run says."""
-    found = _worst(summaries, "profiling_overhead_us", "control_us")
-    if not found:
+    """What profiling adds to an unprofiled step; empty where no run has the numbers."""
+    shares = _sorted_shares(summaries, "profiling_overhead_us", "control_us")
+    if not shares:
         return ""
-    (low, _), (high, worst) = found[0], found[-1]
+    (low, _), (high, worst) = shares[0], shares[-1]
     return f"Profiling adds {100 * low:.1f}% to {100 * high:.1f}% to an unprofiled step (most in {worst})."
 
 
 def attribution_finding(summaries: Sequence[Summary]) -> str:
-    """The largest share of node time that stands for no op; empty where no run says."""
-    found = _worst(summaries, "unattributed_us", "node_time_us")
-    if not found:
+    """The largest share of node time that stands for no op; empty where no run has the numbers."""
+    shares = _sorted_shares(summaries, "unattributed_us", "node_time_us")
+    if not shares:
         return ""
-    high, worst = found[-1]
+    high, worst = shares[-1]
     if high <= 0:
-        return f"All node time of all {len(found)} runs is attributed to ops."
+        return f"All node time of all {len(shares)} runs is attributed to ops."
     return f"At most {100 * high:.2g}% of a run's node time is attributed to no op (most in {worst})."
 
 
 def roof_finding(rooflines: Mapping[str, Roofline]) -> str:
-    """What part of the time the runs' nodes would take at the machine's ceilings; empty where no run was set under any.
+    """Share of their time that the runs' nodes would take at the machine's ceilings; empty without rooflines.
 
     Args:
         rooflines: Run to its roofline by node.
     """
-    found = sorted((r.total["share"], run) for run, r in rooflines.items() if r.total["us"])
-    if not found:
+    shares = sorted((r.total["share"], run) for run, r in rooflines.items() if r.total["us"])
+    if not shares:
         return ""
-    (low, worst), (high, best) = found[0], found[-1]
+    (low, worst), (high, best) = shares[0], shares[-1]
     return (
         f"At the machine's measured ceilings nodes would take {100 * low:.1f}% (least, in {worst}) to "
         f"{100 * high:.1f}% (most, in {best}) of their time."

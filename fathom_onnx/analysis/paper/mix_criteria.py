@@ -1,6 +1,6 @@
-"""The criteria of the ledger on what runs spend by op (F1 to F4): from the evidence to whether a claim holds.
+"""The ledger's criteria on op mixes (F1 to F4): functions of the evidence that say whether a claim holds.
 
-Each raises :class:`~fathom_onnx.analysis.paper.evidence.Untestable` where the runs it needs are not there.
+Each raises :class:`~.evidence.Untestable` where the runs it needs are missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fathom_onnx.analysis.similarity.clusters import centroid_distance, centroid
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.vocabulary import OPS, OpClass
 
-from .evidence import Evidence, Found, RunEvidence, Untestable, in_each
+from .evidence import CriterionResult, Evidence, RunEvidence, Untestable, in_each
 from .reported import FIGURE_3, LEFT_OUT_BELOW, figure_3
 
 __all__ = [
@@ -36,11 +36,20 @@ __all__ = [
     "steady",
 ]
 
-ALIKE = 0.8  # cosine similarity
-FAR = 0.25  # cosine distance; the paper's Figure 3 has 0.35
+ALIKE = 0.8
+"""F3: smallest cosine similarity of two op mixes that count as the same."""
+
+FAR = 0.25
+"""F4d: smallest cosine distance that counts as far; the paper's Figure 3 has 0.35."""
+
 TRENDING = 0.05
+"""F1a: largest share of the op types that may have a trend."""
+
 DISCOVERY = 0.01
+"""F1a: false discovery rate of the trend tests."""
+
 VARIES = 0.1
+"""F1b: largest median coefficient of variation."""
 
 _MIN_STEPS = 10
 _NOTABLE = 0.01
@@ -51,56 +60,58 @@ _IMAGE_NETS = ("residual", "vgg", "alexnet")
 
 
 def _notable_steps(evidence: Evidence) -> list[np.ndarray]:
-    """Times over the steps of each op type of each run that has a noticeable part of it."""
+    """Times over the steps of every op type with a notable share, of every run."""
     series = []
     for run in evidence.usual.values():
-        steps = run.profile.steps
+        steps = run.op_mix.steps
         if len(steps) >= _MIN_STEPS:
-            shares = run.profile.shares("op")
+            shares = run.op_mix.shares("op")
             series += [steps[op].to_numpy(float) for op in steps.columns if shares[op] >= _NOTABLE]
     if not series:
         raise Untestable(f"needs runs that keep {_MIN_STEPS} steps or more")
     return series
 
 
-def stationary(evidence: Evidence) -> Found:
+def stationary(evidence: Evidence) -> CriterionResult:
     """Few op types have a trend over the steps."""
     from scipy.stats import false_discovery_control, kendalltau
 
     series = _notable_steps(evidence)
-    found = [float(kendalltau(np.arange(len(times)), times).pvalue) for times in series]
-    p = [1.0 if np.isnan(value) else value for value in found]  # a constant time has no trend
+    p_values = [float(kendalltau(np.arange(len(times)), times).pvalue) for times in series]
+    p = [1.0 if np.isnan(value) else value for value in p_values]  # a constant time has no trend
     trending = int((false_discovery_control(p) <= DISCOVERY).sum())
-    return Found(trending <= TRENDING * len(p), f"{trending} of {len(p)} op types of all runs have a trend")
+    return CriterionResult(trending <= TRENDING * len(p), f"{trending} of {len(p)} op types of all runs have a trend")
 
 
-def steady(evidence: Evidence) -> Found:
+def steady(evidence: Evidence) -> CriterionResult:
     """The usual op type varies little."""
     from scipy.stats import variation
 
-    found = [float(variation(times, ddof=1)) for times in _notable_steps(evidence)]
-    middle, high = np.percentile(found, [50, 90])
-    return Found(bool(middle < VARIES), f"coefficient of variation {middle:.1%} (median), {high:.1%} (90th percentile)")
+    variations = [float(variation(times, ddof=1)) for times in _notable_steps(evidence)]
+    middle, high = np.percentile(variations, [50, 90])
+    return CriterionResult(
+        bool(middle < VARIES), f"coefficient of variation {middle:.1%} (median), {high:.1%} (90th percentile)"
+    )
 
 
 # F2 and F3: the mix
 
 
 def _training(evidence: Evidence) -> dict[RunLabel, RunEvidence]:
-    found = {label: run for label, run in evidence.usual.items() if label.mode == "training"}
-    if not found:
+    runs = {label: run for label, run in evidence.usual.items() if label.mode == "training"}
+    if not runs:
         raise Untestable("needs training runs")
-    return found
+    return runs
 
 
-def concentrated(evidence: Evidence) -> Found:
+def concentrated(evidence: Evidence) -> CriterionResult:
     """Few op types cover 90% of each training step."""
     needed = {}
     for label, run in _training(evidence).items():
-        covered = run.profile.shares("op").sort_values(ascending=False).cumsum()
+        covered = run.op_mix.shares("op").sort_values(ascending=False).cumsum()
         needed[label] = int((covered < 0.9).sum()) + 1
     most = max(needed, key=lambda label: needed[label])
-    return Found(
+    return CriterionResult(
         needed[most] <= 15, f"{min(needed.values())} to {needed[most]} types (most in {most}), of {len(needed)} runs"
     )
 
@@ -114,7 +125,7 @@ def _similarity(ours: pd.Series[float], printed: pd.Series[float]) -> float:
     return 1.0 - centroid_distance(both.T, ["ours"], ["printed"])
 
 
-def mix(evidence: Evidence, workload: str) -> Found:
+def mix(evidence: Evidence, workload: str) -> CriterionResult:
     """Our mix of operations is that of Figure 3.
 
     The figure leaves out what is below 1%, so its rows sum to 93 to 99%. Cosine similarity does not see a row's sum, so
@@ -122,39 +133,41 @@ def mix(evidence: Evidence, workload: str) -> Found:
     """
     printed = figure_3().loc[workload]
 
-    def judged(name: str) -> Found:
-        ours = _cut(evidence.usual[RunLabel(workload, name, "training")].profile.shares("op"))
+    def check(name: str) -> CriterionResult:
+        ours = _cut(evidence.usual[RunLabel(workload, name, "training")].op_mix.shares("op"))
         similarity = _similarity(ours, printed)
         classes = [row.groupby([str(OPS[op].op_class) for op in row.index]).sum() for row in (ours, printed)]
         top = ", ".join(f"{op} {share:.0%}" for op, share in ours.sort_values(ascending=False).head(3).items())
-        return Found(similarity >= ALIKE, f"{similarity:.2f} by op, {_similarity(*classes):.2f} by class ({top})")
+        return CriterionResult(
+            similarity >= ALIKE, f"{similarity:.2f} by op, {_similarity(*classes):.2f} by class ({top})"
+        )
 
-    return in_each(evidence.frameworks([workload], "training"), judged)
+    return in_each(evidence.frameworks([workload], "training"), check)
 
 
-def dominated(evidence: Evidence, classes: Mapping[str, str]) -> Found:
+def dominated(evidence: Evidence, classes: Mapping[str, str]) -> CriterionResult:
     """A class has most of a workload's training time."""
 
-    def judged(name: str) -> Found:
-        holds, said = True, []
-        for workload, wanted in classes.items():
-            shares = evidence.usual[RunLabel(workload, name, "training")].profile.shares("class")
-            holds &= bool(shares.idxmax() == wanted and shares[wanted] > 0.5)
-            said.append(f"{workload} {OpClass(wanted).label.lower()} {shares[wanted]:.0%}")
-        return Found(holds, ", ".join(said))
+    def check(name: str) -> CriterionResult:
+        holds, parts = True, []
+        for workload, op_class in classes.items():
+            shares = evidence.usual[RunLabel(workload, name, "training")].op_mix.shares("class")
+            holds &= bool(shares.idxmax() == op_class and shares[op_class] > 0.5)
+            parts.append(f"{workload} {OpClass(op_class).label.lower()} {shares[op_class]:.0%}")
+        return CriterionResult(holds, ", ".join(parts))
 
-    return in_each(evidence.frameworks(classes, "training"), judged)
+    return in_each(evidence.frameworks(classes, "training"), check)
 
 
-def shrinking(evidence: Evidence) -> Found:
+def shrinking(evidence: Evidence) -> CriterionResult:
     """The share of matrix operations falls from alexnet to vgg to residual."""
     order = ("alexnet", "vgg", "residual")
 
-    def judged(name: str) -> Found:
-        shares = [evidence.usual[RunLabel(w, name, "training")].profile.shares("class")["B"] for w in order]
-        return Found(shares[0] > shares[1] > shares[2], ", ".join(f"{s:.1%}" for s in shares))
+    def check(name: str) -> CriterionResult:
+        shares = [evidence.usual[RunLabel(w, name, "training")].op_mix.shares("class")["B"] for w in order]
+        return CriterionResult(shares[0] > shares[1] > shares[2], ", ".join(f"{s:.1%}" for s in shares))
 
-    return in_each(evidence.frameworks(order, "training"), judged)
+    return in_each(evidence.frameworks(order, "training"), check)
 
 
 # F4: which workloads are alike
@@ -164,62 +177,62 @@ def _distance(evidence: Evidence, name: str, a: str, b: str) -> float:
     return centroid_distance(evidence.shares(name, "training"), [a], [b])
 
 
-def image_nets(evidence: Evidence) -> Found:
+def image_nets(evidence: Evidence) -> CriterionResult:
     """The nearest workload of each image network is another image network."""
     needed = tuple(FIGURE_3)
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         table = evidence.shares(name, "training")
         nearest = {
             w: min((o for o in needed if o != w), key=lambda other: centroid_distance(table, [w], [other]))
             for w in _IMAGE_NETS
         }
-        said = ", ".join(f"{w} to {o}" for w, o in nearest.items())
-        return Found(all(o in _IMAGE_NETS for o in nearest.values()), said)
+        ours = ", ".join(f"{w} to {o}" for w, o in nearest.items())
+        return CriterionResult(all(o in _IMAGE_NETS for o in nearest.values()), ours)
 
-    return in_each(evidence.frameworks(needed, "training"), judged)
+    return in_each(evidence.frameworks(needed, "training"), check)
 
 
-def deepq_next(evidence: Evidence) -> Found:
+def deepq_next(evidence: Evidence) -> CriterionResult:
     """The first cluster of the three image networks and a fourth workload has deepq as the fourth."""
     needed = tuple(FIGURE_3)
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         merges = centroid_linkage(evidence.shares(name, "training").loc[list(needed)])
         joined = [{*m.left, *m.right} for m in merges]
         first = next(members for members in joined if members > set(_IMAGE_NETS))
         others = ", ".join(w for w in needed if w in first - set(_IMAGE_NETS))
-        return Found(others == "deepq", f"joined by {others}")
+        return CriterionResult(others == "deepq", f"joined by {others}")
 
-    return in_each(evidence.frameworks(needed, "training"), judged)
+    return in_each(evidence.frameworks(needed, "training"), check)
 
 
-def closer(evidence: Evidence) -> Found:
+def closer(evidence: Evidence) -> CriterionResult:
     """Speech and autoenc are closer than seq2seq and memnet."""
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         full, language = _distance(evidence, name, "speech", "autoenc"), _distance(evidence, name, "seq2seq", "memnet")
-        return Found(full < language, f"{full:.2f} against {language:.2f}")
+        return CriterionResult(full < language, f"{full:.2f} against {language:.2f}")
 
-    return in_each(evidence.frameworks(("speech", "autoenc", "seq2seq", "memnet"), "training"), judged)
+    return in_each(evidence.frameworks(("speech", "autoenc", "seq2seq", "memnet"), "training"), check)
 
 
-def far_apart(evidence: Evidence) -> Found:
+def far_apart(evidence: Evidence) -> CriterionResult:
     """Speech and seq2seq are far apart."""
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         distance = _distance(evidence, name, "speech", "seq2seq")
-        return Found(distance >= FAR, f"{distance:.2f}")
+        return CriterionResult(distance >= FAR, f"{distance:.2f}")
 
-    return in_each(evidence.frameworks(("speech", "seq2seq"), "training"), judged)
+    return in_each(evidence.frameworks(("speech", "seq2seq"), "training"), check)
 
 
-def centroids(evidence: Evidence) -> Found:
+def centroids(evidence: Evidence) -> CriterionResult:
     """The centroids of two pairs are about 0.4 apart."""
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         table = evidence.shares(name, "training")
         distance = centroid_distance(table, ["seq2seq", "memnet"], ["speech", "autoenc"])
-        return Found(0.3 <= distance <= 0.5, f"{distance:.2f}")
+        return CriterionResult(0.3 <= distance <= 0.5, f"{distance:.2f}")
 
-    return in_each(evidence.frameworks(("seq2seq", "memnet", "speech", "autoenc"), "training"), judged)
+    return in_each(evidence.frameworks(("seq2seq", "memnet", "speech", "autoenc"), "training"), check)

@@ -1,11 +1,11 @@
-"""The same graphs on two providers: how much faster, where the time goes on each, and what that goes with.
+"""The same graphs on two providers: the speed-up, the op mix on each, and what the speed-up correlates with.
 
-Steps are compared by their unprofiled wall time, which ends when the device is done. Profiles are shares of node time;
-what a node's time is differs between providers (:data:`NODE_TIMES`), so that each number here comes with the kinds it
-was made from, and times that are not those of the work (launches) are set against nothing.
+Steps are compared by their unprofiled wall time, which ends when the device is done. Op mixes are shares of node time;
+what a node's time means differs between providers (:data:`NODE_TIMES`), so that each number comes with the kinds of
+times behind it, and times that are not those of the work (launches) are not compared.
 
-The paper (Adolf et al., IISWC 2016, Figure 5) finds that the GPU gains most where a profile is most skewed, and that
-the ratio of training to inference on the GPU goes with that on the CPU: :func:`gains` and :func:`ratios`.
+The paper (Adolf et al., IISWC 2016, Figure 5) finds that the GPU gains most where an op mix is most skewed, and that
+the ratio of training to inference on the GPU correlates with that on the CPU: :func:`gains` and :func:`ratios`.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = [
     "Ratio",
     "comparison_json",
     "correlation",
+    "framework_distance",
     "gains",
+    "mix_distance",
     "node_times",
     "pairs",
-    "profile_distance",
     "provider_levels",
     "provider_name",
     "ratios",
     "times_of",
-    "twin_distance",
 ]
 
 NODE_TIMES: dict[str, str] = {
@@ -48,22 +48,22 @@ NODE_TIMES: dict[str, str] = {
     "host launch": "the time on the host of launching its kernels, not of running them",
     "unknown": "not told by the run",
 }
-"""What the time of a node is in a run, by the name that its manifest has for it."""
+"""What the time of a node measures in a run, by the kind that its manifest names."""
 
 OF_THE_WORK = ("kernel", "device", "serialized")
-"""Node times that are those of the work, so that shares of them mean something."""
+"""Kinds of node times that measure the work itself, so that their shares can be compared."""
 
 FEWEST = 5
-"""Fewest points of a rank correlation."""
+"""Smallest number of points for a rank correlation."""
 
 
 def node_times(manifest: Mapping[str, Any], provider: str) -> str:
-    """What a run's node times are, by its manifest; CPU runs that do not say have kernel times."""
+    """The kind of a run's node times, from its manifest; CPU runs that do not name one have kernel times."""
     return str(manifest.get("node_times") or ("kernel" if provider == "cpu" else "unknown"))
 
 
 def provider_name(provider: str) -> str:
-    """A provider as it is written in a sentence."""
+    """A provider's name for use in a sentence."""
     return provider.upper()
 
 
@@ -92,22 +92,22 @@ class ProviderPair:
         except Untestable:
             return None
 
-    def distance(self, level: MixGrouping) -> float | None:
-        """Cosine distance of the two profiles; None where a run's node times are not those of its work."""
+    def distance(self, grouping: MixGrouping) -> float | None:
+        """Cosine distance of the two op mixes; None where a run's node times are not those of its work."""
         if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
             return None
-        return profile_distance(self.base, self.other, level)
+        return mix_distance(self.base, self.other, grouping)
 
-    def gap(self, level: MixGrouping) -> Gap | None:
-        """What differs most between the two profiles; None as for :meth:`distance`."""
+    def gap(self, grouping: MixGrouping) -> Gap | None:
+        """The largest difference of the two op mixes; None as for :meth:`distance`."""
         if not {times_of(self.base), times_of(self.other)} <= set(OF_THE_WORK):
             return None
-        table = _beside(self.base, self.other, level)
+        table = _share_rows(self.base, self.other, grouping)
         name = str((table.iloc[0] - table.iloc[1]).abs().idxmax())
         return Gap(name, float(table.iloc[0][name]), float(table.iloc[1][name]))
 
     def json(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The pair as JSON can hold it."""
         gap = self.gap("op")
         return {
             **self.label._asdict(),
@@ -125,19 +125,19 @@ class ProviderPair:
 
 
 def times_of(run: RunEvidence) -> str:
-    """What a run's node times are."""
+    """The kind of a run's node times."""
     return run.node_times or node_times({}, run.provider)
 
 
-def _beside(a: RunEvidence, b: RunEvidence, level: MixGrouping) -> pd.DataFrame:
-    return pd.DataFrame([a.profile.shares(level), b.profile.shares(level)]).fillna(0.0)
+def _share_rows(a: RunEvidence, b: RunEvidence, grouping: MixGrouping) -> pd.DataFrame:
+    return pd.DataFrame([a.op_mix.shares(grouping), b.op_mix.shares(grouping)]).fillna(0.0)
 
 
-def profile_distance(a: RunEvidence, b: RunEvidence, level: MixGrouping) -> float:
-    """Cosine distance of two profiles, 0 to 1."""
+def mix_distance(a: RunEvidence, b: RunEvidence, grouping: MixGrouping) -> float:
+    """Cosine distance of two op mixes, 0 to 1."""
     from scipy.spatial.distance import cosine
 
-    table = _beside(a, b, level).to_numpy(float)
+    table = _share_rows(a, b, grouping).to_numpy(float)
     # rounding makes equal rows differ by a few 1e-17, to either side of zero
     return min(1.0, max(0.0, float(cosine(table[0], table[1]))))
 
@@ -147,18 +147,19 @@ def pairs(base: Mapping[RunLabel, RunEvidence], other: Mapping[RunLabel, RunEvid
     return tuple(ProviderPair(run, other[label]) for label, run in base.items() if label in other)
 
 
-def twin_distance(runs: Mapping[RunLabel, RunEvidence], label: RunLabel, level: MixGrouping) -> float | None:
-    """How far the frameworks of a workload are apart on one provider, at most; None where only one ran comparably."""
-    mine = runs.get(label)
-    if mine is None or times_of(mine) not in OF_THE_WORK:
+def framework_distance(runs: Mapping[RunLabel, RunEvidence], label: RunLabel, grouping: MixGrouping) -> float | None:
+    """Largest distance between the frameworks of a workload on one provider; None where only one ran comparably."""
+    reference = runs.get(label)
+    if reference is None or times_of(reference) not in OF_THE_WORK:
         return None
-    twins = [run for other, run in runs.items() if label.other_framework_of(other) and times_of(run) == times_of(mine)]
-    return max((profile_distance(mine, run, level) for run in twins), default=None)
+    kind = times_of(reference)
+    others = [run for other, run in runs.items() if label.other_framework_of(other) and times_of(run) == kind]
+    return max((mix_distance(reference, run, grouping) for run in others), default=None)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a provider gains on a graph, and how skewed the graph's profile is.
+    """The speed-up of a graph on the second provider, and how skewed its op mix is on the first.
 
     Attributes:
         label: Workload, framework, mode.
@@ -175,12 +176,12 @@ class Gain:
 
 def gains(of: Iterable[ProviderPair]) -> tuple[Gain, ...]:
     """Gain and skew of every pair that has unprofiled steps, and shares of the work on the first provider."""
-    found = []
+    points = []
     for pair in of:
         if pair.gain is not None and times_of(pair.base) in OF_THE_WORK:
-            shares = pair.base.profile.shares("op")
-            found.append(Gain(pair.label, str(shares.idxmax()), float(shares.max()), pair.gain))
-    return tuple(found)
+            shares = pair.base.op_mix.shares("op")
+            points.append(Gain(pair.label, str(shares.idxmax()), float(shares.max()), pair.gain))
+    return tuple(points)
 
 
 @dataclass(frozen=True)
@@ -199,13 +200,13 @@ def ratios(of: Iterable[ProviderPair]) -> tuple[Ratio, ...]:
     for pair in of:
         if pair.gain is not None:
             steps[pair.label] = pair.base.step_us, pair.other.step_us
-    found = []
+    both_modes = []
     for label, training in steps.items():
         inference = steps.get(label._replace(mode="inference"))
         if label.mode == "training" and inference is not None:
             base, other = (t / i for t, i in zip(training, inference, strict=True))
-            found.append(Ratio(label.workload, label.framework, base, other))
-    return tuple(found)
+            both_modes.append(Ratio(label.workload, label.framework, base, other))
+    return tuple(both_modes)
 
 
 def correlation(points: Sequence[tuple[float, float]]) -> float | None:
@@ -220,24 +221,24 @@ def correlation(points: Sequence[tuple[float, float]]) -> float | None:
 def provider_levels(runs: Iterable[RunEvidence]) -> tuple[FrameworkLevel, ...]:
     """The framework question asked of time in onnxruntime, a level for each provider and kind of node times.
 
-    The CPU's level is called ``onnxruntime``. Runs whose node times are not those of the work are asked nothing.
+    The CPU's level is called ``onnxruntime``. Runs whose node times are not those of the work are left out.
 
     Args:
         runs: Runs; of one graph on one provider the one with the most threads counts.
     """
-    held: dict[tuple[str, str], dict[RunLabel, RunEvidence]] = {}
+    by_kind: dict[tuple[str, str], dict[RunLabel, RunEvidence]] = {}
     for run in sorted(runs, key=lambda r: r.threads):
         if times_of(run) in OF_THE_WORK:
-            held.setdefault((run.provider, times_of(run)), {})[run.label] = run
+            by_kind.setdefault((run.provider, times_of(run)), {})[run.label] = run
     levels = []
-    for provider, times in sorted(held, key=lambda key: (key[0] != "cpu", key)):
-        profiles = [run.profile for run in held[provider, times].values()]
-        levels.append(FrameworkLevel.of(*_level_name(provider, times), profiles))
+    for provider, times in sorted(by_kind, key=lambda key: (key[0] != "cpu", key)):
+        mixes = [run.op_mix for run in by_kind[provider, times].values()]
+        levels.append(FrameworkLevel.of(*_level_name(provider, times), mixes))
     return tuple(levels)
 
 
 def _level_name(provider: str, times: str) -> tuple[str, str]:
-    """A level's name, and what its profiles are."""
+    """A level's name, and what its op mixes are shares of."""
     if provider == "cpu":
         return "onnxruntime", "time in onnxruntime"
     name = f"onnxruntime on {provider_name(provider)}"
@@ -247,7 +248,7 @@ def _level_name(provider: str, times: str) -> tuple[str, str]:
 
 
 def comparison_json(base: Mapping[RunLabel, RunEvidence], other: Mapping[RunLabel, RunEvidence]) -> dict[str, Any]:
-    """Two providers against each other, as JSON can hold it."""
+    """The comparison of two providers as JSON can hold it."""
     both = pairs(base, other)
     return {
         "graphs": [pair.json() for pair in both],

@@ -1,4 +1,4 @@
-"""What the paper measured: the numbers of its Figure 3.
+"""The numbers that the paper reports: its Figure 3.
 
 R. Adolf, S. Rama, B. Reagen, G.-Y. Wei, D. Brooks, "Fathom: Reference Workloads for Modern Deep Learning Methods", IEEE
 International Symposium on Workload Characterization (IISWC), 2016, arXiv:1608.06581. TensorFlow, training, one CPU.

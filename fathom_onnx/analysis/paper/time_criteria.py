@@ -1,6 +1,6 @@
-"""The criteria of the ledger on how long steps take (F5, F6, OV), and the framework question (FW).
+"""The ledger's criteria on step times (F5, F6, OV), and the framework question (FW).
 
-Each raises :class:`~fathom_onnx.analysis.paper.evidence.Untestable` where the runs it needs are not there.
+Each raises :class:`~.evidence.Untestable` where the runs it needs are missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from statistics import median
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 
-from .evidence import Evidence, Found, RunEvidence, Untestable, in_each
+from .evidence import CriterionResult, Evidence, RunEvidence, Untestable, in_each
 from .provider_comparison import FEWEST, ProviderPair, correlation, gains, pairs, ratios, times_of
 from .reported import FIGURE_3
 
@@ -31,7 +31,10 @@ __all__ = [
 ]
 
 CORRELATED = 0.5
+"""F5c, F5d: smallest rank correlation that supports a claim."""
+
 MANY_THREADS = 4
+"""F6: smallest number of threads that counts as many."""
 
 _CONVOLUTIONAL = ("residual", "vgg", "alexnet", "deepq")
 
@@ -49,70 +52,73 @@ def _ratios(evidence: Evidence, name: str) -> dict[str, float]:
     }
 
 
-def training_costs_more(evidence: Evidence) -> Found:
+def training_costs_more(evidence: Evidence) -> CriterionResult:
     """Every workload's training step takes longer than its inference step."""
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         ratios = _ratios(evidence, name)
         low, high = min(ratios, key=lambda w: ratios[w]), max(ratios, key=lambda w: ratios[w])
-        return Found(ratios[low] > 1, f"{ratios[low]:.1f} ({low}) to {ratios[high]:.1f} ({high}) times")
+        return CriterionResult(ratios[low] > 1, f"{ratios[low]:.1f} ({low}) to {ratios[high]:.1f} ({high}) times")
 
     names = [name for name in dict.fromkeys(label.framework for label in evidence.usual) if _ratios(evidence, name)]
     if not names:
         raise Untestable("needs inference and training runs of one workload from one framework")
-    return in_each(names, judged)
+    return in_each(names, check)
 
 
-def convolution_pays_more(evidence: Evidence) -> Found:
+def convolution_pays_more(evidence: Evidence) -> CriterionResult:
     """The median ratio of training to inference is larger over convolutional networks."""
 
-    def judged(name: str) -> Found:
+    def check(name: str) -> CriterionResult:
         ratios = _ratios(evidence, name)
         with_it = median(ratios[w] for w in _CONVOLUTIONAL)
         without = median(ratios[w] for w in FIGURE_3 if w not in _CONVOLUTIONAL)
-        return Found(with_it > without, f"{with_it:.1f} against {without:.1f} times")
+        return CriterionResult(with_it > without, f"{with_it:.1f} against {without:.1f} times")
 
-    return in_each(evidence.frameworks(FIGURE_3, "inference", "training"), judged)
+    return in_each(evidence.frameworks(FIGURE_3, "inference", "training"), check)
 
 
 def _correlated(
     evidence: Evidence, needs: str, points: Callable[[Sequence[ProviderPair]], list[tuple[float, float]]]
-) -> Found:
-    """Whether two numbers of the graphs that ran on both go together, in every framework that has enough of them."""
+) -> CriterionResult:
+    """Whether two numbers of the graphs that ran on both providers correlate, in every framework with enough graphs."""
     cpu, gpu = evidence.by_provider("cpu"), evidence.by_provider("cuda")
     both = pairs(cpu, gpu)
-    held = {name: points([p for p in both if p.label.framework == name]) for name in _named(both)}
-    found = {name: rho for name, rows in held.items() if (rho := correlation(rows)) is not None}
-    if not found:
-        most = max((len(rows) for rows in held.values()), default=0)
+    by_framework = {name: points([p for p in both if p.label.framework == name]) for name in _framework_names(both)}
+    correlations = {name: rho for name, rows in by_framework.items() if (rho := correlation(rows)) is not None}
+    if not correlations:
+        most = max((len(rows) for rows in by_framework.values()), default=0)
         lack = f"there are {most}" if most < FEWEST else "they do not differ"
         raise Untestable(f"needs {needs}, of {FEWEST} graphs or more from one framework; {lack}")
 
-    def judged(name: str) -> Found:
-        return Found(found[name] >= CORRELATED, f"rank correlation {found[name]:.2f} over {len(held[name])}")
+    def check(name: str) -> CriterionResult:
+        return CriterionResult(
+            correlations[name] >= CORRELATED,
+            f"rank correlation {correlations[name]:.2f} over {len(by_framework[name])}",
+        )
 
-    result = in_each(found, judged)
+    result = in_each(correlations, check)
     slowed = any(times_of(pair.other) == "serialized" for pair in both)
     return result._replace(ours=f"{result.ours} (GPU steps with serialized launches)") if slowed else result
 
 
-def _named(both: Iterable[ProviderPair]) -> list[str]:
+def _framework_names(both: Iterable[ProviderPair]) -> list[str]:
     return list(dict.fromkeys(pair.label.framework for pair in both))
 
 
-def gpu_gain(evidence: Evidence) -> Found:
+def gpu_gain(evidence: Evidence) -> CriterionResult:
     """The GPU's gain goes with the share of the largest op on the CPU."""
     return _correlated(
-        evidence, "runs on the CPU and on a GPU", lambda both: [(found.skew, found.gain) for found in gains(both)]
+        evidence, "runs on the CPU and on a GPU", lambda both: [(graph.skew, graph.gain) for graph in gains(both)]
     )
 
 
-def gpu_ratio(evidence: Evidence) -> Found:
+def gpu_ratio(evidence: Evidence) -> CriterionResult:
     """Training to inference on the GPU goes with that on the CPU."""
     return _correlated(
         evidence,
         "inference and training runs on the CPU and on a GPU",
-        lambda both: [(found.base, found.other) for found in ratios(both)],
+        lambda both: [(ratio.base, ratio.other) for ratio in ratios(both)],
     )
 
 
@@ -121,7 +127,7 @@ def gpu_ratio(evidence: Evidence) -> Found:
 
 def _scaled(evidence: Evidence, workload: str = "", most: int = 0) -> dict[RunLabel, tuple[RunEvidence, RunEvidence]]:
     """Training runs on one thread and on the most there are (or exactly ``most``), by label."""
-    found = {}
+    scaled = {}
     counts: set[int] = set()
     for label in evidence.usual:
         if label.mode == "training" and workload in ("", label.workload):
@@ -129,68 +135,71 @@ def _scaled(evidence: Evidence, workload: str = "", most: int = 0) -> dict[RunLa
             counts |= set(runs)
             many = most or max(runs, default=0)
             if 1 in runs and many in runs and many >= MANY_THREADS:
-                found[label] = runs[1], runs[many]
-    if not found:
-        wanted = str(most) if most else f"{MANY_THREADS} or more"
-        there = ", ".join(map(str, sorted(counts))) or "none"
-        what = f"{workload} training runs" if workload else "training runs"
-        raise Untestable(f"needs {what} on 1 and on {wanted} threads; there are: {there}")
-    return found
+                scaled[label] = runs[1], runs[many]
+    if not scaled:
+        needed = str(most) if most else f"{MANY_THREADS} or more"
+        present = ", ".join(map(str, sorted(counts))) or "none"
+        runs_of = f"{workload} training runs" if workload else "training runs"
+        raise Untestable(f"needs {runs_of} on 1 and on {needed} threads; there are: {present}")
+    return scaled
 
 
 def _over_threads(
-    scaled: Mapping[RunLabel, tuple[RunEvidence, RunEvidence]], judged: Callable[[RunEvidence, RunEvidence], Found]
-) -> Found:
+    scaled: Mapping[RunLabel, tuple[RunEvidence, RunEvidence]],
+    check: Callable[[RunEvidence, RunEvidence], CriterionResult],
+) -> CriterionResult:
     by_framework = {label.framework: pair for label, pair in scaled.items()}
-    return in_each(by_framework, lambda name: judged(*by_framework[name]))
+    return in_each(by_framework, lambda name: check(*by_framework[name]))
 
 
-def heavy_shrinks(evidence: Evidence) -> Found:
+def heavy_shrinks(evidence: Evidence) -> CriterionResult:
     """The share of the largest op on one thread is smaller on many."""
     pairs = _scaled(evidence)
     falls = sum(
-        many.profile.shares("op").get(one.profile.shares("op").idxmax(), 0.0) < one.profile.shares("op").max()
+        many.op_mix.shares("op").get(one.op_mix.shares("op").idxmax(), 0.0) < one.op_mix.shares("op").max()
         for one, many in pairs.values()
     )
-    return Found(2 * falls > len(pairs), f"it falls in {falls} of {len(pairs)} runs")
+    return CriterionResult(2 * falls > len(pairs), f"it falls in {falls} of {len(pairs)} runs")
 
 
-def optimizer_surfaces(evidence: Evidence) -> Found:
+def optimizer_surfaces(evidence: Evidence) -> CriterionResult:
     """The share of deepq's optimizer grows to what the paper has at 8 threads."""
 
-    def judged(one: RunEvidence, many: RunEvidence) -> Found:
+    def check(one: RunEvidence, many: RunEvidence) -> CriterionResult:
         first, last = (run.share("by_op", "ApplyRMSProp") for run in (one, many))
-        return Found(last > first and last >= 0.04, f"{first:.1%} on 1 thread, {last:.1%} on {many.threads}")
+        return CriterionResult(last > first and last >= 0.04, f"{first:.1%} on 1 thread, {last:.1%} on {many.threads}")
 
-    return _over_threads(_scaled(evidence, "deepq", 8), judged)
+    return _over_threads(_scaled(evidence, "deepq", 8), check)
 
 
-def loss_surfaces(evidence: Evidence) -> Found:
+def loss_surfaces(evidence: Evidence) -> CriterionResult:
     """The share of seq2seq's loss grows to something visible."""
 
-    def judged(one: RunEvidence, many: RunEvidence) -> Found:
+    def check(one: RunEvidence, many: RunEvidence) -> CriterionResult:
         first, last = (run.share("by_phase", "loss") for run in (one, many))
-        return Found(last > first and last >= 0.01, f"{first:.1%} on 1 thread, {last:.1%} on {many.threads}")
+        return CriterionResult(last > first and last >= 0.01, f"{first:.1%} on 1 thread, {last:.1%} on {many.threads}")
 
-    return _over_threads(_scaled(evidence, "seq2seq"), judged)
+    return _over_threads(_scaled(evidence, "seq2seq"), check)
 
 
-def small_do_not_scale(evidence: Evidence) -> Found:
+def small_do_not_scale(evidence: Evidence) -> CriterionResult:
     """Memnet's time outside matrix products hardly falls."""
 
-    def judged(one: RunEvidence, many: RunEvidence) -> Found:
-        times = [float(run.profile.steps.drop(columns="MatMul", errors="ignore").median().sum()) for run in (one, many)]
+    def check(one: RunEvidence, many: RunEvidence) -> CriterionResult:
+        times = [float(run.op_mix.steps.drop(columns="MatMul", errors="ignore").median().sum()) for run in (one, many)]
         if min(times) <= 0:
             raise Untestable("memnet has no time outside MatMul")
-        return Found(times[0] / times[1] < 1.5, f"{times[0] / times[1]:.2f} times faster on {many.threads} threads")
+        return CriterionResult(
+            times[0] / times[1] < 1.5, f"{times[0] / times[1]:.2f} times faster on {many.threads} threads"
+        )
 
-    return _over_threads(_scaled(evidence, "memnet"), judged)
+    return _over_threads(_scaled(evidence, "memnet"), check)
 
 
 # OV and FW
 
 
-def outside(evidence: Evidence) -> Found:
+def outside(evidence: Evidence) -> CriterionResult:
     """No run spends more than 2% of a profiled step outside ops."""
     shares = {
         label: float(s["outside_us"]) / float(s["run_time_us"])
@@ -202,11 +211,11 @@ def outside(evidence: Evidence) -> Found:
     most = max(shares, key=lambda label: shares[label])
     within = sum(share <= 0.02 for share in shares.values())
     span = f"{min(shares.values()):.1%} to {shares[most]:.1%} (most in {most})"
-    return Found(within == len(shares), f"{span}; at most 2% in {within} of {len(shares)} runs")
+    return CriterionResult(within == len(shares), f"{span}; at most 2% in {within} of {len(shares)} runs")
 
 
-def framework(level: FrameworkLevel) -> Found:
+def framework(level: FrameworkLevel) -> CriterionResult:
     """The framework question at one level."""
     if level.outcome == "unknown":
         raise Untestable(level.verdict)
-    return Found(level.outcome == "little", level.verdict)
+    return CriterionResult(level.outcome == "little", level.verdict)

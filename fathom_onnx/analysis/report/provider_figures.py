@@ -52,7 +52,7 @@ def class_pairs(pairs: Sequence[ProviderPair]) -> str:
                     said = "not run" if found is None else f"node times: {times_of(found)}"
                     panel.text(len(_CLASSES) / 2, y + 0.5, said, ha="center", va="center", style="italic", alpha=0.7)
                     continue
-                shares = found.profile.shares("class")
+                shares = found.op_mix.shares("class")
                 for x, name in enumerate(_CLASSES):
                     share = float(shares[name])
                     panel.add_patch(heat_cell(x, y, share))

@@ -11,12 +11,12 @@ from fathom_onnx.analysis.paper.provider_comparison import (
     OF_THE_WORK,
     ProviderPair,
     correlation,
+    framework_distance,
     gains,
     pairs,
     provider_name,
     ratios,
     times_of,
-    twin_distance,
 )
 from fathom_onnx.analysis.report import provider_figures as draw
 from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
@@ -164,7 +164,7 @@ def _distances(
     rows: list[_Row] = []
     for pair in both:
         gap = pair.gap("op")
-        apart = (twin_distance(runs, pair.label, "op") for runs in (base_runs, other_runs))
+        apart = (framework_distance(runs, pair.label, "op") for runs in (base_runs, other_runs))
         rows.append(
             [
                 str(pair.label),

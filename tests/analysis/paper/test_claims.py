@@ -244,7 +244,7 @@ def test_runs_that_nothing_tells_apart_are_refused() -> None:
 
 def test_the_framework_question_has_an_entry_a_level() -> None:
     runs = (*paper(), *paper("tensorflow"))
-    profiles = [r.profile for r in runs]
+    profiles = [r.op_mix for r in runs]
     levels = (FrameworkLevel.of("onnxruntime", "time", profiles), FrameworkLevel.of("native", "own", profiles[:8]))
     *_, first, second = ledger(Evidence(runs, levels))
     assert (first.claim.id, first.verdict) == (

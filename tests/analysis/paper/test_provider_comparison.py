@@ -18,13 +18,13 @@ from fathom_onnx.analysis.paper.provider_comparison import (
     Ratio,
     comparison_json,
     correlation,
+    framework_distance,
     gains,
     node_times,
     pairs,
     provider_levels,
     ratios,
     times_of,
-    twin_distance,
 )
 from fathom_onnx.analysis.report.provider_figures import class_pairs, gain_over_skew, ratios_beside
 from fathom_onnx.analysis.similarity.similarity import Gap, RunLabel
@@ -112,7 +112,7 @@ def test_launches_are_compared_with_nothing() -> None:
     assert (pair.distance("op"), pair.gap("op")) == (None, None)
     assert pair.gain == 10.0  # unprofiled steps are wall time
     assert provider_levels([launched]) == ()
-    assert twin_distance(by_label(launched), launched.label, "op") is None
+    assert framework_distance(by_label(launched), launched.label, "op") is None
     held = pair.json()
     assert (held["other_node_times"], held["distance_by_op"], held["largest_gap"]) == ("host launch", None, None)
 
@@ -165,9 +165,9 @@ def test_of_several_numbers_of_threads_the_most_counts() -> None:
 
 def test_frameworks_apart_on_one_provider() -> None:
     mine, twin = run("cpu", "a", {"Mul": 3, "Sum": 4}), run("cpu", "a", {"Mul": 4, "Sum": 3}, framework="tensorflow")
-    assert twin_distance(by_label(mine, twin), mine.label, "op") == pytest.approx(1 - 24 / 25)
-    assert twin_distance(by_label(mine), mine.label, "op") is None
-    assert twin_distance(by_label(mine, replace(twin, node_times="serialized")), mine.label, "op") is None
+    assert framework_distance(by_label(mine, twin), mine.label, "op") == pytest.approx(1 - 24 / 25)
+    assert framework_distance(by_label(mine), mine.label, "op") is None
+    assert framework_distance(by_label(mine, replace(twin, node_times="serialized")), mine.label, "op") is None
 
 
 def test_json_holds_it_all() -> None:
