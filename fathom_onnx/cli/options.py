@@ -19,6 +19,7 @@ __all__ = [
     "chosen_workloads",
     "configuration_options",
     "count_list",
+    "cuda_options",
     "framework_option",
     "json_option",
     "list_option",
@@ -26,6 +27,7 @@ __all__ = [
     "mode_option",
     "output_option",
     "pairs",
+    "preset_option",
     "purpose_option",
     "serialize_option",
     "session_options",
@@ -204,3 +206,13 @@ def chosen_frameworks(framework: str) -> list[str]:
 def chosen_modes(mode: str) -> list[Mode]:
     """One mode, or both for ``all``."""
     return [m for m in MODES if mode in (m, "all")]
+
+
+def preset_option(default: str) -> Callable[[F], F]:
+    """``--preset``."""
+    return click.option("--preset", default=default, show_default=True, help="paper, small or tiny.")
+
+
+def cuda_options(command: F) -> F:
+    """``--tf32`` and ``--serialize``."""
+    return tf32_option(serialize_option(command))

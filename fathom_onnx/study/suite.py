@@ -1,4 +1,4 @@
-"""The runs of a finished study, read back, for whatever is to be set against them."""
+"""The suite: runs of a finished study, read back to compare another graph with them."""
 
 from __future__ import annotations
 
@@ -36,41 +36,41 @@ class Suite:
     node_times: str = "kernel"
 
 
-def _held(folder: Path) -> dict[str, Any]:
+def _read_study(folder: Path) -> dict[str, Any]:
     path = folder / "study.json"
     if not path.is_file():
         raise DataError(
             f"'{folder}' is not a study: it has no study.json", f"run 'fathom-onnx study -o {folder}' first"
         )
     try:
-        held: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        held["cells"], held["options"]
+        study: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        study["cells"], study["options"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"'{path}' is malformed ({one_line(error)})", "run the study again") from error
-    return held
+    return study
 
 
 def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") -> Suite:
-    """The runs of a study's folder that are of one mode and framework; cells that failed are left out.
+    """Read a study's runs of one mode and framework; cells that failed are left out.
 
     Raises:
         DataError: It is not a study's folder, or a run in it cannot be read.
         UnknownNameError: The study has no run of that framework.
     """
-    held = _held(folder)
-    done = [c for c in held["cells"] if c.get("profile", {}).get("folder")]
-    there = list(dict.fromkeys(str(c["cell"]["framework"]) for c in done if c["cell"]["mode"] == mode))
-    if framework not in there:
-        raise UnknownNameError(f"framework in the study's {mode} runs", framework, there)
-    mine = [c for c in done if (c["cell"]["framework"], c["cell"]["mode"]) == (framework, mode)]
-    runs = [Run.load(folder / str(c["profile"]["folder"])) for c in mine]
+    study = _read_study(folder)
+    done = [c for c in study["cells"] if c.get("profile", {}).get("folder")]
+    frameworks = list(dict.fromkeys(str(c["cell"]["framework"]) for c in done if c["cell"]["mode"] == mode))
+    if framework not in frameworks:
+        raise UnknownNameError(f"framework in the study's {mode} runs", framework, frameworks)
+    chosen = [c for c in done if (c["cell"]["framework"], c["cell"]["mode"]) == (framework, mode)]
+    runs = [Run.load(folder / str(c["profile"]["folder"])) for c in chosen]
     first = runs[0].manifest
-    provider = str(first.get("provider") or held["options"]["ep"])
+    provider = str(first.get("provider") or study["options"]["ep"])
     return Suite(
         tuple(run_op_mix(run) for run in runs),
         provider=provider,
-        threads=int(first.get("threads") or held["options"]["threads"]),
-        preset=str(held["options"]["preset"]),
+        threads=int(first.get("threads") or study["options"]["threads"]),
+        preset=str(study["options"]["preset"]),
         cpu=str(first.get("cpu") or ""),
         node_times=node_times(first, provider),
     )

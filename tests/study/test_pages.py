@@ -18,7 +18,6 @@ from fathom_onnx.analysis.report.page import Page, Table
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from fathom_onnx.study import Cell, CellResult, Job, Options, Role, Stage, StudyResult, run_study
 from fathom_onnx.study.engine.inputs import ceilings_inputs
-from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.sections.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 from fathom_onnx.study.sections.workload_pages import workload_pages
@@ -258,11 +257,6 @@ def test_tables_of_rooflines_and_memory() -> None:
 
 
 # the ceilings of a study, with stages that measure nothing
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
 
 
 class Machine:

@@ -17,10 +17,11 @@ from fathom_onnx.cli import main
 from fathom_onnx.errors import MissingDependencyError, RunError, UnknownNameError, UsageError
 from fathom_onnx.runtime.usable import check_usable, try_provider
 from fathom_onnx.study import STAGES, Axes, Cell, Job, Options, StudyResult, run_study, run_sweep
-from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.engine.providers import ChosenProviders, choose, on_provider
 from fathom_onnx.study.engine.store import key
 from support.fakes.fake_stages import Inline, World
+
+pytestmark = pytest.mark.usefixtures("drawn_on_request")
 
 NO_GPU = RunError("provider 'cuda' has no device", "check the driver")
 
@@ -41,25 +42,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
     monkeypatch.setattr("fathom_onnx.study.engine.providers.check_usable", made.check)
     return made
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A lock of the test's own; the report is drawn for tests that ask for ``drawn`` only."""
-    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("fathom_onnx.study.report.paper_sections", lambda result: [])
-        monkeypatch.setattr("fathom_onnx.study.report.render", lambda report: "")
-
-
-@pytest.fixture
-def drawn() -> None:
-    """Asked for by tests of the report."""
 
 
 @contextmanager

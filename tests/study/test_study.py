@@ -19,29 +19,11 @@ from fathom_onnx.analysis.similarity.distances import CRITERIA
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, ExportError, OutputError, UnknownNameError, UsageError
 from fathom_onnx.study import CallOutcome, Event, Job, Stage, StudyResult, WorkerCall, run_study
-from fathom_onnx.study.engine.lock import LOCK_VARIABLE
 from fathom_onnx.study.engine.store import Store, key
 from fathom_onnx.verification import Check, Flips, Worst
 from support.fakes.fake_stages import Inline, World
 
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A lock of the test's own; the report is drawn, which takes a second, for tests that ask for ``drawn`` only."""
-    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("fathom_onnx.study.report.paper_sections", lambda result: [])
-        monkeypatch.setattr("fathom_onnx.study.report.render", lambda report: "")
-
-
-@pytest.fixture
-def drawn() -> None:
-    """Asked for by tests of the report."""
+pytestmark = pytest.mark.usefixtures("drawn_on_request")
 
 
 def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:

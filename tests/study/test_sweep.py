@@ -28,16 +28,6 @@ from support.fakes.fake_stages import Inline, World
 AXES = Axes(workloads=["autoenc"], frameworks=["torch"], modes=["inference"], threads=(1, 2), preset="tiny")
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture(autouse=True)
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path.with_suffix(".lock")))
-
-
 @contextmanager
 def inline(logs: Path) -> Iterator[Inline]:
     yield Inline()

@@ -1,4 +1,4 @@
-"""What a study or a sweep does meanwhile, on stderr: a line a job and, on a terminal, what runs and the time to go."""
+"""Progress of a study or a sweep on stderr: a line a job and, on a terminal, the running job and the time to go."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import click
 if TYPE_CHECKING:
     from fathom_onnx.study import Event
 
-__all__ = ["Pace", "span", "watching"]
+__all__ = ["Pace", "print_events", "print_waiting", "span"]
 
 
 def span(seconds: float) -> str:
-    """Seconds for people: ``8 s``, ``2 min 10 s``, ``1 h 5 min``."""
+    """Seconds in words: ``8 s``, ``2 min 10 s``, ``1 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -28,9 +28,14 @@ def span(seconds: float) -> str:
 
 @dataclass
 class Pace:
-    """How long a stage still takes: the time it ran by the work it did, times the work that is left.
+    """An estimate of the time that a stage still needs: its time so far over the jobs done, times the jobs left.
 
-    What was there already took no time and is not counted.
+    Jobs with a stored result took no time and are not counted.
+
+    Attributes:
+        stage: The stage that is under way.
+        since: When its first job started, in seconds; None before that.
+        worked: How many of its jobs were done.
     """
 
     stage: str = ""
@@ -38,10 +43,10 @@ class Pace:
     worked: int = 0
 
     def left(self, event: Event, now: float) -> float | None:
-        """Seconds until the stage's end, or None while nothing of it was done.
+        """Seconds until the stage's end, or None before its first job is done.
 
         Args:
-            event: What just happened.
+            event: The latest event.
             now: The time in seconds, from any start.
         """
         if event.stage != self.stage:
@@ -63,14 +68,14 @@ def _line(event: Event) -> str:
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Callable[[Event], None]]:
-    """Gives what to call with each event."""
+def print_events() -> Iterator[Callable[[Event], None]]:
+    """Gives the function to call with each event."""
     from fathom_onnx.cli.render import progress
 
     pace = Pace()
     with progress() as (say, _):
 
-        def told(event: Event) -> None:
+        def on_event(event: Event) -> None:
             left = pace.left(event, time.monotonic())
             waiting = event.total - event.number
             to_go = "" if left is None or not waiting else f", about {span(left)}"
@@ -78,4 +83,9 @@ def watching() -> Iterator[Callable[[Event], None]]:
             if event.kind != "started":
                 click.echo(_line(event), err=True)
 
-        yield told
+        yield on_event
+
+
+def print_waiting(text: str) -> None:
+    """Say that another measurement must end first."""
+    click.echo(text, err=True)

@@ -88,7 +88,7 @@ def _mode(run: Run) -> str:
 def _profiled(
     target: Path, folder: Path, mode: str | None, framework: str, warmup: int, steps: int, seed: int, dims: Any
 ) -> tuple[Run, Suite]:
-    """A graph, run as the suite was."""
+    """Profile a graph as the suite was run."""
     from fathom_onnx.cli.render import progress
     from fathom_onnx.graph import load
     from fathom_onnx.profiling import profile
@@ -110,7 +110,7 @@ def _profiled(
 
 
 def _remarks(run: Run, suite: Suite) -> list[str]:
-    """In what the run and the suite differ beyond the graph."""
+    """Differences between the run and the suite beyond the graph."""
     from fathom_onnx.analysis.paper.provider_comparison import node_times
 
     times = node_times(run.manifest, str(run.manifest.get("provider")))
@@ -120,11 +120,15 @@ def _remarks(run: Run, suite: Suite) -> list[str]:
         ("processor", run.manifest.get("cpu"), suite.cpu),
         ("kind of node times", times, suite.node_times),
     )
-    differ = [f"the run's {what} is {mine}, the suite's {theirs}" for what, mine, theirs in facts if mine != theirs]
+    remarks = [
+        f"the run's {what} is {of_run}, the suite's {of_suite}"
+        for what, of_run, of_suite in facts
+        if of_run != of_suite
+    ]
     rest = run.kind_us("unattributed")
     if rest > 0:
-        differ.append(f"{rest / run.node_time_us:.1%} of the graph's time belongs to no op and is left out")
-    return differ
+        remarks.append(f"{rest / run.node_time_us:.1%} of the graph's time belongs to no op and is left out")
+    return remarks
 
 
 def _print(placed: NearestWorkloads, suite: Suite, remarks: list[str]) -> None:
@@ -155,6 +159,6 @@ def _draw(placed: NearestWorkloads, path: Path) -> None:
     drawn = dendrogram(
         linkage_matrix(placed.leaves, placed.merges), placed.leaves, f"{placed.mode}, {placed.framework}"
     )
-    # as a file of its own it has no page to take its colour from
+    # a file of its own has no page to inherit its colours from
     write_text(path, drawn.replace("<svg ", '<svg color="#1a1e24" style="background:#ffffff" ', 1))
     click.echo(f"tree: {path}", err=True)

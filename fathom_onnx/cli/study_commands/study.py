@@ -9,15 +9,15 @@ import click
 
 from fathom_onnx.cli.options import (
     count_list,
+    cuda_options,
     framework_option,
     json_option,
     list_option,
     measuring_options,
     mode_option,
     output_option,
-    serialize_option,
+    preset_option,
     text_list,
-    tf32_option,
 )
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ __all__ = ["command"]
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @framework_option("all")
 @mode_option("all")
-@click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
+@preset_option("small")
 @list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
-@tf32_option
-@serialize_option
+@cuda_options
 @list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
 @measuring_options
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
@@ -59,15 +58,15 @@ def command(
 ) -> None:
     """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
 
-    Prints whether the framework matters, then the paper's claims with our numbers. What was already done with the same
-    inputs is not done again. A cell that fails is recorded and the others go on; the exit code is then 1.
+    Prints whether the framework matters, then the paper's claims with our numbers. Work that was already done with the
+    same inputs is not repeated. A cell that fails is recorded and the others go on; the exit code is then 1.
     """
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.study import run_study
 
-    from .live import watching
+    from .live import print_events, print_waiting
 
-    with watching() as told:
+    with print_events() as on_event:
         result = run_study(
             output,
             preset,
@@ -83,8 +82,8 @@ def command(
             seed=seed,
             verify=not no_verify,
             native=not no_native,
-            on_event=told,
-            on_wait=lambda text: click.echo(text, err=True),
+            on_event=on_event,
+            on_wait=print_waiting,
         )
     if as_json:
         print_json(result.json())

@@ -10,15 +10,15 @@ import click
 
 from fathom_onnx.cli.options import (
     count_list,
+    cuda_options,
     json_option,
     list_option,
     measuring_options,
     output_option,
     pairs,
+    preset_option,
     purpose_option,
-    serialize_option,
     text_list,
-    tf32_option,
 )
 from fathom_onnx.exporting import Purpose
 
@@ -33,12 +33,11 @@ __all__ = ["command"]
 @list_option("--framework", text_list, "torch", "Frameworks, or all.")
 @list_option("--mode", text_list, "training", "inference, training, or all.")
 @list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
-@tf32_option
-@serialize_option
+@cuda_options
 @list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
 @list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
 @list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
-@click.option("--preset", default="small", show_default=True, help="paper, small or tiny.")
+@preset_option("small")
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
@@ -71,14 +70,14 @@ def command(
 ) -> None:
     """Profile workloads, all of them where none is named, over every combination of the lists given.
 
-    Each run is measured in a process of its own, one at a time. What was already done with the same inputs is not done
-    again, so an interrupted sweep goes on where it was. A cell that fails is recorded and the others go on; the exit
-    code is then 1.
+    Each run is measured in a process of its own, one at a time. Work that was already done with the same inputs is not
+    repeated, so an interrupted sweep resumes where it stopped. A cell that fails is recorded and the others go on; the
+    exit code is then 1.
     """
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.study import Axes, run_sweep
 
-    from .live import watching
+    from .live import print_events, print_waiting
 
     axes = Axes(
         workloads=workloads or None,
@@ -93,7 +92,7 @@ def command(
         preset=preset,
         changes=pairs(changes, "FIELD=VALUE"),
     )
-    with watching() as told:
+    with print_events() as on_event:
         result = run_sweep(
             output,
             axes,
@@ -103,8 +102,8 @@ def command(
             purpose=purpose,
             retry=retry,
             wait=not no_wait,
-            on_event=told,
-            on_wait=lambda text: click.echo(text, err=True),
+            on_event=on_event,
+            on_wait=print_waiting,
         )
     if as_json:
         print_json(result.json())
