@@ -1,4 +1,4 @@
-"""Comparing two runs: what is said of each row, and that the rows explain the difference of the totals."""
+"""Comparing two runs: the verdict on each row, and rows that explain the difference of the totals."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def by_name(rows: tuple[Row, ...]) -> dict[str, Row]:
 
 
 def test_a_slower_layer_is_found_and_the_rest_is_the_same() -> None:
-    found = compare(two_layers(1000, 500), two_layers(2000, 500))
-    layers = by_name(found.tables["layer"])
+    comparison = compare(two_layers(1000, 500), two_layers(2000, 500))
+    layers = by_name(comparison.tables["layer"])
     # medians: 1014 and 2014 of the fused node, 503.5 of the product
     assert (layers["conv"].a_us, layers["conv"].b_us) == (760.5, 1510.5)
     assert (layers["relu"].a_us, layers["relu"].b_us) == (253.5, 503.5)
@@ -59,7 +59,7 @@ def test_a_slower_layer_is_found_and_the_rest_is_the_same() -> None:
     assert layers["conv"].ratio == 1510.5 / 760.5
     assert (layers["fc"].a_us, layers["fc"].b_us, layers["fc"].difference_us) == (503.5, 503.5, 0)
     assert {name: row.verdict for name, row in layers.items()} == {"conv": "slower", "relu": "slower", "fc": "same"}
-    assert [row.name for row in found.tables["layer"]] == ["conv", "relu", "fc"]
+    assert [row.name for row in comparison.tables["layer"]] == ["conv", "relu", "fc"]
     # without any overlap: 2 / C(16, 8), corrected as the first two of three rows
     assert layers["conv"].p == pytest.approx(2 / math.comb(16, 8) * 3 / 2, rel=1e-12)
     assert layers["fc"].p == 1
@@ -89,8 +89,8 @@ def test_charged_and_unattributed_time_have_rows_of_their_own() -> None:
     b = hand_run([Executed("c", [100] * 8, {CONV: 1.0}), Executed("x", ten, kind="unattributed")], outside=ten)
     for grouping in GROUPINGS:
         rows = compare(a, b, [grouping]).tables[grouping]
-        found = {row.kind: (row.a_us, row.b_us, row.difference_us, row.verdict) for row in rows}
-        assert found == {
+        rows_by_kind = {row.kind: (row.a_us, row.b_us, row.difference_us, row.verdict) for row in rows}
+        assert rows_by_kind == {
             "attributed": (100, 100, 0, "same"),
             "charged": (10, None, -10, "only in A"),
             "unattributed": (None, 10, 10, "only in B"),
@@ -100,12 +100,12 @@ def test_charged_and_unattributed_time_have_rows_of_their_own() -> None:
 def test_rows_of_one_run_only_are_listed() -> None:
     a = hand_run([Executed("c", [100] * 8, {CONV: 1.0})], outside=[1] * 8)
     b = hand_run([Executed("f", [50] * 8, {FC: 1.0})], outside=[1] * 8, graph_sha256="1" * 64)
-    found = compare(a, b)
-    rows = by_name(found.tables["layer"])
+    comparison = compare(a, b)
+    rows = by_name(comparison.tables["layer"])
     assert (rows["conv"].verdict, rows["conv"].difference_us, rows["conv"].p) == ("only in A", -100, None)
     assert (rows["fc"].verdict, rows["fc"].difference_us, rows["fc"].ratio) == ("only in B", 50, None)
     # both are in phase forward
-    (phase,) = found.tables["phase"]
+    (phase,) = comparison.tables["phase"]
     assert (phase.name, phase.a_us, phase.b_us, phase.verdict) == ("forward", 100, 50, "faster")
 
 
@@ -117,9 +117,9 @@ def test_nodes_are_matched_by_name_only_within_one_graph() -> None:
     parts = hand_run(
         [Executed("c", [5] * 8, {f"{FC}/Gemm_1": 0.5, f"{FC}/Add_2": 0.5})], outside=[1] * 8, graph_sha256="2" * 64
     )
-    found = compare(other, parts, ["node"])
-    assert not found.nodes_by_name
-    rows = by_name(found.tables["node"])
+    comparison = compare(other, parts, ["node"])
+    assert not comparison.nodes_by_name
+    rows = by_name(comparison.tables["node"])
     assert (rows["forward/fc/MatMul"].a_us, rows["forward/fc/MatMul"].b_us) == (503.5, 5)
     assert rows["forward/conv/Conv2D"].verdict == "only in A"
 
@@ -160,7 +160,7 @@ def test_a_change_below_the_cost_of_profiling_is_not_called_one() -> None:
     assert (totals["control"].verdict, totals["run"].verdict) == ("slower", "below floor")
 
 
-def test_too_few_steps_are_said() -> None:
+def test_too_few_steps_are_undecided() -> None:
     def run(us: int, steps: int) -> Run:
         return hand_run([Executed("f", us + np.arange(steps), {FC: 1.0})], outside=[1] * steps)
 
@@ -212,33 +212,33 @@ def test_the_test_is_scipys_and_the_interval_that_of_the_sum_of_medians() -> Non
     a, b = rng.integers(100, 200, (10, 3)), rng.integers(120, 220, (12, 3))
     one = RowSamples(a.astype(float), np.array([[1.0], [1.0], [0.5]]))
     two = RowSamples(b.astype(float), np.array([[1.0], [1.0], [0.5]]))
-    found = compare_steps(one, two)
+    result = compare_steps(one, two)
     sums = a @ [1, 1, 0.5], b @ [1, 1, 0.5]
     assert len(set(np.concatenate(sums))) == 22
     expected = stats.mannwhitneyu(sums[1], sums[0], method="exact")
-    assert found.p[0] == pytest.approx(expected.pvalue)
-    assert found.above[0] == pytest.approx(expected.statistic / 120)
+    assert result.p[0] == pytest.approx(expected.pvalue)
+    assert result.above[0] == pytest.approx(expected.statistic / 120)
     ratio = np.median(b, axis=0) @ [1, 1, 0.5] / (np.median(a, axis=0) @ [1, 1, 0.5])
     assert one.sizes[0] == pytest.approx(np.median(a, axis=0) @ [1, 1, 0.5])
-    assert found.low[0] < ratio < found.high[0]
-    assert 0.05 < found.high[0] - found.low[0] < 0.6
+    assert result.low[0] < ratio < result.high[0]
+    assert 0.05 < result.high[0] - result.low[0] < 0.6
     again = compare_steps(one, two)
-    assert (found.low[0], found.high[0]) == (again.low[0], again.high[0])
+    assert (result.low[0], result.high[0]) == (again.low[0], again.high[0])
 
 
 def test_ties_and_constants_are_no_evidence() -> None:
     constant = RowSamples(np.full((8, 1), 7.0), np.ones((1, 1)))
-    found = compare_steps(constant, constant)
-    assert (found.p[0], found.above[0], found.low[0], found.high[0]) == (1, 0.5, 1, 1)
+    result = compare_steps(constant, constant)
+    assert (result.p[0], result.above[0], result.low[0], result.high[0]) == (1, 0.5, 1, 1)
     nothing = RowSamples(np.zeros((8, 1)), np.ones((1, 1)))
-    found = compare_steps(nothing, constant)
-    assert found.p[0] < 0.01
-    assert np.isnan(found.low[0])
+    result = compare_steps(nothing, constant)
+    assert result.p[0] < 0.01
+    assert np.isnan(result.low[0])
     apart = compare_steps(RowSamples(np.full((8, 1), 6.0), np.ones((1, 1))), constant)
     assert apart.p[0] == pytest.approx(stats.mannwhitneyu([7.0] * 8, [6.0] * 8, method="asymptotic").pvalue)
 
 
-def test_what_runs_differ_in_is_said() -> None:
+def test_facts_in_which_runs_differ() -> None:
     a = two_layers(1000, 500)
     assert compare(a, a).differences == ()
     threads = compare(a, two_layers(1000, 500, threads=2))
@@ -252,15 +252,15 @@ def test_what_runs_differ_in_is_said() -> None:
 
 
 def test_the_unprofiled_step_decides_whether_a_run_is_slower_than_allowed() -> None:
-    def found(us: float, steps: int = 8) -> Any:
+    def with_control(us: float, steps: int = 8) -> Any:
         a = two_layers(1000, 500, control=1000.0 + np.arange(steps))
         return compare(a, two_layers(1000, 500, control=us + np.arange(steps)), [])
 
-    assert worse_than(found(1200), 0.1)[0] == "yes"
-    assert worse_than(found(1050), 0.1)[0] == "no"
-    assert worse_than(found(900), 0.0)[0] == "no"
-    assert worse_than(found(1000), 0.0)[0] == "no"
-    answer, reason = worse_than(found(1200, steps=3), 0.1)
+    assert worse_than(with_control(1200), 0.1)[0] == "yes"
+    assert worse_than(with_control(1050), 0.1)[0] == "no"
+    assert worse_than(with_control(900), 0.0)[0] == "no"
+    assert worse_than(with_control(1000), 0.0)[0] == "no"
+    answer, reason = worse_than(with_control(1200, steps=3), 0.1)
     assert answer == "unknown"
     # five totals are tested together: 2 / C(10, 5) = 0.0079 does
     assert "5 steps in each run are needed" in reason
@@ -274,27 +274,27 @@ def test_the_unprofiled_step_decides_whether_a_run_is_slower_than_allowed() -> N
 def test_the_json_is_plain_and_finite() -> None:
     a = hand_run([Executed("z", [0] * 8, {CONV: 1.0}), Executed("c", [5] * 8, {FC: 1.0})], outside=[0] * 8)
     b = hand_run([Executed("z", [9] * 8, {CONV: 1.0})], outside=[0] * 8)
-    made = compare(a, b).as_json()
-    text = json.dumps(made, allow_nan=False)
-    assert json.loads(text) == made
-    assert made["schema"] == "fathom-onnx/compare/1"
-    (row,) = [row for row in made["by_layer"] if row["name"] == "conv"]
+    content = compare(a, b).as_json()
+    text = json.dumps(content, allow_nan=False)
+    assert json.loads(text) == content
+    assert content["schema"] == "fathom-onnx/compare/1"
+    (row,) = [row for row in content["by_layer"] if row["name"] == "conv"]
     assert (row["a_us"], row["b_us"], row["ratio"], row["low"], row["verdict"]) == (0, 9, None, None, "slower")
-    assert made["totals"]["outside"]["verdict"] == "same"
+    assert content["totals"]["outside"]["verdict"] == "same"
 
 
-def test_a_run_that_drifts_is_said_to(tmp_path: Path) -> None:
+def test_a_drifting_run_is_reported(tmp_path: Path) -> None:
     still = two_layers(1000, 500)
     slowing = hand_run([Executed("f", 1000 + 100 * np.arange(20), {FC: 1.0})], outside=[1] * 20)
-    found = compare(slowing, still, [])
+    comparison = compare(slowing, still, [])
     # the trend of the layers above is 40 of 1530 microseconds, too little to be called one
-    assert found.drifts == (slowing.step_drift, 0)
+    assert comparison.drifts == (slowing.step_drift, 0)
     assert (slowing.step_drift or 0) > 0.5
     slowing.save(tmp_path / "a")
     still.save(tmp_path / "b")
-    said = call(tmp_path / "a", tmp_path / "b").stdout
-    assert f"A drifts: its step takes {slowing.step_drift:+.0%} at the end" in said
-    assert "B drifts" not in said
+    output = call(tmp_path / "a", tmp_path / "b").stdout
+    assert f"A drifts: its step takes {slowing.step_drift:+.0%} at the end" in output
+    assert "B drifts" not in output
 
 
 def test_bad_input() -> None:
@@ -326,26 +326,26 @@ def runs(draw: st.DrawFn) -> Run:
 @settings(max_examples=25, deadline=None)
 @given(runs(), runs())
 def test_the_rows_explain_the_difference_of_the_totals(a: Run, b: Run) -> None:
-    found = compare(a, b)
+    comparison = compare(a, b)
     whole = b.node_time_us - a.node_time_us
-    for rows in found.tables.values():
+    for rows in comparison.tables.values():
         assert math.fsum(row.difference_us for row in rows) == pytest.approx(whole, rel=1e-9, abs=1e-9)
         assert sum(row.a_us or 0 for row in rows) == pytest.approx(a.node_time_us, rel=1e-9, abs=1e-9)
         assert sum(row.kind == "charged" for row in rows) <= 1
-    totals = found.totals
+    totals = comparison.totals
     assert totals["nodes"].difference_us == pytest.approx(whole, rel=1e-9, abs=1e-9)
     outside = totals["outside"].difference_us
     assert totals["run"].difference_us == pytest.approx(whole + outside, rel=1e-9, abs=1e-9)
     assert totals["run"].b_us == pytest.approx(b.run_time_us)
     assert (totals["control"].a_us, totals["step"].a_us) == (a.control_us, a.step_us)
-    json.dumps(found.as_json(), allow_nan=False)
+    json.dumps(comparison.as_json(), allow_nan=False)
 
 
 @settings(max_examples=15, deadline=None)
 @given(runs())
 def test_a_run_is_the_same_as_itself(run: Run) -> None:
-    found = compare(run, run)
-    for row in [row for rows in found.tables.values() for row in rows]:
+    comparison = compare(run, run)
+    for row in [row for rows in comparison.tables.values() for row in rows]:
         assert row.difference_us == 0
         assert row.verdict in ("same", "undecided")
         assert (row.verdict == "undecided") == (row.steps_needed is not None)
@@ -356,14 +356,14 @@ def test_false_alarms_are_as_rare_as_promised() -> None:
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(60):
-        made = [
+        pair = [
             hand_run(
                 [Executed(f"n{i}", rng.integers(800, 1200, 10), {f"forward/l{i}/Mul": 1.0}) for i in range(12)],
                 outside=rng.integers(10, 20, 10),
             )
             for _ in range(2)
         ]
-        rows = compare(*made, ["layer"], threshold=0).tables["layer"]
+        rows = compare(*pair, ["layer"], threshold=0).tables["layer"]
         alarms += any(row.verdict in ("slower", "faster") for row in rows)
     # P(more than 8 of 60) is below 1 percent at 5 percent each
     assert alarms <= 8
@@ -404,11 +404,11 @@ def test_the_command_says_what_differs_and_what_changed(saved: tuple[Path, Path]
 
 def test_the_command_as_json(saved: tuple[Path, Path]) -> None:
     result = call(*saved, "--json", "--threshold", 10)
-    made = json.loads(result.stdout)
+    content = json.loads(result.stdout)
     expected = compare(Run.load(saved[0]), Run.load(saved[1]), ["phase", "class", "op", "layer"], 0.1).as_json()
-    assert made == {**json.loads(json.dumps(expected)), "fail_if_slower": None}
-    assert made["causes"] == ["threads", "machine"]
-    assert "by_node" not in made
+    assert content == {**json.loads(json.dumps(expected)), "fail_if_slower": None}
+    assert content["causes"] == ["threads", "machine"]
+    assert "by_node" not in content
 
 
 def test_the_command_as_a_gate(saved: tuple[Path, Path], tmp_path: Path) -> None:
@@ -444,15 +444,15 @@ def test_the_command_with_bad_input(saved: tuple[Path, Path], tmp_path: Path) ->
 
 
 def test_two_profiles_are_compared(tmp_path: Path) -> None:
-    made = [
+    profiled = [
         profile(cnn(), threads=1, warmup=1, steps=4, optimization=level, folder=tmp_path / level)
         for level in ("all", "basic")
     ]
-    found = compare(*(Run.load(tmp_path / level) for level in ("all", "basic")))
-    assert found.causes == ("optimization",)
+    comparison = compare(*(Run.load(tmp_path / level) for level in ("all", "basic")))
+    assert comparison.causes == ("optimization",)
     for name, key in (("run", "run_time_us"), ("nodes", "node_time_us"), ("outside", "outside_us")):
-        row = found.totals[name]
-        assert (row.a_us, row.b_us) == pytest.approx([run.summary()[key] for run in made])
-    for rows in found.tables.values():
-        assert sum(row.difference_us for row in rows) == pytest.approx(found.totals["nodes"].difference_us)
-    assert {row.name for row in found.tables["layer"]} >= {"c1", "c2", "c3", "fc", "pool"}
+        row = comparison.totals[name]
+        assert (row.a_us, row.b_us) == pytest.approx([run.summary()[key] for run in profiled])
+    for rows in comparison.tables.values():
+        assert sum(row.difference_us for row in rows) == pytest.approx(comparison.totals["nodes"].difference_us)
+    assert {row.name for row in comparison.tables["layer"]} >= {"c1", "c2", "c3", "fc", "pool"}

@@ -40,9 +40,9 @@ def graph_file(path: Path) -> Path:
         op("MatMul", "r ss", "y", FC),
     ]
     constants = {"w": np.ones((1, 1, 1, 1), np.float32), "s": np.ones((4, 4), np.float32)}
-    made = model(nodes, {"x": (FLOAT, (1, 1, 4, 4))}, {"y": (FLOAT, (1, 1, 4, 4))}, constants)
-    made.ir_version = 9
-    path.write_bytes(made.SerializeToString(deterministic=True))
+    graph_model = model(nodes, {"x": (FLOAT, (1, 1, 4, 4))}, {"y": (FLOAT, (1, 1, 4, 4))}, constants)
+    graph_model.ir_version = 9
+    path.write_bytes(graph_model.SerializeToString(deterministic=True))
     return path
 
 
@@ -159,11 +159,11 @@ def test_netrons_attachment(saved: tuple[Path, Path], tmp_path: Path) -> None:
     run, graph = saved
     result = call("overlay", run, graph, "--to", "netron", "--in", "attachment", "-o", tmp_path / "seen.json")
     assert result.exit_code == 0, result.output
-    made = json.loads((tmp_path / "seen.json").read_text())
-    assert made.keys() == {"signature", "metrics"}
-    assert made["signature"] == "netron:attachment"
-    assert all(entry.keys() == {"kind", "target", "name", "value"} for entry in made["metrics"])
-    assert {(e["kind"], e["target"], e["name"], e["value"]) for e in made["metrics"]} == {
+    content = json.loads((tmp_path / "seen.json").read_text())
+    assert content.keys() == {"signature", "metrics"}
+    assert content["signature"] == "netron:attachment"
+    assert all(entry.keys() == {"kind", "target", "name", "value"} for entry in content["metrics"])
+    assert {(e["kind"], e["target"], e["name"], e["value"]) for e in content["metrics"]} == {
         *(("node", CONV, *fact) for fact in (("state", "ran"), ("time_us", 600.0), ("time_rank", 1))),
         ("node", CONV, "time_share", "60.00%"),
         *(("node", RELU, *fact) for fact in (("state", "ran"), ("time_us", 200.0), ("time_rank", 2))),
@@ -174,11 +174,11 @@ def test_netrons_attachment(saved: tuple[Path, Path], tmp_path: Path) -> None:
     }
 
 
-def check_node_data(made: Any) -> None:
+def check_node_data(content: Any) -> None:
     """What Model Explorer's ``node_data_builder`` documents of ``GraphNodeData``, indexed by graph."""
-    assert isinstance(made, dict)
+    assert isinstance(content, dict)
     known = {"results", "name", "thresholds", "gradient"}
-    for graph, data in made.items():
+    for graph, data in content.items():
         assert isinstance(graph, str)
         assert "results" in data
         assert set(data) <= known
@@ -199,9 +199,9 @@ def test_model_explorers_node_data(saved: tuple[Path, Path], tmp_path: Path) -> 
     run, graph = saved
     result = call("overlay", run, graph, "--to", "model-explorer", "-o", tmp_path / "seen.json", "--json")
     assert result.exit_code == 0, result.output
-    made = json.loads((tmp_path / "seen.json").read_text())
-    check_node_data(made)
-    assert made == {
+    content = json.loads((tmp_path / "seen.json").read_text())
+    check_node_data(content)
+    assert content == {
         "test": {
             "name": "time (us)",
             "results": {CONV: {"value": 600.0}, RELU: {"value": 200.0}, FC: {"value": 150.0}},
@@ -234,16 +234,16 @@ def test_model_explorers_node_data(saved: tuple[Path, Path], tmp_path: Path) -> 
     }
 
 
-def timed(made: onnx.ModelProto) -> tuple[NodeTime, ...]:
-    return tuple(NodeTime(entry, 1.0, 0.1, 1, "ran") for entry in numbered(made.graph))
+def timed(graph_model: onnx.ModelProto) -> tuple[NodeTime, ...]:
+    return tuple(NodeTime(entry, 1.0, 0.1, 1, "ran") for entry in numbered(graph_model.graph))
 
 
 def test_ids_in_model_explorer_of_bodies() -> None:
-    made = control_flow().model
-    times = timed(made)
+    graph_model = control_flow().model
+    times = timed(graph_model)
     body = "/loop/Loop/body"
-    found = {t.entry.node.name: place for t, place in zip(times, node_ids(made, times), strict=True)}
-    assert found == {
+    ids = {t.entry.node.name: place for t, place in zip(times, node_ids(graph_model, times), strict=True)}
+    assert ids == {
         "/loop/Loop": ("test", "/loop/Loop"),
         "/loop/MatMul": (body, "/loop/MatMul"),
         "/loop/ReduceSum": (body, "/loop/ReduceSum"),
@@ -254,7 +254,7 @@ def test_ids_in_model_explorer_of_bodies() -> None:
         "/loop/Identity": (body, "/loop/Identity"),
         "/out/Add": ("test", "/out/Add"),
     }
-    data, hidden = node_data(made, times)
+    data, hidden = node_data(graph_model, times)
     check_node_data(data)
     assert list(data) == ["test", body]
     assert hidden == ()
@@ -263,24 +263,24 @@ def test_ids_in_model_explorer_of_bodies() -> None:
 def test_ids_in_model_explorer_of_nodes_without_a_name_of_their_own() -> None:
     names = ["", "a", "", "a", "node"]
     nodes = [op("Relu", f"t{i}", f"t{i + 1}", name) for i, name in enumerate(names)]
-    made = model(nodes, {"t0": (FLOAT, (2,))}, {"t5": (FLOAT, (2,))})
-    places = node_ids(made, timed(made))
-    assert [place.node if place else None for place in places] == ["node", "a", "node_1", "a_1", "node_2"]
+    graph_model = model(nodes, {"t0": (FLOAT, (2,))}, {"t5": (FLOAT, (2,))})
+    ids = node_ids(graph_model, timed(graph_model))
+    assert [place.node if place else None for place in ids] == ["node", "a", "node_1", "a_1", "node_2"]
 
 
-def test_a_loop_in_a_loop_is_not_shown_and_that_is_said() -> None:
-    made = control_flow().model
-    loop = made.graph.node[0]
+def test_a_loop_in_a_loop_is_hidden_and_reported() -> None:
+    graph_model = control_flow().model
+    loop = graph_model.graph.node[0]
     body = loop.attribute[0].g
     inner = onnx.NodeProto()
     inner.CopyFrom(loop)
     inner.name = "/loop/inner"
     del inner.attribute[0].g.node[1:]
     body.node.append(inner)
-    times = timed(made)
-    places = node_ids(made, times)
-    assert places[-3:] == (("/loop/Loop/body", "/loop/inner"), None, ("test", "/out/Add"))
-    _, hidden = node_data(made, times)
+    times = timed(graph_model)
+    ids = node_ids(graph_model, times)
+    assert ids[-3:] == (("/loop/Loop/body", "/loop/inner"), None, ("test", "/out/Add"))
+    _, hidden = node_data(graph_model, times)
     assert [time.entry.node.name for time in hidden] == ["/loop/MatMul"]
 
 
@@ -288,7 +288,7 @@ def test_weights_in_other_files_are_referred_to_as_before(tmp_path: Path) -> Non
     graph = tmp_path / "weights" / "g.onnx"
     graph.parent.mkdir()
     weight = numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
-    made = helper.make_model(
+    graph_model = helper.make_model(
         helper.make_graph(
             [helper.make_node("MatMul", ["x", "w"], ["y"], FC)],
             "g",
@@ -299,7 +299,7 @@ def test_weights_in_other_files_are_referred_to_as_before(tmp_path: Path) -> Non
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
     )
-    onnx.save(made, graph, save_as_external_data=True, location="g.bin", size_threshold=0)
+    onnx.save(graph_model, graph, save_as_external_data=True, location="g.bin", size_threshold=0)
     hash_of = hashlib.sha256(graph.read_bytes()).hexdigest()
     hand_run([Executed("f", [10], {FC: 1.0})], outside=[1], graph_sha256=hash_of).save(tmp_path / "run")
     result = call("overlay", tmp_path / "run", graph, "--to", "netron", "-o", tmp_path / "weights" / "seen.onnx")
@@ -363,7 +363,7 @@ def test_another_graph_than_the_runs(saved: tuple[Path, Path], tmp_path: Path) -
 def test_what_does_not_go_together(saved: tuple[Path, Path], tmp_path: Path) -> None:
     run, graph = saved
     before = graph.read_bytes()
-    for arguments, said in (
+    for arguments, message in (
         ([run, "--to", "netron", "-o", tmp_path / "x"], "an overlay for netron needs the graph"),
         ([run, graph, "--to", "model-explorer", "--in", "names", "-o", tmp_path / "x"], "--in is for Netron"),
         ([run, graph, "--to", "model-explorer", "-o", tmp_path / "x"], "give one that ends in .json"),
@@ -372,7 +372,7 @@ def test_what_does_not_go_together(saved: tuple[Path, Path], tmp_path: Path) -> 
         ([run, graph, "--to", "tensorboard", "-o", tmp_path / "x"], "'tensorboard' is not one of"),
     ):
         result = call("overlay", *arguments)
-        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+        assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
     assert graph.read_bytes() == before
     assert not (tmp_path / "x").exists()
 

@@ -89,8 +89,8 @@ ALONE = executed(TABLE, *TABLE["name"])
 
 
 def test_nodes_against_the_roof() -> None:
-    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
-    rows = found.table.set_index("name")
+    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    rows = result.table.set_index("name")
     assert list(rows.index) == ["a1", "a2", "b1", "b2", "b3"]
     assert list(rows["roof_us"]) == pytest.approx([10, 4, 2, 1, 0])
     assert list(rows["share"]) == pytest.approx([0.5, 0.4, 0.25, 0.2, 0])
@@ -99,12 +99,12 @@ def test_nodes_against_the_roof() -> None:
     assert rows.loc["a1", "gflops"] == pytest.approx(50)
     assert rows.loc["a2", "gbytes"] == pytest.approx(4)
     assert np.isnan(rows.loc["b3", "intensity"])
-    assert tuple(found.table.columns) == COLUMNS
+    assert tuple(result.table.columns) == COLUMNS
 
 
 def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
-    found = roofline(TABLE, ALONE, 100.0, 10.0, "op")
-    product = found.table.set_index("name").loc["MatMul"]
+    result = roofline(TABLE, ALONE, 100.0, 10.0, "op")
+    product = result.table.set_index("name").loc["MatMul"]
     # by its sums alone it would be 11 us at the roof, as if one node's memory were there for the other
     assert product["roof_us"] == pytest.approx(14)
     assert product["share"] == pytest.approx(14 / 30)
@@ -116,8 +116,8 @@ def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
 
 def test_what_ran_as_one_has_one_roof() -> None:
     # 20, 10 and 8 us: arithmetic 11.1 us, and the 4 us of the one with most bytes
-    found = roofline(TABLE, executed(TABLE, "a1 a2 b1", "b2", "b3"), 100.0, 10.0, "node")
-    rows = found.table.set_index("name")
+    result = roofline(TABLE, executed(TABLE, "a1 a2 b1", "b2", "b3"), 100.0, 10.0, "node")
+    rows = result.table.set_index("name")
     assert list(rows["share"]) == pytest.approx([11.1 / 38, 11.1 / 38, 11.1 / 38, 0.2, 0])
     assert list(rows["bytes"]) == pytest.approx([4e4 * 20 / 38, 4e4 * 10 / 38, 4e4 * 8 / 38, 1e4, 0])
     assert list(rows["bound"]) == ["compute", "compute", "compute", "memory", "none"]
@@ -125,16 +125,16 @@ def test_what_ran_as_one_has_one_roof() -> None:
 
 
 def test_what_ran_as_several_has_its_work_where_it_has_its_time() -> None:
-    found = roofline(TABLE, executed(TABLE, "a1", "a1", "b2"), 100.0, 10.0, "node")
-    rows = found.table.set_index("name")
+    result = roofline(TABLE, executed(TABLE, "a1", "a1", "b2"), 100.0, 10.0, "node")
+    rows = result.table.set_index("name")
     assert rows.loc["a1", "roof_us"] == pytest.approx(10)
     assert (rows.loc["a1", "flops"], rows.loc["a1", "bytes"], rows.loc["a1", "nodes"]) == (1e6, 2e4, 1)
 
 
 def test_what_ran_with_the_unknown_is_unknown() -> None:
-    found = roofline(TABLE, executed(TABLE, "a1 c1", "a2"), 100.0, 10.0, "node")
-    assert list(found.table["name"]) == ["a2"]
-    assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
+    result = roofline(TABLE, executed(TABLE, "a1 c1", "a2"), 100.0, 10.0, "node")
+    assert list(result.table["name"]) == ["a2"]
+    assert [(r["name"], r["why"]) for r in result.left_out.to_dict("records")] == [
         ("a1", "ran as one with a node of unknown cost"),
         ("c1", "FLOPs not known"),
     ]
@@ -146,41 +146,41 @@ def test_movement_that_was_charged_is_no_part() -> None:
 
 
 def test_unknown_costs_are_listed_and_in_no_sum() -> None:
-    found = roofline(TABLE, ALONE, 100.0, 10.0, "phase")
-    assert found.table["us"].sum() == 44
-    assert found.total["left_out_us"] == 10
-    assert [(r["name"], r["why"]) for r in found.left_out.to_dict("records")] == [
+    result = roofline(TABLE, ALONE, 100.0, 10.0, "phase")
+    assert result.table["us"].sum() == 44
+    assert result.total["left_out_us"] == 10
+    assert [(r["name"], r["why"]) for r in result.left_out.to_dict("records")] == [
         ("c1", "FLOPs not known"),
         ("c2", "bytes not known"),
     ]
-    assert found.not_run == 1
-    assert found.total["share"] == pytest.approx(17 / 44)
+    assert result.not_run == 1
+    assert result.total["share"] == pytest.approx(17 / 44)
 
 
 def test_nothing_that_ran() -> None:
     table = originals(("d1", "Add", 0.0, 1.0, 1.0))
-    found = roofline(table, executed(table), 100.0, 10.0)
-    assert len(found.table) == 0
-    assert found.as_json()["total"]["share"] is None
-    ElementTree.fromstring(roofline_svg(found, "nothing"))
+    result = roofline(table, executed(table), 100.0, 10.0)
+    assert len(result.table) == 0
+    assert result.as_json()["total"]["share"] is None
+    ElementTree.fromstring(roofline_svg(result, "nothing"))
 
 
 def test_shares_of_the_time_by_what_binds() -> None:
-    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
     # 20; 10, 8 and 5; 1; and 7 and 3 microseconds of 54
     shares = {"compute": 20 / 54, "memory": 23 / 54, "none": 1 / 54, "unknown": 10 / 54}
-    assert found.bound_shares == pytest.approx(shares)
+    assert result.bound_shares == pytest.approx(shares)
     assert roofline(TABLE[:0], ALONE[:0], 100.0, 10.0).bound_shares == {}
 
 
 def test_several_groups_at_once_are_those_of_each() -> None:
     several = rooflines(TABLE, ALONE, 100.0, 10.0, ("node", "op"))
     assert list(several) == ["node", "op"]
-    for by, found in several.items():
+    for by, result in several.items():
         alone = roofline(TABLE, ALONE, 100.0, 10.0, by)
-        pd.testing.assert_frame_equal(found.table, alone.table)
-        pd.testing.assert_frame_equal(found.left_out, alone.left_out)
-        assert (found.by, found.not_run) == (by, alone.not_run)
+        pd.testing.assert_frame_equal(result.table, alone.table)
+        pd.testing.assert_frame_equal(result.left_out, alone.left_out)
+        assert (result.by, result.not_run) == (by, alone.not_run)
 
 
 def test_no_such_group() -> None:
@@ -194,17 +194,17 @@ def test_no_such_group() -> None:
 )
 def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, float, float]], by: str) -> None:
     table = originals(*((f"l{i % 2}{i}", f"Op{i % 3}", us, f, b) for i, (us, f, b) in enumerate(values)))
-    found = roofline(table, executed(table, *table["name"]), 100.0, 10.0, by)
-    assert found.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
-    assert found.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
-    assert found.table["nodes"].sum() == len(values)
-    assert set(found.table["bound"]) <= set(BOUNDS)
+    result = roofline(table, executed(table, *table["name"]), 100.0, 10.0, by)
+    assert result.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
+    assert result.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
+    assert result.table["nodes"].sum() == len(values)
+    assert set(result.table["bound"]) <= set(BOUNDS)
 
 
 def test_the_drawing() -> None:
-    found = roofline(TABLE, ALONE, 100.0, 10.0, "node")
-    text = roofline_svg(found, "a run of $5")
-    assert text == roofline_svg(found, "a run of $5")
+    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    text = roofline_svg(result, "a run of $5")
+    assert text == roofline_svg(result, "a run of $5")
     ElementTree.fromstring(text)
     for part in ("a run of $5: 100 GFLOP/s, 10.0 GB/s", ">a1<", "bound by memory", "2 more rows without FLOPs"):
         assert part in text
@@ -285,14 +285,14 @@ def test_the_command_on_a_run(folder: Path) -> None:
     assert "Conv2D" in out
     assert err == ""
     code, out, _ = run(*where, "--by", "layer", "--json", "--plot", str(folder / "roof.svg"))
-    told = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert told["schema"] == "fathom-onnx/roofline/1"
-    c1 = next(row for row in told["rows"] if row["name"] == "c1")
+    assert output["schema"] == "fathom-onnx/roofline/1"
+    c1 = next(row for row in output["rows"] if row["name"] == "c1")
     assert c1["flops"] == 2 * 2 * 12 * 256 * 27
     assert c1["roof_us"] == pytest.approx(max(c1["flops"] / 1e5, c1["bytes"] / 1e4))
     assert c1["share"] == pytest.approx(c1["roof_us"] / c1["us"])
-    assert told["left_out"] == []
+    assert output["left_out"] == []
     ElementTree.fromstring((folder / "roof.svg").read_text())
 
 
@@ -328,9 +328,9 @@ def on_cuda(folder: Path, to: Path, **facts: object) -> str:
 def cuda_ceilings(to: Path, **facts: object) -> list[str]:
     """Ceilings as they would be measured on a GPU: the option that names their file."""
     cpu = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
-    held = {**cpu, "provider": "cuda", "gpu": "A GPU", "tf32": False, **facts}
+    all_facts = {**cpu, "provider": "cuda", "gpu": "A GPU", "tf32": False, **facts}
     product, copy = Sample("MatMul", 8192, 0.02, 30, 2 * 8192**3), Sample("Relu", 2**26, 2e-4, 30, 2**29)
-    to.write_text(json.dumps(Ceilings(product.giga, copy.giga, (product,), (copy,), held).as_json()))
+    to.write_text(json.dumps(Ceilings(product.giga, copy.giga, (product,), (copy,), all_facts).as_json()))
     return ["--ceilings", str(to)]
 
 
@@ -340,9 +340,9 @@ def test_a_run_on_a_gpu_under_its_own_ceilings(folder: Path, tmp_path: Path) -> 
     assert (code, err) == (0, "")
     assert "cnn on cuda, 1 threads, node times: device; ceilings 54975.6 GFLOP/s, 2684.4 GB/s" in out
     code, out, _ = run(on_cuda(folder, tmp_path / "serial", node_times="serialized"), *measured, "--json")
-    told = json.loads(out)
-    assert (code, told["node_times"]) == (0, "serialized")
-    assert (told["ceilings"]["gpu"], told["ceilings"]["tf32"]) == ("A GPU", False)
+    output = json.loads(out)
+    assert (code, output["node_times"]) == (0, "serialized")
+    assert (output["ceilings"]["gpu"], output["ceilings"]["tf32"]) == ("A GPU", False)
     assert "node times: serialized" in run(str(tmp_path / "serial"), *measured)[1]
 
 
@@ -367,10 +367,10 @@ def test_ceilings_of_something_else_are_refused(folder: Path, tmp_path: Path) ->
 
 
 def test_another_gpu_is_another_machine(folder: Path, tmp_path: Path) -> None:
-    for name, told in (("A GPU", "A GPU"), (None, "unknown")):
+    for name, device in (("A GPU", "A GPU"), (None, "unknown")):
         code, out, err = run(on_cuda(folder, tmp_path / str(name), gpu={"name": name}))
         assert (code, out) == (2, "")
-        assert f"the run is from another machine ({told}, this is" in err
+        assert f"the run is from another machine ({device}, this is" in err
     code, _, err = run(on_cuda(folder, tmp_path / "untold", node_times=None))
     assert code == 2
     assert "are not told" in err
@@ -379,9 +379,9 @@ def test_another_gpu_is_another_machine(folder: Path, tmp_path: Path) -> None:
 def test_gpus_are_measured_with_larger_work_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert min(SIZES["cuda"]) > max(512, *SIZES["cpu"][:-1])
     monkeypatch.setitem(BURST, "cpu", 4)
-    found = measure_ceilings(SessionSettings("cpu", 1), sizes=(64,), copy_bytes=2**16, budget_s=0.0)
-    assert [s.runs for s in (*found.products, *found.copies)] == [12, 12, 12]
-    assert (found.facts["gpu"], found.facts["tf32"]) == (None, None)
+    result = measure_ceilings(SessionSettings("cpu", 1), sizes=(64,), copy_bytes=2**16, budget_s=0.0)
+    assert [s.runs for s in (*result.products, *result.copies)] == [12, 12, 12]
+    assert (result.facts["gpu"], result.facts["tf32"]) == (None, None)
 
 
 def test_the_command_on_bad_input(folder: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def test_slow_first_steps_are_warm_up() -> None:
     steady = 100 + NOISE
     assert warm_up(steady) == WarmUp(0, True)
     assert warm_up([900, 300, *steady]) == WarmUp(2, True)
-    assert warm_up([20, *steady]) == WarmUp(1, True)  # faster is as unsteady as slower
-    # one step of the start is as the rest
+    assert warm_up([20, *steady]) == WarmUp(1, True)  # faster steps are warm-up too
+    # one step within the warm-up is like the rest
     assert warm_up([900, 101, 400, *steady]) == WarmUp(3, True)
 
 
@@ -37,7 +37,7 @@ def test_many_steps_are_averaged_by_five() -> None:
     assert warm_up(steady) == WarmUp(0, True)
 
 
-def test_warm_up_that_cannot_be_told_is_not_dropped() -> None:
+def test_undetermined_warm_up_is_not_dropped() -> None:
     few = warm_up([900, 100, 100])
     assert (few.steps, few.settled) == (0, None)
     assert "3 steps are too few" in few.reason
@@ -48,9 +48,9 @@ def test_warm_up_that_cannot_be_told_is_not_dropped() -> None:
 
 @given(hnp.arrays(np.int64, st.integers(1, 80), elements=st.integers(0, 10_000)))
 def test_never_more_than_half_of_the_steps_is_dropped(steps: np.ndarray) -> None:
-    found = warm_up(steps)
-    assert 0 <= found.steps <= len(steps) // 2
-    assert bool(found.reason) == (found.settled is not True)
+    result = warm_up(steps)
+    assert 0 <= result.steps <= len(steps) // 2
+    assert bool(result.reason) == (result.settled is not True)
 
 
 def test_a_trend_must_be_significant_and_large() -> None:
@@ -65,10 +65,10 @@ def test_a_trend_must_be_significant_and_large() -> None:
             2000 - 50 * order,
         ]
     )
-    found = drifts(samples)
-    assert found[0] == pytest.approx(19 * 50 / 1475)
-    assert found[5] == pytest.approx(-19 * 50 / 1525)
-    assert found[[1, 2, 3, 4]].tolist() == [0, 0, 0, 0]
+    result = drifts(samples)
+    assert result[0] == pytest.approx(19 * 50 / 1475)
+    assert result[5] == pytest.approx(-19 * 50 / 1525)
+    assert result[[1, 2, 3, 4]].tolist() == [0, 0, 0, 0]
 
 
 def test_noise_has_no_trend_for_all_the_nodes_there_are() -> None:
@@ -77,26 +77,26 @@ def test_noise_has_no_trend_for_all_the_nodes_there_are() -> None:
     assert not drifts(noise).any()
 
 
-def test_too_few_steps_tell_no_trend() -> None:
+def test_too_few_steps_have_no_trend() -> None:
     assert np.isnan(drifts(np.array([[1], [2], [3], [4]]))).all()
     assert drifts(np.array([[100], [200], [300], [400], [500]]))[0] == pytest.approx(4 / 3)
 
 
 def test_spread_of_a_node() -> None:
-    found = node_statistics(np.array([[1, 0], [2, 0], [3, 0], [4, 0], [90, 0]]))
-    row = found.iloc[0]
+    result = node_statistics(np.array([[1, 0], [2, 0], [3, 0], [4, 0], [90, 0]]))
+    row = result.iloc[0]
     assert (row["median_us"], row["q1_us"], row["q3_us"], row["mean_us"]) == (3, 2, 4, 20)
     assert row["cv"] == pytest.approx(np.std([1, 2, 3, 4, 90], ddof=1) / 20)
-    assert math.isnan(found["cv"][1])
+    assert math.isnan(result["cv"][1])
     assert math.isnan(node_statistics(np.array([[5]]))["cv"][0])
 
 
 def test_the_floor_is_the_difference_of_the_medians_over_the_nodes() -> None:
-    found = profiler_floor([150, 160, 170], [100, 101, 99], 20)
-    assert found.us == 3.0
-    assert found.low_us is not None
-    assert found.high_us is not None
-    assert 150 - 101 <= found.low_us * 20 <= 60 <= found.high_us * 20 <= 170 - 99
+    result = profiler_floor([150, 160, 170], [100, 101, 99], 20)
+    assert result.us == 3.0
+    assert result.low_us is not None
+    assert result.high_us is not None
+    assert 150 - 101 <= result.low_us * 20 <= 60 <= result.high_us * 20 <= 170 - 99
     # a profiled step that happens to be faster costs nothing, and not less than nothing
     assert profiler_floor([90, 91], [100, 101], 20).us == 0
     assert profiler_floor([90, 91], [100, 101], 20).low_us == 0
@@ -111,11 +111,11 @@ def test_the_floor_is_the_difference_of_the_medians_over_the_nodes() -> None:
     st.integers(1, 1000),
 )
 def test_the_floor_is_never_negative_and_within_what_was_seen(a: list[float], b: list[float], count: int) -> None:
-    found = profiler_floor(a, b, count)
-    assert found.low_us is not None
-    assert found.high_us is not None
-    assert 0 <= found.low_us <= found.high_us <= max(0, max(a) - min(b)) / count + 1e-9
-    assert found.us >= 0
+    result = profiler_floor(a, b, count)
+    assert result.low_us is not None
+    assert result.high_us is not None
+    assert 0 <= result.low_us <= result.high_us <= max(0, max(a) - min(b)) / count + 1e-9
+    assert result.us >= 0
 
 
 def test_statistics_of_a_matrix_are_those_of_its_columns() -> None:
