@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.documents import anchors, documents, links, python_names, repository_paths
+from support.documents import anchors, documents, imports, links, python_names, repository_paths
 from support.paths import DOCS, ROOT
 
 # words with dots that are keys of a file's metadata, not Python names
@@ -53,14 +53,14 @@ def resolve(name: str) -> Any:
 
 
 def test_python_names_resolve(document: Path) -> None:
-    for name in python_names(document) - METADATA - GROUPS:
+    for name in (python_names(document) | imports(document)) - METADATA - GROUPS:
         if name.startswith("fathom_onnx."):
             resolve(name)
 
 
 @pytest.mark.slow
 def test_names_in_the_exporters_resolve(document: Path) -> None:
-    for name in python_names(document):
+    for name in python_names(document) | imports(document):
         if name.startswith("fathom_exporters."):
             resolve(name)
 

@@ -53,3 +53,10 @@ def repository_paths(document: Path) -> set[str]:
 def python_names(document: Path) -> set[str]:
     """Dotted names of the two packages that a page mentions: a module, or an attribute of one."""
     return set(re.findall(r"(?<![\w/.])((?:fathom_onnx|fathom_exporters)(?:\.\w+)+)", text(document)))
+
+
+def imports(document: Path) -> set[str]:
+    """Dotted names that a page's Python samples import from the two packages."""
+    samples = re.findall(r"```python\n(.*?)```", text(document), re.DOTALL)
+    lines = re.findall(r"^from (fathom_\w+(?:\.\w+)*) import (.+)$", "\n".join(samples), re.MULTILINE)
+    return {f"{module}.{name.strip()}" for module, names in lines for name in names.split(",")}
