@@ -1,4 +1,4 @@
-"""The paper that figures are drawn on: style, colours, and an SVG element that stands in any page.
+"""Style, colours and the SVG form that all figures share.
 
 Lines and letters take the colour of the text around them (``currentColor``) and the background is transparent, so one
 drawing serves light and dark pages. Colours are those of Okabe and Ito (Color Universal Design, 2008), which people
@@ -53,13 +53,13 @@ PHASE_COLOURS: dict[str, str] = {
 }
 
 LINE_COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#a6761d")
-"""Colours of lines that stand for no class, in turn."""
+"""Colours of lines that do not represent an op class, in turn."""
 
 INK = "#010203"
 """Stands for the page's own text colour until the drawing is done."""
 
 DARK_INK = "#111111"
-"""Text on a coloured area: the colours are light on any page, so what stands on them is always dark."""
+"""Colour of text on a coloured area: the areas are light on every page, so that their text is always dark."""
 
 _HEAT = "#3b86c8"
 _WIDTH = 10.0  # inches
@@ -68,7 +68,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.size": 9.5,
-    "font.sans-serif": ["DejaVu Sans"],  # the page puts its own in its place; a list would stand at every text
+    "font.sans-serif": ["DejaVu Sans"],  # the page substitutes its own; a list would be repeated at every text
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -89,7 +89,7 @@ class Canvas:
 
 @contextmanager
 def drawing(name: str, description: str, height: float) -> Iterator[Canvas]:
-    """A figure of ``height`` inches; its SVG is there when the block ends."""
+    """A figure of ``height`` inches; its SVG is complete when the block ends."""
     import matplotlib
     from matplotlib.figure import Figure
 

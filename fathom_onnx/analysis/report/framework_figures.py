@@ -1,6 +1,6 @@
-"""Drawings of profiles, each as the text of one SVG element.
+"""Drawings of op mixes and of their distances, each as the text of one SVG element.
 
-No figure says by colour alone what it does not also say in words.
+No figure conveys anything by colour alone.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def class_heatmap(summaries: Sequence[Summary]) -> str:
         panels = canvas.figure.subplots(1, len(frameworks), sharey=True, squeeze=False)[0]
         for panel, framework in zip(panels, frameworks, strict=True):
             for y, (workload, mode) in enumerate(rows):
-                held = shares.get(RunLabel(workload, framework, mode))
-                if held is None:
+                of_run = shares.get(RunLabel(workload, framework, mode))
+                if of_run is None:
                     panel.text(
                         len(columns) / 2, y + 0.5, "not run", ha="center", va="center", style="italic", alpha=0.7
                     )
                 for x, name in enumerate(columns):
-                    share = held.get(name, 0.0) if held else 0.0
+                    share = of_run.get(name, 0.0) if of_run else 0.0
                     panel.add_patch(heat_cell(x, y, share))
                     panel.text(x + 0.5, y + 0.52, _percent(share), ha="center", va="center")
             panel.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=framework)
@@ -91,10 +91,10 @@ def phase_bars(summaries: Sequence[Summary]) -> str:
     used = [p for p in PHASE_COLOURS if any(s.get(p, 0.0) > 0 for s in shares)]
     with drawing("phases", "Share of time by phase of each run", 0.9 + 0.3 * len(summaries)) as canvas:
         axes = canvas.figure.subplots()
-        for y, held in enumerate(shares):
+        for y, of_run in enumerate(shares):
             left = 0.0
             for phase in used:
-                width = 100 * held.get(phase, 0.0)
+                width = 100 * of_run.get(phase, 0.0)
                 axes.barh(y, width, left=left, height=0.72, color=PHASE_COLOURS[phase], label=phase if not y else None)
                 if width >= 5:
                     axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center_baseline", color=DARK_INK)

@@ -1,4 +1,4 @@
-"""What a report is made of beyond its fixed parts: sections of text, figures and tables, as values."""
+"""The parts of a report as values: sections of text, figures and tables, and pages of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 __all__ = ["CellState", "Figure", "Further", "Page", "Section", "Table", "TableCell", "side_by_side", "three_digits"]
 
 CellState = Literal["good", "bad", "open"]
+"""How a table's cell is marked: a passed check, a failed one, an undecided one."""
 
 
 def three_digits(number: float) -> str:
@@ -109,7 +110,7 @@ class Page:
         name: What links call it.
         lead: Paragraphs before its sections.
         sections: What it holds.
-        summaries: Its runs, whose facts stand at its end.
+        summaries: Its runs, whose facts are listed at its end.
     """
 
     anchor: str
@@ -146,25 +147,29 @@ def side_by_side(
         format_us: Writes microseconds.
         further: More columns of each run.
     """
-    held = {run: {str(r["name"]): r for r in s[rows]} for run, s in runs.items()}
+    by_run = {run: {str(r["name"]): r for r in s[rows]} for run, s in runs.items()}
     names = sorted(
-        dict.fromkeys(n for by_name in held.values() for n in by_name),
-        key=lambda n: -sum(float(by_name[n]["us"]) for by_name in held.values() if n in by_name),
+        dict.fromkeys(n for by_name in by_run.values() for n in by_name),
+        key=lambda n: -sum(float(by_name[n]["us"]) for by_name in by_run.values() if n in by_name),
     )
     extra = tuple(further.columns) if further else ()
     lines = []
     for name in names:
         line: list[TableCell | str] = [name]
-        for run, by_name in held.items():
+        for run, by_name in by_run.items():
             row = by_name.get(name)
             us, share = (float(row["us"]), float(row["share"])) if row else (0.0, 0.0)
             line += [TableCell(format_us(us) if row else "-", us), TableCell(f"{100 * share:.1f}%", share)]
             if further:
                 line += further.cells.get(run, {}).get(name) or [TableCell("")] * len(extra)
-        if len(held) > 1:
-            shares = [float(b[name]["share"]) if name in b else 0.0 for b in held.values()]
+        if len(by_run) > 1:
+            shares = [float(b[name]["share"]) if name in b else 0.0 for b in by_run.values()]
             gap = max(shares) - min(shares)
             line.append(TableCell(f"{100 * gap:.1f}", gap))
         lines.append(line)
-    columns = [what, *(c for run in held for c in (run, "share", *extra)), *(["gap, points"] if len(held) > 1 else [])]
+    columns = [
+        what,
+        *(c for run in by_run for c in (run, "share", *extra)),
+        *(["gap, points"] if len(by_run) > 1 else []),
+    ]
     return Table(title, columns, lines)

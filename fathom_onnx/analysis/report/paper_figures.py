@@ -97,12 +97,12 @@ def cumulative_ops(shares: Mapping[RunLabel, Mapping[str, float]]) -> str:
     with drawing("cumulative", "Cumulative share of time over the number of op types", 0.6 + 2.9 * rows) as canvas:
         grid = canvas.figure.subplots(rows, across, squeeze=False, sharey=True).ravel()
         for axes, (framework, mode) in zip(grid, modes, strict=False):
-            for label, held in shares.items():
+            for label, by_op in shares.items():
                 if (label.framework, label.mode) != (framework, mode):
                     continue
                 place = workloads.index(label.workload)
-                cumulative = 100 * np.cumsum(np.sort(np.asarray(list(held.values()), float))[::-1])
-                needed = ops_needed(list(held.values()))
+                cumulative = 100 * np.cumsum(np.sort(np.asarray(list(by_op.values()), float))[::-1])
+                needed = ops_needed(list(by_op.values()))
                 axes.plot(
                     range(1, len(cumulative) + 1),
                     cumulative,
@@ -128,14 +128,14 @@ def beside_paper(shares: Mapping[str, Mapping[str, Mapping[str, float]]], column
         shares: Workload to who measured it ("paper", a framework) to the share of time by op, of 1.
         columns: The ops to show, in the figure's order; all others are summed under "other".
     """
-    rows = [(workload, who, held) for workload, several in shares.items() for who, held in several.items()]
+    rows = [(workload, who, by_op) for workload, several in shares.items() for who, by_op in several.items()]
     names = [*columns, "other"]
     with drawing("paper", "Percent of time by op type, the paper's beside ours", 2.0 + 0.27 * len(rows)) as canvas:
         axes = canvas.figure.subplots()
-        for y, (_, who, held) in enumerate(rows):
-            other = sum(share for op, share in held.items() if op not in columns)
+        for y, (_, who, by_op) in enumerate(rows):
+            other = sum(share for op, share in by_op.items() if op not in columns)
             for x, name in enumerate(names):
-                share = other if name == "other" else held.get(name, 0.0)
+                share = other if name == "other" else by_op.get(name, 0.0)
                 axes.add_patch(heat_cell(x, y, share))
                 text = f"{100 * share:.0f}" if share >= 0.005 else ""
                 axes.text(
@@ -169,7 +169,7 @@ def dendrogram(merges: npt.NDArray[np.float64], labels: Sequence[str], title: st
     Args:
         merges: Merges in the form of :func:`scipy.cluster.hierarchy.linkage`, [runs - 1, 4].
         labels: What each leaf is called.
-        title: What stands above the drawing.
+        title: The text above the drawing.
     """
     from scipy.cluster import hierarchy
 

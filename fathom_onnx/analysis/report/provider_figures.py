@@ -32,7 +32,7 @@ def class_pairs(pairs: Sequence[ProviderPair]) -> str:
     frameworks = list(dict.fromkeys(pair.label.framework for pair in pairs))
     graphs = list(dict.fromkeys((pair.label.workload, pair.label.mode) for pair in pairs))
     providers = (pairs[0].base.provider, pairs[0].other.provider)
-    held = {(pair.label, run.provider): run for pair in pairs for run in (pair.base, pair.other)}
+    runs = {(pair.label, run.provider): run for pair in pairs for run in (pair.base, pair.other)}
     rows = [(workload, mode, provider) for workload, mode in graphs for provider in providers]
     with drawing(
         f"providers-{providers[1]}", "Percent of time by op class on each provider", 1.0 + 0.3 * len(rows)
@@ -40,19 +40,19 @@ def class_pairs(pairs: Sequence[ProviderPair]) -> str:
         panels = canvas.figure.subplots(1, len(frameworks), sharey=True, squeeze=False)[0]
         for panel, framework in zip(panels, frameworks, strict=True):
             for y, (workload, mode, provider) in enumerate(rows):
-                found = next(
+                run = next(
                     (
                         run
-                        for (label, where), run in held.items()
+                        for (label, where), run in runs.items()
                         if (*label, where) == (workload, framework, mode, provider)
                     ),
                     None,
                 )
-                if found is None or times_of(found) not in OF_THE_WORK:
-                    said = "not run" if found is None else f"node times: {times_of(found)}"
-                    panel.text(len(_CLASSES) / 2, y + 0.5, said, ha="center", va="center", style="italic", alpha=0.7)
+                if run is None or times_of(run) not in OF_THE_WORK:
+                    note = "not run" if run is None else f"node times: {times_of(run)}"
+                    panel.text(len(_CLASSES) / 2, y + 0.5, note, ha="center", va="center", style="italic", alpha=0.7)
                     continue
-                shares = found.op_mix.shares("class")
+                shares = run.op_mix.shares("class")
                 for x, name in enumerate(_CLASSES):
                     share = float(shares[name])
                     panel.add_patch(heat_cell(x, y, share))
@@ -78,8 +78,8 @@ def gain_over_skew(gains: Sequence[Gain], base: str, other: str) -> str:
         axes = canvas.figure.subplots()
         groups = list(dict.fromkeys((gain.label.framework, gain.label.mode) for gain in gains))
         for place, (framework, mode) in enumerate(groups):
-            mine = [g for g in gains if (g.label.framework, g.label.mode) == (framework, mode)]
-            points = [(100 * g.skew, g.gain, g.label.workload) for g in mine]
+            subset = [g for g in gains if (g.label.framework, g.label.mode) == (framework, mode)]
+            points = [(100 * g.skew, g.gain, g.label.workload) for g in subset]
             _dots(axes, points, place, f"{mode} ({framework})")
         axes.axhline(1.0, linewidth=0.8, linestyle=":", color="#8a8f98")
         axes.set(

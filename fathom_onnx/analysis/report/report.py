@@ -1,8 +1,8 @@
-"""A study or a single run as one HTML file that needs nothing beside it.
+"""A study as one self-contained HTML file.
 
-The verdict comes first, then the figures, the tables behind them, what was verified, what each run ran on, and the
-commands that make it again. Every name comes out of a graph file or of a path and is escaped; the page's own policy
-lets no script run but its own and lets it ask for nothing from outside.
+The verdict comes first, then the figures, the tables behind them, the checks, the facts of every run, and the commands
+that reproduce it. Names come from graph files and paths and are escaped; the page's content security policy allows no
+script but its own and no request to anywhere.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Report:
     Attributes:
         title: The page's title.
         verdict: The one line to read.
-        subtitle: When, where and from what it was made.
+        subtitle: Date, machine and inputs, in one line.
         findings: Further lines, each complete in itself.
-        opening: Sections to stand after the verdict.
-        closing: Sections to stand after the runs.
-        pages: A page a workload, each shown when its link is followed. Runs on a page stand nowhere else.
+        opening: Sections after the verdict.
+        closing: Sections after the runs.
+        pages: A page a workload, each shown when its link is followed. Runs on a page are not repeated elsewhere.
         summaries: One summary a run: ``workload``, ``framework``, ``mode``, the breakdowns ``by_phase``, ``by_class``,
             ``by_op`` and ``by_layer`` (rows of ``name``, ``us``, ``share``, ``nodes``), where there are any the nodes
-            that stand for no op (``unattributed``), and any other facts of the run.
+            that are attributed to no op (``unattributed``), and any other facts of the run.
         effects: Framework against workload, by class and by op.
         checks: Verification results: ``name``, ``passed``, ``detail``.
         failures: What could not be done: ``what``, ``stage``, ``error``.
@@ -185,7 +185,7 @@ def _apart(report: Report) -> list[Summary]:
 
 
 def _sections(report: Report) -> list[tuple[str, str]]:
-    """Anchor and name of the sections there are."""
+    """Anchor and name of the sections that the report has."""
     rows = (
         ("failures", "Failures", report.failures),
         ("figures", "Figures", report.summaries),
@@ -195,8 +195,8 @@ def _sections(report: Report) -> list[tuple[str, str]]:
         ("manifests", "Manifests", report.manifests),
         ("reproduce", "Make it again", report.commands),
     )
-    fixed = [(anchor, name) for anchor, name, held in rows if held]
-    opening, closing = ([(s.anchor, s.title) for s in held] for held in (report.opening, report.closing))
+    fixed = [(anchor, name) for anchor, name, content in rows if content]
+    opening, closing = ([(s.anchor, s.title) for s in sections] for sections in (report.opening, report.closing))
     failures = [row for row in fixed if row[0] == "failures"]
     rest = [row for row in fixed if row[0] != "failures"]
     last = next((i for i, row in enumerate(rest) if row[0] in ("manifests", "reproduce")), len(rest))

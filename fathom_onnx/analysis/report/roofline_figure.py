@@ -42,17 +42,17 @@ def named_rows(
     return placed
 
 
-def roofline_svg(found: Roofline, title: str) -> str:
+def roofline_svg(roofline: Roofline, title: str) -> str:
     """The drawing of a roofline as an SVG document, the same bytes for the same rows.
 
-    Rows without FLOPs have no place in it: how many they are, and what part of the time, stands below the axes.
+    Rows without FLOPs cannot be drawn: their number and their share of the time are printed below the axes.
     """
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    drawn = found.table[(found.table["flops"] > 0) & (found.table["bytes"] > 0)]
-    total = float(found.table["us"].sum())
+    drawn = roofline.table[(roofline.table["flops"] > 0) & (roofline.table["bytes"] > 0)]
+    total = float(roofline.table["us"].sum())
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "roofline",
@@ -62,10 +62,10 @@ def roofline_svg(found: Roofline, title: str) -> str:
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(9.0, 6.0), layout="constrained")
         axes = figure.subplots()
-        ridge = found.gflops / found.gbytes
+        ridge = roofline.gflops / roofline.gbytes
         ends = [ridge, *drawn["intensity"]]
         across = np.geomspace(min(ends) / 3, max(ends) * 3, 200)
-        axes.plot(across, np.minimum(found.gflops, across * found.gbytes), color="#444444", linewidth=1.2)
+        axes.plot(across, np.minimum(roofline.gflops, across * roofline.gbytes), color="#444444", linewidth=1.2)
         for bound, colour in _COLOURS.items():
             rows = drawn[drawn["bound"] == bound]
             axes.scatter(
@@ -79,14 +79,14 @@ def roofline_svg(found: Roofline, title: str) -> str:
             )
         for name, x, y in named_rows(drawn):
             axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points")
-        left = found.table.drop(drawn.index)
+        left = roofline.table.drop(drawn.index)
         part = float(left["us"].sum()) / total if total else 0.0
         axes.set(
             xscale="log",
             yscale="log",
             xlabel=f"FLOPs a byte\n{len(left)} more rows without FLOPs took {part:.1%} of the time",
             ylabel="GFLOP/s",
-            title=f"{title}: {found.gflops:.0f} GFLOP/s, {found.gbytes:.1f} GB/s",
+            title=f"{title}: {roofline.gflops:.0f} GFLOP/s, {roofline.gbytes:.1f} GB/s",
         )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

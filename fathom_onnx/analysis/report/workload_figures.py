@@ -24,7 +24,7 @@ What has less than the last is not drawn.
 """
 
 SERIES_COLOURS = (LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[2], LINE_COLOURS[3])
-"""Colours that stand out from light and dark pages alike (3 to 1 or more)."""
+"""Colours with a contrast of 3 to 1 or more on light and on dark pages."""
 
 _MARKS = "soD^"
 _NAMED = 6
@@ -56,10 +56,10 @@ def layers_under_the_roof(name: str, modes: Mapping[str, Mapping[str, Roofline]]
     return canvas.svg
 
 
-def _drawn(found: Roofline) -> pd.DataFrame:
+def _drawn(roofline: Roofline) -> pd.DataFrame:
     """The rows that have a place in the drawing, with their share of the run's time as ``part``."""
-    rows = found.table[(found.table["flops"] > 0) & (found.table["bytes"] > 0)]
-    whole = found.total["us"] + found.total["left_out_us"]
+    rows = roofline.table[(roofline.table["flops"] > 0) & (roofline.table["bytes"] > 0)]
+    whole = roofline.total["us"] + roofline.total["left_out_us"]
     parted = rows.assign(part=rows["us"] / whole if whole else 0.0)
     return parted[parted["part"] >= SIZES[-1][0]]
 
@@ -67,13 +67,13 @@ def _drawn(found: Roofline) -> pd.DataFrame:
 def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    drawn = {who: _drawn(found) for who, found in several.items()}
-    roofs = dict.fromkeys((found.gflops, found.gbytes) for found in several.values())
-    ends = [*(p / m for p, m in roofs), *(x for rows in drawn.values() for x in rows["intensity"])]
+    points = {who: _drawn(roofline) for who, roofline in several.items()}
+    roofs = dict.fromkeys((roofline.gflops, roofline.gbytes) for roofline in several.values())
+    ends = [*(p / m for p, m in roofs), *(x for rows in points.values() for x in rows["intensity"])]
     for gflops, gbytes in roofs:
         across = np.array([min(ends) / 3, gflops / gbytes, max(ends) * 3])
         axes.plot(across, np.minimum(gflops, across * gbytes), color="#8a8f98", linewidth=1.4)
-    for who, rows in drawn.items():
+    for who, rows in points.items():
         place = everyone.index(who) % len(SERIES_COLOURS)
         above = np.inf
         for least, width in SIZES:
@@ -89,7 +89,7 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
                 markeredgewidth=0.8,
             )
             above = least
-    longest = pd.concat(drawn.values()).sort_values(["part", "name"], ascending=[False, True])
+    longest = pd.concat(points.values()).sort_values(["part", "name"], ascending=[False, True])
     for layer, x, y in named_rows(longest.drop_duplicates("name"), _NAMED, _APART):
         axes.annotate(short(layer, 28), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte")
