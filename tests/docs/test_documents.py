@@ -8,10 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
-from support.documents import anchors, documents, imports, links, python_names, repository_paths
+from fathom_onnx.cli import main
+from support.documents import anchors, command_lines, documents, imports, links, python_names, repository_paths
 from support.paths import DOCS, ROOT
 
 # words with dots that are keys of a file's metadata, not Python names
@@ -106,3 +108,12 @@ def test_the_changelog_knows_the_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text()
     assert "## [Unreleased]" in changes
     assert f"## [{project['version']}]" in changes
+
+
+def test_commands_and_their_options_exist(document: Path) -> None:
+    context = click.Context(main)
+    for name, *words in command_lines(document):
+        command = main.get_command(context, name)
+        options = {option for parameter in command.params for option in parameter.opts}
+        wrong = {word for word in words if word.startswith("-")} - options
+        assert not wrong, f"{document}: fathom-onnx {name} has no {wrong}"

@@ -60,3 +60,9 @@ def imports(document: Path) -> set[str]:
     samples = re.findall(r"```python\n(.*?)```", text(document), re.DOTALL)
     lines = re.findall(r"^from (fathom_\w+(?:\.\w+)*) import (.+)$", "\n".join(samples), re.MULTILINE)
     return {f"{module}.{name.strip()}" for module, names in lines for name in names.split(",")}
+
+
+def command_lines(document: Path) -> list[list[str]]:
+    """The words of each ``fathom-onnx`` command that a page shows in a block, without its comment."""
+    lines = re.findall(r"^    fathom-onnx (.+)$", text(document), re.MULTILINE)
+    return [re.sub(r"\s+#.*", "", line).split() for line in lines]
