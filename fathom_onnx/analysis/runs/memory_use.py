@@ -43,15 +43,13 @@ class TracedUse:
     by_layer: dict[str, int]
 
 
-def _executed_labels(attribution: Attribution) -> list[Label | None]:
+def _executed_labels(attribution: Attribution) -> list[Label]:
     """A label for each executed node: its own name, and the phase and layer of its largest original node."""
-    labels: list[Label | None] = []
-    for entry, main in zip(
-        attribution.executed, main_labels(attribution, label_nodes(attribution.originals)), strict=True
-    ):
-        original = main or Label("", "", UNATTRIBUTED, entry.node.op_type, "")
-        labels.append(replace(original, name=display_name(entry)))
-    return labels
+    main = main_labels(attribution, label_nodes(attribution.originals))
+    return [
+        replace(label or Label("", "", UNATTRIBUTED, entry.node.op_type, ""), name=display_name(entry))
+        for entry, label in zip(attribution.executed, main, strict=True)
+    ]
 
 
 def _sizes(executed: onnx.ModelProto, attribution: Attribution, traced: TracedMemory) -> dict[str, int | None]:
@@ -87,7 +85,7 @@ def executed_liveness(
 def traced_use(memory: TracedMemory, attribution: Attribution) -> TracedUse:
     """Memory use in a trace, with the layers of its nodes."""
     layers = {
-        executed_name(entry.index): label.layer if label else UNATTRIBUTED
+        executed_name(entry.index): label.layer
         for entry, label in zip(attribution.executed, _executed_labels(attribution), strict=True)
     }
     outputs: dict[str, int] = {node.name: node.output_bytes for node in reversed(memory.nodes) if node.output_bytes}
@@ -96,8 +94,9 @@ def traced_use(memory: TracedMemory, attribution: Attribution) -> TracedUse:
         by_layer[layers.get(name, UNATTRIBUTED)] += outputs.get(name, 0)
     in_use = [node.in_use_bytes for node in memory.nodes if node.in_use_bytes is not None]
     first = memory.nodes[0] if memory.nodes else None
-    known = first is not None and first.in_use_bytes is not None and first.change_bytes is not None
-    before = first.in_use_bytes - first.change_bytes if known else None  # type: ignore[union-attr, operator]
+    before = None
+    if first is not None and first.in_use_bytes is not None and first.change_bytes is not None:
+        before = first.in_use_bytes - first.change_bytes
     return TracedUse(
         peak_bytes=max(in_use) - before if before is not None else None,
         before_bytes=before,

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -24,6 +25,8 @@ from fathom_onnx.analysis.comparison.significance import (
 )
 from fathom_onnx.analysis.runs import GROUPINGS, Run
 from fathom_onnx.cli import main
+from fathom_onnx.cli.run_commands.compare import command as compare_command
+from fathom_onnx.cli.run_commands.roofline import command as roofline_command
 from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.profiling import profile
 from support.graphs.small_models import cnn
@@ -456,3 +459,10 @@ def test_two_profiles_are_compared(tmp_path: Path) -> None:
     for rows in comparison.tables.values():
         assert sum(row.difference_us for row in rows) == pytest.approx(comparison.totals["nodes"].difference_us)
     assert {row.name for row in comparison.tables["layer"]} >= {"c1", "c2", "c3", "fc", "pool"}
+
+
+@pytest.mark.parametrize(("command", "option"), [(compare_command, "groupings"), (roofline_command, "by")])
+def test_the_commands_offer_every_grouping(command: click.Command, option: str) -> None:
+    (parameter,) = [parameter for parameter in command.params if parameter.name == option]
+    assert isinstance(parameter.type, click.Choice)
+    assert sorted(parameter.type.choices) == sorted(GROUPINGS)

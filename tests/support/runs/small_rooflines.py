@@ -1,4 +1,4 @@
-"""Hand-made rooflines, for tests of what is made from them."""
+"""Hand-made rooflines for tests of reports and study pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Row = tuple[str, float, float, float, float, str]
 
 
 def roofline(by: str, *rows: Row, left_out: float = 0.0) -> Roofline:
-    """(name, us, FLOPs, bytes, time at the roof, what binds) under 100 GFLOP/s and 10 GB/s."""
+    """A roofline under 100 GFLOP/s and 10 GB/s from rows of (name, us, FLOPs, bytes, time at the roof, bound)."""
     table = pd.DataFrame(
         [
             (n, 1, us, f, b, f / b if b else float("nan"), f / us / 1e3, b / us / 1e3, roof, roof / us, bound)

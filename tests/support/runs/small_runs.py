@@ -1,4 +1,4 @@
-"""Hand-made runs: executed nodes with their times in each step, and what they stand for."""
+"""Hand-made runs: executed nodes with their times in each step and their original nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FACTS = {
 
 @dataclass(frozen=True)
 class Executed:
-    """An executed node: exclusive microseconds by step, and the originals (addresses) with their weights."""
+    """An executed node: exclusive microseconds by step, and its original nodes (addresses) with their weights."""
 
     name: str
     us: Sequence[int]
@@ -74,11 +74,11 @@ def hand_run(
     Args:
         nodes: The executed nodes.
         outside: Time outside nodes, by step.
-        control: Times of the unprofiled steps; those of the runs when not given.
-        states: Originals that did not run, and what became of them.
-        order: All originals in the order of the graph; in that of the nodes when not given.
-        floor: The profiler's cost of a node.
-        facts: Facts of the manifest other than :data:`FACTS`.
+        control: Times of the unprofiled steps; by default those of the profiled runs.
+        states: State of the original nodes that did not run.
+        order: All original nodes in the order of the graph; by default the order of the executed nodes.
+        floor: The profiler's cost per node execution.
+        facts: Facts of the manifest that differ from :data:`FACTS`.
     """
     samples = np.array([node.us for node in nodes], np.int64).T
     node_us = samples.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Hand-made summaries of runs, for tests of what is made from them."""
+"""Hand-made summaries of runs for tests of reports, figures and claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fathom_onnx.vocabulary import OPS
 
 
 def rows(us: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Rows of a breakdown, the longest first, as a run gives them."""
+    """Rows of a grouping in the form of a run's summary, the longest first."""
     total = sum(us.values())
     ordered = sorted(us.items(), key=lambda item: -item[1])
     return [{"name": k, "us": v, "share": v / total if total else 0.0, "nodes": 1} for k, v in ordered]
