@@ -49,39 +49,16 @@ def _is_below(path: Path, parts: Iterable[str]) -> bool:
 WHOLE_PACKAGE = Sources((".",))
 
 _COMMON = ("errors.py", "plugins.py", "versions.py", "vocabulary.py", "workloads", "graph")
-_PRESENTING_RUNS = ("analysis/runs/roofline.py", "runtime/ceilings.py", "runtime/usable.py")
-_SESSIONS = ("prepare", "session", "environment", "settings", "optimized")
+_MEASURED = ("data", "runtime", "analysis/attribution", "analysis/cost", "analysis/runs")
+_NO_PART_OF_A_RUN = ("runtime/ceilings.py", "runtime/usable.py")
 
 SOURCES: dict[str, Sources] = {
     "export": Sources((*_COMMON, "exporting.py")),
-    "verify": Sources((*_COMMON, "exporting.py", "data", "runtime", "verification"), _PRESENTING_RUNS[1:]),
-    "structure": Sources(
-        (
-            *(*_COMMON, "native.py", "runtime"),
-            *("analysis/attribution", "analysis/cost", "analysis/runs", "analysis/similarity"),
-        ),
-        _PRESENTING_RUNS,
-    ),
-    "profile": Sources(
-        (
-            *(*_COMMON, "data", "profiling.py", "runtime"),
-            *("analysis/attribution", "analysis/cost", "analysis/runs"),
-        ),
-        (*_PRESENTING_RUNS, "analysis/runs/native_run.py"),
-    ),
-    "native": Sources(
-        (
-            *(*_COMMON, "data", "exporting.py", "native.py", "native_profiling.py", "analysis/runs"),
-            *("runtime/environment.py", "runtime/settings.py", "runtime/providers"),
-        ),
-        _PRESENTING_RUNS[:1],
-    ),
-    "ceilings": Sources(
-        (
-            *(*_COMMON, "runtime/ceilings.py", "runtime/providers", "runtime/traces"),
-            *(f"runtime/{name}.py" for name in _SESSIONS),
-        )
-    ),
+    "verify": Sources((*_COMMON, "exporting.py", "data", "runtime", "verification"), _NO_PART_OF_A_RUN),
+    "structure": Sources((*_COMMON, *_MEASURED, "analysis/similarity", "native.py"), _NO_PART_OF_A_RUN),
+    "profile": Sources((*_COMMON, *_MEASURED, "profiling.py", "native.py"), _NO_PART_OF_A_RUN),
+    "native": Sources((*_COMMON, *_MEASURED, "native.py", "native_profiling.py", "exporting.py"), _NO_PART_OF_A_RUN),
+    "ceilings": Sources((*_COMMON, "runtime"), ("runtime/usable.py",)),
 }
 """Stage to the code that its result depends on; the graphs themselves are among the inputs of what uses them."""
 

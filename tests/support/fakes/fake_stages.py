@@ -1,21 +1,22 @@
-"""Stages that do nothing slow, and workers that do it here and now, for tests of studies and sweeps."""
+"""Stages that do nothing slow, and workers that do it at once in this process, for tests of studies and sweeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import one_line
-from fathom_onnx.study import CallOutcome, FinishedRun, Job, Stage, Stages, WorkerCall
+from fathom_onnx.study import CallOutcome, FinishedRun, Job, Stage, Stages, StudyResult, WorkerCall, run_study
 from support.runs.summaries import spent, summary
 
 OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 95.0, "Add": 5.0}}
 
 
 class World:
-    """What the stages of a test do, and a note of all they did."""
+    """What the stages of a test do, and a record of all they did."""
 
     def __init__(self) -> None:
         self.did: list[str] = []
@@ -80,17 +81,17 @@ class World:
         return FinishedRun(read, manifest, spent(workload, framework, mode, [ops]))
 
     def stages(self) -> Stages:
-        def made_of(job: Job) -> dict[str, Any]:
+        def graph_inputs(job: Job) -> dict[str, Any]:
             return {"cell": str(job.cell), "version": self.version, "changes": job.options.changes}
 
         def inputs(job: Job) -> dict[str, Any]:
-            return {**made_of(job), **asdict(job.options)}
+            return {**graph_inputs(job), **asdict(job.options)}
 
         return Stages(
-            export=Stage("export", self.export, made_of, lambda job, result: job.graph().is_file()),
+            export=Stage("export", self.export, graph_inputs, lambda job, result: job.graph().is_file()),
             verify=Stage("verify", self.verify, inputs),
             compare=Stage("compare", self.compare, inputs),
-            structure=Stage("structure", self.structure, made_of),
+            structure=Stage("structure", self.structure, graph_inputs),
             profile=Stage("profile", self.profile, inputs),
             read=self.read,
         )
@@ -118,7 +119,7 @@ class World:
 
 
 class Inline:
-    """Calls done here and now; a KeyboardInterrupt goes through, as it does from the terminal."""
+    """Workers that do calls at once in this process; a KeyboardInterrupt goes through, as it does from the terminal."""
 
     def __init__(self) -> None:
         self.lanes: list[tuple[str, bool]] = []
@@ -131,3 +132,14 @@ class Inline:
                 yield call, CallOutcome(call.function(call.argument), "", 0.5)
             except Exception as error:
                 yield call, CallOutcome(None, one_line(error), 0.5)
+
+
+def conduct(folder: Path, world: World, inline: Inline | None = None, **options: Any) -> StudyResult:
+    """Run a study of two workloads in a world, at once and in this process."""
+
+    @contextmanager
+    def workers(logs: Path) -> Iterator[Inline]:
+        yield inline or Inline()
+
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": 2}
+    return run_study(folder, workers=workers, **{"stages": world.stages(), **usual, **options})
