@@ -34,7 +34,7 @@ __all__ = [
     "steps_to_show",
 ]
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 ALPHA = 0.05
 """Accepted share of false discoveries among the rows called slower or faster."""
@@ -61,22 +61,22 @@ class RowSamples:
         weights: Share of each part that counts towards each row, [parts, rows]; an array, also of ``scipy.sparse``.
     """
 
-    samples: Floats
+    samples: FloatArray
     weights: Any
 
     @cached_property
-    def sizes(self) -> Floats:
+    def sizes(self) -> FloatArray:
         """Median of each part over the steps, summed by row, [rows]."""
-        return cast(Floats, np.median(self.samples, axis=0) @ self.weights)
+        return cast(FloatArray, np.median(self.samples, axis=0) @ self.weights)
 
     @property
-    def totals(self) -> Floats:
+    def totals(self) -> FloatArray:
         """Total of each row in each step, [steps, rows], rounded so that equal totals tie despite divided weights."""
-        return cast(Floats, np.round(self.samples @ self.weights, 6))
+        return cast(FloatArray, np.round(self.samples @ self.weights, 6))
 
-    def resampled(self, steps: npt.NDArray[np.int64]) -> Floats:
+    def resampled(self, steps: npt.NDArray[np.int64]) -> FloatArray:
         """Sizes of the rows, [choices, rows], for resampled steps, [choices, steps]."""
-        return cast(Floats, np.median(self.samples[steps], axis=1) @ self.weights)
+        return cast(FloatArray, np.median(self.samples[steps], axis=1) @ self.weights)
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ class SignificanceTest:
         high: Upper end of the interval.
     """
 
-    p: Floats
-    above: Floats
-    low: Floats
-    high: Floats
+    p: FloatArray
+    above: FloatArray
+    low: FloatArray
+    high: FloatArray
 
     def rows(self, chosen: slice) -> SignificanceTest:
         """The result for some of the rows."""
         return SignificanceTest(self.p[chosen], self.above[chosen], self.low[chosen], self.high[chosen])
 
 
-def _mann_whitney(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+def _mann_whitney(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """P-values, and share of pairs in which B is longer, from totals [steps, rows]."""
     from scipy import stats
 
@@ -118,7 +118,7 @@ def _mann_whitney(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return p, above
 
 
-def _intervals(a: RowSamples, b: RowSamples) -> tuple[Floats, Floats]:
+def _intervals(a: RowSamples, b: RowSamples) -> tuple[FloatArray, FloatArray]:
     """Bootstrap intervals of size B / size A; the steps of the two runs are resampled independently."""
     from scipy import stats
 
@@ -127,7 +127,7 @@ def _intervals(a: RowSamples, b: RowSamples) -> tuple[Floats, Floats]:
     if min(len(a.samples), len(b.samples)) < 2 or not rows:
         return unknown, unknown.copy()
 
-    def ratio(steps_a: npt.NDArray[np.int64], steps_b: npt.NDArray[np.int64], axis: int = -1) -> Floats:
+    def ratio(steps_a: npt.NDArray[np.int64], steps_b: npt.NDArray[np.int64], axis: int = -1) -> FloatArray:
         sizes_a, sizes_b = a.resampled(steps_a), b.resampled(steps_b)
         return np.divide(sizes_b, sizes_a, out=np.full_like(sizes_b, np.nan), where=sizes_a > 0).T
 

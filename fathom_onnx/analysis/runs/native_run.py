@@ -37,8 +37,6 @@ _TEXT = ("op", "op_class", "framework_op", "phase", "layer")
 _FILES = ("manifest.json", "ops.csv", "samples.npz", "summary.json")
 _SERIES = ("self_us", "run_us", "wall_us")
 
-Samples = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class NativeRun(TimeGroups):
@@ -56,9 +54,9 @@ class NativeRun(TimeGroups):
 
     manifest: dict[str, Any]
     ops: pd.DataFrame
-    samples: Samples
-    run_us: Samples
-    wall_us: Samples
+    samples: npt.NDArray[np.float64]
+    run_us: npt.NDArray[np.float64]
+    wall_us: npt.NDArray[np.float64]
 
     @property
     def op_time_us(self) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fathom_onnx.runtime.traces.trace import StepTimes
+from fathom_onnx.runtime.traces.trace import Microseconds, StepTimes
 
 __all__ = [
     "CountedSteps",
@@ -45,8 +45,6 @@ WARM_UP_STEPS = 10
 BATCH, BATCHED_STEPS = 5, 50
 """Steps are averaged in batches of ``BATCH`` before warm-up is detected if there are at least ``BATCHED_STEPS``."""
 
-Samples = npt.NDArray[np.int64] | npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class WarmUp:
@@ -63,7 +61,7 @@ class WarmUp:
     reason: str = ""
 
 
-def warm_up(step_us: Sequence[float] | Samples) -> WarmUp:
+def warm_up(step_us: Sequence[float] | Microseconds) -> WarmUp:
     """Detect warm-up by the MSER rule (marginal standard error rule), in batches of 5 from 50 steps on.
 
     The rule cuts off the first d steps so that ``variance(rest) / len(rest)`` is smallest, with d up to half of the
@@ -166,7 +164,7 @@ def count_steps(
     )
 
 
-def drifts(samples: Samples) -> npt.NDArray[np.float64]:
+def drifts(samples: Microseconds) -> npt.NDArray[np.float64]:
     """Relative change of each column over the run: 0 without a trend, NaN with too few steps.
 
     A trend must be significant by Kendall's tau of time against step, corrected over the columns by Benjamini and
@@ -200,7 +198,7 @@ def drifts(samples: Samples) -> npt.NDArray[np.float64]:
     return changes
 
 
-def node_statistics(samples: Samples) -> pd.DataFrame:
+def node_statistics(samples: Microseconds) -> pd.DataFrame:
     """One row per column of samples: ``median_us``, ``q1_us``, ``q3_us``, ``mean_us``, ``cv`` and ``drift``.
 
     ``cv`` is the sample standard deviation divided by the mean: NaN for a single step or a mean of 0.
@@ -250,9 +248,9 @@ def profiler_floor(step_us: Sequence[float], control_us: Sequence[float], execut
     """
     from scipy import stats
 
-    def cost(profiled: npt.NDArray[np.float64], control: npt.NDArray[np.float64], axis: int = -1) -> Samples:
+    def cost(profiled: npt.NDArray[np.float64], control: npt.NDArray[np.float64], axis: int = -1) -> Microseconds:
         difference = np.median(profiled, axis=axis) - np.median(control, axis=axis)
-        clipped: Samples = np.maximum(difference, 0.0) / executions
+        clipped: Microseconds = np.maximum(difference, 0.0) / executions
         return clipped
 
     data = np.asarray(step_us, float), np.asarray(control_us, float)
