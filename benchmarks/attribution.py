@@ -116,7 +116,7 @@ def _agreement(graph: Any, prepared: Any, measured: Any, batch: Mapping[str, Any
     Values are compared but for their order and zeros; 8-bit ones may differ by a step of their range.
     """
     from fathom_onnx.analysis.attribution.attribution import anchored
-    from fathom_onnx.graph.dataflow import tensors_of
+    from fathom_onnx.graph.tensors import tensors_of
     from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
 
     pairs = anchored(graph, measured.optimized)

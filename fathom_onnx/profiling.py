@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +18,8 @@ from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
-from fathom_onnx.graph.dataflow import tensors_of
-from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.graph.files import ensure_folder, publish
+from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
 from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
@@ -240,9 +239,7 @@ def _output(folder: Path | None) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield aside
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o777 & ~umask)
+        publish(aside, 0o777)
         old = None
         if folder.exists():
             old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))

@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 import networkx as nx
-import numpy as np
 import onnx
 from networkx.utils import UnionFind
 
-from . import Graph, Tensor
 from .bodies import bodies
+from .model import Graph
+from .tensors import Tensor, tensors_of
 
 __all__ = [
     "COPIES",
@@ -28,7 +28,6 @@ __all__ = [
     "inputs_of",
     "moves",
     "outputs_of",
-    "tensors_of",
 ]
 
 MOVEMENT = frozenset(
@@ -83,32 +82,9 @@ def moves(node: onnx.NodeProto) -> bool:
     return (node.op_type in MOVEMENT or node.op_type in COPIES) and bool(node.input)
 
 
-def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
-    """Shapes and types of a graph's tensors and of those in its bodies, as far as they are known."""
-    found: dict[str, Tensor] = {}
-    for info in [*graph.value_info, *graph.input, *graph.output]:
-        kind = info.type.tensor_type
-        static = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
-        shape = tuple(d.dim_value for d in kind.shape.dim) if static else None
-        found[info.name] = Tensor(info.name, shape, _numpy_name(kind.elem_type))
-    for tensor in graph.initializer:
-        found[tensor.name] = Tensor(tensor.name, tuple(tensor.dims), _numpy_name(tensor.data_type))
-    for node in graph.node:
-        for _, body in bodies(node):
-            found.update(tensors_of(body))
-    return found
-
-
 def all_tensors(graph: Graph) -> dict[str, Tensor]:
     """Shapes and types of all tensors of a graph, those in its bodies included, as far as they are known."""
     return {**tensors_of(graph.model.graph), **graph.tensors}
-
-
-def _numpy_name(element_type: int) -> str:
-    try:
-        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))) if element_type else ""
-    except (KeyError, TypeError):
-        return ""
 
 
 class Dataflow:

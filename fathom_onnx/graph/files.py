@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from fathom_onnx.errors import OutputError, one_line
 
-__all__ = ["ensure_folder", "write_aside", "write_bytes", "write_text"]
+__all__ = ["ensure_folder", "publish", "write_aside", "write_bytes", "write_text"]
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -46,10 +46,7 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # a temporary file is private; give the result the mode any new file would have
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
+        publish(part, 0o666)
         part.replace(path)
         part = None
     except OSError as error:
@@ -58,6 +55,18 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def publish(path: Path, mode: int) -> None:
+    """Give a temporary file or folder, which is private, the mode that any new one would have.
+
+    Args:
+        path: The file or folder.
+        mode: The mode before the process's umask is applied: 0o666 for a file, 0o777 for a folder.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,16 +1,13 @@
-"""A graph as the rest of the package sees it: a checked model, its tensors' shapes, its metadata, its hash."""
+"""A graph: a checked ONNX model with its tensors, its metadata and its hash, loaded from a file or from memory."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import google.protobuf.message
-import numpy as np
 import onnx
 from onnx.external_data_helper import uses_external_data
 
@@ -18,47 +15,12 @@ from fathom_onnx.errors import GraphError, UnknownNameError, one_line
 
 from .address import Address
 from .bodies import all_graphs
+from .dimensions import open_dimensions
 from .functions import without_functions
 from .metadata import GraphMetadata
+from .tensors import Tensor, declared_tensor, tensors_of
 
-__all__ = ["Graph", "Tensor", "from_model", "load", "load_structure"]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Shape and element type of a tensor; ``shape`` is None where it is not known."""
-
-    name: str
-    shape: tuple[int, ...] | None
-    dtype: str
-
-    @property
-    def elements(self) -> int | None:
-        """Number of elements, or None."""
-        return None if self.shape is None else math.prod(self.shape)
-
-    @property
-    def size_bytes(self) -> int | None:
-        """Size in bytes, or None where the shape or the element type has none."""
-        if self.elements is None or self.dtype in ("object", "str", ""):
-            return None
-        return self.elements * np.dtype(self.dtype).itemsize
-
-
-def _dtype(elem_type: int) -> str:
-    if elem_type == onnx.TensorProto.UNDEFINED:
-        return ""
-    try:
-        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)))
-    except (KeyError, TypeError):
-        return ""
-
-
-def _tensor(info: onnx.ValueInfoProto) -> Tensor:
-    kind = info.type.tensor_type
-    known = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
-    shape = tuple(d.dim_value for d in kind.shape.dim) if known else None
-    return Tensor(info.name, shape, _dtype(kind.elem_type))
+__all__ = ["Graph", "from_model", "load", "load_structure"]
 
 
 class Graph:
@@ -94,21 +56,17 @@ class Graph:
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs that a run must feed."""
-        return tuple(_tensor(i) for i in self.model.graph.input if i.name not in self.initializers)
+        return tuple(declared_tensor(i) for i in self.model.graph.input if i.name not in self.initializers)
 
     @cached_property
     def outputs(self) -> tuple[Tensor, ...]:
         """The outputs, in order."""
-        return tuple(_tensor(o) for o in self.model.graph.output)
+        return tuple(declared_tensor(o) for o in self.model.graph.output)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every named tensor of the top-level graph whose type is known, by name."""
-        graph = self.model.graph
-        found = {t.name: _tensor(t) for t in [*graph.value_info, *graph.input, *graph.output]}
-        for t in graph.initializer:
-            found[t.name] = Tensor(t.name, tuple(t.dims), _dtype(t.data_type))
-        return found
+        return tensors_of(self.model.graph, with_bodies=False)
 
     @cached_property
     def addresses(self) -> dict[str, Address]:
@@ -124,25 +82,18 @@ class Graph:
     @property
     def batch_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that change every step: all but parameters and state."""
-        held = {v.name for v in self.metadata.variables} if self.metadata else set()
-        return tuple(t for t in self.inputs if t.name not in held)
+        variables = {v.name for v in self.metadata.variables} if self.metadata else set()
+        return tuple(t for t in self.inputs if t.name not in variables)
 
 
 def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str, *, all_of_them: bool) -> bool:
     """Give values to symbolic input dimensions; True when there were any to give."""
-    held = {t.name for t in model.graph.initializer}
-    dynamic = [
-        (dim, dim.dim_param or f"{tensor.name}.{axis}", tensor.name)
-        for tensor in model.graph.input
-        if tensor.name not in held
-        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim)
-        if not dim.HasField("dim_value")
-    ]
-    known = list(dict.fromkeys(label for _, label, _ in dynamic))
+    dynamic = list(open_dimensions(model.graph))
+    known = list(dict.fromkeys(dimension.label for dimension in dynamic))
     for label in dimensions:
         if label not in known:
             raise UnknownNameError("dynamic dimension", label, known)
-    for dim, label, tensor_name in dynamic:
+    for label, tensor_name, _, dimension in dynamic:
         if label not in dimensions and not all_of_them:
             continue
         if label not in dimensions:
@@ -150,7 +101,7 @@ def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name:
                 f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
                 f"give one with --dim {label}=N",
             )
-        dim.dim_value = dimensions[label]
+        dimension.dim_value = dimensions[label]
     return bool(dynamic) and (all_of_them or bool(dimensions))
 
 

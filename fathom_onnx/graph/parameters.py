@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import onnx
 
-from . import Graph
 from .bodies import all_graphs, numbered
+from .model import Graph
 
 __all__ = ["NOT_WEIGHTS", "QUANTIZED_WEIGHTS", "parameters_by_node"]
 
@@ -75,11 +75,11 @@ _PACKED_BITS = {"MatMulNBits": 4, "MatMulNBitsMlp": 4, "MatMulNBitsQkv": 4, "Gat
 def parameters_by_node(graph: Graph) -> dict[int, int]:
     """Elements of the weights that each node is the first to use, by the node's number, for the nodes that use any.
 
-    Numbers are those of :func:`fathom_onnx.runtime.optimized.numbered`, bodies included.
+    Numbers are those of :func:`~.bodies.numbered`, bodies included.
     """
     named = _variables(graph)
-    held = {} if named is not None else _initializers(graph.model.graph)
-    found: dict[int, int] = {}
+    initializers = {} if named is not None else _initializers(graph.model.graph)
+    elements_of: dict[int, int] = {}
     seen: set[str] = set()
     for entry in numbered(graph.model.graph):
         for position, name in enumerate(entry.node.input):
@@ -88,11 +88,11 @@ def parameters_by_node(graph: Graph) -> dict[int, int]:
             if named is not None:
                 elements = named.get(name)
             else:
-                elements = _elements(entry.node, position, held[name]) if name in held else None
+                elements = _elements(entry.node, position, initializers[name]) if name in initializers else None
             if elements is not None:
                 seen.add(name)
-                found[entry.index] = found.get(entry.index, 0) + elements
-    return found
+                elements_of[entry.index] = elements_of.get(entry.index, 0) + elements
+    return elements_of
 
 
 def _variables(graph: Graph) -> Mapping[str, int] | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
@@ -33,10 +34,6 @@ CHUNK_BYTES = 1 << 28
 
 UNKNOWN_BYTES = 1 << 24
 """Size that a tensor is taken to have where its shape is not known."""
-
-_SEEDED = frozenset(
-    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def _exposing(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     for node in exposed.graph.node:
-        if node.op_type in _SEEDED:
+        if node.op_type in RANDOM:
             kept = [a for a in node.attribute if a.name != "seed"]
             del node.attribute[:]
             node.attribute.extend(kept)

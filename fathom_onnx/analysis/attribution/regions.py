@@ -15,8 +15,9 @@ import onnx
 from networkx.utils import UnionFind
 
 from fathom_onnx.graph import Tensor
-from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of, tensors_of
+from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of
 from fathom_onnx.graph.op_types import canonical_op
+from fathom_onnx.graph.tensors import tensors_of
 
 from .anchors import anchor_by_name, executed_dataflow
 from .origins import Origins

@@ -17,6 +17,7 @@ import pandas as pd
 
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.op_types import UNLISTED
 from fathom_onnx.graph.parameters import parameters_by_node
@@ -104,13 +105,9 @@ class Inspection:
     @cached_property
     def dynamic(self) -> list[dict[str, Any]]:
         """Input dimensions without a value: what to call each with ``--dim``, its input and its axis."""
-        held = set(self.graph.initializers)
         return [
-            {"dim": dim.dim_param or f"{value.name}.{axis}", "input": value.name, "axis": axis}
-            for value in self.graph.model.graph.input
-            if value.name not in held
-            for axis, dim in enumerate(value.type.tensor_type.shape.dim)
-            if not dim.HasField("dim_value")
+            {"dim": dimension.label, "input": dimension.input, "axis": dimension.axis}
+            for dimension in open_dimensions(self.graph.model.graph)
         ]
 
     @property

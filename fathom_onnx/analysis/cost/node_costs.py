@@ -18,7 +18,7 @@ import onnx
 
 from fathom_onnx.graph import Graph, Tensor
 from fathom_onnx.graph.bodies import NumberedNode, bodies
-from fathom_onnx.graph.dataflow import tensors_of
+from fathom_onnx.graph.tensors import tensors_of
 
 from .bytes_moved import bytes_read, size_of, total_bytes
 from .call import Call, NotKnown, Values

@@ -15,7 +15,8 @@ from onnx import helper
 from fathom_onnx.analysis.attribution.attribution import attribute, questions
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import numbered
-from fathom_onnx.graph.dataflow import Dataflow, tensors_of
+from fathom_onnx.graph.dataflow import Dataflow
+from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.fingerprint import Fingerprint, fingerprint, fingerprints, perturbed
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
