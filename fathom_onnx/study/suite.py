@@ -17,10 +17,10 @@ __all__ = ["Suite", "read_suite"]
 
 @dataclass(frozen=True)
 class Suite:
-    """Profiles of a study's runs from one framework in one mode.
+    """Op mixes of a study's runs from one framework in one mode.
 
     Attributes:
-        profiles: One a workload.
+        op_mixes: One a workload.
         provider: The provider they ran on.
         threads: Threads inside one operator.
         preset: Preset of their workloads.
@@ -28,7 +28,7 @@ class Suite:
         node_times: What the runs' node times are; "kernel" on a CPU.
     """
 
-    profiles: tuple[OpMix, ...]
+    op_mixes: tuple[OpMix, ...]
     provider: str
     threads: int
     preset: str

@@ -71,7 +71,7 @@ def command(
         suite = read_suite(study_folder, mode or _mode(run), framework)
     else:
         run, suite = _profiled(target, study_folder, mode, framework, warmup, steps, seed, dims)
-    placed = nearest_workloads(run_op_mix(run), suite.profiles, level)  # type: ignore[arg-type]
+    placed = nearest_workloads(run_op_mix(run), suite.op_mixes, level)  # type: ignore[arg-type]
     remarks = _remarks(run, suite)
     if as_json:
         print_json({"schema": "fathom-onnx/place/1", **placed.json(), "remarks": remarks})

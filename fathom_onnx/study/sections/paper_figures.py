@@ -19,8 +19,8 @@ __all__ = ["figures_section"]
 def figures_section(result: StudyResult) -> Section:
     """Those of the paper's figures that the study's runs allow."""
     mixes = {cell.op_mix.label: cell.op_mix for cell in result.cells if cell.op_mix is not None}
-    training = {label: profile for label, profile in mixes.items() if label.mode == "training"}
-    shares = {label: profile.shares("op").to_dict() for label, profile in mixes.items()}
+    training = {label: mix for label, mix in mixes.items() if label.mode == "training"}
+    shares = {label: mix.shares("op").to_dict() for label, mix in mixes.items()}
     figures = [
         Figure(
             "Figure 2",
@@ -28,7 +28,7 @@ def figures_section(result: StudyResult) -> Section:
             "Share of the time that the heaviest op types take together. The paper: 5 to 15 types cover 90%.",
         )
     ]
-    stepped = {label: profile.steps for label, profile in training.items() if len(profile.steps) > 1}
+    stepped = {label: mix.steps for label, mix in training.items() if len(mix.steps) > 1}
     if stepped:
         caption = "Time of the heaviest op types over the steps, relative to the median of each."
         figures.insert(0, Figure("Figure 1", draw.ops_over_steps(stepped), caption))
@@ -72,7 +72,7 @@ _NOTES = {
     "vgg": "Conv2D and its gradients: the sixteen convolutional layers; MatMul, the three fully connected ones",
     "alexnet": "Conv2D and its gradients: the five convolutional layers; Pow, local response normalisation",
 }
-"""Workload to the purpose of its ops."""
+"""Workload to the parts of its model that its heaviest ops compute."""
 
 
 def _over_threads(result: StudyResult) -> pd.DataFrame | None:
@@ -89,7 +89,7 @@ def _over_threads(result: StudyResult) -> pd.DataFrame | None:
 
 
 def _beside_paper(measured: Mapping[RunLabel, Mapping[str, float]]) -> dict[str, dict[str, Mapping[str, float]]]:
-    """Workload to the paper or framework to shares by op, for the workloads that the paper has too."""
+    """Workload to source (the paper, or a framework) to shares by op, for the workloads that the paper has too."""
     paper = figure_3()
     both: dict[str, dict[str, Mapping[str, float]]] = {}
     for label, shares in measured.items():
