@@ -53,7 +53,7 @@ def framework(levels: list[dict[str, Any]]) -> str:
         for a in level["assessments"]
     ]
     columns = [
-        *("asked of", "the framework", "between frameworks:", "between workloads:", "own workload nearest:"),
+        *("level", "the framework", "between frameworks:", "between workloads:", "own workload nearest:"),
         *("silhouette:", "p:", "criteria not met"),
     ]
     return table(columns, rows)
@@ -62,7 +62,7 @@ def framework(levels: list[dict[str, Any]]) -> str:
 def claims(entries: list[dict[str, Any]]) -> str:
     """The ledger: one row a claim."""
     rows = [[e["id"], e["verdict"], e["claim"], e["paper"], e["ours"] or e["why"], e["criterion"]] for e in entries]
-    return table(["claim", "verdict", "what the paper says", "its number", "here", "criterion"], rows)
+    return table(["claim", "verdict", "what the paper says", "the paper's number", "our result", "criterion"], rows)
 
 
 def steps(found: dict[str, Any]) -> str:
@@ -135,7 +135,7 @@ def figures(page: str, preset: str) -> str:
 
 
 def summary(folder: Path, found: dict[str, Any]) -> str:
-    """All of it."""
+    """The summary of a study, as Markdown."""
     options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
     facts = (
@@ -154,7 +154,7 @@ def summary(folder: Path, found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Put the summary between its marks in the document."""
+    """Write the summary between its marks in the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     folder = parser.parse_args().study
