@@ -1,7 +1,8 @@
-"""A graph as data flow: which node makes and uses which tensor, what is constant, and what only moves.
+"""The data flow of a graph: producers and users of tensors, constant tensors, and nodes that only move elements.
 
-Tensors that differ by movement only (a transpose, a reshape) belong to one *class*. Optimizers push movement around,
-fold it and drop it; what a compute node takes and gives, seen as classes, stays the same.
+Tensors that differ by movement only (a transpose, a reshape) belong to one *class*. Optimizers move, fold and drop
+movement nodes; the inputs and outputs of a compute node, seen as classes, stay the same. Two nodes that compute the
+same from the same inputs are *twins*; an optimizer keeps one of them.
 """
 
 from __future__ import annotations
@@ -33,29 +34,29 @@ __all__ = [
 MOVEMENT = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth"}
 )
-"""Ops whose output holds the elements of their first input, each once."""
+"""Ops whose output has the elements of their first input, each once."""
 
 COPIES = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
-"""Movement that only onnxruntime inserts: blocked layouts, and copies between devices."""
+"""Movement that only onnxruntime inserts: blocked layouts and copies between devices."""
 
 QUANTIZATIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-"""Ops that change the type in which numbers are held; onnxruntime moves them through movement and drops pairs."""
+"""Ops that change the number format; onnxruntime moves them past movement nodes and drops pairs of them."""
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-"""Ops of which two with the same inputs differ."""
+"""Ops that draw random numbers: two with the same inputs give different outputs."""
 
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 
 
 def outputs_of(node: onnx.NodeProto) -> list[str]:
-    """The outputs that a node has (optional ones may be left out)."""
+    """The outputs of a node, without the optional ones that it omits."""
     return [name for name in node.output if name]
 
 
 def _captured(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names that a body takes from around it."""
+    """Names that a body captures from the graphs around it."""
     own = {t.name for t in [*graph.input, *graph.initializer]}
     for node in graph.node:
         yield from (name for name in inputs_of(node) if name not in own)
@@ -64,7 +65,7 @@ def _captured(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def inputs_of(node: onnx.NodeProto) -> list[str]:
-    """What a node takes, with what its bodies take from around them."""
+    """The inputs of a node and what its bodies capture, each once."""
     names = [name for name in node.input if name]
     for _, body in bodies(node):
         names += _captured(body)
@@ -93,25 +94,25 @@ class Dataflow:
     Args:
         graph: The graph.
         tensors: Shapes and types of its tensors, as far as they are known.
-        held: Inputs that are fixed at run time, like initializers.
-        movers: Numbers of the nodes that only move elements; by op type where it is not given.
-        merge: Whether nodes that compute the same from the same are twins, as the optimizer would have it.
+        fixed: Inputs whose value never changes between steps, like initializers.
+        movers: Numbers of the nodes that only move elements; decided by op type where not given.
+        merge: Whether twins are recognised, as an optimizer would.
 
     Attributes:
         nodes: The graph's nodes.
         producer: Tensor to the number of the node that makes it.
         users: Tensor to the numbers of the nodes that use it.
-        captured: Tensors that a body takes from around it, and that are not held.
-        constant: Tensors that depend on nothing that is fed or drawn.
+        captured: Tensors that a body captures from the graphs around it, without the fixed ones.
+        constant: Tensors that depend neither on fed inputs nor on random draws.
         movers: Numbers of the movement nodes.
-        twins: Node to the later nodes that compute the same from the same.
+        twins: Node to its twins, the later nodes that compute the same from the same inputs.
     """
 
     def __init__(
         self,
         graph: onnx.GraphProto,
         tensors: Mapping[str, Tensor],
-        held: Collection[str] = (),
+        fixed: Collection[str] = (),
         movers: Collection[int] | None = None,
         merge: bool = True,
     ) -> None:
@@ -126,7 +127,7 @@ class Dataflow:
             for name in self.inputs[index]:
                 self.users[name].append(index)
         self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
-        fixed = set(held) | {t.name for t in graph.initializer}
+        fixed = set(fixed) | {t.name for t in graph.initializer}
         own = {*self.producer, *self.fed, *fixed}
         self.captured = [name for name in self.users if name not in own]
         self.constant = self._constant(fixed)
@@ -153,8 +154,8 @@ class Dataflow:
         """Whether a node gives its input as it is: an identity, or a cast to the type that it has."""
         if node.op_type != "Cast" or not node.input:
             return node.op_type == "Identity"
-        here, there = (self.tensors.get(name) for name in (node.input[0], node.output[0]))
-        return bool(here and there and here.dtype and here.dtype == there.dtype)
+        source, result = (self.tensors.get(name) for name in (node.input[0], node.output[0]))
+        return bool(source and result and source.dtype and source.dtype == result.dtype)
 
     def _constant(self, fixed: set[str]) -> set[str]:
         """Tensors without a path from a fed input or a random op; the shape of a static tensor is constant too."""
@@ -196,9 +197,9 @@ class Dataflow:
             first = seen.setdefault(key, index)
             if first != index:
                 self.twins.setdefault(first, []).append(index)
-                for mine, theirs in zip(node.output, self.nodes[first].output, strict=True):
-                    if mine:
-                        self._same[mine] = self.same(theirs)
+                for output, twin_output in zip(node.output, self.nodes[first].output, strict=True):
+                    if output:
+                        self._same[output] = self.same(twin_output)
 
     def same(self, name: str) -> str:
         """The first tensor with the same values as ``name`` by construction."""
@@ -206,15 +207,15 @@ class Dataflow:
 
     def class_of(self, name: str) -> str:
         """The class of a tensor: equal for tensors that differ by movement only."""
-        found: str = self._classes[self.same(name)]
-        return found
+        representative: str = self._classes[self.same(name)]
+        return representative
 
     def members(self, of: str) -> list[str]:
-        """The tensors of a class that nodes make or a run feeds."""
+        """The tensors of a class that nodes produce or a run feeds."""
         return self._members.get(of, [of])
 
     def makers(self, of: str) -> list[int]:
-        """The compute nodes that make a class (several where they are twins), in graph order."""
+        """The compute nodes that produce a class (several where they are twins), in graph order."""
         return self._makers.get(of, [])
 
     def movers_of(self, of: str) -> list[int]:
@@ -223,8 +224,8 @@ class Dataflow:
 
     def is_constant(self, index: int) -> bool:
         """Whether a node computes the same in every step."""
-        made = outputs_of(self.nodes[index])
-        return bool(made) and all(name in self.constant for name in made)
+        outputs = outputs_of(self.nodes[index])
+        return bool(outputs) and all(name in self.constant for name in outputs)
 
     def graph(self) -> nx.DiGraph:
         """Compute nodes and classes as a bipartite graph: ``("node", number)`` and ``("class", name)``."""

@@ -1,4 +1,4 @@
-"""Files are written aside and renamed, so that no reader ever sees half of one."""
+"""Atomic writing: files are written under a temporary name and renamed, so that no reader ever sees half of one."""
 
 from __future__ import annotations
 

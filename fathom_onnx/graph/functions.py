@@ -1,4 +1,4 @@
-"""Model-local functions, written out: each call becomes the nodes of the function.
+"""Model-local functions written out, for running: each call becomes the nodes of the function.
 
 onnxruntime does this before anything else and names what it makes after the function, so that two calls of one
 function cannot be told apart for sure. Here a node is named ``<call>/<node>`` after the call it is reached through,
@@ -71,7 +71,7 @@ def _calls(nodes: Iterable[onnx.NodeProto], functions: Mapping[_Key, onnx.Functi
 
 
 def _restore(graph: onnx.GraphProto, names: set[str]) -> None:
-    """Take the inliner's numbers off the names that were given here; they are unique if the calls' names are."""
+    """Remove the inliner's numbers from the names assigned above, which are unique if the calls' names are."""
     for node in all_nodes(graph.node):
         plain = _NUMBERED.sub("", node.name)
         if plain in names:

@@ -1,6 +1,6 @@
-"""What an original node is called in a report: phase, layer, op and class.
+"""Labels of original nodes: name, phase, layer, op and op class.
 
-One of our graphs says it in each node's name (its address). Any other graph gets one phase, layers from the scopes in
+In our graphs the label is in each node's name (its address). Any other graph gets one phase, layers from the scopes in
 its node names or metadata, and ops from the table of ONNX op types.
 """
 

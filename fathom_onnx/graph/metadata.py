@@ -1,4 +1,4 @@
-"""What a graph file says about itself: workload, framework, parameters with initialisers, state pairs.
+"""The metadata of a graph file: workload, framework, parameters with initialisers, state pairs.
 
 It is one JSON object under one key of the model's metadata, so that a graph file is enough to run a workload:
 the weights come from the initialisers and a seed.
@@ -89,7 +89,7 @@ class GraphMetadata:
         )
 
     def write(self, model: onnx.ModelProto) -> None:
-        """Put the metadata into a model, in place of what was there."""
+        """Write the metadata into a model, replacing earlier metadata."""
         kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
         del model.metadata_props[:]
         fields = {"schema": SCHEMA, **asdict(self), "variables": [_row(v) for v in self.variables]}
@@ -104,7 +104,7 @@ class GraphMetadata:
         """The metadata of a model, or None for a graph that is not ours.
 
         Raises:
-            GraphError: The entry is there and cannot be read.
+            GraphError: The entry exists and cannot be read.
         """
         text = next((p.value for p in model.metadata_props if p.key == KEY), None)
         if text is None:
@@ -127,7 +127,7 @@ class GraphMetadata:
 
 
 def _row(variable: Variable) -> dict[str, Any]:
-    """A variable without what is as usual; there are hundreds in a graph."""
+    """A variable as JSON without default values; a graph has hundreds."""
     start = variable.initialiser
     row: dict[str, Any] = {
         "name": variable.name,

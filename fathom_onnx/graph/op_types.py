@@ -186,18 +186,18 @@ _PREVIEW_DOMAINS = ("ai.onnx.preview", "ai.onnx.preview.training")
 
 
 def canonical_op(op_type: str, domain: str = "") -> str:
-    """The canonical op of an ONNX op; for one that is in no table its own name, with its domain where it has one."""
+    """The canonical op of an ONNX op; for an op in no table its own name, with its domain if it has one."""
     if domain.startswith(_OWN_DOMAINS):
-        found = CONTRIB.get(op_type) or ONNX.get(op_type)
+        op = CONTRIB.get(op_type) or ONNX.get(op_type)
     elif domain in _DEFAULT_DOMAIN:
-        found = ONNX.get(op_type) or INTERNAL.get(op_type)
+        op = ONNX.get(op_type) or INTERNAL.get(op_type)
     elif domain == "ai.onnx.ml":
-        found = ML.get(op_type)
+        op = ML.get(op_type)
     elif domain in _PREVIEW_DOMAINS:
-        found = PREVIEW.get(op_type)
+        op = PREVIEW.get(op_type)
     else:
-        found = None
-    return found or (f"{domain}::{op_type}" if domain else op_type)
+        op = None
+    return op or (f"{domain}::{op_type}" if domain else op_type)
 
 
 def class_of_op(name: str) -> str:

@@ -1,8 +1,8 @@
-"""Layers of third-party graphs, from what their exporters leave in node names and metadata.
+"""Layers of third-party graphs, derived from node names and metadata by their exporters' conventions.
 
-One function a convention, each from a node to its layer (None where the node does not follow the convention), tried in
-the order of :data:`CONVENTIONS`. A layer is the path of the innermost module: ``layer1.0.conv1`` for PyTorch,
-``model/conv1`` for TensorFlow.
+There is one function per convention, from a node to its layer (None where the node does not follow the convention).
+They are tried in the order of :data:`CONVENTIONS`. A layer is the path of the innermost module: ``layer1.0.conv1`` for
+PyTorch, ``model/conv1`` for TensorFlow.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def onnxruntime_quantizer(node: onnx.NodeProto) -> str | None:
     ``fc.weight_DequantizeLinear`` is ``fc``; an activation's name is the path of the node that made it, and is read as
     the exporter's.
     """
-    found = _QUANTIZED_WEIGHT.match(node.name)
-    return found[1] if found and "/" not in node.name else None
+    match = _QUANTIZED_WEIGHT.match(node.name)
+    return match[1] if match and "/" not in node.name else None
 
 
 _CALLS = re.compile(r"^(?:Stateful)?PartitionedCall(?:_\d+)?$")
@@ -84,7 +84,7 @@ _CALLS = re.compile(r"^(?:Stateful)?PartitionedCall(?:_\d+)?$")
 _OP_SCOPES = frozenset(
     ("batchnorm", "moments", "Tensordot", "dropout", "strided_slice", "einsum", "split", "stack", "concat", "BiasAdd")
 )
-"""Scopes of TensorFlow that are an op's and no layer's."""
+"""TensorFlow scopes that belong to an op and not to a layer."""
 
 _AGAIN = re.compile(r"_\d+$")
 
@@ -114,7 +114,7 @@ CONVENTIONS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (
 
 def layers_of(nodes: Sequence[onnx.NodeProto]) -> list[str | None]:
     """The layer of each node of a graph; None for one whose name says nothing."""
-    layers = [next((found for rule in CONVENTIONS if (found := rule(node)) is not None), None) for node in nodes]
+    layers = [next((layer for rule in CONVENTIONS if (layer := rule(node)) is not None), None) for node in nodes]
     again = _called_again(nodes, layers)
     return [again.get(layer, layer) if layer is not None else None for layer in layers]
 
@@ -129,10 +129,10 @@ def _called_again(nodes: Sequence[onnx.NodeProto], layers: Sequence[str | None])
     for node, layer in zip(nodes, layers, strict=True):
         if layer is not None and node.name.startswith("/"):
             taken[layer].update(node.input)
-    found: dict[str, str] = {}
+    base_of: dict[str, str] = {}
     for layer, inputs in taken.items():
         base = _AGAIN.sub("", layer)
         own = any(name.startswith(f"{layer}.") for name in inputs)
         if base != layer and base in taken and not own:
-            found[layer] = base
-    return found
+            base_of[layer] = base
+    return base_of

@@ -390,7 +390,7 @@ def test_dataflow_knows_constants_classes_and_twins() -> None:
         {"y": (FLOAT, (8,))},
         {"s": np.array([8])},
     ).graph
-    flow = Dataflow(graph, tensors_of(graph), held=["w"])
+    flow = Dataflow(graph, tensors_of(graph), fixed=["w"])
     assert {"w", "wt", "s"} <= flow.constant
     assert flow.is_constant(0)
     assert not flow.is_constant(1)
