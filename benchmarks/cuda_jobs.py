@@ -91,7 +91,10 @@ def lowered(name: str, steps: int) -> dict[str, Any]:
 
 def checked(name: str) -> dict[str, Any]:
     """A workload's graphs on the device against its framework in float64, tiny preset."""
-    made = [verify(workload(name, "tiny"), "torch", mode, steps=3, purpose="cuda", ep="cuda") for mode in MODES]
+    made = [
+        verify(workload(name, "tiny"), "torch", mode, steps=3, purpose="cuda", settings=SessionSettings("cuda"))
+        for mode in MODES
+    ]
     return {"checks": [check.json() for check in made]}
 
 

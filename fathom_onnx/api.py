@@ -31,7 +31,7 @@ __all__ = ["RunnableWorkload", "export", "train", "verify", "workload"]
 
 
 class RunnableWorkload(Workload):
-    """A workload with what can be done with it."""
+    """A workload with its operations as methods: export, verify."""
 
     def export(
         self,
@@ -61,8 +61,8 @@ def workload(name: str, preset: str = "paper", **changes: Any) -> RunnableWorklo
         UnknownNameError: No such workload, preset or field.
         UsageError: A value that cannot work.
     """
-    made = make_workload(name, preset, changes)
-    return RunnableWorkload(**{field.name: getattr(made, field.name) for field in fields(made)})
+    plain = make_workload(name, preset, changes)
+    return RunnableWorkload(**{field.name: getattr(plain, field.name) for field in fields(plain)})
 
 
 def export(

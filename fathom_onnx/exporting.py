@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
+"""Entry points by which exporters are registered."""
+
 DEFAULT_FRAMEWORK = "torch"
 
 
@@ -60,7 +62,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Kink:
-    """Where a layer that is not smooth takes its branches, and which it took.
+    """A kink: a point where a layer is not smooth, and the branches that a step took there.
 
     ``value`` is its input. ``branches`` is, for ``Relu``, a boolean mask (input > 0); for ``Clip``, int8 of 0 below the
     lower bound, 1 between, 2 above; for ``MaxPool``, the flat index within the input's H*W plane of each output element
@@ -132,8 +134,8 @@ def find_exporter(framework: str) -> Exporter:
         UnknownNameError: No exporter of this name.
         MissingDependencyError: The framework is not installed.
     """
-    made: Exporter = framework_part(ENTRY_POINT_GROUP, framework, "framework")
-    return made
+    exporter: Exporter = framework_part(ENTRY_POINT_GROUP, framework, "framework")
+    return exporter
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "fathom_onnx.natives"
+"""Entry points by which native profilers are registered."""
 
 UNKNOWN = "unknown"
-"""The phase or layer of an operation where the framework's profiler cannot tell it."""
+"""The phase or layer of an operation whose phase or layer the framework's profiler does not reveal."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -40,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class NativeRequest:
-    """What to run and how.
+    """A workload's step to run natively, with its batches and settings.
 
     Attributes:
         workload: The workload.
@@ -50,7 +51,7 @@ class NativeRequest:
         threads: Threads inside one operator; operators run one after the other.
         warmup: Steps to run and not to count, before each series.
         steps: Steps to count.
-        seed: Seed of the starting values; what the framework draws itself it draws as it likes.
+        seed: Seed of the starting values; it does not control what the framework draws itself.
     """
 
     workload: Workload
@@ -64,7 +65,7 @@ class NativeRequest:
 
 
 class NativeOp(NamedTuple):
-    """What a time belongs to.
+    """The operation that a time belongs to.
 
     ``op`` is a canonical op, or the framework's own name where the table has none; ``framework_op`` is what the
     framework ran; ``split`` marks a part of an operation that is several canonical ops.
@@ -101,14 +102,14 @@ class NativeStep:
 
 @dataclass(frozen=True)
 class NativeMeasurement:
-    """What a profiler measured.
+    """The result of a native profiler.
 
     Attributes:
         steps: The profiled steps.
         control_us: Wall time of steps without a profiler, run as the framework runs them by default.
         comparable_us: Likewise, with the settings of the profiled steps; the same numbers where they do not differ.
-        first: What the first step gave beside new state: the loss or, in inference, the outputs.
-        facts: What else the manifest is to say: settings and versions.
+        first: Outputs of the first step besides new state: the loss or, in inference, the outputs.
+        facts: Further facts for the manifest: settings and versions.
     """
 
     steps: tuple[NativeStep, ...]
@@ -141,11 +142,11 @@ class NativeProfiler(Protocol):
 
 def spent(times: Iterable[tuple[NativeOp, float]]) -> dict[NativeOp, Spent]:
     """Sum and number of the times of each operation, in order of first appearance."""
-    found: dict[NativeOp, Spent] = {}
+    total: dict[NativeOp, Spent] = {}
     for op, us in times:
-        before = found.get(op, Spent(0.0, 0))
-        found[op] = Spent(before.us + us, before.calls + 1)
-    return found
+        before = total.get(op, Spent(0.0, 0))
+        total[op] = Spent(before.us + us, before.calls + 1)
+    return total
 
 
 def native_frameworks() -> tuple[str, ...]:
@@ -160,5 +161,5 @@ def find_native(framework: str) -> NativeProfiler:
         UnknownNameError: No profiler of this name.
         MissingDependencyError: The framework is not installed.
     """
-    made: NativeProfiler = framework_part(ENTRY_POINT_GROUP, framework, "native profiler")
-    return made
+    profiler: NativeProfiler = framework_part(ENTRY_POINT_GROUP, framework, "native profiler")
+    return profiler

@@ -21,7 +21,7 @@ from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, 
 __all__ = ["profile_native"]
 
 DISTINCT_BATCHES = 4
-"""Batches that are drawn and taken in turn, as for a graph."""
+"""Number of batches that are drawn and taken in turn, as for a graph."""
 
 
 def profile_native(
@@ -49,7 +49,7 @@ def profile_native(
         seed: Seed of the starting values and of the data.
         noise: ``input`` gives random tensors with the batch, so that a step can be compared with another's.
         folder: Folder to write: manifest, table of operations, samples, summary.
-        progress: Told what is being done and how far it is.
+        progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         UsageError: A setting that cannot work; TensorFlow's threads were set to another number in this process.
@@ -119,14 +119,14 @@ def _loss(first: Mapping[str, Array]) -> float | None:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse to write into what is not the folder of a native run.
+    """Refuse to write into anything but the folder of a native run.
 
     Raises:
         OutputError: ``folder`` is a file, or a folder that holds something else.
     """
     if folder.is_dir():
-        held: Sequence[Path] = list(folder.iterdir())
-        if held and not ((folder / "manifest.json").is_file() and (folder / "ops.csv").is_file()):
+        entries: Sequence[Path] = list(folder.iterdir())
+        if entries and not ((folder / "manifest.json").is_file() and (folder / "ops.csv").is_file()):
             raise OutputError(
                 f"'{folder}' is not empty and not the folder of a native run", "choose another folder with -o"
             )

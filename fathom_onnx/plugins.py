@@ -1,4 +1,4 @@
-"""Parts that other packages bring: frameworks by entry point."""
+"""Parts registered by other packages as entry points, by framework."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def framework_names(group: str) -> list[str]:
 
 
 def framework_part(group: str, framework: str, kind: str) -> Any:
-    """What a framework's entry point names, made without arguments.
+    """The object that a framework's entry point names, constructed without arguments.
 
     Args:
         group: The entry-point group.
         framework: The framework.
-        kind: What is looked for, as an error calls it.
+        kind: What an error calls the part.
 
     Raises:
         UnknownNameError: The group has no such framework.

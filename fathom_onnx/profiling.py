@@ -26,7 +26,7 @@ from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
-from fathom_onnx.runtime.settings import Optimization, SessionSettings
+from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, SessionSettings
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.trace import StepTimes
 from fathom_onnx.runtime.weights import variable_values
@@ -39,7 +39,7 @@ from .graph import Graph, Tensor
 __all__ = ["explain", "profile"]
 
 DISTINCT_BATCHES = 4
-"""Batches that are drawn and taken in turn: enough that no step sees only one, few enough to hold in memory."""
+"""Number of batches that are drawn and taken in turn: no step sees only one, and they fit in memory."""
 
 
 def profile(
@@ -65,17 +65,17 @@ def profile(
         ep: Execution provider, ``cpu`` or ``cuda``.
         threads: Threads inside an operator; all the cores this process may use when not given.
         warmup: Steps to run and not to count.
-        steps: Steps to run after these, with the profiler and without; what turns out to be warm-up still is dropped.
+        steps: Steps to run after these, with the profiler and without; steps that are still warm-up are dropped.
         optimization: onnxruntime's graph optimization level.
         seed: Seed of the starting values and of the data.
-        feeds: A batch, or several to be taken in turn; from the graph's data source when not given.
+        feeds: A batch, or several to take in turn; from the graph's data source when not given.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for; without it only the
             arithmetic of shapes may.
         tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch waits for its kernel: host times, for where a device cannot be recorded.
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
-        progress: Told what is being done and how far it is.
+        progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         UsageError: A setting that cannot work.
@@ -94,7 +94,7 @@ def profile(
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
-        attribution = explain(graph, prepared, measured, batches[0], ep)
+        attribution = explain(graph, prepared, measured, batches[0], settings)
         shutil.rmtree(measured.model_folder)
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup
@@ -122,7 +122,7 @@ def profile(
 def _batches(
     graph: Graph, feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None, seed: int, needed: int
 ) -> tuple[list[Mapping[str, Array]], dict[str, Any]]:
-    """The batches of a run, and what the manifest says of them."""
+    """The batches of a run, and their description for the manifest."""
     if feeds is not None:
         given = [feeds] if isinstance(feeds, Mapping) else list(feeds)
         return given, {"source": "given", "kind": "given", "description": "values given by the caller"}
@@ -132,48 +132,52 @@ def _batches(
 
 
 def explain(
-    graph: Graph, prepared: Prepared, measured: Measurement, batch: Mapping[str, Array], ep: str = "cpu"
+    graph: Graph,
+    prepared: Prepared,
+    measured: Measurement,
+    batch: Mapping[str, Array],
+    settings: SessionSettings = DEFAULT_SETTINGS,
 ) -> Attribution:
-    """What the nodes of a measured graph stand for; values are compared only for what names leave open.
+    """Attribute the executed nodes of a measured graph; values are compared only where names leave a question.
 
     Args:
         graph: The graph.
         prepared: The graph as it was run.
         measured: What was measured, its model folder still there.
         batch: Values of every input that is not state.
-        ep: The provider that it ran on.
+        settings: How it ran: the values are computed on the same provider.
 
     Raises:
         RunError: onnxruntime cannot run the graph again to compare values.
     """
-    asked = questions(graph, measured.optimized)
-    if not asked:
+    open_questions = questions(graph, measured.optimized)
+    if not open_questions:
         return attribute(graph, measured.optimized)
     feeds = {**batch, **perturbed(prepared.initial)}
-    mine = fingerprints(
+    executed_values = fingerprints(
         measured.optimized,
-        _wanted(q.executed for q in asked),
+        _names_of(q.executed for q in open_questions),
         feeds,
         sizes=_sizes(tensors_of(measured.optimized.graph)),
         folder=measured.model_folder,
-        ep=ep,
+        ep=settings.ep,
     )
-    theirs = fingerprints(
+    original_values = fingerprints(
         prepared.model,
-        _wanted(q.original for q in asked),
+        _names_of(q.original for q in open_questions),
         feeds,
         values=prepared.values,
         sizes=_sizes(graph.tensors),
-        ep=ep,
+        ep=settings.ep,
     )
-    return attribute(graph, measured.optimized, asked, theirs, mine)
+    return attribute(graph, measured.optimized, open_questions, original_values, executed_values)
 
 
 def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return {name: t.size_bytes for name, t in tensors.items() if t.size_bytes is not None}
 
 
-def _wanted(tables: Iterable[dict[str, str]]) -> list[str]:
+def _names_of(tables: Iterable[dict[str, str]]) -> list[str]:
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
@@ -215,7 +219,7 @@ def _write_timeline(
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace what is not a run folder.
+    """Refuse to replace anything but a run folder.
 
     Raises:
         OutputError: ``folder`` is a file, or a folder that holds something else.
@@ -229,10 +233,10 @@ def _check_replaceable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _output(folder: Path | None) -> Iterator[Path]:
-    """A folder to work in, which becomes ``folder`` when all went well, and is removed when not."""
+    """A temporary folder that becomes ``folder`` on success and is removed on failure."""
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as made:
-            yield Path(made)
+        with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as temporary:
+            yield Path(temporary)
         return
     _check_replaceable(folder)
     ensure_folder(folder.parent)

@@ -16,7 +16,7 @@ from fathom_onnx.workloads.contract import Array, Layer
 
 from .prepare import Prepared
 from .session import open_session
-from .settings import SessionSettings
+from .settings import DEFAULT_SETTINGS, SessionSettings
 
 __all__ = ["Evaluator"]
 
@@ -47,11 +47,10 @@ class Evaluator:
     Args:
         graph: A graph of ours, with noise as input.
         layers: The workload's layers.
-        threads: Threads inside one operator.
-        ep: Provider to run it on.
+        settings: How the session runs: provider, threads.
     """
 
-    def __init__(self, graph: Graph, layers: tuple[Layer, ...], threads: int = 1, ep: str = "cpu") -> None:
+    def __init__(self, graph: Graph, layers: tuple[Layer, ...], settings: SessionSettings = DEFAULT_SETTINGS) -> None:
         self._outputs = [t.name for t in graph.outputs]
         self._places: dict[str, _Place] = {}
         kinked = {layer.name: layer for layer in layers if layer.kink}
@@ -81,7 +80,7 @@ class Evaluator:
             for name in extra
             if name not in self._outputs and name not in given
         )
-        self._session = open_session(Prepared(model, {}, (), {}), SessionSettings(ep, threads))
+        self._session = open_session(Prepared(model, {}, (), {}), settings)
         self._inputs = {i.name for i in self._session.get_inputs()}
 
     def step(self, values: Mapping[str, Array]) -> StepResult:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.runtime.providers.providers import PROVIDERS
 
-__all__ = ["CUDA_OPTIONS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
+__all__ = ["CUDA_OPTIONS", "DEFAULT_SETTINGS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
 
 Optimization = Literal["all", "extended", "basic", "none"]
 OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
@@ -78,3 +78,7 @@ class SessionSettings:
         if self.ep != "cuda":
             return {}
         return {**CUDA_OPTIONS, "use_tf32": str(int(self.tf32))}
+
+
+DEFAULT_SETTINGS = SessionSettings()
+"""One thread on the CPU, fully optimized."""

@@ -1,10 +1,10 @@
-"""Does a graph compute what its framework computes, and do the graphs of two frameworks compute the same?
+"""Verification: does a graph compute what its framework computes, and do two frameworks' graphs compute the same?
 
-A graph runs in float32; the judge is the framework's own step in float64 on the same values. Where a value lies
-within rounding of a branch point (the sign of a ReLU's input, the winner of a max-pool window) the two may take
-different branches, and then gradients differ by far more than rounding. Such flips are counted, each must be as near
-to the branch point as rounding explains, and the float64 step is run again with the graph's own branches: it is then
-smooth, and everything has to agree within the limits.
+A graph runs in float32; the reference is the framework's own step in float64 on the same values. Where a value lies
+within rounding of a kink (the sign of a ReLU's input, the winner of a max-pool window) the two may take different
+branches, and then gradients differ by far more than rounding. Such flips are counted, each must be as near to the kink
+as rounding explains, and the float64 step is run again with the graph's own branches: it is then smooth, and everything
+has to agree within the limits.
 
 Adam divides each gradient by its own size, so a parameter whose gradient is nearly zero moves by a full learning rate
 in a direction that rounding decides. A new parameter is therefore judged in two parts: the new moments against
@@ -24,6 +24,7 @@ from fathom_onnx.data import batches_for
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Kink, Purpose, Reference, StepResult
 from fathom_onnx.graph import Graph
+from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, SessionSettings
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .compare import Flips, Worst, change_error, find_flips, relative_error, worst_of
@@ -43,7 +44,7 @@ DRIFT_FACTOR = 10
 
 Progress = Callable[[str], None]
 _Judge = Callable[[Mapping[str, Array], StepResult], tuple[StepResult, Flips]]
-"""What a step should have given on the branches it took, and the branches that the judge itself takes differently."""
+"""From a step's inputs and its result: the reference's result on the same branches, and the flips."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Check:
     Attributes:
         workload: Workload name.
         mode: ``inference`` or ``training``.
-        left: What was judged, for example ``torch graph``.
-        right: What it was judged against, for example ``torch float64``.
+        left: The side that was judged, for example ``torch graph``.
+        right: The side it was judged against, for example ``torch float64``.
         steps: Steps compared, each from the same values.
         loss_error: Largest relative error of the loss over the steps (training).
         parameter: Worst new parameter (training): against the update rule on the graph's own moments where the rule is
@@ -65,7 +66,7 @@ class Check:
         flips: Branches taken differently.
         free_losses: Per step of a free run from the same start: the graph's relative loss error and the framework's
             own in float32, both against float64 (training).
-        faults: What is over its limit; empty when the check passed.
+        faults: Every quantity over its limit; empty when the check passed.
     """
 
     workload: str
@@ -111,28 +112,28 @@ def _bounds(workload: Workload) -> dict[str, tuple[float, float]]:
 
 def _same_branches(
     workload: Workload,
-    theirs: StepResult,
+    expected: StepResult,
     reference: Callable[[], Reference],
     values: Mapping[str, Array],
-    ours: StepResult,
+    actual: StepResult,
 ) -> tuple[StepResult, Flips]:
-    """``theirs`` or, where branches differ, the reference's step on those of ``ours``; and the flips there were."""
-    flips = find_flips(ours.kinks, theirs.kinks, _bounds(workload))
+    """``expected`` or, where branches differ, the reference's step on the branches of ``actual``; and the flips."""
+    flips = find_flips(actual.kinks, expected.kinks, _bounds(workload))
     if flips.count:
-        free, theirs = theirs, _on_branches(reference(), values, ours)
-        flips = find_flips(ours.kinks, _own_choices(free, theirs), _bounds(workload))
-    return theirs, flips
+        free, expected = expected, _on_branches(reference(), values, actual)
+        flips = find_flips(actual.kinks, _own_choices(free, expected), _bounds(workload))
+    return expected, flips
 
 
-def _on_branches(reference: Reference, values: Mapping[str, Array], ours: StepResult) -> StepResult:
-    return reference.step(values, {key: kink.branches for key, kink in ours.kinks.items()})
+def _on_branches(reference: Reference, values: Mapping[str, Array], actual: StepResult) -> StepResult:
+    return reference.step(values, {key: kink.branches for key, kink in actual.kinks.items()})
 
 
 def _own_choices(free: StepResult, forced: StepResult) -> dict[str, Kink]:
-    """What a reference would have chosen at each kink, had it come there by the branches it was made to take.
+    """The reference's own choice at each kink, given the branches it was forced to take before.
 
     Only an argmax may feed back (a decoder reads the word it chose): after one flip the free step's later choices are
-    about something else. Its own choice is then seen in what it compared on the way it was made to go.
+    about other inputs. The reference's own choice is then read from the values that the forced step compared.
     """
     return {
         key: replace(forced.kinks[key], branches=forced.kinks[key].value.argmax(-1)) if kink.op == "ArgMax" else kink
@@ -141,37 +142,37 @@ def _own_choices(free: StepResult, forced: StepResult) -> dict[str, Kink]:
 
 
 def _judge_step(
-    check: Check, workload: Workload, values: Mapping[str, Array], ours: StepResult, ref: StepResult
+    check: Check, workload: Workload, values: Mapping[str, Array], actual: StepResult, expected: StepResult
 ) -> Check:
     """``check`` with one more training step taken into account."""
     parameters = [p.next.name for p in workload.parameters]
     state = [v.next.name for v in workload.carried("training") if v.next.name not in set(parameters)]
-    updates = {p.next.name: workload.optimizer.update(p.name, values, ours.outputs) for p in workload.parameters}
-    judged = Worst()
+    updates = {p.next.name: workload.optimizer.update(p.name, values, actual.outputs) for p in workload.parameters}
+    worst = Worst()
     for parameter in workload.parameters:
         name, exact = parameter.next.name, updates[parameter.next.name]
         if exact is None:
-            error = change_error(values[parameter.name], ours.outputs[name], ref.outputs[name])
+            error = change_error(values[parameter.name], actual.outputs[name], expected.outputs[name])
         else:
-            error = relative_error(ours.outputs[name], exact)
-        judged = judged.max(Worst(name, error))
+            error = relative_error(actual.outputs[name], exact)
+        worst = worst.max(Worst(name, error))
     amplified = 0
     for name in parameters:
-        limit = TENSOR_LIMIT * float(np.abs(ref.outputs[name]).max())
-        amplified += int((np.abs(ours.outputs[name] - ref.outputs[name]) > limit).sum())
-    loss = relative_error(ours.outputs[Workload.LOSS], ref.outputs[Workload.LOSS])
+        limit = TENSOR_LIMIT * float(np.abs(expected.outputs[name]).max())
+        amplified += int((np.abs(actual.outputs[name] - expected.outputs[name]) > limit).sum())
+    loss = relative_error(actual.outputs[Workload.LOSS], expected.outputs[Workload.LOSS])
     return replace(
         check,
         loss_error=max(check.loss_error, loss),
-        parameter=check.parameter.max(judged),
-        parameter_plain=check.parameter_plain.max(worst_of(ours.outputs, ref.outputs, parameters)),
+        parameter=check.parameter.max(worst),
+        parameter_plain=check.parameter_plain.max(worst_of(actual.outputs, expected.outputs, parameters)),
         amplified=check.amplified + amplified,
-        state=check.state.max(worst_of(ours.outputs, ref.outputs, state)),
+        state=check.state.max(worst_of(actual.outputs, expected.outputs, state)),
     )
 
 
 def _with_faults(check: Check) -> Check:
-    """``check`` with what is over its limit. Comparisons are written so that a NaN is a fault."""
+    """``check`` with its faults. Comparisons are written so that a NaN is a fault."""
     faults = []
     if not check.loss_error <= LOSS_LIMIT:
         faults.append(f"loss error {check.loss_error:.1e} over {LOSS_LIMIT:.0e}")
@@ -184,9 +185,9 @@ def _with_faults(check: Check) -> Check:
     if not check.flips.margin <= FLIP_LIMIT:
         faults.append(f"a flip {check.flips.margin:.1e} from its branch point, over {FLIP_LIMIT:.0e}")
     if check.free_losses:
-        ours, native = (max(drifts) for drifts in zip(*check.free_losses, strict=True))
-        if not ours <= max(LOSS_LIMIT, DRIFT_FACTOR * native):
-            faults.append(f"losses of the free run drift {ours:.1e}, the framework's own float32 {native:.1e}")
+        drift, native = (max(drifts) for drifts in zip(*check.free_losses, strict=True))
+        if not drift <= max(LOSS_LIMIT, DRIFT_FACTOR * native):
+            faults.append(f"losses of the free run drift {drift:.1e}, the framework's own float32 {native:.1e}")
     return replace(check, faults=tuple(faults))
 
 
@@ -210,22 +211,22 @@ def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, flo
     return tuple(rows)
 
 
-def _against(check: Check, ours: Subject, judge: _Judge, seed: int, progress: Progress) -> Check:
+def _against(check: Check, subject: Subject, judge: _Judge, seed: int, progress: Progress) -> Check:
     """``check`` after its steps of a graph against a judge, each from the graph's own state."""
-    workload, mode = ours.workload, ours.mode
+    workload, mode = subject.workload, subject.mode
     outputs = [o.name for o in workload.outputs]
     state = workload.initial_values(mode, seed)
     for number, feed in zip(range(check.steps), _feeds(workload, mode, seed), strict=False):
         progress(f"step {number + 1} of {check.steps}")
         values = {**feed, **state}
-        result = ours.evaluator.step(values)
-        ref, flips = judge(values, result)
+        result = subject.evaluator.step(values)
+        expected, flips = judge(values, result)
         check = replace(check, flips=check.flips.plus(flips))
         if mode == "training":
-            check = _judge_step(check, workload, values, result, ref)
+            check = _judge_step(check, workload, values, result, expected)
             state = _carried(workload, state, result)
         else:
-            check = replace(check, state=check.state.max(worst_of(result.outputs, ref.outputs, outputs)))
+            check = replace(check, state=check.state.max(worst_of(result.outputs, expected.outputs, outputs)))
     return check
 
 
@@ -236,10 +237,9 @@ def verify(
     *,
     steps: int = 5,
     seed: int = 0,
-    threads: int = 1,
+    settings: SessionSettings = DEFAULT_SETTINGS,
     purpose: Purpose = "simulators",
     graph: Graph | None = None,
-    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge a framework's graph against the framework itself.
@@ -253,22 +253,21 @@ def verify(
         mode: ``inference`` or ``training``.
         steps: Steps to compare.
         seed: Of weights and batches.
-        threads: Threads inside one operator.
-        purpose: What the graph is for that is exported.
-        graph: The graph to judge, with noise as input; one is made when not given.
-        ep: The provider that the graph runs on.
-        progress: Told what is being done.
+        settings: How the graph runs: provider, threads.
+        purpose: Purpose of the graph that is exported.
+        graph: The graph to judge, with noise as input; exported when not given.
+        progress: Called with what is being done.
 
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
             its noise itself.
-        MissingDependencyError: The framework or onnxruntime is not there.
+        MissingDependencyError: The framework or onnxruntime is not installed.
     """
-    subject = make_subject(workload, framework, mode, threads, purpose, graph, ep)
+    subject = make_subject(workload, framework, mode, settings, purpose, graph)
     check = Check(workload.name, mode, f"{framework} graph", f"{framework} float64", steps)
 
-    def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        return _same_branches(workload, subject.reference().step(values), subject.reference, values, ours)
+    def judge(values: Mapping[str, Array], actual: StepResult) -> tuple[StepResult, Flips]:
+        return _same_branches(workload, subject.reference().step(values), subject.reference, values, actual)
 
     check = _against(check, subject, judge, seed, progress)
     if mode == "training":
@@ -284,10 +283,9 @@ def verify_pair(
     *,
     steps: int = 5,
     seed: int = 0,
-    threads: int = 1,
+    settings: SessionSettings = DEFAULT_SETTINGS,
     purpose: Purpose = "simulators",
     graphs: tuple[Graph | None, Graph | None] = (None, None),
-    ep: str = "cpu",
     progress: Progress = lambda _: None,
 ) -> Check:
     """Judge the second framework's graph against the first framework: same interface, same values, same results.
@@ -299,7 +297,7 @@ def verify_pair(
         ExportError: A graph cannot be made, one given is another's, or the two do not have the same interface.
     """
     first, second = (
-        make_subject(workload, framework, mode, threads, purpose, graph, ep)
+        make_subject(workload, framework, mode, settings, purpose, graph)
         for framework, graph in zip(frameworks, graphs, strict=True)
     )
     for kind, left, right in (
@@ -309,8 +307,8 @@ def verify_pair(
         if left != right:
             raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
 
-    def judge(values: Mapping[str, Array], ours: StepResult) -> tuple[StepResult, Flips]:
-        return _same_branches(workload, first.evaluator.step(values), first.reference, values, ours)
+    def judge(values: Mapping[str, Array], actual: StepResult) -> tuple[StepResult, Flips]:
+        return _same_branches(workload, first.evaluator.step(values), first.reference, values, actual)
 
     check = Check(workload.name, mode, f"{frameworks[1]} graph", f"{frameworks[0]} graph", steps)
     return _with_faults(_against(check, second, judge, seed, progress))

@@ -1,4 +1,4 @@
-"""Comparing two steps: errors relative to each tensor's largest value, and branches that were taken differently."""
+"""Comparing two steps: errors relative to each tensor's largest value, and flips, branches taken differently."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Flips:
     Attributes:
         relu: ReLU inputs of different sign, and inputs of a clipping on different sides of a bound.
         pool: Max-pool windows and argmax rows with another winner.
-        margin: How far the flipped value was from the branch point, relative to its layer's largest value: the
-            largest over all flips. A flip by rounding has a tiny one; a wrong graph has not.
+        margin: Distance of the flipped value from the kink, relative to its layer's largest value: the largest over all
+            flips. It is tiny for a flip by rounding, and large where the graph is wrong.
     """
 
     relu: int = 0
@@ -106,42 +106,42 @@ class Flips:
         return Flips(self.relu + other.relu, self.pool + other.pool, max(self.margin, other.margin))
 
 
-def _layer_flips(ours: Kink, theirs: Kink, bounds: tuple[float, float]) -> Flips:
-    differ = ours.branches != theirs.branches
+def _layer_flips(actual: Kink, expected: Kink, bounds: tuple[float, float]) -> Flips:
+    differ = actual.branches != expected.branches
     count = int(differ.sum())
     if not count:
         return Flips()
-    scale = float(np.abs(theirs.value).max()) or 1.0
-    if ours.op in ("Relu", "Clip"):
-        x = theirs.value[differ]
-        points = (0.0,) if ours.op == "Relu" else bounds
+    scale = float(np.abs(expected.value).max()) or 1.0
+    if actual.op in ("Relu", "Clip"):
+        x = expected.value[differ]
+        points = (0.0,) if actual.op == "Relu" else bounds
         return Flips(relu=count, margin=float(np.min([np.abs(x - p) for p in points], axis=0).max()) / scale)
-    # a winner each: how much less the one is than the other, in the judge's values
-    rows = theirs.value if ours.op == "ArgMax" else theirs.value.reshape(*theirs.value.shape[:2], -1)
-    index = [k.branches.reshape(*rows.shape[:-1], -1) for k in (ours, theirs)]
+    # each step has a winner: the margin is their difference in the reference's values
+    rows = expected.value if actual.op == "ArgMax" else expected.value.reshape(*expected.value.shape[:2], -1)
+    index = [k.branches.reshape(*rows.shape[:-1], -1) for k in (actual, expected)]
     picked = [np.take_along_axis(rows, i, axis=-1) for i in index]
     return Flips(pool=count, margin=float(np.abs(picked[1] - picked[0]).max()) / scale)
 
 
 def find_flips(
-    ours: Mapping[str, Kink],
-    theirs: Mapping[str, Kink],
+    actual: Mapping[str, Kink],
+    expected: Mapping[str, Kink],
     bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Flips:
     """Branches that two steps took differently, over all layers.
 
     Args:
-        ours: Kinks of the step that is judged.
-        theirs: Kinks of the step that judges.
+        actual: Kinks of the step that is judged.
+        expected: Kinks of the reference step.
         bounds: Layer to the bounds of its clipping.
 
     Raises:
-        ValueError: They do not have the same layers, so that nothing can be said.
+        ValueError: They do not have the same layers.
     """
-    if ours.keys() != theirs.keys():
-        raise ValueError(f"not the same layers that take branches: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+    if actual.keys() != expected.keys():
+        raise ValueError(f"not the same layers that take branches: {sorted(actual.keys() ^ expected.keys())[:4]}")
     total = Flips()
-    for key, kink in ours.items():
+    for key, kink in actual.items():
         limits = (bounds or {}).get(key.partition("#")[0], (0.0, 0.0))
-        total = total.plus(_layer_flips(kink, theirs[key], limits))
+        total = total.plus(_layer_flips(kink, expected[key], limits))
     return total

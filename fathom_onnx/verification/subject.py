@@ -1,4 +1,4 @@
-"""What is judged: a framework's graph of a workload as a function, and the framework's own step beside it."""
+"""The subject of a verification: a framework's graph of a workload as a function, and the framework's own step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest, Purpose, Reference, find_exporter
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
+from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Mode, Workload
 
 __all__ = ["Subject", "make_subject"]
@@ -30,11 +31,10 @@ class Subject:
         Raises:
             MissingDependencyError: The framework is not installed.
         """
-        # found when it is asked for: a graph that was there already can be judged without its framework being loaded
+        # made on demand: an existing graph can be compared with another without loading its framework
         if double not in self._references:
             exporter = find_exporter(self.framework)
-            made = exporter.reference(self.workload, self.mode, "float64" if double else "float32")
-            self._references[double] = made
+            self._references[double] = exporter.reference(self.workload, self.mode, "float64" if double else "float32")
         return self._references[double]
 
 
@@ -42,12 +42,11 @@ def make_subject(
     workload: Workload,
     framework: str,
     mode: Mode,
-    threads: int,
+    settings: SessionSettings,
     purpose: Purpose,
     graph: Graph | None = None,
-    ep: str = "cpu",
 ) -> Subject:
-    """A subject from the graph given, or from one that is made, run on provider ``ep``.
+    """A subject from the given graph, or from one that is exported for a purpose.
 
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
@@ -57,19 +56,19 @@ def make_subject(
         model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose))
         graph = from_model(model, workload.name)
     else:
-        _check_is_it(graph, workload, framework, mode)
-    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, threads, ep))
+        _check_identity(graph, workload, framework, mode)
+    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, settings))
 
 
-def _check_is_it(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
-    """Refuse a graph that is not what it is to be judged as.
+def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
+    """Refuse a graph of another workload, framework, mode or interface.
 
     Raises:
         ExportError: It is not.
     """
-    held = graph.metadata
-    found = (held.workload, held.framework, held.mode) if held else ("", "", "")
-    if found != (workload.name, framework, mode):
+    metadata = graph.metadata
+    identity = (metadata.workload, metadata.framework, metadata.mode) if metadata else ("", "", "")
+    if identity != (workload.name, framework, mode):
         raise ExportError(
             f"graph '{graph.name}' is not of {workload.name} {mode} from {framework}",
             "give the graph that is to be judged, or none",

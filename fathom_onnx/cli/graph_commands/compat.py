@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli.options import json_option, pairs
+from fathom_onnx.cli import options
 from fathom_onnx.errors import GraphError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.argument("graphs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--consumer", "wanted", multiple=True, help="Only this one; may repeat.")
 @click.option("--dim", "dimensions", multiple=True, metavar="NAME=N", help="Size of a dynamic dimension; may repeat.")
-@json_option
+@options.json_option
 def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple[str, ...], as_json: bool) -> None:
     """Say which simulators and compilers take GRAPHS, and how much of them each sees.
 
@@ -69,7 +69,7 @@ def _sizes(texts: tuple[str, ...]) -> dict[str, int]:
     from fathom_onnx.errors import UsageError
 
     try:
-        return {name: int(size) for name, size in pairs(texts, "NAME=N").items()}
+        return {name: int(size) for name, size in options.pairs(texts, "NAME=N").items()}
     except ValueError as error:
         raise UsageError("a dimension's size is a whole number", "write it as NAME=N") from error
 

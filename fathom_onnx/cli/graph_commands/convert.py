@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli.options import json_option, output_option, pairs
+from fathom_onnx.cli import options
 from fathom_onnx.convert import CONVERTERS, find_converter
 from fathom_onnx.convert.converter import Option
 from fathom_onnx.errors import FathomError, UsageError
@@ -31,7 +31,7 @@ def _format_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
     found = {}
-    for name, text in pairs(texts, "NAME=N").items():
+    for name, text in options.pairs(texts, "NAME=N").items():
         if not text.isdigit() or int(text) < 1:
             raise UsageError(f"dimension '{name}' cannot be '{text}'", "give a whole number above zero")
         found[name] = int(text)
@@ -43,8 +43,8 @@ def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
 @click.option("--to", "format_name", required=True, help=f"{', '.join(CONVERTERS)}.")
 @_format_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
-@output_option(None, "Folder for the files, or the file of a single graph. [default: converted/FORMAT]")
-@json_option
+@options.output_option(None, "Folder for the files, or the file of a single graph. [default: converted/FORMAT]")
+@options.json_option
 def command(
     graphs: tuple[Path, ...],
     format_name: str,
@@ -62,7 +62,7 @@ def command(
     from fathom_onnx.convert.write import convert_file, plan
 
     converter = find_converter(format_name)
-    options = {name.replace("_", "-"): value for name, value in given.items()}
+    format_options = {name.replace("_", "-"): value for name, value in given.items()}
     converter.request("", options)  # what is wrong with the options is wrong for every graph
     dimensions = _dimensions(dims)
     jobs = plan(graphs, output or Path("converted", format_name), converter)
@@ -72,7 +72,7 @@ def command(
         for job in jobs:
             say(str(job.source))
             try:
-                made = convert_file(job, converter, options, dimensions)
+                made = convert_file(job, converter, format_options, dimensions)
             except FathomError as error:
                 failed.append(error)
                 click.echo(f"error: {error}", err=True)

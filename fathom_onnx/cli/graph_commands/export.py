@@ -7,17 +7,7 @@ from pathlib import Path
 
 import click
 
-from fathom_onnx.cli.options import (
-    chosen_frameworks,
-    chosen_modes,
-    chosen_workloads,
-    configuration_options,
-    framework_option,
-    json_option,
-    mode_option,
-    output_option,
-    purpose_option,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.errors import FathomError, UsageError
 from fathom_onnx.exporting import Exported, ExportRequest, Purpose, export_file, graph_path
 from fathom_onnx.graph.files import ensure_folder
@@ -35,9 +25,9 @@ def _line(made: Exported) -> str:
 
 @click.command("export")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@framework_option("torch")
-@mode_option("all")
-@configuration_options("paper")
+@options.framework_option("torch")
+@options.mode_option("all")
+@options.configuration_options("paper")
 @click.option(
     "--noise",
     type=click.Choice(["graph", "input"]),
@@ -45,9 +35,9 @@ def _line(made: Exported) -> str:
     show_default=True,
     help="Draw random tensors in the graph, or take them as inputs.",
 )
-@purpose_option("simulators")
-@output_option("graphs", "Folder for the files.")
-@json_option
+@options.purpose_option("simulators")
+@options.output_option("graphs", "Folder for the files.")
+@options.json_option
 def command(
     workloads: tuple[str, ...],
     framework: str,
@@ -67,8 +57,10 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress
 
-    chosen = chosen_workloads(workloads, preset, batch, changes)
-    cells = [(w, f, m) for f in chosen_frameworks(framework) for w in chosen for m in chosen_modes(mode)]
+    chosen = options.chosen_workloads(workloads, preset, batch, changes)
+    cells = [
+        (w, f, m) for f in options.chosen_frameworks(framework) for w in chosen for m in options.chosen_modes(mode)
+    ]
     ensure_folder(output)
     done: list[Exported] = []
     failed: list[FathomError] = []

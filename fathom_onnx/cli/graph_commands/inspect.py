@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli.options import json_option, whole_numbers
+from fathom_onnx.cli import options
 
 __all__ = ["command"]
 
@@ -18,7 +18,7 @@ _GROUPS = ("phase", "class", "op", "layer", "node")
 @click.option("--by", type=click.Choice(_GROUPS), help="One table of costs, in full, instead of the overview.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
-@json_option
+@options.json_option
 def command(target: str, by: str | None, dims: tuple[str, ...], top: int, as_json: bool) -> None:
     """Show what a graph is and what it costs, without running it.
 
@@ -30,7 +30,7 @@ def command(target: str, by: str | None, dims: tuple[str, ...], top: int, as_jso
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph import load_structure
 
-    found = inspect(load_structure(target, whole_numbers(dims, "NAME=N", "dimension")))
+    found = inspect(load_structure(target, options.whole_numbers(dims, "NAME=N", "dimension")))
     summary = found.summary()
     if as_json:
         kept = {"by_" + group for group in _GROUPS} - {f"by_{by}"} if by else {"by_node"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli.options import chosen_workloads, configuration_options, json_option
+from fathom_onnx.cli import options
 from fathom_onnx.exporting import DEFAULT_FRAMEWORK, graph_path
 from fathom_onnx.workloads.contract import Mode, Workload
 
@@ -27,13 +27,13 @@ def _measured(folder: Path | None, workload: Workload, mode: Mode) -> dict[str, 
 
 
 @click.command("list")
-@configuration_options("paper")
+@options.configuration_options("paper")
 @click.option(
     "--graphs",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Count its graphs too.",
 )
-@json_option
+@options.json_option
 def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Path | None, as_json: bool) -> None:
     """Show the workloads there are: the paper's Table II, with our numbers at a preset.
 
@@ -44,7 +44,7 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
     from fathom_onnx.workloads.catalogue import TABLE_II
 
     rows: list[dict[str, Any]] = []
-    for w in chosen_workloads((), preset, batch, changes):
+    for w in options.chosen_workloads((), preset, batch, changes):
         row = TABLE_II.get(w.name)
         rows.append(
             {

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli.options import (
-    chosen_modes,
-    chosen_workloads,
-    configuration_options,
-    framework_option,
-    json_option,
-    mode_option,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.errors import MissingDependencyError
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.workloads.contract import Workload
@@ -26,10 +19,10 @@ __all__ = ["command"]
 
 @click.command("show")
 @click.argument("workload")
-@framework_option("torch")
-@mode_option("training")
-@configuration_options("paper")
-@json_option
+@options.framework_option("torch")
+@options.mode_option("training")
+@options.configuration_options("paper")
+@options.json_option
 def command(
     workload: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool
 ) -> None:
@@ -41,12 +34,12 @@ def command(
     from fathom_onnx.workloads import definition
     from fathom_onnx.workloads.config import settings
 
-    (found,) = chosen_workloads([workload], preset, batch, changes)
+    (found,) = options.chosen_workloads([workload], preset, batch, changes)
     about = definition(found.name)
     configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
     inputs = {
         m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
-        for m in chosen_modes(mode)
+        for m in options.chosen_modes(mode)
         for specs in [found.batch_inputs(m)]
     }
     variables = [

@@ -8,16 +8,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli.options import (
-    chosen_frameworks,
-    chosen_modes,
-    chosen_workloads,
-    configuration_options,
-    framework_option,
-    json_option,
-    mode_option,
-    purpose_option,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.exporting import Purpose
 from fathom_onnx.workloads.contract import Workload
 
@@ -27,15 +18,15 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--all", "_everything", is_flag=True, help="Every workload, as where none is named.")
-@framework_option("all")
-@mode_option("all")
-@configuration_options("tiny")
-@purpose_option("simulators")
+@options.framework_option("all")
+@options.mode_option("all")
+@options.configuration_options("tiny")
+@options.purpose_option("simulators")
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider of the graphs: cpu or cuda.")
-@json_option
+@options.json_option
 def command(
     workloads: tuple[str, ...],
     _everything: bool,
@@ -58,19 +49,19 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress, table
     from fathom_onnx.runtime.providers.providers import check_provider
+    from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.verification import Check, verify, verify_pair
 
     check_provider(ep)  # before anything is exported
 
-    chosen = chosen_workloads(() if _everything else workloads, preset, batch, changes)
-    frameworks = chosen_frameworks(framework)
-    modes = chosen_modes(mode)
-    settings: dict[str, Any] = {
+    chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes)
+    frameworks = options.chosen_frameworks(framework)
+    modes = options.chosen_modes(mode)
+    shared: dict[str, Any] = {
         "steps": steps,
         "seed": seed,
-        "threads": threads,
+        "settings": SessionSettings(ep, threads),
         "purpose": purpose,
-        "ep": ep,
     }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
 
@@ -78,13 +69,13 @@ def command(
         for one_mode, name in itertools.product(modes, frameworks):
 
             def single(say: Callable[[str], None], m: str = one_mode, f: str = name) -> Check:
-                return verify(workload, f, m, progress=say, **settings)  # type: ignore[arg-type]
+                return verify(workload, f, m, progress=say, **shared)  # type: ignore[arg-type]
 
             jobs.append((f"{workload.name} {one_mode} {name}", single))
         for one_mode, pair in itertools.product(modes, itertools.combinations(frameworks, 2)):
 
             def double(say: Callable[[str], None], m: str = one_mode, p: tuple[str, str] = pair) -> Check:
-                return verify_pair(workload, p, m, progress=say, **settings)  # type: ignore[arg-type]
+                return verify_pair(workload, p, m, progress=say, **shared)  # type: ignore[arg-type]
 
             jobs.append((f"{workload.name} {one_mode} {pair[1]} against {pair[0]}", double))
 

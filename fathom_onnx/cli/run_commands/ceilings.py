@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fathom_onnx.cli.options import json_option, tf32_option
+from fathom_onnx.cli import options
 
 __all__ = ["command"]
 
@@ -12,8 +12,8 @@ __all__ = ["command"]
 @click.command("ceilings")
 @click.option("--ep", default="cpu", show_default=True, help="Execution provider: cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator; all cores by default.")
-@tf32_option
-@json_option
+@options.tf32_option
+@options.json_option
 def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     """Measure what onnxruntime reaches on this machine: GFLOP/s of large products, GB/s of large copies.
 

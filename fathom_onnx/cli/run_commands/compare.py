@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli.options import json_option
+from fathom_onnx.cli import options
 
 if TYPE_CHECKING:
     from fathom_onnx.analysis.comparison import Comparison, Row
@@ -49,7 +49,7 @@ _COLUMNS = ("A", "B", "B - A", "B / A", "95% interval", "p", "verdict")
     metavar="PCT",
     help="Exit with 1 where the unprofiled step of B is slower by more than this, or where that cannot be told.",
 )
-@json_option
+@options.json_option
 def command(
     run_a: Path,
     run_b: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli.options import json_option
+from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _PLACES = ("names", "metadata", "attachment")
     " times that is opened on top of the graph.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
-@json_option
+@options.json_option
 def command(run: Path, graph: Path | None, viewer: str, place: str | None, output: Path, as_json: bool) -> None:
     """Put the times of RUN, a run folder that profile wrote, on the graph that it ran.
 

@@ -7,21 +7,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli.options import (
-    chosen_frameworks,
-    chosen_modes,
-    chosen_workloads,
-    configuration_options,
-    framework_option,
-    json_option,
-    measuring_options,
-    mode_option,
-    output_option,
-    serialize_option,
-    session_options,
-    tf32_option,
-    whole_numbers,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import Graph
 
@@ -32,19 +18,19 @@ __all__ = ["command"]
 
 @click.command("profile")
 @click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
-@framework_option("torch")
+@options.framework_option("torch")
 @runtime_option
-@mode_option("training")
-@configuration_options("paper")
-@session_options
-@measuring_options
+@options.mode_option("training")
+@options.configuration_options("paper")
+@options.session_options
+@options.measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
-@tf32_option
-@serialize_option
+@options.tf32_option
+@options.serialize_option
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
-@output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
-@json_option
+@options.output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
+@options.json_option
 def command(
     target: str,
     framework: str,
@@ -110,7 +96,7 @@ def command(
 def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
     from fathom_onnx.graph import load
 
-    return load(path, whole_numbers(dims, "NAME=N", "dimension"))
+    return load(path, options.whole_numbers(dims, "NAME=N", "dimension"))
 
 
 def _exported(
@@ -119,8 +105,8 @@ def _exported(
     from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
     from fathom_onnx.graph import from_model
 
-    (workload,) = chosen_workloads([name], preset, batch, changes)
-    frameworks, modes = chosen_frameworks(framework), chosen_modes(mode)
+    (workload,) = options.chosen_workloads([name], preset, batch, changes)
+    frameworks, modes = options.chosen_frameworks(framework), options.chosen_modes(mode)
     if len(frameworks) > 1 or len(modes) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
     request = ExportRequest(workload, modes[0], purpose=purpose_for(ep))

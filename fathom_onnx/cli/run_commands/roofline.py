@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli.options import json_option
+from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["command"]
 @click.option("--measure", is_flag=True, help="Measure the ceilings here though the run is from another machine.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it into a file.")
-@json_option
+@options.json_option
 def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot: Path | None, as_json: bool) -> None:
     """Set a profiled run against what its machine can do: the share of the roof that each op, layer or node reaches.
 

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import click
 
-from fathom_onnx.cli.options import (
-    chosen_frameworks,
-    chosen_workloads,
-    configuration_options,
-    framework_option,
-    json_option,
-    session_options,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
 
 __all__ = ["command"]
@@ -22,12 +15,12 @@ __all__ = ["command"]
 
 @click.command("train")
 @click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
-@framework_option("torch")
-@configuration_options("small")
-@session_options
+@options.framework_option("torch")
+@options.configuration_options("small")
+@options.session_options
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Training steps.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
-@json_option
+@options.json_option
 def command(
     target: str,
     framework: str,
@@ -53,8 +46,8 @@ def command(
     if target.endswith(".onnx"):
         graph = load(Path(target))
     else:
-        (workload,) = chosen_workloads([target], preset, batch, changes)
-        (name,) = chosen_frameworks(framework)
+        (workload,) = options.chosen_workloads([target], preset, batch, changes)
+        (name,) = options.chosen_frameworks(framework)
         request = ExportRequest(workload, "training", purpose=purpose_for(ep))
         graph = from_model(find_exporter(name).export(request), workload.name)
     source = source_for_graph(graph)

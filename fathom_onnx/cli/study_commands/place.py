@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli.options import json_option, measuring_options, output_option, whole_numbers
+from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ __all__ = ["command"]
     help="Mode of the suite's runs; as the graph's, and inference for one that is not ours.",
 )
 @click.option("--by", "level", type=click.Choice(["op", "class"]), default="op", show_default=True, help="Compared by.")
-@measuring_options
+@options.measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
-@output_option(None, "SVG file for the tree.")
-@json_option
+@options.output_option(None, "SVG file for the tree.")
+@options.json_option
 def command(
     target: Path,
     study_folder: Path,
@@ -94,7 +94,7 @@ def _profiled(
     from fathom_onnx.profiling import profile
     from fathom_onnx.study.suite import read_suite
 
-    graph = load(target, whole_numbers(dims, "NAME=N", "dimension"))
+    graph = load(target, options.whole_numbers(dims, "NAME=N", "dimension"))
     suite = read_suite(folder, mode or (graph.metadata.mode if graph.metadata else "inference"), framework)
     with progress() as (say, _):
         run = profile(

@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli.options import (
-    count_list,
-    cuda_options,
-    framework_option,
-    json_option,
-    list_option,
-    measuring_options,
-    mode_option,
-    output_option,
-    preset_option,
-    text_list,
-)
+from fathom_onnx.cli import options
 
 if TYPE_CHECKING:
     from fathom_onnx.study import StudyResult
@@ -28,17 +17,19 @@ __all__ = ["command"]
 
 @click.command("study")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@framework_option("all")
-@mode_option("all")
-@preset_option("small")
-@list_option("--ep", text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default.")
-@cuda_options
-@list_option("--threads", count_list, None, "Threads inside an operator; 1 and all cores by default.")
-@measuring_options
+@options.framework_option("all")
+@options.mode_option("all")
+@options.preset_option("small")
+@options.list_option(
+    "--ep", options.text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default."
+)
+@options.cuda_options
+@options.list_option("--threads", options.count_list, None, "Threads inside an operator; 1 and all cores by default.")
+@options.measuring_options
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
-@output_option("study", "Folder of the study.")
-@json_option
+@options.output_option("study", "Folder of the study.")
+@options.json_option
 def command(
     workloads: tuple[str, ...],
     framework: str,

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli.options import (
-    count_list,
-    cuda_options,
-    json_option,
-    list_option,
-    measuring_options,
-    output_option,
-    pairs,
-    preset_option,
-    purpose_option,
-    text_list,
-)
+from fathom_onnx.cli import options
 from fathom_onnx.exporting import Purpose
 
 if TYPE_CHECKING:
@@ -30,23 +19,25 @@ __all__ = ["command"]
 
 @click.command("sweep")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@list_option("--framework", text_list, "torch", "Frameworks, or all.")
-@list_option("--mode", text_list, "training", "inference, training, or all.")
-@list_option("--ep", text_list, "cpu", "Execution providers: cpu, cuda.")
-@cuda_options
-@list_option("--threads", count_list, None, "Threads inside an operator; all cores by default.")
-@list_option("--batch", count_list, None, "Batch sizes; the preset's own by default.")
-@list_option("--optimization", text_list, "all", "Graph optimization levels: all, extended, basic, none.")
-@preset_option("small")
+@options.list_option("--framework", options.text_list, "torch", "Frameworks, or all.")
+@options.list_option("--mode", options.text_list, "training", "inference, training, or all.")
+@options.list_option("--ep", options.text_list, "cpu", "Execution providers: cpu, cuda.")
+@options.cuda_options
+@options.list_option("--threads", options.count_list, None, "Threads inside an operator; all cores by default.")
+@options.list_option("--batch", options.count_list, None, "Batch sizes; the preset's own by default.")
+@options.list_option(
+    "--optimization", options.text_list, "all", "Graph optimization levels: all, extended, basic, none."
+)
+@options.preset_option("small")
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
-@purpose_option("onnxruntime")
-@measuring_options
+@options.purpose_option("onnxruntime")
+@options.measuring_options
 @click.option("--retry", is_flag=True, help="Try cells again that failed before.")
 @click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")
-@output_option("sweep", "Folder of the sweep.")
-@json_option
+@options.output_option("sweep", "Folder of the sweep.")
+@options.json_option
 def command(
     workloads: tuple[str, ...],
     framework: Sequence[str],
@@ -90,7 +81,7 @@ def command(
         batches=batch or (),
         optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made
         preset=preset,
-        changes=pairs(changes, "FIELD=VALUE"),
+        changes=options.pairs(changes, "FIELD=VALUE"),
     )
     with print_events() as on_event:
         result = run_sweep(

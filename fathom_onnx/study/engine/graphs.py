@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fathom_onnx.exporting import ExportRequest, export_file
 from fathom_onnx.graph import Graph, load
+from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.study.cells.plan import Cell, Job
 from fathom_onnx.study.cells.results import StageResult
 from fathom_onnx.workloads.contract import NoiseSource
@@ -82,7 +83,7 @@ def verify_graph(job: Job) -> StageResult:
         graph=_load_checked(job, job.cell),
         steps=o.checked_steps,
         seed=o.seed,
-        threads=o.threads,
+        settings=SessionSettings(threads=o.threads),
     )
     return {"checks": [_check_row(job, check)]}
 
@@ -101,7 +102,7 @@ def compare_graphs(job: Job) -> StageResult:
             graphs=(first, _load_checked(job, other)),
             steps=o.checked_steps,
             seed=o.seed,
-            threads=o.threads,
+            settings=SessionSettings(threads=o.threads),
         )
         for other in job.others
     ]
