@@ -63,7 +63,7 @@ def command(
 
     converter = find_converter(format_name)
     format_options = {name.replace("_", "-"): value for name, value in given.items()}
-    converter.request("", options)  # what is wrong with the options is wrong for every graph
+    converter.request("", format_options)  # what is wrong with the options is wrong for every graph
     dimensions = _dimensions(dims)
     jobs = plan(graphs, output or Path("converted", format_name), converter)
     done: list[dict[str, Any]] = []
