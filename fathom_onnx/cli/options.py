@@ -39,6 +39,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+"""``--json``."""
 
 
 def framework_option(default: str) -> Callable[[F], F]:
@@ -139,9 +140,12 @@ def measuring_options(command: F) -> F:
 
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
+"""``--tf32``."""
+
 serialize_option = click.option(
     "--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times."
 )
+"""``--serialize``."""
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

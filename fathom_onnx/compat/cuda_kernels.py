@@ -13,7 +13,10 @@ import onnx
 __all__ = ["KERNELS", "OPSET", "UNLESS", "VERSION", "KernelTypes", "has_kernel", "kernel_version"]
 
 VERSION = "1.31.1"
+"""Version of onnxruntime-gpu that the table was read from."""
+
 OPSET = 18
+"""Opset that the table is for."""
 
 KernelTypes = Mapping[str, frozenset[str]]
 """One kernel: constraint, or name of a parameter, to the element types that it takes there."""

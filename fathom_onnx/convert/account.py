@@ -18,6 +18,7 @@ from .converter import Conversion, ConversionRequest, CostSums, LeftOut
 __all__ = ["SCHEMA", "Account", "account", "share", "statement", "sum_costs"]
 
 SCHEMA = "fathom-onnx/conversion/1"
+"""Name and version of the JSON schema."""
 
 
 @dataclass(frozen=True)

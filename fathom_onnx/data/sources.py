@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 SYNTHETIC = "synthetic"
+"""The source that draws every input at random."""
 
 _ROWS = (
     Source(

@@ -18,7 +18,10 @@ from fathom_onnx.workloads.contract import Initialiser, Mode, NoiseSource, Varia
 __all__ = ["KEY", "PURPOSES", "SCHEMA", "GraphMetadata", "Purpose", "purpose_named"]
 
 KEY = "fathom_onnx"
+"""Key of the metadata in a model's ``metadata_props``."""
+
 SCHEMA = "fathom-onnx/graph/1"
+"""Name and version of the JSON schema."""
 
 Purpose = Literal["simulators", "onnxruntime", "cuda"]
 """What a graph is exported for, which decides the form of its gradients.
@@ -27,6 +30,7 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 ``cuda`` those that its CUDA provider has kernels for. The files in ``graphs/`` are for simulators."""
 
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
+"""All purposes."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
 

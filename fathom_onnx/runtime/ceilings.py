@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 SCHEMA = "fathom-onnx/ceilings/1"
+"""Name and version of the JSON schema."""
 
 SIZES: dict[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 """Provider to the sides of its square products: a GPU is not busy with what fills a CPU."""

@@ -11,7 +11,10 @@ from fathom_onnx.runtime.providers.providers import PROVIDERS
 __all__ = ["CUDA_OPTIONS", "DEFAULT_SETTINGS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
 
 Optimization = Literal["all", "extended", "basic", "none"]
+"""Name of a graph optimization level."""
+
 OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
+"""All optimization levels, the highest first."""
 
 LEVELS: dict[Optimization, str] = {
     "all": "ORT_ENABLE_ALL",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["LEVELS", "SCHEMA", "StudyResult"]
 
 SCHEMA = "fathom-onnx/study/2"
+"""Name and version of the JSON schema."""
 
 LEVELS = {"structure": "modelled cost of the graphs as written", "native": "time in the frameworks themselves"}
 """Levels of the framework question besides time in onnxruntime, and what each sums up."""

@@ -24,6 +24,7 @@ from .table_files import write_table
 __all__ = ["CELL_COLUMNS", "SHARE_COLUMNS", "SweepResult", "write_tables"]
 
 SCHEMA = "fathom-onnx/sweep/1"
+"""Name and version of the JSON schema."""
 
 _MEASURED = (
     *("control_us", "step_us", "run_time_us", "node_time_us", "outside_us", "attributed_us", "charged_us"),

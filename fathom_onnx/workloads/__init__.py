@@ -30,6 +30,7 @@ BUILT_IN: dict[str, Definition] = {
         deepq.DEFINITION,
     )
 }
+"""The workloads of this package, by name."""
 
 
 def _entry_points() -> dict[str, Any]:

@@ -35,7 +35,11 @@ __all__ = [
 ]
 
 Mode = Literal["inference", "training"]
+"""What a graph computes: an inference step, or a whole training step."""
+
 MODES: tuple[Mode, ...] = ("inference", "training")
+"""All modes."""
+
 NoiseSource = Literal["graph", "input"]
 """Where random tensors come from: the graph's own random ops, or graph inputs (for verification)."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 __all__ = ["Array", "Draw", "Initialiser", "Noise", "TensorSpec", "Variable"]
 
 Array = npt.NDArray[Any]
+"""A NumPy array of any shape and type."""
 
 
 @dataclass(frozen=True)

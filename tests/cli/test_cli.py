@@ -28,6 +28,7 @@ def dynamic_model(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
+@pytest.mark.slow
 def test_export(tmp_path: Path) -> None:
     out = tmp_path / "graphs"
     result = call("export", "autoenc", "--framework", "all", "--preset", "tiny", "--batch", 4, "-o", out)
@@ -42,6 +43,7 @@ def test_export(tmp_path: Path) -> None:
     assert graph.metadata.config["batch"] == 4
 
 
+@pytest.mark.slow
 def test_export_json(tmp_path: Path) -> None:
     result = call("export", "autoenc", "--preset", "tiny", "--mode", "inference", "--json", "-o", tmp_path)
     found = json.loads(result.stdout)
@@ -51,6 +53,7 @@ def test_export_json(tmp_path: Path) -> None:
     assert row["nodes"] == len(load(row["path"]).model.graph.node)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -109,6 +112,7 @@ def test_bad_graph_files(tmp_path: Path) -> None:
         assert call("profile", dynamic, "--dim", bad).exit_code == 2
 
 
+@pytest.mark.slow
 def test_unwritable_output(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in (
@@ -127,6 +131,7 @@ def test_unwritable_output(tmp_path: Path) -> None:
     assert os.listdir(kept) == ["precious.txt"]
 
 
+@pytest.mark.slow
 def test_a_missing_provider_names_the_extra() -> None:
     import onnxruntime
 
@@ -150,6 +155,7 @@ def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tm
     assert "pip install 'fathom-onnx[torch]'" in result.stderr
 
 
+@pytest.mark.slow
 def test_profile_prints_and_keeps(tmp_path: Path) -> None:
     result = call(
         "profile", "residual", "--preset", "tiny", "--mode", "inference", "--steps", 3, "-o", tmp_path / "run"
@@ -160,6 +166,7 @@ def test_profile_prints_and_keeps(tmp_path: Path) -> None:
     assert {"manifest.json", "nodes.csv", "trace.json.gz", "timeline.json.gz"} <= set(os.listdir(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_profile_json_adds_up() -> None:
     result = call("profile", "autoenc", "--preset", "tiny", "--steps", 3, "--json")
     found = json.loads(result.stdout)
@@ -171,6 +178,7 @@ def test_profile_json_adds_up() -> None:
         assert sum(row["us"] for row in found[key]) == pytest.approx(parts - found["unattributed_us"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_verify(tmp_path: Path) -> None:
     result = call("verify", "autoenc", "--steps", 1, "--mode", "inference", "--json")
     assert result.exit_code == 0, result.output
@@ -191,6 +199,7 @@ def test_verify_fails_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0 of 1 comparisons passed" in result.stdout
 
 
+@pytest.mark.slow
 def test_train_lowers_the_loss_by_more_than_half() -> None:
     """300 steps of autoenc on scikit-learn's digits, in onnxruntime."""
     result = call("train", "autoenc", "--preset", "tiny", "--steps", 300, "--json")
@@ -201,6 +210,7 @@ def test_train_lowers_the_loss_by_more_than_half() -> None:
     assert last < first / 2
 
 
+@pytest.mark.slow
 def test_list_and_show() -> None:
     assert "21,797,672" in call("list").stdout
     rows = json.loads(call("list", "--json").stdout)["workloads"]

@@ -211,6 +211,7 @@ def test_what_is_seen_is_what_the_converter_keeps(name: str) -> None:
     assert judge(Facts(graph, graph.model), consumer).macs_seen == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

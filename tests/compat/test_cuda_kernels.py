@@ -87,6 +87,7 @@ def training(name: str, framework: str, purpose: Purpose) -> Graph:
     return from_model(find_exporter(framework).export(request), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "framework"), [("residual", "torch"), ("alexnet", "torch"), ("deepq", "tensorflow")])
 def test_every_node_of_the_set_for_cuda_has_a_kernel(name: str, framework: str) -> None:
     graph = training(name, framework, "cuda")
@@ -95,6 +96,7 @@ def test_every_node_of_the_set_for_cuda_has_a_kernel(name: str, framework: str) 
     assert without_kernel(graph) == []
 
 
+@pytest.mark.slow
 def test_the_set_for_cpus_has_transposed_convolutions_without_kernels() -> None:
     assert without_kernel(training("residual", "torch", "onnxruntime")) == [
         f"backward/layer{i}.0.conv1/Conv2DBackInput (ConvTranspose)" for i in (4, 3, 2)

@@ -152,6 +152,7 @@ def test_files_hold_the_macs_that_are_stated(name: str, graph: Graph) -> None:
     assert not conversion.left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("workload", ["deepq", "memnet", "residual"])

@@ -125,6 +125,7 @@ def test_the_unknown_is_not_zero() -> None:
     assert conversion.left_out[0] == LeftOut("MatMul", 1, None, None, "shapes are not known")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(INDEX))
 def test_every_mac_of_a_committed_graph_is_written(path: str) -> None:
     graph = load(GRAPHS / path)

@@ -349,6 +349,7 @@ def test_node_statistics_are_over_the_steps() -> None:
     assert (run.outside_us, run.run_time_us) == (7, 10)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_sums_hold_for_any_attribution(data: st.DataObject) -> None:
@@ -658,6 +659,7 @@ def exported(name: str, mode: Any) -> Graph:
     return from_model(made, f"{name}-{mode}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), list(itertools.product(("autoenc", "residual"), ("inference", "training"))))
 def test_our_graphs_are_explained(name: str, mode: str) -> None:
     graph = exported(name, mode)

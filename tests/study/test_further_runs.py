@@ -38,6 +38,7 @@ def test_of_several_numbers_of_threads_the_largest_is_judged(tmp_path: Path, wor
     assert scales.verdict in ("holds", "differs", "cannot be tested here")
 
 
+@pytest.mark.slow
 def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, world: World, drawn: None) -> None:
     result = whole(tmp_path, world)
     assert [level.name for level in result.framework] == ["structure", "onnxruntime", "native"]

@@ -285,6 +285,7 @@ def conduct(folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, **o
     return run_study(folder, stages=replace(World().stages(), ceilings=ceilings), workers=workers, **usual | options)
 
 
+@pytest.mark.slow
 def test_ceilings_are_measured_once_for_all_runs_with_the_same_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +315,7 @@ def test_stored_ceilings_that_cannot_be_read_are_measured_again(
     assert again.ceilings == {("cpu", 2): CEILINGS}
 
 
+@pytest.mark.slow
 def test_ceilings_that_cannot_be_measured_fail_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
     machine.error = RuntimeError("no room")

@@ -164,6 +164,7 @@ def test_every_cell_runs_on_both(tmp_path: Path, world: World, machine: Machine)
     assert {(r["base"], r["other"]) for r in pair["ratios"]} == {(2.0, 2.0)}
 
 
+@pytest.mark.slow
 def test_a_second_study_does_nothing_again_on_either(tmp_path: Path, world: World, machine: Machine) -> None:
     conduct(tmp_path, world)
     world.did.clear()
@@ -173,6 +174,7 @@ def test_a_second_study_does_nothing_again_on_either(tmp_path: Path, world: Worl
     assert world.did == []
 
 
+@pytest.mark.slow
 def test_each_provider_is_a_level_of_the_question(tmp_path: Path, world: World, machine: Machine) -> None:
     result = conduct(tmp_path, world)
     assert [level.name for level in result.framework] == ["structure", "onnxruntime", "onnxruntime on CUDA", "native"]
@@ -201,6 +203,7 @@ def test_the_tables_have_the_provider(tmp_path: Path, world: World, machine: Mac
     assert mine.set_index("provider")["share"].to_dict() == {"cpu": 0.95, "cuda": 0.75}
 
 
+@pytest.mark.slow
 def test_a_provider_that_fails_for_one_cell_is_recorded_and_the_rest_goes_on(
     tmp_path: Path, world: World, machine: Machine, drawn: None
 ) -> None:
@@ -219,6 +222,7 @@ def test_a_provider_that_fails_for_one_cell_is_recorded_and_the_rest_goes_on(
     assert "has no kernel" in page
 
 
+@pytest.mark.slow
 def test_the_report_sets_providers_against_each_other(
     tmp_path: Path, world: World, machine: Machine, drawn: None
 ) -> None:
@@ -249,6 +253,7 @@ def test_the_report_sets_providers_against_each_other(
     assert "<GPU>" not in page
 
 
+@pytest.mark.slow
 def test_times_that_are_launches_are_said_and_not_compared(
     tmp_path: Path, world: World, machine: Machine, drawn: None
 ) -> None:
@@ -260,6 +265,7 @@ def test_times_that_are_launches_are_said_and_not_compared(
     assert all(g["distance_by_op"] is None for g in result.json()["providers"][0]["graphs"])
 
 
+@pytest.mark.slow
 def test_the_cpu_alone_says_why_in_a_sentence(tmp_path: Path, world: World, machine: Machine, drawn: None) -> None:
     machine.broken["cuda"] = NO_GPU
     result = conduct(tmp_path, world, ep=None, modes=["training"])
@@ -305,6 +311,7 @@ def test_the_command_takes_a_list(
     assert "unknown provider 'tpu'" in result.stderr
 
 
+@pytest.mark.slow
 def test_tensorfloat_32_is_of_cuda_alone(tmp_path: Path, world: World, machine: Machine, drawn: None) -> None:
     result = conduct(tmp_path, world, modes=["training"], workloads=["autoenc"], tf32=True)
     assert {c.job.options.tf32 for c in (*result.cells, *result.fewer_threads, *result.native_runs)} == {False}

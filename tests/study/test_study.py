@@ -78,6 +78,7 @@ def test_five_workloads_that_frameworks_share_are_a_verdict(tmp_path: Path, worl
     assert entries["F5a"].why == "needs inference and training runs of one workload from one framework"
 
 
+@pytest.mark.slow
 def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World, drawn: None) -> None:
     result = conduct(tmp_path, world, modes=None)
     held = json.loads((tmp_path / "study.json").read_text())
@@ -96,6 +97,7 @@ def test_the_ledger_is_in_the_json_with_every_claim(tmp_path: Path, world: World
     assert "Figure 4, tensorflow" in page
 
 
+@pytest.mark.slow
 def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World, drawn: None) -> None:
     result = conduct(tmp_path, world)
     held = json.loads((tmp_path / "study.json").read_text())
@@ -113,6 +115,7 @@ def test_the_files_say_the_same_as_the_result(tmp_path: Path, world: World, draw
     ) in page
 
 
+@pytest.mark.slow
 def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, world: World, drawn: None) -> None:
     conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
     page = (tmp_path / "report.html").read_text()

@@ -327,6 +327,7 @@ def holder() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_second_measurement_is_refused_and_told_who_runs(
     tmp_path: Path, world: World, holder: subprocess.Popen[str]
 ) -> None:
@@ -335,6 +336,7 @@ def test_a_second_measurement_is_refused_and_told_who_runs(
     assert world.did == []
 
 
+@pytest.mark.slow
 def test_a_second_measurement_waits_and_says_so(tmp_path: Path, world: World, holder: subprocess.Popen[str]) -> None:
     told: list[str] = []
 
@@ -348,6 +350,7 @@ def test_a_second_measurement_waits_and_says_so(tmp_path: Path, world: World, ho
     assert line.startswith(f"waiting: another measurement is running on this machine (process {holder.pid}")
 
 
+@pytest.mark.slow
 def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()

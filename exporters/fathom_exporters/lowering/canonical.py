@@ -13,7 +13,10 @@ import onnx.defs
 __all__ = ["CANONICAL", "DOMAIN", "VERSION", "CanonicalGradientOp", "register_schemas"]
 
 DOMAIN = "fathom.training"
+"""Private domain of the canonical gradient ops; no node of it reaches a file."""
+
 VERSION = 1
+"""Version of the private domain."""
 
 _KINDS = {
     "ints": onnx.defs.OpSchema.AttrType.INTS,

@@ -20,6 +20,7 @@ __all__ = ["IR_VERSION", "OPSET", "finish"]
 OPSET = 18
 """The newest opset that every consumer we know of reads, and the newest that tf2onnx writes."""
 IR_VERSION = 10
+"""IR version of every graph file."""
 
 
 def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:

@@ -16,6 +16,7 @@ from fathom_onnx.workloads.contract import Mode, Noise
 __all__ = ["DataFormat", "Net"]
 
 DataFormat = Literal["NCHW", "NHWC"]
+"""Layout of images: channels last, as TensorFlow's CPU kernels take them, or channels first."""
 
 
 @dataclass

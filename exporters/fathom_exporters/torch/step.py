@@ -27,6 +27,8 @@ PHASE, SCOPE, OP = "fathom_phase", "fathom_scope", "fathom_op"
 """Keys of the annotations."""
 
 Step = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""A step as a pure function from the interface's inputs to its outputs, by name."""
+
 Mark = Callable[[dict[str, str]], AbstractContextManager[Any]]
 """A context in which everything computed has these marks, besides those of the contexts around it."""
 

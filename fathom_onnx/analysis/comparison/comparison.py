@@ -26,6 +26,7 @@ from .verdicts import Row, judge_rows
 __all__ = ["SCHEMA", "TOTALS", "Comparison", "compare", "worse_than"]
 
 SCHEMA = "fathom-onnx/compare/1"
+"""Name and version of the JSON schema."""
 
 TOTALS = {
     "control": "step, unprofiled",

@@ -22,7 +22,10 @@ from .significance import ALPHA, SignificanceTest, steps_to_separate, steps_to_s
 __all__ = ["ChangeVerdict", "ComparisonTable", "Key", "Row", "RowKind", "judge_rows", "side_by_side"]
 
 RowKind = Literal["attributed", "charged", "unattributed", "total"]
+"""Kind of a row: how its time was attributed, or the total of all rows."""
+
 ChangeVerdict = Literal["slower", "faster", "same", "below floor", "undecided", "only in A", "only in B"]
+"""Verdict on the change of a row between two runs."""
 
 
 class Key(NamedTuple):

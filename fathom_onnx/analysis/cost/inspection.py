@@ -28,6 +28,7 @@ from .node_costs import Counted, count_nodes
 __all__ = ["GROUPS", "GROUP_COLUMNS", "NODE_COLUMNS", "SCHEMA", "Inspection", "inspect"]
 
 SCHEMA = "fathom-onnx/inspect/1"
+"""Name and version of the JSON schema."""
 
 NODE_COLUMNS = (
     "name",
@@ -46,7 +47,11 @@ NODE_COLUMNS = (
     "parameters",
     "reason",
 )
+"""Columns of the table of nodes, in order."""
+
 GROUP_COLUMNS = ("name", "nodes", "macs", "flops", "bytes", "parameters", "intensity", "unknown")
+"""Columns of a table of groups, in order."""
+
 GROUPS: dict[str, str] = {"phase": "phase", "class": "op_class", "op": "op", "layer": "layer", "node": "name"}
 """What costs are summed by, to the column of the node table."""
 

@@ -44,6 +44,8 @@ CLASS_COLOURS: dict[str, str] = {
     "G": "#56b4e9",
     OTHER: "#8a8f98",
 }
+"""Op class to its colour in every figure."""
+
 PHASE_COLOURS: dict[str, str] = {
     "forward": "#56b4e9",
     "loss": "#f0e442",
@@ -51,6 +53,7 @@ PHASE_COLOURS: dict[str, str] = {
     "optimizer": "#cc79a7",
     OTHER: "#8a8f98",
 }
+"""Phase to its colour in every figure."""
 
 LINE_COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#a6761d")
 """Colours of lines that do not represent an op class, in turn."""

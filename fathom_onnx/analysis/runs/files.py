@@ -23,6 +23,7 @@ from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_CO
 __all__ = ["SCHEMA", "read_run", "read_table", "write_run"]
 
 SCHEMA = "fathom-onnx/run/2"
+"""Name and version of the JSON schema."""
 
 _SAMPLES = "samples.npz"
 

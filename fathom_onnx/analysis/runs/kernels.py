@@ -33,6 +33,7 @@ KERNEL_COLUMNS = (
     "registers",
     "shared_bytes",
 )
+"""Columns of ``kernels.csv``, in order."""
 
 WHOLE_OR_EMPTY = ("executed", "registers", "shared_bytes")
 """Columns of whole numbers that may be empty: no node, or a copy or memory set, which has no registers."""

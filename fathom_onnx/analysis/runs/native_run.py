@@ -30,8 +30,10 @@ from .time_groups import TimeGroups, time_groups
 __all__ = ["OP_COLUMNS", "SCHEMA", "NativeRun", "build_native_run"]
 
 SCHEMA = "fathom-onnx/native/1"
+"""Name and version of the JSON schema."""
 
 OP_COLUMNS = ("op", "op_class", "framework_op", "phase", "layer", "split", "us", "calls")
+"""Columns of ``ops.csv``, in order."""
 
 _TEXT = ("op", "op_class", "framework_op", "phase", "layer")
 _FILES = ("manifest.json", "ops.csv", "samples.npz", "summary.json")

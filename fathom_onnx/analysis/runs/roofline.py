@@ -34,9 +34,13 @@ from .time_groups import GROUPING_COLUMNS
 __all__ = ["BOUNDS", "COLUMNS", "LEFT_OUT_COLUMNS", "SCHEMA", "Roofline", "roofline", "rooflines"]
 
 SCHEMA = "fathom-onnx/roofline/1"
+"""Name and version of the JSON schema."""
 
 COLUMNS = ("name", "nodes", "us", "flops", "bytes", "intensity", "gflops", "gbytes", "roof_us", "share", "bound")
+"""Columns of a roofline's table, in order."""
+
 LEFT_OUT_COLUMNS = ("name", "op_type", "us", "why")
+"""Columns of the table of rows without a bound, in order."""
 
 BOUNDS = ("compute", "memory", "none")
 """What binds a row; "none" where no work is counted (a reshape), so that all its time is overhead."""

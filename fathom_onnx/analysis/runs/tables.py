@@ -53,8 +53,14 @@ NODE_COLUMNS = (
     "drift",
     "below_floor",
 )
+"""Columns of ``nodes.csv``: a row an executed node."""
+
 ATTRIBUTION_COLUMNS = ("executed", "original", "kind", "weight", "us", "phase", "layer", "op", "op_class")
+"""Columns of ``attribution.csv``: a row an executed node and original node that it stands for."""
+
 STEP_COLUMNS = ("step", "run_us", "node_us", "outside_us", "wall_us")
+"""Columns of ``steps.csv``: a row a counted step."""
+
 ORIGINAL_COLUMNS = (
     "name",
     "op_type",
@@ -70,7 +76,10 @@ ORIGINAL_COLUMNS = (
     "parameters",
     "state",
 )
+"""Columns of ``originals.csv``: a row an original node."""
+
 GROUP_COLUMNS = ("name", "us", "share", "nodes")
+"""Columns of a sum by phase, class, op or layer."""
 
 
 def _label_columns(label: Label | None) -> dict[str, str]:

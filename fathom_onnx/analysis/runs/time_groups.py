@@ -14,6 +14,7 @@ Grouping = Literal["phase", "class", "op", "layer", "node"]
 """What the rows of a table are summed by."""
 
 GROUPINGS: tuple[Grouping, ...] = ("phase", "class", "op", "layer", "node")
+"""All groupings, in the order in which they are reported."""
 
 GROUPING_COLUMNS: dict[str, str] = {
     "phase": "phase",

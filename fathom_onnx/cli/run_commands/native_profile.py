@@ -18,6 +18,7 @@ __all__ = ["ONNXRUNTIME", "profile_by_framework", "runtime_option"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 ONNXRUNTIME = "onnxruntime"
+"""The runtime that is not a framework."""
 
 _NOT_NATIVE = {
     "framework": "--framework",

@@ -19,8 +19,10 @@ from fathom_onnx.workloads.contract import Array
 __all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]
 
 MEAN = (0.485, 0.456, 0.406)
+"""Mean of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's constants)."""
+
 DEVIATION = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's constants)."""
+"""Standard deviation of the same."""
 
 _SMALLEST = 0.5  # side of the smallest crop over the photograph's shorter side
 

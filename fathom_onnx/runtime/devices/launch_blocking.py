@@ -16,6 +16,7 @@ from fathom_onnx.errors import UsageError
 __all__ = ["VARIABLE", "block_launches", "cuda_has_begun", "launches_blocked", "refuse_blocking"]
 
 VARIABLE = "CUDA_LAUNCH_BLOCKING"
+"""Environment variable that makes every CUDA launch wait for its kernel."""
 
 _LIBRARY = "libcuda.so.1"
 _NOT_INITIALIZED = 3

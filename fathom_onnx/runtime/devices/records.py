@@ -29,8 +29,10 @@ __all__ = [
 ]
 
 FORMAT = "fathom-onnx/device-records/1"
+"""Name and version of the file format of device records."""
 
 ActivityKind = Literal["kernel", "copy", "set"]
+"""Kind of work on a device: a kernel, a copy, or setting memory."""
 
 
 class Launch(NamedTuple):

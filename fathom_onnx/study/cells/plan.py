@@ -18,6 +18,7 @@ from fathom_onnx.workloads.contract import MODES, Mode, Workload
 __all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "Role", "cells"]
 
 EventKind = Literal["started", "done", "reused", "failed"]
+"""Kind of a progress event."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fathom_onnx.graph.files import write_text
 __all__ = ["Store", "key", "sha256"]
 
 SCHEMA = "fathom-onnx/study-cell/1"
+"""Name and version of the JSON schema."""
 
 
 class Store:

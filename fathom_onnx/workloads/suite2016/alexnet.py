@@ -149,3 +149,4 @@ DEFINITION = Definition(
         "Krizhevsky, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997",
     ),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

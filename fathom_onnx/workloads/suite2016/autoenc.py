@@ -79,3 +79,4 @@ DEFINITION = Definition(
     "apply it, as that code means to. The paper's own appendix C has tanh in its place.",
     papers=("Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, arXiv:1312.6114",),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

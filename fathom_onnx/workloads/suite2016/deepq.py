@@ -24,8 +24,10 @@ _NATURE = "Mnih et al. 2015"
 _FATHOM = "Fathom deepq (Adolf et al. 2016)"
 
 KERNELS = (8, 4, 3)
+"""Kernel sizes of the three convolutions (Mnih et al. 2015, methods, model architecture)."""
+
 STRIDES = (4, 2, 1)
-"""Kernels and strides of the three convolutions (Mnih et al. 2015, methods, model architecture)."""
+"""Strides of the three convolutions (same source)."""
 
 TARGET = "target."
 """Prefix of the names of the target network's layers and variables."""
@@ -142,3 +144,4 @@ DEFINITION = Definition(
         "doi:10.1038/nature14236",
     ),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

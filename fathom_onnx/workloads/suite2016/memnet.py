@@ -126,3 +126,4 @@ DEFINITION = Definition(
     "itself anneals plain gradient descent, and for bAbI ties weights between adjacent hops instead.",
     papers=("Sukhbaatar et al., End-To-End Memory Networks, NIPS 2015, arXiv:1503.08895",),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

@@ -121,3 +121,4 @@ DEFINITION = Definition(
     "strides, projections and batch normalisation are those of the paper's 34-layer network.",
     papers=("He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

@@ -157,3 +157,4 @@ DEFINITION = Definition(
         "Jean et al., On Using Very Large Target Vocabulary for Neural Machine Translation, ACL 2015, arXiv:1412.2007",
     ),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

@@ -136,3 +136,4 @@ DEFINITION = Definition(
         "Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, ICML 2006",
     ),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

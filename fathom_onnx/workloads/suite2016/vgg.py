@@ -96,3 +96,4 @@ DEFINITION = Definition(
         "arXiv:1409.1556",
     ),
 )
+"""The workload's definition: what it computes, its interface, its configuration at every preset."""

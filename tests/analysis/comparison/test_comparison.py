@@ -354,6 +354,7 @@ def test_a_run_is_the_same_as_itself(run: Run) -> None:
         assert (row.verdict == "undecided") == (row.steps_needed is not None)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_promised() -> None:
     """Pairs of runs without any difference: one in twenty may have a row called slower or faster."""
     rng = np.random.default_rng(0)

@@ -125,6 +125,7 @@ def turned(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator
     held.page.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_complained_of_and_nothing_is_asked_for(opened: Opened, file: Path) -> None:
     assert opened.complaints == []
     assert opened.requests == [file.as_uri()]
@@ -172,6 +173,7 @@ def test_names_are_text_and_make_no_elements(opened: Opened) -> None:
     assert opened.page.locator("h1").inner_text() == f"Study of {EVIL}"
 
 
+@pytest.mark.slow
 def test_a_long_table_can_be_searched_and_sorted(browser: Any, file: Path) -> None:
     page = Opened(browser, file, 1280, "light").page
     table = page.locator("#ledger table")

@@ -188,6 +188,7 @@ def test_no_such_group() -> None:
         roofline(TABLE, ALONE, 100.0, 10.0, "layers")
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0, 1e9), st.floats(0, 1e9)), min_size=1, max_size=8),
     st.sampled_from(["op", "layer", "node", "class", "phase"]),

@@ -273,6 +273,7 @@ def small_run() -> Any:
     )
 
 
+@pytest.mark.slow
 def test_the_torch_graph_of_a_convolution_costs_what_its_nodes_cost(tiny) -> None:
     graph = tiny("residual", "torch", "inference")
     held = structure(graph)

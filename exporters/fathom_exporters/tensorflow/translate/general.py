@@ -256,3 +256,4 @@ GENERAL: dict[str, Handler] = {
     "UnsortedSegmentSum": unsorted_segment_sum,
     "Transpose": transpose,
 }
+"""TensorFlow operation to its handler."""

@@ -162,3 +162,4 @@ IMAGES: dict[str, Handler] = {
     "MaxPool": max_pool,
     "MaxPoolGrad": max_pool_grad,
 }
+"""TensorFlow operation on images to its handler."""

@@ -13,6 +13,7 @@ from fathom_onnx.workloads.contract import Mode
 __all__ = ["COMPOSITE", "CONVOLUTION_BACKWARD", "NATIVE", "PREFIX", "canonical_op", "plain_name"]
 
 PREFIX = "aten::"
+"""Start of the names that PyTorch's profiler gives to aten operations."""
 
 CONVOLUTION_BACKWARD = "convolution_backward"
 """One operation for the gradients of a convolution's input, filter and bias."""
