@@ -190,6 +190,7 @@ def test_verify(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_verify_fails_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fathom_onnx.verification.checks.TENSOR_LIMIT", 1e-12)
     result = call("verify", "autoenc", "--framework", "torch", "--mode", "inference")

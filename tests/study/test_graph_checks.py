@@ -13,6 +13,7 @@ import pytest
 
 from fathom_onnx import study
 from fathom_onnx.errors import ExportError
+from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.study import Job, Stage, StudyResult, run_study
 from fathom_onnx.verification import Check, Flips, Worst
 from support.fakes.fake_stages import Inline, World
@@ -43,7 +44,10 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
     assert study.STAGES.verify is not None
     (row,) = study.STAGES.verify.work(job(tmp_path))["checks"]
     drawn = tmp_path / "checked" / "autoenc-train.onnx"  # its step draws numbers, which this graph takes as inputs
-    assert asked == [("autoenc", "tiny", "torch", "training", {"graph": drawn, "steps": 4, "seed": 9, "threads": 2})]
+    settings = SessionSettings(threads=2)
+    assert asked == [
+        ("autoenc", "tiny", "torch", "training", {"graph": drawn, "steps": 4, "seed": 9, "settings": settings})
+    ]
     assert row["name"] == "autoenc training: torch graph against torch float64"
     assert row["passed"] is True
     assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"

@@ -14,7 +14,7 @@ __all__ = ["ORIGIN", "Tag"]
 
 _PHASE, _SCOPE, _OP = "fathom.phase", "fathom.scope", "fathom.op"
 ORIGIN = "fathom.origin"
-"""Metadata key of the number of the node that a node was lowered from."""
+"""Metadata key of the framework op that a node comes from."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fathom_onnx.graph import Tensor
 __all__ = ["Arithmetic", "Call", "Formula", "NotKnown", "Shape", "Values"]
 
 Shape = tuple[int, ...]
-"""Sizes of a tensor's dimensions; None where the shape is not known."""
+"""Sizes of a tensor's dimensions, all known."""
 
 Arithmetic = tuple[int, int]
 """(MACs, FLOPs); the FLOPs hold those of the MACs."""
