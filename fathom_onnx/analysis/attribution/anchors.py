@@ -1,7 +1,7 @@
-"""Which tensor of the original graph a tensor of the optimized one is.
+"""Anchors: the tensor of the original graph that a tensor of the optimized graph equals.
 
-Optimizers keep the name of most tensors that outlive a fusion; the rest is found, in this order, through movement
-(a tensor that is reordered into a known one holds the same elements), by the names that onnxruntime gives its blocked
+Optimizers keep the name of most tensors that outlive a fusion; the others are matched, in this order, through movement
+(a tensor that is reordered into a known one has the same elements), by the names that onnxruntime gives its blocked
 convolutions, by a node's own name and, last, by value.
 """
 
@@ -28,24 +28,24 @@ _BLOCKED_NAME = re.compile(r"_nchwc(_token_\d+)?$")
 
 @dataclass(frozen=True)
 class Anchors:
-    """Executed class to original class, and how each was found (``name``, ``layout``, ``node`` or ``value``)."""
+    """Executed class to original class, and how each was classes (``name``, ``layout``, ``node`` or ``value``)."""
 
     of: Mapping[str, str]
     how: Mapping[str, str]
 
-    def with_found(self, found: Mapping[str, str], how: str) -> Anchors:
-        """These anchors and some more; what is anchored stays."""
-        new = {k: v for k, v in found.items() if k not in self.of}
+    def with_further(self, further: Mapping[str, str], how: str) -> Anchors:
+        """These anchors and further ones; existing anchors stay."""
+        new = {k: v for k, v in further.items() if k not in self.of}
         return replace(self, of={**self.of, **new}, how={**self.how, **dict.fromkeys(new, how)})
 
 
 def executed_dataflow(
-    graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor], held: Collection[str] = ()
+    graph: onnx.GraphProto, original: Dataflow, tensors: Mapping[str, Tensor], fixed: Collection[str] = ()
 ) -> Dataflow:
     """The data flow of an optimized graph.
 
-    A node counts as movement unless the original has an op between its two ends: a ``Transpose`` that stands for an
-    ``Einsum`` computes as far as the original can tell. A ``Cast`` that the original does not have was inserted around
+    A node counts as movement unless the original has an op between its two ends: a ``Transpose`` that replaces an
+    ``Einsum`` counts as compute. A ``Cast`` that the original does not have was inserted around
     a kernel that lacks a type, and counts as movement; so does a quantization that is undone at once.
     """
     movers: list[int] = []
@@ -57,17 +57,17 @@ def executed_dataflow(
             continue
         maker = original.producer.get(node.output[0])
         inserted = node.op_type == "Cast" and (maker is None or original.nodes[maker].op_type != "Cast")
-        here, there = anchored.get(node.input[0]), anchored.get(node.output[0])
-        to_same_type = node.op_type == "Cast" and here is not None and here == there
+        source, result = anchored.get(node.input[0]), anchored.get(node.output[0])
+        to_same_type = node.op_type == "Cast" and source is not None and source == result
         pair = node.op_type in QUANTIZATIONS and _inserted_pair(node, made)
         if not (moves(node) or inserted or to_same_type or pair):
             continue
-        if here is not None and there is not None and here != there:
+        if source is not None and result is not None and source != result:
             continue
         movers.append(index)
-        if there is None and here is not None:
-            anchored[node.output[0]] = here
-    return Dataflow(graph, tensors, held, movers=movers, merge=False)
+        if result is None and source is not None:
+            anchored[node.output[0]] = source
+    return Dataflow(graph, tensors, fixed, movers=movers, merge=False)
 
 
 def _inserted_pair(node: onnx.NodeProto, made: Collection[str]) -> bool:
@@ -91,10 +91,10 @@ def anchor_by_name(original: Dataflow, executed: Dataflow, origins: Origins) -> 
     for name in [*executed.fed, *executed.captured, *made]:
         if name in known:
             by_name.setdefault(executed.class_of(name), original.class_of(name))
-    anchors = anchors.with_found(by_name, "name")
-    anchors = anchors.with_found(_by_decorated_name(executed, original, known, made), "name")
-    anchors = anchors.with_found(_by_layout_name(original, executed, anchors, known), "layout")
-    return anchors.with_found(_by_node_name(original, executed, anchors, origins), "node")
+    anchors = anchors.with_further(by_name, "name")
+    anchors = anchors.with_further(_by_decorated_name(executed, original, known, made), "name")
+    anchors = anchors.with_further(_by_layout_name(original, executed, anchors, known), "layout")
+    return anchors.with_further(_by_node_name(original, executed, anchors, origins), "node")
 
 
 def _by_decorated_name(
@@ -106,15 +106,15 @@ def _by_decorated_name(
     moved down, ``<tensor>_post_dq`` is.
     """
     present = set(made)
-    found: dict[str, str] = {}
+    classes: dict[str, str] = {}
     for name in made:
         base = name
         for ending in ("/duplicated", "_pre_q", "_post_dq"):
             base = base.removesuffix(ending)
         moved_up = name.endswith("_post_dq") and f"{base}_pre_q" in present
         if base != name and base in known and not moved_up:
-            found[executed.class_of(name)] = original.class_of(base)
-    return found
+            classes[executed.class_of(name)] = original.class_of(base)
+    return classes
 
 
 def _only_user(original: Dataflow, of: str, ops: Collection[str]) -> str | None:
@@ -135,7 +135,7 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
 
     It may since have swallowed the addition of a residual (its fourth input) and the activation after that.
     """
-    found: dict[str, str] = {}
+    classes: dict[str, str] = {}
     for node in executed.nodes:
         base = _BLOCKED_NAME.sub("", node.name)
         if node.domain != _BLOCKED_DOMAIN or base == node.name or base not in known:
@@ -150,14 +150,14 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
             if place and activation:
                 place = _only_user(original, place, (activation,)) or place
         if place is not None:
-            found[of] = place
-    return found
+            classes[of] = place
+    return classes
 
 
 def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors, origins: Origins) -> dict[str, str]:
     """A node that kept its name, as it was or decorated, and lost the names of its outputs."""
-    found: dict[str, str] = {}
-    known = ChainMap(found, dict(anchors.of))
+    classes: dict[str, str] = {}
+    known = ChainMap(classes, dict(anchors.of))
     for node in executed.nodes:
         missing = [name for name in outputs_of(node) if executed.class_of(name) not in known]
         index = origins.of(node) if missing else None
@@ -165,14 +165,14 @@ def _by_node_name(original: Dataflow, executed: Dataflow, anchors: Anchors, orig
             continue
         first = origins.output_class(node, known)
         if first is not None and node.output[0] in missing:
-            found[executed.class_of(node.output[0])] = first
+            classes[executed.class_of(node.output[0])] = first
         origin = original.nodes[index]
         if origin.op_type != node.op_type:
             continue
-        for here, there in zip(node.output[1:], origin.output[1:], strict=False):
-            if here in missing and there:
-                found[executed.class_of(here)] = original.class_of(there)
-    return found
+        for output, origin_output in zip(node.output[1:], origin.output[1:], strict=False):
+            if output in missing and origin_output:
+                classes[executed.class_of(output)] = original.class_of(origin_output)
+    return classes
 
 
 def anchor_by_value(
@@ -184,24 +184,25 @@ def anchor_by_value(
     """More anchors from measured values.
 
     Args:
-        anchors: What is anchored already.
+        anchors: The existing anchors.
         executed: Fingerprints by executed class.
         original: Fingerprints by original class.
-        candidates: For each part of the graph, the executed classes to be found and the original ones to choose from.
+        candidates: For each part of the graph, the executed classes to anchor and the original ones to choose from.
 
     Only a match that is the only one in both directions counts.
     """
-    found: dict[str, str] = {}
-    for wanted, choices in candidates:
+    classes: dict[str, str] = {}
+    for unanchored, choices in candidates:
         matches: dict[str, list[str]] = {}
         taken: dict[str, list[str]] = defaultdict(list)
-        for mine in wanted:
-            if mine not in executed:
+        for executed_class in unanchored:
+            if executed_class not in executed:
                 continue
-            matches[mine] = [c for c in choices if c in original and executed[mine].matches(original[c])]
-            for choice in matches[mine]:
-                taken[choice].append(mine)
-        for mine, fitting in matches.items():
+            values = executed[executed_class]
+            matches[executed_class] = [c for c in choices if c in original and values.matches(original[c])]
+            for choice in matches[executed_class]:
+                taken[choice].append(executed_class)
+        for executed_class, fitting in matches.items():
             if len(fitting) == 1 and len(taken[fitting[0]]) == 1:
-                found[mine] = fitting[0]
-    return anchors.with_found(found, "value")
+                classes[executed_class] = fitting[0]
+    return anchors.with_further(classes, "value")

@@ -1,6 +1,6 @@
-"""From executed nodes back to the nodes of the original graph.
+"""Attribution: from executed nodes back to the nodes of the original graph.
 
-Every executed node ends in exactly one state:
+Every executed node is exactly one of:
 
 * ``attributed``: to one or several original nodes; over several its time is split by modelled cost and marked;
 * ``charged``: movement that onnxruntime inserted, charged to the original node next to it;
@@ -26,26 +26,27 @@ from fathom_onnx.runtime.fingerprint import Fingerprint
 
 from .anchors import anchor_by_value
 from .constant_ifs import with_decided_branches
-from .regions import Level, Question, op_of
+from .regions import GraphPair, Question, op_of
 
 __all__ = [
     "Attribution",
-    "Kind",
+    "AttributionKind",
     "NodeAttribution",
+    "NodeState",
     "Question",
     "Share",
-    "State",
     "anchored",
     "attribute",
     "questions",
 ]
 
-Kind = Literal["attributed", "charged", "unattributed"]
+AttributionKind = Literal["attributed", "charged", "unattributed"]
+"""What the time of an executed node is: see the module's docstring."""
 
-State = Literal["ran", "folded", "merged"]
-"""What became of an original node: executed nodes stand for it; it was constant, and computed before the run; or it
-was merged with a node that computes the same, or dropped (it changed nothing, nothing used it, or an ``If`` whose
-condition is constant never takes it)."""
+NodeState = Literal["ran", "folded", "merged"]
+"""State of an original node in the run: executed nodes stand for it; it was constant and computed before the run; or it
+was merged with an equal node or removed (it changed nothing, nothing used it, or an ``If`` with a constant condition
+never takes it)."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,18 @@ class Share:
 
 @dataclass(frozen=True)
 class NodeAttribution:
-    """What one executed node stands for.
+    """The original nodes that one executed node stands for.
 
     Attributes:
         executed: Number of the executed node.
-        kind: Its state.
+        kind: Attributed, charged or unattributed.
         shares: Original nodes with weights that sum to 1; none where unattributed.
         split: Whether its time is divided by a model, or an original's time is the sum of several executed nodes.
-        reason: Why it is charged, unattributed or shared; else empty.
+        reason: Why it is charged, unattributed or split; else empty.
     """
 
     executed: int
-    kind: Kind
+    kind: AttributionKind
     shares: tuple[Share, ...]
     split: bool = False
     reason: str = ""
@@ -101,17 +102,17 @@ class Attribution:
         """Original nodes that no executed node stands for; :meth:`state_of` says why."""
         return tuple(node.index for node in self.originals if node.index not in self.present)
 
-    def state_of(self, original: int) -> State:
-        """What became of an original node, by its number."""
+    def state_of(self, original: int) -> NodeState:
+        """The state of an original node, by its number."""
         if original in self.present:
             return "ran"
         return "folded" if original in self.constant else "merged"
 
 
 def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share, ...]:
-    """Shares by FLOPs: within a fused node tensors do not travel, so arithmetic is what is left to model.
+    """Shares by FLOPs: within a fused node tensors are not moved, so that only arithmetic is left to model.
 
-    Nodes without arithmetic among them go by bytes. An unknown cost counts as the mean of the known ones.
+    Where no node has arithmetic, shares go by bytes. An unknown cost counts as the mean of the known ones.
     """
     if len(originals) == 1:
         return (Share(originals[0], 1.0),)
@@ -125,112 +126,122 @@ def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share
 
 
 def _by_body(nodes: Sequence[NumberedNode]) -> dict[tuple[int | None, str], list[int]]:
-    """(number of the node around it, its body) to the numbers of the nodes in it."""
-    found: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+    """(number of a control-flow node, its body) to the numbers of the nodes in the body."""
+    inside: dict[tuple[int | None, str], list[int]] = defaultdict(list)
     for node in nodes:
-        found[node.parent, node.body].append(node.index)
-    return found
+        inside[node.parent, node.body].append(node.index)
+    return inside
 
 
-class _Mapper:
-    """Attributes all levels of a model, bodies inside their control-flow nodes."""
+class _Attributor:
+    """Attributes the top graph of a model and, inside their control-flow nodes, its bodies."""
 
     def __init__(self, original: onnx.GraphProto, executed: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> None:
         self.originals, self.executed = numbered(original), numbered(executed)
         self.tensors = tensors
         self.costs = [node_cost(entry.node, tensors) for entry in self.originals]
-        self.found: dict[int, NodeAttribution] = {}
+        self.attributed: dict[int, NodeAttribution] = {}
         self.constant: set[int] = set()
         self.visited: set[tuple[int, str]] = set()
-        self._theirs, self._mine = _by_body(self.originals), _by_body(self.executed)
+        self._originals_in, self._executed_in = _by_body(self.originals), _by_body(self.executed)
 
-    def run(self, level: Level, theirs: Sequence[int], mine: Sequence[int], parent: int | None = None) -> None:
-        """Attribute one level.
+    def run(
+        self,
+        pair: GraphPair,
+        original_numbers: Sequence[int],
+        executed_numbers: Sequence[int],
+        parent: int | None = None,
+    ) -> None:
+        """Attribute the nodes of one pair of graphs.
 
         Args:
-            level: The level.
-            theirs: Numbers of its original nodes.
-            mine: Numbers of its executed nodes.
-            parent: Number of the original node around it.
+            pair: The pair.
+            original_numbers: Numbers of its original nodes.
+            executed_numbers: Numbers of its executed nodes.
+            parent: Number of the original control-flow node around it.
         """
-        self._fold(level.original, theirs)
-        moved = level.movement()
+        self._fold(pair.original, original_numbers)
+        moved = pair.movement()
         taken = {i for path in moved.values() for i in path}
-        for local, originals in {**level.compute(taken), **moved}.items():
-            shares = _weights([theirs[i] for i in originals], self.costs) if originals else ()
-            self._put(mine[local], shares)
-        for local, index in enumerate(mine):
-            if not self.found[index].shares:
-                self.found[index] = self._rest(level, local, mine, parent)
-        for index in mine:
-            self._bodies(index, level)
-        self._fold_bodies(level.original, theirs)
+        for local, originals in {**pair.compute(taken), **moved}.items():
+            shares = _weights([original_numbers[i] for i in originals], self.costs) if originals else ()
+            self._put(executed_numbers[local], shares)
+        for local, index in enumerate(executed_numbers):
+            if not self.attributed[index].shares:
+                self.attributed[index] = self._rest(pair, local, executed_numbers, parent)
+        for index in executed_numbers:
+            self._bodies(index, pair)
+        self._fold_bodies(pair.original, original_numbers)
 
-    def _fold(self, flow: Dataflow, theirs: Sequence[int]) -> None:
-        self.constant.update(index for local, index in enumerate(theirs) if flow.is_constant(local))
+    def _fold(self, flow: Dataflow, original_numbers: Sequence[int]) -> None:
+        self.constant.update(index for local, index in enumerate(original_numbers) if flow.is_constant(local))
 
-    def _fold_bodies(self, around: Dataflow, theirs: Sequence[int]) -> None:
-        """Find what is constant in bodies that were not attributed on their own."""
-        for index in theirs:
+    def _fold_bodies(self, around: Dataflow, original_numbers: Sequence[int]) -> None:
+        """Find the constant nodes of bodies that were not attributed on their own."""
+        for index in original_numbers:
             for name, body in bodies(self.originals[index].node):
                 if (index, name) not in self.visited:
                     flow = Dataflow(body, self.tensors, around.constant, merge=False)
-                    self._fold(flow, self._theirs[index, name])
-                    self._fold_bodies(flow, self._theirs[index, name])
+                    self._fold(flow, self._originals_in[index, name])
+                    self._fold_bodies(flow, self._originals_in[index, name])
 
     def _put(self, index: int, shares: tuple[Share, ...]) -> None:
-        kind: Kind = "attributed" if shares else "unattributed"
-        self.found[index] = NodeAttribution(index, kind, shares, len(shares) > 1)
+        kind: AttributionKind = "attributed" if shares else "unattributed"
+        self.attributed[index] = NodeAttribution(index, kind, shares, len(shares) > 1)
 
-    def _rest(self, level: Level, local: int, mine: Sequence[int], parent: int | None) -> NodeAttribution:
-        """A node that stands for no original: inserted movement, or something that is not understood."""
-        index, node = mine[local], level.executed.nodes[local]
-        if local in level.executed.movers or class_of_op(op_of(node)) == "G":
-            for near in level.neighbours(local):
-                beside = self.found[mine[near]]
+    def _rest(
+        self, pair: GraphPair, local: int, executed_numbers: Sequence[int], parent: int | None
+    ) -> NodeAttribution:
+        """A node that stands for no original node: inserted movement, or a node that is not understood."""
+        index, node = executed_numbers[local], pair.executed.nodes[local]
+        if local in pair.executed.movers or class_of_op(op_of(node)) == "G":
+            for near in pair.neighbours(local):
+                beside = self.attributed[executed_numbers[near]]
                 if beside.kind == "attributed":
                     heaviest = max(beside.shares, key=lambda share: share.weight)
                     share = Share(heaviest.original, 1.0)
                     return NodeAttribution(index, "charged", (share,), reason=f"inserted {node.op_type}")
         if parent is not None:
             return NodeAttribution(index, "attributed", (Share(parent, 1.0),), reason="part of a body")
-        if local in level.executed.movers:
+        if local in pair.executed.movers:
             return NodeAttribution(index, "unattributed", (), reason="inserted movement without a neighbour")
-        anchored = any(level.executed.class_of(n) in level.anchors.of for n in outputs_of(node))
+        anchored = any(pair.executed.class_of(n) in pair.anchors.of for n in outputs_of(node))
         why = "its outputs equal its inputs in the original" if anchored else "no output is a tensor of the original"
         return NodeAttribution(index, "unattributed", (), reason=why)
 
-    def _bodies(self, index: int, level: Level | None) -> None:
+    def _bodies(self, index: int, pair: GraphPair | None) -> None:
         """Attribute the nodes inside a control-flow node."""
         executed = self.executed[index].node
-        mine = dict(bodies(executed))
-        if not mine:
+        executed_bodies = dict(bodies(executed))
+        if not executed_bodies:
             return
-        around = self.found[index]
+        around = self.attributed[index]
         alike = [s.original for s in around.shares if self._same_bodies(self.originals[s.original].node, executed)]
-        if level is not None and len(alike) == 1 and around.kind == "attributed":
-            pairs = dict(bodies(self.originals[alike[0]].node))
-            for name, body in mine.items():
+        if pair is not None and len(alike) == 1 and around.kind == "attributed":
+            original_bodies = dict(bodies(self.originals[alike[0]].node))
+            for name, body in executed_bodies.items():
                 place = alike[0], name
                 self.visited.add(place)
-                original, theirs = with_decided_branches(pairs[name], self._theirs[place], body, self._theirs)
-                held, run_held = level.original.constant, level.executed.constant
-                inner = Level(original, body, self.tensors, held, run_held)
-                self.run(inner, theirs, self._mine[index, name], alike[0])
+                original, original_numbers = with_decided_branches(
+                    original_bodies[name], self._originals_in[place], body, self._originals_in
+                )
+                original_fixed, executed_fixed = pair.original.constant, pair.executed.constant
+                inner = GraphPair(original, body, self.tensors, original_fixed, executed_fixed)
+                self.run(inner, original_numbers, self._executed_in[index, name], alike[0])
             return
-        for name in mine:
-            for inside in self._mine[index, name]:
-                self.found[inside] = replace(around, executed=inside, reason="part of a body")
+        for name in executed_bodies:
+            for inside in self._executed_in[index, name]:
+                self.attributed[inside] = replace(around, executed=inside, reason="part of a body")
                 self._bodies(inside, None)
 
     @staticmethod
     def _same_bodies(original: onnx.NodeProto, executed: onnx.NodeProto) -> bool:
         return original.op_type == executed.op_type and dict(bodies(original)).keys() == dict(bodies(executed)).keys()
 
-    def whole(self, level: Level, theirs: Sequence[int]) -> Attribution:
-        """Attribute the top level and what is in it; originals that run as several executed nodes are marked."""
-        self.run(level, theirs, self._mine[None, ""])
-        nodes = [self.found[entry.index] for entry in self.executed]
+    def whole(self, pair: GraphPair, original_numbers: Sequence[int]) -> Attribution:
+        """Attribute the top graph and its bodies; originals that run as several executed nodes are marked."""
+        self.run(pair, original_numbers, self._executed_in[None, ""])
+        nodes = [self.attributed[entry.index] for entry in self.executed]
         uses = Counter(s.original for n in nodes if n.kind == "attributed" for s in n.shares)
         for place, node in enumerate(nodes):
             shared = node.kind == "attributed" and any(uses[s.original] > 1 for s in node.shares)
@@ -240,41 +251,42 @@ class _Mapper:
         return Attribution(tuple(nodes), self.originals, self.executed, frozenset(self.constant))
 
 
-def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNode]) -> tuple[Level, list[int]]:
-    """The top level, and the numbers of its original nodes."""
-    held = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
+def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNode]) -> tuple[GraphPair, list[int]]:
+    """The pair of top graphs, and the numbers of the original nodes."""
+    fixed = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
     inside = _by_body(originals)
-    original, theirs = with_decided_branches(graph.model.graph, inside[None, ""], executed.graph, inside)
-    return Level(original, executed.graph, all_tensors(graph), held), theirs
+    original, original_numbers = with_decided_branches(graph.model.graph, inside[None, ""], executed.graph, inside)
+    return GraphPair(original, executed.graph, all_tensors(graph), fixed), original_numbers
 
 
 def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
-    """What names leave open: for each group of nodes that they cannot tell apart, the tensors to measure.
+    """The questions that names leave open: for each group of nodes that they cannot tell apart, the tensors to measure.
 
     Args:
         graph: The original graph.
         executed: The model that onnxruntime made of it.
     """
-    level, _ = _top(graph, executed, numbered(graph.model.graph))
+    pair, _ = _top(graph, executed, numbered(graph.model.graph))
     own = {name for node in graph.model.graph.node for name in outputs_of(node)}
-    asked = (level.question(group, own) for group in level.groups())
-    return [question for question in asked if question is not None]
+    candidates = (pair.question(group, own) for group in pair.groups())
+    return [question for question in candidates if question is not None]
 
 
 def anchored(graph: Graph, executed: onnx.ModelProto) -> dict[str, str]:
-    """Executed tensor to the original tensor whose elements it holds, as names tell it; the top level only.
+    """Executed tensor to the original tensor whose elements it holds, as names tell it; the top pair only.
 
-    What :func:`attribute` rests on, for checking it: the values of the two must agree but for order and padding.
+    :func:`attribute` rests on these anchors. They can be checked: the values of the two must agree but for order and
+    padding.
     """
-    level, _ = _top(graph, executed, numbered(graph.model.graph))
+    pair, _ = _top(graph, executed, numbered(graph.model.graph))
     own = {name for node in graph.model.graph.node for name in outputs_of(node)}
-    found: dict[str, str] = {}
-    for name in level.executed.producer:
-        of = level.anchors.of.get(level.executed.class_of(name))
-        same = [name] if name in own else [n for n in level.original.members(of) if n in own] if of is not None else []
+    original_of: dict[str, str] = {}
+    for name in pair.executed.producer:
+        of = pair.anchors.of.get(pair.executed.class_of(name))
+        same = [name] if name in own else [n for n in pair.original.members(of) if n in own] if of is not None else []
         if of is not None and same:
-            found[name] = same[0]
-    return found
+            original_of[name] = same[0]
+    return original_of
 
 
 def attribute(
@@ -293,11 +305,15 @@ def attribute(
         original_values: Fingerprints of original tensors, by tensor.
         executed_values: Fingerprints of executed tensors, by tensor.
     """
-    mapper = _Mapper(graph.model.graph, executed.graph, all_tensors(graph))
-    level, theirs = _top(graph, executed, mapper.originals)
+    attributor = _Attributor(graph.model.graph, executed.graph, all_tensors(graph))
+    pair, original_numbers = _top(graph, executed, attributor.originals)
     if asked:
-        mine = {q.executed[n]: f for q in asked for n, f in (executed_values or {}).items() if n in q.executed}
-        known = {q.original[n]: f for q in asked for n, f in (original_values or {}).items() if n in q.original}
+        executed_known = {
+            q.executed[n]: f for q in asked for n, f in (executed_values or {}).items() if n in q.executed
+        }
+        original_known = {
+            q.original[n]: f for q in asked for n, f in (original_values or {}).items() if n in q.original
+        }
         candidates = [(set(q.executed.values()), set(q.original.values())) for q in asked]
-        level.anchors = anchor_by_value(level.anchors, mine, known, candidates)
-    return mapper.whole(level, theirs)
+        pair.anchors = anchor_by_value(pair.anchors, executed_known, original_known, candidates)
+    return attributor.whole(pair, original_numbers)

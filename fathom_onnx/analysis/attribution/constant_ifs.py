@@ -1,7 +1,8 @@
-"""An ``If`` whose condition is constant: onnxruntime puts the branch that it takes in the place of the node.
+"""Constant ``If`` nodes: onnxruntime replaces an ``If`` with a constant condition by the branch that it takes.
 
-The original is written the same way before the two are compared, the branch's tensors under the names they get there
-(``_if_then_branch_<tensor>``, with a number where that is taken), so that the rest is one level of one graph.
+The original is rewritten in the same way before the two are compared, with the branch's tensors under the names that
+onnxruntime gives them (``_if_then_branch_<tensor>``, numbered where that is taken), so that the nodes of the branch are
+part of the graph around it.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def with_decided_branches(
     names = {name for node in executed.node for name in outputs_of(node)} | {t.name for t in executed.initializer}
     prefixed: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for name in names:
-        found = _PREFIX.match(name)
-        if found:
-            prefixed[name[found.end() :]].add((found[2], found[1]))
+        match = _PREFIX.match(name)
+        if match:
+            prefixed[name[match.end() :]].add((match[2], match[1]))
     used: set[str] = set()
     values = {t.name: t for t in original.initializer}
     makers = {name: node for node in executed.node for name in outputs_of(node)}
@@ -90,18 +91,18 @@ def _taken(
     known = values.get(node.input[0])
     only = None if known is None else ("then_branch" if numpy_helper.to_array(known).item() else "else_branch")
     maker = next((makers[name] for name in outputs_of(node) if name in makers), None)
-    said = _PREFIX.match(maker.name) if maker is not None else None
+    named = _PREFIX.match(maker.name) if maker is not None else None
     scores: dict[tuple[str, str], tuple[int, bool, bool]] = {}
     for name, body in bodies(node):
         if only not in (None, name):
             continue
         inner = [t for n in body.node for t in outputs_of(n)]
         hits = Counter(p for t in inner for branch, p in prefixed.get(t, ()) if branch == name and p not in used)
-        if said is not None and said[2] == name:
-            hits.update({said[1]: 0})
+        if named is not None and named[2] == name:
+            hits.update({named[1]: 0})
         alike = maker is not None and maker.op_type in {n.op_type for n in body.node}
         for prefix, count in [*hits.items(), ("", 0)]:
-            scores[name, prefix] = (count, said is not None and said[1] == prefix, alike)
+            scores[name, prefix] = (count, named is not None and named[1] == prefix, alike)
     best = max(scores, key=lambda key: scores[key])
     if only is None and sum(score == scores[best] for score in scores.values()) > 1:
         return None

@@ -1,6 +1,6 @@
-"""What the name of an executed node says of where it came from.
+"""Origins: the original node that the name of an executed node refers to.
 
-A fused node often keeps the name of one of the nodes it was made of, with something around it. That node is its
+A fused node often keeps the name of one of the nodes it was made of, with a prefix or suffix. That node is its
 *origin*. Where the fusion took more after it (an activation, a quantization), the output of the executed node is not
 the origin's, and has to be looked for downstream.
 """
@@ -28,7 +28,7 @@ DECORATIONS = (
     re.compile(r"^(?P<name>.+)/MatmulTransposeFusion/?$"),
     re.compile(r"^(?P<name>.+)/DynamicQuantizeMatMulFusion/?$"),
 )
-"""How onnxruntime's optimizer decorates the names that it keeps; the group ``name`` is what was there before."""
+"""How onnxruntime's optimizer decorates the names that it keeps; the group ``name`` is the name before."""
 
 UNTIL_QUANTIZED = frozenset(
     {"QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"}
@@ -54,12 +54,12 @@ class Origins:
     def __init__(self, original: Dataflow, executed: Dataflow) -> None:
         self.original, self.executed = original, executed
         count = Counter(node.name for node in original.nodes)
-        self._mine = Counter(node.name for node in executed.nodes)
+        self._executed_count = Counter(node.name for node in executed.nodes)
         self._named = {node.name: i for i, node in enumerate(original.nodes) if node.name and count[node.name] == 1}
 
     def of(self, node: onnx.NodeProto) -> int | None:
         """The original node whose name an executed node keeps, as it is or decorated, or None."""
-        name = node.name if self._mine[node.name] == 1 else ""
+        name = node.name if self._executed_count[node.name] == 1 else ""
         while name:
             if name in self._named:
                 return self._named[name]
@@ -92,8 +92,8 @@ class Origins:
         taken = anchored.get(self.executed.class_of(node.input[0])) if node.input else None
         if taken is None or not origin.input:
             return False
-        here, there = self._dtype(self.original.members(taken)), self._dtype([origin.input[0]])
-        return here in _QUANTIZED_TYPES and bool(there) and there not in _QUANTIZED_TYPES
+        executed_type, origin_type = self._dtype(self.original.members(taken)), self._dtype([origin.input[0]])
+        return executed_type in _QUANTIZED_TYPES and bool(origin_type) and origin_type not in _QUANTIZED_TYPES
 
     def _dtype(self, names: Collection[str]) -> str:
         """The element type of the first of some tensors whose type is known."""

@@ -44,7 +44,7 @@ def original_table(
     ``us`` is the time attributed to the node: its shares of executed nodes, without movement charged to it. Costs are
     per step (in a body: per execution, times the body's executions per step) and NaN where unknown. ``parameters`` is
     the number of elements of the weights that this node is the first to use. ``state`` is ``ran``, ``folded`` or
-    ``merged`` (see :data:`~fathom_onnx.analysis.attribution.attribution.State`); a node in a branch that no step took
+    ``merged`` (see :data:`~fathom_onnx.analysis.attribution.NodeState`); a node in a branch that no step took
     ran 0 times.
 
     Args:
