@@ -1,4 +1,4 @@
-"""Bytes that a node must read and write: every input and every output once, and of a lookup what it touches."""
+"""Bytes that a node must read and write: every input and every output once, and of a lookup the rows it touches."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def _rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int
 def _block_rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
     """Bytes that a block-quantized lookup touches: its share of the table, of the scales and of the zero points."""
     sizes = [size_of(tensors.get(name)) for name in node.input if name]
-    table, made = tensors.get(node.input[0]), tensors.get(node.output[0])
-    if any(size is None for size in sizes) or table is None or made is None or not table.elements:
+    table, output = tensors.get(node.input[0]), tensors.get(node.output[0])
+    if any(size is None for size in sizes) or table is None or output is None or not table.elements:
         return None
     bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
-    held = table.elements * (8 // bits if table.dtype == "uint8" else 1)
+    table_elements = table.elements * (8 // bits if table.dtype == "uint8" else 1)
     known = [size for size in sizes if size is not None]
-    if made.elements is None:
+    if output.elements is None:
         return None
-    return known[1] + math.ceil((known[0] + sum(known[2:])) * min(1.0, made.elements / held))
+    return known[1] + math.ceil((known[0] + sum(known[2:])) * min(1.0, output.elements / table_elements))
 
 
 def bytes_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""A node as a cost formula sees it: shapes, attributes and known values by position; what is missing says so."""
+"""A node as a cost formula sees it: shapes, attributes and known values by position (or :class:`NotKnown`)."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class Call:
     @cached_property
     def attributes(self) -> dict[str, object]:
         """Attribute name to value."""
-        found = ((a.name, onnx.helper.get_attribute_value(a)) for a in self.node.attribute if not a.ref_attr_name)
-        return dict(found)
+        values = ((a.name, onnx.helper.get_attribute_value(a)) for a in self.node.attribute if not a.ref_attr_name)
+        return dict(values)
 
     def has(self, position: int) -> bool:
         """Whether an optional input is given."""
         return len(self.node.input) > position and bool(self.node.input[position])
 
     def gives(self, position: int) -> bool:
-        """Whether an optional output is asked for."""
+        """Whether the node has an optional output."""
         return len(self.node.output) > position and bool(self.node.output[position])
 
     def _shape(self, name: str) -> Shape:
@@ -77,7 +77,7 @@ class Call:
         """Shape of an output.
 
         Raises:
-            NotKnown: It has none, or is not asked for.
+            NotKnown: The output has no known shape, or the node omits it.
         """
         if not self.gives(position):
             raise NotKnown(f"output {position} is not asked for")
@@ -87,7 +87,7 @@ class Call:
         """Elements of an input."""
         return math.prod(self.shape(position))
 
-    def made(self, position: int = 0) -> int:
+    def output_elements(self, position: int = 0) -> int:
         """Elements of an output."""
         return math.prod(self.result(position))
 

@@ -1,4 +1,4 @@
-"""How often the bodies of control flow run in one execution of their node, where that is known before a run."""
+"""Trip counts: how often the bodies of control flow run in one execution of their node, where known before a run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _BEFORE_SCAN_LOST_ITS_BATCH = 9
 
 def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     """The values of a graph's small initializers and constants, by name."""
-    found = {}
+    constants = {}
     for tensor in graph.initializer:
         value = _array(tensor)
         if value is not None:
-            found[tensor.name] = value
+            constants[tensor.name] = value
     for node in graph.node:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and node.attribute:
-            held = node.attribute[0]
-            value = _array(held.t) if held.type == onnx.AttributeProto.TENSOR else None
-            if held.name in ("value_int", "value_ints", "value_float", "value_floats"):
-                value = np.asarray(onnx.helper.get_attribute_value(held))
+            attribute = node.attribute[0]
+            value = _array(attribute.t) if attribute.type == onnx.AttributeProto.TENSOR else None
+            if attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
+                value = np.asarray(onnx.helper.get_attribute_value(attribute))
             if value is not None:
-                found[node.output[0]] = value
-    return found
+                constants[node.output[0]] = value
+    return constants
 
 
 def _array(tensor: onnx.TensorProto) -> np.ndarray | None:
@@ -62,11 +62,11 @@ def _scalar(name: str, values: Values) -> int | None:
 
 def _stays_true(body: onnx.GraphProto) -> bool:
     """Whether a loop's body always goes on: it hands its own condition over, or gives a constant that is true."""
-    made = {name: node for node in body.node for name in node.output}
+    producer = {name: node for node in body.node for name in node.output}
     known = constants_of(body)
     name = body.output[0].name
-    while name in made and made[name].op_type == "Identity" and made[name].input:
-        name = made[name].input[0]
+    while name in producer and producer[name].op_type == "Identity" and producer[name].input:
+        name = producer[name].input[0]
     if len(body.input) > 1 and name == body.input[1].name:
         return True
     return bool(_scalar(name, known))

@@ -1,4 +1,8 @@
-"""Calls of a model's own functions, each as a graph without functions that has the shapes of the call."""
+"""Model-local functions expanded for costs: each call as a graph of its own, with the shapes of the call.
+
+:mod:`fathom_onnx.graph.functions` writes functions out for running, once for the whole model and without shapes. Here a
+call is expanded alone, so that a model with open dimensions, or one that cannot run, still has the costs of its calls.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class Expander:
         return bool(self._names) and (node.domain, node.op_type) in self._names
 
     def expand(self, node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Values) -> Graph | None:
-        """The function's nodes with the shapes and known values of a call, or None where that cannot be made.
+        """The function's nodes with the shapes and known values of a call, or None where they cannot be inferred.
 
         Calls with the same shapes, values and attributes give the same graph object.
         """
@@ -55,7 +59,7 @@ class Expander:
     def _expanded(
         self, node: onnx.NodeProto, given: list[str], tensors: Mapping[str, Tensor], known: Values
     ) -> Graph | None:
-        """The call alone as a graph without functions, or None where it cannot be made."""
+        """The call alone as a graph without functions, or None where it cannot be inferred."""
         call = onnx.ModelProto(ir_version=max(self._model.ir_version, _IR_WITH_FUNCTIONS))
         call.opset_import.extend(self._model.opset_import)
         call.functions.extend(self._model.functions)

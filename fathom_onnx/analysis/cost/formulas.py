@@ -1,4 +1,4 @@
-"""Which op has which arithmetic: a formula, or the reason why there is none; a test holds it total over what ships.
+"""Cost formula of every op, or the reason why there is none. A test checks that no registered op is missing.
 
 The tables go by op type: FLOPs an element of the first output, FLOPs an element of the first input, ops without
 arithmetic, ops with a formula of their own, and ops whose cost is not known before a run. There is a set of them for

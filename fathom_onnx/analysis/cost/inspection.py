@@ -1,7 +1,7 @@
-"""What a graph is and what it costs, by its nodes and shapes alone: nothing is run and no weights are read.
+"""Inspection of a graph: its contents and costs from nodes and shapes alone, without running it or reading weights.
 
-Costs are of one step, those of a body times its executions. Sums are over what is known; what is not understood is
-listed beside them and never counted as 0. The conventions are in ``docs/reference/cost.md``.
+Costs are of one step, those of a body times its executions. Sums are over known costs; nodes with an unknown
+cost are listed beside them and never counted as 0. The conventions are in ``docs/reference/cost.md``.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Inspection:
         sums[["macs", "flops", "bytes"]] = grouped[["macs", "flops", "bytes"]].sum(min_count=1)
         sums["nodes"] = grouped.size()
         sums["intensity"] = sums["both_flops"] / sums["both_bytes"].where(sums["both_bytes"] > 0)
-        made = sums.rename_axis("name").reset_index()
-        return made.astype({"unknown": int, "parameters": int})[list(GROUP_COLUMNS)]
+        table = sums.rename_axis("name").reset_index()
+        return table.astype({"unknown": int, "parameters": int})[list(GROUP_COLUMNS)]
 
     @property
     def totals(self) -> dict[str, Any]:
@@ -132,18 +132,18 @@ class Inspection:
 
     @property
     def unknown_shapes(self) -> tuple[str, ...]:
-        """Tensors between nodes whose size is not known, in the order in which they are made."""
+        """Tensors between nodes whose size is not known, in the order in which they are produced."""
         return self.memory.unknown
 
     @property
     def control_flow(self) -> list[dict[str, Any]]:
         """The bodies: the node they belong to, their nodes, and how often they run in a step."""
         names = list(self.nodes["name"])
-        told = []
+        unknown_rows = []
         for row in self.counted:
             for body, part in bodies(row.entry.node):
                 inner = [c for c in self.counted if c.entry.parent == row.entry.index and c.entry.body == body]
-                told.append(
+                unknown_rows.append(
                     {
                         "node": names[row.entry.index],
                         "op_type": row.entry.node.op_type,
@@ -153,7 +153,7 @@ class Inspection:
                         "why": inner[0].why if inner else "",
                     }
                 )
-        return told
+        return unknown_rows
 
     @property
     def functions(self) -> list[dict[str, Any]]:
@@ -167,15 +167,15 @@ class Inspection:
     def summary(self) -> dict[str, Any]:
         """All of it as one JSON object of schema :data:`SCHEMA`; unknown numbers are null."""
         model, memory = self.graph.model, self.memory
-        held = self.graph.metadata
+        metadata = self.graph.metadata
         return {
             "schema": SCHEMA,
             "graph": self.graph.name,
             "graph_sha256": self.graph.sha256,
-            "workload": held.workload if held else None,
-            "mode": held.mode if held else None,
-            "framework": held.framework if held else None,
-            "preset": held.preset if held else None,
+            "workload": metadata.workload if metadata else None,
+            "mode": metadata.mode if metadata else None,
+            "framework": metadata.framework if metadata else None,
+            "preset": metadata.preset if metadata else None,
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             "ir_version": model.ir_version,
             "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
@@ -211,14 +211,14 @@ class Inspection:
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row with counts as whole numbers and what is unknown as None."""
 
-    def value(name: str, found: Any) -> Any:
-        if isinstance(found, str):
-            return found
-        if found is None or np.isnan(found):
+    def value(name: str, number: Any) -> Any:
+        if isinstance(number, str):
+            return number
+        if number is None or np.isnan(number):
             return None
-        return float(found) if name == "intensity" else int(found)
+        return float(number) if name == "intensity" else int(number)
 
-    return {name: value(name, found) for name, found in row.items()}
+    return {name: value(name, number) for name, number in row.items()}
 
 
 def _interface(info: onnx.ValueInfoProto) -> dict[str, Any]:

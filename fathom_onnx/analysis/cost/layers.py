@@ -1,4 +1,4 @@
-"""The layers of one of our graphs: what each gives, and what it costs, without running it."""
+"""The layers of one of our graphs: output shape and cost of each, without running it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class LayerCost:
 
 def layer_costs(graph: Graph) -> dict[str, LayerCost]:
     """Layer name to its cost in the forward phase, in the graph's order."""
-    found: dict[str, LayerCost] = {}
+    layers: dict[str, LayerCost] = {}
     for node, cost in zip(graph.model.graph.node, graph_costs(graph), strict=True):
         address = graph.addresses.get(node.name)
         if address is None or address.phase != "forward":
             continue
-        before = found.get(address.layer, LayerCost((), 0, 0))
+        before = layers.get(address.layer, LayerCost((), 0, 0))
         tensor = graph.tensors.get(node.output[0])
         shape = tensor.shape if tensor and tensor.shape is not None else ()
-        found[address.layer] = LayerCost(shape, before.macs + (cost.macs or 0), before.nodes + 1)
-    return found
+        layers[address.layer] = LayerCost(shape, before.macs + (cost.macs or 0), before.nodes + 1)
+    return layers

@@ -1,9 +1,9 @@
-"""How much memory a step's tensors need, by the life of each tensor in a graph's order.
+"""Liveness: the memory that a step's tensors need, from the lifetime of each tensor in the order of the graph.
 
-A tensor lives from the node that makes it to its last user; what is fed lives from the start, what the graph gives to
-the end. At a node its inputs and its outputs are there at once: no node computes in place. A view (a reshape, an
-identity) is its input's buffer. Beside all this stand what is there before the step: parameters and constants, and
-state; and the places of the state's new values. A body of control flow adds its own peak to what is alive around it.
+A tensor lives from the node that produces it to its last user; inputs live from the start, outputs to the end. At a
+node its inputs and its outputs are alive together: no node computes in place. A view (a reshape, an identity) is its
+input's buffer. Parameters, constants, state and the buffers of the state's new values are counted separately: they
+exist before the step. A body of control flow adds its own peak to the tensors that are alive around it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AFTER_LOSS = frozenset({"backward", "optimizer"})
 
 @dataclass(frozen=True)
 class LiveTensor:
-    """A buffer: the tensor it was made for, and the phase and layer that made it (both empty for what is fed)."""
+    """A buffer: the tensor it was allocated for, and the phase and layer that produced it (both empty for inputs)."""
 
     name: str
     size_bytes: int
@@ -140,36 +140,38 @@ class _Walk:
     ) -> _Level:
         """The memory of one level, its nodes in ``order`` (numbers), or in the graph's."""
         steps = list(order if order is not None else self.inside[parent, body])
-        made: dict[str, _Buffer] = {}
+        buffers: dict[str, _Buffer] = {}
         for fed in graph.input:
-            self._make(made, fed.name, 0, None)
+            self._make(buffers, fed.name, 0, None)
         inner: list[_Level | None] = []
         for place, index in enumerate(steps):
             node = self.nodes[index].node
             for name in inputs_of(node):
-                if name in made:
-                    self._use(made[name], place, self.labels[index])
+                if name in buffers:
+                    self._use(buffers[name], place, self.labels[index])
             view = node.op_type in VIEWS and moves(node)
             for name in outputs_of(node):
                 if not view:
-                    self._make(made, name, place, self.labels[index])
-                elif node.input[0] in made:
-                    made[name] = made[node.input[0]]
+                    self._make(buffers, name, place, self.labels[index])
+                elif node.input[0] in buffers:
+                    buffers[name] = buffers[node.input[0]]
             parts = [self.level(part, index, name) for name, part in bodies(node)]
             inner.append(max(parts, key=lambda level: level.peak, default=None))
         for given in graph.output:
-            if given.name in made:
-                made[given.name].last = len(steps) - 1
-        return self._sum(steps, list({id(b): b for b in made.values()}.values()), inner)
+            if given.name in buffers:
+                buffers[given.name].last = len(steps) - 1
+        return self._sum(steps, list({id(b): b for b in buffers.values()}.values()), inner)
 
-    def _make(self, made: dict[str, _Buffer], name: str, place: int, label: Label | None) -> None:
+    def _make(self, buffers: dict[str, _Buffer], name: str, place: int, label: Label | None) -> None:
         if name in self.apart:
             return
         size = self.sizes.get(name)
         if size is None:
             self.unknown[name] = None
             return
-        made[name] = _Buffer(LiveTensor(name, size, *((label.phase, label.layer) if label else ("", ""))), place, place)
+        buffers[name] = _Buffer(
+            LiveTensor(name, size, *((label.phase, label.layer) if label else ("", ""))), place, place
+        )
         if label:
             self.by_layer[label.layer] += size
 
@@ -238,9 +240,9 @@ def liveness_of(
     present = {t.name for t in [*graph.input, *graph.output]}
 
     def total(names: Iterable[str]) -> int:
-        found = {name: sizes.get(name) for name in names}
-        walk.unknown.update(dict.fromkeys(name for name in sorted(found) if found[name] is None))
-        return sum(size for size in found.values() if size is not None)
+        known = {name: sizes.get(name) for name in names}
+        walk.unknown.update(dict.fromkeys(name for name in sorted(known) if known[name] is None))
+        return sum(size for size in known.values() if size is not None)
 
     largest = sorted(top.at_peak, key=lambda t: (-t.size_bytes, t.name))[:LARGEST]
     return Liveness(

@@ -1,12 +1,12 @@
-"""What a node costs by its shapes: multiply-accumulates, arithmetic operations, bytes.
+"""The cost of a node from its shapes: multiply-accumulates, arithmetic operations, bytes.
 
 Conventions (all of them: ``docs/reference/cost.md``): one multiply-accumulate is 2 FLOPs; an elementwise op is 1 FLOP
 an element unless its table says otherwise, transcendental functions included; a reduction is 1 FLOP an input element;
-comparisons and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are what must at
-least be read and written: each input and output once. What is not known is None, not 0, and comes with its reason.
+comparisons and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are the least
+that must be read and written: each input and output once. An unknown cost is None, not 0, and comes with its reason.
 
-Control flow costs what its bodies cost times how often they run, where that is known before a run; a call of one of
-the model's own functions costs what the function's body costs.
+Control flow costs as much as its bodies times their trip count, where that is known before a run; a call of a
+model-local function costs as much as the function's body.
 """
 
 from __future__ import annotations
@@ -108,22 +108,22 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
         tensors: Shapes and types of its tensors, by name.
         values: Tensors whose values are known before a run, for the few ops whose work depends on one.
     """
-    found = rule(node.op_type, node.domain)
-    if node.op_type in FREE and not isinstance(found, str):
+    formula = rule(node.op_type, node.domain)
+    if node.op_type in FREE and not isinstance(formula, str):
         return _NOTHING
     macs = flops = None
     reason = ""
-    if isinstance(found, str):
-        reason = found
+    if isinstance(formula, str):
+        reason = formula
     else:
         try:
-            macs, flops = found(Call(node, tensors, values or {}))
+            macs, flops = formula(Call(node, tensors, values or {}))
         except NotKnown as missing:
             reason = str(missing)
         except (ArithmeticError, IndexError, ValueError):
             reason = "its inputs do not have the shapes that the operator asks for"
     written = total_bytes(node.output, tensors)
-    read = total_bytes(node.input, tensors) if isinstance(found, str) else bytes_read(node, tensors, written)
+    read = total_bytes(node.input, tensors) if isinstance(formula, str) else bytes_read(node, tensors, written)
     if not reason and (read is None or written is None):
         unsized = next((n for n in [*node.input, *node.output] if n and size_of(tensors.get(n)) is None), "")
         reason = f"size of '{unsized}' is not known"
@@ -135,7 +135,7 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
     model = graph.model
     expander = Expander(model)
     calls: dict[int, NodeCost] = {}
-    found: list[Counted] = []
+    rows: list[Counted] = []
 
     def walk(
         part: onnx.GraphProto,
@@ -148,12 +148,12 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
         tensors = {**around[0], **tensors_of(part)}
         values = {**around[1], **constants_of(part)}
         for node in part.node:
-            entry = NumberedNode(len(found), node, parent, body)
+            entry = NumberedNode(len(rows), node, parent, body)
             control = node.op_type in BODIES and node.domain in ("", "ai.onnx")
             own = _NOTHING if control else node_cost(node, tensors, values)
             if not control and expander.knows(node):
                 own = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
-            found.append(Counted(entry, own, *runs, depth))
+            rows.append(Counted(entry, own, *runs, depth))
             inside = dict(bodies(node))
             times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
             for name, inner in inside.items():
@@ -165,7 +165,7 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
                 walk(inner, (tensors, values), (often, why), entry.index, name, depth + 1)
 
     walk(model.graph, (graph.tensors, {}), (1, ""), None, "", 0)
-    return tuple(found)
+    return tuple(rows)
 
 
 def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) -> NodeCost:

@@ -1,7 +1,7 @@
 """Arithmetic of convolutions and matrix products, plain, fused and quantized, of experts and of linear models.
 
-Each formula states its multiply-accumulates; the FLOPs are twice these and what the same node does to each output
-element besides (bias, residual, activation, requantisation).
+Each formula states its multiply-accumulates; the FLOPs are twice these plus the node's other work on each output
+element (bias, residual, activation, requantisation).
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def conv(*added: int) -> Formula:
 
     def formula(call: Call) -> Arithmetic:
         """MACs = output elements x (I / group) x kernel elements; the filter is [O, I / group, *kernel]."""
-        macs = call.made() * math.prod(call.shape(1)[1:])
-        return macs, 2 * macs + (_given(call, *added) + _activation(call)) * call.made()
+        macs = call.output_elements() * math.prod(call.shape(1)[1:])
+        return macs, 2 * macs + (_given(call, *added) + _activation(call)) * call.output_elements()
 
     return formula
 
@@ -92,35 +92,35 @@ def conv_transpose(call: Call) -> Arithmetic:
     """MACs = input elements x (O / group) x kernel elements; the filter is [I, O / group, *kernel]."""
     macs = call.elements(0) * math.prod(call.shape(1)[1:])
     bias = 3 if call.node.op_type == "ConvTransposeWithDynamicPads" else 2
-    return macs, 2 * macs + (_given(call, bias) + _activation(call)) * call.made()
+    return macs, 2 * macs + (_given(call, bias) + _activation(call)) * call.output_elements()
 
 
 def quantized_conv(call: Call) -> Arithmetic:
     """MACs of the convolution; bias and requantisation an output element. The filter is input 3."""
-    macs = call.made() * math.prod(call.shape(3)[1:])
-    return macs, 2 * macs + (_given(call, 8) + QUANTIZE) * call.made()
+    macs = call.output_elements() * math.prod(call.shape(3)[1:])
+    return macs, 2 * macs + (_given(call, 8) + QUANTIZE) * call.output_elements()
 
 
 def quantized_conv_transpose(call: Call) -> Arithmetic:
     """MACs of the transposed convolution; bias and requantisation an output element."""
     macs = call.elements(0) * math.prod(call.shape(3)[1:])
-    return macs, 2 * macs + (_given(call, 8) + QUANTIZE) * call.made()
+    return macs, 2 * macs + (_given(call, 8) + QUANTIZE) * call.output_elements()
 
 
 def deform_conv(call: Call) -> Arithmetic:
     """MACs of the convolution; each sampled input element is interpolated from four (8 FLOPs), mask and bias added."""
     filters = call.matrix(1, 4)
     batch, channels = call.shape(0)[:2]
-    macs = call.made() * math.prod(filters[1:])
+    macs = call.output_elements() * math.prod(filters[1:])
     samples = batch * channels * math.prod(call.result()[2:]) * math.prod(filters[2:])
-    return macs, 2 * macs + (8 + _given(call, 4)) * samples + _given(call, 3) * call.made()
+    return macs, 2 * macs + (8 + _given(call, 4)) * samples + _given(call, 3) * call.output_elements()
 
 
 def gemm(call: Call) -> Arithmetic:
     """MACs = M x N x K; the added C is one FLOP an output element."""
     inner = call.matrix(0, 2)[0 if call.integer("transA", 0) else 1]
-    macs = call.made() * inner
-    return macs, 2 * macs + (_given(call, 2) + _activation(call)) * call.made()
+    macs = call.output_elements() * inner
+    return macs, 2 * macs + (_given(call, 2) + _activation(call)) * call.output_elements()
 
 
 def _inner(call: Call) -> int:
@@ -133,8 +133,8 @@ def _inner(call: Call) -> int:
 
 def matmul(call: Call) -> Arithmetic:
     """MACs = output elements x K."""
-    macs = call.made() * _inner(call)
-    return macs, 2 * macs + _activation(call) * call.made()
+    macs = call.output_elements() * _inner(call)
+    return macs, 2 * macs + _activation(call) * call.output_elements()
 
 
 def product(*added: int, each: int = 0, prepare: int = 0) -> Formula:
@@ -148,25 +148,25 @@ def product(*added: int, each: int = 0, prepare: int = 0) -> Formula:
 
     def formula(call: Call) -> Arithmetic:
         """MACs = output elements x K."""
-        macs = call.made() * _inner(call)
-        return macs, 2 * macs + (each + _given(call, *added)) * call.made() + prepare * call.elements(0)
+        macs = call.output_elements() * _inner(call)
+        return macs, 2 * macs + (each + _given(call, *added)) * call.output_elements() + prepare * call.elements(0)
 
     return formula
 
 
 def qgemm(call: Call) -> Arithmetic:
     """MACs = M x N x K; scaling, bias, and requantisation where the output has a scale."""
-    macs = call.made() * call.matrix(0, 2)[0 if call.integer("transA", 0) else 1]
+    macs = call.output_elements() * call.matrix(0, 2)[0 if call.integer("transA", 0) else 1]
     each = _given(call, 6) + (QUANTIZE if call.has(7) else 1)
-    return macs, 2 * macs + each * call.made()
+    return macs, 2 * macs + each * call.output_elements()
 
 
 def packed_matmul(call: Call) -> Arithmetic:
     """MACs = output elements x K, and 2 FLOPs to dequantize each of the N x K packed weights."""
     inner = call.shape(0)[-1]
-    macs = call.made() * inner
+    macs = call.output_elements() * inner
     bias = {"MatMulBlockQuantizedFp4Weight": 5, "MatMulBlockQuantizedFp8Weight": 4}.get(call.node.op_type)
-    added = call.made() if bias is not None and call.has(bias) else 0
+    added = call.output_elements() if bias is not None and call.has(bias) else 0
     return macs, 2 * macs + DEQUANTIZE * call.result()[-1] * inner + added
 
 
@@ -191,7 +191,7 @@ def nbits_mlp(call: Call) -> Arithmetic:
     columns, inner = call.integer("N"), call.integer("K")
     macs, flops = _nbits(call, 2 * columns, inner, 0)
     each = _given(call, 5, 8) + 1 + (_activation(call) or ACTIVATIONS["silu"])
-    return macs, flops + each * call.made() + _normalised(call, 1, 2)
+    return macs, flops + each * call.output_elements() + _normalised(call, 1, 2)
 
 
 def nbits_qkv(call: Call) -> Arithmetic:
@@ -224,7 +224,7 @@ def einsum(call: Call) -> Arithmetic:
             sizes[name] = max(size, sizes.get(name, 1)) if size else 0
     total = math.prod(sizes.values())
     if len(terms) == 1:
-        return 0, total if call.made() != total else 0
+        return 0, total if call.output_elements() != total else 0
     macs = total * (len(terms) - 1)
     return macs, 2 * macs
 
@@ -248,9 +248,9 @@ def inverse(call: Call) -> Arithmetic:
 
 def cdist(call: Call) -> Arithmetic:
     """M x K x N: a subtraction and a multiply-accumulate each; a root a distance unless it is squared."""
-    macs = call.made() * call.matrix(0, 2)[1]
+    macs = call.output_elements() * call.matrix(0, 2)[1]
     root = 0 if call.text("metric", "sqeuclidean") == "sqeuclidean" else 1
-    return macs, 3 * macs + root * call.made()
+    return macs, 3 * macs + root * call.output_elements()
 
 
 def experts(call: Call) -> Arithmetic:

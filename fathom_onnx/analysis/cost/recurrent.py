@@ -1,4 +1,4 @@
-"""Arithmetic of recurrent layers and of linear attention, which goes token by token as well."""
+"""Arithmetic of recurrent layers, and of linear attention, which is computed token by token as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arithmetic of windows, sampling, normalisation, losses, transforms and updates: all that has FLOPs but no product."""
+"""Arithmetic of windows, sampling, normalisation, losses, transforms and updates: ops with FLOPs but no MACs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def per_output(flops: int) -> Formula:
     """So many FLOPs an element of the first output."""
 
     def formula(call: Call) -> Arithmetic:
-        return 0, flops * call.made()
+        return 0, flops * call.output_elements()
 
     return formula
 
@@ -69,7 +69,7 @@ def biased(flops: int, *positions: int) -> Formula:
     """So many FLOPs an element of the first output, and one for each of these inputs that is given."""
 
     def formula(call: Call) -> Arithmetic:
-        return 0, (flops + sum(call.has(position) for position in positions)) * call.made()
+        return 0, (flops + sum(call.has(position) for position in positions)) * call.output_elements()
 
     return formula
 
@@ -82,24 +82,24 @@ def window(each: int) -> Formula:
         kernel = call.integers("kernel_shape")
         if not kernel:
             return 0, each * call.elements(0)
-        return 0, each * call.made() * math.prod(kernel)
+        return 0, each * call.output_elements() * math.prod(kernel)
 
     return formula
 
 
 def quantized_window(call: Call) -> Arithmetic:
     """A pool of quantized elements: one addition an element of the window, requantisation an output element."""
-    return 0, window(1)(call)[1] + QUANTIZE * call.made()
+    return 0, window(1)(call)[1] + QUANTIZE * call.output_elements()
 
 
 def quantized_mean(call: Call) -> Arithmetic:
     """Dequantize and add each input element, quantize each output element."""
-    return 0, (DEQUANTIZE + 1) * call.elements(0) + QUANTIZE * call.made()
+    return 0, (DEQUANTIZE + 1) * call.elements(0) + QUANTIZE * call.output_elements()
 
 
 def lrn(call: Call) -> Arithmetic:
     """Square, windowed sum, scale and shift, power, divide."""
-    return 0, call.made() * (call.integer("size") + 5)
+    return 0, call.output_elements() * (call.integer("size") + 5)
 
 
 def scatter(call: Call) -> Arithmetic:
@@ -109,13 +109,13 @@ def scatter(call: Call) -> Arithmetic:
 
 def sum_of_inputs(call: Call) -> Arithmetic:
     """Elementwise over several inputs: n - 1 FLOPs an element, at least 1."""
-    return 0, call.made() * max(1, len(call.node.input) - 1)
+    return 0, call.output_elements() * max(1, len(call.node.input) - 1)
 
 
 def batch_norm(call: Call) -> Arithmetic:
     """2 an element with given statistics (scale and shift), 7 where the statistics are the batch's own."""
     own = bool(call.integer("training_mode", 0)) or call.gives(3)
-    return 0, (7 if own else 2) * call.made()
+    return 0, (7 if own else 2) * call.output_elements()
 
 
 def dropout(call: Call) -> Arithmetic:
@@ -127,7 +127,7 @@ def dropout(call: Call) -> Arithmetic:
     value = call.value(mode)
     if value is not None:
         training = bool(value.reshape(-1)[0])
-    return 0, ((2 if training else 0) + added) * call.made()
+    return 0, ((2 if training else 0) + added) * call.output_elements()
 
 
 def embed_layer_norm(call: Call) -> Arithmetic:
@@ -137,13 +137,13 @@ def embed_layer_norm(call: Call) -> Arithmetic:
     """
     quantized = call.node.op_type == "QEmbedLayerNormalization"
     tables = 2 + call.has(4)
-    return 0, call.made() * (tables - 1 + 7 + (DEQUANTIZE * tables if quantized else 0))
+    return 0, call.output_elements() * (tables - 1 + 7 + (DEQUANTIZE * tables if quantized else 0))
 
 
 def group_norm(call: Call) -> Arithmetic:
     """7 an element; SiLU 5; skip and bias 1 each."""
     active = 5 if call.integer("activation", 0) else 0
-    return 0, (7 + active + call.has(3) + call.has(4)) * call.made()
+    return 0, (7 + active + call.has(3) + call.has(4)) * call.output_elements()
 
 
 def cross_entropy(call: Call) -> Arithmetic:
@@ -184,7 +184,7 @@ def grid_sample(call: Call) -> Arithmetic:
 def crop_and_resize(call: Call) -> Arithmetic:
     """8 FLOPs an output element, none for the nearest."""
     taps = _taps(call.text("mode", "bilinear"))
-    return 0, 2 * taps**2 * call.made()
+    return 0, 2 * taps**2 * call.output_elements()
 
 
 def roi_align(call: Call) -> Arithmetic:
@@ -192,12 +192,12 @@ def roi_align(call: Call) -> Arithmetic:
     ratio = call.integer("sampling_ratio", 0)
     if ratio == 0:
         raise NotKnown("how many samples a region takes depends on its size, which is data")
-    return 0, 9 * ratio * ratio * call.made()
+    return 0, 9 * ratio * ratio * call.output_elements()
 
 
 def affine_grid(call: Call) -> Arithmetic:
     """MACs = points x d x (d + 1): a matrix times each point of the grid."""
-    macs = call.made() * call.shape(0)[-1]
+    macs = call.output_elements() * call.shape(0)[-1]
     return macs, 2 * macs
 
 
@@ -208,22 +208,22 @@ def rotary(cosines: int) -> Formula:
         part = call.integer("rotary_embedding_dim", 0)
         shape = call.shape(0)
         if not part:
-            return 0, 3 * call.made()
+            return 0, 3 * call.output_elements()
         heads = call.integer("num_heads", 0)
         size = shape[-1] if len(shape) == 4 else shape[-1] // heads if heads else 2 * call.shape(cosines)[-1]
-        return 0, 3 * call.made() * part // size
+        return 0, 3 * call.output_elements() * part // size
 
     return formula
 
 
 def gemma_rotary(call: Call) -> Arithmetic:
     """Sine and cosine of each angle; two products and a sum an element of both outputs."""
-    return 0, 2 * call.elements(0) + 3 * (call.made() + call.made(1))
+    return 0, 2 * call.elements(0) + 3 * (call.output_elements() + call.output_elements(1))
 
 
 def attention_gates(call: Call) -> Arithmetic:
     """Decay: add, softplus, multiply (5 an element); update rate: a sigmoid (4)."""
-    return 0, 5 * call.made() + (4 * call.made(1) if call.gives(1) else 0)
+    return 0, 5 * call.output_elements() + (4 * call.output_elements(1) if call.gives(1) else 0)
 
 
 def mix_streams(call: Call) -> Arithmetic:
@@ -231,7 +231,7 @@ def mix_streams(call: Call) -> Arithmetic:
     if call.node.op_type == "HyperConnectionPreMix":
         return 0, 2 * call.elements(0)
     branches = call.integer("num_branches", 0) or call.shape(0)[-2]
-    return 0, call.made() * (2 + (2 * branches if call.has(3) else 0))
+    return 0, call.output_elements() * (2 + (2 * branches if call.has(3) else 0))
 
 
 def _fft(count: int, size: int) -> int:
@@ -280,9 +280,9 @@ def stft(call: Call) -> Arithmetic:
     return 0, batch * frames * (size if call.has(2) else 0) + _fft(batch * frames, size)
 
 
-def _updated(call: Call, held: int) -> int:
+def _updated(call: Call, slots: int) -> int:
     """Elements of the updated tensors: inputs are rate, step, then so many groups of equal length."""
-    count = (len(call.node.input) - 2) // held
+    count = (len(call.node.input) - 2) // slots
     return sum(call.elements(2 + position) for position in range(count))
 
 
