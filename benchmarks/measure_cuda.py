@@ -25,7 +25,7 @@ from typing import Any
 from fathom_onnx.errors import FathomError
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.providers import check_provider, onnxruntime
+from fathom_onnx.runtime.providers.names import check_provider, onnxruntime
 from fathom_onnx.workloads import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent

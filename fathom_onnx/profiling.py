@@ -28,7 +28,7 @@ from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, SessionSettings
 from fathom_onnx.runtime.traces.memory import traced_memory
-from fathom_onnx.runtime.traces.trace import StepTimes
+from fathom_onnx.runtime.traces.steps import StepTimes
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads.contract import Array
 

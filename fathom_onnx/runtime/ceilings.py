@@ -1,4 +1,4 @@
-"""The ceilings of a machine as onnxruntime itself reaches them: arithmetic by a product, memory by a copy.
+"""Ceilings of a machine, as onnxruntime reaches them: arithmetic by a matrix product, memory by a copy.
 
 A roofline (Williams, Waterman and Patterson, CACM 52(4), 2009) needs two numbers of a machine. Datasheet numbers are
 what no kernel reaches; here they are the best of what onnxruntime does with the same threads and the same provider:
@@ -25,7 +25,7 @@ from onnx import helper
 
 from fathom_onnx.errors import DataError, UsageError, one_line
 from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 
 from .environment import cpu_cores, cpu_model
 from .prepare import Prepared

@@ -1,4 +1,4 @@
-"""The facts of a run that its numbers depend on: versions, machine, graph, settings."""
+"""Facts that the numbers of a run depend on: versions, machine, graph, settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.versions import package_version
 
 from .settings import LEVELS, SessionSettings

@@ -1,4 +1,4 @@
-"""Running a graph as a function: all inputs given, all outputs taken, the branches it takes in view."""
+"""A graph as a function: all inputs in, all outputs out, with the branches taken at its kinks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compact values of chosen tensors, to tell which tensor of an optimized model is which of the original.
+"""Fingerprints: compact values of tensors, to match tensors of an optimized model with those of the original.
 
 A fingerprint does not depend on the order of elements nor on zeros, so that a tensor is known again after a
 transpose, and in the blocked, zero-padded layout that onnxruntime's CPU convolutions use. Random ops get the same
@@ -18,7 +18,7 @@ import onnx
 
 from fathom_onnx.errors import RunError, one_line
 from fathom_onnx.graph.dataflow import RANDOM
-from fathom_onnx.runtime.providers.providers import PROVIDERS, onnxruntime
+from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
 from .session import give_values

@@ -1,4 +1,4 @@
-"""What the times of nodes are, by provider and settings, and the recorder that they take."""
+"""The kind of node times by provider and settings, and the recorder that it needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from fathom_onnx.runtime.devices.cupti import CuptiRecorder
 from fathom_onnx.runtime.devices.launch_blocking import launches_blocked, refuse_blocking
 from fathom_onnx.runtime.devices.records import DeviceRecorder
-from fathom_onnx.runtime.providers.providers import check_provider
+from fathom_onnx.runtime.providers.names import check_provider
 
 from .settings import SessionSettings
 

@@ -1,4 +1,4 @@
-"""From a graph and values to what a session is built from.
+"""Preparation: from a graph and values to the model and feeds that a session is built from.
 
 For inference the parameter inputs become initializers, so that onnxruntime folds and fuses as it would in
 deployment. Initializers above a kilobyte are not put into the protobuf, which cannot exceed 2 GB: the model only

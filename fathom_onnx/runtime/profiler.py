@@ -1,4 +1,4 @@
-"""Measure a graph: unprofiled control steps, then profiled steps of the very same optimized model."""
+"""The profiler: unprofiled control steps of a graph, then profiled steps of the same optimized model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.runtime.devices.recorded import recorded_steps, recorded_trace
 from fathom_onnx.runtime.devices.records import Recording, write_recording
 from fathom_onnx.runtime.devices.times import DeviceTimes, RecordedSteps, device_times
+from fathom_onnx.runtime.providers.names import PROVIDERS
 from fathom_onnx.runtime.providers.placement import MEMCPY, Placement, placement, refuse_compute
-from fathom_onnx.runtime.providers.providers import PROVIDERS
-from fathom_onnx.runtime.traces.trace import StepRun, StepTimes, read_events, read_runs, step_times
+from fathom_onnx.runtime.traces.events import read_events
+from fathom_onnx.runtime.traces.steps import StepRun, StepTimes, read_runs, step_times
 from fathom_onnx.workloads.contract import Array
 
 from .node_times import NodeTimes, device_recorder, host_node_times

@@ -1,4 +1,4 @@
-"""Sessions: how one is opened, and how it is stepped with state that lives over steps."""
+"""Sessions: opening one, and stepping it with state that persists over steps."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from fathom_onnx.errors import RunError, one_line
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
+from fathom_onnx.runtime.providers.names import PROVIDERS, check_provider, onnxruntime
 from fathom_onnx.runtime.providers.placement import assigned_elsewhere, refuse_compute
-from fathom_onnx.runtime.providers.providers import PROVIDERS, check_provider, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
 from .prepare import Prepared

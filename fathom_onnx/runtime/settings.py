@@ -1,4 +1,4 @@
-"""How a session runs: provider, threads, optimization level."""
+"""Settings of a session: provider, threads, optimization level."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from fathom_onnx.errors import UnknownNameError, UsageError
-from fathom_onnx.runtime.providers.providers import PROVIDERS
+from fathom_onnx.runtime.providers.names import PROVIDERS
 
 __all__ = ["CUDA_OPTIONS", "DEFAULT_SETTINGS", "LEVELS", "OPTIMIZATIONS", "Optimization", "SessionSettings"]
 
@@ -44,7 +44,7 @@ class SessionSettings:
     """Settings of one session.
 
     Attributes:
-        ep: Provider name of :data:`fathom_onnx.runtime.providers.providers.PROVIDERS`.
+        ep: Provider name of :data:`fathom_onnx.runtime.providers.names.PROVIDERS`.
         threads: Threads inside one operator.
         optimization: Graph optimization level.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.

@@ -1,4 +1,4 @@
-"""The training loop: a whole-step graph, stepped with its state kept on the device."""
+"""The training loop: a training graph, stepped with its state kept on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a provider can really be used here: a wheel lists CUDA on machines that have no GPU.
+"""Whether a provider can be used on this machine: a wheel lists CUDA on machines without a GPU too.
 
 A graph of two nodes is run on it, a convolution and a product, and its result compared. That is done in a process of
 its own: a CUDA context takes device memory as long as its process lives, and a driver that crashes ends only that one.
@@ -17,7 +17,7 @@ from onnx import helper
 
 from fathom_onnx.errors import RunError, UnknownNameError, one_line
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
-from fathom_onnx.runtime.providers.providers import PROVIDERS, check_provider, onnxruntime
+from fathom_onnx.runtime.providers.names import PROVIDERS, check_provider, onnxruntime
 
 from .prepare import Prepared
 from .session import open_session

@@ -14,7 +14,7 @@ import pytest
 
 from fathom_onnx.errors import MissingDependencyError
 from fathom_onnx.graph import from_model
-from fathom_onnx.runtime.providers.providers import check_provider
+from fathom_onnx.runtime.providers.names import check_provider
 from fathom_onnx.workloads import workload
 from support.graphs.small_models import FLOAT, model, op
 from support.paths import ROOT

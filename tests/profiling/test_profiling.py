@@ -34,7 +34,7 @@ from fathom_onnx.runtime import profiler
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.profiler import foreign_nodes, measure
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization, SessionSettings
-from fathom_onnx.runtime.traces.trace import NodeRun, StepRun, StepTimes
+from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, StepTimes
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op
 
 BATCH = {"x": np.ones(3, np.float32)}

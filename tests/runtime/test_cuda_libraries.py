@@ -20,7 +20,7 @@ from fathom_onnx.errors import MissingDependencyError, RunError, UsageError
 from fathom_onnx.runtime.providers import gpu, providers
 from fathom_onnx.runtime.providers.cuda_libraries import check_cuda, preload, session_fault
 from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.providers import check_provider
+from fathom_onnx.runtime.providers.names import check_provider
 from fathom_onnx.runtime.settings import CUDA_OPTIONS, SessionSettings
 from support.paths import ROOT, SAMPLES
 

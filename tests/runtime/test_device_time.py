@@ -33,7 +33,8 @@ from fathom_onnx.runtime.devices.node_intervals import NodeIntervals
 from fathom_onnx.runtime.devices.records import DeviceActivity, Launch, Recording, read_recording, write_recording
 from fathom_onnx.runtime.devices.step import Work, device_step, gaps
 from fathom_onnx.runtime.devices.times import DeviceTimes, device_times
-from fathom_onnx.runtime.traces.trace import NodeRun, StepRun, read_events, read_runs
+from fathom_onnx.runtime.traces.events import read_events
+from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, read_runs
 from support.fakes import fake_cupti
 from support.fakes.fake_device import MadeUpDevice, kernel_ns
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op

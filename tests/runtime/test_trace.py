@@ -14,20 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fathom_onnx.errors import RunError
+from fathom_onnx.runtime.traces.events import TraceEvent, read_events
 from fathom_onnx.runtime.traces.memory import traced_memory
-from fathom_onnx.runtime.traces.trace import Event, read_events, read_runs, step_times
+from fathom_onnx.runtime.traces.steps import read_runs, step_times
 from support.graphs.small_models import FLOAT, model, op
 
 
-def node(name: str, start: int, duration: int, op_type: str = "Add", thread: int = 1) -> Event:
-    return Event(name, True, thread, start, duration, op_type, "CPUExecutionProvider")
+def node(name: str, start: int, duration: int, op_type: str = "Add", thread: int = 1) -> TraceEvent:
+    return TraceEvent(name, True, thread, start, duration, op_type, "CPUExecutionProvider")
 
 
-def session(name: str, start: int, duration: int, thread: int = 1) -> Event:
-    return Event(name, False, thread, start, duration)
+def session(name: str, start: int, duration: int, thread: int = 1) -> TraceEvent:
+    return TraceEvent(name, False, thread, start, duration)
 
 
-def line(event: Event) -> str:
+def line(event: TraceEvent) -> str:
     return json.dumps(
         {
             "cat": "Node" if event.is_node else "Session",
@@ -99,7 +100,9 @@ def test_runs_are_told_apart_by_thread_and_by_model_run() -> None:
 
 
 def test_times_by_step_and_node() -> None:
-    again = [Event(e.name, e.is_node, e.thread, e.start_us + 200, e.duration_us, e.op_type, e.provider) for e in NESTED]
+    again = [
+        TraceEvent(e.name, e.is_node, e.thread, e.start_us + 200, e.duration_us, e.op_type, e.provider) for e in NESTED
+    ]
     times = step_times(read_runs([*NESTED, *again[7:]]))
     assert times.names == ("A", "B", "L", "C")
     assert times.self_us.tolist() == [[11, 5, 14, 30], [0, 0, 40, 30]]
@@ -149,9 +152,9 @@ def _tree(depth: int) -> st.SearchStrategy[list[object]]:
     )
 
 
-def _events(tree: list[object], clock: int) -> tuple[list[Event], int, int]:
+def _events(tree: list[object], clock: int) -> tuple[list[TraceEvent], int, int]:
     """Events of a tree of nodes (a list is a Loop with a body), the clock after it, and the time of its leaves."""
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     leaves = 0
     for child in tree:
         begin = clock
@@ -170,7 +173,7 @@ def _events(tree: list[object], clock: int) -> tuple[list[Event], int, int]:
 
 @given(st.lists(_tree(12), min_size=1, max_size=3))
 def test_run_time_is_node_time_and_time_outside_exactly(trees: list[list[object]]) -> None:
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     clock, sums = 0, []
     for tree in trees:
         begin = clock
@@ -242,7 +245,7 @@ def test_lines_that_need_not_be_parsed_say_the_same(tmp_path: Path) -> None:
     lines = [ort_line("k1", 10, 5, "Add"), ort_line("k1", 20, 6, "Add"), ort_line("k1", 30, 7, "Add")]
     lines += [ort_line(name, 40, 1, kind) for name in ("k1x", "", "k") for kind in ("Mul", "Relu")]
     found = list(read_events(write(tmp_path / "t.json", lines)))
-    assert found[:3] == [Event("k1", True, 3, 10 * n, 4 + n, "Add", "cpu") for n in (1, 2, 3)]
+    assert found[:3] == [TraceEvent("k1", True, 3, 10 * n, 4 + n, "Add", "cpu") for n in (1, 2, 3)]
     assert [(e.name, e.op_type) for e in found[3:]] == [(n, k) for n in ("k1x", "", "k") for k in ("Mul", "Relu")]
     half = write(tmp_path / "half.json", [lines[0], lines[1][:-20]])
     with pytest.raises(RunError, match="broken after 1 events"):
@@ -276,7 +279,7 @@ def test_a_provider_that_says_nothing_of_memory_leaves_it_unknown(tmp_path: Path
 def test_times_of_many_steps_are_added_up_without_holding_their_events() -> None:
     nodes, steps = 50, 400
 
-    def events() -> Iterator[Event]:
+    def events() -> Iterator[TraceEvent]:
         for step in range(steps):
             start = step * 1000
             yield from (node(f"n{i}", start + 10 * i, 7) for i in range(nodes))

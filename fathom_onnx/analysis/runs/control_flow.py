@@ -15,7 +15,7 @@ import numpy as np
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.bodies import NumberedNode, bodies
 from fathom_onnx.graph.labels import label_nodes
-from fathom_onnx.runtime.traces.trace import StepTimes
+from fathom_onnx.runtime.traces.steps import StepTimes
 
 from .executed import display_name, numbers_by_name
 

@@ -15,7 +15,7 @@ import pandas as pd
 from fathom_onnx.errors import DataError, one_line
 from fathom_onnx.graph.files import write_bytes, write_text
 from fathom_onnx.graph.metadata import purpose_named
-from fathom_onnx.runtime.traces.trace import Microseconds
+from fathom_onnx.runtime.traces.steps import Microseconds
 
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
 from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS

@@ -21,7 +21,7 @@ from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.times import DeviceTimes
-from fathom_onnx.runtime.traces.trace import Microseconds, StepTimes
+from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
 from .files import SCHEMA, read_run, write_run
 from .kernels import KERNEL_COLUMNS, kernel_groups, kernel_table

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fathom_onnx.runtime.traces.trace import Microseconds, StepTimes
+from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
 __all__ = [
     "CountedSteps",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.labels import Label
-from fathom_onnx.runtime.traces.trace import StepTimes
+from fathom_onnx.runtime.traces.steps import StepTimes
 
 from .executed import display_name, main_labels, numbers_by_name
 from .steps import Floor, node_statistics

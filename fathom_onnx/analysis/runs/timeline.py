@@ -16,7 +16,7 @@ from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.step import Work
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.optimized import executed_name
-from fathom_onnx.runtime.traces.trace import NodeRun, StepRun
+from fathom_onnx.runtime.traces.steps import NodeRun, StepRun
 
 from .executed import UNATTRIBUTED, main_labels
 

@@ -48,7 +48,7 @@ def command(
     comparison is over its limit.
     """
     from fathom_onnx.cli.render import print_json, progress, table
-    from fathom_onnx.runtime.providers.providers import check_provider
+    from fathom_onnx.runtime.providers.names import check_provider
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.verification import Check, verify, verify_pair
 

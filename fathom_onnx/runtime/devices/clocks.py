@@ -1,4 +1,4 @@
-"""Two clocks read side by side: how one's times are told in the other's, and how far off that can be.
+"""Two clocks read side by side: converting one's times into the other's, with a bound on the error.
 
 onnxruntime's trace is on the system's real-time clock on Linux (``std::chrono::high_resolution_clock`` of libstdc++):
 its origin is what ``get_profiling_start_time_ns`` returns. CUPTI has a clock of its own. Reading it between two

@@ -1,4 +1,4 @@
-"""Which node a call was made in: the nodes of a run as intervals, one in another, and how sure the answer is.
+"""The node in which a call was made: the nodes of a run as nested intervals, with the certainty of the answer.
 
 onnxruntime rounds a node's start and duration down to whole microseconds, so that a node written as (start, duration)
 began within [start, start + 1) and ended within [start + duration, start + duration + 2). Between these bounds a call
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from fathom_onnx.runtime.traces.trace import PARENTS, NodeRun
+from fathom_onnx.runtime.traces.steps import PARENTS, NodeRun
 
 __all__ = ["NodeIntervals"]
 

@@ -1,4 +1,4 @@
-"""Steps with a device recorder at work: beside onnxruntime's profiler, and without it."""
+"""Steps with a device recorder, with and without onnxruntime's profiler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import FathomError, RunError
-from fathom_onnx.runtime.traces.trace import StepRun
+from fathom_onnx.runtime.traces.steps import StepRun
 
 from .records import DeviceRecorder, Recording
 from .times import RecordedSteps, device_times

@@ -1,4 +1,4 @@
-"""What a device recorder hands over: calls that launch work, what the device did, and readings of both clocks.
+"""Records of a device: calls that launch work, the work on the device, and readings of both clocks.
 
 Neutral of the tool that recorded it, so that what is made of it can be tested on records from a file. A file holds one
 JSON object a line, compressed with gzip; the first is a header.

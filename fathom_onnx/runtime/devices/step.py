@@ -1,4 +1,4 @@
-"""The work of one step on a device: who launched it, how long it took, and when the device had nothing to do.
+"""The work of one step on a device: what launched it, how long it took, and when the device was idle.
 
 All times are whole nanoseconds, and for every step, exactly::
 

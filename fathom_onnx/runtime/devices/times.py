@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fathom_onnx.errors import RunError
-from fathom_onnx.runtime.traces.trace import StepRun, StepTimes, step_times
+from fathom_onnx.runtime.traces.steps import StepRun, StepTimes, step_times
 
 from .clocks import clock_error_ns, to_host_ns
 from .node_intervals import NodeIntervals

@@ -1,4 +1,4 @@
-"""What CUDA needs on the machine: the driver, a device, the libraries; what is missing is one clear error.
+"""CUDA's requirements on a machine: driver, device, libraries. Each missing one is one clear error.
 
 The stock wheel lists its CUDA provider wherever it is installed. Where a library or the driver is missing it prints
 that to the console, and the session is quietly built on the CPU. So the libraries are loaded one by one beforehand, and

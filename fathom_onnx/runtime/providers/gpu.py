@@ -1,4 +1,4 @@
-"""The facts of the device that a run's numbers depend on, as NVIDIA's management library tells them."""
+"""Facts of a GPU that the numbers of a run depend on, from NVIDIA's management library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from fathom_onnx.errors import one_line
 
 from .cuda_libraries import DRIVER, Loader, wheels
-from .providers import onnxruntime
+from .names import onnxruntime
 
 __all__ = ["gpu_facts"]
 

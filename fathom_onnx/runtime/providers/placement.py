@@ -1,4 +1,4 @@
-"""Where nodes run: what may be on the CPU when a device was asked for, and what may not.
+"""Placement: on which provider nodes run, and which may stay on the CPU when a device was requested.
 
 onnxruntime puts on the CPU what the device has no kernel for, and on purpose also the arithmetic of shapes, whose
 results the host needs. So a node elsewhere is *shape arithmetic*, which is listed, where no number of the model's data
@@ -22,9 +22,10 @@ from fathom_onnx.errors import RunError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.runtime.optimized import executed_name
-from fathom_onnx.runtime.traces.trace import StepTimes, read_lines
+from fathom_onnx.runtime.traces.events import read_lines
+from fathom_onnx.runtime.traces.steps import StepTimes
 
-from .providers import PROVIDERS
+from .names import PROVIDERS
 
 __all__ = [
     "MEMCPY",

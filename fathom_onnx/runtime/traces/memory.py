@@ -1,4 +1,4 @@
-"""What a trace says about memory: the allocator's state as each node of the first runs ended.
+"""Memory in a trace: the allocator's state at the end of each node of the first runs.
 
 onnxruntime allocates tensor by tensor in a session's first run. From the second on it may take one block for all of
 them, planned from the first, so that what is in use no longer follows the tensors: only its size is of interest then.
@@ -15,7 +15,7 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-from .trace import read_lines
+from .events import read_lines
 
 __all__ = ["NodeMemory", "TracedMemory", "traced_memory"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fathom_onnx.errors import FathomError, UnknownNameError, UsageError, one_line
 from fathom_onnx.exporting import purpose_for
-from fathom_onnx.runtime.providers.providers import PROVIDERS
+from fathom_onnx.runtime.providers.names import PROVIDERS
 from fathom_onnx.runtime.usable import check_usable
 from fathom_onnx.study.cells.plan import Options
 from fathom_onnx.workloads.contract import Mode

@@ -1,145 +1,36 @@
-"""onnxruntime's trace, read as a stream: events, runs, and each node's exclusive time.
+"""Steps of a trace: the runs of a session, and each node's exclusive time in each.
 
-The file is a JSON array with one event a line, written in the order in which events ended, so that a child stands
-before its parent. Times are whole microseconds. A node of a Loop, Scan or If body lies inside its parent's time;
-taking a node's children off its own time by a stack per thread makes every microsecond count once.
+A node of a Loop, Scan or If body lies inside its parent's time; subtracting a node's children from its own time, by a
+stack per thread, counts every microsecond once.
 """
 
 from __future__ import annotations
 
-import gzip
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from fathom_onnx.errors import RunError
 
-__all__ = [
-    "PARENTS",
-    "Event",
-    "Microseconds",
-    "NodeRun",
-    "StepRun",
-    "StepTimes",
-    "read_events",
-    "read_lines",
-    "read_runs",
-    "step_times",
-]
+from .events import TraceEvent
 
-_SUFFIX = "_kernel_time"
+__all__ = ["PARENTS", "Microseconds", "NodeRun", "StepRun", "StepTimes", "read_runs", "step_times"]
+
 _RUN = "model_run"
-_FULL = "profile_truncated"
+
+
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
+
 
 PARENTS = frozenset({"Loop", "Scan", "If"})
 """Op types whose nodes hold the nodes of their bodies."""
 
+
 Microseconds = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 """Whole microseconds from onnxruntime's trace; with decimals where a device told nanoseconds."""
-
-# Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
-# its second execution on the start of the line, whose form is fixed, tells all that is needed.
-_RENAMED = re.compile(
-    rb'{"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
-    rb'"name" :"(k\d+)_kernel_time","args" : {'
-)
-
-
-class Event(NamedTuple):
-    """One event: ``start_us`` and ``duration_us`` in whole microseconds since the session's profiler began.
-
-    A tuple and not a dataclass: a trace has up to a million of them.
-    """
-
-    name: str
-    is_node: bool
-    thread: int
-    start_us: int
-    duration_us: int
-    op_type: str = ""
-    provider: str = ""
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _event(line: bytes, path: Path, count: int) -> Event:
-    try:
-        raw = orjson.loads(line)
-        name, arguments = raw["name"], raw.get("args", {})
-        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
-            op_type, provider = arguments.get("op_name", ""), arguments.get("provider", "")
-            return Event(name[: -len(_SUFFIX)], True, raw["tid"], raw["ts"], raw["dur"], op_type, provider)
-        if name == _FULL:
-            lost = arguments.get("dropped_event_count", "an unknown number of")
-            raise RunError(
-                f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
-                "profile fewer steps",
-            )
-        return Event(name, False, raw["tid"], raw["ts"], raw["dur"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"trace '{path.name}' is broken after {count} events: the rest, an unknown number, is lost",
-            "profile again; end the process only after the profile is written",
-        ) from error
-
-
-def read_lines(path: Path) -> Iterator[bytes]:
-    """The events of a trace file (``.json`` or ``.json.gz``) as JSON texts; the file is never held whole.
-
-    Raises:
-        RunError: The file is missing or cut short.
-    """
-    count, closed, opened = 0, False, False
-    try:
-        with _open(path) as file:
-            for line in file:
-                text = line.strip()
-                if not text or text == b"[":
-                    opened = opened or bool(text)
-                    continue
-                if text == b"]":
-                    closed = True
-                    continue
-                yield text.rstrip(b",")
-                count += 1
-    except (OSError, EOFError) as error:
-        raise RunError(f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again") from error
-    if not (opened and closed):
-        raise RunError(
-            f"trace '{path.name}' is cut short after {count} events: the rest, an unknown number, is lost",
-            "profile again; end the process only after the profile is written",
-        )
-
-
-def read_events(path: Path) -> Iterator[Event]:
-    """The events of a trace file in file order.
-
-    Raises:
-        RunError: The file is missing, cut short, or lost events; the message says how many.
-    """
-    known: dict[bytes, tuple[str, str, str]] = {}
-    for count, line in enumerate(read_lines(path)):
-        renamed = _RENAMED.match(line)
-        if renamed is None:
-            yield _event(line, path, count)
-            continue
-        thread, duration, start, key = renamed.groups()
-        if key in known and line.endswith(b"}}"):
-            name, op_type, provider = known[key]
-            yield Event(name, True, int(thread), int(start), int(duration), op_type, provider)
-        else:
-            event = _event(line, path, count)
-            known[key] = event.name, event.op_type, event.provider
-            yield event
 
 
 class NodeRun(NamedTuple):
@@ -177,11 +68,11 @@ class StepRun:
 class _Thread:
     """What a thread has on its stack of ended events that no parent took yet, and its nodes of this run."""
 
-    stack: list[Event] = field(default_factory=list)
+    stack: list[TraceEvent] = field(default_factory=list)
     nodes: list[NodeRun] = field(default_factory=list)
 
 
-def read_runs(events: Iterable[Event]) -> Iterator[StepRun]:
+def read_runs(events: Iterable[TraceEvent]) -> Iterator[StepRun]:
     """Group events into runs (one ``model_run`` each) and take children off their parents' time.
 
     Args:

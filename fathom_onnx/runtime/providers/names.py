@@ -1,4 +1,4 @@
-"""Where a graph runs: short names for onnxruntime's execution providers, and the check that one is there."""
+"""Execution providers: their short names, and the check that one is installed."""
 
 from __future__ import annotations
 
