@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 from fathom_onnx.cli import main
 from fathom_onnx.errors import MissingDependencyError, RunError, UsageError
-from fathom_onnx.runtime.providers import gpu, providers
+from fathom_onnx.runtime.providers import gpu
+from fathom_onnx.runtime.providers import names as providers
 from fathom_onnx.runtime.providers.cuda_libraries import check_cuda, preload, session_fault
 from fathom_onnx.runtime.providers.gpu import gpu_facts
 from fathom_onnx.runtime.providers.names import check_provider

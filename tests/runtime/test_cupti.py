@@ -19,7 +19,7 @@ from fathom_onnx.runtime.devices.cupti import CuptiRecorder
 from fathom_onnx.runtime.devices.launch_blocking import VARIABLE, block_launches, cuda_has_begun, refuse_blocking
 from fathom_onnx.runtime.devices.records import DeviceActivity, Launch
 from fathom_onnx.runtime.node_times import device_recorder, host_node_times
-from fathom_onnx.runtime.providers import providers
+from fathom_onnx.runtime.providers import names as providers
 from fathom_onnx.runtime.settings import SessionSettings
 from support.fakes import fake_cupti
 from support.fakes.fake_cupti import ActivityKind, FakeCupti, call, copy, cuptiError, install, kernel, memset

@@ -15,7 +15,7 @@ from fathom_onnx.errors import GraphError, MissingDependencyError, RunError, Unk
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
 from fathom_onnx.runtime.prepare import INLINE_BYTES, prepare
-from fathom_onnx.runtime.providers import providers
+from fathom_onnx.runtime.providers import names as providers
 from fathom_onnx.runtime.providers.names import check_provider
 from fathom_onnx.runtime.session import open_stepper
 from fathom_onnx.runtime.settings import LEVELS, OPTIMIZATIONS, SessionSettings
