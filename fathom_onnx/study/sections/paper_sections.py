@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from fathom_onnx.analysis.paper.claims import Entry, Verdict
 from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
-from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, FrameworkLevel, ShareDifference
+from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, FrameworkLevel
+from fathom_onnx.analysis.similarity.share_differences import ShareDifference
 from fathom_onnx.study.result import StudyResult
 
 from .paper_figures import figures_section

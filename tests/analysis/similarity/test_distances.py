@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost
-from fathom_onnx.analysis.similarity.distances import CRITERIA, FrameworkLevel, assess, differences
+from fathom_onnx.analysis.similarity.distances import CRITERIA, FrameworkLevel, assess
 from fathom_onnx.analysis.similarity.op_mix import (
     BALANCE,
     OpMix,
@@ -24,6 +24,7 @@ from fathom_onnx.analysis.similarity.op_mix import (
     structure,
     structure_op_mix,
 )
+from fathom_onnx.analysis.similarity.share_differences import differences
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import from_model
