@@ -1,4 +1,4 @@
-"""Which tools take a graph, and how much of it they see."""
+"""Compatibility of graphs with tools: from a graph to whether each consumer accepts it, and how much of it it sees."""
 
 from .compatibility import Compatibility, Reason, judge, judge_all
 from .consumers import CONSUMERS, Consumer

@@ -1,7 +1,7 @@
-"""Who reads these graphs, and what each asks of them: data, as measured on the versions named.
+"""The consumers of graphs (simulators, compilers, runtimes) and their requirements: a table, measured on real tools.
 
-The ops of tools with hundreds are in :mod:`.ops`. What was measured on the tools themselves is what the tests in
-``tests/simulators`` repeat; a consumer whose version is empty was not run, and its row says where the rules are from.
+The long lists of supported ops are in :mod:`.ops`. The tests in ``tests/simulators`` repeat the measurements. A
+consumer without a version was not run; its note says where its requirements come from.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from .rules import CONTRACTIONS, ConsumerRule
 __all__ = ["CONSUMERS", "Consumer"]
 
 _NOISE = "export --noise input"
-"""The command that gives one of our graphs its random tensors as inputs."""
+"""The command that exports a graph of this package with its random tensors as inputs."""
 
-_DRAWN = frozenset({"RandomNormal", "RandomUniform"})
+_RANDOM = frozenset({"RandomNormal", "RandomUniform"})
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """A tool that reads graphs, or what they are converted to.
+    """A tool that reads graphs, or files that they are converted to.
 
     Attributes:
         name: The tool.
-        version: The version that the rules were measured on; empty where it was not run.
-        reads: What it reads.
+        version: The version that the requirements were measured on; empty where it was not run.
+        reads: The kind of file that it reads.
         via: The format of ``fathom-onnx convert`` that it needs; empty where it reads ONNX.
-        takes: Ops of the default domain that it takes; None for all.
-        refuses: Ops known not to be taken, for a tool whose other ops are unknown.
-        others: What happens with ops that are not in ``takes``: the graph is refused, they are ignored, or nobody has
-            tried (but for ``refuses``).
-        counts: Ops whose multiply-accumulates it sees; None for every op.
-        rules: What else it asks of a graph.
-        contractions_alone: Whether a graph of convolutions and matrix products alone is of use to it.
-        note: What to know besides.
+        supported: Ops of the default domain that it accepts; None for all.
+        unsupported: Ops known not to be accepted, for a tool whose other ops were not all tried.
+        others: What happens with ops that are not in ``supported``: the graph is refused, they are ignored, or this was
+            not tried (except for ``unsupported``).
+        counted: Ops whose multiply-accumulates it sees; None for every op.
+        rules: Its other requirements of a graph.
+        contractions_alone: Whether a graph of convolutions and matrix products alone is useful to it.
+        note: Further remarks.
     """
 
     name: str
     version: str
     reads: str = "ONNX"
     via: str = ""
-    takes: frozenset[str] | None = None
-    refuses: frozenset[str] = frozenset()
+    supported: frozenset[str] | None = None
+    unsupported: frozenset[str] = frozenset()
     others: Literal["refused", "ignored", "untried"] = "refused"
-    counts: frozenset[str] | None = None
+    counted: frozenset[str] | None = None
     rules: tuple[ConsumerRule, ...] = ()
     contractions_alone: bool = False
     note: str = ""
 
     def fix(self, op: str, graph: Graph) -> str:
-        """The command that makes a graph without an op, or empty: our graphs can have their noise as inputs."""
-        return _NOISE if op in _DRAWN and graph.metadata is not None else ""
+        """The command that gives the graph without an op, or empty: exported graphs can have their noise as inputs."""
+        return _NOISE if op in _RANDOM and graph.metadata is not None else ""
 
 
 CONSUMERS: tuple[Consumer, ...] = (
     Consumer(
         name="ZigZag",
         version="3.9.1",
-        takes=frozenset({"Conv", "Gemm", "MatMul"}),
+        supported=frozenset({"Conv", "Gemm", "MatMul"}),
         others="ignored",
-        counts=frozenset({"Conv", "Gemm", "MatMul"}),
+        counted=frozenset({"Conv", "Gemm", "MatMul"}),
         rules=(
             rules.no_functions,
             rules.static_inputs,
@@ -72,7 +72,7 @@ CONSUMERS: tuple[Consumer, ...] = (
             rules.two_spatial_axes,
             rules.convolutions_have_kernel_shapes,
             rules.matrix_ranks,
-            rules.no_made_biases,
+            rules.no_computed_biases,
         ),
         contractions_alone=True,
         note="says nothing of the ops that it ignores",
@@ -80,8 +80,8 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(
         name="Stream",
         version="2.1.1",
-        takes=ops.STREAM,
-        counts=frozenset({"Conv", "Einsum", "Gemm", "MatMul"}),
+        supported=ops.STREAM,
+        counted=frozenset({"Conv", "Einsum", "Gemm", "MatMul"}),
         rules=(
             rules.default_domain,
             rules.no_functions,
@@ -97,7 +97,7 @@ CONSUMERS: tuple[Consumer, ...] = (
         version="3.0.0",
         reads="topology CSV",
         via="scalesim",
-        counts=CONTRACTIONS,
+        counted=CONTRACTIONS,
         note="one layer after the other, without what is between them",
     ),
     Consumer(
@@ -105,14 +105,14 @@ CONSUMERS: tuple[Consumer, ...] = (
         version="1.0.467",
         reads="einsum YAML",
         via="accelforge",
-        counts=CONTRACTIONS,
+        counted=CONTRACTIONS,
     ),
     Consumer(
         name="Timeloop",
         version="",
         reads="problem YAML",
         via="timeloop",
-        counts=CONTRACTIONS,
+        counted=CONTRACTIONS,
         note="not run: not in the package index; the form is that of its examples",
     ),
     Consumer(
@@ -120,7 +120,7 @@ CONSUMERS: tuple[Consumer, ...] = (
         version="",
         reads="network files",
         via="maestro",
-        counts=CONTRACTIONS,
+        counted=CONTRACTIONS,
         note="not run: not in the package index; the form is that of its examples",
     ),
     Consumer(
@@ -133,24 +133,24 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(
         name="ONNXim",
         version="",
-        takes=ops.ONNXIM,
-        counts=frozenset({"Conv", "Gemm", "MatMul"}),
+        supported=ops.ONNXIM,
+        counted=frozenset({"Conv", "Gemm", "MatMul"}),
         rules=(rules.default_domain, rules.no_functions, rules.static_inputs, rules.parameters_inside),
         note="not run: not in the package index; ops from its source",
     ),
     Consumer(
         name="OpenVINO",
         version="2026.4.1",
-        takes=ops.OPENVINO,
-        refuses=ops.NODE_TESTED - ops.OPENVINO,
+        supported=ops.OPENVINO,
+        unsupported=ops.NODE_TESTED - ops.OPENVINO,
         others="untried",
         rules=(rules.default_domain,),
     ),
     Consumer(
         name="TVM",
         version="0.27.0.post1",
-        takes=ops.TVM,
-        refuses=ops.NODE_TESTED - ops.TVM,
+        supported=ops.TVM,
+        unsupported=ops.NODE_TESTED - ops.TVM,
         others="untried",
         rules=(rules.default_domain, rules.no_functions, rules.no_pool_indices),
         note="imported to Relax, not compiled",
@@ -158,14 +158,14 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(
         name="IREE",
         version="3.13.0",
-        takes=ops.IREE,
-        refuses=ops.NODE_TESTED - ops.IREE,
+        supported=ops.IREE,
+        unsupported=ops.NODE_TESTED - ops.IREE,
         others="untried",
         rules=(
             rules.default_domain,
             rules.no_functions,
             rules.even_transposed_padding,
-            rules.no_choice_in_loops,
+            rules.no_if_in_loops,
         ),
         note="lowered to linalg; a strided ConvTranspose becomes a convolution over zeros, with more "
         "multiply-accumulates than it needs",
@@ -173,8 +173,8 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(
         name="onnx-tool",
         version="1.0.1",
-        takes=ops.ONNX_TOOL,
-        refuses=ops.NODE_TESTED - ops.ONNX_TOOL,
+        supported=ops.ONNX_TOOL,
+        unsupported=ops.NODE_TESTED - ops.ONNX_TOOL,
         others="untried",
         rules=(rules.default_domain, rules.no_functions),
         note="counts an addition of a bias as a multiply-accumulate, and a ConvTranspose by its output",
@@ -192,4 +192,4 @@ CONSUMERS: tuple[Consumer, ...] = (
         note="runs a graph in numpy, slowly",
     ),
 )
-"""Every consumer that ``fathom-onnx compat`` judges for, simulators first."""
+"""All consumers that ``fathom-onnx compat`` knows, simulators first."""

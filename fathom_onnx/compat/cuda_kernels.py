@@ -1,7 +1,7 @@
-"""Which ops onnxruntime's CUDA provider has a kernel for, and for which types: data of onnxruntime-gpu 1.31.1.
+"""The kernels of onnxruntime's CUDA provider, by op and types: data of onnxruntime-gpu 1.31.1.
 
 As printed by ``benchmarks/cuda_stand_in.py kernels`` from the wheel's own registry, for the op versions of opset 18. A
-node whose op or types have no row runs on the CPU, between copies.
+node whose op or types have no row runs on the CPU, with copies before and after it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OPSET = 18
 """Opset that the table is for."""
 
 KernelTypes = Mapping[str, frozenset[str]]
-"""One kernel: constraint, or name of a parameter, to the element types that it takes there."""
+"""One kernel: type constraint, or name of a parameter, to the element types that it supports there."""
 
 _TABLE = """
 Abs T: bfloat16 float16 float32 float64 int16 int32 int64 int8 uint16 uint32 uint64 uint8

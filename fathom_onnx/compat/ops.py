@@ -1,7 +1,7 @@
-"""Ops that tools take: data, as printed by ``benchmarks/simulators.py ops``.
+"""Ops that tools support: data, as printed by ``benchmarks/simulators.py ops``.
 
-Each of onnx's own node tests that is valid at opset 18 was given to each tool; an op is taken where one of its tests
-was. Ops that no test was asked for are in no table.
+Each of onnx's own node tests that is valid at opset 18 was given to each tool; an op counts as supported where the tool
+accepts one of its tests. Ops without such a test are in no table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NODE_TESTED = _ops(
     Transpose Trilu Unique Unsqueeze Where Xor
     """
 )
-"""Ops that were tried, on a test of their own."""
+"""Ops that were tried, each with a test of its own."""
 
 OPENVINO = NODE_TESTED - _ops(
     """

@@ -1,4 +1,4 @@
-"""What consumers ask of a graph beyond its ops: each rule is a function from the facts of a graph to what breaks it."""
+"""Requirements of consumers beyond the supported ops: functions from the facts of a graph to its violations."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = [
     "element_types",
     "even_transposed_padding",
     "matrix_ranks",
-    "no_choice_in_loops",
+    "no_computed_biases",
     "no_functions",
-    "no_made_biases",
+    "no_if_in_loops",
     "no_pool_indices",
     "parameters_inside",
     "static_inputs",
@@ -37,20 +37,20 @@ __all__ = [
 ]
 
 CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Ops that simulators of multiply-accumulates are about, and that ``convert --to compute-only`` keeps."""
+"""Ops that simulators of multiply-accumulates model, and that ``convert --to compute-only`` keeps."""
 
 COMPUTE_ONLY = "convert --to compute-only"
-"""The command that leaves only these, with the attributes and shapes that a file may leave out."""
+"""The command that keeps only these, and adds attributes and shapes that an ONNX file may omit."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Something in a graph that a consumer cannot take.
+    """Something in a graph that a consumer does not accept.
 
     Attributes:
-        reason: What and why; equal reasons are told once, with the number of nodes.
-        node: Index of the node, or None where it is the graph's.
-        fix: The command that makes a graph without it, or empty.
+        reason: What it is; equal reasons are reported once, with the number of nodes.
+        node: Index of the node, or None for a property of the whole graph.
+        fix: The command that gives the graph without it, or empty.
     """
 
     reason: str
@@ -59,11 +59,11 @@ class Violation:
 
 
 class Facts:
-    """A graph as its file has it, and as the package knows it.
+    """What rules need to know of a graph: its loaded form with inferred shapes, and the content of its file.
 
     Args:
         graph: The graph, checked, with shapes inferred where the file has none.
-        stored: The model as the file has it.
+        stored: The model as it is in the file.
     """
 
     def __init__(self, graph: Graph, stored: onnx.ModelProto) -> None:
@@ -82,7 +82,7 @@ class Facts:
 
     @cached_property
     def typed(self) -> frozenset[str]:
-        """Tensors whose type and shape the file itself gives."""
+        """Tensors whose type and shape are in the file itself."""
         graph = self.stored.graph
         infos = [*graph.value_info, *graph.input, *graph.output]
         known = {i.name for i in infos if i.type.tensor_type.HasField("shape")}
@@ -90,7 +90,7 @@ class Facts:
 
     @cached_property
     def produced(self) -> frozenset[str]:
-        """Tensors that nodes give."""
+        """Outputs of nodes."""
         return frozenset(name for node in self.nodes for name in node.output if name)
 
     def of(self, *ops: str) -> Iterator[tuple[int, onnx.NodeProto]]:
@@ -100,41 +100,41 @@ class Facts:
                 yield index, node
 
     def rank(self, name: str) -> int | None:
-        """The rank of a tensor, or None."""
+        """The rank of a tensor, or None where it is unknown."""
         tensor = self.graph.tensors.get(name)
         return len(tensor.shape) if tensor and tensor.shape is not None else None
 
 
 ConsumerRule = Callable[[Facts], Iterator[Violation]]
-"""From the facts of a graph to everything in it that breaks the rule."""
+"""From the facts of a graph to its violations of a requirement."""
 
 
 def default_domain(facts: Facts) -> Iterator[Violation]:
-    """Only standard ops: no contrib ops of a runtime, no ops of one's own."""
+    """All ops are standard ops of ONNX: no contrib ops of a runtime, no custom ops."""
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx"):
             yield Violation(f"{node.op_type} is an op of the domain {node.domain}", index)
 
 
 def no_functions(facts: Facts) -> Iterator[Violation]:
-    """No model-local functions."""
+    """The model has no local functions."""
     if facts.stored.functions:
         yield Violation("the model has local functions")
 
 
 def static_inputs(facts: Facts) -> Iterator[Violation]:
     """Every dimension of every input is a number in the file itself."""
-    held = {t.name for t in facts.stored.graph.initializer}
+    initializers = {t.name for t in facts.stored.graph.initializer}
     for info in facts.stored.graph.input:
-        if info.name in held:
+        if info.name in initializers:
             continue
-        for place, dim in enumerate(info.type.tensor_type.shape.dim):
+        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
             if not dim.HasField("dim_value"):
-                yield Violation(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or place}'")
+                yield Violation(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or axis}'")
 
 
 def typed_contractions(facts: Facts) -> Iterator[Violation]:
-    """The file has value_info for what convolutions and matrix products read and write."""
+    """The file has value_info for the operands and results of convolutions and matrix products."""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         missing = [name for name in (*node.input[:2], node.output[0]) if name not in facts.typed]
         if missing:
@@ -142,7 +142,7 @@ def typed_contractions(facts: Facts) -> Iterator[Violation]:
 
 
 def two_spatial_axes(facts: Facts) -> Iterator[Violation]:
-    """Convolutions of images only."""
+    """Convolutions have two spatial axes."""
     for index, node in facts.of("Conv"):
         rank = facts.rank(node.input[0])
         if rank is not None and rank != 4:
@@ -150,14 +150,14 @@ def two_spatial_axes(facts: Facts) -> Iterator[Violation]:
 
 
 def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Violation]:
-    """``kernel_shape`` is an attribute, not left to the filter's shape."""
+    """Convolutions have the attribute ``kernel_shape``, which ONNX may omit."""
     for index, node in facts.of("Conv"):
         if not any(a.name == "kernel_shape" for a in node.attribute):
             yield Violation("Conv without kernel_shape", index, COMPUTE_ONLY)
 
 
 def matrix_ranks(facts: Facts) -> Iterator[Violation]:
-    """The first operand of a matrix product has the rank of its result, 2 to 4."""
+    """The first operand of a matrix product has the same rank as the result, 2 to 4."""
     for index, node in facts.of("Gemm", "MatMul"):
         first, result = facts.rank(node.input[0]), facts.rank(node.output[0])
         if first is None or result is None:
@@ -168,22 +168,22 @@ def matrix_ranks(facts: Facts) -> Iterator[Violation]:
             yield Violation(f"{node.op_type} of rank {first}", index)
 
 
-def no_made_biases(facts: Facts) -> Iterator[Violation]:
-    """At most two inputs of a convolution or matrix product are given by nodes: a bias is an input or a constant."""
+def no_computed_biases(facts: Facts) -> Iterator[Violation]:
+    """At most two inputs of a convolution or matrix product are outputs of nodes: a bias is an input or a constant."""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if sum(name in facts.produced for name in node.input) > 2:
             yield Violation(f"{node.op_type} with a bias that a node gives", index)
 
 
 def no_pool_indices(facts: Facts) -> Iterator[Violation]:
-    """MaxPool gives its maxima only."""
+    """MaxPool has no output of indices."""
     for index, node in facts.of("MaxPool"):
         if len(node.output) > 1 and node.output[1]:
             yield Violation("MaxPool with Indices", index)
 
 
 def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
-    """ConvTranspose is padded alike at both ends."""
+    """ConvTranspose has the same padding at both ends of each axis."""
     for index, node in facts.of("ConvTranspose"):
         pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
         half = len(pads) // 2
@@ -191,7 +191,7 @@ def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
             yield Violation("ConvTranspose with unequal pads", index)
 
 
-def no_choice_in_loops(facts: Facts) -> Iterator[Violation]:
+def no_if_in_loops(facts: Facts) -> Iterator[Violation]:
     """The body of a Loop has no If."""
     for index, node in facts.of("Loop"):
         bodies = [a.g for a in node.attribute if a.name == "body"]
@@ -199,26 +199,26 @@ def no_choice_in_loops(facts: Facts) -> Iterator[Violation]:
             yield Violation("Loop with If in its body", index)
 
 
-def element_types(*taken: str) -> ConsumerRule:
-    """A rule: what nodes read from outside, and what they give, is of one of the numpy types named.
+def element_types(*supported: str) -> ConsumerRule:
+    """The rule that inputs, constants and results of nodes have one of these numpy types.
 
-    Constants of int64 are shapes and axes, which nobody minds.
+    Constants of int64 are accepted in any case, as shapes and axes.
     """
 
     def rule(facts: Facts) -> Iterator[Violation]:
         inputs = {tensor.name: tensor.dtype for tensor in facts.graph.inputs}
         for index, node in enumerate(facts.nodes):
             for name in node.input:
-                if inputs.get(name, taken[0]) not in taken:
+                if inputs.get(name, supported[0]) not in supported:
                     yield Violation(f"an input of type {inputs[name]}", index)
                 elif name in facts.graph.initializers:
                     kind = facts.graph.tensors[name].dtype
-                    if kind not in (*taken, "int64"):
+                    if kind not in (*supported, "int64"):
                         yield Violation(f"a constant of type {kind}", index)
             for name in node.output:
-                found = facts.graph.tensors.get(name)
-                if found and found.dtype and found.dtype not in taken:
-                    yield Violation(f"{node.op_type} gives {found.dtype}", index)
+                result = facts.graph.tensors.get(name)
+                if result and result.dtype and result.dtype not in supported:
+                    yield Violation(f"{node.op_type} gives {result.dtype}", index)
 
     return rule
 
@@ -232,19 +232,19 @@ def parameters_inside(facts: Facts) -> Iterator[Violation]:
 
 
 def cuda_kernels(facts: Facts) -> Iterator[Violation]:
-    """Every node that computes has a CUDA kernel in onnxruntime; the arithmetic of shapes may be on the CPU."""
+    """Every node has a CUDA kernel in onnxruntime, except shape arithmetic, which may run on the CPU."""
     types = {name: tensor.dtype for name, tensor in facts.graph.tensors.items()}
     opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx"):
             yield Violation(f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table", index)
             continue
-        given = [types.get(name, "") for name in node.input if name]
-        made = [types.get(name, "") for name in node.output if name]
-        if is_shape_arithmetic(node.op_type, given, made):
+        input_types = [types.get(name, "") for name in node.input if name]
+        output_types = [types.get(name, "") for name in node.output if name]
+        if is_shape_arithmetic(node.op_type, input_types, output_types):
             continue
         if not kernel_version(node.op_type, opset):
             yield Violation(f"{node.op_type} of opset {opset} is not in the table of kernels", index)
         elif not has_kernel(node, types):
-            kinds = ", ".join(dict.fromkeys(kind or "unknown" for kind in given + made))
+            kinds = ", ".join(dict.fromkeys(kind or "unknown" for kind in input_types + output_types))
             yield Violation(f"{node.op_type} has no CUDA kernel for {kinds}", index)

@@ -38,7 +38,7 @@ def test_a_plain_network_is_taken_everywhere() -> None:
     graph = cnn()
     found = {v.consumer.name: v for v in judge_all(Facts(graph, graph.model))}
     # its convolutions leave their kernel_shape to their filters
-    assert found["ZigZag"].way == ("convert --to compute-only",)
+    assert found["ZigZag"].commands == ("convert --to compute-only",)
     assert {name for name, v in found.items() if v.status == "accepted"} == {
         "Stream",
         "ONNXim",
@@ -49,7 +49,7 @@ def test_a_plain_network_is_taken_everywhere() -> None:
         "onnxruntime CUDA",
         "onnx.reference",
     }
-    assert found["SCALE-Sim"].way == ("convert --to scalesim",)
+    assert found["SCALE-Sim"].commands == ("convert --to scalesim",)
     macs = 2 * 16 * 16 * 12 * (3 + 12) * 9 + 2 * 8 * 8 * 12 * 12 * 9 + 2 * 12 * 10
     assert all(v.macs == v.macs_seen == macs and v.share == 1 for v in found.values())
 
@@ -96,7 +96,7 @@ def test_zigzag_refuses(graph: Graph, reason: str, way: tuple[str, ...]) -> None
     found = verdict(graph, "ZigZag")
     assert said(found) == [reason]
     assert found.status == ("converted" if way else "refused")
-    assert found.way == way
+    assert found.commands == way
 
 
 def test_zigzag_wants_biases_from_outside() -> None:
@@ -112,7 +112,7 @@ def test_shapes_have_to_be_in_the_file() -> None:
     bare = model(nodes, inputs, {"y": (FLOAT, (2, 4))}, infer=False)
     found = verdict(from_model(bare, "bare"), "ZigZag", bare)
     assert said(found) == ["Gemm: a tensor has no value_info in the file"]
-    assert found.way == ("convert --to compute-only",)
+    assert found.commands == ("convert --to compute-only",)
 
 
 def test_dynamic_dimensions() -> None:
@@ -131,7 +131,7 @@ def test_integer_inputs_and_stream() -> None:
     inputs = {"ids": (INT64, (2,)), "table": (FLOAT, (9, 3)), "w": (FLOAT, (3, 4))}
     found = verdict(from_model(model(nodes, inputs, {"y": (FLOAT, (2, 4))}), "ids"), "Stream")
     assert said(found) == ["an input of type int64"]
-    assert found.way == ("convert --to compute-only",)
+    assert found.commands == ("convert --to compute-only",)
     assert found.share == 1
 
 
@@ -158,13 +158,13 @@ def test_loops() -> None:
 
 def test_parameters_as_inputs_and_onnxim() -> None:
     found = verdict(line_inference(), "ONNXim")
-    assert (found.status, found.way) == ("converted", ("convert --to initializers",))
+    assert (found.status, found.commands) == ("converted", ("convert --to initializers",))
 
 
 def test_noise_can_be_an_input_of_ours_alone() -> None:
     ours = verdict(load(GRAPHS / "autoenc.onnx"), "TVM")
     assert said(ours) == ["RandomNormal is not supported"]
-    assert (ours.status, ours.way) == ("converted", ("export --noise input",))
+    assert (ours.status, ours.commands) == ("converted", ("export --noise input",))
     theirs = one(op("RandomNormal", "", "y", "r", shape=[2]), {"x": (2,)}, (2,))
     assert verdict(theirs, "TVM").status == "refused"
 
@@ -193,9 +193,9 @@ def test_the_tables_are_sound() -> None:
     known = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""}
     extra = {"Gelu", "Silu"}
     for consumer in CONSUMERS:
-        for table in (consumer.takes, consumer.refuses, consumer.counts):
+        for table in (consumer.supported, consumer.unsupported, consumer.counted):
             assert (table or frozenset()) <= known | extra, consumer.name
-        assert not (consumer.takes or frozenset()) & consumer.refuses
+        assert not (consumer.supported or frozenset()) & consumer.unsupported
         assert not consumer.via or consumer.via in CONVERTERS
         assert consumer.version or consumer.note.startswith("not run")
     used = {node.op_type for path in GRAPHS.rglob("*.onnx") for node in onnx.load(path).graph.node}

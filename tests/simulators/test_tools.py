@@ -182,7 +182,7 @@ def test_the_version_is_the_one_of_the_rules(tool: Tool, answers: Callable[[str]
 def known(graph: Graph, consumer: Consumer) -> int:
     """Our count of the ops that a consumer counts."""
     nodes = zip(graph.model.graph.node, graph_costs(graph), strict=True)
-    return sum(c.macs or 0 for node, c in nodes if consumer.counts is None or node.op_type in consumer.counts)
+    return sum(c.macs or 0 for node, c in nodes if consumer.counted is None or node.op_type in consumer.counted)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -237,7 +237,7 @@ def test_it_reads_what_is_converted_for_it(name: str, cases: dict[str, tuple[Pat
 def test_compute_only_serves_stream(cases: dict[str, tuple[Path, Graph]], tmp_path: Path) -> None:
     tool, converter = installed(TOOLS["stream"]), CONVERTERS["compute-only"]
     graph = cases["memnet-train"][1]
-    assert judge(Facts(graph, graph.model), CONSUMER["Stream"]).way == ("convert --to compute-only",)
+    assert judge(Facts(graph, graph.model), CONSUMER["Stream"]).commands == ("convert --to compute-only",)
     content = converter.convert(graph, converter.request("memnet", {})).files[converter.suffix]
     assert isinstance(content, bytes)
     path = tmp_path / "memnet.onnx"

@@ -39,9 +39,9 @@ def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple
     if as_json:
         print_json({"schema": "fathom-onnx/compat/1", "graphs": [_row(*result) for result in results]})
         return
-    for path, graph, verdicts in results:
+    for path, graph, judged in results:
         columns = ("consumer", "version", "takes it", "MACs seen", "why, and what to do")
-        rows = [(v.consumer.name, v.consumer.version or "not run", _status(v), _share(v), _why(v)) for v in verdicts]
+        rows = [(c.consumer.name, c.consumer.version or "not run", _status(c), _share(c), _why(c)) for c in judged]
         table(f"{path} ({len(graph.model.graph.node):,} nodes)", columns, rows, (*columns[:3], columns[4]))
 
 
@@ -56,13 +56,13 @@ def _chosen(wanted: tuple[str, ...], consumers: Any) -> Any:
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         inside = sorted(path.rglob("*.onnx")) if path.is_dir() else [path]
         if not inside:
             raise GraphError(f"no .onnx file in '{path}'", "give a file, or a folder that holds some")
-        found += inside
-    return list(dict.fromkeys(found))
+        files += inside
+    return list(dict.fromkeys(files))
 
 
 def _sizes(texts: tuple[str, ...]) -> dict[str, int]:
@@ -84,43 +84,43 @@ def _read(path: Path, dimensions: dict[str, int], facts: Any) -> tuple[Graph, An
     return graph, facts(graph, onnx.load(path, load_external_data=False))
 
 
-def _status(verdict: Compatibility) -> str:
-    return {"accepted": "yes", "converted": "after", "refused": "no", "unknown": "not tried"}[verdict.status]
+def _status(row: Compatibility) -> str:
+    return {"accepted": "yes", "converted": "after", "refused": "no", "unknown": "not tried"}[row.status]
 
 
-def _share(verdict: Compatibility) -> str:
-    if verdict.share is None:
-        return "unknown" if verdict.macs is None or verdict.macs_seen is None else "none there"
-    # never rounded up to all
-    return f"{int(10_000 * verdict.share) / 100:g} %"
+def _share(row: Compatibility) -> str:
+    if row.share is None:
+        return "unknown" if row.macs is None or row.macs_seen is None else "none there"
+    # rounded down: 100 % means all
+    return f"{int(10_000 * row.share) / 100:g} %"
 
 
-def _why(verdict: Compatibility) -> str:
-    if verdict.consumer.via:
-        return verdict.reasons[0].text + "".join(f": {command}" for command in verdict.way)
-    told = [f"{r.text}{f' ({r.nodes:,} nodes)' if r.nodes > 1 else ''}" for r in verdict.reasons[:3]]
-    more = len(verdict.reasons) - len(told)
-    text = "; ".join(told) + (f"; {more} more" if more else "")
-    return f"{text}: {', '.join(verdict.way)}" if verdict.way else text
+def _why(row: Compatibility) -> str:
+    if row.consumer.via:
+        return row.reasons[0].text + "".join(f": {command}" for command in row.commands)
+    reasons = [f"{r.text}{f' ({r.nodes:,} nodes)' if r.nodes > 1 else ''}" for r in row.reasons[:3]]
+    more = len(row.reasons) - len(reasons)
+    text = "; ".join(reasons) + (f"; {more} more" if more else "")
+    return f"{text}: {', '.join(row.commands)}" if row.commands else text
 
 
-def _row(path: Path, graph: Graph, verdicts: tuple[Compatibility, ...]) -> dict[str, Any]:
+def _row(path: Path, graph: Graph, judged: tuple[Compatibility, ...]) -> dict[str, Any]:
     return {
         "path": str(path),
         "sha256": graph.sha256,
         "nodes": len(graph.model.graph.node),
-        "macs": verdicts[0].macs if verdicts else None,
+        "macs": judged[0].macs if judged else None,
         "consumers": [
             {
-                "name": v.consumer.name,
-                "version": v.consumer.version or None,
-                "status": v.status,
-                "way": list(v.way),
-                "macs_seen": v.macs_seen,
-                "share": v.share,
-                "reasons": [{"text": r.text, "nodes": r.nodes, "fix": r.fix} for r in v.reasons],
-                "note": v.consumer.note,
+                "name": c.consumer.name,
+                "version": c.consumer.version or None,
+                "status": c.status,
+                "way": list(c.commands),
+                "macs_seen": c.macs_seen,
+                "share": c.share,
+                "reasons": [{"text": r.text, "nodes": r.nodes, "fix": r.fix} for r in c.reasons],
+                "note": c.consumer.note,
             }
-            for v in verdicts
+            for c in judged
         ],
     }
