@@ -82,9 +82,9 @@ def _violations(facts: Facts, consumer: Consumer) -> tuple[list[Violation], list
     return refused, untried
 
 
-def _reasons(violationes: Iterable[Violation]) -> tuple[Reason, ...]:
+def _reasons(violations: Iterable[Violation]) -> tuple[Reason, ...]:
     nodes: Counter[tuple[str, str]] = Counter()
-    for violation in violationes:
+    for violation in violations:
         nodes[violation.reason, violation.fix] += violation.node is not None
     return tuple(Reason(text, count, fix) for (text, fix), count in nodes.most_common())
 
