@@ -36,7 +36,7 @@ from .data import batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 
-__all__ = ["explain", "profile"]
+__all__ = ["explain", "profile", "profile_graph"]
 
 DISTINCT_BATCHES = 4
 """Number of batches that are drawn and taken in turn: no step sees only one, and they fit in memory."""
@@ -85,11 +85,28 @@ def profile(
         RunError: onnxruntime fails, or the trace cannot be trusted.
         OutputError: The run folder cannot be written.
     """
-    if steps < 1 or warmup < 0:
-        raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     settings = SessionSettings(
         ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, tf32, serialize
     )
+    return profile_graph(
+        graph, settings, warmup=warmup, steps=steps, seed=seed, feeds=feeds, folder=folder, progress=progress
+    )
+
+
+def profile_graph(
+    graph: Graph,
+    settings: SessionSettings,
+    *,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Profile a graph under the settings of a session; for arguments and errors see :func:`profile`."""
+    if steps < 1 or warmup < 0:
+        raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = _batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed)
     with _output(folder) as place:

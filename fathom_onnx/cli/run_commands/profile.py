@@ -64,24 +64,29 @@ def command(
         profile_by_framework(click.get_current_context())
         return
     from fathom_onnx.cli.render import print_json, progress
-    from fathom_onnx.profiling import profile
+    from fathom_onnx.profiling import profile_graph
+    from fathom_onnx.runtime.environment import cpu_cores
+    from fathom_onnx.runtime.settings import SessionSettings
 
     if target.endswith(".onnx") or Path(target).exists():
         graph = _loaded(target, dims)
     else:
         graph = _exported(target, framework, mode, preset, batch, changes, ep)
+    settings = SessionSettings(
+        ep,
+        threads or cpu_cores(),
+        optimization,  # type: ignore[arg-type]  # checked by the settings
+        allow_fallback,
+        tf32,
+        serialize,
+    )
     with progress() as (say, _):
-        run = profile(
+        run = profile_graph(
             graph,
-            ep=ep,
-            threads=threads,
+            settings,
             warmup=warmup,
             steps=steps,
-            optimization=optimization,  # type: ignore[arg-type]
             seed=seed,
-            allow_fallback=allow_fallback,
-            tf32=tf32,
-            serialize=serialize,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )

@@ -7,22 +7,18 @@ from pathlib import Path
 from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
-__all__ = ["profile_graph", "profile_native_step", "read_native_run", "read_run", "run_exists"]
+__all__ = ["profile_cell", "profile_native_step", "read_native_run", "read_run", "run_exists"]
 
 
-def profile_graph(job: Job) -> StageResult:
+def profile_cell(job: Job) -> StageResult:
     """Run a cell's graph under the profiler, into a run folder."""
     from fathom_onnx.graph import load
-    from fathom_onnx.profiling import profile
+    from fathom_onnx.profiling import profile_graph
 
     options = job.options
-    profile(
+    profile_graph(
         load(job.graph()),
-        ep=options.ep,
-        tf32=options.tf32,
-        serialize=options.serialize,
-        threads=options.threads,
-        optimization=options.optimization,
+        options.session,
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,

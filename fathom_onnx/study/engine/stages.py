@@ -25,7 +25,7 @@ from .graphs import (
     verify_graph,
 )
 from .inputs import ceilings_inputs, export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
-from .runs import profile_graph, profile_native_step, read_native_run, read_run, run_exists
+from .runs import profile_cell, profile_native_step, read_native_run, read_run, run_exists
 
 __all__ = ["STAGES", "Stage", "Stages"]
 
@@ -85,7 +85,7 @@ STAGES = Stages(
     verify=Stage("verify", verify_graph, verify_inputs),
     compare=Stage("compare", compare_graphs, verify_inputs),
     structure=Stage("structure", model_structure, structure_inputs),
-    profile=Stage("profile", profile_graph, profile_inputs, run_exists),
+    profile=Stage("profile", profile_cell, profile_inputs, run_exists),
     read=read_run,
     native=Stage("native", profile_native_step, native_inputs, run_exists),
     read_native=read_native_run,
