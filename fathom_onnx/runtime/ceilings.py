@@ -125,26 +125,26 @@ class Ceilings:
         }
 
 
-def ceilings_of(found: Any, where: str) -> Ceilings:
+def ceilings_of(stored: Any, where: str) -> Ceilings:
     """Ceilings from the object that :meth:`Ceilings.as_json` gave; further keys do no harm.
 
     Args:
-        found: The object.
-        where: Where it was found, for errors.
+        stored: The object.
+        where: Where it was stored, for errors.
 
     Raises:
         DataError: It is not of that form.
     """
     try:
-        if found["schema"] != SCHEMA:
-            raise DataError(f"{where} has schema '{found['schema']}', not '{SCHEMA}'", "measure again")
+        if stored["schema"] != SCHEMA:
+            raise DataError(f"{where} has schema '{stored['schema']}', not '{SCHEMA}'", "measure again")
         samples = [
-            tuple(Sample(*(row[name] for name in ("op", "size", "seconds", "runs", "work"))) for row in found[kind])
+            tuple(Sample(*(row[name] for name in ("op", "size", "seconds", "runs", "work"))) for row in stored[kind])
             for kind in ("products", "copies")
         ]
-        facts = {name: found[name] for name in ("provider", "threads", "cpu", "cpu_cores", "onnxruntime")}
-        facts |= {name: found.get(name) for name in ("gpu", "tf32")}  # older files have none: they are of CPUs
-        gflops, gbytes = float(found["gflops"]), float(found["gbytes_per_second"])
+        facts = {name: stored[name] for name in ("provider", "threads", "cpu", "cpu_cores", "onnxruntime")}
+        facts |= {name: stored.get(name) for name in ("gpu", "tf32")}  # older files have none: they are of CPUs
+        gflops, gbytes = float(stored["gflops"]), float(stored["gbytes_per_second"])
         if not (np.isfinite(gflops) and np.isfinite(gbytes) and gflops > 0 and gbytes > 0):
             raise ValueError("a ceiling is not above zero")
         return Ceilings(gflops, gbytes, samples[0], samples[1], facts)
@@ -165,20 +165,20 @@ def read_ceilings(path: Path) -> Ceilings:
         DataError: No such file, or not of that form.
     """
     try:
-        found = orjson.loads(path.read_bytes())
+        stored = orjson.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}' ({error.strerror})", "give a file of 'ceilings --json'") from error
     except ValueError as error:
         raise _no_ceilings(f"'{path}'", error) from error
-    return ceilings_of(found, f"'{path}'")
+    return ceilings_of(stored, f"'{path}'")
 
 
 def _model(op: str, shape: Sequence[int], operands: int) -> Prepared:
     info = [helper.make_tensor_value_info(f"x{i}", onnx.TensorProto.FLOAT, shape) for i in range(operands)]
     result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)
     graph = helper.make_graph([helper.make_node(op, [i.name for i in info], ["y"])], op, info, [result])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return Prepared(made, {}, (), {})
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return Prepared(model, {}, (), {})
 
 
 def _time(

@@ -103,14 +103,14 @@ def _exposing(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto
 
 def _chunks(names: Collection[str], sizes: Mapping[str, int]) -> list[list[str]]:
     chunks: list[list[str]] = []
-    held = CHUNK_BYTES
+    chunk_bytes = CHUNK_BYTES
     for name in names:
         size = sizes.get(name, UNKNOWN_BYTES)
-        if held + size > CHUNK_BYTES:
+        if chunk_bytes + size > CHUNK_BYTES:
             chunks.append([])
-            held = 0
+            chunk_bytes = 0
         chunks[-1].append(name)
-        held += size
+        chunk_bytes += size
     return chunks
 
 
@@ -139,7 +139,7 @@ def fingerprints(
         RunError: onnxruntime cannot run it.
     """
     ort = onnxruntime()
-    found: dict[str, Fingerprint] = {}
+    by_name: dict[str, Fingerprint] = {}
     for chunk in _chunks(names, sizes or {}):
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -151,15 +151,15 @@ def fingerprints(
             data = _exposing(model, chunk).SerializeToString()
             provider = (PROVIDERS[ep].full_name, SessionSettings(ep).provider_options)
             session = ort.InferenceSession(data, options, providers=[provider])
-            wanted = {i.name for i in session.get_inputs()}
-            outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in wanted})
+            inputs = {i.name for i in session.get_inputs()}
+            outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in inputs})
         except Exception as error:
             raise RunError(
                 f"onnxruntime cannot run a model to compare values ({one_line(error)})", "report it"
             ) from error
         del session, given  # in this order: the session borrows the values
         for name, value in zip(chunk, outputs, strict=True):
-            made = fingerprint(value)
-            if made is not None:
-                found[name] = made
-    return found
+            summary = fingerprint(value)
+            if summary is not None:
+                by_name[name] = summary
+    return by_name

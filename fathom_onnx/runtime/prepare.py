@@ -84,13 +84,13 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
     for variable in variables:
         value = given.get(variable.name)
         if value is None or value.shape != variable.shape:
-            found = "no value" if value is None else f"a value of shape {value.shape}"
-            raise GraphError(f"variable '{variable.name}' {variable.shape} has {found}", "give one value a variable")
+            actual = "no value" if value is None else f"a value of shape {value.shape}"
+            raise GraphError(f"variable '{variable.name}' {variable.shape} has {actual}", "give one value a variable")
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     state = graph.metadata.state if graph.metadata else ()
     carried = {name for _, name in state}
-    held = {name: np.ascontiguousarray(given[name]) for _, name in state}
+    initial = {name: np.ascontiguousarray(given[name]) for _, name in state}
     # what no step changes is constant: parameters in inference, a frozen network in training
     fixed = [v for v in variables if v.name not in carried]
     names = {v.name for v in fixed}
@@ -106,4 +106,4 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
             element_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             model.graph.initializer.append(_declare(variable.name, value, element_type))
             large[variable.name] = value
-    return Prepared(model, {**_detach(model.graph), **large}, state, held, seed)
+    return Prepared(model, {**_detach(model.graph), **large}, state, initial, seed)

@@ -150,7 +150,7 @@ def _device_times(
 def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:
     """Executed name to provider, for the nodes that did not run where they were asked to."""
     wanted = PROVIDERS[settings.ep].full_name
-    return {name: found for name, found in zip(times.names, times.providers, strict=True) if found != wanted}
+    return {name: ran_on for name, ran_on in zip(times.names, times.providers, strict=True) if ran_on != wanted}
 
 
 def measure(
@@ -180,19 +180,19 @@ def measure(
     """
     if steps < 1 or warmup < 0 or not batches:
         raise UsageError(f"cannot measure {steps} steps after {warmup} with {len(batches)} batches", "give 1 or more")
-    told: Progress = progress or (lambda what, done, total: None)
+    report: Progress = progress or (lambda what, done, total: None)
     recorder = device_recorder(settings)
     work = folder / "model"
     work.mkdir()
     plain, renamed = work / "optimized.onnx", work / "renamed.onnx"
     stepper = open_stepper(prepared, settings, optimized_to=plain)
     options = stepper.session.get_provider_options().get(PROVIDERS[settings.ep].full_name, {})
-    control = _steps(stepper, batches, warmup, steps, "control", told)
+    control = _steps(stepper, batches, warmup, steps, "control", report)
     recorded = None
     if recorder is not None:
         provider = PROVIDERS[settings.ep].full_name
         recorded = recorded_steps(
-            recorder, lambda after: _steps(stepper, batches, 0, steps, "record", told, after), provider
+            recorder, lambda after: _steps(stepper, batches, 0, steps, "record", report, after), provider
         )
     del stepper  # frees its weights and state before the next session takes as much again
 
@@ -211,7 +211,7 @@ def measure(
         stepper = open_stepper(prepared, settings, model=renamed, profile_prefix=prefix)
         with recorded_trace(stepper.session, opening_ns, recorder) as ended:
             after = None if recorder is None else lambda seconds: recorder.step_done()
-            walls += _steps(stepper, batches, warmup, counted[-1], "profile", told, after)
+            walls += _steps(stepper, batches, warmup, counted[-1], "profile", report, after)
         del stepper
         number = f"-{len(traces) + 1}" if traces else ""
         target = folder / f"trace{number}.json.gz"

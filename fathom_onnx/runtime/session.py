@@ -45,9 +45,9 @@ def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any
 
 def owned_value(ort: Any, value: Array, device: str) -> Any:
     """An ``OrtValue`` that owns a copy of an array, so that no Python object has to outlive the session."""
-    made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.dtype.type, device, 0)
-    made.update_inplace(np.ascontiguousarray(value).reshape(value.shape))
-    return made
+    copy = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.dtype.type, device, 0)
+    copy.update_inplace(np.ascontiguousarray(value).reshape(value.shape))
+    return copy
 
 
 def _generator_seed(seed: int) -> int:

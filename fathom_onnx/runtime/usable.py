@@ -70,14 +70,14 @@ def try_provider(name: str) -> None:
     image, kernel = np.ones(_IMAGE, np.float32), np.full(_FILTER, 2, np.float32)
     session = open_session(_model(), SessionSettings(name))
     try:
-        (found,) = session.run(None, {"x": image, "w": kernel})
+        (result,) = session.run(None, {"x": image, "w": kernel})
     except Exception as error:
         fault = session_fault(str(error)) if name == "cuda" else None
         raise fault or RunError(
             f"provider '{name}' cannot run a graph ({one_line(error)})", "check the device and its driver"
         ) from error
     # a convolution with 2 makes every element 2; a row of four of them by a column of ones is 8
-    if not np.array_equal(found, np.full(_IMAGE, 8, np.float32)):
+    if not np.array_equal(result, np.full(_IMAGE, 8, np.float32)):
         raise RunError(f"provider '{name}' gives wrong numbers", "check the device and its driver")
 
 

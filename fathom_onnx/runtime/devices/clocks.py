@@ -41,13 +41,13 @@ def read_clocks(
         host: Reads the host's clock, in nanoseconds.
         readings: How often, 1 or more.
     """
-    found = []
+    pairs = []
     for _ in range(readings):
         before = host()
-        told = device()
+        device_ns = device()
         after = host()
-        found.append(ClockPair(told, (before + after) // 2, (after - before + 1) // 2))
-    return min(found, key=lambda pair: pair.error_ns)
+        pairs.append(ClockPair(device_ns, (before + after) // 2, (after - before + 1) // 2))
+    return min(pairs, key=lambda pair: pair.error_ns)
 
 
 def to_host_ns(device_ns: npt.NDArray[np.int64], clock: Sequence[ClockPair]) -> npt.NDArray[np.int64]:
@@ -66,8 +66,8 @@ def to_host_ns(device_ns: npt.NDArray[np.int64], clock: Sequence[ClockPair]) -> 
     apart = np.array([pair.host_ns - pair.device_ns for pair in clock], np.int64)
     # nanoseconds since 1970 do not fit a double: only differences from the first reading are interpolated
     moved = np.interp((device_ns - read[0]).astype(float), (read - read[0]).astype(float), (apart - apart[0]))
-    found: npt.NDArray[np.int64] = device_ns + apart[0] + np.rint(moved).astype(np.int64)
-    return found
+    host_ns: npt.NDArray[np.int64] = device_ns + apart[0] + np.rint(moved).astype(np.int64)
+    return host_ns
 
 
 def clock_error_ns(clock: Sequence[ClockPair]) -> int:

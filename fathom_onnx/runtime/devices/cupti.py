@@ -167,7 +167,7 @@ class CuptiRecorder:
             dropped = self._dropped()
         finally:
             self._end()
-        made = Recording(
+        recording = Recording(
             f"cupti {package_version('cupti-python') or 'of unknown version'}",
             tuple(self._launches.values()),
             tuple(self._activities),
@@ -175,7 +175,7 @@ class CuptiRecorder:
             dropped,
         )
         self._clear()
-        return made
+        return recording
 
     def _end(self) -> None:
         """Record no longer; a kind that was never begun, or that CUPTI will not end, does not keep the rest going."""

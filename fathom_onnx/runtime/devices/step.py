@@ -96,8 +96,8 @@ def gaps(start_ns: npt.NDArray[np.int64], end_ns: npt.NDArray[np.int64]) -> npt.
     if not len(start_ns):
         return np.zeros(0, np.int64)
     worked_until = np.concatenate([start_ns[:1], np.maximum.accumulate(end_ns)[:-1]])
-    found: npt.NDArray[np.int64] = np.maximum(start_ns - worked_until, 0)
-    return found
+    idle: npt.NDArray[np.int64] = np.maximum(start_ns - worked_until, 0)
+    return idle
 
 
 def device_step(
@@ -121,7 +121,7 @@ def device_step(
     total = int((ends - starts).sum())
     kinds = {kind: [w.duration_ns for w in ordered if w.activity.kind == kind] for kind in ("kernel", "copy", "set")}
     attributed = sum(w.duration_ns for w in ordered if w.node is not None)
-    made = DeviceStep(
+    step = DeviceStep(
         span_ns=span,
         busy_ns=span - idle,
         idle_ns=idle,
@@ -140,5 +140,5 @@ def device_step(
         copies=len(kinds["copy"]),
         sets=len(kinds["set"]),
     )
-    found = (Work(w.activity, w.node, w.linked, int(gap)) for w, gap in zip(ordered, before, strict=True))
-    return made, tuple(found)
+    with_gaps = (Work(w.activity, w.node, w.linked, int(gap)) for w, gap in zip(ordered, before, strict=True))
+    return step, tuple(with_gaps)

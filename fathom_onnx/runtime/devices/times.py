@@ -141,23 +141,23 @@ def device_times(runs: Sequence[Sequence[StepRun]], recordings: Sequence[Recordi
     begins: list[npt.NDArray[np.int64]] = []
     invalid = 0
 
-    def told() -> Iterator[StepRun]:
+    def device_runs() -> Iterator[StepRun]:
         nonlocal invalid
         for counted, recording in zip(runs, recordings, strict=True):
             work, wrong = _valid_work(recording)
             invalid += wrong
             error_ns = clock_error_ns(recording.clock)
             for run, own in zip(counted, _by_run(counted, recording, work), strict=True):
-                made, step, ordered = _measured(run, own, work, error_ns, provider)
+                measured, step, ordered = _measured(run, own, work, error_ns, provider)
                 steps.append(step)
                 uses.append(_uses(run, ordered))
                 done.append(ordered)
                 begins.append(_on_trace(np.array([one.activity.start_ns for one in ordered], np.int64), recording))
-                yield made
+                yield measured
 
-    found = step_times(told())
+    times = step_times(device_runs())
     return DeviceTimes(
-        times=replace(found, self_us=found.self_us / _US, run_us=found.run_us / _US),
+        times=replace(times, self_us=times.self_us / _US, run_us=times.run_us / _US),
         steps=tuple(steps),
         host_run_us=tuple(run.run_us for counted in runs for run in counted),
         uses=tuple(uses),
@@ -178,18 +178,18 @@ def _valid_work(recording: Recording) -> tuple[dict[int, list[DeviceActivity]], 
     """
     slack = clock_error_ns(recording.clock)
     launched = {launch.correlation: launch.start_ns for launch in recording.launches}
-    found: dict[int, list[DeviceActivity]] = {}
+    by_correlation: dict[int, list[DeviceActivity]] = {}
     for activity in recording.activities:
         earliest = launched.get(activity.correlation, 0) - slack
         if activity.start_ns > 0 and earliest <= activity.start_ns <= activity.end_ns:
-            found.setdefault(activity.correlation, []).append(activity)
-    wrong = len(recording.activities) - sum(map(len, found.values()))
+            by_correlation.setdefault(activity.correlation, []).append(activity)
+    wrong = len(recording.activities) - sum(map(len, by_correlation.values()))
     if wrong > MAX_INVALID * len(recording.activities):
         raise RunError(
             f"{wrong} of {len(recording.activities)} device records have impossible times (0, or before their launch)",
             "profile again, with fewer steps",
         )
-    return found, wrong
+    return by_correlation, wrong
 
 
 def _on_trace(device_ns: npt.NDArray[np.int64], recording: Recording) -> npt.NDArray[np.int64]:
@@ -199,14 +199,14 @@ def _on_trace(device_ns: npt.NDArray[np.int64], recording: Recording) -> npt.NDA
 
 def _by_run(runs: Sequence[StepRun], recording: Recording, work: dict[int, list[DeviceActivity]]) -> list[_RunWork]:
     """What belongs to each run: by the middle of a call, or by the start of work whose call is not known."""
-    found = [_RunWork() for _ in runs]
+    by_run = [_RunWork() for _ in runs]
     begins = [run.start_us * _US for run in runs]
 
     def place(at_ns: int) -> int | None:
         number = bisect_right(begins, at_ns) - 1
         # a run's duration is rounded down as a node's is: see node_intervals
-        held = number >= 0 and at_ns < begins[number] + (runs[number].run_us + 2) * _US
-        return number if held else None
+        inside = number >= 0 and at_ns < begins[number] + (runs[number].run_us + 2) * _US
+        return number if inside else None
 
     # CUPTI tells calls that it could not time with 0
     launches = [c for c in recording.launches if c.correlation in work and 0 < c.start_ns <= c.end_ns]
@@ -214,15 +214,15 @@ def _by_run(runs: Sequence[StepRun], recording: Recording, work: dict[int, list[
     for launch, (start, end) in zip(launches, _on_trace(times, recording).tolist(), strict=True):
         number = place((start + end) // 2)
         if number is not None:
-            found[number].launches.append((launch, start, end))
+            by_run[number].launches.append((launch, start, end))
     known = {launch.correlation for launch in launches}
     alone = [activity for number, several in work.items() if number not in known for activity in several]
     starts = np.array([activity.start_ns for activity in alone], np.int64)
     for activity, start in zip(alone, _on_trace(starts, recording).tolist(), strict=True):
         number = place(start)
         if number is not None:
-            found[number].unlinked.append(activity)
-    return found
+            by_run[number].unlinked.append(activity)
+    return by_run
 
 
 def _measured(
@@ -258,14 +258,14 @@ def _measured(
 
 
 def _uses(run: StepRun, work: Sequence[Work]) -> dict[KernelKey, KernelUse]:
-    found: dict[KernelKey, KernelUse] = {}
+    uses: dict[KernelKey, KernelUse] = {}
     for one in work:
         a = one.activity
         node = "" if one.node is None else run.nodes[one.node].name
         key = KernelKey(node, a.kind, a.name, a.grid, a.block, a.device, a.stream, a.registers, a.shared_bytes)
-        use = found.setdefault(key, KernelUse())
+        use = uses.setdefault(key, KernelUse())
         use.calls += 1
         use.busy_ns += one.duration_ns
         use.gap_ns += one.gap_ns
         use.size_bytes += a.size_bytes or 0
-    return found
+    return uses

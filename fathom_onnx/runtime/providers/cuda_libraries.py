@@ -94,12 +94,12 @@ _SESSION_FAULTS: tuple[tuple[str, type[FathomError], str, str], ...] = (
 
 def wheels() -> tuple[str, ...]:
     """The onnxruntime wheels that are installed; two of them overwrite each other's files."""
-    found = []
+    loadable = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         with contextlib.suppress(PackageNotFoundError):
             distribution(name)
-            found.append(name)
-    return tuple(found)
+            loadable.append(name)
+    return tuple(loadable)
 
 
 def preload(module: ModuleType) -> None:
@@ -172,7 +172,7 @@ def session_fault(text: str, major: int = CUDA_MAJOR) -> FathomError | None:
         major: The CUDA version that onnxruntime was built with.
     """
     for pattern, kind, what, fix in _SESSION_FAULTS:
-        found = re.search(pattern, text)
-        if found:
-            return kind(f"provider 'cuda' {what.format(found[0])}", fix.format(major=major))
+        match = re.search(pattern, text)
+        if match:
+            return kind(f"provider 'cuda' {what.format(match[0])}", fix.format(major=major))
     return None

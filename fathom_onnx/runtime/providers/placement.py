@@ -145,8 +145,8 @@ def assigned_elsewhere(session: Any, model: onnx.ModelProto, ep: str) -> list[El
     nodes = {entry.node.name: entry.node for entry in numbered(model.graph)}
 
     def kinds(names: Iterable[str]) -> list[str]:
-        found = (graph.tensors.get(name) for name in names if name)
-        return [tensor.dtype if tensor else "" for tensor in found]
+        tensors = (graph.tensors.get(name) for name in names if name)
+        return [tensor.dtype if tensor else "" for tensor in tensors]
 
     away = []
     for part in session.get_provider_graph_assignment_info():
@@ -188,24 +188,24 @@ def node_facts(trace: Path, names: Iterable[str]) -> dict[str, NodeFacts]:
     Raises:
         RunError: The trace is missing or cut short.
     """
-    wanted = {f'"{name}{_SUFFIX}"'.encode(): name for name in names}
-    found: dict[str, NodeFacts] = {}
-    if not wanted:
-        return found
+    pending = {f'"{name}{_SUFFIX}"'.encode(): name for name in names}
+    facts: dict[str, NodeFacts] = {}
+    if not pending:
+        return facts
     for line in read_lines(trace):
-        key = next((key for key in wanted if key in line), None)
+        key = next((key for key in pending if key in line), None)
         if key is None:
             continue
-        held = orjson.loads(line).get("args", {})
-        size = str(held.get("output_size", ""))
-        found[wanted.pop(key)] = NodeFacts(
-            _kinds(held.get("input_type_shape")),
-            _kinds(held.get("output_type_shape")),
+        arguments = orjson.loads(line).get("args", {})
+        size = str(arguments.get("output_size", ""))
+        facts[pending.pop(key)] = NodeFacts(
+            _kinds(arguments.get("input_type_shape")),
+            _kinds(arguments.get("output_type_shape")),
             int(size) if size.isdecimal() else None,
         )
-        if not wanted:
+        if not pending:
             break
-    return found
+    return facts
 
 
 def _kinds(entries: Any) -> tuple[str, ...]:
