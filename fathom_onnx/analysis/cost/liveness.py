@@ -227,7 +227,7 @@ def liveness_of(
     Args:
         graph: The graph.
         sizes: Bytes of its tensors, those in bodies included, as far as they are known.
-        labels: A label for each node in the order of :func:`~fathom_onnx.runtime.optimized.numbered`; None for a node
+        labels: A label for each node in the order of :func:`~fathom_onnx.graph.bodies.numbered`; None for a node
             that stands for nothing known.
         residents: What is there before the step; initializers and constants of the graph are added to its parameters.
         order: Numbers of the top-level nodes in the order of execution; the graph's own order when not given.

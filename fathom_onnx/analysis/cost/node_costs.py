@@ -78,7 +78,7 @@ class Counted:
     """A node of a graph or of a body in it, with its cost.
 
     Attributes:
-        entry: The node and its number, in the order of :func:`fathom_onnx.runtime.optimized.numbered`.
+        entry: The node and its number, in the order of :func:`fathom_onnx.graph.bodies.numbered`.
         cost: The cost of one execution. A control-flow node itself costs nothing: its bodies do.
         executions: How often it runs in a step, or None where that is not known before a run.
         why: Why ``executions`` is None.
