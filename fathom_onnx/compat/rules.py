@@ -10,6 +10,8 @@ import onnx
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.runtime.providers.placement import is_shape_arithmetic
 
 from .cuda_kernels import has_kernel, kernel_version
@@ -124,13 +126,9 @@ def no_functions(facts: Facts) -> Iterator[Violation]:
 
 def static_inputs(facts: Facts) -> Iterator[Violation]:
     """Every dimension of every input is a number in the file itself."""
-    initializers = {t.name for t in facts.stored.graph.initializer}
-    for info in facts.stored.graph.input:
-        if info.name in initializers:
-            continue
-        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
-            if not dim.HasField("dim_value"):
-                yield Violation(f"input '{info.name}' has a dynamic dimension '{dim.dim_param or axis}'")
+    for opening in open_dimensions(facts.stored.graph):
+        name = opening.dimension.dim_param or opening.axis
+        yield Violation(f"input '{opening.input}' has a dynamic dimension '{name}'")
 
 
 def typed_contractions(facts: Facts) -> Iterator[Violation]:
@@ -194,8 +192,7 @@ def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
 def no_if_in_loops(facts: Facts) -> Iterator[Violation]:
     """The body of a Loop has no If."""
     for index, node in facts.of("Loop"):
-        bodies = [a.g for a in node.attribute if a.name == "body"]
-        if any(inner.op_type == "If" for body in bodies for inner in body.node):
+        if any(inner.op_type == "If" for _, body in bodies(node) for inner in body.node):
             yield Violation("Loop with If in its body", index)
 
 

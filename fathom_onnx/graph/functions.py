@@ -2,7 +2,8 @@
 
 onnxruntime does this before anything else and names what it makes after the function, so that two calls of one
 function cannot be told apart for sure. Here a node is named ``<call>/<node>`` after the call it is reached through,
-nested calls included, and inherits the call's metadata (its module path, with PyTorch's exporter).
+nested calls included, and inherits the call's metadata (its module path, with PyTorch's exporter). For costs without
+running, :mod:`fathom_onnx.analysis.cost.expander` expands one call at a time.
 """
 
 from __future__ import annotations
