@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fathom_onnx.analysis.runs.native_run import NativeRun, build_native_run
-from fathom_onnx.data.sources import usual_source
-from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.graph.files import check_replaceable, ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores, process_facts
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
-from .data import batches_for
-from .errors import ExportError, OutputError, UsageError
+from .data import DISTINCT_BATCHES, batches_for, usual_source
+from .errors import ExportError, UsageError
 from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, find_native
 
 __all__ = ["profile_native"]
-
-DISTINCT_BATCHES = 4
-"""Number of batches that are drawn and taken in turn, as for a graph."""
 
 
 def profile_native(
@@ -66,7 +62,7 @@ def profile_native(
             "give 1 or more steps and threads, and 0 or more steps of warm-up",
         )
     if folder is not None:
-        _check_replaceable(folder)
+        check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
         ensure_folder(folder)
     profiler = find_native(framework)
     if workload.name not in profiler.workloads():
@@ -116,19 +112,3 @@ def _manifest(profiler: NativeProfiler, request: NativeRequest, measured: Native
 def _loss(first: Mapping[str, Array]) -> float | None:
     """The loss of the first step, None in inference."""
     return float(first[Workload.LOSS]) if Workload.LOSS in first else None
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to write into anything but the folder of a native run.
-
-    Raises:
-        OutputError: ``folder`` is a file, or a folder that holds something else.
-    """
-    if folder.is_dir():
-        entries: Sequence[Path] = list(folder.iterdir())
-        if entries and not ((folder / "manifest.json").is_file() and (folder / "ops.csv").is_file()):
-            raise OutputError(
-                f"'{folder}' is not empty and not the folder of a native run", "choose another folder with -o"
-            )
-    elif folder.exists() or folder.is_symlink():
-        raise OutputError(f"'{folder}' is not a folder", "choose another with -o")

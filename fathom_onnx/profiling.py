@@ -18,7 +18,7 @@ from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
-from fathom_onnx.graph.files import ensure_folder, publish
+from fathom_onnx.graph.files import check_replaceable, ensure_folder, publish
 from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
@@ -32,14 +32,11 @@ from fathom_onnx.runtime.traces.steps import StepTimes
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads.contract import Array
 
-from .data import batches_for_graph, source_for_graph
+from .data import DISTINCT_BATCHES, batches_for_graph, source_for_graph
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 
 __all__ = ["explain", "profile", "profile_graph"]
-
-DISTINCT_BATCHES = 4
-"""Number of batches that are drawn and taken in turn: no step sees only one, and they fit in memory."""
 
 
 def profile(
@@ -235,19 +232,6 @@ def _write_timeline(
         file.writelines(timeline_lines(steps, attribution, device))
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace anything but a run folder.
-
-    Raises:
-        OutputError: ``folder`` is a file, or a folder that holds something else.
-    """
-    if folder.is_dir():
-        if any(folder.iterdir()) and not ((folder / "manifest.json").is_file() and (folder / "nodes.csv").is_file()):
-            raise OutputError(f"'{folder}' is not empty and not a run folder", "choose another folder with -o")
-    elif folder.exists() or folder.is_symlink():
-        raise OutputError(f"'{folder}' is not a folder", "choose another with -o")
-
-
 @contextlib.contextmanager
 def _output(folder: Path | None) -> Iterator[Path]:
     """A temporary folder that becomes ``folder`` on success and is removed on failure."""
@@ -255,7 +239,7 @@ def _output(folder: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as temporary:
             yield Path(temporary)
         return
-    _check_replaceable(folder)
+    check_replaceable(folder, ("manifest.json", "nodes.csv"), "a run folder")
     ensure_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

@@ -4,9 +4,19 @@
 """
 
 from .contract import Batch, BatchRequest, Source
-from .sources import SOURCES, batches, batches_for, batches_for_graph, source_for_graph, usual_source, workload_of
+from .sources import (
+    DISTINCT_BATCHES,
+    SOURCES,
+    batches,
+    batches_for,
+    batches_for_graph,
+    source_for_graph,
+    usual_source,
+    workload_of,
+)
 
 __all__ = [
+    "DISTINCT_BATCHES",
     "SOURCES",
     "Batch",
     "BatchRequest",

@@ -22,6 +22,7 @@ from .text.stories import open_stories
 from .text.translations import open_translations
 
 __all__ = [
+    "DISTINCT_BATCHES",
     "SOURCES",
     "SYNTHETIC",
     "batches",
@@ -31,6 +32,9 @@ __all__ = [
     "usual_source",
     "workload_of",
 ]
+
+DISTINCT_BATCHES = 4
+"""Batches that a measurement draws and takes in turn: no step sees only one, and they fit in memory."""
 
 SYNTHETIC = "synthetic"
 """The source that draws every input at random."""

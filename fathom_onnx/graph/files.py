@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from fathom_onnx.errors import OutputError, one_line
 
-__all__ = ["ensure_folder", "publish", "write_aside", "write_bytes", "write_text"]
+__all__ = ["check_replaceable", "ensure_folder", "publish", "write_aside", "write_bytes", "write_text"]
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -55,6 +55,24 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def check_replaceable(folder: Path, files: Collection[str], kind: str) -> None:
+    """Refuse to write a folder in the place of anything but one of its kind.
+
+    Args:
+        folder: The folder to be written.
+        files: Names of files that every folder of this kind has.
+        kind: What such a folder is called in the error, for example "a run folder".
+
+    Raises:
+        OutputError: ``folder`` is a file, or a folder that holds something else.
+    """
+    if folder.is_dir():
+        if any(folder.iterdir()) and not all((folder / name).is_file() for name in files):
+            raise OutputError(f"'{folder}' is not empty and not {kind}", "choose another folder with -o")
+    elif folder.exists() or folder.is_symlink():
+        raise OutputError(f"'{folder}' is not a folder", "choose another with -o")
 
 
 def publish(path: Path, mode: int) -> None:

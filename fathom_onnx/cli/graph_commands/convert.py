@@ -11,7 +11,7 @@ import click
 from fathom_onnx.cli import options
 from fathom_onnx.convert import CONVERTERS, find_converter
 from fathom_onnx.convert.converter import Option
-from fathom_onnx.errors import FathomError, UsageError
+from fathom_onnx.errors import FathomError
 
 __all__ = ["command"]
 
@@ -27,15 +27,6 @@ def _format_options(command: Callable[..., Any]) -> Callable[..., Any]:
         what = f"{', '.join(formats)}: {option.meaning}{default}."
         command = click.option(f"--{name}", name.replace("-", "_"), type=type(option.example), help=what)(command)
     return command
-
-
-def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
-    found = {}
-    for name, text in options.pairs(texts, "NAME=N").items():
-        if not text.isdigit() or int(text) < 1:
-            raise UsageError(f"dimension '{name}' cannot be '{text}'", "give a whole number above zero")
-        found[name] = int(text)
-    return found
 
 
 @click.command("convert")
@@ -64,7 +55,7 @@ def command(
     converter = find_converter(format_name)
     format_options = {name.replace("_", "-"): value for name, value in given.items()}
     converter.request("", format_options)  # what is wrong with the options is wrong for every graph
-    dimensions = _dimensions(dims)
+    dimensions = options.whole_numbers(dims, "NAME=N", "dimension")
     jobs = plan(graphs, output or Path("converted", format_name), converter)
     done: list[dict[str, Any]] = []
     failed: list[FathomError] = []

@@ -92,10 +92,6 @@ class Emit:
         )
         return str(node.output[0])
 
-    def unary(self, op_type: str, x: str) -> str:
-        """A node whose output has the shape and type of its input."""
-        return self.op(op_type, x, shape=self.shape(x))
-
     def binary(self, op_type: str, x: str, y: str) -> str:
         """An elementwise node of two inputs, with broadcasting."""
         return self.op(op_type, x, y, shape=np.broadcast_shapes(tuple(self.shape(x)), tuple(self.shape(y))))
