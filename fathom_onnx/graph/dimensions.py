@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import onnx
 
-__all__ = ["OpenDimension", "open_dimensions"]
+from fathom_onnx.errors import GraphError, UnknownNameError
+
+__all__ = ["OpenDimension", "fix_dimensions", "open_dimensions"]
 
 
 class OpenDimension(NamedTuple):
@@ -32,3 +34,36 @@ def open_dimensions(graph: onnx.GraphProto) -> Iterator[OpenDimension]:
             if not dimension.HasField("dim_value"):
                 label = dimension.dim_param or f"{value.name}.{axis}"
                 yield OpenDimension(label, value.name, axis, dimension)
+
+
+def fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str, *, all_of_them: bool) -> bool:
+    """Give sizes to a model's open dimensions, in place.
+
+    Args:
+        model: The model.
+        dimensions: Sizes by label.
+        name: The graph's name, for errors.
+        all_of_them: Whether every open dimension must get a size.
+
+    Returns:
+        Whether there were any to give.
+
+    Raises:
+        GraphError: An open dimension has no size, though all must have one.
+        UnknownNameError: ``dimensions`` names one that the graph does not have.
+    """
+    dynamic = list(open_dimensions(model.graph))
+    known = list(dict.fromkeys(dimension.label for dimension in dynamic))
+    for label in dimensions:
+        if label not in known:
+            raise UnknownNameError("dynamic dimension", label, known)
+    for label, tensor_name, _, dimension in dynamic:
+        if label not in dimensions and not all_of_them:
+            continue
+        if label not in dimensions:
+            raise GraphError(
+                f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
+                f"give one with --dim {label}=N",
+            )
+        dimension.dim_value = dimensions[label]
+    return bool(dynamic) and (all_of_them or bool(dimensions))

@@ -11,11 +11,11 @@ import google.protobuf.message
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from fathom_onnx.errors import GraphError, UnknownNameError, one_line
+from fathom_onnx.errors import GraphError, one_line
 
 from .address import Address
 from .bodies import all_graphs
-from .dimensions import open_dimensions
+from .dimensions import fix_dimensions
 from .functions import without_functions
 from .metadata import GraphMetadata
 from .tensors import Tensor, declared_tensor, tensors_of
@@ -86,25 +86,6 @@ class Graph:
         return tuple(t for t in self.inputs if t.name not in variables)
 
 
-def _fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: str, *, all_of_them: bool) -> bool:
-    """Give values to symbolic input dimensions; True when there were any to give."""
-    dynamic = list(open_dimensions(model.graph))
-    known = list(dict.fromkeys(dimension.label for dimension in dynamic))
-    for label in dimensions:
-        if label not in known:
-            raise UnknownNameError("dynamic dimension", label, known)
-    for label, tensor_name, _, dimension in dynamic:
-        if label not in dimensions and not all_of_them:
-            continue
-        if label not in dimensions:
-            raise GraphError(
-                f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
-                f"give one with --dim {label}=N",
-            )
-        dimension.dim_value = dimensions[label]
-    return bool(dynamic) and (all_of_them or bool(dimensions))
-
-
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, or one that differs in what the checker refuses though it can be looked at.
 
@@ -132,7 +113,7 @@ def _has_shape(info: onnx.ValueInfoProto) -> bool:
 def _checked(
     model: onnx.ModelProto, name: str, path: Path | None, dimensions: Mapping[str, int], *, to_run: bool
 ) -> Graph:
-    fixed = _fix_dimensions(model, dimensions, name, all_of_them=to_run)
+    fixed = fix_dimensions(model, dimensions, name, all_of_them=to_run)
     try:
         if not model.graph.node:
             raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
