@@ -12,7 +12,7 @@ from fathom_onnx.graph import Tensor
 
 from .call import Values
 
-__all__ = ["constants_of", "executions_of"]
+__all__ = ["Times", "constants_of", "executions_of"]
 
 Times = tuple[int | None, str]
 """How often a body runs, or None and the reason."""

@@ -1,22 +1,42 @@
 """Cost formula of every op, or the reason why there is none. A test checks that no registered op is missing.
 
 The tables go by op type: FLOPs an element of the first output, FLOPs an element of the first input, ops without
-arithmetic, ops with a formula of their own, and ops whose cost is not known before a run. There is a set of them for
-the default domain with what onnxruntime keeps there, for ``ai.onnx.ml``, for the preview domains, and for
-onnxruntime's own domains, which fall back to the default one's.
+arithmetic, products (the ops that have multiply-accumulates), other ops with a formula of their own, and ops whose cost
+is not known before a run, products among them apart. There is a set of them for the default domain with what
+onnxruntime keeps there, for ``ai.onnx.ml``, for the preview domains, and for onnxruntime's own domains, which fall back
+to the default one's.
+
+An op outside the tables of products has no multiply-accumulates, whatever its shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from . import attention, products, recurrent, windows
 from .call import Formula
 
-__all__ = ["BODIES", "CONTRIB", "FREE", "ML", "NO_ARITHMETIC", "ONNX", "PREVIEW", "UNKNOWN", "Rules", "rule"]
+__all__ = ["BODIES", "CONTRIB", "FREE", "ML", "NO_ARITHMETIC", "ONNX", "PREVIEW", "UNKNOWN", "Rule", "Rules", "rule"]
 
-Rules = Mapping[str, Formula]
-"""Op type to formula."""
+
+@dataclass(frozen=True)
+class Rule:
+    """What the tables say of an op.
+
+    Attributes:
+        formula: Its arithmetic, or None where that is not known before a run.
+        product: Whether it can have multiply-accumulates. Any other op has none, whatever its shapes.
+        reason: Why there is no formula.
+    """
+
+    formula: Formula | None
+    product: bool
+    reason: str = ""
+
+
+Rules = Mapping[str, Rule]
+"""Op type to rule."""
 
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops of the default domain that only run bodies."""
@@ -51,7 +71,7 @@ _NONE = (
     "SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence ConcatFromSequence Optional "
     "OptionalGetElement OptionalHasElement MemcpyFromHost MemcpyToHost Crop DynamicSlice GivenTensorFill"
 )
-_OWN: dict[str, Formula] = {
+_PRODUCTS: dict[str, Formula] = {
     "Conv": products.conv(2),
     "ConvInteger": products.conv(),
     "ConvTranspose": products.conv_transpose,
@@ -69,6 +89,9 @@ _OWN: dict[str, Formula] = {
     "RNN": recurrent.recurrent(1),
     "LinearAttention": recurrent.linear_attention,
     "Attention": attention.attention,
+    "AffineGrid": windows.affine_grid,
+}
+_OWN: dict[str, Formula] = {
     "MaxPool": windows.window(1),
     "AveragePool": windows.window(1),
     "LpPool": windows.window(2),
@@ -90,7 +113,6 @@ _OWN: dict[str, Formula] = {
     "Resize": windows.resize,
     "Upsample": windows.resize,
     "GridSample": windows.grid_sample,
-    "AffineGrid": windows.affine_grid,
     "RoiAlign": windows.roi_align,
     "RotaryEmbedding": windows.rotary(1),
     "DFT": windows.dft,
@@ -117,7 +139,7 @@ _PER_INPUT_CONTRIB = {
     10: "GatedRMSNorm",
 }
 _NONE_CONTRIB = "ExpandDims ReorderInput ReorderOutput TorchEmbedding UnfoldTensor RemovePadding RestorePadding"
-_OWN_CONTRIB: dict[str, Formula] = {
+_PRODUCTS_CONTRIB: dict[str, Formula] = {
     "FusedConv": products.conv(2, 3),
     "NhwcConv": products.conv(2),
     "NhwcFusedConv": products.conv(2, 3),
@@ -153,6 +175,8 @@ _OWN_CONTRIB: dict[str, Formula] = {
     "MultiHeadAttention": attention.multi_head_attention,
     "GroupQueryAttention": attention.group_query_attention,
     "DecoderMaskedMultiHeadAttention": attention.decoder_masked_attention,
+}
+_OWN_CONTRIB: dict[str, Formula] = {
     "LinearAttentionGate": windows.attention_gates,
     "FastGelu": windows.biased(8, 1),  # the tanh form
     "BiasDropout": windows.dropout,
@@ -182,6 +206,7 @@ _OWN_CONTRIB: dict[str, Formula] = {
 
 _BODY = "control flow: its bodies are counted one by one"
 _COMPARISONS = "how many comparisons it makes is data"
+_REGIONS = "the sizes of its regions are data"
 _TEXT = "it works on text"
 _LENGTHS = "the lengths of the packed sequences are data"
 _SPARSE = "which positions attend to which is data"
@@ -189,39 +214,41 @@ _SEARCH = "how many tokens it makes is data"
 _NOT_MODELLED = "its arithmetic is not modelled"
 _COMPILED = "it holds a model compiled elsewhere"
 
-_UNKNOWN = {
+_UNKNOWN_PRODUCTS = {
     "If Loop Scan SequenceMap": _BODY,
-    "NonMaxSuppression Unique": _COMPARISONS,
-    "MaxRoiPool": "the sizes of its regions are data",
+    "GRUUnit DisentangledAttention_TRT": _NOT_MODELLED,
+}
+_UNKNOWN = {
+    "NonMaxSuppression Unique EfficientNMS_TRT": _COMPARISONS,
+    "MaxRoiPool MultilevelCropAndResize_TRT PyramidROIAlign_TRT": _REGIONS,
     "Multinomial": "how far each draw searches is data",
     "MelWeightMatrix": _NOT_MODELLED,
     "StringConcat StringNormalizer StringSplit RegexFullMatch TfIdfVectorizer": _TEXT,
     "ImageDecoder": "it works on compressed images",
-    "GRUUnit DisentangledAttention_TRT": _NOT_MODELLED,
-    "EfficientNMS_TRT": _COMPARISONS,
-    "MultilevelCropAndResize_TRT PyramidROIAlign_TRT": "the sizes of its regions are data",
 }
-_UNKNOWN_CONTRIB = {
+_UNKNOWN_PRODUCTS_CONTRIB = {
     "PackedAttention PackedMultiHeadAttention GatedDeltaNet": _LENGTHS,
     "SparseAttention LongformerAttention QOrderedLongformerAttention DynamicSparseAttention SparsePagedAttention "
     "SparseAttentionIndexer PackedSparseAttentionIndexer": _SPARSE,
     "PagedAttention DecoderAttention DecoderMaskedSelfAttention": "how much of the cache is in use is data",
-    "RelativePositionBias GatedRelativePositionBias EngramGate AttnLSTM QuantizeBFP DequantizeBFP SampleOp": (
-        _NOT_MODELLED
-    ),
+    "GatedRelativePositionBias EngramGate AttnLSTM": _NOT_MODELLED,
     "BeamSearch GreedySearch Sampling WhisperBeamSearch": _SEARCH,
-    "BifurcationDetector NGramRepeatBlock": _COMPARISONS,
-    "MurmurHash3 NGramHashMapping VarlenNGramHashMapping": "hashing is not counted as arithmetic",
-    "Tokenizer WordConvEmbedding": _TEXT,
+    "WordConvEmbedding": _TEXT,
     "SparseToDenseMatMul": "how many elements are not zero is data",
     "EPContext Snpe": _COMPILED,
+}
+_UNKNOWN_CONTRIB = {
+    "RelativePositionBias QuantizeBFP DequantizeBFP SampleOp": _NOT_MODELLED,
+    "BifurcationDetector NGramRepeatBlock": _COMPARISONS,
+    "MurmurHash3 NGramHashMapping VarlenNGramHashMapping": "hashing is not counted as arithmetic",
+    "Tokenizer": _TEXT,
 }
 
 _PER_INPUT_ML = {1: "Binarizer Imputer", 2: "Scaler", 3: "Normalizer"}
 _NONE_ML = (
     "ArrayFeatureExtractor CastMap CategoryMapper DictVectorizer FeatureVectorizer LabelEncoder OneHotEncoder ZipMap"
 )
-_OWN_ML: dict[str, Formula] = {
+_PRODUCTS_ML: dict[str, Formula] = {
     "LinearClassifier": products.linear_model,
     "LinearRegressor": products.linear_model,
     "SVMClassifier": products.support_vectors,
@@ -231,13 +258,13 @@ _UNKNOWN_ML = {
     "TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor": "which path through each tree is taken is data",
 }
 
+_PRODUCTS_PREVIEW: dict[str, Formula] = {"FlexAttention": attention.flex_attention}
 _OWN_PREVIEW: dict[str, Formula] = {
-    "FlexAttention": attention.flex_attention,
     "Adagrad": windows.adagrad,
     "Adam": windows.adam,
     "Momentum": windows.momentum,
 }
-_UNKNOWN_PREVIEW = {"Gradient": "it stands for a graph that a runtime makes"}
+_UNKNOWN_PRODUCTS_PREVIEW = {"Gradient": "it stands for a graph that a runtime makes"}
 
 
 def _no_arithmetic(_: object) -> tuple[int, int]:
@@ -245,48 +272,54 @@ def _no_arithmetic(_: object) -> tuple[int, int]:
 
 
 def _rules(
-    outputs: Mapping[int, str], inputs: Mapping[int, str], none: str, own: Mapping[str, Formula]
-) -> dict[str, Formula]:
-    listed = [(op, windows.per_output(flops)) for flops, ops in outputs.items() for op in ops.split()]
-    listed += [(op, windows.per_input(flops)) for flops, ops in inputs.items() for op in ops.split()]
-    listed += [(op, _no_arithmetic) for op in none.split()]
-    listed += list(own.items())
+    outputs: Mapping[int, str],
+    inputs: Mapping[int, str],
+    none: str,
+    own: Mapping[str, Formula],
+    of_products: Mapping[str, Formula],
+) -> dict[str, Rule]:
+    listed = [(op, Rule(windows.per_output(flops), False)) for flops, ops in outputs.items() for op in ops.split()]
+    listed += [(op, Rule(windows.per_input(flops), False)) for flops, ops in inputs.items() for op in ops.split()]
+    listed += [(op, Rule(_no_arithmetic, False)) for op in none.split()]
+    listed += [(op, Rule(formula, False)) for op, formula in own.items()]
+    listed += [(op, Rule(formula, True)) for op, formula in of_products.items()]
     rules = dict(listed)
     if len(rules) != len(listed):
         raise ValueError("an op has two costs")
     return rules
 
 
-def _reasons(table: Mapping[str, str]) -> dict[str, str]:
-    return {op: reason for ops, reason in table.items() for op in ops.split()}
+def _reasons(table: Mapping[str, str], of_products: Mapping[str, str]) -> dict[str, Rule]:
+    rules = {op: Rule(None, False, reason) for ops, reason in table.items() for op in ops.split()}
+    return rules | {op: Rule(None, True, reason) for ops, reason in of_products.items() for op in ops.split()}
 
 
-ONNX: Rules = _rules(_PER_OUTPUT, _PER_INPUT, _NONE, _OWN)
+ONNX: Rules = _rules(_PER_OUTPUT, _PER_INPUT, _NONE, _OWN, _PRODUCTS)
 """The default domain, and what onnxruntime keeps there."""
 
-CONTRIB: Rules = _rules(_PER_OUTPUT_CONTRIB, _PER_INPUT_CONTRIB, _NONE_CONTRIB, _OWN_CONTRIB)
+CONTRIB: Rules = _rules(_PER_OUTPUT_CONTRIB, _PER_INPUT_CONTRIB, _NONE_CONTRIB, _OWN_CONTRIB, _PRODUCTS_CONTRIB)
 """onnxruntime's own domains, where they differ from the default one."""
 
-ML: Rules = _rules({}, _PER_INPUT_ML, _NONE_ML, _OWN_ML)
+ML: Rules = _rules({}, _PER_INPUT_ML, _NONE_ML, {}, _PRODUCTS_ML)
 """``ai.onnx.ml``."""
 
-PREVIEW: Rules = _rules({}, {}, "", _OWN_PREVIEW)
+PREVIEW: Rules = _rules({}, {}, "", _OWN_PREVIEW, _PRODUCTS_PREVIEW)
 """``ai.onnx.preview`` and ``ai.onnx.preview.training``."""
 
 NO_ARITHMETIC = frozenset(f"{_NONE} {_NONE_CONTRIB} {_NONE_ML}".split())
 """Ops that move or make elements and compute nothing."""
 
-UNKNOWN: dict[str, dict[str, str]] = {
-    "": _reasons(_UNKNOWN),
-    "com.microsoft": _reasons(_UNKNOWN_CONTRIB),
-    "ai.onnx.ml": _reasons(_UNKNOWN_ML),
-    "ai.onnx.preview": _reasons(_UNKNOWN_PREVIEW),
+UNKNOWN: dict[str, Rules] = {
+    "": _reasons(_UNKNOWN, _UNKNOWN_PRODUCTS),
+    "com.microsoft": _reasons(_UNKNOWN_CONTRIB, _UNKNOWN_PRODUCTS_CONTRIB),
+    "ai.onnx.ml": _reasons(_UNKNOWN_ML, {}),
+    "ai.onnx.preview": _reasons({}, _UNKNOWN_PRODUCTS_PREVIEW),
 }
 """Domain, then op type, to the reason why its arithmetic is not known before a run."""
 
 
-def rule(op_type: str, domain: str) -> Formula | str:
-    """The formula of an op, or the reason why it has none."""
+def rule(op_type: str, domain: str) -> Rule:
+    """What the tables say of an op; of one that is in none, that nothing is known."""
     if domain.startswith(("com.microsoft", "com.ms.")):
         tables: tuple[tuple[Rules, str], ...] = ((CONTRIB, "com.microsoft"), (ONNX, ""))
     elif domain == "ai.onnx.ml":
@@ -298,8 +331,8 @@ def rule(op_type: str, domain: str) -> Formula | str:
     else:
         tables = ()
     for rules, name in tables:
-        if op_type in rules:
-            return rules[op_type]
-        if op_type in UNKNOWN[name]:
-            return UNKNOWN[name][op_type]
-    return f"operator '{domain}::{op_type}' is in no table" if domain else f"operator '{op_type}' is in no table"
+        found = rules.get(op_type) or UNKNOWN[name].get(op_type)
+        if found is not None:
+            return found
+    name = f"{domain}::{op_type}" if domain else op_type
+    return Rule(None, True, f"operator '{name}' is in no table")

@@ -1,7 +1,7 @@
 """Inspection of a graph: its contents and costs from nodes and shapes alone, without running it or reading weights.
 
-Costs are of one step, those of a body times its executions. Sums are over known costs; nodes with an unknown
-cost are listed beside them and never counted as 0. The conventions are in ``docs/reference/cost.md``.
+Costs are of one step, those of a body times its executions. A sum is unknown where a part of it is; the sum of what is
+known and the number of nodes that lack the cost stand beside it. The conventions are in ``docs/reference/cost.md``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fathom_onnx.graph.op_types import UNLISTED
 from fathom_onnx.graph.parameters import parameters_by_node
 
 from .liveness import Liveness, liveness
-from .node_costs import Counted, count_nodes
+from .node_costs import Counted, count_nodes, total_cost, whole_costs
 
 __all__ = ["GROUPS", "GROUP_COLUMNS", "NODE_COLUMNS", "SCHEMA", "Inspection", "inspect"]
 
@@ -49,7 +49,18 @@ NODE_COLUMNS = (
 )
 """Columns of the table of nodes, in order."""
 
-GROUP_COLUMNS = ("name", "nodes", "macs", "flops", "bytes", "parameters", "intensity", "unknown")
+_AMOUNTS = ("macs", "flops", "bytes")
+
+GROUP_COLUMNS = (
+    "name",
+    "nodes",
+    *_AMOUNTS,
+    "parameters",
+    "intensity",
+    "unknown",
+    *(f"known_{amount}" for amount in _AMOUNTS),
+    *(f"unknown_{amount}" for amount in _AMOUNTS),
+)
 """Columns of a table of groups, in order."""
 
 GROUPS: dict[str, str] = {"phase": "phase", "class": "op_class", "op": "op", "layer": "layer", "node": "name"}
@@ -80,31 +91,25 @@ class Inspection:
     def by(self, group: str) -> pd.DataFrame:
         """Costs summed by phase, class, op, layer or node (:data:`GROUP_COLUMNS`), in the order of first appearance.
 
-        ``bytes`` are those read and written; ``intensity`` is FLOPs a byte over the nodes that have both; ``unknown``
-        is the number of nodes that lack a cost, whose known part is in the sums.
+        ``bytes`` are those read and written. ``macs``, ``flops`` and ``bytes`` are NaN where a node of the group lacks
+        that cost; ``known_macs`` (and so on) is the sum over the nodes that have it, ``unknown_macs`` the number of
+        those that do not. ``unknown`` is the number of nodes that lack any of the three. ``intensity`` is FLOPs a byte
+        over the nodes that have both.
         """
-        moved = self.nodes["bytes_read"] + self.nodes["bytes_written"]
-        both = self.nodes["flops"].notna() & moved.notna()
-        table = self.nodes.assign(
-            bytes=moved,
-            both_flops=self.nodes["flops"].where(both),
-            both_bytes=moved.where(both),
-            unknown=self.nodes["flops"].isna() | moved.isna(),
-        )
-        grouped = table.groupby(GROUPS[group], sort=False)
-        sums = grouped[["macs", "flops", "bytes", "parameters", "both_flops", "both_bytes", "unknown"]].sum()
-        # a sum over nothing known is not known
-        sums[["macs", "flops", "bytes"]] = grouped[["macs", "flops", "bytes"]].sum(min_count=1)
-        sums["nodes"] = grouped.size()
-        sums["intensity"] = sums["both_flops"] / sums["both_bytes"].where(sums["both_bytes"] > 0)
-        table = sums.rename_axis("name").reset_index()
-        return table.astype({"unknown": int, "parameters": int})[list(GROUP_COLUMNS)]
+        return _sums(self.nodes, GROUPS[group])
 
-    @property
+    @cached_property
     def totals(self) -> dict[str, Any]:
-        """The sums over all nodes, under the names of :data:`GROUP_COLUMNS`."""
-        whole = self.nodes.assign(phase="all")
-        row: dict[str, Any] = Inspection(self.graph, whole, self.counted, self.memory).by("phase").iloc[0].to_dict()
+        """The sums over all nodes, under the names of :data:`GROUP_COLUMNS`.
+
+        ``macs``, ``flops`` and ``bytes`` may be known though nodes lack them: what the branches of an ``If`` have in
+        common is known of the whole, though not of the nodes in the branches.
+        """
+        row: dict[str, Any] = _sums(self.nodes.assign(all="all"), "all").iloc[0].to_dict()
+        whole = total_cost(whole_costs(self.counted))
+        for amount, known in (("macs", whole.macs), ("flops", whole.flops), ("bytes", whole.bytes_moved)):
+            if known is not None:
+                row[amount] = float(known)
         return {name: value for name, value in row.items() if name != "name"}
 
     @cached_property
@@ -206,6 +211,26 @@ class Inspection:
                 "dynamic_dimensions": self.dynamic,
             },
         }
+
+
+def _sums(nodes: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Costs summed by a column of the table of nodes (:data:`GROUP_COLUMNS`), in the order of first appearance."""
+    moved = nodes["bytes_read"] + nodes["bytes_written"]
+    both = nodes["flops"].notna() & moved.notna()
+    table = nodes.assign(bytes=moved, both_flops=nodes["flops"].where(both), both_bytes=moved.where(both))
+    lacking = table[list(_AMOUNTS)].isna()
+    table["unknown"] = lacking.any(axis=1)
+    for amount in _AMOUNTS:
+        table[f"known_{amount}"], table[f"unknown_{amount}"] = table[amount], lacking[amount]
+    counted = ["parameters", "unknown", *(f"unknown_{amount}" for amount in _AMOUNTS)]
+    known = [f"known_{amount}" for amount in _AMOUNTS]
+    grouped = table.groupby(column, sort=False)
+    sums = grouped[[*counted, *known, "both_flops", "both_bytes"]].sum()
+    for amount in _AMOUNTS:
+        sums[amount] = sums[f"known_{amount}"].where(sums[f"unknown_{amount}"] == 0)
+    sums["nodes"] = grouped.size()
+    sums["intensity"] = sums["both_flops"] / sums["both_bytes"].where(sums["both_bytes"] > 0)
+    return sums.rename_axis("name").reset_index().astype(dict.fromkeys(counted, int))[list(GROUP_COLUMNS)]
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

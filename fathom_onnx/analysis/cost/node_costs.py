@@ -4,6 +4,7 @@ Conventions (all of them: ``docs/reference/cost.md``): one multiply-accumulate i
 an element unless its table says otherwise, transcendental functions included; a reduction is 1 FLOP an input element;
 comparisons and selections of a maximum count as 1; arithmetic on integers counts as arithmetic. Bytes are the least
 that must be read and written: each input and output once. An unknown cost is None, not 0, and comes with its reason.
+MACs, FLOPs and bytes are known apart from each other: an op that is no product has 0 MACs whatever its shapes.
 
 Control flow costs as much as its bodies times their trip count, where that is known before a run; a call of a
 model-local function costs as much as the function's body.
@@ -22,11 +23,11 @@ from fathom_onnx.graph.tensors import tensors_of
 
 from .bytes_moved import bytes_read, size_of, total_bytes
 from .call import Call, NotKnown, Values
-from .executions import constants_of, executions_of
+from .executions import Times, constants_of, executions_of
 from .expander import Expander
 from .formulas import BODIES, FREE, rule
 
-__all__ = ["Counted", "NodeCost", "count_nodes", "graph_costs", "node_cost", "total_cost"]
+__all__ = ["Counted", "NodeCost", "count_nodes", "graph_costs", "node_cost", "total_cost", "whole_costs"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class NodeCost:
     reason: str = ""
 
     @property
+    def complete(self) -> bool:
+        """Whether all of it is known."""
+        return None not in (self.macs, self.flops, self.bytes_read, self.bytes_written)
+
+    @property
     def bytes_moved(self) -> int | None:
         """Bytes read and written."""
         if self.bytes_read is None or self.bytes_written is None:
@@ -55,22 +61,28 @@ class NodeCost:
         return self.bytes_read + self.bytes_written
 
     def times(self, executions: int | None, reason: str = "") -> NodeCost:
-        """The cost of so many executions; unknown, for this reason, where their number is not known."""
-        if executions is None:
-            return NodeCost(None, None, None, None, reason)
+        """The cost of so many executions. What is 0 once is 0 for any number of them.
+
+        Args:
+            executions: Their number, or None where it is not known: then what is not 0 is unknown.
+            reason: Why the number is not known.
+        """
         if executions == 0:
             return _NOTHING
 
         def all_of(part: int | None) -> int | None:
-            return None if part is None else part * executions
+            if part == 0:
+                return 0
+            return None if part is None or executions is None else part * executions
 
-        return NodeCost(
+        many = NodeCost(
             all_of(self.macs),
             all_of(self.flops),
             all_of(self.bytes_read),
             all_of(self.bytes_written),
             self.reason,
         )
+        return replace(many, reason=reason) if executions is None and not many.complete else many
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,8 @@ class Counted:
         executions: How often it runs in a step, or None where that is not known before a run.
         why: Why ``executions`` is None.
         depth: How many bodies it stands in.
+        repeats: How often its body runs when the node around it runs once, or None and why that is not known; at the
+            top (1, "").
     """
 
     entry: NumberedNode
@@ -90,6 +104,7 @@ class Counted:
     executions: int | None
     why: str
     depth: int
+    repeats: Times
 
     @property
     def step(self) -> NodeCost:
@@ -108,22 +123,20 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
         tensors: Shapes and types of its tensors, by name.
         values: Tensors whose values are known before a run, for the few ops whose work depends on one.
     """
-    formula = rule(node.op_type, node.domain)
-    if node.op_type in FREE and not isinstance(formula, str):
+    known = rule(node.op_type, node.domain)
+    if node.op_type in FREE and known.formula is not None:
         return _NOTHING
-    macs = flops = None
-    reason = ""
-    if isinstance(formula, str):
-        reason = formula
-    else:
+    macs, flops = (None if known.product else 0), None
+    reason = known.reason
+    if known.formula is not None:
         try:
-            macs, flops = formula(Call(node, tensors, values or {}))
+            macs, flops = known.formula(Call(node, tensors, values or {}))
         except NotKnown as missing:
             reason = str(missing)
         except (ArithmeticError, IndexError, ValueError):
             reason = "its inputs do not have the shapes that the operator asks for"
     written = total_bytes(node.output, tensors)
-    read = total_bytes(node.input, tensors) if isinstance(formula, str) else bytes_read(node, tensors, written)
+    read = total_bytes(node.input, tensors) if known.formula is None else bytes_read(node, tensors, written)
     if not reason and (read is None or written is None):
         unsized = next((n for n in [*node.input, *node.output] if n and size_of(tensors.get(n)) is None), "")
         reason = f"size of '{unsized}' is not known"
@@ -140,7 +153,8 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
     def walk(
         part: onnx.GraphProto,
         around: tuple[Mapping[str, Tensor], Values],
-        runs: tuple[int | None, str],
+        runs: Times,
+        repeats: Times,
         parent: int | None,
         body: str,
         depth: int,
@@ -153,7 +167,7 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
             own = _NOTHING if control else node_cost(node, tensors, values)
             if not control and expander.knows(node):
                 own = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
-            rows.append(Counted(entry, own, *runs, depth))
+            rows.append(Counted(entry, own, *runs, depth, repeats))
             inside = dict(bodies(node))
             times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
             for name, inner in inside.items():
@@ -162,9 +176,9 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
                     often, why = runs
                 elif often is not None:
                     often *= runs[0]
-                walk(inner, (tensors, values), (often, why), entry.index, name, depth + 1)
+                walk(inner, (tensors, values), (often, why), times[name], entry.index, name, depth + 1)
 
-    walk(model.graph, (graph.tensors, {}), (1, ""), None, "", 0)
+    walk(model.graph, (graph.tensors, {}), (1, ""), (1, ""), None, "", 0)
     return tuple(rows)
 
 
@@ -201,9 +215,13 @@ def total_cost(costs: Iterable[NodeCost]) -> NodeCost:
 def graph_costs(graph: Graph) -> list[NodeCost]:
     """The cost of each top-level node of a graph, in order, with that of its bodies in all their executions.
 
-    A choice between bodies of equal cost costs as much as either of them.
+    What the bodies that a node chooses from have in common (their MACs, say) is known whichever of them runs.
     """
-    counted = count_nodes(graph)
+    return whole_costs(count_nodes(graph))
+
+
+def whole_costs(counted: Sequence[Counted]) -> list[NodeCost]:
+    """What :func:`graph_costs` gives, from nodes that are counted already."""
     inside: dict[int, list[Counted]] = {}
     for row in counted:
         if row.entry.parent is not None:
@@ -212,14 +230,27 @@ def graph_costs(graph: Graph) -> list[NodeCost]:
 
 
 def _whole(row: Counted, inside: Mapping[int, Sequence[Counted]]) -> NodeCost:
-    """The cost of a node and of its bodies, in all the executions of a step."""
+    """The cost of one execution of a node with that of its bodies."""
     within = inside.get(row.entry.index, ())
-    if row.entry.node.op_type == "If" and row.executions is not None and any(c.executions is None for c in within):
-        branches = {name: [c for c in within if c.entry.body == name] for name, _ in bodies(row.entry.node)}
-        each = [
-            replace(total_cost(_whole(replace(c, executions=row.executions, why=""), inside) for c in rows), reason="")
-            for rows in branches.values()
-        ]
-        if all(cost == each[0] for cost in each) and each[0].bytes_moved is not None and each[0].flops is not None:
-            return each[0]
-    return total_cost([row.step, *(_whole(c, inside) for c in within)])
+    if not within:
+        return row.cost
+    parts = []
+    for name, _ in bodies(row.entry.node):
+        rows = [c for c in within if c.entry.body == name]
+        repeats = rows[0].repeats if rows else (1, "")
+        parts.append((total_cost(_whole(c, inside) for c in rows), repeats))
+    whole = total_cost([row.cost, *(once.times(*repeats) for once, repeats in parts)])
+    if row.entry.node.op_type != "If" or all(often is not None for _, (often, _) in parts):
+        return whole
+    branches = [once for once, _ in parts]
+
+    def common(costs: list[int | None]) -> int | None:
+        return costs[0] if len(set(costs)) == 1 else None
+
+    found = NodeCost(
+        common([b.macs for b in branches]),
+        common([b.flops for b in branches]),
+        common([b.bytes_read for b in branches]),
+        common([b.bytes_written for b in branches]),
+    )
+    return found if found.complete else replace(found, reason=whole.reason)

@@ -55,8 +55,7 @@ def _overview(s: dict[str, Any], top: int) -> None:
     whole = s["totals"]
     click.echo(
         f"\n{whole['nodes']} nodes, {s['initializers']} initializers, {whole['parameters']:,} parameters; "
-        f"{_number(whole['macs'])} MACs, {_number(whole['flops'])} FLOPs, {_number(whole['bytes'])} bytes a step"
-        + (f"; {whole['unknown']} nodes lack a cost, which is not in the sums" if whole["unknown"] else "")
+        f"{_told(whole, 'macs', 'MACs')}, {_told(whole, 'flops', 'FLOPs')}, {_told(whole, 'bytes', 'bytes')} a step"
     )
     for group in ("phase", "class", "op", "layer"):
         _costs(s, group, None if group in ("phase", "class") else top)
@@ -78,14 +77,30 @@ def _shape(shape: list[Any] | None) -> str:
     return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
 
 
-def _number(value: float | None) -> str:
-    """A count for people; a question mark where it is not known."""
-    if value is None:
-        return "?"
+def _number(value: float) -> str:
+    """A count for people."""
     for unit, name in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= unit:
             return f"{value / unit:.2f}{name}"
     return str(int(value))
+
+
+def _amount(group: dict[str, Any], amount: str) -> str:
+    """A sum for people: what is known of it as a lower bound where a node lacks it, never 0 for what is unknown."""
+    if group[amount] is not None:
+        return _number(group[amount])
+    known = group[f"known_{amount}"]
+    return f">= {_number(known)}" if known else "unknown"
+
+
+def _told(whole: dict[str, Any], amount: str, unit: str) -> str:
+    """A sum in a sentence, with the number of nodes that it lacks."""
+    if whole[amount] is not None:
+        return f"{_number(whole[amount])} {unit}"
+    lacking = whole[f"unknown_{amount}"]
+    nodes = f"{lacking} node{'s' if lacking > 1 else ''} unknown"
+    known = whole[f"known_{amount}"]
+    return f">= {_number(known)} {unit} ({nodes})" if known else f"unknown {unit} ({nodes})"
 
 
 def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
@@ -94,15 +109,15 @@ def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
 
     groups = s[f"by_{group}"]
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass} if group == "class" else {}
-    weight = (lambda g: -(g["flops"] or 0)) if group not in ("phase", "node") else (lambda g: 0)
+    weight = (lambda g: -g["known_flops"]) if group not in ("phase", "node") else (lambda g: 0)
     ordered = sorted(groups, key=weight)
     rows = [
         (
             titles.get(g["name"], g["name"]),
             str(g["nodes"]),
-            _number(g["macs"]),
-            _number(g["flops"]),
-            _number(g["bytes"]),
+            _amount(g, "macs"),
+            _amount(g, "flops"),
+            _amount(g, "bytes"),
             f"{g['parameters']:,}",
             "?" if g["intensity"] is None else f"{g['intensity']:.2f}",
             str(g["unknown"] or ""),

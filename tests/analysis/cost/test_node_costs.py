@@ -73,14 +73,50 @@ def test_bytes() -> None:
         cost("Conv", [(2, 4, 12, 12), None], [(2, 8, 10, 10)]),
         cost("Einsum", [(2, 3), (3, 4)], [(2, 4)], equation="ij,jkl->ik"),
         cost("Unheard", [(2, 3)], [(2, 3)], domain="mine"),
-        cost("NonMaxSuppression", [(1, 3, 4), (1, 1, 3)], [None]),
-        cost("Relu", [None], [None]),
+        cost("PackedAttention", [(2, 3)], [(2, 3)], domain="com.microsoft"),
+        cost("MatMul", [None, (3, 4)], [None]),
+        cost("LSTM", [None, (1, 16, 3), (1, 16, 4)], [None], hidden_size=4),
     ],
 )
 def test_what_is_not_known_is_none_and_not_zero(found: NodeCost) -> None:
     assert found.macs is None
     assert found.flops is None
     assert found.reason
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        cost("NonMaxSuppression", [(1, 3, 4), (1, 1, 3)], [None]),
+        cost("Relu", [None], [None]),
+        cost("And", [None, None], [None]),
+        cost("Max", [None, None], [None]),
+        cost("TopK", [None, (1,)], [None, None]),
+        cost("Unique", [(4,)], [None]),
+        cost("Softmax", [None], [None]),
+        cost("StringNormalizer", [(4,)], [None]),
+        cost("Resize", [(1, 2, 4, 4), "", (4,)], [None], mode="cubic"),
+        cost("TreeEnsembleClassifier", [(3, 4)], [(3,), (3, 2)], domain="ai.onnx.ml"),
+        cost("RelativePositionBias", [(3, 4)], [None], domain="com.microsoft"),
+    ],
+)
+def test_what_is_no_product_has_no_macs_whatever_its_shapes(found: NodeCost) -> None:
+    assert found.macs == 0
+    assert found.flops is None
+    assert found.reason
+
+
+def test_a_lookup_of_unknown_size_lacks_its_bytes_alone() -> None:
+    found = cost("Gather", [(1000, 8), None], [None])
+    assert (found.macs, found.flops, found.bytes_moved) == (0, 0, None)
+
+
+def test_nothing_any_number_of_times_is_nothing() -> None:
+    once = NodeCost(0, 5, 8, None, "why")
+    assert once.times(3) == NodeCost(0, 15, 24, None, "why")
+    assert once.times(0) == NodeCost(0, 0, 0, 0)
+    assert once.times(None, "data") == NodeCost(0, None, None, None, "data")
+    assert NodeCost(0, 0, 0, 0).times(None, "data") == NodeCost(0, 0, 0, 0)
 
 
 def test_unknown_shapes_have_no_bytes() -> None:
@@ -208,6 +244,40 @@ def test_a_choice() -> None:
     assert graph_costs(choice("Relu", "Sigmoid"))[0].reason == "which branch runs is data"
     assert graph_costs(choice("Relu", "Sigmoid", True))[0].flops == 4
     assert graph_costs(choice("Relu", "Sigmoid", False))[0].flops == 16
+
+
+def test_a_loop_without_products_has_no_macs_however_often_it_runs() -> None:
+    """Only the sum of unknown length of the loop's additions is unknown; a loop of products lacks its MACs too."""
+    (found,) = graph_costs(scan(None))
+    assert (found.macs, found.flops) == (0, None)
+    assert [row.step.macs for row in count_nodes(scan(None))] == [0, 0, 0]
+
+
+def product_choice(columns: int) -> Graph:
+    """An If of a product of 4 x 4 by 4 x 4, in a loop of 3, and one of 4 x 4 by 4 x ``columns``, then of nothing."""
+    info = helper.make_tensor_value_info
+    loop = helper.make_graph(
+        [op("MatMul", "x w", "p"), op("Identity", "go", "on")],
+        "loop",
+        [info("i", INT64, []), info("go", BOOL, [])],
+        [info("on", BOOL, []), info("p", FLOAT, [4, 4])],
+    )
+    then = [op("Loop", "three yes", "all", body=loop), op("ReduceMax", "all", "a", keepdims=0)]
+    other = [op("MatMul", "x v", "q"), op("ReduceMax", "q", "b", keepdims=0)]
+    branches = {
+        "then_branch": helper.make_graph(then, "then", [], [info("a", FLOAT, [])]),
+        "else_branch": helper.make_graph(other, "else", [], [info("b", FLOAT, [])]),
+    }
+    inputs = {"c": (BOOL, ()), "x": (FLOAT, (4, 4)), "w": (FLOAT, (4, 4)), "v": (FLOAT, (4, columns))}
+    constants = {"three": np.int64(3), "yes": np.bool_(True)}
+    return Graph(model([op("If", "c", "y", **branches)], inputs, {"y": (FLOAT, ())}, constants), "if")
+
+
+def test_branches_with_the_same_macs_have_known_macs() -> None:
+    (found,) = graph_costs(product_choice(12))  # 3 x 64 = 4 x 12 x 4
+    assert (found.macs, found.bytes_moved) == (192, None)
+    assert found.reason == "which branch runs is data"
+    assert graph_costs(product_choice(11))[0].macs is None
 
 
 def test_bodies_of_equal_names_keep_their_own_shapes() -> None:
