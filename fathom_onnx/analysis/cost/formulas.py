@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from . import attention, products, recurrent, windows
 from .call import Formula
+from .einsum import einsum
 
 __all__ = ["BODIES", "CONTRIB", "FREE", "ML", "NO_ARITHMETIC", "ONNX", "PREVIEW", "UNKNOWN", "Rule", "Rules", "rule"]
 
@@ -82,7 +83,7 @@ _PRODUCTS: dict[str, Formula] = {
     "MatMul": products.matmul,
     "MatMulInteger": products.matmul,
     "QLinearMatMul": products.product(each=products.QUANTIZE),
-    "Einsum": products.einsum,
+    "Einsum": einsum,
     "Det": products.det,
     "LSTM": recurrent.recurrent(4),
     "GRU": recurrent.recurrent(3),

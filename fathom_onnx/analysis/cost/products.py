@@ -19,7 +19,6 @@ __all__ = [
     "conv_transpose",
     "deform_conv",
     "det",
-    "einsum",
     "experts",
     "gemm",
     "inverse",
@@ -201,32 +200,6 @@ def nbits_qkv(call: Call) -> Arithmetic:
     rows = call.elements(0) // inner if inner else 0
     biases = rows * (query * _given(call, 5) + other * _given(call, 8, 11))
     return macs, flops + biases + _normalised(call, 1, 2)
-
-
-def einsum(call: Call) -> Arithmetic:
-    """MACs = product of all index sizes x (operands - 1); a sum over one operand has FLOPs only.
-
-    An ellipsis stands for the dimensions that the term does not name, broadcast over the operands from the right.
-    """
-    terms = call.text("equation").replace(" ", "").split("->")[0].split(",")
-    if len(terms) != len(call.node.input) or not terms[0]:
-        raise NotKnown("the equation does not fit the inputs")
-    sizes: dict[str, int] = {}
-    for position, term in enumerate(terms):
-        shape = call.shape(position)
-        before, dots, after = term.partition("...")
-        hidden = len(shape) - len(before) - len(after)
-        if hidden < 0 or (hidden and not dots):
-            raise NotKnown(f"the equation does not fit input {position}")
-        # dimensions under an ellipsis are counted from the right, as broadcasting aligns them
-        names = [*before, *(f".{n}" for n in range(hidden, 0, -1)), *after]
-        for name, size in zip(names, shape, strict=True):
-            sizes[name] = max(size, sizes.get(name, 1)) if size else 0
-    total = math.prod(sizes.values())
-    if len(terms) == 1:
-        return 0, total if call.output_elements() != total else 0
-    macs = total * (len(terms) - 1)
-    return macs, 2 * macs
 
 
 def det(call: Call) -> Arithmetic:
