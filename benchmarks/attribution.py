@@ -67,8 +67,8 @@ def measure_one(path: Path, level: str) -> dict[str, Any]:
     from fathom_onnx.profiling import explain
     from fathom_onnx.runtime.prepare import prepare
     from fathom_onnx.runtime.profiler import measure
-    from fathom_onnx.runtime.session import open_stepper
     from fathom_onnx.runtime.settings import SessionSettings
+    from fathom_onnx.runtime.stepper import open_stepper
     from fathom_onnx.runtime.weights import variable_values
 
     graph = load(path)

@@ -22,8 +22,8 @@ from fathom_onnx.data import batches_for, batches_for_graph
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.runtime.prepare import prepare
-from fathom_onnx.runtime.session import open_stepper
 from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.stepper import open_stepper
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.verification import verify
 from fathom_onnx.verification.compare import relative_error

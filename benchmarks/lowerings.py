@@ -20,8 +20,8 @@ from fathom_onnx.data import batches_for_graph
 from fathom_onnx.exporting import PURPOSES, ExportRequest, export_file
 from fathom_onnx.graph import load
 from fathom_onnx.runtime.prepare import prepare
-from fathom_onnx.runtime.session import open_stepper
 from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.stepper import open_stepper
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads import workload
 

@@ -175,6 +175,7 @@ def explain(
         sizes=_sizes(tensors_of(measured.optimized.graph)),
         folder=measured.model_folder,
         ep=settings.ep,
+        custom_ops=settings.custom_ops,
     )
     original_values = fingerprints(
         prepared.model,
@@ -182,7 +183,9 @@ def explain(
         feeds,
         values=prepared.values,
         sizes=_sizes(graph.tensors),
+        folder=prepared.folder,
         ep=settings.ep,
+        custom_ops=settings.custom_ops,
     )
     return attribute(graph, measured.optimized, open_questions, original_values, executed_values)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx
 
-__all__ = ["NumberedNode", "all_graphs", "all_nodes", "bodies", "numbered"]
+__all__ = ["NumberedNode", "all_graphs", "all_nodes", "bodies", "inputs_of", "numbered", "outputs_of"]
 
 
 def bodies(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -20,6 +20,28 @@ def bodies(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield attribute.name, attribute.g
         for position, graph in enumerate(attribute.graphs):
             yield f"{attribute.name}.{position}", graph
+
+
+def outputs_of(node: onnx.NodeProto) -> list[str]:
+    """The outputs of a node, without the optional ones that it omits."""
+    return [name for name in node.output if name]
+
+
+def _captured(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names that a body captures from the graphs around it."""
+    own = {t.name for t in [*graph.input, *graph.initializer]} | {t.values.name for t in graph.sparse_initializer}
+    for node in graph.node:
+        yield from (name for name in inputs_of(node) if name not in own)
+        own.update(outputs_of(node))
+    yield from (o.name for o in graph.output if o.name not in own)
+
+
+def inputs_of(node: onnx.NodeProto) -> list[str]:
+    """The inputs of a node and what its bodies capture, each once."""
+    names = [name for name in node.input if name]
+    for _, body in bodies(node):
+        names += _captured(body)
+    return list(dict.fromkeys(names))
 
 
 def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

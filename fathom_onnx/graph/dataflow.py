@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 import networkx as nx
 import onnx
 from networkx.utils import UnionFind
 
-from .bodies import bodies
+from .bodies import bodies, inputs_of, outputs_of
 from .model import Graph
 from .tensors import Tensor, tensors_of
 
@@ -26,9 +26,7 @@ __all__ = [
     "RANDOM",
     "Dataflow",
     "all_tensors",
-    "inputs_of",
     "moves",
-    "outputs_of",
 ]
 
 MOVEMENT = frozenset(
@@ -48,28 +46,6 @@ RANDOM = frozenset(
 """Ops that draw random numbers: two with the same inputs give different outputs."""
 
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
-
-
-def outputs_of(node: onnx.NodeProto) -> list[str]:
-    """The outputs of a node, without the optional ones that it omits."""
-    return [name for name in node.output if name]
-
-
-def _captured(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names that a body captures from the graphs around it."""
-    own = {t.name for t in [*graph.input, *graph.initializer]}
-    for node in graph.node:
-        yield from (name for name in inputs_of(node) if name not in own)
-        own.update(outputs_of(node))
-    yield from (o.name for o in graph.output if o.name not in own)
-
-
-def inputs_of(node: onnx.NodeProto) -> list[str]:
-    """The inputs of a node and what its bodies capture, each once."""
-    names = [name for name in node.input if name]
-    for _, body in bodies(node):
-        names += _captured(body)
-    return list(dict.fromkeys(names))
 
 
 def _training_dropout(node: onnx.NodeProto) -> bool:

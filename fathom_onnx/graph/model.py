@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-import google.protobuf.message
 import onnx
-from onnx.external_data_helper import uses_external_data
 
 from fathom_onnx.errors import GraphError, one_line
 
 from .address import Address
-from .bodies import all_graphs
 from .dimensions import fix_dimensions
 from .functions import without_functions
+from .loading.checking import check
+from .loading.order import put_in_order
+from .loading.reading import external_tensors, read_model
+from .loading.shapes import infer_shapes
 from .metadata import GraphMetadata
 from .tensors import Tensor, declared_tensor, tensors_of
 
@@ -47,6 +48,12 @@ class Graph:
         """SHA-256 of the serialised model, which is the file's where it was read from one."""
         data = self.path.read_bytes() if self.path else self.model.SerializeToString(deterministic=True)
         return hashlib.sha256(data).hexdigest()
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """Folder in which the files of external weights lie; None where the graph has none of them."""
+        external = any(True for _ in external_tensors(self.model))
+        return self.path.parent.resolve() if self.path and external else None
 
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:
@@ -86,44 +93,17 @@ class Graph:
         return tuple(t for t in self.inputs if t.name not in variables)
 
 
-def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, or one that differs in what the checker refuses though it can be looked at.
-
-    External initializers are empty, for the checker looks for their files; outputs without a shape have one.
-    """
-    shapeless = [o for o in model.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
-    if not shapeless and not any(uses_external_data(t) for part in all_graphs(model.graph) for t in part.initializer):
-        return model
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
-    for part in all_graphs(plain.graph):
-        for tensor in part.initializer:
-            if uses_external_data(tensor):
-                tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))
-    for output in plain.graph.output:
-        if output.type.HasField("tensor_type") and not _has_shape(output):
-            output.type.tensor_type.shape.SetInParent()
-    return plain
-
-
-def _has_shape(info: onnx.ValueInfoProto) -> bool:
-    return bool(info.type.tensor_type.HasField("shape"))
-
-
 def _checked(
     model: onnx.ModelProto, name: str, path: Path | None, dimensions: Mapping[str, int], *, to_run: bool
 ) -> Graph:
-    fixed = fix_dimensions(model, dimensions, name, all_of_them=to_run)
+    fix_dimensions(model, dimensions, name, all_of_them=to_run)
+    if not model.graph.node:
+        raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
+    put_in_order(model)
     try:
-        if not model.graph.node:
-            raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
-        onnx.checker.check_model(model if to_run else _checkable(model))
+        check(model)
         model = without_functions(model) if to_run else model
-        produced = sum(len([o for o in n.output if o]) for n in model.graph.node)
-        if fixed or len(model.graph.value_info) + len(model.graph.output) < produced:
-            if fixed:
-                del model.graph.value_info[:]
-            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        infer_shapes(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
     return Graph(model, name, path)
@@ -138,27 +118,13 @@ def from_model(
         GraphError: The model is not valid, or has dynamic input dimensions without a value.
         UnknownNameError: ``dimensions`` names one that the graph does not have.
     """
-    return _checked(model, name, path, dimensions or {}, to_run=True)
-
-
-def _read(path: Path, *, weights: bool) -> onnx.ModelProto:
-    try:
-        return onnx.load(path, load_external_data=weights)
-    except FileNotFoundError as error:
-        missing = error.filename if error.filename and str(error.filename) != str(path) else path
-        raise GraphError(f"no file '{missing}'", "give the path of an .onnx file") from error
-    except IsADirectoryError as error:
-        raise GraphError(f"'{path}' is a folder", "give the path of an .onnx file") from error
-    except OSError as error:
-        raise GraphError(f"cannot read '{path}' ({error.strerror})", "check its permissions") from error
-    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise GraphError(
-            f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
-        ) from error
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    return _checked(own, name, path, dimensions or {}, to_run=True)
 
 
 def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:
-    """Read and check a graph file.
+    """Read and check a graph file; external weights stay in their files.
 
     Args:
         path: An ``.onnx`` file.
@@ -168,7 +134,7 @@ def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph
         GraphError: No such file, not ONNX, cut short, invalid, or dynamic without values.
     """
     path = Path(path)
-    return from_model(_read(path, weights=True), path.stem, path, dimensions)
+    return _checked(read_model(path, to_run=True), path.stem, path, dimensions or {}, to_run=True)
 
 
 def load_structure(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:
@@ -185,4 +151,4 @@ def load_structure(path: str | Path, dimensions: Mapping[str, int] | None = None
         UnknownNameError: ``dimensions`` names one that the graph does not have.
     """
     path = Path(path)
-    return _checked(_read(path, weights=False), path.stem, path, dimensions or {}, to_run=False)
+    return _checked(read_model(path, to_run=False), path.stem, path, dimensions or {}, to_run=False)

@@ -29,8 +29,9 @@ from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 
 from .environment import cpu_cores, cpu_model
 from .prepare import Prepared
-from .session import open_session, owned_value
+from .session import open_session
 from .settings import SessionSettings
+from .stepper import owned_value
 
 __all__ = [
     "BURST",

@@ -8,7 +8,7 @@ seed in every model where their output has the same name; what follows from them
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
-from .session import give_values
+from .session import give_folder, give_operators, give_values
 from .settings import SessionSettings
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprints", "perturbed"]
@@ -123,6 +123,7 @@ def fingerprints(
     sizes: Mapping[str, int] | None = None,
     folder: Path | None = None,
     ep: str = "cpu",
+    custom_ops: Sequence[Path] = (),
 ) -> dict[str, Fingerprint]:
     """Fingerprints of some tensors of a model, run once without optimization.
 
@@ -134,6 +135,7 @@ def fingerprints(
         sizes: Sizes of the tensors in bytes, where known.
         folder: Folder in which the model's external weights lie.
         ep: Provider to run it on: the one that it was optimized for, whose fused nodes another may not have.
+        custom_ops: Libraries of operators of someone's own.
 
     Raises:
         RunError: onnxruntime cannot run it.
@@ -145,8 +147,8 @@ def fingerprints(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         given = give_values(ort, options, values or {})
-        if folder is not None:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        give_folder(options, folder)
+        give_operators(options, custom_ops)
         try:
             data = _exposing(model, chunk).SerializeToString()
             provider = (PROVIDERS[ep].full_name, SessionSettings(ep).provider_options)

@@ -2,20 +2,24 @@
 
 For inference the parameter inputs become initializers, so that onnxruntime folds and fuses as it would in
 deployment. Initializers above a kilobyte are not put into the protobuf, which cannot exceed 2 GB: the model only
-declares them, and the values are handed over beside it.
+declares them, and the values are handed over beside it. Those that a file keeps in files of its own stay there, and
+onnxruntime maps these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import inputs_of
 from fathom_onnx.workloads.contract import Array
 
 __all__ = ["Prepared", "prepare"]
@@ -34,6 +38,7 @@ class Prepared:
         state: (output, input) pairs that live over steps; none for inference.
         initial: Starting values of the state inputs.
         seed: Seed of the graph's own random ops.
+        folder: Folder of the files of its external weights; None where it has none.
     """
 
     model: onnx.ModelProto
@@ -41,6 +46,7 @@ class Prepared:
     state: tuple[tuple[str, str], ...]
     initial: dict[str, Array]
     seed: int = 0
+    folder: Path | None = None
 
 
 def _declare(name: str, value: Array, element_type: int) -> onnx.TensorProto:
@@ -54,10 +60,23 @@ def _declare(name: str, value: Array, element_type: int) -> onnx.TensorProto:
     return declared
 
 
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove the initializers that nothing uses: onnxruntime does too, and then has no place for their values."""
+    used = {name for node in graph.node for name in inputs_of(node)} | {value.name for value in graph.output}
+    unused = {tensor.name for tensor in graph.initializer} - used
+    for values in (graph.initializer, graph.input):
+        kept = [value for value in values if value.name not in unused]
+        if len(kept) < len(values):
+            del values[:]
+            values.extend(kept)
+
+
 def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
     """Take the large initializers out of a graph, leaving declarations."""
     values: dict[str, Array] = {}
     for position, tensor in enumerate(graph.initializer):
+        if uses_external_data(tensor):
+            continue
         if tensor.ByteSize() <= INLINE_BYTES or tensor.data_type == onnx.TensorProto.STRING:
             continue
         value = numpy_helper.to_array(tensor)
@@ -90,7 +109,7 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
     model.CopyFrom(graph.model)
     state = graph.metadata.state if graph.metadata else ()
     carried = {name for _, name in state}
-    initial = {name: np.ascontiguousarray(given[name]) for _, name in state}
+    initial = {name: np.asarray(given[name], order="C") for _, name in state}
     # what no step changes is constant: parameters in inference, a frozen network in training
     fixed = [v for v in variables if v.name not in carried]
     names = {v.name for v in fixed}
@@ -99,11 +118,14 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
     model.graph.input.extend(kept)
     large: dict[str, Array] = {}
     for variable in fixed:
-        value = np.ascontiguousarray(given[variable.name])
+        value = np.asarray(given[variable.name], order="C")
         if value.nbytes <= INLINE_BYTES:
             model.graph.initializer.append(numpy_helper.from_array(value, variable.name))
         else:
             element_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             model.graph.initializer.append(_declare(variable.name, value, element_type))
             large[variable.name] = value
-    return Prepared(model, {**_detach(model.graph), **large}, state, initial, seed)
+    _drop_unused(model.graph)
+    used = {tensor.name for tensor in model.graph.initializer}
+    values = {name: value for name, value in {**_detach(model.graph), **large}.items() if name in used}
+    return Prepared(model, values, state, initial, seed, graph.weights_folder)

@@ -27,8 +27,8 @@ from fathom_onnx.workloads.contract import Array
 from .node_times import NodeTimes, device_recorder, host_node_times
 from .optimized import load_optimized, write_renamed
 from .prepare import Prepared
-from .session import Stepper, open_stepper
 from .settings import SessionSettings
+from .stepper import Stepper, open_stepper
 
 __all__ = ["Measurement", "Progress", "foreign_nodes", "measure", "profiled_runs"]
 

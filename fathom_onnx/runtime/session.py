@@ -1,10 +1,8 @@
-"""Sessions: opening one, and stepping it with state that persists over steps."""
+"""Sessions: opening one under its settings, with values and operators that its model does not hold."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,16 @@ import numpy as np
 
 from fathom_onnx.errors import RunError, one_line
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
-from fathom_onnx.runtime.providers.names import PROVIDERS, check_provider, onnxruntime
+from fathom_onnx.runtime.providers.names import check_provider, onnxruntime
 from fathom_onnx.runtime.providers.placement import assigned_elsewhere, refuse_compute
 from fathom_onnx.workloads.contract import Array
 
 from .prepare import Prepared
 from .settings import LEVELS, SessionSettings
 
-__all__ = ["Stepper", "open_session", "open_stepper"]
+__all__ = ["give_folder", "give_operators", "give_values", "open_session"]
 
 _ERRORS_ONLY = 3
-_NUMPY_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(bool)": "bool",
-    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
 
 
 def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any]:
@@ -37,26 +28,32 @@ def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any
     Returns:
         What must stay alive as long as the session: onnxruntime borrows the memory.
     """
-    given = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value)) for value in values.values()]
+    given = [ort.OrtValue.ortvalue_from_numpy(np.asarray(value, order="C")) for value in values.values()]
     if given:
         options.add_external_initializers(list(values), given)
     return given
 
 
-def owned_value(ort: Any, value: Array, device: str) -> Any:
-    """An ``OrtValue`` that owns a copy of an array, so that no Python object has to outlive the session."""
-    copy = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.dtype.type, device, 0)
-    copy.update_inplace(np.ascontiguousarray(value).reshape(value.shape))
-    return copy
+def give_folder(options: Any, folder: Path | None) -> None:
+    """Tell a session in which folder the files of a model's external weights lie."""
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
 
 
-def _generator_seed(seed: int) -> int:
-    """A seed for onnxruntime's random ops, far from the ends of its generator's range.
+def give_operators(options: Any, libraries: Sequence[Path]) -> None:
+    """Register libraries of operators of someone's own.
 
-    A random node starts a linear congruential generator from this seed plus its own index in the graph. That generator
-    takes 0 for 1, so that with seed 0 the first two nodes would draw the same numbers; near the other end too.
+    Raises:
+        RunError: One of them cannot be loaded.
     """
-    return int.from_bytes(hashlib.sha256(f"onnxruntime:{seed}".encode()).digest()[:4], "little") % 2**30 + 2**20
+    for library in libraries:
+        try:
+            options.register_custom_ops_library(str(library.resolve()))
+        except Exception as error:
+            raise RunError(
+                f"library '{library}' cannot be registered ({one_line(error)})",
+                "give a library of onnxruntime operators, built for this version, with --custom-ops",
+            ) from error
 
 
 def open_session(
@@ -98,6 +95,9 @@ def open_session(
         name = f"{optimized_to.name}.weights"
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", name)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    give_operators(options, settings.custom_ops)
+    if isinstance(source, Prepared):
+        give_folder(options, source.folder)
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
@@ -131,139 +131,3 @@ def open_session(
     if strict and isinstance(source, Prepared):
         refuse_compute(assigned_elsewhere(session, source.model, settings.ep), settings.ep)
     return session
-
-
-class Stepper:
-    """A session and its state, stepped with one batch at a time.
-
-    The state lives in two sets of device buffers. A step reads one set and writes the other, never the same one:
-    onnxruntime may write an output before it has read the input in the same buffer.
-
-    Args:
-        session: The session.
-        settings: How it runs.
-        state: (output, input) pairs.
-        initial: Starting values of the state inputs, by input name.
-    """
-
-    def __init__(
-        self,
-        session: Any,
-        settings: SessionSettings,
-        state: tuple[tuple[str, str], ...] = (),
-        initial: Mapping[str, Array] | None = None,
-    ) -> None:
-        self.session = session
-        self._ort = onnxruntime()
-        self._device = PROVIDERS[settings.ep].device
-        self._pairs = state
-        carried, outputs = {i for _, i in state}, {o for o, _ in state}
-        self.batch_names = tuple(i.name for i in session.get_inputs() if i.name not in carried)
-        self.result_names = tuple(o.name for o in session.get_outputs() if o.name not in outputs)
-        first = dict(initial or {})
-        missing = [name for name in carried if name not in first]
-        if missing:
-            raise RunError(f"state '{missing[0]}' has no starting value", "give one for every state input")
-        self._buffers = [
-            {name: self._value(first[name]) for _, name in state},
-            {name: self._value(np.zeros_like(first[name])) for _, name in state},
-        ]
-        self._front = 0
-        self._types = {i.name: (_NUMPY_TYPES.get(i.type), i.shape) for i in session.get_inputs()}
-        self._bindings = [self._bind(0), self._bind(1)]
-        self._ran: Any = None
-
-    def _value(self, value: Array) -> Any:
-        return owned_value(self._ort, value, self._device)
-
-    def _bind(self, front: int) -> Any:
-        binding = self.session.io_binding()
-        for output, name in self._pairs:
-            binding.bind_ortvalue_input(name, self._buffers[front][name])
-            binding.bind_ortvalue_output(output, self._buffers[1 - front][name])
-        for name in self.result_names:
-            binding.bind_output(name, self._device)
-        return binding
-
-    def _checked(self, name: str, batch: Mapping[str, Array]) -> Array:
-        if name not in batch:
-            raise RunError(f"input '{name}' is not in the batch", f"give values for {', '.join(self.batch_names)}")
-        dtype, shape = self._types[name]
-        value = np.ascontiguousarray(batch[name])
-        fixed = [d if isinstance(d, int) else None for d in shape]
-        fits = len(fixed) == value.ndim and all(d in (None, n) for d, n in zip(fixed, value.shape, strict=True))
-        if not fits or (dtype is not None and value.dtype != dtype):
-            raise RunError(
-                f"input '{name}' must be {dtype} {list(shape)}, not {value.dtype} {list(value.shape)}",
-                "feed values of the graph's own shape and type",
-            )
-        return value
-
-    def step(self, batch: Mapping[str, Array]) -> float:
-        """Run one step and carry its state over; the seconds that onnxruntime's run call took.
-
-        Raises:
-            RunError: The batch does not fit the graph, or onnxruntime fails.
-        """
-        binding = self._bindings[self._front]
-        # a value made from an array borrows its memory: all of them must live until the run is over
-        fed = {
-            n: self._ort.OrtValue.ortvalue_from_numpy(self._checked(n, batch), self._device, 0)
-            for n in self.batch_names
-        }
-        for name, value in fed.items():
-            binding.bind_ortvalue_input(name, value)
-        try:
-            # the step's time holds all its work on the device, and no copy of the batch to it
-            binding.synchronize_inputs()
-            started = time.perf_counter()
-            self.session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
-            elapsed = time.perf_counter() - started
-        except Exception as error:
-            fault = session_fault(str(error)) if self._device == "cuda" else None
-            if fault is not None:
-                raise fault from error
-            raise RunError(
-                f"onnxruntime failed in a step ({one_line(error)})", "check the values that were fed"
-            ) from error
-        self._ran = binding
-        if self._pairs:
-            self._front = 1 - self._front
-        return elapsed
-
-    def results(self) -> dict[str, Array]:
-        """The outputs of the last step that are not state, by name.
-
-        Raises:
-            RunError: No step was run yet.
-        """
-        if self._ran is None:
-            raise RunError("no step was run", "run one first")
-        bound = dict(zip((*(o for o, _ in self._pairs), *self.result_names), self._ran.get_outputs(), strict=True))
-        return {name: bound[name].numpy() for name in self.result_names}
-
-    def state(self) -> dict[str, Array]:
-        """The current values of the state, by input name, as copies."""
-        return {name: np.array(self._buffers[self._front][name].numpy()) for _, name in self._pairs}
-
-
-def open_stepper(
-    prepared: Prepared,
-    settings: SessionSettings,
-    *,
-    model: Path | None = None,
-    optimized_to: Path | None = None,
-    profile_prefix: Path | None = None,
-) -> Stepper:
-    """A stepper of a prepared graph or, with its state, of an optimized form of it in the file ``model``.
-
-    Raises:
-        MissingDependencyError: onnxruntime or the provider is absent.
-        RunError: onnxruntime refuses the model.
-    """
-    source = prepared if model is None else model
-    # random ops without a seed of their own take it when the session is built
-    onnxruntime(PROVIDERS[settings.ep].extra).set_seed(_generator_seed(prepared.seed))
-    session = open_session(source, settings, optimized_to=optimized_to, profile_prefix=profile_prefix)
-    return Stepper(session, settings, prepared.state, prepared.initial)

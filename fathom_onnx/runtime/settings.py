@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from fathom_onnx.errors import UnknownNameError, UsageError
@@ -50,10 +51,11 @@ class SessionSettings:
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for.
         tf32: Whether CUDA may multiply in TensorFloat-32, which keeps 10 bits of a float32's 23.
         serialize: Whether each launch waits for its kernel, so that the host's times of nodes hold the device's.
+        custom_ops: Libraries of operators of someone's own, in the order in which they are registered.
 
     Raises:
         UnknownNameError: No such provider or optimization level.
-        UsageError: ``threads`` is below 1, or a setting is not for this provider.
+        UsageError: ``threads`` is below 1, a setting is not for this provider, or a library is no file.
     """
 
     ep: str = "cpu"
@@ -62,6 +64,7 @@ class SessionSettings:
     allow_fallback: bool = False
     tf32: bool = False
     serialize: bool = False
+    custom_ops: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.ep not in PROVIDERS:
@@ -74,6 +77,9 @@ class SessionSettings:
             raise UsageError(f"TensorFloat-32 is not for provider '{self.ep}'", "leave out --tf32, or give --ep cuda")
         if self.serialize and self.ep != "cuda":
             raise UsageError(f"provider '{self.ep}' launches no kernels to serialize", "leave --serialize out")
+        for library in self.custom_ops:
+            if not library.is_file():
+                raise UsageError(f"no file '{library}'", "give a library of operators with --custom-ops")
 
     @property
     def provider_options(self) -> dict[str, str]:

@@ -10,8 +10,8 @@ from fathom_onnx.graph import Graph
 from fathom_onnx.workloads.contract import Array, Workload
 
 from .prepare import prepare
-from .session import Stepper, open_stepper
 from .settings import SessionSettings
+from .stepper import Stepper, open_stepper
 from .weights import variable_values
 
 __all__ = ["open_training", "train"]

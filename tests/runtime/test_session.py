@@ -17,8 +17,8 @@ from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
 from fathom_onnx.runtime.prepare import INLINE_BYTES, prepare
 from fathom_onnx.runtime.providers import names as providers
 from fathom_onnx.runtime.providers.names import check_provider
-from fathom_onnx.runtime.session import open_stepper
 from fathom_onnx.runtime.settings import LEVELS, OPTIMIZATIONS, SessionSettings
+from fathom_onnx.runtime.stepper import open_stepper
 from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.runtime.weights import variable_values
 from support.graphs.small_models import FLOAT, cnn, line_inference, line_training, model, op

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import onnx
 
 from fathom_onnx.graph import Tensor
-from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of
+from fathom_onnx.graph.bodies import outputs_of
+from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves
 from fathom_onnx.runtime.fingerprint import Fingerprint
 
 from .origins import Origins

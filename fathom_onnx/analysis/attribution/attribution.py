@@ -19,8 +19,8 @@ import onnx
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, node_cost
 from fathom_onnx.graph import Graph, Tensor
-from fathom_onnx.graph.bodies import NumberedNode, bodies, numbered
-from fathom_onnx.graph.dataflow import Dataflow, all_tensors, outputs_of
+from fathom_onnx.graph.bodies import NumberedNode, bodies, numbered, outputs_of
+from fathom_onnx.graph.dataflow import Dataflow, all_tensors
 from fathom_onnx.graph.op_types import class_of_op
 from fathom_onnx.runtime.fingerprint import Fingerprint
 

@@ -14,8 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import onnx
 from onnx import numpy_helper
 
-from fathom_onnx.graph.bodies import bodies
-from fathom_onnx.graph.dataflow import outputs_of
+from fathom_onnx.graph.bodies import bodies, outputs_of
 
 __all__ = ["with_decided_branches"]
 

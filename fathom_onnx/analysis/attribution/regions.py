@@ -15,7 +15,8 @@ import onnx
 from networkx.utils import UnionFind
 
 from fathom_onnx.graph import Tensor
-from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves, outputs_of
+from fathom_onnx.graph.bodies import outputs_of
+from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves
 from fathom_onnx.graph.op_types import canonical_op
 from fathom_onnx.graph.tensors import tensors_of
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx
 
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import NumberedNode, bodies, numbered
-from fathom_onnx.graph.dataflow import all_tensors, inputs_of, moves, outputs_of
+from fathom_onnx.graph.bodies import NumberedNode, bodies, inputs_of, numbered, outputs_of
+from fathom_onnx.graph.dataflow import all_tensors, moves
 from fathom_onnx.graph.labels import Label, label_nodes
 from fathom_onnx.vocabulary import PHASES
 

@@ -12,7 +12,7 @@ import onnx
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.analysis.cost.liveness import Liveness, liveness, liveness_of, residents_of
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.dataflow import outputs_of
+from fathom_onnx.graph.bodies import outputs_of
 from fathom_onnx.graph.labels import Label, label_nodes
 from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.optimized import executed_name

@@ -18,7 +18,7 @@ from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.convert.matrix_products import products
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.dataflow import inputs_of, outputs_of
+from fathom_onnx.graph.bodies import inputs_of, outputs_of
 from fathom_onnx.graph.metadata import KEY as GRAPH_KEY
 
 from .onnx_file import copy_of, finish

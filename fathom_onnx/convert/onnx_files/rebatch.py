@@ -14,7 +14,8 @@ from onnx import numpy_helper
 
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph, Tensor, from_model
-from fathom_onnx.graph.dataflow import inputs_of, moves, outputs_of
+from fathom_onnx.graph.bodies import inputs_of, outputs_of
+from fathom_onnx.graph.dataflow import moves
 from fathom_onnx.workloads.contract import Array
 
 from .onnx_file import copy_of

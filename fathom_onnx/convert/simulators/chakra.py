@@ -22,8 +22,7 @@ from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.graph import Address, Graph
-from fathom_onnx.graph.bodies import bodies
-from fathom_onnx.graph.dataflow import inputs_of, outputs_of
+from fathom_onnx.graph.bodies import bodies, inputs_of, outputs_of
 
 __all__ = ["convert", "message_classes"]
 

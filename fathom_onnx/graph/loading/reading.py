@@ -1,0 +1,88 @@
+"""Reading a model file. External weights stay in their files, save small ones, which shape inference needs.
+
+Weights of several gigabytes are never copied into this process: onnxruntime maps their files when it runs the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+
+from fathom_onnx.errors import GraphError, one_line
+from fathom_onnx.graph.bodies import all_graphs
+
+__all__ = ["external_tensors", "read_model"]
+
+SMALL_BYTES = 1024
+"""External tensors up to this size are read: sizes, axes and other values that decide shapes."""
+
+
+def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """The initializers of a model and its bodies whose values are in files beside it."""
+    for part in all_graphs(model.graph):
+        yield from (tensor for tensor in part.initializer if uses_external_data(tensor))
+
+
+def read_model(path: Path, *, to_run: bool) -> onnx.ModelProto:
+    """Read a model file.
+
+    Args:
+        path: An ``.onnx`` file.
+        to_run: Whether the files of external weights must be there.
+
+    Raises:
+        GraphError: No such file, not ONNX, cut short, or a file of weights is missing or too short.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError as error:
+        raise GraphError(f"no file '{path}'", "give the path of an .onnx file") from error
+    except IsADirectoryError as error:
+        raise GraphError(f"'{path}' is a folder", "give the path of an .onnx file") from error
+    except OSError as error:
+        raise GraphError(f"cannot read '{path}' ({error.strerror})", "check its permissions") from error
+    except (google.protobuf.message.DecodeError, ValueError) as error:
+        raise GraphError(
+            f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
+        ) from error
+    for tensor in external_tensors(model):
+        _read_small(tensor, path, to_run=to_run)
+    return model
+
+
+def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
+    """Check that the values of an external tensor are there, and read them if they are few."""
+    place = ExternalDataInfo(tensor)
+    file = path.parent / place.location
+    length = place.length or 0
+    try:
+        missing = (place.offset or 0) + length - file.stat().st_size
+    except OSError as error:
+        if not to_run:
+            return
+        raise GraphError(
+            f"the weights of '{path}' are in '{file}', which cannot be read ({error.strerror})",
+            "put that file beside the graph",
+        ) from error
+    if missing > 0:
+        if not to_run:
+            return
+        raise GraphError(
+            f"'{file}' ends {missing} bytes before the end of weight '{tensor.name}' of '{path}'",
+            "fetch or export both files again",
+        )
+    if length > SMALL_BYTES or not length:
+        return
+    try:
+        load_external_data_for_tensor(tensor, str(path.parent))
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
+        raise GraphError(
+            f"weight '{tensor.name}' of '{path}' cannot be read from '{file}' ({one_line(error, 120)})",
+            "put that file beside the graph",
+        ) from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
