@@ -4,6 +4,9 @@ onnxruntime does this before anything else and names what it makes after the fun
 function cannot be told apart for sure. Here a node is named ``<call>/<node>`` after the call it is reached through,
 nested calls included, and inherits the call's metadata (its module path, with PyTorch's exporter). For costs without
 running, :mod:`fathom_onnx.analysis.cost.expander` expands one call at a time.
+
+``SequenceMap`` is a function of the standard and not of the model: onnxruntime runs the loop that it stands for, and so
+it is written out too. The loop has its name, the nodes of its body keep theirs, and what is added is named after it.
 """
 
 from __future__ import annotations
@@ -16,24 +19,53 @@ import onnx.inliner
 
 from fathom_onnx.errors import GraphError
 
-from .bodies import all_nodes
+from .bodies import all_graphs, all_nodes, bodies
 
 __all__ = ["without_functions"]
 
 _NUMBERED = re.compile(r"__\d+$")
 """What the inliner adds to a name, to make it unique."""
 
+_SEQUENCE_MAP = "SequenceMap"
+
 _Key = tuple[str, str, str]
 
 
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model that computes the same without model-local functions; the model itself where it has none.
+    """A model that computes the same without functions; the model itself where it has none.
 
     Raises:
         GraphError: A function calls itself.
     """
-    if not model.functions:
+    plain = _without_local_functions(model) if model.functions else model
+    return _without_sequence_maps(plain)
+
+
+def _without_sequence_maps(model: onnx.ModelProto) -> onnx.ModelProto:
+    maps = [node for node in all_nodes(model.graph.node) if _is_sequence_map(node)]
+    if not maps:
         return model
+    names = {node.name for mapped in maps for _, body in bodies(mapped) for node in all_nodes(body.node)} - {""}
+    name_of = {output: node.name for node in maps for output in node.output if output}
+    plain = onnx.inliner.inline_selected_functions(model, [("", _SEQUENCE_MAP)], inline_schema_functions=True)
+    _restore(plain.graph, names)
+    for part in all_graphs(plain.graph):
+        for loop in part.node:
+            mapped = next((name_of[output] for output in loop.output if output in name_of), "")
+            if loop.op_type == "Loop" and mapped and not loop.name:
+                loop.name = mapped
+                made = [node for node in part.node if set(node.output) & set(loop.input)]
+                inside = [node for _, body in bodies(loop) for node in body.node]
+                for number, node in enumerate(node for node in [*made, *inside] if not node.name):
+                    node.name = f"{mapped}/{node.op_type}_{number}"
+    return plain
+
+
+def _is_sequence_map(node: onnx.NodeProto) -> bool:
+    return node.op_type == _SEQUENCE_MAP and node.domain in ("", "ai.onnx")
+
+
+def _without_local_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     special = onnx.ModelProto()
     special.CopyFrom(model)
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import from_model, load, load_structure
-from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.bodies import all_nodes, bodies
 from support.graphs.small_models import BOOL, FLOAT, INT64, model, op
 
 
@@ -219,3 +219,41 @@ def test_a_type_without_a_shape_is_no_fault() -> None:
     )
     made.graph.output.append(onnx.ValueInfoProto(name="t", type=empty))
     assert from_model(made, "m").outputs[1].shape is None
+
+
+def test_a_map_over_a_sequence_becomes_the_loop_that_it_stands_for() -> None:
+    body = helper.make_graph(
+        [op("MatMul", "e w", "m", "/body/MatMul"), op("Relu", "m", "f")],
+        "body",
+        [helper.make_tensor_value_info("e", FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("f", FLOAT, [1, 2])],
+    )
+    made = model(
+        [
+            op("SplitToSequence", "x one", "s", "split", axis=0),
+            op("SequenceMap", "s", "t", "map", body=body),
+            op("SequenceMap", "t", "u", "again", body=relu_each()),
+            op("ConcatFromSequence", "u", "y", "join", axis=0),
+        ],
+        {"x": (FLOAT, [4, 3])},
+        {"y": (FLOAT, None)},
+        {"one": np.int64(1), "w": np.ones((3, 2), np.float32)},
+        infer=False,
+    )
+    graph = from_model(made, "m")
+    top = [node.name for node in graph.model.graph.node]
+    assert [node.name for node in graph.model.graph.node if node.op_type == "Loop"] == ["map", "again"]
+    assert len(set(top)) == len(top)
+    names = [node.name for node in all_nodes(graph.model.graph.node)]
+    assert "/body/MatMul" in names
+    assert {name.split("/")[0] for name in names} == {"split", "map", "", "again", "join"}
+
+
+def relu_each() -> onnx.GraphProto:
+    """The body of a map that applies Relu."""
+    return helper.make_graph(
+        [op("Relu", "g", "h")],
+        "relu",
+        [helper.make_tensor_value_info("g", FLOAT, [1, 2])],
+        [helper.make_tensor_value_info("h", FLOAT, [1, 2])],
+    )
