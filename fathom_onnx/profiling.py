@@ -33,6 +33,7 @@ from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads.contract import Array
 
 from .data import DISTINCT_BATCHES, batches_for_graph, source_for_graph
+from .dynamic_sizes import dynamic_facts
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 
@@ -52,6 +53,8 @@ def profile(
     allow_fallback: bool = False,
     tf32: bool = False,
     serialize: bool = False,
+    custom_ops: Sequence[Path] = (),
+    keep_dynamic: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -70,6 +73,9 @@ def profile(
             arithmetic of shapes may.
         tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch waits for its kernel: host times, for where a device cannot be recorded.
+        custom_ops: Libraries of operators of someone's own.
+        keep_dynamic: Whether dimensions that the file leaves open stay open, though they were given a size to feed.
+            With fixed sizes onnxruntime may fold and fuse more; the manifest says what.
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
         progress: Called with what is being done, how much of it is done, and how much there is.
@@ -83,10 +89,24 @@ def profile(
         OutputError: The run folder cannot be written.
     """
     settings = SessionSettings(
-        ep, cpu_cores() if threads is None else threads, optimization, allow_fallback, tf32, serialize
+        ep,
+        cpu_cores() if threads is None else threads,
+        optimization,
+        allow_fallback,
+        tf32,
+        serialize,
+        tuple(custom_ops),
     )
     return profile_graph(
-        graph, settings, warmup=warmup, steps=steps, seed=seed, feeds=feeds, folder=folder, progress=progress
+        graph,
+        settings,
+        warmup=warmup,
+        steps=steps,
+        seed=seed,
+        feeds=feeds,
+        keep_dynamic=keep_dynamic,
+        folder=folder,
+        progress=progress,
     )
 
 
@@ -98,6 +118,7 @@ def profile_graph(
     steps: int = 10,
     seed: int = 0,
     feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    keep_dynamic: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -105,7 +126,7 @@ def profile_graph(
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = _batches(graph, feeds, seed, warmup + steps)
-    prepared = prepare(graph, variable_values(graph, seed), seed)
+    prepared = prepare(graph, variable_values(graph, seed), seed, keep_dynamic=keep_dynamic)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = explain(graph, prepared, measured, batches[0], settings)
@@ -121,6 +142,7 @@ def profile_graph(
             if device and measured.recorded
             else None,
             **_absences(attribution, counted.times),
+            "dynamic": dynamic_facts(graph, prepared, measured.optimized, settings, kept=keep_dynamic),
             "control_flow": control_facts(attribution, counted.times),
             "memory": memory_facts(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
@@ -204,6 +226,7 @@ def _manifest(
     return {
         **graph_facts(graph),
         **environment(settings, seed, dict(measured.provider_options)),
+        "custom_ops": [library.name for library in settings.custom_ops],
         "node_times": measured.node_times,
         "data": data,
         "warmup": measured.warmup,

@@ -142,6 +142,15 @@ def measuring_options(command: F) -> F:
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")
 """``--tf32``."""
 
+custom_ops_option = click.option(
+    "--custom-ops",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="LIBRARY",
+    help="Library of operators that onnxruntime does not have; may repeat.",
+)
+"""``--custom-ops``."""
+
 serialize_option = click.option(
     "--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times."
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import onnx
 
 from fathom_onnx.errors import GraphError, UnknownNameError
 
-__all__ = ["OpenDimension", "fix_dimensions", "open_dimensions"]
+from .bodies import all_graphs
+
+__all__ = ["GivenSize", "OpenDimension", "fix_dimensions", "open_dimensions", "reopen"]
 
 
 class OpenDimension(NamedTuple):
@@ -19,6 +21,27 @@ class OpenDimension(NamedTuple):
     input: str
     axis: int
     dimension: onnx.TensorShapeProto.Dimension
+
+
+class GivenSize(NamedTuple):
+    """A dimension that a model leaves open and that was given a size: its label, the input, the axis and the size."""
+
+    label: str
+    input: str
+    axis: int
+    size: int
+
+
+def reopen(graph: onnx.GraphProto, given: Iterable[GivenSize]) -> None:
+    """Open dimensions of a graph's inputs that were given a size, in place; shapes that followed from them go."""
+    inputs = {value.name: value for value in graph.input}
+    for dimension in given:
+        inputs[dimension.input].type.tensor_type.shape.dim[dimension.axis].dim_param = dimension.label
+    for part in all_graphs(graph):
+        del part.value_info[:]
+        for value in part.output:
+            if value.type.WhichOneof("value") == "tensor_type":
+                value.type.tensor_type.ClearField("shape")
 
 
 def open_dimensions(graph: onnx.GraphProto) -> Iterator[OpenDimension]:

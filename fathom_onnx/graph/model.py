@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import onnx
 from fathom_onnx.errors import GraphError, one_line
 
 from .address import Address
-from .dimensions import fix_dimensions
+from .dimensions import GivenSize, fix_dimensions, open_dimensions
 from .functions import without_functions
 from .loading.checking import check
 from .loading.order import put_in_order
@@ -31,13 +31,17 @@ class Graph:
         model: The model, its model-local functions written out; not to be changed.
         name: A short name: the file's stem, or the workload's.
         path: Where it was read from, or None.
+        given_sizes: Dimensions of inputs that the model leaves open and that were given a size.
         metadata: The metadata of one of our graphs, or None for any other.
     """
 
-    def __init__(self, model: onnx.ModelProto, name: str, path: Path | None = None) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, name: str, path: Path | None = None, given_sizes: Sequence[GivenSize] = ()
+    ) -> None:
         self.model = model
         self.name = name
         self.path = path
+        self.given_sizes = tuple(given_sizes)
         self.metadata = GraphMetadata.read(model)
 
     def __repr__(self) -> str:
@@ -96,7 +100,10 @@ class Graph:
 def _checked(
     model: onnx.ModelProto, name: str, path: Path | None, dimensions: Mapping[str, int], *, to_run: bool
 ) -> Graph:
+    dynamic = list(open_dimensions(model.graph))
     fix_dimensions(model, dimensions, name, all_of_them=to_run)
+    sized = [d for d in dynamic if d.dimension.HasField("dim_value")]
+    given = [GivenSize(d.label, d.input, d.axis, d.dimension.dim_value) for d in sized]
     if not model.graph.node:
         raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
     put_in_order(model)
@@ -106,7 +113,7 @@ def _checked(
         infer_shapes(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
-    return Graph(model, name, path)
+    return Graph(model, name, path, given)
 
 
 def from_model(

@@ -20,6 +20,7 @@ from onnx.external_data_helper import uses_external_data
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import inputs_of
+from fathom_onnx.graph.dimensions import reopen
 from fathom_onnx.workloads.contract import Array
 
 __all__ = ["Prepared", "prepare"]
@@ -87,13 +88,16 @@ def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
     return values
 
 
-def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int = 0) -> Prepared:
+def prepare(
+    graph: Graph, values: Mapping[str, Array] | None = None, seed: int = 0, *, keep_dynamic: bool = False
+) -> Prepared:
     """What a session of ``graph`` is built from.
 
     Args:
         graph: Any graph.
         values: Values of its variables (see :func:`fathom_onnx.runtime.weights.variable_values`), by name.
         seed: Seed of the graph's own random ops.
+        keep_dynamic: Whether dimensions that the file leaves open stay open, though they were given a size to feed.
 
     Raises:
         GraphError: A variable has no value, or one of another shape.
@@ -107,6 +111,8 @@ def prepare(graph: Graph, values: Mapping[str, Array] | None = None, seed: int =
             raise GraphError(f"variable '{variable.name}' {variable.shape} has {actual}", "give one value a variable")
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
+    if keep_dynamic:
+        reopen(model.graph, graph.given_sizes)
     state = graph.metadata.state if graph.metadata else ()
     carried = {name for _, name in state}
     initial = {name: np.asarray(given[name], order="C") for _, name in state}

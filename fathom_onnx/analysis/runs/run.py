@@ -149,6 +149,7 @@ class Run(TimeGroups):
             **facts,
             "graph_sha256": self.manifest.get("graph_sha256"),
             "data": self.manifest.get("data"),
+            "dynamic": self.manifest.get("dynamic"),
             "warmup": self.manifest["warmup"],
             "steps": self.manifest["steps"],
             "node_times": self.manifest.get("node_times"),

@@ -25,6 +25,8 @@ __all__ = ["command"]
 @options.session_options
 @options.measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@click.option("--keep-dynamic", is_flag=True, help="Time the graph with its open dimensions open, --dim only feeds it.")
+@options.custom_ops_option
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @options.tf32_option
 @options.serialize_option
@@ -46,6 +48,8 @@ def command(
     steps: int,
     seed: int,
     dims: tuple[str, ...],
+    keep_dynamic: bool,
+    custom_ops: tuple[Path, ...],
     allow_fallback: bool,
     tf32: bool,
     serialize: bool,
@@ -79,6 +83,7 @@ def command(
         allow_fallback,
         tf32,
         serialize,
+        custom_ops,
     )
     with progress() as (say, _):
         run = profile_graph(
@@ -87,6 +92,7 @@ def command(
             warmup=warmup,
             steps=steps,
             seed=seed,
+            keep_dynamic=keep_dynamic,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )
@@ -118,6 +124,20 @@ def _exported(
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
 
 
+def _dynamic_line(dynamic: dict[str, Any]) -> str:
+    """What sizes the open dimensions had, and what that changed."""
+    sizes = ", ".join(f"{label} = {size}" for label, size in dynamic["sizes"].items())
+    if dynamic["kept_open"]:
+        return f"dimensions: {sizes}, fed to the graph with these open"
+    left_out = dynamic["only_when_open"]
+    if left_out is None:
+        return f"dimensions: {sizes}, fixed; not compared with the open graph, whose weights are large"
+    if not left_out:
+        return f"dimensions: {sizes}, fixed; onnxruntime would run the same nodes with these open"
+    nodes = ", ".join(f"{count} {op}" for op, count in left_out.items())
+    return f"dimensions: {sizes}, fixed; with these open onnxruntime would also run {nodes} (--keep-dynamic times that)"
+
+
 def _print(summary: dict[str, Any], top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
     from fathom_onnx.vocabulary import OpClass
@@ -128,6 +148,8 @@ def _print(summary: dict[str, Any], top: int) -> None:
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
     click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    if s["dynamic"]:
+        click.echo(_dynamic_line(s["dynamic"]))
     if s["node_times"] in NODE_TIMES:
         click.echo(f"times of nodes: {NODE_TIMES[s['node_times']]}")
     total, serialized = s["run_time_us"], ", serialized" if s["node_times"] == "serialized" else ""
