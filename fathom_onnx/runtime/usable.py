@@ -16,6 +16,7 @@ import onnx
 from onnx import helper
 
 from fathom_onnx.errors import RunError, UnknownNameError, one_line
+from fathom_onnx.processes import ended_at_import, refuse_during_import
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, check_provider, onnxruntime
 
@@ -33,6 +34,7 @@ def check_usable(name: str) -> None:
 
     Raises:
         UnknownNameError: No provider of this name.
+        UsageError: A script that calls this without the guard ``if __name__ == "__main__":``.
         MissingDependencyError: onnxruntime, the provider, or a library it needs is absent.
         RunError: The provider does not work: no device, no driver, or wrong numbers.
     """
@@ -43,9 +45,14 @@ def check_usable(name: str) -> None:
     if name == "cpu" or provider.full_name not in listed:
         check_provider(name)
         return
+    refuse_during_import("check_usable")
     spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, spawn, _quiet) as pool:
+        with ProcessPoolExecutor(1, spawn) as pool:
+            try:
+                pool.submit(_quiet).result()
+            except BrokenProcessPool as error:
+                raise ended_at_import() from error
             pool.submit(try_provider, name).result()
     except BrokenProcessPool as error:
         raise RunError(

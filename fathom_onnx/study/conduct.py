@@ -13,6 +13,7 @@ from fathom_onnx.exporting import Purpose
 from fathom_onnx.exporting import frameworks as known_frameworks
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.native import native_frameworks
+from fathom_onnx.processes import refuse_during_import
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells
 from fathom_onnx.study.engine.engine import Engine
@@ -142,11 +143,13 @@ def run_study(
 
     Raises:
         UnknownNameError: No such workload, framework, mode, preset or provider.
-        UsageError: A number that cannot work, or nothing to study.
+        UsageError: A number that cannot work, nothing to study, or a script that calls this without the guard
+            ``if __name__ == "__main__":``, which the processes that work for a study import.
         MissingDependencyError: A named provider is not installed.
         RunError: A named provider does not work on this machine.
         OutputError: The folder cannot be written to.
     """
+    refuse_during_import("run_study")
     from .outputs import write_if_changed  # with the report comes matplotlib, which takes a second to import
 
     given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)

@@ -13,6 +13,7 @@ from typing import Any
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.processes import refuse_during_import
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.study.cells.plan import Job, OnEvent, Options, Role, cells
@@ -164,10 +165,12 @@ def run_sweep(
 
     Raises:
         UnknownNameError: No such name.
-        UsageError: A value that cannot work, or nothing to sweep.
+        UsageError: A value that cannot work, nothing to sweep, or a script that calls this without the guard
+            ``if __name__ == "__main__":``, which the processes that work for a sweep import.
         RunError: Another measurement is under way, and ``wait`` is false.
         OutputError: The folder cannot be written to.
     """
+    refuse_during_import("run_sweep")
     sweep_folder = Path(folder).absolute()
     plan = sweep_plan(sweep_folder, axes, warmup=warmup, steps=steps, seed=seed, purpose=purpose)
     ensure_folder(sweep_folder)

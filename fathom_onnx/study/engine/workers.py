@@ -6,6 +6,7 @@ was doing fails; the lane continues in a new process. What libraries print goes 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any, Protocol, Self
 
 from fathom_onnx.errors import FathomError, one_line
 from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.processes import ended_at_import
 
 __all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
 
@@ -41,6 +43,8 @@ def _context() -> Any:
 
 
 _CONTEXT = _context()
+_READY = "ready"
+"""What a process says when it has started, the user's script imported: if it never does, no other one will."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Workers(Protocol):
 
 def _serve(connection: Connection, log: str) -> None:
     """The main loop of a worker process: answer calls until the pipe is closed."""
+    connection.send(_READY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -99,13 +104,29 @@ def _serve(connection: Connection, log: str) -> None:
 
 
 class _Worker:
-    """A worker process and the end of the pipe to it."""
+    """A worker process and the end of the pipe to it.
+
+    Raises:
+        UsageError: The process ended while it imported the user's script.
+    """
 
     def __init__(self, log: Path) -> None:
         self.connection, child_end = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log)), daemon=True)
         self.process.start()
         child_end.close()
+        try:
+            self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            code = self.process.exitcode
+            if code is None or code >= 0:  # one that was killed fails its call, see answer
+                raise ended_at_import() from None
+
+    def give(self, call: WorkerCall) -> None:
+        """Send a call; that the process died is said by its answer."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send((call.function, call.argument))
 
     def answer(self) -> tuple[dict[str, Any] | None, str]:
         """(result, error) of the call that was sent."""
@@ -169,7 +190,7 @@ class ProcessWorkers:
                     self._workers[lane] = _Worker(self._logs / f"{lane}.log")
                 yield call, None
                 busy[lane] = call, time.perf_counter()
-                self._workers[lane].connection.send((call.function, call.argument))
+                self._workers[lane].give(call)
             ready = wait([self._workers[lane].connection for lane in busy])
             for lane in [lane for lane in busy if self._workers[lane].connection in ready]:
                 call, started = busy.pop(lane)
