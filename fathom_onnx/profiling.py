@@ -194,7 +194,7 @@ def explain(
         measured.optimized,
         _names_of(q.executed for q in open_questions),
         feeds,
-        sizes=_sizes(tensors_of(measured.optimized.graph)),
+        sizes=_sizes(tensors_of(measured.optimized.graph, with_bodies=False)),
         folder=measured.model_folder,
         ep=settings.ep,
         custom_ops=settings.custom_ops,

@@ -10,7 +10,28 @@ from dataclasses import dataclass
 
 import onnx
 
-__all__ = ["NumberedNode", "all_graphs", "all_nodes", "bodies", "inputs_of", "numbered", "outputs_of"]
+__all__ = [
+    "TOP",
+    "Body",
+    "NumberedNode",
+    "all_graphs",
+    "all_nodes",
+    "bodies",
+    "constants_in",
+    "inputs_of",
+    "names_in",
+    "numbered",
+    "outputs_of",
+]
+
+Body = tuple[int | None, str]
+"""Where nodes stand: the number of the control-flow node and the name of its attribute, as in :class:`NumberedNode`.
+
+Names of tensors mean something in a body and in the bodies inside it; two bodies may use one name for different things.
+"""
+
+TOP: Body = (None, "")
+"""The top level."""
 
 
 def bodies(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -27,9 +48,20 @@ def outputs_of(node: onnx.NodeProto) -> list[str]:
     return [name for name in node.output if name]
 
 
+def constants_in(graph: onnx.GraphProto) -> set[str]:
+    """Names of a graph's own initializers, the sparse ones included."""
+    return {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+
+
+def names_in(graph: onnx.GraphProto) -> set[str]:
+    """Names that a graph gives to tensors of its own: inputs, initializers and outputs of its nodes."""
+    made = (name for node in graph.node for name in outputs_of(node))
+    return {t.name for t in graph.input}.union(constants_in(graph), made)
+
+
 def _captured(graph: onnx.GraphProto) -> Iterator[str]:
     """Names that a body captures from the graphs around it."""
-    own = {t.name for t in [*graph.input, *graph.initializer]} | {t.values.name for t in graph.sparse_initializer}
+    own = {t.name for t in graph.input} | constants_in(graph)
     for node in graph.node:
         yield from (name for name in inputs_of(node) if name not in own)
         own.update(outputs_of(node))

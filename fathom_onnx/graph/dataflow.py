@@ -15,9 +15,8 @@ import networkx as nx
 import onnx
 from networkx.utils import UnionFind
 
-from .bodies import bodies, inputs_of, outputs_of
-from .model import Graph
-from .tensors import Tensor, tensors_of
+from .bodies import bodies, constants_in, inputs_of, outputs_of
+from .tensors import Tensor
 
 __all__ = [
     "COPIES",
@@ -25,7 +24,6 @@ __all__ = [
     "QUANTIZATIONS",
     "RANDOM",
     "Dataflow",
-    "all_tensors",
     "moves",
 ]
 
@@ -57,11 +55,6 @@ def moves(node: onnx.NodeProto) -> bool:
     if node.op_type == "Dropout":
         return not _training_dropout(node) and len(outputs_of(node)) == 1
     return (node.op_type in MOVEMENT or node.op_type in COPIES) and bool(node.input)
-
-
-def all_tensors(graph: Graph) -> dict[str, Tensor]:
-    """Shapes and types of all tensors of a graph, those in its bodies included, as far as they are known."""
-    return {**tensors_of(graph.model.graph), **graph.tensors}
 
 
 class Dataflow:
@@ -102,8 +95,9 @@ class Dataflow:
                 self.producer[name] = index
             for name in self.inputs[index]:
                 self.users[name].append(index)
-        self.fed = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
-        fixed = set(fixed) | {t.name for t in graph.initializer}
+        given = constants_in(graph)
+        self.fed = [i.name for i in graph.input if i.name not in given]
+        fixed = set(fixed) | given
         own = {*self.producer, *self.fed, *fixed}
         self.captured = [name for name in self.users if name not in own]
         self.constant = self._constant(fixed)

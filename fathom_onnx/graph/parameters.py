@@ -1,75 +1,28 @@
 """Parameters of a graph: how many elements of weights each node is the first to use.
 
-One of our graphs names its trained variables. In any other graph the weights are its initializers, save what is no
-weight: scalars, running statistics, sizes and scales (:data:`NOT_WEIGHTS`), and integers, unless they are quantized
-weights (:data:`QUANTIZED_WEIGHTS`). A weight that several nodes use counts once, with the first.
+One of our graphs names its trained variables. In any other graph the weights are its constants (initializers, sparse
+ones, Constant nodes; of the top level and of bodies, each with the names of its own body), save what is no weight:
+scalars, single elements in plain arithmetic, running statistics, sizes and scales, and integers, unless they are
+quantized weights (:mod:`.weights`). A weight may reach the node that uses it through nodes that only move, cast,
+quantize or dequantize it. A weight that several nodes use counts once, with the first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 
 import onnx
 
-from .bodies import all_graphs, numbered
+from .bodies import TOP, Body, bodies, names_in, numbered, outputs_of
 from .model import Graph
+from .weights import CARRIERS, Constant, carried, weights_in
 
-__all__ = ["NOT_WEIGHTS", "QUANTIZED_WEIGHTS", "parameters_by_node"]
+__all__ = ["parameters_by_node"]
 
-NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
-    "BatchNormalization": (3, 4),  # running mean and variance
-    "Clip": (1, 2),
-    "CropAndResize": (1,),
-    "DequantizeLinear": (1, 2),
-    "Dropout": (1, 2),
-    "DynamicQuantizeMatMul": (2, 3),
-    "GRU": (5,),  # the initial state
-    "GatherBlockQuantized": (2, 3),
-    "GroupQueryAttention": (7, 8, 12, 13),  # tables of cosines and sines, scales of the cache
-    "LSTM": (5, 6),
-    "MatMulBnb4": (2,),
-    "MatMulIntegerToFloat": (2, 3, 4, 5),
-    "MatMulNBits": (2, 3),
-    "MatMulNBitsMlp": (4, 7),
-    "MatMulNBitsQkv": (4, 7, 10),
-    "Pad": (2,),
-    "QAttention": (3, 4, 6, 7),
-    "QGemm": (1, 2, 4, 5, 7, 8),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "QuantizeLinear": (1, 2),
-    "RNN": (5,),
-    "Range": (0, 1, 2),
-    "Resize": (1, 2),
-    "RotaryEmbedding": (1, 2, 3),
-    "Upsample": (1,),
-}
-"""Op type to the inputs that are no weights though they may be floating-point constants."""
-
-QUANTIZED_WEIGHTS: dict[str, tuple[int, ...]] = {
-    "ConvInteger": (1,),
-    "DequantizeLinear": (0,),
-    "DynamicQuantizeMatMul": (1,),
-    "GatherBlockQuantized": (0,),
-    "MatMulBnb4": (1,),
-    "MatMulInteger": (1,),
-    "MatMulIntegerToFloat": (1,),
-    "MatMulNBits": (1,),
-    "MatMulNBitsMlp": (3, 6),
-    "MatMulNBitsQkv": (3, 6, 9),
-    "QAttention": (1,),
-    "QGemm": (3, 6),
-    "QLinearConv": (3, 8),
-    "QLinearMatMul": (3,),
-}
-"""Op type to the inputs that hold weights, or a bias, as integers."""
-
-_FLOATING = frozenset(
-    kind for name, kind in onnx.TensorProto.DataType.items() if name.startswith(("FLOAT", "DOUBLE", "BFLOAT"))
-)
-_PACKED_BITS = {"MatMulNBits": 4, "MatMulNBitsMlp": 4, "MatMulNBitsQkv": 4, "GatherBlockQuantized": 4, "MatMulBnb4": 4}
-"""Ops that keep several weights in a byte, and how many bits a weight has where no attribute says."""
+_Known = Mapping[str, Constant | None]
+"""What a name stands for in a body: a constant, or None for a tensor that is none."""
 
 
 def parameters_by_node(graph: Graph) -> dict[int, int]:
@@ -77,51 +30,124 @@ def parameters_by_node(graph: Graph) -> dict[int, int]:
 
     Numbers are those of :func:`~.bodies.numbered`, bodies included.
     """
-    named = _variables(graph)
-    initializers = {} if named is not None else _initializers(graph.model.graph)
+    if graph.metadata is not None:
+        return _of_variables(graph)
+    counter = _Counter()
+    counter.walk(graph.model.graph, [], TOP)
+    return dict(sorted(counter.elements_of.items()))
+
+
+def _of_variables(graph: Graph) -> dict[int, int]:
+    """Trained variables of one of our graphs, each with the first node that takes it."""
+    trained = set(graph.metadata.parameters) if graph.metadata else set()
+    left = {v.name: math.prod(v.shape) for v in graph.metadata.variables if v.name in trained} if graph.metadata else {}
     elements_of: dict[int, int] = {}
-    seen: set[str] = set()
     for entry in numbered(graph.model.graph):
-        for position, name in enumerate(entry.node.input):
-            if name in seen:
-                continue
-            if named is not None:
-                elements = named.get(name)
-            else:
-                elements = _elements(entry.node, position, initializers[name]) if name in initializers else None
-            if elements is not None:
-                seen.add(name)
-                elements_of[entry.index] = elements_of.get(entry.index, 0) + elements
+        for name in entry.node.input:
+            if name in left:
+                elements_of[entry.index] = elements_of.get(entry.index, 0) + left.pop(name)
     return elements_of
 
 
-def _variables(graph: Graph) -> Mapping[str, int] | None:
-    """Trained variables of one of our graphs, and their elements."""
-    if graph.metadata is None:
-        return None
-    trained = set(graph.metadata.parameters)
-    return {v.name: math.prod(v.shape) for v in graph.metadata.variables if v.name in trained}
+class _Counter:
+    """Walks a graph and its bodies in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self.elements_of: dict[int, int] = {}
+        self.seen: set[tuple[Body, str]] = set()
+        self.count = 0
+
+    def walk(
+        self,
+        part: onnx.GraphProto,
+        around: list[MutableMapping[str, Constant | None]],
+        where: Body,
+        handed: _Known | None = None,
+    ) -> None:
+        """Count the weights of one level.
+
+        Args:
+            part: The top graph or a body.
+            around: What the names around it stand for, the innermost body first.
+            where: Where it stands.
+            handed: Its inputs that are constants.
+        """
+        own: dict[str, Constant | None] = dict.fromkeys(names_in(part))
+        own.update(handed or {})
+        own.update(_stored(part, where))
+        known = ChainMap(own, *around)
+        given = {value.name for value in part.output}
+        single: set[str] = set()
+        for node in part.node:
+            index, self.count = self.count, self.count + 1
+            if _single_column(node, known):
+                single.update(outputs_of(node))
+            constant = known.get(node.input[0]) if node.op_type in CARRIERS and node.input else None
+            if constant is not None and node.output[0] not in given:
+                own[node.output[0]] = carried(node, constant)
+            else:
+                bias = node.op_type == "Add" and not single.isdisjoint(node.input)
+                self._take(node, index, known, bias)
+            for name, body in bodies(node):
+                self.walk(body, known.maps, (index, name), _handed(node, body, known))
+
+    def _take(self, node: onnx.NodeProto, index: int, known: _Known, bias: bool) -> None:
+        for position, name in enumerate(node.input):
+            constant = known.get(name)
+            if constant is None or constant.source in self.seen:
+                continue
+            elements = weights_in(node, position, constant, bias)
+            if elements:
+                self.seen.add(constant.source)
+                self.elements_of[index] = self.elements_of.get(index, 0) + elements
 
 
-def _initializers(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    return {tensor.name: tensor for part in all_graphs(graph) for tensor in part.initializer}
+def _stored(part: onnx.GraphProto, where: Body) -> Iterator[tuple[str, Constant]]:
+    """The constants that one level holds, by name: initializers and Constant nodes."""
+    for tensor in part.initializer:
+        yield tensor.name, Constant.stored(where, tensor.name, tensor.dims, tensor.data_type)
+    for sparse in part.sparse_initializer:
+        name = sparse.values.name
+        yield name, Constant.stored(where, name, sparse.dims, sparse.values.data_type)
+    for node in part.node:
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+            continue
+        name = node.output[0]
+        for attribute in node.attribute:
+            if attribute.name == "value":
+                yield name, Constant.stored(where, name, attribute.t.dims, attribute.t.data_type)
+            elif attribute.name == "sparse_value":
+                sparse = attribute.sparse_tensor
+                yield name, Constant.stored(where, name, sparse.dims, sparse.values.data_type)
+            elif attribute.name == "value_floats":
+                yield name, Constant.stored(where, name, [len(attribute.floats)], onnx.TensorProto.FLOAT)
 
 
-def _elements(node: onnx.NodeProto, position: int, tensor: onnx.TensorProto) -> int | None:
-    """Elements of an initializer where it is a weight of this node, else None."""
-    kind, count = node.op_type, int(math.prod(tensor.dims))
-    if tensor.data_type not in _FLOATING:
-        if position not in QUANTIZED_WEIGHTS.get(kind, ()):
-            return None
-        if kind in _PACKED_BITS and tensor.data_type == onnx.TensorProto.UINT8:
-            return _unpacked(node, count)
-        return count
-    return count if tensor.dims and position not in NOT_WEIGHTS.get(kind, ()) else None
+def _single_column(node: onnx.NodeProto, known: _Known) -> bool:
+    """Whether a node is a product with a weight of one column: what is added to it is a bias, though of one element."""
+    weight = known.get(node.input[1]) if node.op_type == "MatMul" and len(node.input) > 1 else None
+    return weight is not None and len(weight.dims) > 1 and weight.dims[-1] == 1
 
 
-def _unpacked(node: onnx.NodeProto, count: int) -> int:
-    """Weights in so many packed bytes; N x K where the op says both, for blocks may be padded."""
-    whole = {str(a.name): int(a.i) for a in node.attribute if a.type == onnx.AttributeProto.INT}
-    if node.op_type in ("MatMulNBits", "MatMulNBitsMlp", "MatMulBnb4") and "N" in whole and "K" in whole:
-        return whole["N"] * whole["K"]
-    return count * 8 // whole.get("bits", _PACKED_BITS[node.op_type])
+def _handed(node: onnx.NodeProto, body: onnx.GraphProto, known: _Known) -> dict[str, Constant | None]:
+    """The inputs of a body that hold the same constant in every execution, or slices of one."""
+    inputs = {}
+    if node.op_type == "SequenceMap":
+        inputs = dict(zip((i.name for i in body.input), node.input, strict=False))
+    elif node.op_type in ("Loop", "Scan"):
+        # of a Scan the sequences' lengths came first once, and of a Loop's body the iteration and the condition
+        outer, inner = list(node.input), [i.name for i in body.input]
+        before = 2 if node.op_type == "Loop" else 0
+        if node.op_type == "Scan":
+            outer = outer[-len(inner) :] if inner else []
+        scanned = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 0)
+        states = len(inner) - scanned
+        results = [o.name for o in body.output][1 if node.op_type == "Loop" else 0 :]
+        source = {n.output[0]: n.input[0] for n in body.node if n.op_type == "Identity" and n.input}
+        for place, (name, value) in enumerate(zip(inner[before:], outer[before:], strict=False)):
+            result = results[place] if place < len(results) else ""
+            while result in source:
+                result = source[result]
+            if place >= states - before or result == name:
+                inputs[name] = value
+    return {name: known.get(value) for name, value in inputs.items() if known.get(value) is not None}

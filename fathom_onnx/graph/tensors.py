@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from .bodies import bodies
+from .bodies import TOP, Body, bodies, names_in
 
-__all__ = ["Tensor", "declared_tensor", "element_type", "initializer_tensor", "tensors_of"]
+__all__ = ["Tensor", "declared_tensor", "element_type", "initializer_tensor", "tensors_by_body", "tensors_of"]
+
+_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "float6_e2m3fn": 6, "float6_e3m2fn": 6, "int2": 2, "uint2": 2}
+"""Element types of fewer than 8 bits; a tensor of them is stored without gaps."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,18 @@ class Tensor:
         return None if self.shape is None else math.prod(self.shape)
 
     @property
+    def bits(self) -> int | None:
+        """Bits of an element as it is stored, or None for an element type that has no fixed size."""
+        if self.dtype in ("object", "str", ""):
+            return None
+        return _BITS.get(self.dtype) or 8 * np.dtype(self.dtype).itemsize
+
+    @property
     def size_bytes(self) -> int | None:
         """Size in bytes, or None where the shape or the element type has none."""
-        if self.elements is None or self.dtype in ("object", "str", ""):
+        if self.elements is None or self.bits is None:
             return None
-        return self.elements * np.dtype(self.dtype).itemsize
+        return (self.elements * self.bits + 7) // 8
 
 
 def element_type(onnx_type: int) -> str:
@@ -66,8 +78,36 @@ def tensors_of(graph: onnx.GraphProto, with_bodies: bool = True) -> dict[str, Te
     """
     tensors = {info.name: declared_tensor(info) for info in [*graph.value_info, *graph.input, *graph.output]}
     tensors.update((tensor.name, initializer_tensor(tensor)) for tensor in graph.initializer)
+    # a runtime makes them dense
+    tensors.update(
+        (t.values.name, Tensor(t.values.name, tuple(t.dims), element_type(t.values.data_type)))
+        for t in graph.sparse_initializer
+    )
     if with_bodies:
         for node in graph.node:
             for _, body in bodies(node):
                 tensors.update(tensors_of(body))
     return tensors
+
+
+def tensors_by_body(graph: onnx.GraphProto) -> dict[Body, Mapping[str, Tensor]]:
+    """What each body of a graph, and its top level, sees of tensors: its own and those around it, by name.
+
+    A body's own tensor hides one of the same name around it; its shape is None where the body does not declare it.
+    """
+    seen: dict[Body, Mapping[str, Tensor]] = {}
+    count = 0
+
+    def walk(part: onnx.GraphProto, around: list[MutableMapping[str, Tensor]], where: Body) -> None:
+        nonlocal count
+        own = {name: Tensor(name, None, "") for name in names_in(part)}
+        levels = [own | tensors_of(part, with_bodies=False), *around]
+        seen[where] = ChainMap(*levels)
+        for node in part.node:
+            index = count
+            count += 1
+            for name, body in bodies(node):
+                walk(body, levels, (index, name))
+
+    walk(graph, [], TOP)
+    return seen

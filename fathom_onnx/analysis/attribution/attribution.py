@@ -18,10 +18,11 @@ from typing import Literal
 import onnx
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, node_cost
-from fathom_onnx.graph import Graph, Tensor
-from fathom_onnx.graph.bodies import NumberedNode, bodies, numbered, outputs_of
-from fathom_onnx.graph.dataflow import Dataflow, all_tensors
+from fathom_onnx.graph import Graph
+from fathom_onnx.graph.bodies import NumberedNode, bodies, names_in, numbered, outputs_of
+from fathom_onnx.graph.dataflow import Dataflow
 from fathom_onnx.graph.op_types import class_of_op
+from fathom_onnx.graph.tensors import tensors_by_body
 from fathom_onnx.runtime.fingerprint import Fingerprint
 
 from .anchors import anchor_by_value
@@ -136,10 +137,10 @@ def _by_body(nodes: Sequence[NumberedNode]) -> dict[tuple[int | None, str], list
 class _Attributor:
     """Attributes the top graph of a model and, inside their control-flow nodes, its bodies."""
 
-    def __init__(self, original: onnx.GraphProto, executed: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, original: onnx.GraphProto, executed: onnx.GraphProto) -> None:
         self.originals, self.executed = numbered(original), numbered(executed)
-        self.tensors = tensors
-        self.costs = [node_cost(entry.node, tensors) for entry in self.originals]
+        self.tensors = tensors_by_body(original)
+        self.costs = [node_cost(entry.node, self.tensors[entry.parent, entry.body]) for entry in self.originals]
         self.attributed: dict[int, NodeAttribution] = {}
         self.constant: set[int] = set()
         self.visited: set[tuple[int, str]] = set()
@@ -181,7 +182,8 @@ class _Attributor:
         for index in original_numbers:
             for name, body in bodies(self.originals[index].node):
                 if (index, name) not in self.visited:
-                    flow = Dataflow(body, self.tensors, around.constant, merge=False)
+                    fixed = around.constant - names_in(body)
+                    flow = Dataflow(body, self.tensors[index, name], fixed, merge=False)
                     self._fold(flow, self._originals_in[index, name])
                     self._fold_bodies(flow, self._originals_in[index, name])
 
@@ -225,8 +227,9 @@ class _Attributor:
                 original, original_numbers = with_decided_branches(
                     original_bodies[name], self._originals_in[place], body, self._originals_in
                 )
-                original_fixed, executed_fixed = pair.original.constant, pair.executed.constant
-                inner = GraphPair(original, body, self.tensors, original_fixed, executed_fixed)
+                original_fixed = pair.original.constant - names_in(original)
+                executed_fixed = pair.executed.constant - names_in(body)
+                inner = GraphPair(original, body, self.tensors[place], original_fixed, executed_fixed)
                 self.run(inner, original_numbers, self._executed_in[index, name], alike[0])
             return
         for name in executed_bodies:
@@ -256,7 +259,7 @@ def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNo
     fixed = {v.name for v in graph.metadata.variables} if graph.metadata and not graph.training else set()
     inside = _by_body(originals)
     original, original_numbers = with_decided_branches(graph.model.graph, inside[None, ""], executed.graph, inside)
-    return GraphPair(original, executed.graph, all_tensors(graph), fixed), original_numbers
+    return GraphPair(original, executed.graph, graph.tensors, fixed), original_numbers
 
 
 def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
@@ -305,7 +308,7 @@ def attribute(
         original_values: Fingerprints of original tensors, by tensor.
         executed_values: Fingerprints of executed tensors, by tensor.
     """
-    attributor = _Attributor(graph.model.graph, executed.graph, all_tensors(graph))
+    attributor = _Attributor(graph.model.graph, executed.graph)
     pair, original_numbers = _top(graph, executed, attributor.originals)
     if asked:
         executed_known = {

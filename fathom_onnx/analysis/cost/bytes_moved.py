@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import onnx
 
 from fathom_onnx.graph import Tensor
 
 __all__ = ["bytes_read", "size_of", "total_bytes"]
-
-_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
-"""Element types that are stored more than one a byte."""
 
 _ROWS = frozenset({"Gather", "GatherElements", "GatherND", "TorchEmbedding"})
 """Ops that touch only what they take from their first input."""
@@ -23,12 +19,8 @@ _EMBEDDINGS = frozenset({"EmbedLayerNormalization", "QEmbedLayerNormalization"})
 
 
 def size_of(tensor: Tensor | None) -> int | None:
-    """Bytes of a tensor, elements of fewer than 8 bits packed; None where shape or type is not known."""
-    if tensor is None:
-        return None
-    if tensor.dtype in _BITS and tensor.elements is not None:
-        return (tensor.elements * _BITS[tensor.dtype] + 7) // 8
-    return tensor.size_bytes
+    """Bytes of a tensor; None where there is none, or its shape or type is not known."""
+    return None if tensor is None else tensor.size_bytes
 
 
 def total_bytes(names: Iterable[str], tensors: Mapping[str, Tensor]) -> int | None:
@@ -41,11 +33,11 @@ def _rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int
     """Bytes of the rows that embeddings take from their tables, with their indices, scale and shift."""
     first = tensors.get(node.output[0])
     table = tensors.get(node.input[2])
-    if written is None or first is None or first.elements is None or table is None or not table.dtype:
+    if written is None or first is None or first.elements is None or table is None or table.bits is None:
         return None
     tables = sum(bool(node.input[i]) for i in (2, 3, 4) if len(node.input) > i)
     beside = total_bytes([*node.input[:2], *node.input[5:]], tensors)
-    return None if beside is None else beside + tables * first.elements * np.dtype(table.dtype).itemsize
+    return None if beside is None else beside + tables * ((first.elements * table.bits + 7) // 8)
 
 
 def _block_rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> int | None:

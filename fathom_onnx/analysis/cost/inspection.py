@@ -16,7 +16,7 @@ import onnx
 import pandas as pd
 
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.bodies import Body, bodies
 from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.op_types import UNLISTED
@@ -280,10 +280,15 @@ def _rows(counted: tuple[Counted, ...], graph: Graph) -> Iterator[dict[str, Any]
         }
 
 
+def _idle(counted: tuple[Counted, ...]) -> set[Body]:
+    """Bodies that are known not to run."""
+    return {(c.entry.parent, c.entry.body) for c in counted if c.executions == 0}
+
+
 def inspect(graph: Graph) -> Inspection:
     """Look at a graph: every node with its cost, the memory of a step, and what is not understood."""
     counted = count_nodes(graph)
     table = pd.DataFrame(list(_rows(counted, graph)), columns=list(NODE_COLUMNS))
     numbers = ["executions", "macs", "flops", "bytes_read", "bytes_written"]
     table[numbers] = table[numbers].astype(float)
-    return Inspection(graph, table, counted, liveness(graph))
+    return Inspection(graph, table, counted, liveness(graph, _idle(counted)))

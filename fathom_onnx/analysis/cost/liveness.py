@@ -3,7 +3,9 @@
 A tensor lives from the node that produces it to its last user; inputs live from the start, outputs to the end. At a
 node its inputs and its outputs are alive together: no node computes in place. A view (a reshape, an identity) is its
 input's buffer. Parameters, constants, state and the buffers of the state's new values are counted separately: they
-exist before the step. A body of control flow adds its own peak to the tensors that are alive around it.
+exist before the step. A body of control flow adds its own peak to the tensors that are alive around it; of the bodies
+that a node chooses from it is the one that runs, or the one that needs most where that is not known. A name means a
+tensor in one body: two bodies, or a body and what is around it, may use it for different tensors.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ import numpy.typing as npt
 import onnx
 
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import NumberedNode, bodies, inputs_of, numbered, outputs_of
-from fathom_onnx.graph.dataflow import all_tensors, moves
+from fathom_onnx.graph.bodies import TOP, Body, NumberedNode, bodies, constants_in, inputs_of, numbered, outputs_of
+from fathom_onnx.graph.dataflow import moves
 from fathom_onnx.graph.labels import Label, label_nodes
+from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.vocabulary import PHASES
 
-__all__ = ["VIEWS", "LiveTensor", "Liveness", "Residents", "liveness", "liveness_of", "residents_of"]
+__all__ = ["VIEWS", "LiveTensor", "Liveness", "Residents", "liveness", "liveness_of", "residents_of", "sizes_by_body"]
 
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"})
 """Ops whose output is their first input's buffer (Dropout where it drops nothing)."""
@@ -85,11 +88,15 @@ class Liveness:
 
 @dataclass
 class _Buffer:
-    """A buffer of one level: alive from step ``first`` to step ``last`` of it, both included."""
+    """A buffer of one level: alive from step ``first`` to step ``last`` of it, both included.
+
+    ``kept`` says that the backward phase or the optimizer uses what the forward phase made.
+    """
 
     tensor: LiveTensor
     first: int
     last: int
+    kept: bool = False
 
 
 @dataclass
@@ -112,37 +119,35 @@ class _Walk:
     Args:
         nodes: The nodes, numbered.
         labels: Their labels.
-        sizes: Bytes by tensor.
-        apart: Tensors that count apart: parameters, state and its new values.
+        sizes: Bytes by tensor, for each body.
+        apart: Tensors of the top level that count apart: parameters, state and its new values.
+        idle: Bodies that do not run.
     """
 
     def __init__(
         self,
         nodes: Sequence[NumberedNode],
         labels: Sequence[Label | None],
-        sizes: Mapping[str, int | None],
+        sizes: Mapping[Body, Mapping[str, int | None]],
         apart: Collection[str],
+        idle: Collection[Body],
     ) -> None:
-        self.nodes, self.labels, self.sizes, self.apart = nodes, labels, sizes, apart
+        self.nodes, self.labels, self.sizes, self.apart, self.idle = nodes, labels, sizes, apart, idle
         self.by_layer: dict[str, int] = defaultdict(int)
         self.unknown: dict[str, None] = {}
-        self.kept: dict[str, int] = {}
-        self.inside: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+        self.kept = 0
+        self.inside: dict[Body, list[int]] = defaultdict(list)
         for entry in nodes:
             self.inside[entry.parent, entry.body].append(entry.index)
 
-    def level(
-        self,
-        graph: onnx.GraphProto,
-        parent: int | None = None,
-        body: str = "",
-        order: Sequence[int] | None = None,
-    ) -> _Level:
+    def level(self, graph: onnx.GraphProto, where: Body = TOP, order: Sequence[int] | None = None) -> _Level:
         """The memory of one level, its nodes in ``order`` (numbers), or in the graph's."""
-        steps = list(order if order is not None else self.inside[parent, body])
+        steps = list(order if order is not None else self.inside[where])
+        apart = _constants(graph) | (frozenset(self.apart) if where == TOP else frozenset())
         buffers: dict[str, _Buffer] = {}
         for fed in graph.input:
-            self._make(buffers, fed.name, 0, None)
+            if fed.name not in apart:
+                self._make(buffers, fed.name, where, 0, None)
         inner: list[_Level | None] = []
         for place, index in enumerate(steps):
             node = self.nodes[index].node
@@ -151,21 +156,19 @@ class _Walk:
                     self._use(buffers[name], place, self.labels[index])
             view = node.op_type in VIEWS and moves(node)
             for name in outputs_of(node):
-                if not view:
-                    self._make(buffers, name, place, self.labels[index])
-                elif node.input[0] in buffers:
+                if view and node.input[0] in buffers:
                     buffers[name] = buffers[node.input[0]]
-            parts = [self.level(part, index, name) for name, part in bodies(node)]
+                elif not view and name not in apart:
+                    self._make(buffers, name, where, place, self.labels[index])
+            parts = [self.level(part, (index, name)) for name, part in bodies(node) if (index, name) not in self.idle]
             inner.append(max(parts, key=lambda level: level.peak, default=None))
         for given in graph.output:
             if given.name in buffers:
                 buffers[given.name].last = len(steps) - 1
         return self._sum(steps, list({id(b): b for b in buffers.values()}.values()), inner)
 
-    def _make(self, buffers: dict[str, _Buffer], name: str, place: int, label: Label | None) -> None:
-        if name in self.apart:
-            return
-        size = self.sizes.get(name)
+    def _make(self, buffers: dict[str, _Buffer], name: str, where: Body, place: int, label: Label | None) -> None:
+        size = self.sizes.get(where, {}).get(name)
         if size is None:
             self.unknown[name] = None
             return
@@ -177,8 +180,15 @@ class _Walk:
 
     def _use(self, buffer: _Buffer, place: int, user: Label | None) -> None:
         buffer.last = place
-        if buffer.tensor.phase == _FORWARD and user and user.phase in _AFTER_LOSS:
-            self.kept[buffer.tensor.name] = buffer.tensor.size_bytes
+        if not buffer.kept and buffer.tensor.phase == _FORWARD and user and user.phase in _AFTER_LOSS:
+            buffer.kept = True
+            self.kept += buffer.tensor.size_bytes
+
+    def total(self, names: Iterable[str], where: Body) -> int:
+        """Bytes of some tensors of one level; those of unknown size are noted."""
+        known = {name: self.sizes.get(where, {}).get(name) for name in names}
+        self.unknown.update(dict.fromkeys(name for name in sorted(known) if known[name] is None))
+        return sum(size for size in known.values() if size is not None)
 
     def _sum(self, steps: Sequence[int], buffers: Sequence[_Buffer], inner: Sequence[_Level | None]) -> _Level:
         if not steps:  # the optimizer left no node: outputs are inputs
@@ -197,11 +207,10 @@ class _Walk:
         return _Level(live, label.name if label else node.name or node.op_type, tuple(there))
 
 
-def _constants(nodes: Sequence[NumberedNode], graph: onnx.GraphProto) -> frozenset[str]:
-    """Initializers of all levels and outputs of Constant nodes."""
-    graphs = [graph, *(body for entry in nodes for _, body in bodies(entry.node))]
-    given = {t.name for part in graphs for t in part.initializer}
-    return frozenset(given.union(*(e.node.output for e in nodes if e.node.op_type == "Constant")))
+def _constants(graph: onnx.GraphProto) -> frozenset[str]:
+    """Initializers of one level and outputs of its Constant nodes."""
+    made = (node.output for node in graph.node if node.op_type == "Constant")
+    return frozenset(constants_in(graph).union(*made))
 
 
 def residents_of(graph: Graph) -> Residents:
@@ -217,50 +226,62 @@ def residents_of(graph: Graph) -> Residents:
 
 def liveness_of(
     graph: onnx.GraphProto,
-    sizes: Mapping[str, int | None],
+    sizes: Mapping[Body, Mapping[str, int | None]],
     labels: Sequence[Label | None],
     residents: Residents,
     order: Sequence[int] | None = None,
+    idle: Collection[Body] = (),
 ) -> Liveness:
     """The memory of a step of any graph, an optimized one as well.
 
     Args:
         graph: The graph.
-        sizes: Bytes of its tensors, those in bodies included, as far as they are known.
+        sizes: Bytes of the tensors of each body and of the top level, as far as they are known.
         labels: A label for each node in the order of :func:`~fathom_onnx.graph.bodies.numbered`; None for a node
             that stands for nothing known.
         residents: What is there before the step; initializers and constants of the graph are added to its parameters.
         order: Numbers of the top-level nodes in the order of execution; the graph's own order when not given.
+        idle: Bodies that do not run in the step. Their constants are there all the same.
     """
     nodes = numbered(graph)
-    constants = _constants(nodes, graph)
-    parameters = residents.parameters | constants
-    walk = _Walk(nodes, labels, sizes, parameters | residents.state | residents.next_state)
+    walk = _Walk(nodes, labels, sizes, residents.parameters | residents.state | residents.next_state, idle)
     top = walk.level(graph, order=order)
     present = {t.name for t in [*graph.input, *graph.output]}
-
-    def total(names: Iterable[str]) -> int:
-        known = {name: sizes.get(name) for name in names}
-        walk.unknown.update(dict.fromkeys(name for name in sorted(known) if known[name] is None))
-        return sum(size for size in known.values() if size is not None)
-
+    parameters = walk.total(_constants(graph) | (residents.parameters & present), TOP)
+    for entry in nodes:
+        parameters += sum(walk.total(_constants(body), (entry.index, name)) for name, body in bodies(entry.node))
     largest = sorted(top.at_peak, key=lambda t: (-t.size_bytes, t.name))[:LARGEST]
     return Liveness(
         peak_bytes=top.peak,
         peak_node=top.peak_node,
         largest=tuple(largest),
-        parameters_bytes=total(constants | (residents.parameters & present)),
-        state_bytes=total(residents.state & present),
-        next_state_bytes=total(residents.next_state & present),
-        kept_bytes=sum(walk.kept.values()),
+        parameters_bytes=parameters,
+        state_bytes=walk.total(residents.state & present, TOP),
+        next_state_bytes=walk.total(residents.next_state & present, TOP),
+        kept_bytes=walk.kept,
         by_layer=dict(walk.by_layer),
         live_bytes=top.live,
         unknown=tuple(walk.unknown),
     )
 
 
-def liveness(graph: Graph) -> Liveness:
-    """The memory of one step of a graph, its nodes in the order of the file, without running it."""
-    tensors = all_tensors(graph)
-    sizes = {name: tensor.size_bytes for name, tensor in tensors.items()}
-    return liveness_of(graph.model.graph, sizes, label_nodes(numbered(graph.model.graph)), residents_of(graph))
+def liveness(graph: Graph, idle: Collection[Body] = ()) -> Liveness:
+    """The memory of one step of a graph, its nodes in the order of the file, without running it.
+
+    Args:
+        graph: The graph.
+        idle: Bodies that are known not to run.
+    """
+    model = graph.model.graph
+    labels = label_nodes(numbered(model))
+    return liveness_of(model, sizes_by_body(model), labels, residents_of(graph), idle=idle)
+
+
+def sizes_by_body(graph: onnx.GraphProto) -> dict[Body, dict[str, int | None]]:
+    """Bytes of the tensors that each body of a graph, and its top level, has of its own, by name."""
+    parts = {TOP: graph}
+    parts.update({(entry.index, name): body for entry in numbered(graph) for name, body in bodies(entry.node)})
+    return {
+        where: {name: tensor.size_bytes for name, tensor in tensors_of(part, with_bodies=False).items()}
+        for where, part in parts.items()
+    }

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import onnx
 
 from fathom_onnx.graph import Graph, Tensor
-from fathom_onnx.graph.bodies import NumberedNode, bodies
-from fathom_onnx.graph.tensors import tensors_of
+from fathom_onnx.graph.bodies import TOP, NumberedNode, bodies, names_in
+from fathom_onnx.graph.tensors import tensors_by_body
 
 from .bytes_moved import bytes_read, size_of, total_bytes
 from .call import Call, NotKnown, Values
@@ -146,39 +146,41 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
 def count_nodes(graph: Graph) -> tuple[Counted, ...]:
     """Every node of a graph and of the bodies in it with its cost, in the order of their numbers."""
     model = graph.model
+    seen = tensors_by_body(model.graph)
     expander = Expander(model)
     calls: dict[int, NodeCost] = {}
     rows: list[Counted] = []
 
     def walk(
         part: onnx.GraphProto,
-        around: tuple[Mapping[str, Tensor], Values],
+        around: Values,
         runs: Times,
         repeats: Times,
         parent: int | None,
         body: str,
         depth: int,
     ) -> None:
-        tensors = {**around[0], **tensors_of(part)}
-        values = {**around[1], **constants_of(part)}
+        tensors, constants = seen[parent, body], constants_of(part)
+        own = names_in(part)
+        values = {name: value for name, value in around.items() if name not in own} | constants
         for node in part.node:
             entry = NumberedNode(len(rows), node, parent, body)
             control = node.op_type in BODIES and node.domain in ("", "ai.onnx")
-            own = _NOTHING if control else node_cost(node, tensors, values)
+            once = _NOTHING if control else node_cost(node, tensors, values)
             if not control and expander.knows(node):
-                own = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
-            rows.append(Counted(entry, own, *runs, depth, repeats))
+                once = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
+            rows.append(Counted(entry, once, *runs, depth, repeats))
             inside = dict(bodies(node))
             times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
             for name, inner in inside.items():
                 often, why = times[name]
-                if runs[0] is None or runs[0] == 0:
+                if often != 0 and (runs[0] is None or runs[0] == 0):
                     often, why = runs
-                elif often is not None:
+                elif often is not None and runs[0] is not None:
                     often *= runs[0]
-                walk(inner, (tensors, values), (often, why), times[name], entry.index, name, depth + 1)
+                walk(inner, values, (often, why), times[name], entry.index, name, depth + 1)
 
-    walk(model.graph, (graph.tensors, {}), (1, ""), (1, ""), None, "", 0)
+    walk(model.graph, {}, (1, ""), (1, ""), *TOP, 0)
     return tuple(rows)
 
 

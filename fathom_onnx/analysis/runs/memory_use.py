@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
-from fathom_onnx.analysis.cost.liveness import Liveness, liveness, liveness_of, residents_of
+from fathom_onnx.analysis.cost.liveness import Liveness, liveness, liveness_of, residents_of, sizes_by_body
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import outputs_of
+from fathom_onnx.graph.bodies import Body, NumberedNode, outputs_of
 from fathom_onnx.graph.labels import Label, label_nodes
-from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.memory import TracedMemory
 
@@ -53,16 +52,42 @@ def _executed_labels(attribution: Attribution) -> list[Label]:
     ]
 
 
-def _sizes(executed: onnx.ModelProto, attribution: Attribution, traced: TracedMemory) -> dict[str, int | None]:
+def _sizes(
+    executed: onnx.ModelProto, attribution: Attribution, traced: TracedMemory
+) -> dict[Body, dict[str, int | None]]:
     """Bytes of the executed tensors: by shape or, for tensors in a layout private to onnxruntime, from the trace."""
-    sizes = {name: tensor.size_bytes for name, tensor in tensors_of(executed.graph).items()}
+    by_body = sizes_by_body(executed.graph)
     traced_bytes = {node.name: node.output_bytes for node in traced.nodes}
     for entry in attribution.executed:
+        sizes = by_body[entry.parent, entry.body]
         unknown = [name for name in outputs_of(entry.node) if sizes.get(name) is None]
         output_bytes = traced_bytes.get(executed_name(entry.index))
         if len(unknown) == 1 and output_bytes is not None:
             sizes[unknown[0]] = output_bytes - sum(sizes.get(n) or 0 for n in outputs_of(entry.node))
-    return sizes
+    return by_body
+
+
+def _idle(nodes: Iterable[NumberedNode], ran: Collection[int]) -> set[Body]:
+    """Bodies of which no node ran though another body of the same node did: the branches that were not taken."""
+    did: dict[Body, bool] = defaultdict(bool)
+    for entry in nodes:
+        if entry.parent is not None:
+            did[entry.parent, entry.body] |= entry.index in ran
+    chosen = {parent for (parent, _), any_ran in did.items() if any_ran}
+    return {(parent, body) for (parent, body), any_ran in did.items() if parent in chosen and not any_ran}
+
+
+def _numbers(attribution: Attribution, ran: Sequence[str]) -> set[int]:
+    """Numbers of the executed nodes with these names."""
+    names = set(ran)
+    return {entry.index for entry in attribution.executed if executed_name(entry.index) in names}
+
+
+def _graph_liveness(graph: Graph, attribution: Attribution, ran: Sequence[str]) -> Liveness:
+    """Tensor liveness in a step of the original graph, without the branches that were not taken."""
+    numbers = _numbers(attribution, ran)
+    shares = (n.shares for n in attribution.nodes if n.executed in numbers and n.kind == "attributed")
+    return liveness(graph, _idle(attribution.originals, {share.original for of in shares for share in of}))
 
 
 def executed_liveness(
@@ -80,7 +105,14 @@ def executed_liveness(
     numbers = {executed_name(entry.index): entry.index for entry in attribution.executed if entry.parent is None}
     order = [numbers[name] for name in dict.fromkeys(ran) if name in numbers]
     labels, sizes = _executed_labels(attribution), _sizes(executed, attribution, traced)
-    return liveness_of(executed.graph, sizes, labels, residents_of(graph), order)
+    return liveness_of(
+        executed.graph,
+        sizes,
+        labels,
+        residents_of(graph),
+        order,
+        _idle(attribution.executed, _numbers(attribution, ran)),
+    )
 
 
 def traced_use(memory: TracedMemory, attribution: Attribution) -> TracedUse:
@@ -140,7 +172,7 @@ def memory_facts(
     """
     use = traced_use(traced, attribution)
     return {
-        "graph": _liveness_facts(liveness(graph)),
+        "graph": _liveness_facts(_graph_liveness(graph, attribution, ran)),
         "executed": _liveness_facts(executed_liveness(graph, executed, attribution, ran, traced)),
         "traced": {
             "peak_bytes": use.peak_bytes,

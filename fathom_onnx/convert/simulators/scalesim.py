@@ -21,7 +21,6 @@ from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.convert.matrix_products import FORMS, MatrixProduct, products
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Address, Graph, Tensor
-from fathom_onnx.graph.dataflow import all_tensors
 
 from .names import UniqueNames
 
@@ -79,7 +78,7 @@ def _reason(node: onnx.NodeProto, cost: NodeCost) -> str:
 
 def _layers(graph: Graph) -> tuple[list[_Layer], dict[int, str]]:
     """The nodes to be written, in graph order; index of each other node, to the reason why it is left out."""
-    tensors = all_tensors(graph)
+    tensors = graph.tensors
     layers: list[_Layer] = []
     left_out: dict[int, str] = {}
     for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):

@@ -439,3 +439,37 @@ def test_random_graphs_are_attributed_whole(graph: Graph, level: Optimization, t
         if level == "none" and entry.node.name in names:
             # the node itself is always among what it stands for
             assert entry.node.name in {found.originals[s.original].node.name for s in node.shares}
+
+
+def test_bodies_that_share_names_have_weights_by_their_own_shapes(tmp_path: Path) -> None:
+    """Each branch is a Gemm of [1, n] by [n, 2] and a Relu, under the same names: 4 n FLOPs of 4 n + 2."""
+    parts = {}
+    for name, size in (("then", 1000), ("else", 2)):
+        nodes = [
+            op("Expand", "x shape", "wide", f"/{name}/e"),
+            op("Gemm", "wide w", "t", f"/{name}/fc"),
+            op("Relu", "t", f"{name}_y", f"/{name}/act"),
+        ]
+        constants = {"w": np.ones((size, 2), np.float32), "shape": np.array([1, size])}
+        parts[f"{name}_branch"] = helper.make_graph(
+            nodes,
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}_y", FLOAT, [1, 2])],
+            [onnx.numpy_helper.from_array(value, key) for key, value in constants.items()],
+        )
+    made = model(
+        [op("If", "c", "y", "if", **parts)],
+        {"x": (FLOAT, (1, 1)), "c": (onnx.TensorProto.BOOL, ())},
+        {"y": (FLOAT, (1, 2))},
+    )
+    graph = from_model(made, "if")
+    found = attribute(graph, optimize(graph, "extended", tmp_path))
+    names = {entry.index: entry.node.name for entry in found.originals}
+    shares = {names[s.original]: s.weight for n in found.nodes if len(n.shares) == 2 for s in n.shares}
+    assert shares == {
+        "/then/fc": pytest.approx(4000 / 4002),
+        "/then/act": pytest.approx(2 / 4002),
+        "/else/fc": pytest.approx(8 / 10),
+        "/else/act": pytest.approx(2 / 10),
+    }

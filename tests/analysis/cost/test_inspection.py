@@ -163,7 +163,7 @@ def test_packed_weights_count_as_weights() -> None:
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6))
 def test_a_weight_counts_once_with_its_first_user(uses: list[str]) -> None:
     nodes = [op("Mul", f"t{i} {w}", f"t{i + 1}") for i, w in enumerate(uses)]
-    weights = {n: np.ones(size, np.float32) for n, size in (("a", 3), ("b", 1), ("c", 3))}
+    weights = {n: np.ones(size, np.float32) for n, size in (("a", 3), ("b", 3), ("c", 3))}
     made = model(nodes, {"t0": (FLOAT, (3,))}, {f"t{len(uses)}": (FLOAT, (3,))}, weights)
     found = parameters_by_node(Graph(made, "shared"))
     assert sum(found.values()) == sum(weights[w].size for w in set(uses))

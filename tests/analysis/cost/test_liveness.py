@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
+from fathom_onnx.analysis.cost.inspection import inspect
 from fathom_onnx.analysis.cost.liveness import LiveTensor, liveness, liveness_of, residents_of
 from fathom_onnx.graph import Graph, from_model
-from fathom_onnx.graph.bodies import numbered
-from support.graphs.small_models import FLOAT, INT64, control_flow, line_inference, line_training, model, op
+from fathom_onnx.graph.bodies import TOP, numbered
+from support.graphs.small_models import BOOL, FLOAT, INT64, control_flow, line_inference, line_training, model, op
 
 
 def graph(nodes: list, inputs: dict, outputs: dict, constants: dict | None = None) -> Graph:
@@ -90,7 +91,7 @@ def test_a_body_adds_its_peak_to_what_is_alive_around_it() -> None:
 def test_a_graph_of_which_no_node_ran_holds_nothing() -> None:
     made = line_inference()
     nodes = numbered(made.model.graph)
-    found = liveness_of(made.model.graph, {"x": 12}, [None] * len(nodes), residents_of(made), order=())
+    found = liveness_of(made.model.graph, {TOP: {"x": 12}}, [None] * len(nodes), residents_of(made), order=())
     assert (found.peak_bytes, found.peak_node, found.live_bytes.tolist()) == (0, "", [])
 
 
@@ -126,3 +127,51 @@ def test_no_moment_holds_more_than_all_tensors_or_less_than_a_node_needs(data: s
 def test_sizes_go_by_the_element_type(dtype: int) -> None:
     made = graph([op("Neg", "x", "y", "n")], {"x": (dtype, (5,))}, {"y": (dtype, (5,))})
     assert liveness(made).peak_bytes == 2 * 5 * (4 if dtype == FLOAT else 8)
+
+
+def branches(then: int, other: int, chosen: bool | None = None) -> Graph:
+    """An If whose branches call the same names by different sizes: t of n elements from x, and a constant w of n."""
+    parts = {}
+    for name, size in (("then", then), ("else", other)):
+        nodes = [op("Expand", "x w", "t", f"/{name}/t"), op("ReduceMax", "t", f"{name}_y", f"/{name}/y", keepdims=0)]
+        t = helper.make_tensor_value_info("t", FLOAT, [size])
+        out = helper.make_tensor_value_info(f"{name}_y", FLOAT, [])
+        w = numpy_helper.from_array(np.array([size]), "w")
+        parts[f"{name}_branch"] = helper.make_graph(nodes, name, [], [out], [w], value_info=[t])
+    inputs = {"x": (FLOAT, (1,)), **({"c": (BOOL, ())} if chosen is None else {})}
+    constants = {} if chosen is None else {"c": np.bool_(chosen)}
+    return Graph(model([op("If", "c", "y", "if", **parts)], inputs, {"y": (FLOAT, ())}, constants), "if")
+
+
+@pytest.mark.parametrize(("then", "other"), [(100, 5), (5, 100)])
+def test_bodies_that_share_names_have_their_own_sizes(then: int, other: int) -> None:
+    found = liveness(branches(then, other))
+    # x, the condition and y around the larger branch: t of 400 bytes and its maximum
+    assert found.peak_bytes == 4 + 1 + 4 + 400 + 4
+    assert found.parameters_bytes == 8 + 8
+    assert found.by_layer["then"] == 4 * then + 4
+    assert found.by_layer["else"] == 4 * other + 4
+    assert found.unknown == ()
+
+
+def test_a_branch_that_does_not_run_needs_no_memory_but_its_constants() -> None:
+    made = branches(100, 5, chosen=False)
+    found = inspect(made).memory
+    assert (found.peak_bytes, found.peak_node) == (4 + 4 + 20 + 4, "/else/y")
+    assert found.parameters_bytes == 1 + 8 + 8
+    assert "then" not in found.by_layer
+    assert liveness(branches(100, 5), idle={(0, "then_branch")}).peak_bytes == 4 + 1 + 4 + 20 + 4
+
+
+def test_a_constant_of_a_body_hides_a_tensor_around_it() -> None:
+    """The branch's x is a constant of its own: it is not made in the step."""
+    made = branches(100, 5)
+    part = made.model.graph.node[0].attribute[0].g
+    part.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), "x"))
+    assert liveness(made).parameters_bytes == 8 + 8 + 4
+
+
+def test_four_bit_tensors_take_half_a_byte_an_element() -> None:
+    made = model([op("DequantizeLinear", "w s", "y", "dq")], {}, {"y": (FLOAT, (5, 3))}, {"s": np.float32(1)})
+    made.graph.initializer.append(helper.make_tensor("w", TensorProto.INT4, [5, 3], bytes(8), raw=True))
+    assert liveness(Graph(made, "q")).parameters_bytes == 8 + 4
