@@ -28,6 +28,7 @@ from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, SessionSettings
 from fathom_onnx.runtime.traces.memory import traced_memory
+from fathom_onnx.runtime.traces.shapes import read_shapes
 from fathom_onnx.runtime.traces.steps import StepTimes
 from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads.contract import Array
@@ -148,7 +149,10 @@ def profile_graph(
                 graph, measured.optimized, attribution, counted.times.names, traced_memory(measured.traces[0])
             ),
         }
-        run = build_run(attribution, counted.times, counted.step_us, manifest, graph, device)
+        shapes = read_shapes(measured.traces, counted.skipped)
+        run = build_run(
+            attribution, counted.times, counted.step_us, manifest, graph, device, measured.optimized, shapes
+        )
         if folder is not None:
             run.save(place)
             _write_timeline(place / "timeline.json.gz", measured.traces, counted.skipped, attribution, device)

@@ -1,68 +1,29 @@
-"""Ceilings of a machine, as onnxruntime reaches them: arithmetic by a matrix product, memory by a copy.
+"""Ceilings of a machine, as onnxruntime reaches them: arithmetic by products in each number type, memory by copies.
 
-A roofline (Williams, Waterman and Patterson, CACM 52(4), 2009) needs two numbers of a machine. Datasheet numbers are
-what no kernel reaches; here they are the best of what onnxruntime does with the same threads and the same provider:
-square float32 products of several sizes, and elementwise ops on buffers far larger than the caches. Outputs are bound
-to buffers that exist, so that no time goes into fresh memory. FLOPs are 2 n^3; bytes are each input and each output
-once, as everywhere in this package: what a cache fetches in order to write a line is not counted.
-
-On a GPU a run takes less than it takes the host to start it, unless the work is large. So products are larger there,
-and runs are started one after the other without waiting; the clock stops when the device has done them all.
+A roofline (Williams, Waterman and Patterson, CACM 52(4), 2009) needs two numbers of a machine: what it computes and
+what it moves a second. Datasheet numbers are what no kernel reaches; these are the best of what onnxruntime does with
+the same threads and the same provider (:mod:`.measured_ceilings`). Arithmetic has a ceiling for each number type: 8-bit
+kernels do several times what float32 kernels do. Further numbers tell where the memory ceiling does not bind: what a
+copy reaches whose data stay in a cache, by the bytes that it moves.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import orjson
-from onnx import helper
 
-from fathom_onnx.errors import DataError, UsageError, one_line
-from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
+from fathom_onnx.errors import DataError, one_line
 
-from .environment import cpu_cores, cpu_model
-from .prepare import Prepared
-from .session import open_session
-from .settings import SessionSettings
-from .stepper import owned_value
-
-__all__ = [
-    "BURST",
-    "COPIES",
-    "COPY_BYTES",
-    "SCHEMA",
-    "SIZES",
-    "Ceilings",
-    "Sample",
-    "ceilings_of",
-    "measure_ceilings",
-    "read_ceilings",
-]
+__all__ = ["SCHEMA", "Ceilings", "Sample", "best_of", "ceilings_of", "read_ceilings"]
 
 SCHEMA = "fathom-onnx/ceilings/1"
 """Name and version of the JSON schema."""
-
-SIZES: dict[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
-"""Provider to the sides of its square products: a GPU is not busy with what fills a CPU."""
-
-BURST: dict[str, int] = {"cpu": 1, "cuda": 10}
-"""Provider to the runs that are started before one waits for them: starting a run takes tens of microseconds, and a
-GPU of today needs no more than some hundred for a copy of this size."""
-
-COPY_BYTES = 256 * 2**20
-"""Bytes of one buffer of a copy: far beyond the last level of cache of a machine of today."""
-
-COPIES: tuple[str, ...] = ("Relu", "Add")
-"""Elementwise ops that stand for a copy: one buffer read and one written; two read and one written."""
-
-_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -71,10 +32,13 @@ class Sample:
 
     Attributes:
         op: The op type.
-        size: Side of the product, or elements of a buffer of the copy.
-        seconds: The shortest run or, of runs that were started together, the shortest mean.
+        size: Side of a matrix product, channels of a convolution, or elements of a buffer of a copy.
+        seconds: The shortest run or, of runs that were started together and of copies that were chained, the shortest
+            mean.
         runs: How many were timed.
         work: FLOPs of a product, bytes of a copy.
+        compute_type: The number type that a product computes in; empty for a copy.
+        form: What else tells two samples apart: the types of the operands, or "in place".
     """
 
     op: str
@@ -82,6 +46,8 @@ class Sample:
     seconds: float
     runs: int
     work: int
+    compute_type: str = ""
+    form: str = ""
 
     @property
     def giga(self) -> float:
@@ -91,15 +57,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The two ceilings of a machine, and what they were measured with.
+    """The ceilings of a machine, and what they were measured with.
 
     Attributes:
-        gflops: GFLOP/s of the best product.
-        gbytes: GB/s of the best copy.
-        products: All products.
-        copies: All copies.
+        gflops: GFLOP/s of the best float32 product.
+        gbytes: GB/s of the best copy from and to memory.
+        products: All products, in all number types that were measured.
+        copies: All copies from and to memory.
         facts: Provider, threads, CPU, its cores and the version of onnxruntime; on CUDA the device's name as ``gpu``
             and whether products may use TensorFloat-32 as ``tf32``, else None.
+        in_cache: Copies of less and less data; none in older files.
+        not_measured: Number type to the reason why its products were not measured.
     """
 
     gflops: float
@@ -107,11 +75,31 @@ class Ceilings:
     products: tuple[Sample, ...]
     copies: tuple[Sample, ...]
     facts: dict[str, Any]
+    in_cache: tuple[Sample, ...] = ()
+    not_measured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ridge(self) -> float:
-        """FLOPs a byte at which both ceilings bind."""
+        """FLOPs a byte at which memory and float32 arithmetic bind."""
         return self.gflops / self.gbytes
+
+    @cached_property
+    def arithmetic(self) -> dict[str, float]:
+        """Number type to GFLOP/s of its best product, float32 first."""
+        best = {"float32": self.gflops}
+        for sample in self.products:
+            kind = sample.compute_type or "float32"
+            best[kind] = max(sample.giga, best.get(kind, 0.0))
+        return best
+
+    def best_product(self, compute_type: str) -> Sample | None:
+        """The fastest product in a number type."""
+        of_type = (sample for sample in self.products if (sample.compute_type or "float32") == compute_type)
+        return max(of_type, key=lambda sample: sample.giga, default=None)
+
+    def cached_gbytes(self, moved: float) -> float | None:
+        """GB/s of the best copy that moves as many bytes or more, over all caches; None where none was measured."""
+        return max((s.giga for s in (*self.in_cache, *self.copies) if s.work >= moved), default=None)
 
     def as_json(self) -> dict[str, Any]:
         """One object of schema :data:`SCHEMA`."""
@@ -119,11 +107,27 @@ class Ceilings:
             "schema": SCHEMA,
             **self.facts,
             "gflops": self.gflops,
+            "gflops_by_type": self.arithmetic,
             "gbytes_per_second": self.gbytes,
             "ridge_flops_per_byte": self.ridge,
             "products": [{**asdict(s), "gflops": s.giga} for s in self.products],
             "copies": [{**asdict(s), "gbytes_per_second": s.giga} for s in self.copies],
+            "in_cache": [{**asdict(s), "gbytes_per_second": s.giga} for s in self.in_cache],
+            "not_measured": dict(self.not_measured),
         }
+
+
+def best_of(first: Ceilings, second: Ceilings) -> Ceilings:
+    """The better of two measurements with the same settings: what else runs on a machine only makes it slower."""
+    return Ceilings(
+        max(first.gflops, second.gflops),
+        max(first.gbytes, second.gbytes),
+        first.products + second.products,
+        first.copies + second.copies,
+        first.facts,
+        first.in_cache + second.in_cache,
+        {kind: why for kind, why in first.not_measured.items() if kind in second.not_measured},
+    )
 
 
 def ceilings_of(stored: Any, where: str) -> Ceilings:
@@ -139,17 +143,19 @@ def ceilings_of(stored: Any, where: str) -> Ceilings:
     try:
         if stored["schema"] != SCHEMA:
             raise DataError(f"{where} has schema '{stored['schema']}', not '{SCHEMA}'", "measure again")
+        known = [f.name for f in fields(Sample)]
         samples = [
-            tuple(Sample(*(row[name] for name in ("op", "size", "seconds", "runs", "work"))) for row in stored[kind])
-            for kind in ("products", "copies")
+            tuple(Sample(**{name: row[name] for name in known if name in row}) for row in stored.get(kind, []))
+            for kind in ("products", "copies", "in_cache")
         ]
         facts = {name: stored[name] for name in ("provider", "threads", "cpu", "cpu_cores", "onnxruntime")}
         facts |= {name: stored.get(name) for name in ("gpu", "tf32")}  # older files have none: they are of CPUs
         gflops, gbytes = float(stored["gflops"]), float(stored["gbytes_per_second"])
         if not (np.isfinite(gflops) and np.isfinite(gbytes) and gflops > 0 and gbytes > 0):
             raise ValueError("a ceiling is not above zero")
-        return Ceilings(gflops, gbytes, samples[0], samples[1], facts)
-    except (ValueError, KeyError, TypeError) as error:
+        not_measured = {str(kind): str(why) for kind, why in stored.get("not_measured", {}).items()}
+        return Ceilings(gflops, gbytes, samples[0], samples[1], facts, samples[2], not_measured)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_ceilings(where, error) from error
 
 
@@ -172,86 +178,3 @@ def read_ceilings(path: Path) -> Ceilings:
     except ValueError as error:
         raise _no_ceilings(f"'{path}'", error) from error
     return ceilings_of(stored, f"'{path}'")
-
-
-def _model(op: str, shape: Sequence[int], operands: int) -> Prepared:
-    info = [helper.make_tensor_value_info(f"x{i}", onnx.TensorProto.FLOAT, shape) for i in range(operands)]
-    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)
-    graph = helper.make_graph([helper.make_node(op, [i.name for i in info], ["y"])], op, info, [result])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return Prepared(model, {}, (), {})
-
-
-def _time(
-    op: str, shape: Sequence[int], operands: int, settings: SessionSettings, budget_s: float, burst: int
-) -> list[float]:
-    """Seconds a run of one op on buffers that are there before it: at least three bursts of runs, within the budget."""
-    ort = onnxruntime(PROVIDERS[settings.ep].extra)
-    device = PROVIDERS[settings.ep].device
-    session = open_session(_model(op, shape, operands), settings)
-    binding = session.io_binding()
-    rng = np.random.default_rng(0)
-    # the same values for every operand: drawing them costs more than the runs
-    value = rng.random(shape, np.float32)
-    for position in range(operands):
-        binding.bind_ortvalue_input(f"x{position}", owned_value(ort, value, device))
-    binding.bind_ortvalue_output("y", owned_value(ort, value, device))
-    session.run_with_iobinding(binding)
-    binding.synchronize_outputs()
-    started_only = ort.RunOptions()
-    # else every run waits for the device before it returns
-    started_only.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    seconds: list[float] = []
-    end = time.perf_counter() + budget_s
-    while len(seconds) < 3 or time.perf_counter() < end:
-        started = time.perf_counter()
-        for _ in range(burst):
-            session.run_with_iobinding(binding, started_only)
-        binding.synchronize_outputs()
-        seconds.append((time.perf_counter() - started) / burst)
-    return seconds
-
-
-def measure_ceilings(
-    settings: SessionSettings,
-    *,
-    sizes: Sequence[int] | None = None,
-    copy_bytes: int = COPY_BYTES,
-    budget_s: float = 0.5,
-) -> Ceilings:
-    """Measure the ceilings of this machine; a few seconds.
-
-    Args:
-        settings: Provider and threads and, on CUDA, whether products may use TensorFloat-32.
-        sizes: Sides of the square products; those of :data:`SIZES` when not given.
-        copy_bytes: Bytes of one buffer of a copy.
-        budget_s: Seconds to time each of them, once warm.
-
-    Raises:
-        UsageError: A size is too small to measure.
-        MissingDependencyError: onnxruntime or the provider is absent.
-        RunError: onnxruntime refuses.
-    """
-    rows, burst = copy_bytes // (4 * _SIDE), BURST[settings.ep]
-    sizes = SIZES[settings.ep] if sizes is None else sizes
-    if not sizes or min(sizes) < 1 or rows < 1:
-        raise UsageError("there is nothing to measure", f"give sizes of 1 or more and copies of {4 * _SIDE} bytes")
-    products = []
-    for size in sizes:
-        seconds = _time("MatMul", (size, size), 2, settings, budget_s, burst)
-        products.append(Sample("MatMul", size, min(seconds), burst * len(seconds), 2 * size**3))
-    copies = []
-    for op in COPIES:
-        operands = 2 if op == "Add" else 1
-        seconds = _time(op, (rows, _SIDE), operands, settings, budget_s, burst)
-        copies.append(Sample(op, rows * _SIDE, min(seconds), burst * len(seconds), 4 * rows * _SIDE * (operands + 1)))
-    facts = {
-        "provider": settings.ep,
-        "threads": settings.threads,
-        "cpu": cpu_model(),
-        "cpu_cores": cpu_cores(),
-        "onnxruntime": onnxruntime().__version__,
-        "gpu": gpu_facts()["name"] if settings.ep == "cuda" else None,
-        "tf32": settings.tf32 if settings.ep == "cuda" else None,
-    }
-    return Ceilings(max(s.giga for s in products), max(s.giga for s in copies), tuple(products), tuple(copies), facts)

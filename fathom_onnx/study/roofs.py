@@ -44,7 +44,7 @@ def run_rooflines(
         roof = ceilings.get(ceilings_key(cell.job))
         if roof is not None and cell.has_work_times:
             run = Run.load(folder / str(cell.profile["folder"]))
-            by_job[cell.job] = rooflines(run.originals, run.attribution, roof.gflops, roof.gbytes, ROWS)
+            by_job[cell.job] = rooflines(run, roof, ROWS)
     return by_job
 
 

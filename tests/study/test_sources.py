@@ -20,7 +20,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "native": (
         *("fathom_onnx.native_profiling", "fathom_exporters.torch.native", "fathom_exporters.tensorflow.native"),
     ),
-    "ceilings": ("fathom_onnx.runtime.ceilings",),
+    "ceilings": ("fathom_onnx.runtime.ceilings", "fathom_onnx.runtime.ceilings.measured"),
 }
 """Stage to the modules that its work and the exporters' entry points run."""
 

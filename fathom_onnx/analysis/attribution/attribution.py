@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -30,6 +30,7 @@ from .constant_ifs import with_decided_branches
 from .regions import GraphPair, Question, op_of
 
 __all__ = [
+    "PART_OF_A_BODY",
     "Attribution",
     "AttributionKind",
     "NodeAttribution",
@@ -43,6 +44,9 @@ __all__ = [
 
 AttributionKind = Literal["attributed", "charged", "unattributed"]
 """What the time of an executed node is: see the module's docstring."""
+
+PART_OF_A_BODY = "part of a body"
+"""Reason of a node inside control flow that stands for the control-flow node itself."""
 
 NodeState = Literal["ran", "folded", "merged"]
 """State of an original node in the run: executed nodes stand for it; it was constant and computed before the run; or it
@@ -86,12 +90,14 @@ class Attribution:
         originals: The original nodes by number, those of bodies included.
         executed: The executed nodes by number.
         constant: Numbers of the original nodes that compute the same in every step.
+        twins: Original node to the first node that computes the same from the same inputs, where it is not the first.
     """
 
     nodes: tuple[NodeAttribution, ...]
     originals: tuple[NumberedNode, ...]
     executed: tuple[NumberedNode, ...]
     constant: frozenset[int] = frozenset()
+    twins: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def present(self) -> frozenset[int]:
@@ -143,6 +149,7 @@ class _Attributor:
         self.costs = [node_cost(entry.node, self.tensors[entry.parent, entry.body]) for entry in self.originals]
         self.attributed: dict[int, NodeAttribution] = {}
         self.constant: set[int] = set()
+        self.twins: dict[int, int] = {}
         self.visited: set[tuple[int, str]] = set()
         self._originals_in, self._executed_in = _by_body(self.originals), _by_body(self.executed)
 
@@ -162,6 +169,8 @@ class _Attributor:
             parent: Number of the original control-flow node around it.
         """
         self._fold(pair.original, original_numbers)
+        for first, later in pair.original.twins.items():
+            self.twins.update((original_numbers[local], original_numbers[first]) for local in later)
         moved = pair.movement()
         taken = {i for path in moved.values() for i in path}
         for local, originals in {**pair.compute(taken), **moved}.items():
@@ -204,7 +213,7 @@ class _Attributor:
                     share = Share(heaviest.original, 1.0)
                     return NodeAttribution(index, "charged", (share,), reason=f"inserted {node.op_type}")
         if parent is not None:
-            return NodeAttribution(index, "attributed", (Share(parent, 1.0),), reason="part of a body")
+            return NodeAttribution(index, "attributed", (Share(parent, 1.0),), reason=PART_OF_A_BODY)
         if local in pair.executed.movers:
             return NodeAttribution(index, "unattributed", (), reason="inserted movement without a neighbour")
         anchored = any(pair.executed.class_of(n) in pair.anchors.of for n in outputs_of(node))
@@ -234,7 +243,7 @@ class _Attributor:
             return
         for name in executed_bodies:
             for inside in self._executed_in[index, name]:
-                self.attributed[inside] = replace(around, executed=inside, reason="part of a body")
+                self.attributed[inside] = replace(around, executed=inside, reason=PART_OF_A_BODY)
                 self._bodies(inside, None)
 
     @staticmethod
@@ -251,7 +260,7 @@ class _Attributor:
             if shared:
                 reason = node.reason or "its original node runs as several"
                 nodes[place] = replace(node, split=True, reason=reason)
-        return Attribution(tuple(nodes), self.originals, self.executed, frozenset(self.constant))
+        return Attribution(tuple(nodes), self.originals, self.executed, frozenset(self.constant), self.twins)
 
 
 def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNode]) -> tuple[GraphPair, list[int]]:

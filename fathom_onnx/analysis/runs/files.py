@@ -17,6 +17,7 @@ from fathom_onnx.graph.files import write_bytes, write_text
 from fathom_onnx.graph.metadata import purpose_named
 from fathom_onnx.runtime.traces.steps import Microseconds
 
+from .costs.executed_costs import COST_COLUMNS
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
 from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
 
@@ -58,6 +59,8 @@ _TEXT = frozenset(
         "kernel",
         "grid",
         "block",
+        "compute_type",
+        "cost_reason",
     )
 )
 
@@ -96,7 +99,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise DataError(f"'{folder}' is not a run folder: it has no {name}", "give a folder that profile wrote")
     try:
-        tables = {name: read_table(folder / f"{name}.csv", columns, _TEXT) for name, columns in _TABLES.items()}
+        tables = {
+            name: read_table(folder / f"{name}.csv", columns, _TEXT, COST_COLUMNS if name == "nodes" else ())
+            for name, columns in _TABLES.items()
+        }
         tables["nodes"]["originals"] = tables["nodes"]["originals"].map(lambda text: tuple(json.loads(text)))
         samples = np.load(folder / _SAMPLES, allow_pickle=False)["self_us"]
         shape = (len(tables["steps"]), len(tables["nodes"]))
@@ -132,7 +138,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_table(path: Path, columns: tuple[str, ...], text_columns: Collection[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: tuple[str, ...], text_columns: Collection[str], further: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """Read a CSV table.
 
     A layer or node may be called "NA" or "12": text columns are kept as text, and only an empty cell of another column
@@ -142,13 +150,14 @@ def read_table(path: Path, columns: tuple[str, ...], text_columns: Collection[st
         path: The file.
         columns: The columns that it must have, in order.
         text_columns: Those of text; others are ignored.
+        further: Columns that may follow, all or none of them.
 
     Raises:
         ValueError: It has other columns.
     """
-    dtypes = {name: str for name in columns if name in text_columns}
-    missing = {name: [""] for name in columns if name not in text_columns}
+    dtypes = {name: str for name in (*columns, *further) if name in text_columns}
+    missing = {name: [""] for name in (*columns, *further) if name not in text_columns}
     table = pd.read_csv(path, keep_default_na=False, na_values=missing, float_precision="round_trip", dtype=dtypes)
-    if tuple(table.columns) != columns:
+    if tuple(table.columns) not in (columns, columns + further):
         raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not {', '.join(columns)}")
     return table

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.times import DeviceTimes
+from fathom_onnx.runtime.traces.shapes import NodeShapes
 from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
+from .costs.executed_costs import COST_COLUMNS, what_ran, with_originals
 from .files import SCHEMA, read_run, write_run
 from .kernels import KERNEL_COLUMNS, kernel_groups, kernel_table
 from .originals import original_table
@@ -42,6 +45,7 @@ from .time_groups import TimeGroups, time_groups
 
 __all__ = [
     "ATTRIBUTION_COLUMNS",
+    "COST_COLUMNS",
     "GROUP_COLUMNS",
     "KERNEL_COLUMNS",
     "NODE_COLUMNS",
@@ -59,8 +63,9 @@ class Run(TimeGroups):
 
     Attributes:
         manifest: Versions, machine, graph, settings, data, and the times of the unprofiled (control) steps.
-        nodes: One row per executed node (:data:`NODE_COLUMNS`). ``originals`` is a tuple of names of original nodes;
-            phase, layer, op and class are those of the original node with the largest share.
+        nodes: One row per executed node (:data:`NODE_COLUMNS`, then :data:`COST_COLUMNS` where shapes were recorded:
+            not in older run folders). ``originals`` is a tuple of names of original nodes; phase, layer, op and class
+            are those of the original node with the largest share.
         attribution: One row per executed node and original node that it is attributed or charged to
             (:data:`ATTRIBUTION_COLUMNS`).
         steps: One row per counted step (:data:`STEP_COLUMNS`).
@@ -239,6 +244,8 @@ def build_run(
     manifest: Mapping[str, Any],
     graph: Graph | None = None,
     device: DeviceTimes | None = None,
+    optimized: onnx.ModelProto | None = None,
+    shapes: Mapping[str, NodeShapes] | None = None,
 ) -> Run:
     """Build a run from its attribution and its times.
 
@@ -249,6 +256,8 @@ def build_run(
         manifest: The facts of the run, with ``control_steps_us``, ``warmup`` and ``steps``.
         graph: The original graph; without it costs and parameters of the original nodes are unknown.
         device: Device times of the counted steps, which ``times`` are taken from; None if no device was recorded.
+        optimized: The model that ran; without it and ``shapes`` the executed nodes have no costs of their own.
+        shapes: Recorded shapes of the counted steps, by the same names as ``times``.
     """
     labels = label_nodes(attribution.originals)
     rows = rows_in_order(attribution, times)
@@ -258,13 +267,17 @@ def build_run(
     floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if host_times else None
     nodes = node_table(attribution, times, rows, labels, floor)
     median_us = nodes["median_us"].to_numpy(float)
+    ran = what_ran(attribution, optimized.graph, shapes, rows, nodes) if optimized and shapes is not None else None
+    originals = original_table(attribution, nodes, rows, labels, graph, ran)
+    if ran is not None:
+        nodes = pd.concat([nodes, with_originals(ran.costs, attribution, rows, originals, median_us)], axis=1)
     return Run(
         manifest={"schema": SCHEMA, **manifest, "floor": asdict(floor) if floor else None},
         nodes=nodes,
         attribution=attribution_table(attribution, median_us, rows, labels),
         steps=step_table(times, wall_us),
         samples=times.self_us[:, [column for column, _ in rows]],
-        originals=original_table(attribution, nodes, rows, labels, graph),
+        originals=originals,
         kernels=_kernels(device, nodes, rows) if device else None,
     )
 

@@ -17,11 +17,12 @@ __all__ = ["command"]
 def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     """Measure what onnxruntime reaches on this machine: GFLOP/s of large products, GB/s of large copies.
 
-    The best of several sizes counts. Keep the JSON in a file for 'roofline --ceilings FILE'.
+    Products are measured in float32, float16 and 8-bit integers, and copies also of data that stay in a cache. The best
+    of several sizes counts. Keep the JSON in a file for 'roofline --ceilings FILE'.
     """
     from fathom_onnx.cli.render import print_json, progress, table
-    from fathom_onnx.runtime.ceilings import measure_ceilings
     from fathom_onnx.runtime.environment import cpu_cores
+    from fathom_onnx.runtime.ceilings.measured import measure_ceilings
     from fathom_onnx.runtime.settings import SessionSettings
 
     settings = SessionSettings(ep, threads or cpu_cores(), tf32=tf32)
@@ -39,15 +40,24 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
         f"{facts['onnxruntime']}{products}"
     )
     rows = [
-        (f"{s.op} {s.size}x{s.size}", f"{s.giga:.1f} GFLOP/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
+        (f"{s.op} {s.size}, {s.form}", f"{s.giga:.1f} GFLOP/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
         for s in ceilings.products
     ]
     rows += [
-        (f"{s.op}, {s.work / 1e6:.0f} MB", f"{s.giga:.1f} GB/s", f"{1e3 * s.seconds:.2f} ms", str(s.runs))
-        for s in ceilings.copies
+        (
+            f"{s.op}{' ' if s.form else ''}{s.form}, {s.work / 1e6:.3g} MB",
+            f"{s.giga:.1f} GB/s",
+            f"{1e3 * s.seconds:.3g} ms",
+            str(s.runs),
+        )
+        for s in (*ceilings.copies, *ceilings.in_cache)
     ]
     table("", ("op", "best", "time", "runs"), rows, text=("op",))
+    for kind, gflops in ceilings.arithmetic.items():
+        best = ceilings.best_product(kind)
+        click.echo(f"ceiling in {kind}: {gflops:.1f} GFLOP/s" + (f" ({best.op}, {best.form})" if best else ""))
+    for kind, why in ceilings.not_measured.items():
+        click.echo(f"no ceiling in {kind}: {why}")
     click.echo(
-        f"ceilings: {ceilings.gflops:.1f} GFLOP/s, {ceilings.gbytes:.1f} GB/s; both bind at {ceilings.ridge:.1f} FLOPs"
-        " a byte"
+        f"ceiling of memory: {ceilings.gbytes:.1f} GB/s; it and float32 bind at {ceilings.ridge:.1f} FLOPs a byte"
     )

@@ -11,7 +11,7 @@ from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
-    from fathom_onnx.analysis.runs import Roofline
+    from fathom_onnx.analysis.runs import Roofline, Run
     from fathom_onnx.runtime.ceilings import Ceilings
 
 __all__ = ["command"]
@@ -25,13 +25,16 @@ __all__ = ["command"]
 @click.option("--ceilings", "path", type=click.Path(path_type=Path), help="Ceilings from 'ceilings --json'.")
 @click.option("--measure", is_flag=True, help="Measure the ceilings here though the run is from another machine.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if nodes above the roof are not explained.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it into a file.")
 @options.json_option
-def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot: Path | None, as_json: bool) -> None:
+def command(
+    run: Path, by: str, path: Path | None, measure: bool, top: int, strict: bool, plot: Path | None, as_json: bool
+) -> None:
     """Set a profiled run against what its machine can do: the share of the roof that each op, layer or node reaches.
 
     RUN is a folder that 'profile -o' wrote. Without --ceilings they are measured, with the run's provider and threads
-    and, on CUDA, with TensorFloat-32 as in the run.
+    and, on CUDA, with TensorFloat-32 as in the run, for the number types that the run computed in.
     """
     from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, node_times
     from fathom_onnx.analysis.report.roofline_figure import roofline_svg
@@ -39,7 +42,7 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
     from fathom_onnx.analysis.runs.roofline import roofline
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph.files import write_text
-    from fathom_onnx.runtime.ceilings import read_ceilings
+    from fathom_onnx.runtime.ceilings import best_of, read_ceilings
 
     if path is not None and measure:
         raise UsageError("ceilings cannot be both read and measured", "give --ceilings or --measure")
@@ -51,14 +54,18 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
             + ("not told" if times == "unknown" else "those of launching kernels, not of running them"),
             "profile with a provider whose kernels are timed",
         )
-    ceilings = read_ceilings(path) if path is not None else _measured(loaded.manifest, measure)
+    ceilings = read_ceilings(path) if path is not None else _measured(loaded, measure)
     _check_same(ceilings, loaded.manifest)
     if ceilings.facts["threads"] != loaded.manifest["threads"]:
         click.echo(
             f"note: the run has threads {loaded.manifest['threads']}, the ceilings {ceilings.facts['threads']}",
             err=True,
         )
-    result = roofline(loaded.originals, loaded.attribution, ceilings.gflops, ceilings.gbytes, by)
+    result = roofline(loaded, ceilings, by)
+    if path is None and len(result.unexplained):
+        # the first suspect is what was measured in a busy moment
+        ceilings = best_of(ceilings, _measured(loaded, measure))
+        result = roofline(loaded, ceilings, by)
     if plot is not None:
         write_text(plot, roofline_svg(result, str(loaded.manifest["graph"])))
         click.echo(f"drawing: {plot}", err=True)
@@ -67,6 +74,31 @@ def command(run: Path, by: str, path: Path | None, measure: bool, top: int, plot
         print_json({**facts, **result.as_json(), "ceilings": ceilings.facts})
     else:
         _print(result, ceilings, loaded.manifest, times, top)
+    _warn(result)
+    if strict and len(result.unexplained):
+        click.get_current_context().exit(1)
+
+
+def _warn(result: Roofline) -> None:
+    """Say on standard error what makes the roofline doubtful."""
+    if not result.executed:
+        click.echo(
+            "note: the run was profiled by an older version: its costs are those of the graph as written, not of what "
+            "ran; profile again",
+            err=True,
+        )
+    for row in result.unexplained.to_dict("records"):
+        click.echo(
+            f"error: node '{row['node']}' ({row['op_type']}) is at {row['share']:.0%} of the roof, which cannot be: it "
+            f"{row['why']}",
+            err=True,
+        )
+    if len(result.unexplained):
+        click.echo(
+            f"{len(result.unexplained)} nodes above the roof are not explained: the ceilings were measured on a busy "
+            "machine (measure again), or a cost is wrong (report it)",
+            err=True,
+        )
 
 
 def _check_same(ceilings: Ceilings, manifest: dict[str, Any]) -> None:
@@ -89,18 +121,20 @@ def _on_off(tf32: bool | None) -> str:
     return "unknown" if tf32 is None else "on" if tf32 else "off"
 
 
-def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
+def _measured(run: Run, anyway: bool) -> Ceilings:
     """Measure ceilings with the settings of a run.
 
     Raises:
         UsageError: The run is from another machine, and ``anyway`` is not set.
     """
+    from fathom_onnx.analysis.runs.roofline import computed_in
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.runtime.ceilings import measure_ceilings
     from fathom_onnx.runtime.environment import cpu_model
+    from fathom_onnx.runtime.ceilings.measured import measure_ceilings
     from fathom_onnx.runtime.providers.gpu import gpu_facts
     from fathom_onnx.runtime.settings import SessionSettings
 
+    manifest = run.manifest
     if manifest["provider"] == "cpu":
         run_device, this_device = manifest["cpu"], cpu_model()
     else:
@@ -113,16 +147,20 @@ def _measured(manifest: dict[str, Any], anyway: bool) -> Ceilings:
     with progress() as (say, _):
         say("measuring the ceilings")
         settings = SessionSettings(manifest["provider"], manifest["threads"], tf32=bool(manifest.get("tf32")))
-        return measure_ceilings(settings)
+        return measure_ceilings(settings, types=computed_in(run))
 
 
 def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times: str, top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
 
+    arithmetic = ", ".join(
+        f"{gflops:.1f} GFLOP/s" + ("" if kind == "float32" else f" in {kind}")
+        for kind, gflops in result.arithmetic.items()
+    )
     click.echo(
         f"{manifest['graph']} on {manifest['provider']}, {manifest['threads']} threads"
         f"{'' if times == 'kernel' else f', node times: {times}'}; ceilings "
-        f"{ceilings.gflops:.1f} GFLOP/s, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
+        f"{arithmetic}, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
     )
     rows = [
         (
@@ -134,11 +172,12 @@ def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times
             f"{row['gbytes']:.1f}",
             f"{row['share']:.1%}" + ("*" if row["share"] > 1 else ""),
             row["bound"],
+            row["compute_type"],
         )
         for row in result.as_json()["rows"]
     ]
-    columns = (result.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by")
-    table("", columns, rows[:top], text=(result.by, "bound by"))
+    columns = (result.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by", "in")
+    table("", columns, rows[:top], text=(result.by, "bound by", "in"))
     if len(rows) > top:
         click.echo(f"{len(rows) - top} more; see them with --top {len(rows)}")
     total = result.total
@@ -147,8 +186,20 @@ def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times
             f"\nall of it: {time_us(total['us'])}, at the roof {time_us(total['roof_us'])}, {total['share']:.1%} of "
             "the roof"
         )
-    if any(row["share"] > 1 for row in result.as_json()["rows"]):
-        click.echo("* above 1: less moved than was counted: tensors stayed in a cache or inside a fused node")
+    if result.by_memory_alone:
+        kinds = ", ".join(f"{kind} ({time_us(us)})" for kind, us in result.by_memory_alone.items())
+        click.echo(f"held against memory alone, for arithmetic in these number types has no ceiling: {kinds}")
+    if len(result.above_roof):
+        above = [
+            (row["node"], row["op_type"], time_us(row["us"]), f"{row['share']:.1%}", row["explanation"], row["why"])
+            for row in result.above_roof.head(top).to_dict("records")
+        ]
+        table(
+            f"* Above the roof: {len(result.above_roof)} executed nodes, {len(result.unexplained)} unexplained",
+            ("node", "kind", "time", "of the roof", "because", "measured"),
+            above,
+            text=("node", "kind", "because", "measured"),
+        )
     if len(result.left_out):
         rest = [
             (row["name"], row["op_type"], time_us(row["us"]), row["why"])

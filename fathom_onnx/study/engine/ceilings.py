@@ -21,7 +21,7 @@ def ceilings_key(job: Job) -> CeilingsKey:
 
 def measure_job_ceilings(job: Job) -> StageResult:
     """Measure the ceilings with a job's provider and threads."""
-    from fathom_onnx.runtime.ceilings import measure_ceilings
+    from fathom_onnx.runtime.ceilings.measured import measure_ceilings
 
     # serialized launching is for the host's times of nodes: no ceiling is made of these
     return measure_ceilings(replace(job.options.session, serialize=False)).as_json()

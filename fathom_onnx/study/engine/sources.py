@@ -51,7 +51,7 @@ WHOLE_PACKAGE = Sources((".",))
 
 _COMMON = ("errors.py", "plugins.py", "versions.py", "vocabulary.py", "workloads", "graph")
 _MEASURED = ("data", "runtime", "analysis/attribution", "analysis/cost", "analysis/runs")
-_NO_PART_OF_A_RUN = ("runtime/ceilings.py", "runtime/usable.py")
+_NO_PART_OF_A_RUN = ("runtime/ceilings", "runtime/usable.py")
 
 SOURCES: dict[str, Sources] = {
     "export": Sources((*_COMMON, "exporting.py")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,11 @@ from hypothesis import strategies as st
 
 from fathom_onnx.analysis.report.roofline_figure import roofline_svg
 from fathom_onnx.analysis.runs.roofline import BOUNDS, COLUMNS, roofline, rooflines
-from fathom_onnx.analysis.runs.run import ATTRIBUTION_COLUMNS, ORIGINAL_COLUMNS
+from fathom_onnx.analysis.runs.run import ATTRIBUTION_COLUMNS, COST_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, Run
 from fathom_onnx.cli import main
-from fathom_onnx.errors import DataError, UnknownNameError, UsageError
+from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.profiling import profile
-from fathom_onnx.runtime.ceilings import BURST, SIZES, Ceilings, Sample, measure_ceilings, read_ceilings
-from fathom_onnx.runtime.environment import cpu_model
-from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from support.graphs.small_models import cnn
 
 Row = tuple[str, str, float, float | None, float | None]
@@ -52,26 +51,69 @@ def originals(*rows: Row) -> pd.DataFrame:
     )
 
 
-def executed(table: pd.DataFrame, *groups: str) -> pd.DataFrame:
-    """A text an executed node: the originals it stands for. An original in several divides its time."""
+def run_of(
+    table: pd.DataFrame,
+    *groups: str,
+    types: dict[str, str] | None = None,
+    work: dict[str, tuple[float, float]] | None = None,
+    older: bool = False,
+) -> Run:
+    """A run: a text an executed node, the originals it stands for. An original in several divides its time.
+
+    Args:
+        table: The originals.
+        groups: The executed nodes.
+        types: Group to the number type that it computes in; float32 where it does not say.
+        work: Group to its FLOPs and bytes; where it does not say the sum of the FLOPs, and the bytes of the one with
+            most, of what each of its originals has there.
+        older: Whether the run is of a version that kept no costs of executed nodes.
+    """
     us = dict(zip(table["name"], table["us"], strict=True))
+    flops = dict(zip(table["name"], table["flops"], strict=True))
+    moved = dict(zip(table["name"], table["bytes_read"] + table["bytes_written"], strict=True))
     uses = [name for group in groups for name in group.split()]
-    rows = [
-        {
-            "executed": number,
-            "original": name,
-            "kind": "attributed",
-            "weight": 1.0,
-            "us": us[name] / uses.count(name),
-            "phase": "",
-            "layer": "",
-            "op": "",
-            "op_class": "",
-        }
-        for number, group in enumerate(groups)
-        for name in group.split()
-    ]
-    return pd.DataFrame(rows, columns=list(ATTRIBUTION_COLUMNS))
+    labels = dict.fromkeys(("phase", "layer", "op", "op_class"), "")
+    rows, nodes = [], []
+    for number, group in enumerate(groups):
+        names = group.split()
+        of_group = {name: us[name] / uses.count(name) for name in names}
+        for name, time in of_group.items():
+            row = {"executed": number, "original": name, "kind": "attributed", "weight": 1.0, "us": time}
+            rows.append({**row, **labels})
+        both = (work or {}).get(group) or (
+            sum(flops[name] / uses.count(name) for name in names),
+            max((moved[name] / uses.count(name) for name in names), key=lambda v: (np.isnan(v), v)),
+        )
+        nodes.append(
+            {
+                "index": number,
+                "name": group,
+                "op_type": "Op",
+                "median_us": sum(of_group.values()),
+                "calls": 1.0,
+                "below_floor": False,
+                **labels,
+                "macs": both[0] / 2,
+                "flops": both[0],
+                "bytes_read": both[1],
+                "bytes_written": 0.0,
+                "compute_type": (types or {}).get(group, "float32"),
+                "cost_reason": "FLOPs not known"
+                if np.isnan(both[0])
+                else "bytes not known"
+                if np.isnan(both[1])
+                else "",
+            }
+        )
+    columns = [*NODE_COLUMNS, *(() if older else COST_COLUMNS)]
+    return Run(
+        manifest={},
+        nodes=pd.DataFrame(nodes, columns=columns),
+        attribution=pd.DataFrame(rows, columns=list(ATTRIBUTION_COLUMNS)),
+        steps=pd.DataFrame(),
+        samples=np.zeros((1, len(groups)), np.int64),
+        originals=table,
+    )
 
 
 # 100 GFLOP/s and 10 GB/s: 100,000 FLOPs and 10,000 bytes a microsecond
@@ -85,11 +127,23 @@ TABLE = originals(
     ("c2", "Unique", 3.0, 1e4, None),
     ("d1", "Add", 0.0, 1e4, 1e4),
 )
-ALONE = executed(TABLE, *TABLE["name"])
+ALONE = run_of(TABLE, *TABLE["name"])
+FACTS = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
+CEILINGS = Ceilings(
+    100.0,
+    10.0,
+    (
+        Sample("MatMul", 64, 1.0, 3, 10**11, "float32", "float32 x float32"),
+        Sample("MatMulInteger", 64, 1.0, 3, 4 * 10**11, "int8", "uint8 x int8"),
+    ),
+    (Sample("Relu", 64, 1.0, 3, 10**10),),
+    FACTS,
+    not_measured={"float16": "it is refused"},
+)
 
 
 def test_nodes_against_the_roof() -> None:
-    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    result = roofline(ALONE, CEILINGS, "node")
     rows = result.table.set_index("name")
     assert list(rows.index) == ["a1", "a2", "b1", "b2", "b3"]
     assert list(rows["roof_us"]) == pytest.approx([10, 4, 2, 1, 0])
@@ -103,20 +157,20 @@ def test_nodes_against_the_roof() -> None:
 
 
 def test_a_group_adds_the_times_at_the_roof_of_its_nodes() -> None:
-    result = roofline(TABLE, ALONE, 100.0, 10.0, "op")
+    result = roofline(ALONE, CEILINGS, "op")
     product = result.table.set_index("name").loc["MatMul"]
     # by its sums alone it would be 11 us at the roof, as if one node's memory were there for the other
     assert product["roof_us"] == pytest.approx(14)
     assert product["share"] == pytest.approx(14 / 30)
     assert product["bound"] == "compute"
     assert product["intensity"] == pytest.approx(1.1e6 / 6e4)
-    layers = roofline(TABLE, ALONE, 100.0, 10.0, "layer").table
+    layers = roofline(ALONE, CEILINGS, "layer").table
     assert list(zip(layers["name"], layers["nodes"], layers["us"], strict=True)) == [("a", 2, 30), ("b", 3, 14)]
 
 
 def test_what_ran_as_one_has_one_roof() -> None:
     # 20, 10 and 8 us: arithmetic 11.1 us, and the 4 us of the one with most bytes
-    result = roofline(TABLE, executed(TABLE, "a1 a2 b1", "b2", "b3"), 100.0, 10.0, "node")
+    result = roofline(run_of(TABLE, "a1 a2 b1", "b2", "b3"), CEILINGS, "node")
     rows = result.table.set_index("name")
     assert list(rows["share"]) == pytest.approx([11.1 / 38, 11.1 / 38, 11.1 / 38, 0.2, 0])
     assert list(rows["bytes"]) == pytest.approx([4e4 * 20 / 38, 4e4 * 10 / 38, 4e4 * 8 / 38, 1e4, 0])
@@ -125,28 +179,71 @@ def test_what_ran_as_one_has_one_roof() -> None:
 
 
 def test_what_ran_as_several_has_its_work_where_it_has_its_time() -> None:
-    result = roofline(TABLE, executed(TABLE, "a1", "a1", "b2"), 100.0, 10.0, "node")
+    result = roofline(run_of(TABLE, "a1", "a1", "b2"), CEILINGS, "node")
     rows = result.table.set_index("name")
     assert rows.loc["a1", "roof_us"] == pytest.approx(10)
     assert (rows.loc["a1", "flops"], rows.loc["a1", "bytes"], rows.loc["a1", "nodes"]) == (1e6, 2e4, 1)
 
 
 def test_what_ran_with_the_unknown_is_unknown() -> None:
-    result = roofline(TABLE, executed(TABLE, "a1 c1", "a2"), 100.0, 10.0, "node")
+    result = roofline(run_of(TABLE, "a1 c1", "a2"), CEILINGS, "node")
     assert list(result.table["name"]) == ["a2"]
     assert [(r["name"], r["why"]) for r in result.left_out.to_dict("records")] == [
-        ("a1", "ran as one with a node of unknown cost"),
+        ("a1", "FLOPs not known"),
         ("c1", "FLOPs not known"),
     ]
 
 
+def test_twins_of_which_one_ran_have_the_rate_of_one() -> None:
+    # four equal nodes of 4e6 FLOPs and 4e4 bytes: onnxruntime ran one of them, in 50 us (arithmetic 40 us)
+    table = originals(*((f"h{i}", "MatMul", 12.5, 4e6, 4e4) for i in range(4)))
+    result = roofline(run_of(table, "h0 h1 h2 h3", work={"h0 h1 h2 h3": (4e6, 4e4)}), CEILINGS, "node")
+    assert list(result.table["share"]) == pytest.approx([0.8] * 4)
+    assert list(result.table["gflops"]) == pytest.approx([80] * 4)
+    assert result.total["share"] == pytest.approx(0.8)
+    assert len(result.above_roof) == 0
+
+
+def test_a_node_is_held_against_its_own_number_type() -> None:
+    # 400 GFLOP/s in int8: a1's arithmetic takes 2.5 us, and its memory 2 us
+    types = {"a1": "int8", "a2": "float16"}
+    result = roofline(run_of(TABLE, "a1", "a2", "b1", types=types), CEILINGS, "node")
+    rows = result.table.set_index("name")
+    assert rows.loc["a1", "roof_us"] == pytest.approx(2.5)
+    assert list(rows["compute_type"]) == ["int8", "float32"]
+    assert [(r["name"], r["why"]) for r in result.left_out.to_dict("records")] == [
+        ("a2", "no ceiling of float16 was measured: it is refused")
+    ]
+    assert result.arithmetic == {"float32": 100, "int8": 400}
+    both = roofline(run_of(TABLE, "a1", "a2", types={"a1": "int8"}), CEILINGS, "op").table
+    assert list(both["compute_type"]) == ["int8, float32"]
+
+
+def test_arithmetic_of_indices_is_held_against_memory_alone() -> None:
+    run = run_of(TABLE, "a1", "b1", types={"b1": "int64"})
+    run.nodes.loc[1, "macs"] = 0
+    result = roofline(run, CEILINGS, "node")
+    assert list(result.table["roof_us"]) == pytest.approx([10, 2])
+    assert result.by_memory_alone == {"int64": 8}
+
+
+def test_older_runs_are_read_with_the_costs_as_written() -> None:
+    for groups in (TABLE["name"], ("a1 a2 b1", "b2"), ("a1", "a1", "b2")):
+        new, old = (roofline(run_of(TABLE, *groups, older=older), CEILINGS, "node") for older in (False, True))
+        pd.testing.assert_frame_equal(new.table, old.table)
+        pd.testing.assert_frame_equal(new.left_out, old.left_out)
+    assert (old.executed, len(old.above_roof)) == (False, 0)
+    assert old.as_json()["costs"] == "as written"
+
+
 def test_movement_that_was_charged_is_no_part() -> None:
-    charged = pd.concat([ALONE, executed(TABLE, "a1 a2").assign(kind="charged", executed=99)])
-    assert roofline(TABLE, charged, 100.0, 10.0).total == roofline(TABLE, ALONE, 100.0, 10.0).total
+    more = run_of(TABLE, "a1 a2").attribution.assign(kind="charged", executed=99)
+    charged = replace(ALONE, attribution=pd.concat([ALONE.attribution, more]))
+    assert roofline(charged, CEILINGS).total == roofline(ALONE, CEILINGS).total
 
 
 def test_unknown_costs_are_listed_and_in_no_sum() -> None:
-    result = roofline(TABLE, ALONE, 100.0, 10.0, "phase")
+    result = roofline(ALONE, CEILINGS, "phase")
     assert result.table["us"].sum() == 44
     assert result.total["left_out_us"] == 10
     assert [(r["name"], r["why"]) for r in result.left_out.to_dict("records")] == [
@@ -159,25 +256,25 @@ def test_unknown_costs_are_listed_and_in_no_sum() -> None:
 
 def test_nothing_that_ran() -> None:
     table = originals(("d1", "Add", 0.0, 1.0, 1.0))
-    result = roofline(table, executed(table), 100.0, 10.0)
+    result = roofline(run_of(table), CEILINGS)
     assert len(result.table) == 0
     assert result.as_json()["total"]["share"] is None
     ElementTree.fromstring(roofline_svg(result, "nothing"))
 
 
 def test_shares_of_the_time_by_what_binds() -> None:
-    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    result = roofline(ALONE, CEILINGS, "node")
     # 20; 10, 8 and 5; 1; and 7 and 3 microseconds of 54
     shares = {"compute": 20 / 54, "memory": 23 / 54, "none": 1 / 54, "unknown": 10 / 54}
     assert result.bound_shares == pytest.approx(shares)
-    assert roofline(TABLE[:0], ALONE[:0], 100.0, 10.0).bound_shares == {}
+    assert roofline(run_of(TABLE[:0]), CEILINGS).bound_shares == {}
 
 
 def test_several_groups_at_once_are_those_of_each() -> None:
-    several = rooflines(TABLE, ALONE, 100.0, 10.0, ("node", "op"))
+    several = rooflines(ALONE, CEILINGS, ("node", "op"))
     assert list(several) == ["node", "op"]
     for by, result in several.items():
-        alone = roofline(TABLE, ALONE, 100.0, 10.0, by)
+        alone = roofline(ALONE, CEILINGS, by)
         pd.testing.assert_frame_equal(result.table, alone.table)
         pd.testing.assert_frame_equal(result.left_out, alone.left_out)
         assert (result.by, result.not_run) == (by, alone.not_run)
@@ -185,17 +282,20 @@ def test_several_groups_at_once_are_those_of_each() -> None:
 
 def test_no_such_group() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
-        roofline(TABLE, ALONE, 100.0, 10.0, "layers")
+        roofline(ALONE, CEILINGS, "layers")
 
 
 @pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0, 1e9), st.floats(0, 1e9)), min_size=1, max_size=8),
     st.sampled_from(["op", "layer", "node", "class", "phase"]),
+    st.booleans(),
 )
-def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, float, float]], by: str) -> None:
+def test_time_and_work_are_kept_whatever_the_rows(
+    values: list[tuple[float, float, float]], by: str, older: bool
+) -> None:
     table = originals(*((f"l{i % 2}{i}", f"Op{i % 3}", us, f, b) for i, (us, f, b) in enumerate(values)))
-    result = roofline(table, executed(table, *table["name"]), 100.0, 10.0, by)
+    result = roofline(run_of(table, *table["name"], older=older), CEILINGS, by)
     assert result.table["us"].sum() == pytest.approx(sum(us for us, _, _ in values))
     assert result.table["roof_us"].sum() == pytest.approx(sum(max(f / 1e5, b / 1e4) for _, f, b in values))
     assert result.table["nodes"].sum() == len(values)
@@ -203,7 +303,7 @@ def test_time_and_work_are_kept_whatever_the_rows(values: list[tuple[float, floa
 
 
 def test_the_drawing() -> None:
-    result = roofline(TABLE, ALONE, 100.0, 10.0, "node")
+    result = roofline(ALONE, CEILINGS, "node")
     text = roofline_svg(result, "a run of $5")
     assert text == roofline_svg(result, "a run of $5")
     ElementTree.fromstring(text)
@@ -213,63 +313,11 @@ def test_the_drawing() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured() -> Ceilings:
-    return measure_ceilings(SessionSettings("cpu", 1), sizes=(64, 128), copy_bytes=2**20, budget_s=0.02)
-
-
-def test_ceilings_are_the_best_of_what_was_measured(measured: Ceilings) -> None:
-    assert [s.size for s in measured.products] == [64, 128]
-    assert [s.op for s in measured.copies] == ["Relu", "Add"]
-    assert measured.gflops == max(2 * s.size**3 / s.seconds / 1e9 for s in measured.products)
-    # one buffer of 2**20 bytes read and one written; two read and one written
-    assert [s.work for s in measured.copies] == [2 * 2**20, 3 * 2**20]
-    assert measured.gbytes == max(s.work / s.seconds / 1e9 for s in measured.copies)
-    assert all(s.runs >= 3 for s in (*measured.products, *measured.copies))
-    assert measured.facts["cpu"] == cpu_model()
-
-
-def test_ceilings_are_read_back(measured: Ceilings, tmp_path: Path) -> None:
-    path = tmp_path / "ceilings.json"
-    path.write_text(json.dumps(measured.as_json()))
-    assert read_ceilings(path) == measured
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "cannot read"),
-        ("no json", "does not hold ceilings"),
-        ("[]", "does not hold ceilings"),
-        ('{"schema": "other/1"}', "has schema 'other/1'"),
-        ('{"schema": "fathom-onnx/ceilings/1"}', "does not hold ceilings"),
-    ],
-)
-def test_bad_ceilings(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "ceilings.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_ceilings(path)
-
-
-def test_ceilings_of_nothing(tmp_path: Path, measured: Ceilings) -> None:
-    with pytest.raises(UsageError):
-        measure_ceilings(SessionSettings(), sizes=())
-    path = tmp_path / "zero.json"
-    path.write_text(json.dumps({**measured.as_json(), "gflops": 0}))
-    with pytest.raises(DataError, match="not above zero"):
-        read_ceilings(path)
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a small network, and ceilings beside it."""
     place = tmp_path_factory.mktemp("runs")
     profile(cnn(), threads=1, warmup=1, steps=2, folder=place / "run")
-    facts = {"provider": "cpu", "threads": 1, "cpu": "any", "cpu_cores": 1, "onnxruntime": "any"}
-    product, copy = Sample("MatMul", 64, 1.0, 3, 10**11), Sample("Relu", 64, 1.0, 3, 10**10)
-    ceilings = Ceilings(100.0, 10.0, (product,), (copy,), facts)
-    (place / "ceilings.json").write_text(json.dumps(ceilings.as_json()))
+    (place / "ceilings.json").write_text(json.dumps(CEILINGS.as_json()))
     return place
 
 
@@ -375,14 +423,6 @@ def test_another_gpu_is_another_machine(folder: Path, tmp_path: Path) -> None:
     code, _, err = run(on_cuda(folder, tmp_path / "untold", node_times=None))
     assert code == 2
     assert "are not told" in err
-
-
-def test_gpus_are_measured_with_larger_work_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert min(SIZES["cuda"]) > max(512, *SIZES["cpu"][:-1])
-    monkeypatch.setitem(BURST, "cpu", 4)
-    result = measure_ceilings(SessionSettings("cpu", 1), sizes=(64,), copy_bytes=2**16, budget_s=0.0)
-    assert [s.runs for s in (*result.products, *result.copies)] == [12, 12, 12]
-    assert (result.facts["gpu"], result.facts["tf32"]) == (None, None)
 
 
 def test_the_command_on_bad_input(folder: Path, tmp_path: Path) -> None:
