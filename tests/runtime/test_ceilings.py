@@ -11,8 +11,8 @@ import pytest
 
 from fathom_onnx.errors import DataError, UsageError
 from fathom_onnx.runtime.ceilings import Ceilings, Sample, best_of, read_ceilings
-from fathom_onnx.runtime.environment import cpu_model
 from fathom_onnx.runtime.ceilings.measured import BURST, SIZES, measure_ceilings
+from fathom_onnx.runtime.environment import cpu_model
 from fathom_onnx.runtime.settings import SessionSettings
 
 SMALL: dict[str, Any] = {"sizes": (64, 128), "channels": 8, "copy_bytes": 2**20, "cache_bytes": (2**16, 2**18)}

@@ -21,8 +21,8 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     of several sizes counts. Keep the JSON in a file for 'roofline --ceilings FILE'.
     """
     from fathom_onnx.cli.render import print_json, progress, table
-    from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.ceilings.measured import measure_ceilings
+    from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
 
     settings = SessionSettings(ep, threads or cpu_cores(), tf32=tf32)

@@ -129,8 +129,8 @@ def _measured(run: Run, anyway: bool) -> Ceilings:
     """
     from fathom_onnx.analysis.runs.roofline import computed_in
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.runtime.environment import cpu_model
     from fathom_onnx.runtime.ceilings.measured import measure_ceilings
+    from fathom_onnx.runtime.environment import cpu_model
     from fathom_onnx.runtime.providers.gpu import gpu_facts
     from fathom_onnx.runtime.settings import SessionSettings
 

@@ -23,17 +23,17 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fathom_onnx.errors import RunError, UsageError
-from fathom_onnx.runtime.providers.gpu import gpu_facts
-from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
-from fathom_onnx.workloads.contract import Array
-
-from .ceilings import Ceilings, Sample
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 from fathom_onnx.runtime.optimized import load_optimized
 from fathom_onnx.runtime.prepare import Prepared
+from fathom_onnx.runtime.providers.gpu import gpu_facts
+from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.runtime.session import open_session
-from fathom_onnx.runtime.stepper import owned_value
 from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.stepper import owned_value
+from fathom_onnx.workloads.contract import Array
+
+from .ceilings import Ceilings, Sample
 
 __all__ = [
     "BURST",

@@ -202,6 +202,10 @@ def test_twins_of_which_one_ran_have_the_rate_of_one() -> None:
     assert list(result.table["gflops"]) == pytest.approx([80] * 4)
     assert result.total["share"] == pytest.approx(0.8)
     assert len(result.above_roof) == 0
+    # were each of them counted, the product could not say that this is how fast the machine is
+    wrong = roofline(run_of(table, "h0 h1 h2 h3", work={"h0 h1 h2 h3": (16e6, 16e4)}), CEILINGS, "op")
+    assert wrong.total["share"] == pytest.approx(3.2)
+    assert list(wrong.unexplained["why"]) == ["computes 3.20 times as fast as the best float32 product"]
 
 
 def test_a_node_is_held_against_its_own_number_type() -> None:
@@ -354,6 +358,35 @@ def changed(folder: Path, to: Path, **facts: object) -> str:
     manifest = json.loads((to / "manifest.json").read_text())
     (to / "manifest.json").write_text(json.dumps({**manifest, **facts}))
     return str(to)
+
+
+def test_the_command_checks_itself(folder: Path, tmp_path: Path) -> None:
+    wrong = Path(changed(folder, tmp_path / "wrong"))
+    nodes = pd.read_csv(wrong / "nodes.csv", keep_default_na=False)
+    convolution = nodes.loc[nodes["op_type"] == "Conv"].index[0]
+    nodes.loc[convolution, ["flops", "macs", "below_floor"]] = [10**12, 5 * 10**11, False]
+    nodes.to_csv(wrong / "nodes.csv", index=False)
+    where = [str(wrong), "--ceilings", str(folder / "ceilings.json")]
+    code, out, err = run(*where)
+    assert code == 0
+    assert "executed nodes, 1 unexplained" in out
+    name = nodes.loc[convolution, "name"]
+    assert f"error: node '{name}' (Conv) is at " in err
+    assert "1 nodes above the roof are not explained" in err
+    code, out, err = run(*where, "--strict", "--json")
+    assert code == 1
+    assert json.loads(out)["unexplained"] == 1
+    assert json.loads(out)["above_roof"][0]["node"] == name
+    assert run(str(folder / "run"), *where[1:], "--strict")[0] == 0
+
+
+def test_the_command_on_an_older_run(folder: Path, tmp_path: Path) -> None:
+    older = Path(changed(folder, tmp_path / "older"))
+    nodes = pd.read_csv(older / "nodes.csv", keep_default_na=False).drop(columns=list(COST_COLUMNS))
+    nodes.to_csv(older / "nodes.csv", index=False)
+    code, out, err = run(str(older), "--ceilings", str(folder / "ceilings.json"), "--json")
+    assert (code, json.loads(out)["costs"]) == (0, "as written")
+    assert "note: the run was profiled by an older version" in err
 
 
 def test_the_command_does_not_mix_machines(folder: Path, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import onnx
 
 from fathom_onnx.graph import Graph, Tensor
-from fathom_onnx.graph.bodies import all_graphs, all_nodes
-from fathom_onnx.graph.bodies import outputs_of
+from fathom_onnx.graph.bodies import all_graphs, all_nodes, outputs_of
 from fathom_onnx.graph.tensors import declared_tensor
 
 __all__ = ["with_recorded_shapes"]

@@ -2,7 +2,7 @@
 
 A roofline (Williams, Waterman and Patterson, CACM 52(4), 2009) needs two numbers of a machine: what it computes and
 what it moves a second. Datasheet numbers are what no kernel reaches; these are the best of what onnxruntime does with
-the same threads and the same provider (:mod:`.measured_ceilings`). Arithmetic has a ceiling for each number type: 8-bit
+the same threads and the same provider (:mod:`.measured`). Arithmetic has a ceiling for each number type: 8-bit
 kernels do several times what float32 kernels do. Further numbers tell where the memory ceiling does not bind: what a
 copy reaches whose data stay in a cache, by the bytes that it moves.
 """
