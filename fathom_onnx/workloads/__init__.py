@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from fathom_onnx.errors import UnknownNameError
+from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_line
 
 from .config import Definition
 from .contract import Workload
@@ -47,13 +47,25 @@ def definition(name: str) -> Definition:
 
     Raises:
         UnknownNameError: No such workload.
+        MissingDependencyError: Another package's entry point does not give one.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
     points = _entry_points()
     if name not in points:
         raise UnknownNameError("workload", name, names())
-    loaded: Definition = points[name].load()
+    try:
+        loaded = points[name].load()
+    except Exception as error:  # whatever the other package does when it is imported
+        raise MissingDependencyError(
+            f"workload '{name}' of another package cannot be loaded ({type(error).__name__}: {one_line(error, 200)})",
+            "install what that package needs, or remove it",
+        ) from error
+    if not isinstance(loaded, Definition):
+        raise MissingDependencyError(
+            f"entry point '{name}' of group '{ENTRY_POINT_GROUP}' is no Definition but of type {type(loaded).__name__}",
+            "name the Definition itself, or remove that package",
+        )
     return loaded
 
 

@@ -46,13 +46,15 @@ def override(config: Any, changes: Mapping[str, Any]) -> Any:
         UnknownNameError: A name is not a field.
         UsageError: A text is not a value of the field's type, or a number is not above zero.
     """
-    kinds = get_type_hints(type(config))
+    kinds = get_type_hints(type(config)) if changes else {}
     parsed = {}
     for name, value in changes.items():
         if name not in kinds:
             raise UnknownNameError("field", name, kinds)
         parsed[name] = _parse(kinds[name], name, value) if isinstance(value, str) else value
     for name, value in parsed.items():
+        if value == getattr(config, name):  # not changed: whatever another package gives its fields
+            continue
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(isinstance(n, str) or n > 0 for n in numbers) or not numbers:
             raise UsageError(f"field '{name}' cannot be {value}", "give values above zero")
@@ -88,6 +90,10 @@ class Definition:
         """
         if preset not in self.presets:
             raise UnknownNameError("preset", preset, self.presets)
+        if not dataclasses.is_dataclass(self.presets[preset]):
+            raise UsageError(
+                f"preset '{preset}' of workload '{self.name}' is no dataclass", "give its fields in a frozen dataclass"
+            )
         config = override(self.presets[preset], changes or {})
         try:
             return self.build(preset, config)

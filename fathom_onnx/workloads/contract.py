@@ -117,6 +117,12 @@ class Workload:
 
     LOSS = "loss"
 
+    @property
+    def batch_size(self) -> int | None:
+        """The configuration's batch size; None where it has no field ``batch``."""
+        size = getattr(self.config, "batch", None)
+        return None if size is None else int(size)
+
     def batch_inputs(self, mode: Mode) -> tuple[TensorSpec, ...]:
         """The tensors that a data source must provide for one step."""
         return self.features + (self.targets if mode == "training" else ())

@@ -1,4 +1,4 @@
-"""Scripts without a ``__main__`` guard, each run by a Python of its own: an error in one line, no hang, no lock left."""
+"""Scripts without a ``__main__`` guard, each run by a Python of its own: an error, no hang, no lock left."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.errors import FathomError
 from fathom_onnx.exporting import DEFAULT_FRAMEWORK, graph_path
 from fathom_onnx.workloads.contract import Mode, Workload
 
@@ -37,19 +38,28 @@ def _measured(folder: Path | None, workload: Workload, mode: Mode) -> dict[str, 
 def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Path | None, as_json: bool) -> None:
     """Show the workloads there are: the paper's Table II, with our numbers at a preset.
 
+    A workload of another package that does not have the preset, or cannot be loaded, is left out with the reason.
     With --graphs, nodes and multiply-accumulates a step are those of the graph files in a folder.
     """
     from fathom_onnx.cli.render import print_json, table
-    from fathom_onnx.workloads import definition
+    from fathom_onnx.workloads import BUILT_IN, definition, names
     from fathom_onnx.workloads.catalogue import TABLE_II
 
     rows: list[dict[str, Any]] = []
-    for w in options.chosen_workloads((), preset, batch, changes):
-        row = TABLE_II.get(w.name)
+    left_out: dict[str, str] = {}
+    for name in names():
+        try:
+            (w,) = options.chosen_workloads([name], preset, batch, changes)
+        except FathomError as error:
+            if name in BUILT_IN:
+                raise
+            left_out[name] = str(error)
+            continue
+        row = TABLE_II.get(name)
         rows.append(
             {
-                "name": w.name,
-                "summary": definition(w.name).summary,
+                "name": name,
+                "summary": definition(name).summary,
                 "year": row.year if row else None,
                 "style": row.style if row else None,
                 "paper_layers": row.layers if row else None,
@@ -58,25 +68,27 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
                 "data": w.data,
                 "layers": len(w.layers),
                 "parameters": sum(p.elements for p in w.parameters),
-                "batch": w.config.batch,
+                "batch": w.batch_size,
                 "inference": _measured(graphs, w, "inference"),
                 "training": _measured(graphs, w, "training"),
             }
         )
     if as_json:
-        print_json({"schema": "fathom-onnx/list/1", "preset": preset, "workloads": rows})
+        print_json({"schema": "fathom-onnx/list/1", "preset": preset, "workloads": rows, "left_out": left_out})
         return
     columns = ["workload", "year", "style", "layers (paper)", "task", "data", "parameters", "batch"]
     text = ("workload", "style", "task", "data")
     if graphs:
         columns += ["nodes", "MACs", "nodes (training)", "MACs (training)"]
     table(f"Workloads, preset {preset}", columns, [_cells(row, bool(graphs)) for row in rows], text)
+    for name, reason in left_out.items():
+        click.echo(f"workload '{name}' is left out: {reason}", err=True)
 
 
 def _cells(row: dict[str, Any], counted: bool) -> list[str]:
     layers = f"{row['layers']} ({row['paper_layers'] or '-'})"
     about = [row["name"], str(row["year"] or ""), row["style"] or row["summary"], layers, row["task"] or ""]
-    cells = [*about, row["data"], f"{row['parameters']:,}", str(row["batch"])]
+    cells = [*about, row["data"], f"{row['parameters']:,}", str(row["batch"] or "")]
     for mode in ("inference", "training") if counted else ():
         found = row[mode]
         cells += [f"{found['nodes']:,}", f"{found['macs']:.3g}"] if found else ["", ""]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
-from fathom_onnx.errors import MissingDependencyError
+from fathom_onnx.errors import ExportError, MissingDependencyError
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.workloads.contract import Workload
 
@@ -35,7 +35,7 @@ def command(
     from fathom_onnx.workloads.config import settings
 
     (found,) = options.chosen_workloads([workload], preset, batch, changes)
-    about = definition(found.name)
+    about = definition(workload)
     configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
     inputs = {
         m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
@@ -61,7 +61,7 @@ def command(
         print_json(
             {
                 "schema": "fathom-onnx/show/1",
-                "name": found.name,
+                "name": workload,
                 "summary": about.summary,
                 "preset": preset,
                 "papers": list(about.papers),
@@ -74,7 +74,7 @@ def command(
             }
         )
         return
-    click.echo(f"{found.name}: {about.summary}")
+    click.echo(f"{workload}: {about.summary}")
     for paper in about.papers:
         click.echo(f"  {paper}")
     if about.fidelity:
@@ -102,13 +102,16 @@ def command(
 
 
 def _costs(workload: Workload, framework: str) -> dict[str, LayerCost]:
-    """What the layers cost in inference; nothing, and a word on stderr, where the framework is not installed."""
+    """What the layers cost in inference; nothing, and a word on stderr, where the framework cannot make its graph."""
     from fathom_onnx.analysis.cost.layers import layer_costs
     from fathom_onnx.graph import from_model
 
     try:
         exporter = find_exporter(framework)
-    except MissingDependencyError as error:
+        if workload.name not in exporter.workloads():
+            raise ExportError(f"workload '{workload.name}' has no model in {framework}", "name another --framework")
+        model = exporter.export(ExportRequest(workload, "inference"))
+    except (MissingDependencyError, ExportError) as error:
         click.echo(f"shapes and MACs are left out: {error}", err=True)
         return {}
-    return layer_costs(from_model(exporter.export(ExportRequest(workload, "inference")), workload.name))
+    return layer_costs(from_model(model, workload.name))

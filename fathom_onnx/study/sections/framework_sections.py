@@ -32,21 +32,21 @@ def _workloads_section(result: StudyResult) -> Section:
     kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
     rows = []
     paged = {cell.cell.workload for cell in result.cells if cell.done}
-    for workload in {cell.cell.workload: cell.job.workload for cell in result.cells}.values():
-        paper = TABLE_II.get(workload.name)
+    for name, workload in {cell.cell.workload: cell.job.workload for cell in result.cells}.items():
+        paper = TABLE_II.get(name)
         parameters = sum(p.elements for p in workload.parameters)
         row: list[TableCell | str] = [
-            TableCell(workload.name, to=page_anchor(workload.name) if workload.name in paged else ""),
+            TableCell(name, to=page_anchor(name) if name in paged else ""),
             TableCell(str(paper.year), paper.year) if paper else TableCell(""),
             paper.style if paper else "",
             paper.task if paper else "",
-            definition(workload.name).summary,
+            definition(name).summary,
             f"{paper.dataset}; here {workload.data}" if paper else workload.data,
             TableCell(str(paper.layers), paper.layers) if paper else TableCell(""),
             TableCell(f"{parameters:,}", parameters),
-            TableCell(str(workload.config.batch), workload.config.batch),
+            TableCell("") if workload.batch_size is None else TableCell(str(workload.batch_size), workload.batch_size),
         ]
-        counts = [nodes.get(workload.name, {}).get(kind) for kind in kinds]
+        counts = [nodes.get(name, {}).get(kind) for kind in kinds]
         rows.append([*row, *(TableCell("") if n is None else TableCell(f"{n:,}", n) for n in counts)])
     columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)", "parameters", "batch")
     titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
