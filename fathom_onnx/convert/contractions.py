@@ -1,23 +1,26 @@
-"""Loop nests of contractions: convolutions, transposed convolutions and matrix products.
+"""Loop nests of contractions: convolutions, transposed convolutions, matrix products and einsums.
 
 A contraction sums products of two operands: ``out[f(i)] += a[g(i)] * b[h(i)]`` over the values of loop variables ``i``.
 Its multiply-accumulates are the product of the loop bounds. Each axis of a tensor is indexed by a linear expression of
 the loop variables; the rows of an image, for example, by ``stride * p + dilation * r``. Images include their padding,
 without the rows and columns that no window reaches.
+
+Which nodes are contractions, and what of a node is kept where it is none, is in :mod:`.layers`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
 
-from fathom_onnx.errors import GraphError
-from fathom_onnx.graph import Graph
+from fathom_onnx.analysis.cost.call import Call, NotKnown
+from fathom_onnx.analysis.cost.einsum import indices, path
 
-__all__ = ["Axis", "Contraction", "Operand", "contractions", "no_contractions", "other_nodes"]
+from .forms.product import MatrixProduct
+
+__all__ = ["Axis", "Contraction", "Operand", "loop_nest", "product_nest"]
 
 Axis = tuple[tuple[str, int], ...]
 """The index expression of one axis of a tensor: the sum of loop variables times their coefficients."""
@@ -28,10 +31,17 @@ _SPATIAL = (("p", "r"), ("q", "s"), ("t", "u"))
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor with the index expressions of its axes."""
+    """A tensor with the index expressions of its axes.
+
+    Attributes:
+        tensor: Its name.
+        axes: The expression of each axis.
+        typed_as: For a tensor that the graph does not have: one of the graph's that has its element type.
+    """
 
     tensor: str
     axes: tuple[Axis, ...]
+    typed_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,13 @@ class Contraction:
         op_type: Its op type.
         sizes: Loop variable to loop bound. Of convolutions: ``n`` batch, ``g`` group, ``m`` output channel, ``c`` input
             channel, ``p q t`` output position, ``r s u`` kernel position. Of matrix products: ``b0 b1 ...`` batch,
-            ``n`` row, ``m`` column, ``c`` the summed dimension.
+            ``n`` row, ``m`` column, ``c`` the summed dimension. Of einsums: the indices of the equation.
         image: The first operand. Of a transposed convolution, ``p q t`` run over its positions.
         weights: The second operand.
         output: The result. A transposed convolution adds into it at overlapping positions.
-        strides: By spatial axis; empty for a matrix product.
-        dilations: By spatial axis; empty for a matrix product.
+        strides: By spatial axis; empty for what is no convolution.
+        dilations: By spatial axis; empty for what is no convolution.
+        transposed: Whether it is a transposed convolution.
     """
 
     index: int
@@ -61,6 +72,7 @@ class Contraction:
     output: Operand
     strides: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
+    transposed: bool = False
 
     @property
     def macs(self) -> int:
@@ -69,29 +81,12 @@ class Contraction:
 
     @property
     def spatial(self) -> int:
-        """Number of spatial axes, 0 for a matrix product."""
+        """Number of spatial axes, 0 for what is no convolution."""
         return len(self.strides)
 
     def size(self, *names: str) -> int:
         """Product of the bounds of some loop variables; a variable that the contraction does not have counts as 1."""
         return math.prod(self.sizes.get(name, 1) for name in names)
-
-    @property
-    def batch(self) -> int:
-        """Product of the batch sizes of a matrix product."""
-        return math.prod(size for name, size in self.sizes.items() if name.startswith("b"))
-
-
-def _ints(node: onnx.NodeProto, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return tuple(attribute.ints) or (attribute.i,)
-    return default
-
-
-def _shape(graph: Graph, name: str) -> tuple[int, ...] | None:
-    tensor = graph.tensors.get(name)
-    return tensor.shape if tensor else None
 
 
 def _one(name: str) -> Axis:
@@ -99,22 +94,26 @@ def _one(name: str) -> Axis:
     return ((name, 1),)
 
 
-def _convolution(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
-    """Conv and ConvTranspose of one to three spatial axes, grouped or not.
+def _operands(call: Call) -> tuple[int, int]:
+    """Positions of the two operands among the inputs of a node: quantized ops have scales between them."""
+    return (0, 3) if call.node.op_type.startswith(("QLinear", "QGemm")) else (0, 1)
+
+
+def _convolution(call: Call, index: int, name: str) -> Contraction | None:
+    """A convolution, transposed or not, of one to three spatial axes, grouped or not.
 
     Conv: ``out[n, (g, m), p, q] += x[n, (g, c), stride p + dilation r, ...] w[(g, m), c, r, s]``; ConvTranspose
     scatters: ``out[n, (g, m), stride p + dilation r, ...] += x[n, (g, c), p, q] w[(g, c), m, r, s]``.
     """
-    x, w, out = (_shape(graph, t) for t in (node.input[0], node.input[1], node.output[0]))
-    if x is None or w is None or out is None:
-        return "a shape is not known"
+    first, second = _operands(call)
+    x, w, out = call.shape(first), call.shape(second), call.result()
     spatial = len(x) - 2
     if not 1 <= spatial <= len(_SPATIAL):
-        return f"{spatial} spatial axes"
-    transposed = node.op_type == "ConvTranspose"
-    (group,) = _ints(node, "group", (1,))
-    strides = _ints(node, "strides", (1,) * spatial)
-    dilations = _ints(node, "dilations", (1,) * spatial)
+        return None
+    transposed = "ConvTranspose" in call.node.op_type
+    group = call.integer("group", 1)
+    strides = tuple(call.integers("strides")) or (1,) * spatial
+    dilations = tuple(call.integers("dilations")) or (1,) * spatial
     inner, outer = (w[0] // group, w[1]) if transposed else (w[1], w[0] // group)
     positions = x[2:] if transposed else out[2:]
     sizes = {"n": x[0], **({"g": group} if group > 1 else {}), "m": outer, "c": inner}
@@ -129,35 +128,36 @@ def _convolution(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> C
     def channels(variable: str, size: int) -> Axis:
         return (("g", size), (variable, 1)) if group > 1 else _one(variable)
 
+    node = call.node
     c, m = channels("c", inner), channels("m", outer)
-    image = Operand(node.input[0], (_one("n"), c, *(points if transposed else windows)))
+    image = Operand(node.input[first], (_one("n"), c, *(points if transposed else windows)))
     output = Operand(node.output[0], (_one("n"), m, *(windows if transposed else points)))
     pair = (c, _one("m")) if transposed else (m, _one("c"))
-    weights = Operand(node.input[1], (*pair, *taps))
-    return Contraction(index, name, node.op_type, sizes, image, weights, output, strides, dilations)
+    weights = Operand(node.input[second], (*pair, *taps))
+    return Contraction(index, name, node.op_type, sizes, image, weights, output, strides, dilations, transposed)
 
 
-def _gemm(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
-    a, out = _shape(graph, node.input[0]), _shape(graph, node.output[0])
-    if a is None or out is None:
-        return "a shape is not known"
-    (flip_a,), (flip_b,) = _ints(node, "transA", (0,)), _ints(node, "transB", (0,))
+def _gemm(call: Call, index: int, name: str) -> Contraction:
+    node, (first, second) = call.node, _operands(call)
+    a, out = call.matrix(first, 2), call.result()
+    flip_a, flip_b = call.integer("transA", 0), call.integer("transB", 0)
     sizes = {"n": out[0], "m": out[1], "c": a[0] if flip_a else a[1]}
     n, m, c = _one("n"), _one("m"), _one("c")
-    image = Operand(node.input[0], (c, n) if flip_a else (n, c))
-    weights = Operand(node.input[1], (m, c) if flip_b else (c, m))
+    image = Operand(node.input[first], (c, n) if flip_a else (n, c))
+    weights = Operand(node.input[second], (m, c) if flip_b else (c, m))
     return Contraction(index, name, node.op_type, sizes, image, weights, Operand(node.output[0], (n, m)))
 
 
-def _matmul(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contraction | str:
+def _matmul(call: Call, index: int, name: str) -> Contraction | None:
     """MatMul by numpy's rules: a vector lacks the row or the column axis, batch axes are broadcast.
 
     A batch axis of size 1 that is broadcast is indexed by ``z``, a loop variable of bound 1.
     """
-    a, b = _shape(graph, node.input[0]), _shape(graph, node.input[1])
+    node, (first, second) = call.node, _operands(call)
+    a, b = call.shape(first), call.shape(second)
     if not a or not b:
-        return "a shape is not known"
-    depth = max(len(a), len(b)) - 2
+        return None
+    depth = max(len(a), len(b), 2) - 2
     sizes: dict[str, int] = {}
     batch: dict[int, list[Axis]] = {0: [], 1: []}
     for axis in range(depth):
@@ -174,38 +174,86 @@ def _matmul(graph: Graph, index: int, node: onnx.NodeProto, name: str) -> Contra
     sizes |= {"n": a[-2]} if row else {}
     sizes |= {"m": b[-1]} if column else {}
     sizes["c"] = a[-1]
-    image = Operand(node.input[0], (*batch[0], *row, _one("c")))
-    weights = Operand(node.input[1], (*batch[1], _one("c"), *column))
+    image = Operand(node.input[first], (*batch[0], *row, _one("c")))
+    weights = Operand(node.input[second], (*batch[1], _one("c"), *column))
     output = Operand(node.output[0], (*(_one(f"b{axis}") for axis in range(depth)), *row, *column))
     return Contraction(index, name, node.op_type, sizes, image, weights, output)
 
 
-_NESTS = {"Conv": _convolution, "ConvTranspose": _convolution, "Gemm": _gemm, "MatMul": _matmul}
-"""Op type to the function from a node to its loop nest, or to the reason why it has none."""
+def _einsum(call: Call, index: int, name: str) -> Contraction | None:
+    """An einsum of two operands without a diagonal, a broadcast dimension or a sum within one operand."""
+    node = call.node
+    if len(node.input) != 2 or path(call).sums:
+        return None
+    terms, result, sizes = indices(call)
+    whole = all(
+        size == sizes[i]
+        for position, term in enumerate(terms)
+        for i, size in zip(term, call.shape(position), strict=True)
+    )
+    if not whole or any(len(set(term)) < len(term) for term in terms):
+        return None
+    # other loop variables are lower-case letters; an index under an ellipsis or of a capital has two characters
+    names = {i: i if i.isalpha() and i.islower() else f"i{n}" for n, i in enumerate(sizes)}
+    image, weights, output = (tuple(_one(names[i]) for i in term) for term in (*terms, result))
+    return Contraction(
+        index,
+        name,
+        node.op_type,
+        {names[i]: size for i, size in sizes.items()},
+        Operand(node.input[0], image),
+        Operand(node.input[1], weights),
+        Operand(node.output[0], output),
+    )
 
 
-def _nests(graph: Graph) -> Iterator[tuple[int, Contraction | str]]:
-    """Index of every node of the top level, with its loop nest or the reason why it has none."""
-    for index, node in enumerate(graph.model.graph.node):
-        if node.domain in ("", "ai.onnx") and node.op_type in _NESTS:
-            yield index, _NESTS[node.op_type](graph, index, node, node.name or f"{node.op_type}_{index}")
-        else:
-            yield index, "no convolution or matrix product"
+_NESTS = {
+    "": {
+        "Conv": _convolution,
+        "ConvInteger": _convolution,
+        "ConvTranspose": _convolution,
+        "Einsum": _einsum,
+        "Gemm": _gemm,
+        "MatMul": _matmul,
+        "MatMulInteger": _matmul,
+        "QLinearConv": _convolution,
+        "QLinearMatMul": _matmul,
+    },
+    "com.microsoft": {
+        "DynamicQuantizeMatMul": _matmul,
+        "FusedConv": _convolution,
+        "FusedGemm": _gemm,
+        "MatMulIntegerToFloat": _matmul,
+        "QGemm": _gemm,
+        "QLinearConvTranspose": _convolution,
+    },
+}
+"""Domain, then op type, to the function from a node to its loop nest; ops beside these are matrix products only."""
 
 
-def contractions(graph: Graph) -> tuple[Contraction, ...]:
-    """The contractions of a graph's top level, in order; :func:`other_nodes` are the rest."""
-    return tuple(nest for _, nest in _nests(graph) if isinstance(nest, Contraction))
+def loop_nest(call: Call, index: int, name: str) -> Contraction | None:
+    """The loop nest of a node; None for an op that has none, or where a shape is not known.
+
+    Args:
+        call: The node with its shapes.
+        index: Its number in the graph.
+        name: What to call it.
+    """
+    nest = _NESTS.get(call.node.domain.replace("ai.onnx", ""), {}).get(call.node.op_type)
+    try:
+        return nest(call, index, name) if nest else None
+    except (NotKnown, ArithmeticError, IndexError, ValueError):
+        return None
 
 
-def other_nodes(graph: Graph) -> dict[int, str]:
-    """Index of every other node of the top level, to the reason why it is not a contraction."""
-    return {index: reason for index, reason in _nests(graph) if isinstance(reason, str)}
-
-
-def no_contractions(graph: Graph) -> GraphError:
-    """The error for a graph without any contraction that a format can hold."""
-    return GraphError(
-        f"graph '{graph.name}' has no convolution or matrix product of known shapes",
-        "give a graph with at least one",
+def product_nest(node: onnx.NodeProto, index: int, name: str, product: MatrixProduct) -> Contraction:
+    """The loop nest of one of a node's matrix products, on tensors of its own that are named after it."""
+    batch = [_one("b0")] if product.times > 1 else []
+    sizes = {**({"b0": product.times} if batch else {}), "n": product.m, "m": product.n, "c": product.k}
+    n, m, c = _one("n"), _one("m"), _one("c")
+    like = next(source for source in node.input if source), next(made for made in node.output if made)
+    image = Operand(f"{name}.left", (*batch, n, c), like[0])
+    weights = Operand(f"{name}.right", (*batch, c, m), like[0])
+    return Contraction(
+        index, name, node.op_type, sizes, image, weights, Operand(f"{name}.out", (*batch, n, m), like[1])
     )

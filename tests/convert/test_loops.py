@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +9,14 @@ import pytest
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import CONVERTERS, find_converter
-from fathom_onnx.convert.contractions import Contraction, contractions, other_nodes
+from fathom_onnx.convert.contractions import Contraction
 from fathom_onnx.convert.converter import Conversion
+from fathom_onnx.convert.layers import layers
 from fathom_onnx.errors import GraphError, UnknownNameError
 from fathom_onnx.graph import Graph, from_model
+from support.graphs.converted import macs_written, parsed, text
+from support.graphs.product_models import PRODUCT_GRAPHS
 from support.graphs.small_models import FLOAT, line_inference, model, op
-
-yaml = pytest.importorskip("yaml")
 
 FORMATS = ("accelforge", "timeloop", "maestro")
 
@@ -52,25 +51,15 @@ CASES = (CONV, GROUPED, TRANSPOSED, GEMM, BATCHED, SHARED, SPREAD, VECTOR, SQUAR
 IDS = ("conv", "grouped", "transposed", "gemm", "batched", "shared", "spread", "vector", "square")
 
 
-def parsed(document: str) -> Any:
-    # the C parser where there is one: einsums of a training step are many
-    return yaml.load(document, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
 def made(graph: Graph, name: str, **options: str) -> Conversion:
     converter = find_converter(name)
     return converter.convert(graph, converter.request("out", options))
 
 
-def text(conversion: Conversion, suffix: str) -> str:
-    content = conversion.files[suffix]
-    assert isinstance(content, bytes)
-    return content.decode()
-
-
 def only(graph: Graph) -> Contraction:
-    (nest,) = contractions(graph)
-    return nest
+    (layer,), _ = layers(graph)
+    assert layer.nest is not None
+    return layer.nest
 
 
 def test_a_convolution_as_loops() -> None:
@@ -123,32 +112,12 @@ def test_every_index_stays_inside_its_axis(graph: Graph) -> None:
             assert sum(factor * (nest.sizes[name] - 1) for name, factor in axis) < size + 2 * pads
 
 
-def macs_of(name: str, conversion: Conversion) -> int:
-    """What a reader of the files would count."""
-    if name == "accelforge":
-        einsums = parsed(text(conversion, ".accelforge.yaml"))["workload"]["einsums"]
-        return sum(math.prod(int(bound.split("<")[2]) for bound in e["iteration_space_shape"]) for e in einsums)
-    if name == "timeloop":
-        found = 0
-        for layer in parsed(text(conversion, ".timeloop.yaml"))["layers"]:
-            problem = parsed(text(conversion, layer["problem"].removeprefix("out")))["problem"]
-            found += math.prod(problem["instance"][d] for d in problem["shape"]["dimensions"])
-        return found
-    found = 0
-    sizes = ", ".join(rf"{dimension}: (\d+)" for dimension in "NKCRSYX")
-    pattern = rf"Stride \{{ X: (\d+), Y: (\d+) \}}\nDimensions \{{ {sizes} \}}"
-    for match in re.findall(pattern, text(conversion, ".m")):
-        across, down, n, k, c, r, s, y, x = map(int, match)
-        found += n * k * c * r * s * ((y - r) // down + 1) * ((x - s) // across + 1)
-    return found
-
-
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("graph", CASES, ids=IDS)
 def test_files_hold_the_macs_that_are_stated(name: str, graph: Graph) -> None:
     conversion = made(graph, name)
     assert conversion.kept.macs == conversion.total.macs == graph_costs(graph)[0].macs
-    assert macs_of(name, conversion) == conversion.kept.macs
+    assert macs_written(name, conversion) == conversion.kept.macs
     assert not conversion.left_out
 
 
@@ -159,7 +128,7 @@ def test_files_hold_the_macs_that_are_stated(name: str, graph: Graph) -> None:
 def test_our_graphs_keep_all_macs(name: str, workload: str, mode: str, tiny: Callable[..., Graph]) -> None:
     graph = tiny(workload, "torch", mode)
     conversion = made(graph, name)
-    assert conversion.kept.macs == macs_of(name, conversion) == sum(c.macs or 0 for c in graph_costs(graph))
+    assert conversion.kept.macs == macs_written(name, conversion) == sum(c.macs or 0 for c in graph_costs(graph))
     assert conversion.kept.nodes + sum(row.nodes for row in conversion.left_out) == conversion.total.nodes
 
 
@@ -202,12 +171,42 @@ def test_timeloop_batches() -> None:
     assert [instance(SPREAD)[d] for d in "GNMC"] == [1, 2, 15, 4]
 
 
+def test_a_convolution_of_three_axes_as_a_timeloop_problem() -> None:
+    problem = parsed(text(made(PRODUCT_GRAPHS["conv-3d-grouped"][0], "timeloop"), ".problem0001.yaml"))["problem"]
+    assert problem["shape"]["dimensions"] == list("GCMRSNPQUT")
+    sizes = {"G": 2, "C": 2, "M": 3, "R": 2, "S": 3, "U": 3, "N": 1, "P": 4, "Q": 4, "T": 3}
+    steps = {"Hstride": 1, "Wstride": 1, "Dstride": 2, "Hdilation": 1, "Wdilation": 1, "Ddilation": 2}
+    assert problem["instance"] == sizes | steps
+    weights, inputs, outputs = problem["shape"]["data-spaces"]
+    assert weights["projection"][5] == [["U"]]
+    assert inputs["projection"][5] == [["U", "Ddilation"], ["T", "Dstride"]]
+    assert outputs["projection"][5] == [["T"]]
+
+
+def test_a_recurrent_layer_is_two_problems_and_einsums_of_its_own() -> None:
+    graph, _ = PRODUCT_GRAPHS["lstm-both-ways"]
+    index = parsed(text(made(graph, "timeloop"), ".timeloop.yaml"))["layers"]
+    assert [(row["node"], row["macs"]) for row in index] == [("node", 2 * 10 * 16 * 3), ("node", 10 * 2 * 16 * 4)]
+    first, second = parsed(text(made(graph, "accelforge"), ".accelforge.yaml"))["workload"]["einsums"]
+    assert (first["name"], second["name"]) == ("node_1", "node_2")
+    assert [a["name"] for a in second["tensor_accesses"]] == ["node_2_left", "node_2_right", "node_2_out"]
+
+
+def test_an_einsum_keeps_its_tensors_in_accelforge() -> None:
+    graph, _ = PRODUCT_GRAPHS["einsum-implicit"]
+    (einsum,) = parsed(text(made(graph, "accelforge"), ".accelforge.yaml"))["workload"]["einsums"]
+    left, right, out = einsum["tensor_accesses"]
+    assert (left["name"], right["name"], out["name"]) == ("i0", "i1", "o0")
+    assert list(right["projection"].values()) == ["e", "f"]
+    assert list(left["projection"].values())[:2] == list(out["projection"].values())[:2]
+
+
 def test_equal_layers_share_a_timeloop_problem() -> None:
     nodes = [op("MatMul", "x w", "h", "first"), op("MatMul", "h w", "y", "second")]
     graph = from_model(model(nodes, {"x": (FLOAT, (2, 4)), "w": (FLOAT, (4, 4))}, {"y": (FLOAT, (2, 4))}), "two")
     conversion = made(graph, "timeloop")
-    layers = parsed(text(conversion, ".timeloop.yaml"))["layers"]
-    assert [(row["node"], row["problem"], row["macs"]) for row in layers] == [
+    index = parsed(text(conversion, ".timeloop.yaml"))["layers"]
+    assert [(row["node"], row["problem"], row["macs"]) for row in index] == [
         ("first", "out.problem0001.yaml", 32),
         ("second", "out.problem0001.yaml", 32),
     ]
@@ -234,6 +233,5 @@ def test_nothing_to_convert_is_an_error(name: str) -> None:
 
 def test_what_is_left_out_is_said() -> None:
     graph = line_inference()
-    assert other_nodes(graph) == {1: "no convolution or matrix product"}
     (row,) = made(graph, "timeloop").left_out
-    assert (row.op, row.nodes, row.macs) == ("Relu", 1, 0)
+    assert (row.op, row.nodes, row.macs, row.reason) == ("Relu", 1, 0, "no multiply-accumulates")

@@ -159,19 +159,36 @@ def said_in(graph: Graph) -> dict[str, Any]:
 
 
 def test_compute_only_keeps_what_flows_between_products(tmp_path: Path) -> None:
-    nodes = [op("MatMul", "x w", "a"), op("MatMul", "a w", "b"), op("Relu", "b", "c"), op("Einsum", "c w", "y")]
-    nodes[3].attribute.append(onnx.helper.make_attribute("equation", "ij,jk->ik"))
-    made = from_model(model(nodes, {"x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 3))}, {"y": (FLOAT, (2, 3))}), "chain")
+    nodes = [op("MatMul", "x w", "a"), op("MatMul", "a w", "b"), op("Relu", "b", "c"), op("Det", "c", "y")]
+    made = from_model(model(nodes, {"x": (FLOAT, (3, 3)), "w": (FLOAT, (3, 3))}, {"y": (FLOAT, ())}), "chain")
     conversion = converted("compute-only", made)
     path = written(conversion, tmp_path)
     result = load(path)
     assert [t.name for t in result.inputs] == ["x", "w"]
     assert [t.name for t in result.outputs] == ["b"]
     assert [n.name for n in result.model.graph.node] == ["MatMul_0", "MatMul_1"]
-    assert (conversion.kept.macs, conversion.total.macs) == (36, 54)
-    assert [(r.op, r.macs) for r in conversion.left_out] == [("Einsum", 18), ("Relu", 0)]
-    x, w = np.ones((2, 3), np.float32), np.eye(3, dtype=np.float32)
+    assert (conversion.kept.macs, conversion.total.macs) == (54, 54 + 3 * 2 * 5 // 6)
+    assert [(r.op, r.macs) for r in conversion.left_out] == [("Det", 5), ("Relu", 0)]
+    x, w = np.ones((3, 3), np.float32), np.eye(3, dtype=np.float32)
     assert run(path, {"x": x, "w": w})["b"].tolist() == x.tolist()
+
+
+def test_compute_only_writes_the_products_within_other_ops(tmp_path: Path) -> None:
+    nodes = [op("MatMul", "x w", "a", "fc"), op("Einsum", "a v", "y", "score", equation="bqd,bkd->bqk")]
+    shapes = {"x": (2, 3, 4), "w": (4, 4), "v": (2, 5, 4)}
+    made = from_model(model(nodes, {n: (FLOAT, s) for n, s in shapes.items()}, {"y": (FLOAT, (2, 3, 5))}), "scores")
+    conversion = converted("compute-only", made)
+    result = load(written(conversion, tmp_path))
+    assert [(n.op_type, n.name) for n in result.model.graph.node] == [("MatMul", "fc"), ("MatMul", "score")]
+    assert {t.name: t.shape for t in result.inputs} == {
+        "x": (2, 3, 4),
+        "w": (4, 4),
+        "y:left": (2, 3, 4),
+        "y:right": (2, 4, 5),
+    }
+    assert {t.name: t.shape for t in result.outputs} == {"a": (2, 3, 4), "y:product": (2, 3, 5)}
+    assert conversion.kept.macs == conversion.total.macs == 2 * 3 * 4 * 4 + 2 * 3 * 5 * 4
+    assert conversion.notes[1] == "1 nodes of other ops are the matrix products within them, on tensors of their own."
 
 
 def test_compute_only_of_a_training_step_of_ours() -> None:

@@ -7,10 +7,15 @@ bias and 3 for a soft cap.
 
 from __future__ import annotations
 
-from .call import Arithmetic, Call, NotKnown
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .call import Arithmetic, Call, Formula, NotKnown
 
 __all__ = [
+    "Attention",
     "attention",
+    "counted",
     "decoder_masked_attention",
     "flex_attention",
     "group_query_attention",
@@ -21,10 +26,48 @@ __all__ = [
 ]
 
 
-def _scores(batch: int, heads: int, queries: int, keys: int, width: int, each: int) -> Arithmetic:
-    """The core of one attention; ``width`` is d_qk + d_v, ``each`` what an element of the scores costs besides."""
-    scores = batch * heads * queries * keys
-    return scores * width, 2 * scores * width + (6 + each) * scores
+@dataclass(frozen=True)
+class Attention:
+    """The products of one attention: the projections that are in the node, the scores Q K' and the sum P V.
+
+    Attributes:
+        batch: Sequences.
+        heads: Heads of the queries; where keys have fewer, several heads share one.
+        queries: Length of the queries.
+        keys: Length of the keys, those of the past included.
+        size: Elements of a query and of a key of one head.
+        value_size: Elements of a value of one head.
+        each: FLOPs an element of the scores besides the products, the scale and the softmax: masks, a soft cap.
+        more: FLOPs of the whole node besides: biases, rotary embedding.
+        projected: (rows, columns, inner) of the projection with a bias before it, or nothing.
+    """
+
+    batch: int
+    heads: int
+    queries: int
+    keys: int
+    size: int
+    value_size: int
+    each: int = 0
+    more: int = 0
+    projected: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """MACs and FLOPs of the node."""
+        scores = self.batch * self.heads * self.queries * self.keys
+        rows, columns, inner = self.projected
+        macs = scores * (self.size + self.value_size) + rows * columns * inner
+        return macs, 2 * macs + (6 + self.each) * scores + rows * columns + self.more
+
+
+def counted(of: Callable[[Call], Attention]) -> Formula:
+    """The formula of an attention."""
+
+    def formula(call: Call) -> Arithmetic:
+        return of(call).arithmetic
+
+    return formula
 
 
 def _heads(call: Call, position: int, attribute: str) -> tuple[int, int, int, int]:
@@ -38,23 +81,23 @@ def _heads(call: Call, position: int, attribute: str) -> tuple[int, int, int, in
     return shape[0], heads, shape[1], shape[2] // heads
 
 
-def attention(call: Call) -> Arithmetic:
+def attention(call: Call) -> Attention:
     """The standard's ``Attention``: Q, K, V, mask, past key, past value."""
     batch, heads, queries, size = _heads(call, 0, "q_num_heads")
     _, _, keys, value_size = _heads(call, 2, "kv_num_heads")
     keys += call.shape(4)[2] if call.has(4) else 0
     capped = 3 if call.attributes.get("softcap") else 0
-    return _scores(batch, heads, queries, keys, size + value_size, call.has(3) + capped)
+    return Attention(batch, heads, queries, keys, size, value_size, call.has(3) + capped)
 
 
-def flex_attention(call: Call) -> Arithmetic:
+def flex_attention(call: Call) -> Attention:
     """``FlexAttention``: Q, K, V with four dimensions; what its bodies do is counted with the bodies."""
     batch, heads, queries, size = call.matrix(0, 4)
     _, _, keys, value_size = call.matrix(2, 4)
-    return _scores(batch, heads, queries, keys, size + value_size, 0)
+    return Attention(batch, heads, queries, keys, size, value_size)
 
 
-def _projected(call: Call, weights: int, columns: int, past: int, mask: tuple[int, ...]) -> Arithmetic:
+def _projected(call: Call, weights: int, columns: int, past: int, mask: tuple[int, ...]) -> Attention:
     batch, queries, inner = call.matrix(0, 3)
     heads = call.integer("num_heads")
     sizes = call.integers("qkv_hidden_sizes") or [columns // 3] * 3
@@ -62,32 +105,31 @@ def _projected(call: Call, weights: int, columns: int, past: int, mask: tuple[in
         raise NotKnown("how much of the shared cache is in use is data")
     keys = queries + (call.shape(past)[3] if call.has(past) else 0)
     each = sum(call.has(p) for p in mask)
-    macs, flops = _scores(batch, heads, queries, keys, (sizes[0] + sizes[2]) // heads, each)
-    projected = batch * queries * columns
-    return macs + projected * inner, flops + (2 * inner + 1) * projected
+    projected = batch * queries, columns, inner
+    return Attention(batch, heads, queries, keys, sizes[0] // heads, sizes[2] // heads, each, projected=projected)
 
 
-def projected_attention(call: Call) -> Arithmetic:
+def projected_attention(call: Call) -> Attention:
     """``com.microsoft.Attention``: input [B, L, D] times weights [D, D_q + D_k + D_v] and a bias, then the scores."""
     return _projected(call, 1, call.matrix(1, 2)[1], 4, (3, 5))
 
 
-def quantized_attention(call: Call) -> Arithmetic:
+def quantized_attention(call: Call) -> Attention:
     """``QAttention``: as :func:`projected_attention`, the input and the weights in 8 bits."""
     return _projected(call, 1, call.matrix(1, 2)[1], 8, (5,))
 
 
-def quantized_ordered_attention(call: Call) -> Arithmetic:
+def quantized_ordered_attention(call: Call) -> Attention:
     """``QOrderedAttention``: three weights [D, D_q], [D, D_k], [D, D_v], no past."""
     batch, queries, inner = call.matrix(0, 3)
     query, key, value = (call.matrix(position, 2)[1] for position in (5, 6, 7))
     heads = call.integer("num_heads")
-    macs, flops = _scores(batch, heads, queries, queries, (query + value) // heads, call.has(17) + call.has(19))
-    projected = batch * queries * (query + key + value)
-    return macs + projected * inner, flops + (2 * inner + 1) * projected
+    each = call.has(17) + call.has(19)
+    projected = batch * queries, query + key + value, inner
+    return Attention(batch, heads, queries, queries, query // heads, value // heads, each, projected=projected)
 
 
-def multi_head_attention(call: Call) -> Arithmetic:
+def multi_head_attention(call: Call) -> Attention:
     """``MultiHeadAttention``: query [B, L, D], key and value [B, S, D] or [B, H, S, d], or packed in one tensor."""
     heads = call.integer("num_heads")
     query = call.shape(0)
@@ -108,14 +150,14 @@ def multi_head_attention(call: Call) -> Arithmetic:
             value_size = value[3] if len(value) == 4 else value[2] // heads
             biased = 0
     keys += call.shape(6)[2] if call.has(6) else 0
-    macs, flops = _scores(batch, heads, length, keys, size + value_size, call.has(4) + call.has(5))
+    biases = 0
     if call.has(3):
         own = keys - (call.shape(6)[2] if call.has(6) else 0)
-        flops += batch * (length * biased if biased else heads * (length * size + own * (size + value_size)))
-    return macs, flops
+        biases = batch * (length * biased if biased else heads * (length * size + own * (size + value_size)))
+    return Attention(batch, heads, length, keys, size, value_size, call.has(4) + call.has(5), biases)
 
 
-def decoder_masked_attention(call: Call) -> Arithmetic:
+def decoder_masked_attention(call: Call) -> Attention:
     """``DecoderMaskedMultiHeadAttention``: one query against a cache; self attention appends to it, cross does not."""
     if call.integer("past_present_share_buffer", 0) or call.has(7):
         raise NotKnown("how much of the shared cache is in use is data")
@@ -127,10 +169,10 @@ def decoder_masked_attention(call: Call) -> Arithmetic:
     key, value = call.shape(1), call.shape(2)
     keys = key[2] if len(key) == 4 else key[1] + (call.shape(5)[2] if call.has(5) else 0)
     value_size = value[3] if len(value) == 4 else value[2] // heads
-    return _scores(batch, heads, length, keys, size + value_size, call.has(3) + call.has(4))
+    return Attention(batch, heads, length, keys, size, value_size, call.has(3) + call.has(4))
 
 
-def group_query_attention(call: Call) -> Arithmetic:
+def group_query_attention(call: Call) -> Attention:
     """``GroupQueryAttention``: query [B, L, H x d] or packed, key and value with fewer heads, past [B, G, P, d].
 
     Where past and present have one length the cache is a buffer, and how much of it is in use is data, unless the
@@ -152,6 +194,5 @@ def group_query_attention(call: Call) -> Arithmetic:
     if window > 0 and length == 1:
         keys = min(keys, window)
     capped = 3 if call.attributes.get("softcap") else 0
-    macs, flops = _scores(batch, heads, length, keys, 2 * size, call.has(10) + capped)
     rotated = 3 * batch * length * (heads + groups) * size if call.integer("do_rotary", 0) else 0
-    return macs, flops + rotated
+    return Attention(batch, heads, length, keys, size, size, call.has(10) + capped, rotated)

@@ -89,7 +89,7 @@ _PRODUCTS: dict[str, Formula] = {
     "GRU": recurrent.recurrent(3),
     "RNN": recurrent.recurrent(1),
     "LinearAttention": recurrent.linear_attention,
-    "Attention": attention.attention,
+    "Attention": attention.counted(attention.attention),
     "AffineGrid": windows.affine_grid,
 }
 _OWN: dict[str, Formula] = {
@@ -170,12 +170,12 @@ _PRODUCTS_CONTRIB: dict[str, Formula] = {
     "CDist": products.cdist,
     "Inverse": products.inverse,
     "DynamicQuantizeLSTM": recurrent.recurrent(4),
-    "Attention": attention.projected_attention,
-    "QAttention": attention.quantized_attention,
-    "QOrderedAttention": attention.quantized_ordered_attention,
-    "MultiHeadAttention": attention.multi_head_attention,
-    "GroupQueryAttention": attention.group_query_attention,
-    "DecoderMaskedMultiHeadAttention": attention.decoder_masked_attention,
+    "Attention": attention.counted(attention.projected_attention),
+    "QAttention": attention.counted(attention.quantized_attention),
+    "QOrderedAttention": attention.counted(attention.quantized_ordered_attention),
+    "MultiHeadAttention": attention.counted(attention.multi_head_attention),
+    "GroupQueryAttention": attention.counted(attention.group_query_attention),
+    "DecoderMaskedMultiHeadAttention": attention.counted(attention.decoder_masked_attention),
 }
 _OWN_CONTRIB: dict[str, Formula] = {
     "LinearAttentionGate": windows.attention_gates,
@@ -259,7 +259,7 @@ _UNKNOWN_ML = {
     "TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor": "which path through each tree is taken is data",
 }
 
-_PRODUCTS_PREVIEW: dict[str, Formula] = {"FlexAttention": attention.flex_attention}
+_PRODUCTS_PREVIEW: dict[str, Formula] = {"FlexAttention": attention.counted(attention.flex_attention)}
 _OWN_PREVIEW: dict[str, Formula] = {
     "Adagrad": windows.adagrad,
     "Adam": windows.adam,

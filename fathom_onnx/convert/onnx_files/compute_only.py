@@ -4,6 +4,9 @@ Every tensor that another op produces becomes an input, and every tensor that an
 its name in the graph. Simulators then read the graph without silently ignoring nodes. The graph does not compute the
 original's values.
 
+Any other op with multiply-accumulates (a recurrent layer, an einsum, attention, a quantized or fused op) is written as
+the matrix products within it, on tensors of its own, since no tool that reads such a graph knows all of these ops.
+
 ``transposed=product`` replaces a transposed convolution by the matrix product within it: some tools ignore transposed
 convolutions but none ignores matrix products, and both have the same multiply-accumulates.
 """
@@ -12,10 +15,11 @@ from __future__ import annotations
 
 import onnx
 
-from fathom_onnx.analysis.cost.node_costs import graph_costs, node_cost
+from fathom_onnx.analysis.cost.node_costs import node_cost
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.convert.matrix_products import products
+from fathom_onnx.convert.layers import Layer, layers, no_layers
+from fathom_onnx.convert.matrix_products import MatrixProduct
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import inputs_of, outputs_of
@@ -26,27 +30,22 @@ from .onnx_file import copy_of, finish
 __all__ = ["KEPT", "convert"]
 
 KEPT = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Op types of the default domain that are kept."""
+"""Op types of the default domain that are kept as they are."""
 
-
-def _left_out(graph: Graph) -> dict[int, str]:
-    reasons = {}
-    for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):
-        if node.op_type in KEPT and node.domain in ("", "ai.onnx"):
-            if cost.macs is None:
-                reasons[index] = "shapes are not known"
-        elif cost.macs == 0:
-            reasons[index] = "no multiply-accumulates"
-        else:
-            reasons[index] = "cost is not known" if cost.macs is None else f"not one of {', '.join(KEPT)}"
-    return reasons
+FLOAT = onnx.TensorProto.FLOAT
+_FLOATS = (FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
 
 
 def _static(graph: Graph) -> dict[str, onnx.ValueInfoProto]:
     """The tensors of known shape, by name."""
     source = graph.model.graph
     infos = {i.name: i for i in [*source.value_info, *source.output, *source.input]}
-    return {n: i for n, i in infos.items() if n in graph.tensors and graph.tensors[n].shape is not None}
+    static = {n: i for n, i in infos.items() if n in graph.tensors and graph.tensors[n].shape is not None}
+    for sparse in source.sparse_initializer:
+        # what reads these graphs knows dense tensors only: it becomes an input
+        kind, name = sparse.values.data_type, sparse.values.name
+        static[name] = onnx.helper.make_tensor_value_info(name, kind, list(sparse.dims))
+    return static
 
 
 def _info(graph: Graph, infos: dict[str, onnx.ValueInfoProto], name: str) -> onnx.ValueInfoProto:
@@ -68,21 +67,42 @@ def _explicit(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
     return copy
 
 
-def _product(node: onnx.NodeProto, graph: Graph, infos: dict[str, onnx.ValueInfoProto]) -> onnx.NodeProto | None:
-    """The matrix product within a transposed convolution; None where there are several, or for other op types.
+def _product(layer: Layer, graph: Graph, infos: dict[str, onnx.ValueInfoProto]) -> onnx.NodeProto | None:
+    """The matrix product within a transposed convolution; None where there are several.
 
     It is [batch x positions, channels] x [channels, filters x kernel elements], before the results are summed where
     windows overlap. Its three tensors are new and added to ``infos``.
     """
-    parts = products(node, graph.tensors) if node.op_type == "ConvTranspose" else None
-    if parts is None or len(parts) > 1 or parts[0].times > 1:
+    node, (part, *more) = layer.node, layer.products
+    if more or part.times > 1:
         return None
-    m, n, k = parts[0].m, parts[0].n, parts[0].k
-    element_type = _info(graph, infos, node.output[0]).type.tensor_type.elem_type
     names = [f"{node.input[0]}:positions", f"{node.input[1]}:columns", f"{node.output[0]}:products"]
-    for name, shape in zip(names, ((m, k), (k, n), (m, n)), strict=True):
-        infos[name] = onnx.helper.make_tensor_value_info(name, element_type, shape)
-    return onnx.helper.make_node("MatMul", names[:2], names[2:], name=node.name)
+    return _matmul(part, names, layer.name, _info(graph, infos, node.output[0]).type.tensor_type.elem_type, infos)
+
+
+def _matmul(
+    part: MatrixProduct, names: list[str], name: str, kind: int, infos: dict[str, onnx.ValueInfoProto]
+) -> onnx.NodeProto:
+    """A node for a matrix product on three new tensors, which are added to ``infos``."""
+    batch = (part.times,) if part.times > 1 else ()
+    for tensor, rows, columns in zip(names, (part.m, part.k, part.m), (part.k, part.n, part.n), strict=True):
+        infos[tensor] = onnx.helper.make_tensor_value_info(tensor, kind, (*batch, rows, columns))
+    return onnx.helper.make_node("MatMul", names[:2], names[2:], name=name)
+
+
+def _products(layer: Layer, infos: dict[str, onnx.ValueInfoProto]) -> list[onnx.NodeProto]:
+    """The matrix products of a node that is not of a kept op type, one node each."""
+    output = next(name for name in layer.node.output if name)
+    made = infos.get(output)
+    # MatMul has no 8-bit types
+    kind = made.type.tensor_type.elem_type if made is not None else FLOAT
+    kind = kind if kind in _FLOATS else FLOAT
+    nodes = []
+    for number, part in enumerate(layer.products, 1):
+        end = "" if len(layer.products) == 1 else f".{number}"
+        names = [f"{output}:{side}{end}" for side in ("left", "right", "product")]
+        nodes.append(_matmul(part, names, layer.name + end, kind, infos))
+    return nodes
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
@@ -91,22 +111,29 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     Raises:
         GraphError: The graph has none of known shape.
     """
-    left_out = _left_out(graph)
+    layers_kept, left_out = layers(graph)
     source, infos = graph.model.graph, _static(graph)
     kept: list[onnx.NodeProto] = []
-    replaced = 0
-    for index, node in enumerate(source.node):
-        if index in left_out:
+    as_they_are: set[int] = set()
+    replaced = within = 0
+    for layer in layers_kept:
+        node = layer.node
+        if node.op_type not in KEPT or node.domain not in ("", "ai.onnx"):
+            kept += _products(layer, infos)
+            within += 1
             continue
-        product = _product(node, graph, infos) if request.options["transposed"] == "product" else None
+        as_they_are.add(layer.index)
+        as_product = request.options["transposed"] == "product" and node.op_type == "ConvTranspose"
+        product = _product(layer, graph, infos) if as_product else None
         kept.append(product or _explicit(node, graph))
-        kept[-1].name = node.name or f"{node.op_type}_{index}"
+        kept[-1].name = layer.name
         replaced += product is not None
     if not kept:
-        raise GraphError(f"graph '{graph.name}' has no convolution or matrix product of known shape", "give another")
+        raise no_layers(graph)
     produced = {name for node in kept for name in outputs_of(node)}
     used = {name for node in kept for name in node.input if name}
-    used_elsewhere = {name for i in left_out for name in inputs_of(source.node[i])} | {o.name for o in source.output}
+    others = [node for index, node in enumerate(source.node) if index not in as_they_are]
+    used_elsewhere = {name for node in others for name in inputs_of(node)} | {o.name for o in source.output}
     model = copy_of(graph.model)
     target = model.graph
     for field in ("node", "input", "output", "value_info", "initializer", "sparse_initializer"):
@@ -130,6 +157,8 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     notes = [f"{len(target.input)} inputs and {len(target.output)} outputs: values do not flow through this graph."]
     if replaced:
         notes.append(f"{replaced} nodes that were ConvTranspose are the matrix products within them.")
+    if within:
+        notes.append(f"{within} nodes of other ops are the matrix products within them, on tensors of their own.")
     macs = [node_cost(node, graph.tensors).macs or 0 for node in kept if node.op_type == "ConvTranspose"]
     if macs:
         notes.append(f"{len(macs)} nodes of {sum(macs)} MACs are ConvTranspose, which ZigZag ignores.")

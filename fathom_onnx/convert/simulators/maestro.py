@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contractions import Contraction, contractions, no_contractions
+from fathom_onnx.convert.contractions import Contraction
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.convert.matrix_products import MatrixProduct, products
+from fathom_onnx.convert.layers import layers, no_layers
+from fathom_onnx.convert.matrix_products import MatrixProduct
 from fathom_onnx.graph import Graph
 
 __all__ = ["DATAFLOWS", "DIMENSIONS", "convert"]
@@ -56,10 +57,9 @@ _NOTES = (
 )
 
 
-def _convolution(nest: Contraction) -> tuple[tuple[int, int], dict[str, int]] | None:
+def _convolution(nest: Contraction | None) -> tuple[tuple[int, int], dict[str, int]] | None:
     """Strides (Y, X) and dimensions of a plain convolution; None for any other contraction."""
-    plain = nest.op_type == "Conv" and nest.spatial <= 2 and set(nest.dilations) == {1}
-    if not plain or nest.size("g") > 1:
+    if nest is None or nest.transposed or nest.spatial > 2 or set(nest.dilations) != {1} or nest.size("g") > 1:
         return None
     down, across = (*nest.strides, 1)[:2]
     image = {
@@ -93,24 +93,20 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """One ``.m`` file with the network.
 
     Raises:
-        GraphError: The graph has no convolution and no matrix product of known shapes.
+        GraphError: The graph has no convolution and no matrix product of known shape.
     """
-    left_out: dict[int, str] = {}
-    layers: list[str] = []
-    nests = {nest.index: nest for nest in contractions(graph)}
-    for index, node in enumerate(graph.model.graph.node):
-        plain = _convolution(nests[index]) if index in nests else None
-        parts = products(node, graph.tensors) or ()
-        rows = [plain] if plain else [((1, 1), _product(part)) for part in parts]
-        if not rows:
-            left_out[index] = "no convolution or matrix product of known shapes"
+    kept, left_out = layers(graph)
+    if not kept:
+        raise no_layers(graph)
+    texts: list[str] = []
+    for layer in kept:
+        plain = _convolution(layer.convolution)
+        rows = [plain] if plain else [((1, 1), _product(part)) for part in layer.products]
         # the number keeps names distinct that differ only in characters that a name cannot hold
-        name = re.sub(r"[^A-Za-z0-9_]", "_", node.name or node.op_type)
+        name = re.sub(r"[^A-Za-z0-9_]", "_", layer.node.name or layer.node.op_type)
         dataflow = str(request.options["dataflow"])
-        layers += [_text(f"L{len(layers) + n}_{name}", *row, dataflow) for n, row in enumerate(rows)]
-    if not layers:
-        raise no_contractions(graph)
+        texts += [_text(f"L{len(texts) + n}_{name}", *row, dataflow) for n, row in enumerate(rows)]
     network = re.sub(r"[^A-Za-z0-9_]", "_", graph.name)
-    text = f"Network {network} {{\n" + "\n".join(layers) + "\n}\n"
+    text = f"Network {network} {{\n" + "\n".join(texts) + "\n}\n"
     counted = account(graph, left_out)
     return Conversion({".m": text.encode()}, counted.kept, counted.total, counted.left_out, _NOTES)

@@ -9,18 +9,11 @@ n filters of 1 x k, which is how SCALE-Sim itself reads its matrix-product topol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-import onnx
-
-from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.convert.matrix_products import FORMS, MatrixProduct, products
-from fathom_onnx.errors import GraphError
-from fathom_onnx.graph import Address, Graph, Tensor
+from fathom_onnx.convert.layers import Layer, layers, no_layers
+from fathom_onnx.graph import Address, Graph
 
 from .names import UniqueNames
 
@@ -33,66 +26,31 @@ _HEADERS = {
 _GRADIENTS = frozenset({"Conv2DBackFilter", "Conv2DBackInput"})
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A node to be written: its matrix products, and its row as a convolution, without the name, where it has one."""
-
-    name: str
-    products: tuple[MatrixProduct, ...]
-    window: tuple[int, ...] | None
-
-
 def _clean(name: str) -> str:
     """A name that SCALE-Sim can read."""
     return re.sub(r"[^A-Za-z0-9_./:-]", "_", name).replace("DP", "Dp")
 
 
-def _window(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+def _window(layer: Layer) -> tuple[int, ...] | None:
     """The row of a convolution of one image without groups and dilation and with one stride; None for other nodes."""
-    attributes: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    address = Address.parse(node.name)
-    if node.op_type not in ("Conv", "ConvInteger") or (address is not None and address.op in _GRADIENTS):
+    nest, address = layer.convolution, Address.parse(layer.node.name)
+    if nest is None or nest.transposed or nest.spatial > 2 or (address is not None and address.op in _GRADIENTS):
         return None
-    weights, output = tensors[node.input[1]].shape, tensors[node.output[0]].shape
-    if weights is None or output is None or len(output) not in (3, 4):
-        return None
-    spatial = len(output) - 2
-    strides = list(attributes.get("strides", [1] * spatial))
-    dilations = list(attributes.get("dilations", [1] * spatial))
-    if output[0] != 1 or attributes.get("group", 1) != 1 or len(set(strides)) > 1 or max(dilations) > 1:
+    if nest.size("n", "g") != 1 or len(set(nest.strides)) > 1 or max(nest.dilations) > 1:
         return None
     # a 1-D convolution is one row high; positions that no window reaches are not counted, since SCALE-Sim rounds up
-    extent = [(o - 1) * s + k for o, s, k in zip(output[2:], strides, weights[2:], strict=True)]
-    height, width = extent if spatial == 2 else (1, extent[0])
-    kernel = weights[2:] if spatial == 2 else (1, weights[2])
-    return (height, width, *kernel, weights[1], weights[0], strides[0])
+    positions, kernel = (nest.size("p"), nest.size("q")), (nest.size("r"), nest.size("s"))
+    if nest.spatial == 1:
+        positions, kernel = positions[::-1], kernel[::-1]
+    stride = nest.strides[0]
+    extent = [(o - 1) * stride + k for o, k in zip(positions, kernel, strict=True)]
+    return (*extent, *kernel, nest.size("c"), nest.size("m"), stride)
 
 
-def _reason(node: onnx.NodeProto, cost: NodeCost) -> str:
-    if cost.macs == 0:
-        return "no multiply-accumulates"
-    if node.op_type in FORMS and cost.macs is None:
-        return "shapes are not known"
-    return "cost is not known" if cost.macs is None else "no form as matrix products"
-
-
-def _layers(graph: Graph) -> tuple[list[_Layer], dict[int, str]]:
-    """The nodes to be written, in graph order; index of each other node, to the reason why it is left out."""
-    tensors = graph.tensors
-    layers: list[_Layer] = []
-    left_out: dict[int, str] = {}
-    for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):
-        parts = products(node, tensors) if cost.macs else None
-        if parts is None:
-            left_out[index] = _reason(node, cost)
-        else:
-            layers.append(_Layer(node.name or f"{node.op_type}_{index}", parts, _window(node, tensors)))
-    return layers, left_out
-
-
-def _rows(layer: _Layer, layout: str, names: UniqueNames) -> list[str]:
-    if layout == "conv" and layer.window is not None:
-        cells = [(layer.name, *layer.window)]
+def _rows(layer: Layer, layout: str, names: UniqueNames) -> list[str]:
+    window = _window(layer) if layout == "conv" else None
+    if window is not None:
+        cells = [(layer.name, *window)]
     else:
         cells = []
         for product in layer.products:
@@ -112,23 +70,21 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     Raises:
         GraphError: The graph has no node that can be written.
     """
-    layers, left_out = _layers(graph)
-    if not layers:
-        raise GraphError(f"graph '{graph.name}' has no convolution or matrix product of known shape", "give another")
-    windows = sum(layer.window is not None for layer in layers)
+    kept, left_out = layers(graph)
+    if not kept:
+        raise no_layers(graph)
+    windows = sum(_window(layer) is not None for layer in kept)
     layout = str(request.options["layout"])
     if layout == "auto":
         layout = "conv" if windows else "gemm"
     names = UniqueNames(_clean, ".")
-    rows = [row for layer in layers for row in _rows(layer, layout, names)]
+    rows = [row for layer in kept for row in _rows(layer, layout, names)]
     sums = account(graph, left_out)
     notes = [f"Run it with -i {layout}."]
-    if layout == "conv" and windows < len(layers):
-        notes.append(
-            f"{len(layers) - windows} nodes are matrix products, written as images of m x k with 1 x k filters."
-        )
-    if len(rows) > len(layers):
-        notes.append(f"{len(layers)} nodes are {len(rows)} rows: a batch of products or a group is a row each.")
+    if layout == "conv" and windows < len(kept):
+        notes.append(f"{len(kept) - windows} nodes are matrix products, written as images of m x k with 1 x k filters.")
+    if len(rows) > len(kept):
+        notes.append(f"{len(kept)} nodes are {len(rows)} rows: a batch of products or a group is a row each.")
     header = f"{_HEADERS[layout]} {_clean(graph.name)}: {len(rows)} layers with {sums.kept.macs} multiply-accumulates"
     text = "\n".join([header, *rows]) + "\n"
     return Conversion({".csv": text.encode()}, sums.kept, sums.total, sums.left_out, tuple(notes))

@@ -3,17 +3,22 @@
 The problem is the seven-dimensional convolution of Timeloop's examples, with groups (``G C M R S N P Q``; strides and
 dilations are coefficients). A matrix product is such a problem with rows ``N``, columns ``M`` and summed dimension
 ``C``; its batch is ``G``, unless an operand is broadcast over the batch. A transposed convolution has the same
-dimensions, but the outputs instead of the inputs are indexed by windows. Multiply-accumulates are the product of the
-dimensions.
+dimensions, but the outputs instead of the inputs are indexed by windows. A convolution of three axes has two more
+dimensions, ``U`` for the kernel and ``T`` for the output; a problem states its own dimensions, so that Timeloop reads
+it as well. Multiply-accumulates are the product of the dimensions.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from fathom_onnx.convert.account import account
-from fathom_onnx.convert.contractions import Contraction, contractions, no_contractions, other_nodes
+from fathom_onnx.convert.contractions import Contraction
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.convert.layers import Layer, layers, no_layers
+from fathom_onnx.convert.matrix_products import MatrixProduct
 from fathom_onnx.graph import Graph
 
 from .yaml_text import yaml_bytes
@@ -23,8 +28,8 @@ __all__ = ["DIMENSIONS", "convert"]
 DIMENSIONS = ("G", "C", "M", "R", "S", "N", "P", "Q")
 """Groups, input and output channels per group, kernel rows and columns, batch, output rows and columns."""
 
-_COEFFICIENTS = ("Hstride", "Wstride", "Hdilation", "Wdilation")
-_ROWS, _COLUMNS = [["R", "Hdilation"], ["P", "Hstride"]], [["S", "Wdilation"], ["Q", "Wstride"]]
+_AXES = (("R", "P", "H"), ("S", "Q", "W"), ("U", "T", "D"))
+"""By spatial axis: the dimensions of kernel and output, and the beginning of the coefficients' names."""
 
 _NOTES = (
     "Files are numbered by different layers; the index names the file of each node, in the graph's order.",
@@ -33,15 +38,26 @@ _NOTES = (
 )
 
 
-def _shape(transposed: bool) -> dict[str, Any]:
-    windows, points = [_ROWS, _COLUMNS], [[["P"]], [["Q"]]]
+def _coefficients(axes: int) -> list[str]:
+    letters = [letter for _, _, letter in _AXES[:axes]]
+    return [f"{letter}{what}" for what in ("stride", "dilation") for letter in letters]
+
+
+def _dimensions(axes: int) -> list[str]:
+    return [*DIMENSIONS, *(("U", "T") if axes > 2 else ())]
+
+
+def _shape(transposed: bool, axes: int) -> dict[str, Any]:
+    windows = [[[r, f"{letter}dilation"], [p, f"{letter}stride"]] for r, p, letter in _AXES[:axes]]
+    points = [[[p]] for _, p, _ in _AXES[:axes]]
+    taps = [[[r]] for r, _, _ in _AXES[:axes]]
     channels = {"image": [[["N"]], [["G"]], [["C"]]], "output": [[["N"]], [["G"]], [["M"]]]}
     return {
         "name": "transposed-convolution" if transposed else "convolution",
-        "dimensions": list(DIMENSIONS),
-        "coefficients": [{"name": name, "default": 1} for name in _COEFFICIENTS],
+        "dimensions": _dimensions(axes),
+        "coefficients": [{"name": name, "default": 1} for name in _coefficients(axes)],
         "data-spaces": [
-            {"name": "Weights", "projection": [[["G"]], [["C"]], [["M"]], [["R"]], [["S"]]]},
+            {"name": "Weights", "projection": [[["G"]], [["C"]], [["M"]], *taps]},
             {"name": "Inputs", "projection": [*channels["image"], *(points if transposed else windows)]},
             {
                 "name": "Outputs",
@@ -52,43 +68,62 @@ def _shape(transposed: bool) -> dict[str, Any]:
     }
 
 
-def _instance(nest: Contraction) -> dict[str, int]:
-    """Dimensions and coefficients of a layer; a convolution of one spatial axis has one column."""
-    sizes = dict(zip(DIMENSIONS, (nest.size(v) for v in ("g", "c", "m", "r", "s", "n", "p", "q")), strict=True))
-    if nest.spatial:
-        strides, dilations = (*nest.strides, 1), (*nest.dilations, 1)
-        return sizes | dict(zip(_COEFFICIENTS, (*strides[:2], *dilations[:2]), strict=True))
-    batch_axes = {name for name, size in nest.sizes.items() if name.startswith("b") and size > 1}
-    # a batch axis over which one operand is broadcast counts as rows or columns of the other operand
-    image_broadcast, weights_broadcast = (
-        batch_axes - {name for axis in operand.axes for name, _ in axis} for operand in (nest.image, nest.weights)
-    )
-    rows, columns = nest.size(*weights_broadcast), nest.size(*image_broadcast)
-    batch = nest.size(*(batch_axes - image_broadcast - weights_broadcast))
-    return sizes | {"G": batch, "N": sizes["N"] * rows, "M": sizes["M"] * columns} | dict.fromkeys(_COEFFICIENTS, 1)
+@dataclass(frozen=True)
+class _Problem:
+    """A problem: what it is, and the sizes of its dimensions and coefficients."""
+
+    transposed: bool
+    axes: int
+    sizes: tuple[tuple[str, int], ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return math.prod(size for name, size in self.sizes if name in _dimensions(self.axes))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The problem as it is written."""
+        return {"problem": {"shape": _shape(self.transposed, self.axes), "instance": dict(self.sizes)}}
+
+
+def _convolution(nest: Contraction) -> _Problem:
+    """A convolution of one spatial axis has one column."""
+    axes = max(nest.spatial, 2)
+    sizes = {name: nest.size(name.lower()) for name in _dimensions(axes)}
+    steps = [*(*nest.strides, 1)[:axes], *(*nest.dilations, 1)[:axes]]
+    sizes |= dict(zip(_coefficients(axes), steps, strict=True))
+    return _Problem(nest.transposed, axes, tuple(sizes.items()))
+
+
+def _product(product: MatrixProduct) -> _Problem:
+    sizes = dict.fromkeys([*DIMENSIONS, *_coefficients(2)], 1)
+    sizes |= {"G": product.times, "C": product.k, "M": product.n, "N": product.m}
+    return _Problem(False, 2, tuple(sizes.items()))
+
+
+def _problems(layer: Layer) -> list[_Problem]:
+    """A convolution as it is; anything else as its matrix products."""
+    return [_convolution(layer.convolution)] if layer.convolution else [_product(part) for part in layer.products]
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A YAML index, and a problem file for every distinct layer shape.
 
     Raises:
-        GraphError: The graph has no convolution (of one or two axes) and no matrix product of known shapes.
+        GraphError: The graph has no convolution and no matrix product of known shape.
     """
-    left_out = other_nodes(graph)
-    numbers: dict[tuple[bool, tuple[tuple[str, int], ...]], int] = {}
+    kept, left_out = layers(graph)
+    if not kept:
+        raise no_layers(graph)
+    numbers: dict[_Problem, int] = {}
     rows: list[dict[str, object]] = []
-    for nest in contractions(graph):
-        if nest.spatial > 2:
-            left_out[nest.index] = "a convolution of three axes"
-            continue
-        key = nest.op_type == "ConvTranspose", tuple(_instance(nest).items())
-        number = numbers.setdefault(key, len(numbers) + 1)
-        rows.append({"node": nest.name, "problem": f"{request.stem}.problem{number:04}.yaml", "macs": nest.macs})
-    if not rows:
-        raise no_contractions(graph)
+    for layer in kept:
+        for problem in _problems(layer):
+            number = numbers.setdefault(problem, len(numbers) + 1)
+            file = f"{request.stem}.problem{number:04}.yaml"
+            rows.append({"node": layer.name, "problem": file, "macs": problem.macs})
     files = {".timeloop.yaml": yaml_bytes({"layers": rows}, f"Layers of '{graph.name}', written by fathom-onnx")}
-    for (transposed, instance), number in numbers.items():
-        problem = {"problem": {"shape": _shape(transposed), "instance": dict(instance)}}
-        files[f".problem{number:04}.yaml"] = yaml_bytes(problem)
+    files |= {f".problem{number:04}.yaml": yaml_bytes(problem.content) for problem, number in numbers.items()}
     counted = account(graph, left_out)
     return Conversion(files, counted.kept, counted.total, counted.left_out, _NOTES)
