@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,9 +30,8 @@ from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.shapes import read_shapes
 from fathom_onnx.runtime.traces.steps import StepTimes
 from fathom_onnx.runtime.weights import variable_values
-from fathom_onnx.workloads.contract import Array
 
-from .data import DISTINCT_BATCHES, batches_for_graph, source_for_graph
+from .data import Feeds, run_batches
 from .dynamic_sizes import dynamic_facts
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
@@ -50,7 +48,7 @@ def profile(
     steps: int = 10,
     optimization: Optimization = "all",
     seed: int = 0,
-    feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    feeds: Feeds | None = None,
     allow_fallback: bool = False,
     tf32: bool = False,
     serialize: bool = False,
@@ -69,7 +67,8 @@ def profile(
         steps: Steps to run after these, with the profiler and without; steps that are still warm-up are dropped.
         optimization: onnxruntime's graph optimization level.
         seed: Seed of the starting values and of the data.
-        feeds: A batch, or several to take in turn; from the graph's data source when not given.
+        feeds: A batch, or several to take in turn; inputs that they leave out are drawn. From the graph's data source
+            when not given. Of files: :func:`fathom_onnx.data.read_inputs`.
         allow_fallback: Whether nodes may run on the CPU when another provider was asked for; without it only the
             arithmetic of shapes may.
         tf32: Whether CUDA may multiply in TensorFloat-32.
@@ -118,7 +117,7 @@ def profile_graph(
     warmup: int = 3,
     steps: int = 10,
     seed: int = 0,
-    feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    feeds: Feeds | None = None,
     keep_dynamic: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -126,7 +125,7 @@ def profile_graph(
     """Profile a graph under the settings of a session; for arguments and errors see :func:`profile`."""
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
-    batches, data = _batches(graph, feeds, seed, warmup + steps)
+    batches, data = run_batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed, keep_dynamic=keep_dynamic)
     with _output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
@@ -159,23 +158,11 @@ def profile_graph(
     return run
 
 
-def _batches(
-    graph: Graph, feeds: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None, seed: int, needed: int
-) -> tuple[list[Mapping[str, Array]], dict[str, Any]]:
-    """The batches of a run, and their description for the manifest."""
-    if feeds is not None:
-        given = [feeds] if isinstance(feeds, Mapping) else list(feeds)
-        return given, {"source": "given", "kind": "given", "description": "values given by the caller"}
-    source = source_for_graph(graph)
-    drawn = itertools.islice(batches_for_graph(graph, seed), min(DISTINCT_BATCHES, needed))
-    return list(drawn), {"source": source.name, "kind": source.kind, "description": source.description}
-
-
 def explain(
     graph: Graph,
     prepared: Prepared,
     measured: Measurement,
-    batch: Mapping[str, Array],
+    batch: Mapping[str, Any],
     settings: SessionSettings = DEFAULT_SETTINGS,
 ) -> Attribution:
     """Attribute the executed nodes of a measured graph; values are compared only where names leave a question.

@@ -21,6 +21,7 @@ __all__ = [
     "count_list",
     "cuda_options",
     "framework_option",
+    "inputs_option",
     "json_option",
     "list_option",
     "measuring_options",
@@ -150,6 +151,15 @@ custom_ops_option = click.option(
     help="Library of operators that onnxruntime does not have; may repeat.",
 )
 """``--custom-ops``."""
+
+inputs_option = click.option(
+    "--inputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Values of the graph's inputs, a batch a file; may repeat. What a file leaves out is drawn.",
+)
+"""``--inputs``."""
 
 serialize_option = click.option(
     "--serialize", is_flag=True, help="On CUDA: let each launch wait, and show the host's times."

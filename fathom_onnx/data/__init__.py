@@ -1,9 +1,14 @@
 """Data sources: from a workload or a graph to endless batches of real, simulated or synthetic input values.
 
-:data:`SOURCES` is the table of them; the modules in the folders below implement one each.
+:data:`SOURCES` is the table of them; the modules in the folders below implement one each. Values that a caller gives
+take the place of any of them (:mod:`.given`); :func:`run_batches` puts both together for a run.
 """
 
 from .contract import Batch, BatchRequest, Source
+from .feeding import Feeds, run_batches
+from .given.files import read_input_files
+from .given.fitting import GivenBatches
+from .given.loading import load_with_inputs, read_inputs
 from .sources import (
     DISTINCT_BATCHES,
     SOURCES,
@@ -20,10 +25,16 @@ __all__ = [
     "SOURCES",
     "Batch",
     "BatchRequest",
+    "Feeds",
+    "GivenBatches",
     "Source",
     "batches",
     "batches_for",
     "batches_for_graph",
+    "load_with_inputs",
+    "read_input_files",
+    "read_inputs",
+    "run_batches",
     "source_for_graph",
     "usual_source",
     "workload_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -176,14 +176,22 @@ def source_for_graph(graph: Graph) -> Source:
     return usual_source(graph.metadata.data if graph.metadata else SYNTHETIC)
 
 
-def batches_for_graph(graph: Graph, seed: int, source: str | None = None) -> Iterator[Batch]:
+def batches_for_graph(
+    graph: Graph, seed: int, source: str | None = None, only: Collection[str] | None = None
+) -> Iterator[Batch]:
     """Endless batches for a graph's batch inputs; values are drawn for a graph of another origin.
+
+    Args:
+        graph: The graph.
+        seed: The same seed gives the same batches.
+        source: A name of :data:`SOURCES`; by default that of the graph's workload.
+        only: Names of the inputs that are wanted; all of them by default.
 
     Raises:
         UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
         DataError: An input cannot be fed: its shape is unknown, or differs from that of its workload.
     """
-    inputs = graph.batch_inputs
+    inputs = [tensor for tensor in graph.batch_inputs if only is None or tensor.name in only]
     unknown = next((t for t in inputs if t.shape is None), None)
     if unknown is not None:
         raise DataError(f"input '{unknown.name}' of graph '{graph.name}' has no static shape", "give one with --dim")

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fathom_onnx.data import read_input_files
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
@@ -46,6 +47,7 @@ class Axes:
         optimizations: onnxruntime's graph optimization levels.
         preset: Preset of every workload.
         changes: Fields of the configuration to change in every cell, as text or as values.
+        inputs: ``.npz`` files with batches of input values, which every cell is fed with.
     """
 
     workloads: Sequence[str] | None = None
@@ -59,6 +61,7 @@ class Axes:
     optimizations: Sequence[Optimization] = ("all",)
     preset: str = "small"
     changes: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[Path] = ()
 
 
 def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
@@ -91,12 +94,14 @@ def sweep_plan(
     Raises:
         UnknownNameError: No such workload, framework, mode, preset, field, provider or optimization level.
         UsageError: A value that cannot work, or nothing to sweep.
+        DataError: A file of input values cannot be read.
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     if "batch" in axes.changes and axes.batches:
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
     refuse_unused_settings(axes.providers, axes.tf32, axes.serialize)
+    read_input_files(axes.inputs)  # files that cannot be read are refused before any work is done
     chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
     sessions = [
         SessionSettings(
@@ -119,6 +124,7 @@ def sweep_plan(
             seed=seed,
             purpose=purpose,
             graphs=_graphs(axes.preset, purpose, changes),
+            inputs=tuple(str(path.absolute()) for path in axes.inputs),
         )
         plan += [Job(cell, common.with_session(session), folder, Role.SWEEP) for session in sessions]
         plan[-1].workload  # noqa: B018  # a configuration that cannot be made is refused before any work is done

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.cli.study_commands.live import Pace, span
 from fathom_onnx.errors import OutputError, RunError, UnknownNameError, UsageError
 from fathom_onnx.study import Axes, Event, SweepResult, run_sweep, sweep_plan
+from fathom_onnx.study.engine.inputs import profile_inputs
 from fathom_onnx.study.engine.lock import LOCK_VARIABLE, lock_path, machine_lock
 from fathom_onnx.study.engine.store import Store
 from fathom_onnx.study.sweep_result import CELL_COLUMNS, SHARE_COLUMNS
@@ -209,6 +211,17 @@ def test_the_real_key_of_a_run_holds_all_that_a_sweep_varies(tmp_path: Path) -> 
     assert len({key(study.STAGES.export.inputs(job)) for job in batches}) == 2
 
 
+def test_files_of_input_values_reach_every_run_and_their_bytes_are_in_its_key(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones(1))
+    plain, given = (sweep_plan(tmp_path, replace(AXES, inputs=inputs)) for inputs in ((), (tmp_path / "a.npz",)))
+    assert {job.options.inputs for job in plain} == {()}
+    assert {job.options.inputs for job in given} == {(str(tmp_path / "a.npz"),)}
+    assert "inputs" not in plain[0].options.json()
+    first = profile_inputs(given[0])
+    np.savez(tmp_path / "a.npz", x=np.zeros(1))
+    assert len({str(profile_inputs(plain[0])["data"]), str(first["data"]), str(profile_inputs(given[0])["data"])}) == 3
+
+
 # the tables
 
 
@@ -308,6 +321,7 @@ def test_bad_lists_are_said(tmp_path: Path, arguments: list[str], said: str) -> 
 _HOLD = """
 import sys
 from pathlib import Path
+from fathom_onnx.study.engine.inputs import profile_inputs
 from fathom_onnx.study.engine.lock import machine_lock
 with machine_lock(Path("theirs")):
     print("held", flush=True)

@@ -25,6 +25,7 @@ __all__ = ["command"]
 @options.session_options
 @options.measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.inputs_option
 @click.option("--keep-dynamic", is_flag=True, help="Time the graph with its open dimensions open, --dim only feeds it.")
 @options.custom_ops_option
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
@@ -48,6 +49,7 @@ def command(
     steps: int,
     seed: int,
     dims: tuple[str, ...],
+    inputs: tuple[Path, ...],
     keep_dynamic: bool,
     custom_ops: tuple[Path, ...],
     allow_fallback: bool,
@@ -68,14 +70,16 @@ def command(
         profile_by_framework(click.get_current_context())
         return
     from fathom_onnx.cli.render import print_json, progress
+    from fathom_onnx.data import load_with_inputs, read_inputs
     from fathom_onnx.profiling import profile_graph
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
 
     if target.endswith(".onnx") or Path(target).exists():
-        graph = _loaded(target, dims)
+        graph, feeds = load_with_inputs(target, options.whole_numbers(dims, "NAME=N", "dimension"), inputs)
     else:
         graph = _exported(target, framework, mode, preset, batch, changes, ep)
+        feeds = read_inputs(graph, inputs) if inputs else None
     settings = SessionSettings(
         ep,
         threads or cpu_cores(),
@@ -92,6 +96,7 @@ def command(
             warmup=warmup,
             steps=steps,
             seed=seed,
+            feeds=feeds,
             keep_dynamic=keep_dynamic,
             folder=output,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
@@ -102,12 +107,6 @@ def command(
     else:
         _print(summary, top)
     click.echo(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
-
-
-def _loaded(path: str, dims: tuple[str, ...]) -> Graph:
-    from fathom_onnx.graph import load
-
-    return load(path, options.whole_numbers(dims, "NAME=N", "dimension"))
 
 
 def _exported(
@@ -122,6 +121,18 @@ def _exported(
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
     request = ExportRequest(workload, modes[0], purpose=purpose_for(ep))
     return from_model(find_exporter(frameworks[0]).export(request), workload.name)
+
+
+def _input_lines(inputs: dict[str, str]) -> list[str]:
+    """Where the values of the inputs are from; those of which the same is said stand together."""
+    together: dict[str, list[str]] = {}
+    for name, said in inputs.items():
+        together.setdefault(said, []).append(name)
+    lines = []
+    for said, names in together.items():
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        lines.append(f"  {shown}: {said}")
+    return ["inputs:", *lines] if lines else []
 
 
 def _dynamic_line(dynamic: dict[str, Any]) -> str:
@@ -147,7 +158,11 @@ def _print(summary: dict[str, Any], top: int) -> None:
     s = summary
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
-    click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    data = s["data"]
+    fed = data["description"] if data["kind"] == "given" else f"{data['source']} ({data['kind']})"
+    click.echo(f"data: {fed}; {s['steps']} steps after {s['warmup']} of warm-up")
+    for line in _input_lines(data.get("inputs") or {}):
+        click.echo(line)
     if s["dynamic"]:
         click.echo(_dynamic_line(s["dynamic"]))
     if s["node_times"] in NODE_TIMES:

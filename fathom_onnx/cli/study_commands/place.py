@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,6 +38,7 @@ __all__ = ["command"]
 @click.option("--by", "level", type=click.Choice(["op", "class"]), default="op", show_default=True, help="Compared by.")
 @options.measuring_options
 @click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.inputs_option
 @options.output_option(None, "SVG file for the tree.")
 @options.json_option
 def command(
@@ -49,6 +51,7 @@ def command(
     steps: int,
     seed: int,
     dims: tuple[str, ...],
+    inputs: tuple[Path, ...],
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -67,10 +70,12 @@ def command(
     if target.is_dir():
         from fathom_onnx.analysis.runs.run import Run
 
+        if inputs:
+            raise UsageError(f"'{target}' is a run, which is not fed again", "give --inputs with an .onnx file")
         run = Run.load(target)
         suite = read_suite(study_folder, mode or _mode(run), framework)
     else:
-        run, suite = _profiled(target, study_folder, mode, framework, warmup, steps, seed, dims)
+        run, suite = _profiled(target, study_folder, mode, framework, warmup, steps, seed, dims, inputs)
     placed = nearest_workloads(run_op_mix(run), suite.op_mixes, level)  # type: ignore[arg-type]
     remarks = _remarks(run, suite)
     if as_json:
@@ -86,15 +91,23 @@ def _mode(run: Run) -> str:
 
 
 def _profiled(
-    target: Path, folder: Path, mode: str | None, framework: str, warmup: int, steps: int, seed: int, dims: Any
+    target: Path,
+    folder: Path,
+    mode: str | None,
+    framework: str,
+    warmup: int,
+    steps: int,
+    seed: int,
+    dims: Sequence[str],
+    inputs: Sequence[Path],
 ) -> tuple[Run, Suite]:
     """Profile a graph as the suite was run."""
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.graph import load
+    from fathom_onnx.data import load_with_inputs
     from fathom_onnx.profiling import profile
     from fathom_onnx.study.suite import read_suite
 
-    graph = load(target, options.whole_numbers(dims, "NAME=N", "dimension"))
+    graph, feeds = load_with_inputs(target, options.whole_numbers(dims, "NAME=N", "dimension"), inputs)
     suite = read_suite(folder, mode or (graph.metadata.mode if graph.metadata else "inference"), framework)
     with progress() as (say, _):
         run = profile(
@@ -104,6 +117,7 @@ def _profiled(
             warmup=warmup,
             steps=steps,
             seed=seed,
+            feeds=feeds,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )
     return run, suite

@@ -34,6 +34,7 @@ __all__ = ["command"]
 )
 @options.purpose_option("onnxruntime")
 @options.measuring_options
+@options.inputs_option
 @click.option("--retry", is_flag=True, help="Try cells again that failed before.")
 @click.option("--no-wait", is_flag=True, help="Refuse, and do not wait, while another measurement runs here.")
 @options.output_option("sweep", "Folder of the sweep.")
@@ -54,6 +55,7 @@ def command(
     steps: int,
     warmup: int,
     seed: int,
+    inputs: tuple[Path, ...],
     retry: bool,
     no_wait: bool,
     output: Path,
@@ -82,6 +84,7 @@ def command(
         optimizations=optimization,  # type: ignore[arg-type]  # checked when the plan is made
         preset=preset,
         changes=options.pairs(changes, "FIELD=VALUE"),
+        inputs=inputs,
     )
     with print_events() as on_event:
         result = run_sweep(

@@ -39,6 +39,7 @@ class Options:
         purpose: What the graphs are for; stored under the key ``lowering``.
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
+        inputs: Files of input values, one a batch; none for those of the workload's data source.
     """
 
     preset: str = "small"
@@ -54,6 +55,7 @@ class Options:
     purpose: Purpose = "onnxruntime"
     checked_steps: int = 1
     graphs: str = ""
+    inputs: tuple[str, ...] = ()
 
     @property
     def session(self) -> SessionSettings:
@@ -64,7 +66,7 @@ class Options:
         """The options as they are stored."""
         fields = asdict(self)
         fields["lowering"] = fields.pop("purpose")
-        return fields
+        return fields if self.inputs else {name: value for name, value in fields.items() if name != "inputs"}
 
     def with_session(self, settings: SessionSettings) -> Options:
         """These options with other session settings."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from fathom_onnx.study.cells.plan import Job
@@ -70,7 +71,7 @@ def profile_inputs(job: Job) -> Inputs:
     options = asdict(job.options)
     return {
         "graph": sha256(job.graph()),
-        "data": _data(job),
+        "data": [*_data(job), *(sha256(Path(name)) for name in job.options.inputs)],
         **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),

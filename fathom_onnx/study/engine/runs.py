@@ -12,16 +12,18 @@ __all__ = ["profile_cell", "profile_native_step", "read_native_run", "read_run",
 
 def profile_cell(job: Job) -> StageResult:
     """Run a cell's graph under the profiler, into a run folder."""
-    from fathom_onnx.graph import load
+    from fathom_onnx.data import load_with_inputs
     from fathom_onnx.profiling import profile_graph
 
     options = job.options
+    graph, feeds = load_with_inputs(job.graph(), None, [Path(name) for name in options.inputs])
     profile_graph(
-        load(job.graph()),
+        graph,
         options.session,
         warmup=options.warmup,
         steps=options.steps,
         seed=options.seed,
+        feeds=feeds,
         folder=job.output,
     )
     return _folder_of(job)
