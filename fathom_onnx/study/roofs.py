@@ -52,4 +52,4 @@ def roofline_json(job: Job, roofline: Roofline) -> dict[str, Any]:
     """A run's time, its time at the roof and what bounds it, as JSON can hold it; unknown numbers are null."""
     total = {name: None if math.isnan(value) else value for name, value in roofline.total.items()}
     place = {"cell": asdict(job.cell), "provider": job.options.ep, "threads": job.options.threads}
-    return {**place, **total, "bound_shares": roofline.bound_shares}
+    return {**place, **total, "bound_shares": roofline.bound_shares, "unexplained": len(roofline.unexplained)}

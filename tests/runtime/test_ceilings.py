@@ -67,8 +67,8 @@ def test_the_rate_in_a_cache_is_that_of_as_many_bytes_or_more() -> None:
         return Sample("Relu", 1, work / giga / 1e9, 3, work)
 
     known = Ceilings(1.0, 5.0, (), (copy(10**9, 5),), {}, (copy(10**5, 60), copy(10**6, 80), copy(10**7, 20)))
-    rates = [known.cached_gbytes(moved) for moved in (1e4, 1e6, 2e6, 1e8)]
-    assert rates == [pytest.approx(rate) for rate in (80, 80, 20, 5)]
+    rates = [known.cached_gbytes(moved) for moved in (1e4, 1e6, 1.9e6, 2e6, 1e8)]
+    assert rates == [pytest.approx(rate) for rate in (80, 80, 80, 20, 5)]
     assert known.cached_gbytes(2e9) is None
 
 

@@ -131,6 +131,7 @@ def test_each_run_is_set_under_the_roof() -> None:
         "by memory": "30.0%",
         "by neither": "5.0%",
         "of unknown cost": "5.0%",
+        "unexplained": "0",
         "FLOPs/byte": "15.5",
         "GFLOP/s": "32.6",
         "ceiling, GFLOP/s": "100",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ __all__ = ["named_rows", "roofline_svg"]
 
 _COLOURS = {"compute": "#d55e00", "memory": "#0072b2"}  # Okabe and Ito, 2008
 _MARKERS = {"compute": "s", "memory": "o"}
+_DASHES = ("-", "--", "-.", ":")
+"""Lines of the roofs of several number types."""
+
 _NAMED = 8
 """Rows that are named in the drawing at most, those that took longest."""
 
@@ -62,10 +66,12 @@ def roofline_svg(roofline: Roofline, title: str) -> str:
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(9.0, 6.0), layout="constrained")
         axes = figure.subplots()
-        ridge = roofline.gflops / roofline.gbytes
-        ends = [ridge, *drawn["intensity"]]
+        ends = [*(gflops / roofline.gbytes for gflops in roofline.arithmetic.values()), *drawn["intensity"]]
         across = np.geomspace(min(ends) / 3, max(ends) * 3, 200)
-        axes.plot(across, np.minimum(roofline.gflops, across * roofline.gbytes), color="#444444", linewidth=1.2)
+        for (kind, gflops), dash in zip(roofline.arithmetic.items(), itertools.cycle(_DASHES)):
+            roof = np.minimum(gflops, across * roofline.gbytes)
+            several = len(roofline.arithmetic) > 1
+            axes.plot(across, roof, dash, color="#444444", linewidth=1.2, label=f"roof in {kind}" if several else None)
         for bound, colour in _COLOURS.items():
             rows = drawn[drawn["bound"] == bound]
             axes.scatter(

@@ -68,7 +68,7 @@ def _panel(axes: Any, several: Mapping[str, Roofline], everyone: Sequence[str]) 
     from matplotlib.ticker import FuncFormatter
 
     points = {who: _drawn(roofline) for who, roofline in several.items()}
-    roofs = dict.fromkeys((roofline.gflops, roofline.gbytes) for roofline in several.values())
+    roofs = dict.fromkeys((gflops, r.gbytes) for r in several.values() for gflops in r.arithmetic.values())
     ends = [*(p / m for p, m in roofs), *(x for rows in points.values() for x in rows["intensity"])]
     for gflops, gbytes in roofs:
         across = np.array([min(ends) / 3, gflops / gbytes, max(ends) * 3])

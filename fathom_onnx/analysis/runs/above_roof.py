@@ -3,7 +3,8 @@
 A share above 1 means that a cost, a time or a ceiling is not what it seems. Three reasons are measured, and no other is
 let pass:
 
-* ``floor``: one execution takes less than the profiler's own cost of a node, so that its time is noise;
+* ``floor``: one execution takes less than the profiler's own cost of a node (the lower end of its interval, and at most
+  :data:`FLOOR_US`), so that its time is noise;
 * ``rounding``: the trace gives whole microseconds, rounded down, and the time could be that much longer;
 * ``cache``: memory would bind, and a copy that moves as many bytes reached this rate, because its data stay in a cache.
 
@@ -21,10 +22,13 @@ from fathom_onnx.runtime.ceilings.ceilings import Ceilings
 
 from .run import Run
 
-__all__ = ["ABOVE_COLUMNS", "EXPLANATIONS", "TOLERANCE", "above_roof"]
+__all__ = ["ABOVE_COLUMNS", "EXPLANATIONS", "FLOOR_US", "TOLERANCE", "above_roof"]
 
 TOLERANCE = 0.05
 """What a share may be above 1: ceilings are measured, and the next measurement differs by some percent."""
+
+FLOOR_US = 15.0
+"""What the profiler costs a node at most, in microseconds: a floor above it was estimated on a busy machine."""
 
 ABOVE_COLUMNS = ("node", "op_type", "layer", "us", "share", "bound", "compute_type", "explanation", "why")
 """Columns of the table of nodes above the roof."""
@@ -44,11 +48,11 @@ def above_roof(run: Run, work: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame
     """
     roof_us = work[["compute_us", "memory_us"]].max(axis=1)
     above = work.assign(share=roof_us / work["us"])[roof_us > (1 + TOLERANCE) * work["us"]]
-    facts = run.nodes.loc[above["executed"], ["name", "op_type", "layer", "calls", "below_floor"]]
+    facts = run.nodes.loc[above["executed"], ["name", "op_type", "layer", "calls"]]
     table = pd.concat([facts.reset_index(drop=True), above.reset_index(drop=True)], axis=1)
     # a device's times have decimals
     rounded_us = 1.0 if np.issubdtype(run.samples.dtype, np.integer) else 0.0
-    reasons = [_reason(row, rounded_us, ceilings) for row in table.to_dict("records")]
+    reasons = [_reason(row, rounded_us, _floor_us(run), ceilings) for row in table.to_dict("records")]
     table[["explanation", "why"]] = pd.DataFrame(reasons, columns=["explanation", "why"], dtype=object)
     table["bound"] = np.where(table["compute_us"] >= table["memory_us"], "compute", "memory")
     table["last"] = table["explanation"] != "unexplained"
@@ -56,11 +60,19 @@ def above_roof(run: Run, work: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame
     return named[list(ABOVE_COLUMNS)].reset_index(drop=True)
 
 
-def _reason(node: dict[Any, Any], rounded_us: float, ceilings: Ceilings) -> tuple[str, str]:
+def _floor_us(run: Run) -> float:
+    """What the profiler costs a node, microseconds; 0 where it was not estimated."""
+    floor = run.floor
+    if floor is None:
+        return 0.0
+    return min(FLOOR_US, floor.us if floor.low_us is None else floor.low_us)
+
+
+def _reason(node: dict[Any, Any], rounded_us: float, floor_us: float, ceilings: Ceilings) -> tuple[str, str]:
     """What explains one node above the roof, and the sentence that says so."""
-    if node["below_floor"]:
-        return "floor", "an execution takes less than the profiler costs: its time is noise"
     calls = max(float(node["calls"]), 1.0)
+    if node["us"] / calls < floor_us:
+        return "floor", f"an execution takes less than the {floor_us:.1f} us of the profiler: its time is noise"
     longest_us = (node["us"] + calls * rounded_us) * (1 + TOLERANCE)
     if max(node["compute_us"], node["memory_us"]) <= longest_us:
         return "rounding", "the trace rounds times down to whole microseconds"

@@ -98,8 +98,11 @@ class Ceilings:
         return max(of_type, key=lambda sample: sample.giga, default=None)
 
     def cached_gbytes(self, moved: float) -> float | None:
-        """GB/s of the best copy that moves as many bytes or more, over all caches; None where none was measured."""
-        return max((s.giga for s in (*self.in_cache, *self.copies) if s.work >= moved), default=None)
+        """GB/s of the best copy that moves about as many bytes or more; None where none was measured.
+
+        Copies are measured at every doubling, and what lies between two of them may be as fast as the smaller one.
+        """
+        return max((s.giga for s in (*self.in_cache, *self.copies) if s.work > moved / 2), default=None)
 
     def as_json(self) -> dict[str, Any]:
         """One object of schema :data:`SCHEMA`."""

@@ -64,8 +64,8 @@ GPU of today needs no more than some hundred for a copy of this size."""
 COPY_BYTES = 256 * 2**20
 """Bytes of one buffer of a copy: far beyond the last level of cache of a machine of today."""
 
-CACHE_BYTES: tuple[int, ...] = tuple(2**power for power in range(19, 27))
-"""Bytes that a copy moves whose data may stay in a cache: half a mebibyte to 64."""
+CACHE_BYTES: tuple[int, ...] = tuple(2**power for power in range(19, 29))
+"""Bytes that a copy moves whose data may stay in a cache: half a mebibyte to 256."""
 
 COPIES: tuple[str, ...] = ("Relu", "Add")
 """Elementwise ops that stand for a copy: one buffer read and one written; two read and one written."""

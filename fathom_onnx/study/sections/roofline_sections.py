@@ -24,7 +24,8 @@ _ROOF_CAPTION = (
 _ROOF_NOTE = (
     "What each node would take at the ceilings of arithmetic and memory, over what it took. Bound by: share of the "
     "time in nodes whose FLOPs, or whose bytes, take longer at the ceiling; neither: no work is counted, all of it is "
-    "overhead. Above 100%: less moved than was counted, for tensors stayed in a cache."
+    "overhead. Above 100%: data stayed in a cache, where copies of as many bytes are as fast. Unexplained: nodes above "
+    "it whose speed no measurement explains."
 )
 
 
@@ -44,7 +45,7 @@ def roofline_sections(name: str, roofs: Mapping[str, Roofs]) -> list[Section]:
     rows = [_row(f"{mode}, {who}", r["node"]) for mode, runs in by_mode.items() for who, r in runs.items()]
     columns = (
         *("run", "nodes' time", "at the roof", "of the roof", "bound by arithmetic", "by memory", "by neither"),
-        *("of unknown cost", "FLOPs/byte", "GFLOP/s", "ceiling, GFLOP/s", "GB/s", "ceiling, GB/s"),
+        *("of unknown cost", "unexplained", "FLOPs/byte", "GFLOP/s", "ceiling, GFLOP/s", "GB/s", "ceiling, GB/s"),
     )
     return [
         Section(
@@ -65,6 +66,7 @@ def _row(run: str, roofline: Roofline) -> list[TableCell | str]:
         time_cell(total["roof_us"]),
         percent_cell(total["share"]),
         *(percent_cell(bound.get(name)) for name in ("compute", "memory", "none", "unknown")),
+        str(len(roofline.unexplained)),
         rounded_cell(flops / moved if moved else None),
         rounded_cell(flops / us / 1e3 if us else None),
         rounded_cell(roofline.gflops),

@@ -16,19 +16,24 @@ from fathom_onnx.analysis.report.workload_figures import (
     layers_under_the_roof,
     memory_bars,
 )
+from fathom_onnx.analysis.runs.above_roof import ABOVE_COLUMNS
 from fathom_onnx.analysis.runs.roofline import COLUMNS, LEFT_OUT_COLUMNS, Roofline
 
 EVIL = 'we<ird>&"$x_1$'
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def roof(*rows: tuple[str, float, float], gflops: float = 100.0) -> Roofline:
+def roof(*rows: tuple[str, float, float], gflops: float = 100.0, **more: float) -> Roofline:
     """(layer, us, FLOPs a byte) of layers that achieve 10 GFLOP/s."""
     table = pd.DataFrame(
-        [(n, 1, us, 1e4 * us, 1e4 * us / i if i else 0.0, i, 10.0, 1.0, us, 1.0, "compute") for n, us, i in rows],
+        [
+            (n, 1, us, 1e4 * us, 1e4 * us / i if i else 0.0, i, 10.0, 1.0, us, 1.0, "compute", "float32")
+            for n, us, i in rows
+        ],
         columns=list(COLUMNS),
     )
-    return Roofline(table, pd.DataFrame([], columns=list(LEFT_OUT_COLUMNS)), gflops, 10.0, "layer", 0)
+    left_out, above = (pd.DataFrame(columns=list(columns)) for columns in (LEFT_OUT_COLUMNS, ABOVE_COLUMNS))
+    return Roofline(table, left_out, {"float32": gflops, **more}, 10.0, "layer", 0, above, {})
 
 
 def texts(svg: str) -> list[str]:
@@ -60,6 +65,8 @@ def test_a_roof_a_pair_of_ceilings() -> None:
     alone = roof(("fc", 10, 1.0))
     assert roofs(alone, alone) == 1 + 1  # with the legend's
     assert roofs(alone, roof(("fc", 10, 1.0), gflops=1000.0)) == 2 + 1
+    # one for each number type that something computes in
+    assert roofs(alone, roof(("fc", 10, 1.0), int8=400.0)) == 2 + 1
 
 
 def test_nothing_that_computes_is_a_roof_without_dots() -> None:

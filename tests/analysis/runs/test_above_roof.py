@@ -30,16 +30,17 @@ def found(
     moved: float,
     *,
     calls: float = 1.0,
-    below_floor: bool = False,
+    floor: tuple[float, float | None] | None = None,
     device: bool = False,
     ceilings: Ceilings = CEILINGS,
 ) -> list[dict[str, Any]]:
     """What is found of one node."""
     node = dict.fromkeys((*NODE_COLUMNS, *COST_COLUMNS), "") | {
-        **{"name": "n", "op_type": "Op", "layer": "l", "median_us": us, "calls": calls, "below_floor": below_floor},
+        **{"name": "n", "op_type": "Op", "layer": "l", "median_us": us, "calls": calls},
     }
     samples = np.zeros((1, 1), np.float64 if device else np.int64)
-    run = Run({}, pd.DataFrame([node]), pd.DataFrame(), pd.DataFrame(), samples, pd.DataFrame())
+    facts = {"us": floor[0], "low_us": floor[1], "high_us": None, "executions": 9.0} if floor else None
+    run = Run({"floor": facts}, pd.DataFrame([node]), pd.DataFrame(), pd.DataFrame(), samples, pd.DataFrame())
     work = pd.DataFrame(
         [
             {
@@ -76,6 +77,7 @@ def test_what_fits_a_cache_is_explained_as_fast_as_a_copy_there() -> None:
     assert row["explanation"] == "cache"
     assert row["why"] == "moves 1 MB at 25.0 GB/s; in a cache a copy of that reached 40.0"
     assert explanation(20, 0, 1e6) == "unexplained"  # 50 GB/s
+    assert explanation(76, 0, 1.9e6) == "cache"  # between this copy and the next
     assert explanation(80, 0, 2e6) == "unexplained"  # 25 GB/s, of more than any copy in a cache
     assert explanation(80, 0, 2e6, calls=2) == "cache"
     (row,) = found(40, 0, 1e6, ceilings=replace(CEILINGS, in_cache=(), copies=()))
@@ -83,7 +85,12 @@ def test_what_fits_a_cache_is_explained_as_fast_as_a_copy_there() -> None:
 
 
 def test_times_below_the_floor_are_noise_and_whole_microseconds_are_rounded_down() -> None:
-    assert explanation(3, 1e6, 0, below_floor=True) == "floor"
+    assert explanation(3, 1e6, 0, floor=(5.0, 4.0)) == "floor"
+    assert explanation(12, 6e6, 0, calls=4, floor=(5.0, 4.0)) == "floor"
+    assert explanation(4, 1e6, 0, floor=(5.0, 4.0)) == "unexplained"
+    assert explanation(4, 1e6, 0, floor=(5.0, None)) == "floor"
+    # a floor of milliseconds was estimated while something else ran: no node of milliseconds is noise
+    assert explanation(2500, 5e8, 0, floor=(9000.0, 4000.0)) == "unexplained"
     # 9 us in which 10 are at the roof: it may have taken 9.99
     assert explanation(9, 1e6, 0) == "rounding"
     assert explanation(9, 1e6, 0, device=True) == "unexplained"

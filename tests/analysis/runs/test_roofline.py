@@ -311,6 +311,10 @@ def test_the_drawing() -> None:
     text = roofline_svg(result, "a run of $5")
     assert text == roofline_svg(result, "a run of $5")
     ElementTree.fromstring(text)
+    assert "roof in" not in text
+    typed = roofline_svg(roofline(run_of(TABLE, "a1", "a2", types={"a1": "int8"}), CEILINGS, "node"), "two types")
+    assert "roof in float32" in typed
+    assert "roof in int8" in typed
     for part in ("a run of $5: 100 GFLOP/s, 10.0 GB/s", ">a1<", "bound by memory", "2 more rows without FLOPs"):
         assert part in text
     assert ">b2<" not in text
