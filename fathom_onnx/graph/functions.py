@@ -21,7 +21,7 @@ from fathom_onnx.errors import GraphError
 
 from .bodies import all_graphs, all_nodes, bodies
 
-__all__ = ["without_functions"]
+__all__ = ["align_versions", "without_functions"]
 
 _NUMBERED = re.compile(r"__\d+$")
 """What the inliner adds to a name, to make it unique."""
@@ -29,6 +29,14 @@ _NUMBERED = re.compile(r"__\d+$")
 _SEQUENCE_MAP = "SequenceMap"
 
 _Key = tuple[str, str, str]
+
+
+def align_versions(model: onnx.ModelProto) -> None:
+    """Let functions use the operator versions of the model, in place, as onnxruntime does whatever they say."""
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    for function in model.functions:
+        for entry in function.opset_import:
+            entry.version = versions.get(entry.domain, entry.version)
 
 
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from fathom_onnx.errors import GraphError, one_line
 
 from .address import Address
 from .dimensions import GivenSize, fix_dimensions, open_dimensions
-from .functions import without_functions
+from .functions import align_versions, without_functions
 from .loading.checking import check
 from .loading.order import put_in_order
 from .loading.reading import external_tensors, read_model
@@ -107,6 +107,7 @@ def _checked(
     if not model.graph.node:
         raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
     put_in_order(model)
+    align_versions(model)
     try:
         check(model)
         model = without_functions(model) if to_run else model

@@ -249,6 +249,19 @@ def test_a_map_over_a_sequence_becomes_the_loop_that_it_stands_for() -> None:
     assert {name.split("/")[0] for name in names} == {"split", "map", "", "again", "join"}
 
 
+def test_functions_take_the_versions_of_the_model() -> None:
+    twice = helper.make_function("own", "Twice", ["a"], ["b"], [op("Add", "a a", "b")], [helper.make_opsetid("", 20)])
+    made = model(
+        [helper.make_node("Twice", ["x"], ["y"], "call", domain="own")],
+        {"x": (FLOAT, [2])},
+        {"y": (FLOAT, [2])},
+        infer=False,
+    )
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    made.functions.append(twice)
+    assert [node.op_type for node in from_model(made, "m").model.graph.node] == ["Add"]
+
+
 def relu_each() -> onnx.GraphProto:
     """The body of a map that applies Relu."""
     return helper.make_graph(
