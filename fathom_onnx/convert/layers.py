@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import onnx
 
 from fathom_onnx.analysis.cost.call import Call
-from fathom_onnx.analysis.cost.executions import constants_of
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.bodies import TOP, bodies
+from fathom_onnx.graph.static.known import known_by_body
+from fathom_onnx.graph.static.values import opset_of
 
 from .contractions import Contraction, loop_nest
 from .matrix_products import MatrixProduct, products
@@ -49,7 +50,7 @@ class Layer:
 
 def layers(graph: Graph) -> tuple[tuple[Layer, ...], dict[int, str]]:
     """The layers of a graph's top level in order; index of each other node, to the reason why it is left out."""
-    tensors, values = graph.tensors, constants_of(graph.model.graph)
+    tensors, values = graph.tensors, known_by_body(graph.model.graph, opset_of(graph.model))[TOP].values
     kept: list[Layer] = []
     left_out: dict[int, str] = {}
     for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):

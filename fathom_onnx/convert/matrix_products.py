@@ -17,8 +17,9 @@ from collections.abc import Mapping
 import onnx
 
 from fathom_onnx.analysis.cost import attention as heads
-from fathom_onnx.analysis.cost.call import Call, NotKnown, Values
+from fathom_onnx.analysis.cost.call import Call, NotKnown
 from fathom_onnx.graph import Tensor
+from fathom_onnx.graph.static.values import Values
 
 from .forms.attention import attention
 from .forms.convolutions import convolution, depthwise, transposed

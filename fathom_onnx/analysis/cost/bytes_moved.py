@@ -11,7 +11,7 @@ from fathom_onnx.graph import Tensor
 
 __all__ = ["bytes_read", "size_of", "total_bytes"]
 
-_ROWS = frozenset({"Gather", "GatherElements", "GatherND", "TorchEmbedding"})
+_ROWS = frozenset({"Gather", "GatherElements", "GatherND", "SequenceAt", "TorchEmbedding"})
 """Ops that touch only what they take from their first input."""
 
 _PARTS = frozenset({"Slice", "DynamicSlice"})

@@ -12,17 +12,15 @@ import onnx
 from numpy.typing import NDArray
 
 from fathom_onnx.graph import Tensor
+from fathom_onnx.graph.static.values import Values
 
-__all__ = ["Arithmetic", "Call", "Formula", "NotKnown", "Shape", "Values"]
+__all__ = ["Arithmetic", "Call", "Formula", "NotKnown", "Shape"]
 
 Shape = tuple[int, ...]
 """Sizes of a tensor's dimensions, all known."""
 
 Arithmetic = tuple[int, int]
 """(MACs, FLOPs); the FLOPs hold those of the MACs."""
-
-Values = Mapping[str, NDArray[np.generic]]
-"""Tensors whose values are known before a run, by name."""
 
 
 class NotKnown(Exception):  # noqa: N818 - a reason, caught where costs are made, never an error of the package

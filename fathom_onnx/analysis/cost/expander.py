@@ -13,8 +13,7 @@ import onnx
 import onnx.inliner
 
 from fathom_onnx.graph import Graph, Tensor
-
-from .call import Values
+from fathom_onnx.graph.static.values import Values
 
 __all__ = ["Expander"]
 

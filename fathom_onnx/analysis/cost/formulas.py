@@ -42,7 +42,10 @@ Rules = Mapping[str, Rule]
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops of the default domain that only run bodies."""
 
-FREE = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "ExpandDims", "Shape", "Size", "Constant"})
+FREE = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "ExpandDims", "Shape", "Size", "Constant"}
+    | {"SequenceLength", "OptionalHasElement"}
+)
 """Ops without traffic: the same buffer under another shape, or no tensor that a step makes."""
 
 _PER_OUTPUT = {

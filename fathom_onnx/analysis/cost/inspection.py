@@ -16,7 +16,7 @@ import onnx
 import pandas as pd
 
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import Body, bodies
+from fathom_onnx.graph.bodies import Body, bodies, constants_in
 from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.op_types import UNLISTED
@@ -186,7 +186,7 @@ class Inspection:
             "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
             "inputs": [_interface(value) for value in model.graph.input if value.name not in self.graph.initializers],
             "outputs": [_interface(value) for value in model.graph.output],
-            "initializers": len(self.graph.initializers),
+            "initializers": len(constants_in(model.graph)),
             "totals": _plain(self.totals),
             **{f"by_{group}": [_plain(r) for r in self.by(group).to_dict("records")] for group in GROUPS},
             "memory": {

@@ -22,6 +22,8 @@ from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import TOP, Body, NumberedNode, bodies, constants_in, inputs_of, numbered, outputs_of
 from fathom_onnx.graph.dataflow import moves
 from fathom_onnx.graph.labels import Label, label_nodes
+from fathom_onnx.graph.static.known import known_by_body
+from fathom_onnx.graph.static.values import opset_of
 from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.vocabulary import PHASES
 
@@ -273,8 +275,11 @@ def liveness(graph: Graph, idle: Collection[Body] = ()) -> Liveness:
         idle: Bodies that are known not to run.
     """
     model = graph.model.graph
-    labels = label_nodes(numbered(model))
-    return liveness_of(model, sizes_by_body(model), labels, residents_of(graph), idle=idle)
+    labels, sizes = label_nodes(numbered(model)), sizes_by_body(model)
+    for where, known in known_by_body(model, opset_of(graph.model)).items():
+        sequences = {name: one.as_tensor(name) for name, one in known.sequences.items() if one is not None}
+        sizes[where].update((name, tensor.size_bytes) for name, tensor in sequences.items())
+    return liveness_of(model, sizes, labels, residents_of(graph), idle=idle)
 
 
 def sizes_by_body(graph: onnx.GraphProto) -> dict[Body, dict[str, int | None]]:

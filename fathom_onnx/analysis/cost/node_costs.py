@@ -12,18 +12,21 @@ model-local function costs as much as the function's body.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
 
 from fathom_onnx.graph import Graph, Tensor
-from fathom_onnx.graph.bodies import TOP, NumberedNode, bodies, names_in
-from fathom_onnx.graph.tensors import tensors_by_body
+from fathom_onnx.graph.bodies import TOP, NumberedNode, bodies
+from fathom_onnx.graph.static.executions import Times, executions_of
+from fathom_onnx.graph.static.known import known_by_body
+from fathom_onnx.graph.static.sequences import Known
+from fathom_onnx.graph.static.values import Values, opset_of
 
 from .bytes_moved import bytes_read, size_of, total_bytes
-from .call import Call, NotKnown, Values
-from .executions import Times, constants_of, executions_of
+from .call import Call, NotKnown
 from .expander import Expander
 from .formulas import BODIES, FREE, rule
 
@@ -146,42 +149,40 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
 def count_nodes(graph: Graph) -> tuple[Counted, ...]:
     """Every node of a graph and of the bodies in it with its cost, in the order of their numbers."""
     model = graph.model
-    seen = tensors_by_body(model.graph)
+    opset = opset_of(model)
+    known_in = known_by_body(model.graph, opset)
     expander = Expander(model)
     calls: dict[int, NodeCost] = {}
     rows: list[Counted] = []
 
-    def walk(
-        part: onnx.GraphProto,
-        around: Values,
-        runs: Times,
-        repeats: Times,
-        parent: int | None,
-        body: str,
-        depth: int,
-    ) -> None:
-        tensors, constants = seen[parent, body], constants_of(part)
-        own = names_in(part)
-        values = {name: value for name, value in around.items() if name not in own} | constants
+    def walk(part: onnx.GraphProto, runs: Times, repeats: Times, parent: int | None, body: str, depth: int) -> None:
+        known = known_in[parent, body]
+        tensors = _sized(known)
         for node in part.node:
             entry = NumberedNode(len(rows), node, parent, body)
             control = node.op_type in BODIES and node.domain in ("", "ai.onnx")
-            once = _NOTHING if control else node_cost(node, tensors, values)
+            once = _NOTHING if control else node_cost(node, tensors, known.values)
             if not control and expander.knows(node):
-                once = _call_cost(expander.expand(node, tensors, values), node.op_type, calls)
+                once = _call_cost(expander.expand(node, known.tensors, known.values), node.op_type, calls)
             rows.append(Counted(entry, once, *runs, depth, repeats))
             inside = dict(bodies(node))
-            times = executions_of(node, inside, tensors, values, _opset(model)) if inside else {}
+            times = executions_of(node, inside, known, opset) if inside else {}
             for name, inner in inside.items():
                 often, why = times[name]
                 if often != 0 and (runs[0] is None or runs[0] == 0):
                     often, why = runs
                 elif often is not None and runs[0] is not None:
                     often *= runs[0]
-                walk(inner, values, (often, why), times[name], entry.index, name, depth + 1)
+                walk(inner, (often, why), times[name], entry.index, name, depth + 1)
 
-    walk(model.graph, {}, (1, ""), (1, ""), *TOP, 0)
+    walk(model.graph, (1, ""), (1, ""), *TOP, 0)
     return tuple(rows)
+
+
+def _sized(known: Known) -> Mapping[str, Tensor]:
+    """The tensors of a body, and its sequences as tensors of the same size."""
+    sequences = {name: one.as_tensor(name) for name, one in known.sequences.items() if one is not None}
+    return ChainMap(sequences, dict(known.tensors)) if sequences else known.tensors
 
 
 def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) -> NodeCost:
@@ -192,10 +193,6 @@ def _call_cost(expanded: Graph | None, name: str, calls: dict[int, NodeCost]) ->
         cost = total_cost(graph_costs(expanded))
         calls[id(expanded)] = replace(cost, reason=f"in function '{name}': {cost.reason}" if cost.reason else "")
     return calls[id(expanded)]
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
 
 
 def total_cost(costs: Iterable[NodeCost]) -> NodeCost:

@@ -3,8 +3,8 @@
 A file may declare shapes that its graph does not have: a batch size edited at the input alone, an output that kept an
 older one. So whatever it declares for tensors between nodes and for outputs is set aside, and shapes come, in this
 order, from onnx's inference, from onnxruntime's for what is left (operators that only it has, sizes behind constants
-that it folds), and from the file's own declarations for what neither knows. If one declaration contradicts what was
-inferred, none of the file's is used.
+that it folds), from the file's own declarations for what neither knows, and from the lengths of sequences. If one
+declaration contradicts what was inferred, none of the file's is used.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import onnx.shape_inference
 from fathom_onnx.graph.bodies import all_graphs, bodies, outputs_of
 
 from .contrib_shapes import shapes_by_onnxruntime
+from .sequence_shapes import fill_sequences
 
 __all__ = ["infer_shapes"]
 
 _Types = dict[str, onnx.TypeProto]
+
+_ROUNDS = 8
+"""How often what follows from the lengths of sequences is followed on: sequences made of what others hold."""
 
 
 def infer_shapes(model: onnx.ModelProto) -> None:
@@ -36,6 +40,10 @@ def infer_shapes(model: onnx.ModelProto) -> None:
         if _forget_body_inputs(model):
             _infer_anew(model)
     elif sum(_fill(known, part) for known, part in parts):
+        _infer(model)
+    for _ in range(_ROUNDS):
+        if not fill_sequences(model):
+            break
         _infer(model)
 
 

@@ -264,11 +264,14 @@ def test_bad_input_is_told(tmp_path: Path, arguments: list[str], code: int, text
     assert text in err
 
 
-def test_sequences_have_no_size() -> None:
-    """A tensor that is no tensor is of unknown size, not of none."""
-    nodes = [op("SequenceConstruct", "x x", "s", "/a/s"), op("SequenceAt", "s one", "y", "/a/at")]
-    made = model(nodes, {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))}, {"one": np.int64(1)})
+def test_a_sequence_that_is_fed_has_no_size() -> None:
+    """A sequence of unknown length is of unknown size, not of none."""
+    tensors = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, [3]))
+    nodes = [op("SequenceAt", "s one", "a", "/a/at"), op("SequenceLength", "s", "n", "/a/n")]
+    made = model(nodes, {}, {"a": (FLOAT, (3,)), "n": (INT64, ())}, {"one": np.int64(1)})
+    made.graph.input.append(helper.make_value_info("s", tensors))
     found = inspect(from_model(made, "sequence"))
     assert list(found.nodes["flops"]) == [0, 0]
-    assert found.totals["unknown"] == 2
-    assert found.unknown_costs[0]["reason"] == "size of 's' is not known"
+    assert found.memory.unknown == ("s",)
+    # of the sequence one tensor is read: 12 bytes in, 12 out, and the position
+    assert list(found.nodes["bytes_read"]) == [12 + 8, 0]

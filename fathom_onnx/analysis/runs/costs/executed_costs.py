@@ -16,11 +16,10 @@ import onnx
 import pandas as pd
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
-from fathom_onnx.analysis.cost.call import Values
-from fathom_onnx.analysis.cost.executions import constants_of
 from fathom_onnx.analysis.cost.node_costs import node_cost
 from fathom_onnx.graph import Tensor
 from fathom_onnx.graph.bodies import NumberedNode, bodies
+from fathom_onnx.graph.static.values import Values, constants_of
 from fathom_onnx.graph.tensors import initializer_tensor, tensors_of
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.shapes import NodeShapes, TensorShape

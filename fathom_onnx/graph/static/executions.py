@@ -4,55 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from fathom_onnx.graph import Tensor
+from .sequences import Known
+from .values import Values, constants_of
 
-from .call import Values
-
-__all__ = ["Times", "constants_of", "executions_of"]
+__all__ = ["Times", "executions_of"]
 
 Times = tuple[int | None, str]
 """How often a body runs, or None and the reason."""
-
-_LARGEST = 1024
-"""Elements of the largest tensor that is read: counts, lengths and axes are small."""
 
 _ENDLESS = 2**31 - 1
 """A loop that only its condition ends says this, or more, for a limit."""
 
 _BEFORE_SCAN_LOST_ITS_BATCH = 9
-
-
-def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
-    """The values of a graph's small initializers and constants, by name."""
-    constants = {}
-    for tensor in graph.initializer:
-        value = _array(tensor)
-        if value is not None:
-            constants[tensor.name] = value
-    for node in graph.node:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and node.attribute:
-            attribute = node.attribute[0]
-            value = _array(attribute.t) if attribute.type == onnx.AttributeProto.TENSOR else None
-            if attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
-                value = np.asarray(onnx.helper.get_attribute_value(attribute))
-            if value is not None:
-                constants[node.output[0]] = value
-    return constants
-
-
-def _array(tensor: onnx.TensorProto) -> np.ndarray | None:
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.data_type == onnx.TensorProto.STRING:
-        return None
-    if int(np.prod(tensor.dims, dtype=np.int64)) > _LARGEST:
-        return None
-    try:
-        return numpy_helper.to_array(tensor)
-    except (ValueError, TypeError):
-        return None  # a type that numpy lacks, or data that is not there: as good as not known
 
 
 def _scalar(name: str, values: Values) -> int | None:
@@ -84,11 +49,11 @@ def _loop(node: onnx.NodeProto, body: onnx.GraphProto, values: Values) -> Times:
     return max(0, limit), ""
 
 
-def _scan(node: onnx.NodeProto, tensors: Mapping[str, Tensor], opset: int) -> Times:
+def _scan(node: onnx.NodeProto, known: Known, opset: int) -> Times:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if a.name != "body"}
     scanned = list(node.input)[-int(attributes["num_scan_inputs"]) :]
-    tensor = tensors.get(scanned[0])
-    if tensor is None or tensor.shape is None:
+    tensor = known.tensor(scanned[0])
+    if tensor.shape is None:
         return None, f"shape of '{scanned[0]}', which the scan goes along, is not known"
     if opset < _BEFORE_SCAN_LOST_ITS_BATCH:
         if node.input[0]:
@@ -100,33 +65,29 @@ def _scan(node: onnx.NodeProto, tensors: Mapping[str, Tensor], opset: int) -> Ti
 
 
 def executions_of(
-    node: onnx.NodeProto,
-    inside: Mapping[str, onnx.GraphProto],
-    tensors: Mapping[str, Tensor],
-    values: Values,
-    opset: int,
+    node: onnx.NodeProto, inside: Mapping[str, onnx.GraphProto], known: Known, opset: int
 ) -> dict[str, Times]:
     """How often each body of a node runs when the node runs once.
 
     Args:
         node: The node.
         inside: Its bodies by attribute name.
-        tensors: Shapes of the tensors around it.
-        values: Values that are known around it.
+        known: What is known where the node stands.
         opset: Version of the default domain; Scan had another form before 9.
     """
     kind = node.op_type
     if kind == "If":
-        chosen = _scalar(node.input[0], values)
+        chosen = _scalar(node.input[0], known.values)
         if chosen is None:
             return dict.fromkeys(inside, (None, "which branch runs is data"))
         return {name: (int((name == "then_branch") == bool(chosen)), "") for name in inside}
     if kind == "Loop":
-        return {name: _loop(node, body, values) for name, body in inside.items()}
+        return {name: _loop(node, body, known.values) for name, body in inside.items()}
     if kind == "Scan":
-        return dict.fromkeys(inside, _scan(node, tensors, opset))
+        return dict.fromkeys(inside, _scan(node, known, opset))
     if kind == "SequenceMap":
-        return dict.fromkeys(inside, (None, "the length of the sequence is data"))
+        length = known.sequence(node.input[0]).length
+        return dict.fromkeys(inside, (length, "" if length is not None else "the length of the sequence is data"))
     if kind == "FlexAttention":
         return dict.fromkeys(inside, (1, ""))
     return dict.fromkeys(inside, (None, f"how often '{kind}' runs its bodies is not known"))
