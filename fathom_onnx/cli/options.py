@@ -20,6 +20,8 @@ __all__ = [
     "configuration_options",
     "count_list",
     "cuda_options",
+    "dimension_option",
+    "dimension_sizes",
     "framework_option",
     "inputs_option",
     "json_option",
@@ -34,7 +36,6 @@ __all__ = [
     "session_options",
     "text_list",
     "tf32_option",
-    "whole_numbers",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,18 +183,27 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
     return found
 
 
-def whole_numbers(texts: Sequence[str], form: str, what: str) -> dict[str, int]:
-    """``["a=1"]`` as ``{"a": 1}``.
+def dimension_option(name: str) -> Callable[[F], F]:
+    """``--dim``, as a parameter of this name; read it with :func:`dimension_sizes`."""
+    return click.option("--dim", name, multiple=True, metavar="NAME=N", help="Size of a dynamic dimension; may repeat.")
+
+
+def dimension_sizes(texts: Sequence[str]) -> dict[str, int]:
+    """``["a=1", "2*b=8"]`` as ``{"a": 1, "2*b": 8}``.
 
     Raises:
-        UsageError: One has no ``=``, or its value is not a whole number above zero.
+        UsageError: One has no ``=``, its value is no whole number from 0, or a name has two sizes.
     """
-    values = {}
-    for name, text in pairs(texts, form).items():
-        if not (text.isascii() and text.isdigit()) or int(text) < 1:
-            raise UsageError(f"{what} '{name}' cannot be '{text}'", "give a whole number above zero")
-        values[name] = int(text)
-    return values
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.rpartition("="))
+        if not sign or not name or not value:
+            raise UsageError(f"'{text}' is not NAME=N", "write it as NAME=N")
+        if not (value.isascii() and value.isdigit()) or len(value) > 19:
+            raise UsageError(f"dimension '{name}' cannot be '{value}'", "give a whole number, 0 or more")
+        if sizes.setdefault(name, int(value)) != int(value):
+            raise UsageError(f"dimension '{name}' cannot be both {sizes[name]} and {value}", "give one size")
+    return sizes
 
 
 def chosen_workloads(

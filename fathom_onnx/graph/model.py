@@ -136,7 +136,7 @@ def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph
 
     Args:
         path: An ``.onnx`` file.
-        dimensions: Values for symbolic input dimensions, by name (``N``) or as ``input.axis``.
+        dimensions: Sizes of open dimensions, by name (``N``), expression (``2*N``) or ``input.axis``.
 
     Raises:
         GraphError: No such file, not ONNX, cut short, invalid, or dynamic without values.
@@ -152,7 +152,7 @@ def load_structure(path: str | Path, dimensions: Mapping[str, int] | None = None
 
     Args:
         path: An ``.onnx`` file.
-        dimensions: Values for symbolic input dimensions, by name (``N``) or as ``input.axis``.
+        dimensions: Sizes of open dimensions, by name (``N``), expression (``2*N``) or ``input.axis``.
 
     Raises:
         GraphError: No such file, not ONNX, cut short or invalid.

@@ -108,7 +108,7 @@ def test_bad_graph_files(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert [row["name"] for row in json.loads(result.stdout)["by_op"]] == ["Relu"]
     assert [row["name"] for row in json.loads(result.stdout)["by_layer"]] == ["block/act"]
-    for bad in ("M=3", "N=x", "N=0"):
+    for bad in ("M=3", "N=x", "N=-1"):
         assert call("profile", dynamic, "--dim", bad).exit_code == 2
 
 

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.command("compat")
 @click.argument("graphs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--consumer", "wanted", multiple=True, help="Only this one; may repeat.")
-@click.option("--dim", "dimensions", multiple=True, metavar="NAME=N", help="Size of a dynamic dimension; may repeat.")
+@options.dimension_option("dimensions")
 @options.json_option
 def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple[str, ...], as_json: bool) -> None:
     """Say which simulators and compilers take GRAPHS, and how much of them each sees.
@@ -34,7 +34,7 @@ def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple
     consumers = _chosen(wanted, CONSUMERS)
     results = []
     for path in _files(graphs):
-        graph, facts = _read(path, _sizes(dimensions), Facts)
+        graph, facts = _read(path, options.dimension_sizes(dimensions), Facts)
         results.append((path, graph, judge_all(facts, consumers)))
     if as_json:
         print_json({"schema": "fathom-onnx/compat/1", "graphs": [_row(*result) for result in results]})
@@ -63,15 +63,6 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
             raise GraphError(f"no .onnx file in '{path}'", "give a file, or a folder that holds some")
         files += inside
     return list(dict.fromkeys(files))
-
-
-def _sizes(texts: tuple[str, ...]) -> dict[str, int]:
-    from fathom_onnx.errors import UsageError
-
-    try:
-        return {name: int(size) for name, size in options.pairs(texts, "NAME=N").items()}
-    except ValueError as error:
-        raise UsageError("a dimension's size is a whole number", "write it as NAME=N") from error
 
 
 def _read(path: Path, dimensions: dict[str, int], facts: Any) -> tuple[Graph, Any]:

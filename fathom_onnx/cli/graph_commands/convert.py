@@ -33,7 +33,7 @@ def _format_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("graphs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="GRAPH.onnx|FOLDER...")
 @click.option("--to", "format_name", required=True, help=f"{', '.join(CONVERTERS)}.")
 @_format_options
-@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.dimension_option("dims")
 @options.output_option(None, "Folder for the files, or the file of a single graph. [default: converted/FORMAT]")
 @options.json_option
 def command(
@@ -55,7 +55,7 @@ def command(
     converter = find_converter(format_name)
     format_options = {name.replace("_", "-"): value for name, value in given.items()}
     converter.request("", format_options)  # what is wrong with the options is wrong for every graph
-    dimensions = options.whole_numbers(dims, "NAME=N", "dimension")
+    dimensions = options.dimension_sizes(dims)
     jobs = plan(graphs, output or Path("converted", format_name), converter)
     done: list[dict[str, Any]] = []
     failed: list[FathomError] = []

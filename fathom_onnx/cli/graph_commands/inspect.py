@@ -16,7 +16,7 @@ _GROUPS = ("phase", "class", "op", "layer", "node")
 @click.command("inspect")
 @click.argument("target", metavar="GRAPH.onnx")
 @click.option("--by", type=click.Choice(_GROUPS), help="One table of costs, in full, instead of the overview.")
-@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.dimension_option("dims")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @options.json_option
 def command(target: str, by: str | None, dims: tuple[str, ...], top: int, as_json: bool) -> None:
@@ -30,7 +30,7 @@ def command(target: str, by: str | None, dims: tuple[str, ...], top: int, as_jso
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph import load_structure
 
-    found = inspect(load_structure(target, options.whole_numbers(dims, "NAME=N", "dimension")))
+    found = inspect(load_structure(target, options.dimension_sizes(dims)))
     summary = found.summary()
     if as_json:
         kept = {"by_" + group for group in _GROUPS} - {f"by_{by}"} if by else {"by_node"}
@@ -147,6 +147,7 @@ def _bodies(s: dict[str, Any]) -> None:
 
 def _not_understood(s: dict[str, Any], top: int) -> None:
     from fathom_onnx.cli.render import table
+    from fathom_onnx.graph.dimensions import asked_names, command_line
 
     rows = [("op in no table", op, str(nodes), "") for op, nodes in s["unlisted_ops"].items()]
     rows += [("cost unknown", u["reason"], str(u["nodes"]), u["first"]) for u in s["unknown_costs"][:top]]
@@ -156,7 +157,12 @@ def _not_understood(s: dict[str, Any], top: int) -> None:
     if shapes["tensors"]:
         rows.append(("size unknown", "tensors", str(shapes["tensors"]), shapes["first"][0]))
     rows += [
-        ("dynamic dimension", f"give it with --dim {d['dim']}=N", "", f"{d['input']}, axis {d['axis']}")
+        (
+            "dynamic dimension",
+            f"give it with {command_line(asked_names([d['dim']]))}",
+            "",
+            f"{d['input']}, axis {d['axis']}",
+        )
         for d in s["dynamic_dimensions"]
     ]
     if rows:

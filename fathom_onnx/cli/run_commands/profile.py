@@ -24,7 +24,7 @@ __all__ = ["command"]
 @options.configuration_options("paper")
 @options.session_options
 @options.measuring_options
-@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.dimension_option("dims")
 @options.inputs_option
 @click.option("--keep-dynamic", is_flag=True, help="Time the graph with its open dimensions open, --dim only feeds it.")
 @options.custom_ops_option
@@ -76,7 +76,7 @@ def command(
     from fathom_onnx.runtime.settings import SessionSettings
 
     if target.endswith(".onnx") or Path(target).exists():
-        graph, feeds = load_with_inputs(target, options.whole_numbers(dims, "NAME=N", "dimension"), inputs)
+        graph, feeds = load_with_inputs(target, options.dimension_sizes(dims), inputs)
     else:
         graph = _exported(target, framework, mode, preset, batch, changes, ep)
         feeds = read_inputs(graph, inputs) if inputs else None

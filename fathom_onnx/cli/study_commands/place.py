@@ -37,7 +37,7 @@ __all__ = ["command"]
 )
 @click.option("--by", "level", type=click.Choice(["op", "class"]), default="op", show_default=True, help="Compared by.")
 @options.measuring_options
-@click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="Value of a dynamic dimension; may repeat.")
+@options.dimension_option("dims")
 @options.inputs_option
 @options.output_option(None, "SVG file for the tree.")
 @options.json_option
@@ -107,7 +107,7 @@ def _profiled(
     from fathom_onnx.profiling import profile
     from fathom_onnx.study.suite import read_suite
 
-    graph, feeds = load_with_inputs(target, options.whole_numbers(dims, "NAME=N", "dimension"), inputs)
+    graph, feeds = load_with_inputs(target, options.dimension_sizes(dims), inputs)
     suite = read_suite(folder, mode or (graph.metadata.mode if graph.metadata else "inference"), framework)
     with progress() as (say, _):
         run = profile(

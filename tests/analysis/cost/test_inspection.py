@@ -250,7 +250,7 @@ def test_the_command_by_one_group(tmp_path: Path, by: str) -> None:
     [
         (["nowhere.onnx"], 3, "no file 'nowhere.onnx'"),
         (["{text}"], 3, "is not an ONNX file"),
-        (["{net}", "--dim", "batch=0"], 2, "cannot be '0'"),
+        (["{net}", "--dim", "batch=-1"], 2, "cannot be '-1'"),
         (["{net}", "--dim", "batch"], 2, "is not NAME=N"),
         (["{net}", "--dim", "batch=2"], 2, "unknown dynamic dimension 'batch'"),
     ],

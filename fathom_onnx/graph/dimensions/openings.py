@@ -1,4 +1,4 @@
-"""Open dimensions: dimensions of a graph's inputs that have a name, or nothing, in the place of a size."""
+"""The open dimensions of a model, found and filled."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import onnx
 
-from fathom_onnx.errors import GraphError, UnknownNameError
+from fathom_onnx.errors import GraphError
+from fathom_onnx.graph.bodies import all_graphs
 
-from .bodies import all_graphs
+from .sizes import command_line, solve_sizes
 
 __all__ = ["GivenSize", "OpenDimension", "fix_dimensions", "open_dimensions", "reopen"]
 
@@ -47,7 +48,7 @@ def reopen(graph: onnx.GraphProto, given: Iterable[GivenSize]) -> None:
 def open_dimensions(graph: onnx.GraphProto) -> Iterator[OpenDimension]:
     """The open dimensions of the inputs that a run must feed (not those with an initializer).
 
-    A dimension with a symbolic name is labelled by it, any other as ``input.axis``.
+    A dimension with a name or an expression is labelled by that, any other as ``input.axis``.
     """
     initialized = {tensor.name for tensor in graph.initializer}
     for value in graph.input:
@@ -64,7 +65,7 @@ def fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: 
 
     Args:
         model: The model.
-        dimensions: Sizes by label.
+        dimensions: Sizes by name, for whole expressions, or by ``input.axis`` where a dimension has no name.
         name: The graph's name, for errors.
         all_of_them: Whether every open dimension must get a size.
 
@@ -74,19 +75,29 @@ def fix_dimensions(model: onnx.ModelProto, dimensions: Mapping[str, int], name: 
     Raises:
         GraphError: An open dimension has no size, though all must have one.
         UnknownNameError: ``dimensions`` names one that the graph does not have.
+        UsageError: A size cannot be, or contradicts another.
     """
     dynamic = list(open_dimensions(model.graph))
-    known = list(dict.fromkeys(dimension.label for dimension in dynamic))
-    for label in dimensions:
-        if label not in known:
-            raise UnknownNameError("dynamic dimension", label, known)
-    for label, tensor_name, _, dimension in dynamic:
-        if label not in dimensions and not all_of_them:
-            continue
-        if label not in dimensions:
-            raise GraphError(
-                f"graph '{name}' has a dynamic dimension '{label}' of input '{tensor_name}' and no value for it",
-                f"give one with --dim {label}=N",
-            )
-        dimension.dim_value = dimensions[label]
-    return bool(dynamic) and (all_of_them or bool(dimensions))
+    sizes = solve_sizes([dimension.label for dimension in dynamic], dimensions)
+    if all_of_them and sizes.missing:
+        first = {dimension.label: dimension.input for dimension in reversed(dynamic)}
+        raise _without_a_size(name, {label: first[label] for label in sizes.missing}, sizes.missing)
+    for label, _, _, dimension in dynamic:
+        if label in sizes.known:
+            dimension.dim_value = sizes.known[label]
+    return bool(sizes.known)
+
+
+def _without_a_size(graph: str, inputs: Mapping[str, str], names: Mapping[str, tuple[str, ...]]) -> GraphError:
+    """The error for open dimensions without a size: the first input of each, and the names that each needs."""
+    asked = list(dict.fromkeys(name for needed in names.values() for name in needed))
+    if len(inputs) == 1 and len(asked) == 1:
+        ((label, tensor),) = inputs.items()
+        return GraphError(
+            f"graph '{graph}' has a dynamic dimension '{label}' of input '{tensor}' and no value for it",
+            f"give one with {command_line(asked)}",
+        )
+    listed = ", ".join(f"'{label}' of input '{tensor}'" for label, tensor in inputs.items())
+    return GraphError(
+        f"graph '{graph}' has dynamic dimensions without a value: {listed}", f"give them with {command_line(asked)}"
+    )
