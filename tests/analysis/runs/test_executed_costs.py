@@ -244,6 +244,8 @@ def test_shapes_that_grow_over_the_executions_of_a_body_are_counted_one_by_one()
     assert (node["bytes_read"], node["bytes_written"]) == (10 * 2 * 4 + 4 * 6 * 4, 10 * 3 * 4)
     assert run.originals.set_index("name").loc["multiply", "macs"] == 60
     assert control(run) == 4
+    assert amounts(executed(run, "Loop")) == (0, 0, 0, 0)
+    assert len(roofline(run, CEILINGS).left_out) == 0
 
 
 def control(run: Run) -> float:

@@ -16,7 +16,8 @@ import onnx
 import pandas as pd
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
-from fathom_onnx.analysis.cost.node_costs import node_cost
+from fathom_onnx.analysis.cost.formulas import BODIES
+from fathom_onnx.analysis.cost.node_costs import NodeCost, node_cost
 from fathom_onnx.graph import Tensor
 from fathom_onnx.graph.bodies import NumberedNode, bodies
 from fathom_onnx.graph.static.values import Values, constants_of
@@ -196,7 +197,9 @@ def _executed_costs(
             for form in recorded.forms:
                 taken = aligned(node.input, form.inputs, weights) or {}
                 forms.append({**tensors, **taken, **(aligned(node.output, form.outputs, {}) or {}), **weights})
-        costs = [node_cost(node, of_form, values) for of_form in forms]
+        # what a control-flow node does is run its bodies, whose nodes have rows of their own
+        runs_bodies = node.op_type in BODIES and node.domain in ("", "ai.onnx")
+        costs = [NodeCost(0, 0, 0, 0) if runs_bodies else node_cost(node, of_form, values) for of_form in forms]
         each = np.array([[np.nan if (v := getattr(c, name)) is None else v for name in AMOUNTS] for c in costs])
         amounts = np.median(counts @ each, axis=0)
         records.append(
