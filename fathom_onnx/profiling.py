@@ -185,7 +185,7 @@ def explain(
         measured.optimized,
         _names_of(q.executed for q in open_questions),
         feeds,
-        sizes=_sizes(tensors_of(measured.optimized.graph, with_bodies=False)),
+        sizes=_sizes(tensors_of(measured.optimized.graph)),
         folder=measured.model_folder,
         ep=settings.ep,
         custom_ops=settings.custom_ops,

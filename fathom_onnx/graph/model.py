@@ -77,7 +77,7 @@ class Graph:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every named tensor of the top-level graph whose type is known, by name."""
-        return tensors_of(self.model.graph, with_bodies=False)
+        return tensors_of(self.model.graph)
 
     @cached_property
     def addresses(self) -> dict[str, Address]:

@@ -69,13 +69,8 @@ def initializer_tensor(tensor: onnx.TensorProto) -> Tensor:
     return Tensor(tensor.name, tuple(tensor.dims), element_type(tensor.data_type))
 
 
-def tensors_of(graph: onnx.GraphProto, with_bodies: bool = True) -> dict[str, Tensor]:
-    """Shapes and types of a graph's tensors as far as they are declared, by name.
-
-    Args:
-        graph: The graph.
-        with_bodies: Whether to include the tensors of its bodies.
-    """
+def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
+    """Shapes and types of a graph's own tensors as far as they are declared, by name; not those of its bodies."""
     tensors = {info.name: declared_tensor(info) for info in [*graph.value_info, *graph.input, *graph.output]}
     tensors.update((tensor.name, initializer_tensor(tensor)) for tensor in graph.initializer)
     # a runtime makes them dense
@@ -83,10 +78,6 @@ def tensors_of(graph: onnx.GraphProto, with_bodies: bool = True) -> dict[str, Te
         (t.values.name, Tensor(t.values.name, tuple(t.dims), element_type(t.values.data_type)))
         for t in graph.sparse_initializer
     )
-    if with_bodies:
-        for node in graph.node:
-            for _, body in bodies(node):
-                tensors.update(tensors_of(body))
     return tensors
 
 
@@ -101,7 +92,7 @@ def tensors_by_body(graph: onnx.GraphProto) -> dict[Body, Mapping[str, Tensor]]:
     def walk(part: onnx.GraphProto, around: list[MutableMapping[str, Tensor]], where: Body) -> None:
         nonlocal count
         own = {name: Tensor(name, None, "") for name in names_in(part)}
-        levels = [own | tensors_of(part, with_bodies=False), *around]
+        levels = [own | tensors_of(part), *around]
         seen[where] = ChainMap(*levels)
         for node in part.node:
             index = count

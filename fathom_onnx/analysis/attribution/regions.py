@@ -80,9 +80,7 @@ class GraphPair:
         executed_fixed: Collection[str] = (),
     ) -> None:
         self.original = Dataflow(original, tensors, fixed)
-        self.executed = executed_dataflow(
-            executed, self.original, tensors_of(executed, with_bodies=False), executed_fixed
-        )
+        self.executed = executed_dataflow(executed, self.original, tensors_of(executed), executed_fixed)
         self.origins = Origins(self.original, self.executed)
         self.anchors = anchor_by_name(self.original, self.executed, self.origins)
         self.made_by: dict[str, int] = dict(self.executed.producer)

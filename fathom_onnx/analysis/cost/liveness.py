@@ -287,6 +287,5 @@ def sizes_by_body(graph: onnx.GraphProto) -> dict[Body, dict[str, int | None]]:
     parts = {TOP: graph}
     parts.update({(entry.index, name): body for entry in numbered(graph) for name, body in bodies(entry.node)})
     return {
-        where: {name: tensor.size_bytes for name, tensor in tensors_of(part, with_bodies=False).items()}
-        for where, part in parts.items()
+        where: {name: tensor.size_bytes for name, tensor in tensors_of(part).items()} for where, part in parts.items()
     }

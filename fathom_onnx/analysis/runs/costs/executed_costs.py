@@ -144,7 +144,7 @@ def _executed_tensors(
     ) -> None:
         weights = {**outer[1], **{t.name: initializer_tensor(t) for t in part.initializer}}
         values = {**outer[2], **constants_of(part)}
-        tensors = {**outer[0], **tensors_of(part, with_bodies=False)}
+        tensors = {**outer[0], **tensors_of(part)}
         for entry in inside[place]:
             recorded = shapes.get(executed_name(entry.index))
             if recorded is None:
