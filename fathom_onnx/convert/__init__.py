@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fathom_onnx.errors import UnknownNameError
 
-from .converter import Conversion, ConversionRequest, Converter, CostSums, LeftOut, Option
+from .converter import ONNX_SUFFIX, Conversion, ConversionRequest, Converter, CostSums, LeftOut, Option
 
 __all__ = [
     "CONVERTERS",
@@ -81,7 +81,7 @@ CONVERTERS: dict[str, Converter] = {
             name="initializers",
             description="the graph with its parameters as initializers in a file beside it",
             consumer="ONNXim, parameter counters",
-            suffix=".onnx",
+            suffix=ONNX_SUFFIX,
             module="onnx_files.initializers",
             options=(
                 Option(
@@ -97,7 +97,7 @@ CONVERTERS: dict[str, Converter] = {
             name="batch",
             description="the graph at another batch size",
             consumer="anything that reads ONNX",
-            suffix=".onnx",
+            suffix=ONNX_SUFFIX,
             module="onnx_files.batch",
             options=(
                 Option("batch", "the batch size wanted", example=8, required=True),
@@ -114,7 +114,7 @@ CONVERTERS: dict[str, Converter] = {
             name="compute-only",
             description="the convolutions and matrix products alone; what is between them is inputs and outputs",
             consumer="ZigZag and others that count multiply-accumulates",
-            suffix=".onnx",
+            suffix=ONNX_SUFFIX,
             module="onnx_files.compute_only",
             options=(
                 Option(

@@ -16,7 +16,17 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from fathom_onnx.graph import Graph
 
-__all__ = ["Content", "Conversion", "ConversionRequest", "Converter", "CostSums", "LeftOut", "Option", "Value"]
+__all__ = [
+    "ONNX_SUFFIX",
+    "Content",
+    "Conversion",
+    "ConversionRequest",
+    "Converter",
+    "CostSums",
+    "LeftOut",
+    "Option",
+    "Value",
+]
 
 Value = str | int | None
 """The value of an option; None where it is not given and has no default."""
@@ -96,6 +106,10 @@ class ConversionRequest:
     options: Mapping[str, Value] = field(default_factory=dict)
 
 
+ONNX_SUFFIX = ".onnx"
+"""Suffix of the formats that are ONNX files."""
+
+
 @dataclass(frozen=True)
 class Converter:
     """A format that graphs can be converted to.
@@ -148,5 +162,7 @@ class Converter:
         Raises:
             GraphError: The graph cannot be converted to this format.
         """
+        if self.suffix == ONNX_SUFFIX:  # it may lie in another folder than the graph's files of weights
+            graph = graph.with_weights()
         conversion: Conversion = importlib.import_module(f"{__package__}.{self.module}").convert(graph, request)
         return conversion

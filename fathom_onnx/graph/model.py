@@ -16,7 +16,7 @@ from .dimensions import GivenSize, fix_dimensions, open_dimensions
 from .functions import align_versions, without_functions
 from .loading.checking import check
 from .loading.order import put_in_order
-from .loading.reading import external_tensors, read_model
+from .loading.reading import external_tensors, read_model, read_weights
 from .loading.shapes import infer_shapes
 from .metadata import GraphMetadata
 from .tensors import Tensor, declared_tensor, tensors_of
@@ -58,6 +58,19 @@ class Graph:
         """Folder in which the files of external weights lie; None where the graph has none of them."""
         external = any(True for _ in external_tensors(self.model))
         return self.path.parent.resolve() if self.path and external else None
+
+    def with_weights(self) -> Graph:
+        """The graph with its external weights read into its model; the graph itself where it has none.
+
+        Raises:
+            GraphError: They cannot be read, or a model cannot hold them: no more than 2 GB.
+        """
+        if self.path is None or self.weights_folder is None:
+            return self
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        read_weights(model, self.path)
+        return Graph(model, self.name, self.path, self.given_sizes)
 
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:

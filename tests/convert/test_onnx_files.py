@@ -18,6 +18,7 @@ from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import find_converter
 from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.convert.onnx_files.onnx_file import KEY
+from fathom_onnx.convert.write import ConversionJob, convert_file
 from fathom_onnx.errors import DataError, GraphError, UsageError
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.runtime.weights import variable_values
@@ -399,3 +400,30 @@ def test_batch_of_a_graph_that_is_never_finite() -> None:
 def test_batch_that_it_has_already() -> None:
     conversion = converted("batch", cnn(), batch=2)
     assert conversion.notes == ("The batch was 2 already.",)
+
+
+def test_a_graph_with_weights_in_a_file_of_their_own_becomes_one_file(tmp_path: Path) -> None:
+    weights = np.arange(400, dtype=np.float32).reshape(20, 20)
+    made = model([op("MatMul", "x w", "y")], {"x": (FLOAT, [2, 20])}, {"y": (FLOAT, [2, 20])}, {"w": weights})
+    source = tmp_path / "source"
+    source.mkdir()
+    onnx.save(made, source / "m.onnx", save_as_external_data=True, location="m.data")
+    converter = find_converter("batch")
+    convert_file(ConversionJob(source / "m.onnx", tmp_path, "b", ".onnx"), converter, {"batch": 6})
+    alone = onnx.load(tmp_path / "b.onnx")
+    assert onnx.numpy_helper.to_array(alone.graph.initializer[0]).tolist() == weights.tolist()
+    assert alone.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 6
+
+
+def test_weights_that_one_file_cannot_hold_are_said(tmp_path: Path) -> None:
+    made = model([op("MatMul", "x w", "y")], {"x": (FLOAT, [2, 20])}, {"y": (FLOAT, [2, 20])}, {})
+    weight = onnx.TensorProto(name="w", dims=[20, 2**26], data_type=FLOAT, data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in (("location", "m.data"), ("offset", "0"), ("length", str(20 * 2**28))):
+        weight.external_data.add(key=key, value=value)
+    made.graph.initializer.append(weight)
+    del made.graph.output[0].type.tensor_type.shape.dim[:]
+    onnx.save(made, tmp_path / "m.onnx")
+    with (tmp_path / "m.data").open("wb") as file:
+        file.truncate(20 * 2**28)  # a hole: no disk is used
+    with pytest.raises(GraphError, match=r"5\.4 GB of external weights, and one file cannot hold more than 2 GB"):
+        load(tmp_path / "m.onnx").with_weights()

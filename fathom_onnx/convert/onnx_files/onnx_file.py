@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnx
 
 from fathom_onnx.convert.account import statement
-from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.convert.converter import ONNX_SUFFIX, Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph
 
@@ -50,7 +50,7 @@ def finish(
         onnx.checker.check_model(_without_external_data(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' cannot be converted to {format_name} ({one_line(error)})") from error
-    return replace(conversion, files={".onnx": model.SerializeToString(deterministic=True), **conversion.files})
+    return replace(conversion, files={ONNX_SUFFIX: model.SerializeToString(deterministic=True), **conversion.files})
 
 
 def _without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,10 +15,13 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph.bodies import all_graphs
 
-__all__ = ["external_tensors", "read_model"]
+__all__ = ["external_tensors", "read_model", "read_weights"]
 
 SMALL_BYTES = 1024
 """External tensors up to this size are read: sizes, axes and other values that decide shapes."""
+
+LARGEST_BYTES = 2**31 - 1
+"""Largest size of one file: protobuf's limit."""
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -54,6 +57,27 @@ def read_model(path: Path, *, to_run: bool) -> onnx.ModelProto:
     return model
 
 
+def read_weights(model: onnx.ModelProto, path: Path) -> None:
+    """Read the external weights of a model into it, in place.
+
+    Args:
+        model: The model.
+        path: The file that it was read from.
+
+    Raises:
+        GraphError: They cannot be read, or one file cannot hold them.
+    """
+    tensors = list(external_tensors(model))
+    size = sum(ExternalDataInfo(tensor).length or 0 for tensor in tensors)
+    if size + model.ByteSize() > LARGEST_BYTES:
+        raise GraphError(
+            f"'{path}' has {size / 1e9:.1f} GB of external weights, and one file cannot hold more than 2 GB",
+            "give a graph with smaller weights, or one with parameters as inputs",
+        )
+    for tensor in tensors:
+        _read_tensor(tensor, path)
+
+
 def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
     """Check that the values of an external tensor are there, and read them if they are few."""
     place = ExternalDataInfo(tensor)
@@ -75,14 +99,18 @@ def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
             f"'{file}' ends {missing} bytes before the end of weight '{tensor.name}' of '{path}'",
             "fetch or export both files again",
         )
-    if length > SMALL_BYTES or not length:
-        return
+    if 0 < length <= SMALL_BYTES:
+        _read_tensor(tensor, path)
+
+
+def _read_tensor(tensor: onnx.TensorProto, path: Path) -> None:
+    """Read the values of an external tensor of a model file into it."""
     try:
         load_external_data_for_tensor(tensor, str(path.parent))
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise GraphError(
-            f"weight '{tensor.name}' of '{path}' cannot be read from '{file}' ({one_line(error, 120)})",
-            "put that file beside the graph",
+            f"weight '{tensor.name}' of '{path}' cannot be read ({one_line(error, 120)})",
+            "put the file of its weights beside the graph",
         ) from error
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
