@@ -105,7 +105,13 @@ class RunError(FathomError):
     exit_code = 8
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """The first ``limit`` characters of an error's text on one line."""
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """A text, or that of an error, on one line of at most ``limit`` characters; a longer one loses its middle.
+
+    What went wrong is at the start of some texts and at the end of others.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    if len(text) <= limit:
+        return text
+    start = (limit - 3) // 3
+    return f"{text[:start]}...{text[len(text) - (limit - 3 - start) :]}"

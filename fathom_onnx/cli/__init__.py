@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.errors import FathomError, UnknownNameError
+from fathom_onnx.errors import FathomError, RunError, UnknownNameError, one_line
 
 __all__ = ["main"]
 
@@ -56,6 +56,9 @@ class _Commands(click.Group):
         except FathomError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
+        except MemoryError as error:
+            click.echo(f"error: there is not enough memory ({one_line(error)}); make the sizes smaller", err=True)
+            sys.exit(RunError.exit_code)
         except BrokenPipeError:
             sys.exit(0)  # whoever read the output has seen enough
 

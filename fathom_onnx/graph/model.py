@@ -9,7 +9,8 @@ from pathlib import Path
 
 import onnx
 
-from fathom_onnx.errors import GraphError, one_line
+from fathom_onnx.errors import GraphError
+from fathom_onnx.refusals import explain
 
 from .address import Address
 from .dimensions import GivenSize, fix_dimensions, open_dimensions
@@ -126,7 +127,10 @@ def _checked(
         model = without_functions(model) if to_run else model
         infer_shapes(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise GraphError(f"'{name}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
+        refusal = explain(error)
+        raise GraphError(
+            f"'{name}' is not a valid ONNX graph ({refusal.reason})", refusal.advice_or("check the file")
+        ) from error
     return Graph(model, name, path, given)
 
 

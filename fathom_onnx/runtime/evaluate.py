@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.errors import RunError
 from fathom_onnx.exporting import Kink, StepResult, kink_key
 from fathom_onnx.graph import Address, Graph
+from fathom_onnx.refusals import explain
 from fathom_onnx.workloads.contract import Array, Layer
 
 from .prepare import Prepared
@@ -95,7 +96,8 @@ class Evaluator:
         try:
             given = self._session.run(None, {name: values[name] for name in self._inputs})
         except Exception as error:
-            raise RunError(f"onnxruntime failed in a step ({one_line(error)})") from error
+            refusal = explain(error)
+            raise RunError(f"onnxruntime failed in a step ({refusal.reason})", refusal.advice) from error
         results = dict(zip((o.name for o in self._session.get_outputs()), given, strict=True))
         kinks = {key: _kink(place, {**values, **results}) for key, place in self._places.items()}
         return StepResult({name: results[name] for name in self._outputs}, kinks)

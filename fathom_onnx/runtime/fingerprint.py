@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.errors import RunError
 from fathom_onnx.graph.dataflow import RANDOM
-from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
+from fathom_onnx.refusals import explain
+from fathom_onnx.runtime.providers.names import FATAL_ONLY, PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
 from .session import give_folder, give_operators, give_values
@@ -145,7 +146,7 @@ def fingerprints(
     for chunk in _chunks(names, sizes or {}):
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
+        options.log_severity_level = FATAL_ONLY
         given = give_values(ort, options, values or {})
         give_folder(options, folder)
         give_operators(options, custom_ops)
@@ -156,8 +157,9 @@ def fingerprints(
             inputs = {i.name for i in session.get_inputs()}
             outputs = session.run(chunk, {name: value for name, value in feeds.items() if name in inputs})
         except Exception as error:
+            refusal = explain(error)
             raise RunError(
-                f"onnxruntime cannot run a model to compare values ({one_line(error)})", "report it"
+                f"onnxruntime cannot run a model to compare values ({refusal.reason})", refusal.advice_or("report it")
             ) from error
         del session, given  # in this order: the session borrows the values
         for name, value in zip(chunk, outputs, strict=True):

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.errors import RunError
+from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
-from fathom_onnx.runtime.providers.names import check_provider, onnxruntime
+from fathom_onnx.runtime.providers.names import FATAL_ONLY, check_provider, onnxruntime
 from fathom_onnx.runtime.providers.placement import assigned_elsewhere, refuse_compute
 from fathom_onnx.workloads.contract import Array
 
@@ -18,8 +19,6 @@ from .prepare import Prepared
 from .settings import LEVELS, SessionSettings
 
 __all__ = ["give_folder", "give_operators", "give_values", "open_session"]
-
-_ERRORS_ONLY = 3
 
 
 def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any]:
@@ -50,9 +49,10 @@ def give_operators(options: Any, libraries: Sequence[Path]) -> None:
         try:
             options.register_custom_ops_library(str(library.resolve()))
         except Exception as error:
+            refusal = explain(error)
             raise RunError(
-                f"library '{library}' cannot be registered ({one_line(error)})",
-                "give a library of onnxruntime operators, built for this version, with --custom-ops",
+                f"library '{library}' cannot be registered ({refusal.reason})",
+                refusal.advice_or("give a library of onnxruntime operators, built for this version, with --custom-ops"),
             ) from error
 
 
@@ -82,7 +82,7 @@ def open_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     # a model from a file was optimized before: running it as it is keeps its node names
     level = "ORT_DISABLE_ALL" if isinstance(source, Path) else LEVELS[settings.optimization]
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
@@ -116,11 +116,14 @@ def open_session(
         fault = session_fault(str(error)) if settings.ep == "cuda" else None
         if fault is not None:
             raise fault from error
+        refusal = explain(error)
         raise RunError(
-            f"onnxruntime cannot build a session on '{settings.ep}' ({one_line(error)})",
-            "check the graph, or allow nodes on the CPU with --allow-fallback"
-            if settings.ep != "cpu"
-            else "check that the graph uses operators this onnxruntime has",
+            f"onnxruntime cannot build a session on '{settings.ep}' ({refusal.reason})",
+            refusal.advice_or(
+                "check the graph, or allow nodes on the CPU with --allow-fallback"
+                if settings.ep != "cpu"
+                else "check that the graph uses operators this onnxruntime has"
+            ),
         ) from error
     if provider.full_name not in session.get_providers():
         raise RunError(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.errors import RunError
+from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
@@ -151,8 +152,9 @@ class Stepper:
             fault = session_fault(str(error)) if self._device == "cuda" else None
             if fault is not None:
                 raise fault from error
+            refusal = explain(error)
             raise RunError(
-                f"onnxruntime failed in a step ({one_line(error)})", "check the values that were fed"
+                f"onnxruntime failed in a step ({refusal.reason})", refusal.advice_or("check the values that were fed")
             ) from error
         if self._pairs:
             self._front = 1 - self._front

@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from fathom_onnx.errors import RunError, UnknownNameError, one_line
+from fathom_onnx.errors import RunError, UnknownNameError
 from fathom_onnx.processes import ended_at_import, refuse_during_import
+from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, check_provider, onnxruntime
 
@@ -80,8 +81,10 @@ def try_provider(name: str) -> None:
         (result,) = session.run(None, {"x": image, "w": kernel})
     except Exception as error:
         fault = session_fault(str(error)) if name == "cuda" else None
+        refusal = explain(error)
         raise fault or RunError(
-            f"provider '{name}' cannot run a graph ({one_line(error)})", "check the device and its driver"
+            f"provider '{name}' cannot run a graph ({refusal.reason})",
+            refusal.advice_or("check the device and its driver"),
         ) from error
     # a convolution with 2 makes every element 2; a row of four of them by a column of ones is 8
     if not np.array_equal(result, np.full(_IMAGE, 8, np.float32)):

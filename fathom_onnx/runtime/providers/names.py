@@ -10,7 +10,7 @@ from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_lin
 
 from .cuda_libraries import check_cuda, preload, wheels
 
-__all__ = ["PROVIDERS", "Provider", "check_provider", "onnxruntime"]
+__all__ = ["FATAL_ONLY", "PROVIDERS", "Provider", "check_provider", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,29 @@ PROVIDERS: dict[str, Provider] = {
 }
 """Name to provider, the default one first."""
 
+FATAL_ONLY = 4
+"""Level of onnxruntime's log at which it says nothing about an error that it also raises."""
+
 BOTH_WHEELS = ": onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files"
 
 
 def onnxruntime(extra: str = "cpu") -> ModuleType:
     """The onnxruntime module, imported when first asked for.
 
+    Its log is silent: what goes wrong is raised as an error, whose text has all that the log would say.
+
     Raises:
         MissingDependencyError: It is not installed or cannot be loaded.
     """
     try:
-        return importlib.import_module("onnxruntime")
+        module = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise MissingDependencyError(
             f"onnxruntime cannot be used ({one_line(error, 120)})", f"pip install 'fathom-onnx[{extra}]'"
         ) from error
+    # a session's own level is not asked while its nodes run
+    module.set_default_logger_severity(FATAL_ONLY)
+    return module
 
 
 def check_provider(name: str) -> Provider:
