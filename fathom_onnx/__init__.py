@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .errors import FathomError
     from .graph import Graph, load
     from .profiling import profile
+    from .trace_profiling import profile_from_trace
     from .verification import Check
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "export",
     "load",
     "profile",
+    "profile_from_trace",
     "train",
     "verify",
     "workload",
@@ -40,6 +42,7 @@ _HOMES = {
     "export": ("api", "export"),
     "load": ("graph", "load"),
     "profile": ("profiling", "profile"),
+    "profile_from_trace": ("trace_profiling", "profile_from_trace"),
     "train": ("api", "train"),
     "verify": ("api", "verify"),
     "workload": ("api", "workload"),

@@ -36,7 +36,7 @@ from .dynamic_sizes import dynamic_facts
 from .errors import OutputError, UsageError, one_line
 from .graph import Graph, Tensor
 
-__all__ = ["explain", "profile", "profile_graph"]
+__all__ = ["explain", "profile", "profile_graph", "run_output"]
 
 
 def profile(
@@ -127,7 +127,7 @@ def profile_graph(
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = run_batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed, keep_dynamic=keep_dynamic)
-    with _output(folder) as place:
+    with run_output(folder) as place:
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = explain(graph, prepared, measured, batches[0], settings)
         shutil.rmtree(measured.model_folder)
@@ -250,8 +250,12 @@ def _write_timeline(
 
 
 @contextlib.contextmanager
-def _output(folder: Path | None) -> Iterator[Path]:
-    """A temporary folder that becomes ``folder`` on success and is removed on failure."""
+def run_output(folder: Path | None) -> Iterator[Path]:
+    """A temporary folder that becomes the run folder ``folder`` on success and is removed on failure.
+
+    Raises:
+        OutputError: ``folder`` cannot be written, or holds something else than a run.
+    """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as temporary:
             yield Path(temporary)

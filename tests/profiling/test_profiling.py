@@ -32,7 +32,7 @@ from fathom_onnx.analysis.runs.run import (
 from fathom_onnx.analysis.runs.steps import Floor, WarmUp, count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
 from fathom_onnx.cli import main
-from fathom_onnx.cli.run_commands.profile import _print_trust
+from fathom_onnx.cli.run_commands.run_report import _print_trust
 from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import numbered

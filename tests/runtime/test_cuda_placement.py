@@ -16,7 +16,7 @@ from onnx import TensorProto
 from fathom_onnx.analysis.attribution.attribution import attribute
 from fathom_onnx.analysis.runs.run import build_run
 from fathom_onnx.cli import main
-from fathom_onnx.cli.run_commands.profile import _print_placement
+from fathom_onnx.cli.run_commands.run_report import _print_placement
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import from_model
 from fathom_onnx.profiling import profile

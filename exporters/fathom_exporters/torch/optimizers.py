@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, Optimizer, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
 
-__all__ = ["Annotate", "apply", "apply_rule", "treat"]
+__all__ = ["Annotate", "apply"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -23,7 +23,7 @@ class Annotate(Protocol):
         """A context in which everything belongs to ``scope`` and ``op``."""
 
 
-def treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
+def _treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
     """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
@@ -91,11 +91,7 @@ _RULES: dict[type, Callable[[Any, Tensors, Tensors, Annotate], dict[str, Tensor]
 }
 
 
-def apply_rule(rule: Optimizer, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
-    """New values of all parameters and of the optimizer's state by one update rule, by variable name."""
-    return _RULES[type(rule)](rule, values, gradients, mark)
-
-
 def apply(workload: Workload, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
     """New values of all parameters and of the optimizer's state, by variable name."""
-    return apply_rule(workload.optimizer, values, treat(workload.gradients, values, gradients, mark), mark)
+    treated = _treat(workload.gradients, values, gradients, mark)
+    return _RULES[type(workload.optimizer)](workload.optimizer, values, treated, mark)

@@ -48,10 +48,10 @@ AttributionKind = Literal["attributed", "charged", "unattributed"]
 PART_OF_A_BODY = "part of a body"
 """Reason of a node inside control flow that stands for the control-flow node itself."""
 
-NodeState = Literal["ran", "folded", "merged"]
-"""State of an original node in the run: executed nodes stand for it; it was constant and computed before the run; or it
+NodeState = Literal["ran", "folded", "merged", "unknown"]
+"""State of an original node in the run: executed nodes stand for it; it was constant and computed before the run; it
 was merged with an equal node or removed (it changed nothing, nothing used it, or an ``If`` with a constant condition
-never takes it)."""
+never takes it); or a trace alone does not tell which executed node it is in."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Attribution:
         executed: The executed nodes by number.
         constant: Numbers of the original nodes that compute the same in every step.
         twins: Original node to the first node that computes the same from the same inputs, where it is not the first.
+        doubtful: Numbers of those that may be in an unattributed executed node, where no optimized model tells.
     """
 
     nodes: tuple[NodeAttribution, ...]
@@ -98,6 +99,7 @@ class Attribution:
     executed: tuple[NumberedNode, ...]
     constant: frozenset[int] = frozenset()
     twins: Mapping[int, int] = field(default_factory=dict)
+    doubtful: frozenset[int] = frozenset()
 
     @cached_property
     def present(self) -> frozenset[int]:
@@ -113,6 +115,8 @@ class Attribution:
         """The state of an original node, by its number."""
         if original in self.present:
             return "ran"
+        if original in self.doubtful:
+            return "unknown"
         return "folded" if original in self.constant else "merged"
 
 

@@ -16,12 +16,17 @@ from onnx import numpy_helper
 
 from fathom_onnx.graph.bodies import bodies, outputs_of
 
-__all__ = ["with_decided_branches"]
+__all__ = ["from_decided_branch", "with_decided_branches"]
 
 _PREFIX = re.compile(r"^(.*_if_(then_branch|else_branch)(?:_token_\d+)?_)")
 
 Numbers = Mapping[tuple[int | None, str], Sequence[int]]
 """(number of a control-flow node, name of its body) to the numbers of the nodes in the body."""
+
+
+def from_decided_branch(name: str) -> bool:
+    """Whether a name is one that onnxruntime gives what it takes out of a branch."""
+    return _PREFIX.match(name) is not None
 
 
 def with_decided_branches(

@@ -51,7 +51,7 @@ class Comparison:
         drifts: Relative change of the step's time over A and over B: 0 without a trend, None with too few steps. The
             test assumes that the steps of a run repeat the same measurement, which a drifting run violates.
         threshold: Smallest change of a row that counts as a change, as a share.
-        totals: Key of :data:`TOTALS` to its row.
+        totals: Key of :data:`TOTALS` to its row; no ``control`` where a run was read from a trace.
         tables: Grouping to its rows, the largest difference first.
         nodes_by_name: Whether both runs are of one graph, so that nodes are matched by name.
     """
@@ -135,6 +135,8 @@ def worse_than(comparison: Comparison, share: float) -> tuple[Literal["no", "yes
         comparison: The comparison of the two runs.
         share: Largest accepted change; 0.1 is 10 percent.
     """
+    if "control" not in comparison.totals:
+        return "unknown", "a run that was read from a trace has no unprofiled steps"
     row = comparison.totals["control"]
     if row.ratio is None or row.p is None:
         return "unknown", "the unprofiled step of A takes no time"

@@ -75,9 +75,11 @@ def grouped_tables(run_a: Run, run_b: Run, groupings: Sequence[Grouping], same_g
     floor = float(np.maximum(*(side.floors[start] for side in sides)))
     inside = _slice(sides, test, start, [Key("total", name) for name in ("run", "nodes", "outside")])
     control_a, control_b = (run.manifest["control_steps_us"] for run in (run_a, run_b))
+    # a run that was read from a trace has no unprofiled steps
+    control = [_single_row("control", control_a, control_b, 0.0)] if control_a and control_b else []
     totals = side_by_side(
         [
-            _single_row("control", control_a, control_b, 0.0),
+            *control,
             _single_row("step", run_a.steps["wall_us"], run_b.steps["wall_us"], floor),
             replace(inside, floors=np.full(3, floor)),
         ]

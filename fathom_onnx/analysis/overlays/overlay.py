@@ -39,7 +39,7 @@ class NodeTime:
         us: Microseconds attributed to it; None if it did not run.
         share: ``us`` / the run's node time, 0 to 1.
         rank: 1 for the node with the most time, and so on; equal times are in the order of the graph.
-        state: ``ran``, ``folded`` or ``merged``.
+        state: ``ran``, ``folded``, ``merged`` or ``unknown``.
     """
 
     entry: NumberedNode
@@ -110,6 +110,7 @@ class OverlayCoverage:
         shown_share: Share of the run's node time on the nodes shown; None for a run without any time.
         charged_share: Share of charged movement, which is on no node.
         unattributed_share: Share of unattributed time.
+        unknown: Nodes of which a trace alone does not tell whether and where they ran.
     """
 
     nodes: int
@@ -120,6 +121,7 @@ class OverlayCoverage:
     shown_share: float | None
     charged_share: float | None
     unattributed_share: float | None
+    unknown: int = 0
 
 
 def coverage(run: Run, times: Sequence[NodeTime], hidden: Sequence[NodeTime] = ()) -> OverlayCoverage:
@@ -133,8 +135,19 @@ def coverage(run: Run, times: Sequence[NodeTime], hidden: Sequence[NodeTime] = (
     states = Counter(time.state for time in times)
     total = run.node_time_us
     shown = sum(time.us or 0.0 for time in times) - sum(time.us or 0.0 for time in hidden)
-    shares = [us / total if total else None for us in (shown, run.kind_us("charged"), run.kind_us("unattributed"))]
-    return OverlayCoverage(len(times), states["ran"], states["folded"], states["merged"], len(hidden), *shares)
+    parts = (shown, run.kind_us("charged"), run.kind_us("unattributed"))
+    shown_share, charged_share, unattributed_share = (us / total if total else None for us in parts)
+    return OverlayCoverage(
+        nodes=len(times),
+        ran=states["ran"],
+        folded=states["folded"],
+        merged=states["merged"],
+        hidden=len(hidden),
+        shown_share=shown_share,
+        charged_share=charged_share,
+        unattributed_share=unattributed_share,
+        unknown=states["unknown"],
+    )
 
 
 def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:

@@ -100,9 +100,10 @@ class Run(TimeGroups):
         return self.node_time_us + self.outside_us
 
     @property
-    def control_us(self) -> float:
-        """Median wall time of the unprofiled steps."""
-        return float(np.median(self.manifest["control_steps_us"]))
+    def control_us(self) -> float | None:
+        """Median wall time of the unprofiled steps; None if there are none, as in a trace of someone else's."""
+        steps = self.manifest["control_steps_us"]
+        return float(np.median(steps)) if steps else None
 
     @property
     def step_us(self) -> float:
@@ -153,6 +154,7 @@ class Run(TimeGroups):
             "schema": SCHEMA,
             **facts,
             "graph_sha256": self.manifest.get("graph_sha256"),
+            "trace": self.manifest.get("trace"),
             "data": self.manifest.get("data"),
             "dynamic": self.manifest.get("dynamic"),
             "warmup": self.manifest["warmup"],
@@ -167,7 +169,7 @@ class Run(TimeGroups):
             "attributed_us": self.kind_us("attributed"),
             "charged_us": self.kind_us("charged"),
             "unattributed_us": self.kind_us("unattributed"),
-            "profiling_overhead_us": self.step_us - self.control_us,
+            "profiling_overhead_us": None if self.control_us is None else self.step_us - self.control_us,
             "executed_nodes": len(self.nodes),
             "tf32": self.manifest.get("tf32"),
             "gpu": self.manifest.get("gpu"),
@@ -263,7 +265,7 @@ def build_run(
     rows = rows_in_order(attribution, times)
     executions = float(np.median(times.calls.sum(axis=1)))
     # the profiler costs time on the host only, so that device times of nodes do not contain it
-    host_times = executions and device is None
+    host_times = executions and device is None and manifest["control_steps_us"]
     floor = profiler_floor(wall_us, manifest["control_steps_us"], executions) if host_times else None
     nodes = node_table(attribution, times, rows, labels, floor)
     median_us = nodes["median_us"].to_numpy(float)

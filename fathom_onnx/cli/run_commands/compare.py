@@ -89,7 +89,8 @@ def _print(comparison: Comparison, run_a: Path, run_b: Path, top: int) -> None:
 
     for letter, facts, folder in (("A", comparison.a, run_a), ("B", comparison.b, run_b)):
         graph = [str(facts[key]) for key in ("graph", "mode", "framework", "preset") if facts[key]]
-        settings = f"{facts['provider']}, {facts['threads']} threads, onnxruntime {facts['onnxruntime']}"
+        threads, version = (facts[key] or "unknown" for key in ("threads", "onnxruntime"))
+        settings = f"{facts['provider']}, {threads} threads, onnxruntime {version}"
         click.echo(f"{letter}: {' '.join(graph)} on {settings} ({folder})")
     rows = [(d.kind, d.name, _short(d.a), _short(d.b)) for d in comparison.differences]
     if rows:

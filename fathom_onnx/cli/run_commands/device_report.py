@@ -13,6 +13,7 @@ __all__ = ["NODE_TIMES", "print_device", "print_kernels"]
 NODE_TIMES = {
     "device": "of the kernels, copies and sets that a node launched, on the device",
     "serialized": "of the host while each launch waits for its kernel (serialized): launching is in them",
+    "host": "of the host: of a provider that works on a device of its own, they are those of launching",
 }
 """What is said of times that are not those of a node's own work on the CPU."""
 

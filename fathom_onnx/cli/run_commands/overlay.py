@@ -92,7 +92,7 @@ def _write(
 def _sentence(shown: dict[str, Any]) -> str:
     """What the overlay shows, as one line of text."""
     parts = [f"{shown['ran']} of {shown['nodes']} nodes ran"]
-    parts += [f"{shown[state]} {state}" for state in ("folded", "merged", "hidden") if shown[state]]
+    parts += [f"{shown[state]} {state}" for state in ("folded", "merged", "unknown", "hidden") if shown[state]]
     if shown["shown_share"] is not None:
         parts.append(f"{shown['shown_share']:.1%} of the node time shown")
         parts += [f"{shown[f'{k}_share']:.1%} {k}" for k in ("charged", "unattributed") if shown[f"{k}_share"]]

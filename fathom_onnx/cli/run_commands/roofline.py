@@ -58,7 +58,7 @@ def command(
     _check_same(ceilings, loaded.manifest)
     if ceilings.facts["threads"] != loaded.manifest["threads"]:
         click.echo(
-            f"note: the run has threads {loaded.manifest['threads']}, the ceilings {ceilings.facts['threads']}",
+            f"note: the run has threads {_threads(loaded.manifest)}, the ceilings {ceilings.facts['threads']}",
             err=True,
         )
     result = roofline(loaded, ceilings, by)
@@ -130,7 +130,7 @@ def _measured(run: Run, anyway: bool) -> Ceilings:
     from fathom_onnx.analysis.runs.roofline import computed_in
     from fathom_onnx.cli.render import progress
     from fathom_onnx.runtime.ceilings.measured import measure_ceilings
-    from fathom_onnx.runtime.environment import cpu_model
+    from fathom_onnx.runtime.environment import cpu_cores, cpu_model
     from fathom_onnx.runtime.providers.gpu import gpu_facts
     from fathom_onnx.runtime.settings import SessionSettings
 
@@ -146,8 +146,14 @@ def _measured(run: Run, anyway: bool) -> Ceilings:
         )
     with progress() as (say, _):
         say("measuring the ceilings")
-        settings = SessionSettings(manifest["provider"], manifest["threads"], tf32=bool(manifest.get("tf32")))
+        threads = manifest["threads"] or cpu_cores()
+        settings = SessionSettings(manifest["provider"], threads, tf32=bool(manifest.get("tf32")))
         return measure_ceilings(settings, types=computed_in(run))
+
+
+def _threads(manifest: dict[str, Any]) -> str:
+    """Threads of a run; a trace does not tell them."""
+    return str(manifest["threads"] or "unknown")
 
 
 def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times: str, top: int) -> None:
@@ -158,7 +164,7 @@ def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times
         for kind, gflops in result.arithmetic.items()
     )
     click.echo(
-        f"{manifest['graph']} on {manifest['provider']}, {manifest['threads']} threads"
+        f"{manifest['graph']} on {manifest['provider']}, {_threads(manifest)} threads"
         f"{'' if times == 'kernel' else f', node times: {times}'}; ceilings "
         f"{arithmetic}, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
     )

@@ -41,7 +41,7 @@ def read_model(path: Path, *, to_run: bool) -> onnx.ModelProto:
         GraphError: No such file, not ONNX, cut short, or a file of weights is missing or too short.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except FileNotFoundError as error:
         raise GraphError(f"no file '{path}'", "give the path of an .onnx file") from error
     except IsADirectoryError as error:

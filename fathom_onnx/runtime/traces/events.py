@@ -16,7 +16,7 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-__all__ = ["TraceEvent", "read_events", "read_lines"]
+__all__ = ["TraceEvent", "open_trace", "read_events", "read_lines"]
 
 _SUFFIX = "_kernel_time"
 
@@ -47,7 +47,8 @@ class TraceEvent(NamedTuple):
     provider: str = ""
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_trace(path: Path) -> IO[bytes]:
+    """A trace file (``.json`` or ``.json.gz``), to be read as bytes."""
     return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
@@ -80,7 +81,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """
     count, closed, opened = 0, False, False
     try:
-        with _open(path) as file:
+        with open_trace(path) as file:
             for line in file:
                 text = line.strip()
                 if not text or text == b"[":

@@ -21,7 +21,7 @@ from fathom_onnx.errors import RunError
 
 from .events import read_lines
 
-__all__ = ["Form", "NodeShapes", "TensorShape", "read_shapes"]
+__all__ = ["Form", "NodeShapes", "TensorShape", "listed_tensors", "read_shapes"]
 
 _SUFFIX = "_kernel_time"
 _RUN = "model_run"
@@ -75,7 +75,7 @@ class NodeShapes:
     calls: npt.NDArray[np.int64]
 
 
-def _tensors(listed: Any) -> tuple[TensorShape, ...]:
+def listed_tensors(listed: Any) -> tuple[TensorShape, ...]:
     """Tensors from a list like ``[{"float": [1, 3]}, {"int64": []}]``."""
     return tuple(
         TensorShape(_TYPES.get(kind, kind.lower()), tuple(int(n) for n in dims))
@@ -93,7 +93,7 @@ def _events(lines: Iterable[bytes], path: Path) -> Iterator[tuple[str, Form | No
         if name is not None and taken is not None and given is not None:
             key = taken[1], given[1]
             if key not in known:
-                known[key] = Form(_tensors(orjson.loads(key[0])), _tensors(orjson.loads(key[1])))
+                known[key] = Form(listed_tensors(orjson.loads(key[0])), listed_tensors(orjson.loads(key[1])))
             yield name[1].decode(), known[key]
             continue
         try:
@@ -102,7 +102,7 @@ def _events(lines: Iterable[bytes], path: Path) -> Iterator[tuple[str, Form | No
             if text == _RUN:
                 yield _RUN, None
             elif event["cat"] == "Node" and text.endswith(_SUFFIX):
-                sides = (_tensors(arguments.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+                sides = (listed_tensors(arguments.get(f"{side}_type_shape", ())) for side in ("input", "output"))
                 yield text[: -len(_SUFFIX)], Form(*sides)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"trace '{path.name}' has an event that cannot be read", "profile again") from error

@@ -6,7 +6,7 @@ stack per thread, counts every microsecond once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -72,11 +72,12 @@ class _Thread:
     nodes: list[NodeRun] = field(default_factory=list)
 
 
-def read_runs(events: Iterable[TraceEvent]) -> Iterator[StepRun]:
+def read_runs(events: Iterable[TraceEvent], workers: Collection[int] = ()) -> Iterator[StepRun]:
     """Group events into runs (one ``model_run`` each) and take children off their parents' time.
 
     Args:
         events: Events of one trace in file order.
+        workers: Threads that run nodes for the thread of a run (of onnxruntime's parallel executor).
     """
     threads: dict[int, _Thread] = {}
     for event in events:
@@ -93,7 +94,12 @@ def read_runs(events: Iterable[TraceEvent]) -> Iterator[StepRun]:
             thread.nodes.append(NodeRun(name, op_type, provider, thread_id, start_us, duration_us, self_us))
             thread.stack.append(event)
         elif name == _RUN:
-            yield StepRun(start_us, duration_us, tuple(thread.nodes))
+            nodes = thread.nodes
+            for helper in (threads[worker] for worker in workers if worker in threads):
+                nodes = nodes + helper.nodes
+                helper.nodes = []
+                helper.stack.clear()
+            yield StepRun(start_us, duration_us, tuple(nodes))
             thread.nodes = []
             thread.stack.clear()
         else:

@@ -230,6 +230,7 @@ def test_model_explorers_node_data(saved: tuple[Path, Path], tmp_path: Path) -> 
             "shown_share": 0.95,
             "charged_share": 0.04,
             "unattributed_share": 0.01,
+            "unknown": 0,
         },
     }
 
