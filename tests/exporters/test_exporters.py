@@ -100,6 +100,21 @@ def test_noise_as_input_is_the_same_graph_without_the_draw(tiny, name, framework
     assert kinds[1] - kinds[0] == Counter()
 
 
+@pytest.mark.parametrize(("name", "framework", "mode"), CELLS)
+def test_what_a_graph_draws_has_the_distribution_that_the_workload_states(tiny, name, framework, mode) -> None:
+    """Verification takes noise as input: it does not see what is drawn."""
+    defaults = {"RandomNormal": {"mean": 0.0, "scale": 1.0}, "RandomUniform": {"low": 0.0, "high": 1.0}}
+    drawn: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for node in tiny(name, framework, mode).model.graph.node:
+        if node.op_type in defaults:
+            stated = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            drawn[node.op_type, tuple(stated["shape"])] += 1
+            assert {k: stated.get(k, v) for k, v in defaults[node.op_type].items()} == defaults[node.op_type]
+            assert "seed" not in stated
+    noise = workload(name, "tiny").noise.get(mode, ())
+    assert drawn == Counter((f"Random{n.distribution.title()}", n.shape) for n in noise)
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_noise_is_drawn_anew_in_every_run(tiny, framework) -> None:
     graph = tiny("autoenc", framework, "inference")

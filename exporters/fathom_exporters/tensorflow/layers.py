@@ -53,10 +53,11 @@ def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0)
         return y if bias is None else tf.nn.bias_add(y, bias, net.data_format)
 
 
-def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: float) -> tf.Tensor:
+def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float | None, epsilon: float) -> tf.Tensor:
     """Batch normalisation over all but the channels (Ioffe and Szegedy 2015).
 
     In training a running statistic becomes ``momentum * old + (1 - momentum) * batch``, with the unbiased variance.
+    Without a momentum it is the average over all batches, counted in the variable ``<name>.num_batches_tracked``.
     """
     parameters = {
         "scale": net.variables[f"{name}.weight"],
@@ -82,9 +83,18 @@ def batch_norm(net: Net, name: str, x: tf.Tensor, momentum: float, epsilon: floa
                 net, x, None if training else (old_mean, old_variance), parameters
             )
         if training:
-            net.new_buffers[mean_name] = momentum * old_mean + (1 - momentum) * mean
-            net.new_buffers[variance_name] = momentum * old_variance + (1 - momentum) * variance
+            kept = _share_kept(net, name, x.dtype) if momentum is None else momentum
+            net.new_buffers[mean_name] = kept * old_mean + (1 - kept) * mean
+            net.new_buffers[variance_name] = kept * old_variance + (1 - kept) * variance
     return y
+
+
+def _share_kept(net: Net, name: str, dtype: tf.DType) -> tf.Tensor:
+    """The share of the earlier batches in an average over all batches; this one is counted."""
+    counter = f"{name}.num_batches_tracked"
+    count = net.variables[counter] + 1
+    net.new_buffers[counter] = count
+    return 1 - 1 / tf.cast(count, dtype)
 
 
 def _batch_norm_by_moments(

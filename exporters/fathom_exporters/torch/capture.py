@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.workloads.contract import Workload
 
 from .aten import canonical_op
+from .averages import averages_by_tensor
 from .decompositions import DECOMPOSITIONS
-from .models import make
+from .models import make_pure
 from .step import OP, PHASE, SCOPE, layer_marks, make_step
 
 __all__ = ["Capture", "capture"]
@@ -178,21 +179,51 @@ class _Tagger:
         return tags
 
 
+def _refuse_unchanged(graph: fx.Graph, output_names: Iterable[str]) -> None:
+    """Refuse an output that is an input: a file's tensor has one name.
+
+    Raises:
+        ExportError: There is one.
+    """
+    output = next(node for node in graph.nodes if node.op == "output")
+    for name, value in zip(output_names, output.args[0], strict=True):
+        if value.op == "placeholder":
+            raise ExportError(
+                f"a step of the PyTorch model does not change '{name.removesuffix('.next')}'",
+                "leave it out of the workload if nothing reads it",
+            )
+
+
 def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
+
+
+def _refuse_draws(tags: Mapping[str, Tag]) -> None:
+    """Refuse a step that draws what should be an input.
+
+    Raises:
+        ExportError: It draws.
+    """
+    for tag in tags.values():
+        if tag.op in ("Dropout", "RandomNormal", "RandomUniform"):
+            raise ExportError(
+                f"the model draws its own random numbers in '{tag.scope}', so that no two steps are comparable",
+                "take them from the batch, as noise of the workload",
+            )
 
 
 def capture(request: ExportRequest) -> Capture:
     """Record the step of a request.
 
     Raises:
-        ExportError: The model and the workload do not agree, or an operation has no layer or canonical op.
+        ExportError: The model and the workload do not agree, the model draws noise that should be an input, an
+            output is an input, or an operation has no layer or canonical op.
     """
     workload = request.workload
     interface = workload.interface(request.mode, request.noise)
     input_names = tuple(t.name for t in interface.inputs)
     output_names = tuple(t.name for t in interface.outputs)
-    model = make(workload)
+    model = make_pure(workload)
     step = make_step(model, workload, request.mode)
     inputs = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in interface.inputs)
 
@@ -200,11 +231,14 @@ def capture(request: ExportRequest) -> Capture:
         outputs = step(dict(zip(input_names, values, strict=True)))
         return tuple(outputs[name] for name in output_names)
 
-    with preserve_node_meta(), layer_marks(model, workload):
+    with preserve_node_meta(), averages_by_tensor(), layer_marks(model, workload):
         functional: Any = dispatch_functionalize(flat)
         module = make_fx(functional, decomposition_table=DECOMPOSITIONS, tracing_mode="fake")(*inputs)
     _drop_copies(module)
+    _refuse_unchanged(module.graph, output_names)
     tags = _Tagger(module.graph, workload).tags()
+    if request.noise == "input":
+        _refuse_draws(tags)
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     for node, name in zip(placeholders, input_names, strict=True):
         node.name = node.target = f"in_{_identifier(name)}"

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, Optimizer, RMSProp, Workload
 
-__all__ = ["Annotate", "apply"]
+__all__ = ["Annotate", "apply", "apply_rule", "treat"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -23,7 +23,7 @@ class Annotate(Protocol):
         """A context in which everything belongs to ``scope`` and ``op``."""
 
 
-def _treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
+def treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
     """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
@@ -91,7 +91,11 @@ _RULES: dict[type, Callable[[Any, Tensors, Tensors, Annotate], dict[str, Tensor]
 }
 
 
+def apply_rule(rule: Optimizer, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
+    """New values of all parameters and of the optimizer's state by one update rule, by variable name."""
+    return _RULES[type(rule)](rule, values, gradients, mark)
+
+
 def apply(workload: Workload, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
     """New values of all parameters and of the optimizer's state, by variable name."""
-    treated = _treat(workload.gradients, values, gradients, mark)
-    return _RULES[type(workload.optimizer)](workload.optimizer, values, treated, mark)
+    return apply_rule(workload.optimizer, values, treat(workload.gradients, values, gradients, mark), mark)

@@ -190,6 +190,28 @@ def test_batch_norm_and_its_running_statistics(mode, dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_running_statistics_without_a_momentum_are_the_average_over_all_batches(dtype):
+    rng = np.random.default_rng(2)
+    batches = [rng.normal(size=(2, 3, 4, 5)) for _ in range(3)]
+    v = {"n.weight": np.ones(3), "n.bias": np.zeros(3), "n.running_mean": np.zeros(3), "n.running_var": np.ones(3)}
+    count = tf.constant(0, "int64")
+    for number, x in enumerate(batches, 1):
+        n = net(v, dtype=dtype)
+        n.variables["n.num_batches_tracked"] = count
+        batch_norm(n, "n", n.image(tf.constant(x, dtype)), momentum=None, epsilon=1e-5)
+        count = n.new_buffers["n.num_batches_tracked"]
+        assert int(count) == number
+        v |= {name: n.new_buffers[name].numpy() for name in ("n.running_mean", "n.running_var")}
+        tolerance = 1e-5 if dtype == "float32" else 1e-12
+        seen = batches[:number]
+        mean, variance = (
+            np.mean([f(b) for b in seen], 0) for f in (lambda b: b.mean((0, 2, 3)), lambda b: b.var((0, 2, 3), ddof=1))
+        )
+        np.testing.assert_allclose(v["n.running_mean"], mean, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(v["n.running_var"], variance, rtol=tolerance)
+
+
 def test_conv2d_adds_its_bias_to_every_channel():
     b = np.array([3.0, -4.0])
     n = net({"c.weight": np.zeros((2, 1, 1, 1)), "c.bias": b})

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import batchnorm, instancenorm
 
 from fathom_exporters.framework import Framework
 from fathom_onnx.errors import ExportError
@@ -27,7 +28,10 @@ from .seq2seq import Seq2seq
 from .speech import DeepSpeech
 from .vgg import Vgg
 
-__all__ = ["TORCH", "make"]
+__all__ = ["TORCH", "make", "make_pure"]
+
+_COUNTER = "num_batches_tracked"
+"""The buffer in which a normalisation counts the batches of its running statistics."""
 
 TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
     "torch",
@@ -48,36 +52,77 @@ TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
 
 
 def make(workload: Workload) -> nn.Module:
-    """The model of a workload, with PyTorch's own starting values.
+    """The model of a workload as its class makes it, untouched, with PyTorch's own starting values.
 
     Raises:
         UnknownNameError: The workload has no model in PyTorch.
         ExportError: The model has other parameters or buffers than the workload.
     """
     model = TORCH.model(workload.name)(workload.config)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            # counts steps only for a cumulative average, which no workload uses; as a buffer it would be state
-            module.num_batches_tracked = None
     frozen = {v.name for v in workload.frozen}
     parameters = dict(model.named_parameters())
-    _compare("parameters", {n: p for n, p in parameters.items() if n not in frozen}, workload.parameters)
+    trained = {n: p for n, p in parameters.items() if n not in frozen}
+    _compare("parameters", trained, workload.parameters)
     _compare("frozen variables", {n: p for n, p in parameters.items() if n in frozen}, workload.frozen)
-    _compare("buffers", dict(model.named_buffers()), workload.buffers)
+    buffers = dict(model.named_buffers())
+    _compare(
+        "buffers", {n: b for n, b in buffers.items() if n not in _unread_counters(model, workload)}, workload.buffers
+    )
+    for name, parameter in trained.items():
+        if not parameter.requires_grad:
+            raise ExportError(f"the PyTorch model does not train '{name}'", "list it as frozen in the workload")
     return model
 
 
+def make_pure(workload: Workload) -> nn.Module:
+    """A model for :func:`fathom_exporters.torch.step.make_step`: its step changes the workload's variables alone.
+
+    It is :func:`make`'s without the counters of batches that nothing reads and that the workload leaves out.
+
+    Raises:
+        UnknownNameError: The workload has no model in PyTorch.
+        ExportError: The model has other parameters or buffers than the workload.
+    """
+    model = make(workload)
+    for name in _unread_counters(model, workload):
+        layer, _, counter = name.rpartition(".")
+        setattr(model.get_submodule(layer), counter, None)
+    return model
+
+
+def _unread_counters(model: nn.Module, workload: Workload) -> set[str]:
+    """Counters of batches that the workload leaves out, as it may: only a cumulative average reads its own."""
+    declared = {v.name for v in workload.buffers}
+    own = (batchnorm._BatchNorm.forward, instancenorm._InstanceNorm.forward)
+    counters = set()
+    for layer, module in model.named_modules():
+        if isinstance(module, batchnorm._NormBase) and type(module).forward in own:
+            name = f"{layer}.{_COUNTER}" if layer else _COUNTER
+            average = isinstance(module, batchnorm._BatchNorm) and module.momentum is None
+            if module.num_batches_tracked is not None and name not in declared and not average:
+                counters.add(name)
+    return counters
+
+
+def _facts(shape: Sequence[int], dtype: str) -> str:
+    return f"{dtype} {tuple(shape)}"
+
+
 def _compare(kind: str, tensors: Mapping[str, Tensor], variables: Sequence[Variable]) -> None:
-    """Check that a model's tensors are the workload's variables, by name and shape.
+    """Check that a model's tensors are the workload's variables, by name, shape and element type.
 
     Raises:
         ExportError: They differ; the message names the first that does.
     """
-    actual = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    expected = {v.name: v.shape for v in variables}
+    actual = {name: _facts(tensor.shape, str(tensor.dtype).removeprefix("torch.")) for name, tensor in tensors.items()}
+    expected = {v.name: _facts(v.shape, v.dtype) for v in variables}
     for name in sorted(actual.keys() | expected.keys()):
         if actual.get(name) != expected.get(name):
+            counter = name.rpartition(".")[2] == _COUNTER and name in actual
             raise ExportError(
                 f"the PyTorch model's {kind} differ from the workload's: '{name}' is {actual.get(name, 'absent')}, "
-                f"the workload says {expected.get(name, 'none of that name')}"
+                f"the workload says {expected.get(name, 'none of that name')}",
+                f"its running average reads the count: add Variable('{name}', (), Initialiser.constant(0), 'int64')"
+                if counter
+                else "",
             )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from fathom_exporters.framework import FrameworkPart
-from fathom_exporters.torch.models import TORCH, make
+from fathom_exporters.torch.models import TORCH, make_pure
 from fathom_exporters.torch.step import Step, layer_marks, make_step
 from fathom_onnx.native import NativeMeasurement, NativeRequest, NativeStep, Progress, spent
 from fathom_onnx.workloads.contract import Array
@@ -80,7 +80,7 @@ class TorchNative(FrameworkPart):
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step eagerly, without and with the profiler; see :class:`fathom_onnx.native.NativeProfiler`."""
         workload, mode = request.workload, request.mode
-        model = make(workload)
+        model = make_pure(workload)
         series = _Series(request, progress)
         with _threads(request.threads):
             plain = make_step(model, workload, mode, _no_mark)

@@ -111,10 +111,19 @@ def avg_pool3d_backward(
     return op.AveragePool(dy, kernel_shape=list(kernel), strides=[1, 1, 1], pads=beyond * 2, count_include_pad=1)
 
 
+def _scale_and_bias(x: ir.Value, scale: ir.Value | None, bias: ir.Value | None) -> tuple[ir.Value, ir.Value]:
+    """Scale and bias of a normalisation; without them, ones and zeros."""
+    channels = static_shape(x)[1]
+    return (
+        scale or op.Constant(value_floats=[1.0] * channels),
+        bias or op.Constant(value_floats=[0.0] * channels),
+    )
+
+
 def batch_norm(
     x: ir.Value,
-    scale: ir.Value,
-    bias: ir.Value,
+    scale: ir.Value | None,
+    bias: ir.Value | None,
     mean: ir.Value,
     var: ir.Value,
     training: bool,
@@ -122,9 +131,11 @@ def batch_norm(
     epsilon: float,
 ) -> tuple[ir.Value, ...]:
     """Batch normalisation by the batch's own statistics -> BatchNormTraining and the new running statistics."""
-    y, batch_mean, batch_var, inv_std = gradients.BatchNormTraining(x, scale, bias, epsilon=epsilon)
+    y, batch_mean, inv_std, batch_var = _by_batch(x, scale, bias, epsilon)
     batch, _, *sides = static_shape(x)
     count = batch * math.prod(sides)
+    if momentum == 1:  # nothing of the old statistics is left
+        return y, batch_mean, inv_std, batch_mean, op.Mul(batch_var, op.Constant(value_float=count / (count - 1)))
     old = op.Constant(value_float=1 - momentum)
     # the running variance is the unbiased one
     unbiased = op.Constant(value_float=momentum * count / (count - 1))
@@ -133,10 +144,25 @@ def batch_norm(
     return y, batch_mean, inv_std, new_mean, new_var
 
 
+def _by_batch(
+    x: ir.Value, scale: ir.Value | None, bias: ir.Value | None, epsilon: float
+) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
+    """y, and the batch's mean, inverse standard deviation and population variance."""
+    y, mean, var, inv_std = gradients.BatchNormTraining(x, *_scale_and_bias(x, scale, bias), epsilon=epsilon)
+    return y, mean, inv_std, var
+
+
+def batch_norm_without_statistics(
+    x: ir.Value, scale: ir.Value | None, bias: ir.Value | None, training: bool, momentum: float, epsilon: float
+) -> tuple[ir.Value, ...]:
+    """Batch normalisation by the batch's own statistics that keeps none -> BatchNormTraining."""
+    return _by_batch(x, scale, bias, epsilon)[:3]
+
+
 def batch_norm_backward(
     dy: ir.Value,
     x: ir.Value,
-    scale: ir.Value,
+    scale: ir.Value | None,
     running_mean: ir.Value,
     running_var: ir.Value,
     mean: ir.Value,
@@ -146,7 +172,9 @@ def batch_norm_backward(
     output_mask: Sequence[bool],
 ) -> tuple[ir.Value, ...]:
     """native_batch_norm_backward -> BatchNormGrad."""
-    return gradients.BatchNormGrad(dy, x, scale, mean, inv_std)
+    if not train:
+        raise ValueError("the gradient of a batch normalisation by its running statistics has no canonical op")
+    return gradients.BatchNormGrad(dy, x, _scale_and_bias(x, scale, None)[0], mean, inv_std)
 
 
 IMAGES: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
@@ -156,6 +184,7 @@ IMAGES: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.max_pool2d_with_indices_backward.default: max_pool_backward,
     _aten.avg_pool3d_backward.default: avg_pool3d_backward,
     _aten._native_batch_norm_legit_functional.default: batch_norm,
+    _aten._native_batch_norm_legit.no_stats: batch_norm_without_statistics,
     _aten.native_batch_norm_backward.default: batch_norm_backward,
 }
 """aten operation on images to the function that writes it in ONNX."""
