@@ -2,6 +2,6 @@
 
 from .compatibility import Compatibility, Reason, judge, judge_all
 from .consumers import CONSUMERS, Consumer
-from .rules import Facts
+from .facts import Facts
 
 __all__ = ["CONSUMERS", "Compatibility", "Consumer", "Facts", "Reason", "judge", "judge_all"]

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from fathom_onnx.convert import LeftOut
+from fathom_onnx.convert.account import account
+from fathom_onnx.convert.layers import layers
+from fathom_onnx.errors import GraphError
+from fathom_onnx.graph.dimensions import open_dimensions
+
 from .consumers import CONSUMERS, Consumer
-from .rules import COMPUTE_ONLY, CONTRACTIONS, Facts, Violation
+from .facts import Facts, Violation
+from .rules import COMPUTE_ONLY
 
 __all__ = ["Compatibility", "Reason", "Status", "judge", "judge_all"]
 
 Status = Literal["accepted", "converted", "refused", "unknown"]
 """Accepted as it is; accepted after some commands; not accepted; depends on ops that were never tried."""
+
+
+_NOTHING = "no convolution or matrix product"
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Compatibility:
     Attributes:
         consumer: The consumer.
         status: Whether it accepts the graph.
-        reasons: Why it does not accept the graph as it is, most nodes first; empty where accepted.
+        reasons: Why it does not accept the graph as it is, most nodes first; where it does, what it ignores.
         commands: The commands after which it accepts the graph, for status ``converted``.
         macs_seen: Multiply-accumulates that it sees in the form that it accepts; None where unknown.
         macs: Multiply-accumulates of the graph; None where unknown.
@@ -63,23 +73,32 @@ def _sum(values: Iterable[int | None]) -> int | None:
 
 
 def _violations(facts: Facts, consumer: Consumer) -> tuple[list[Violation], list[Violation]]:
-    """The violations that the consumer refuses, and the ops that were never tried."""
-    refused: list[Violation] = []
-    untried: list[Violation] = []
-    for index, node in enumerate(facts.nodes):
+    """What the consumer refuses, and what was never tried; the nodes of bodies included."""
+    found: list[Violation] = []
+    for index, node in facts.everywhere():
         if node.domain not in ("", "ai.onnx") or consumer.supported is None or node.op_type in consumer.supported:
             continue
         if consumer.others == "ignored":
             continue
         if consumer.others == "refused" or node.op_type in consumer.unsupported:
-            refused.append(
-                Violation(f"{node.op_type} is not supported", index, consumer.fix(node.op_type, facts.graph))
-            )
+            fix = consumer.fix(node.op_type, facts.graph)
+            found.append(Violation(f"{node.op_type} is not supported", index, fix))
         else:
-            untried.append(Violation(f"{node.op_type} was never tried", index))
+            found.append(Violation(f"{node.op_type} was never tried", index, tried=False))
     for rule in consumer.rules:
-        refused += rule(facts)
-    return refused, untried
+        found += rule(facts)
+    return [v for v in found if v.tried], [v for v in found if not v.tried]
+
+
+def _ignored(facts: Facts, consumer: Consumer) -> list[Violation]:
+    """The nodes with multiply-accumulates that a consumer accepts and does not see."""
+    if consumer.others != "ignored":
+        return []
+    return [
+        Violation(f"{node.op_type} is ignored", index, COMPUTE_ONLY if consumer.contractions_alone else "")
+        for index, (node, cost) in enumerate(zip(facts.nodes, facts.costs, strict=True))
+        if cost.macs != 0 and not consumer.sees(node.op_type)
+    ]
 
 
 def _reasons(violations: Iterable[Violation]) -> tuple[Reason, ...]:
@@ -89,49 +108,56 @@ def _reasons(violations: Iterable[Violation]) -> tuple[Reason, ...]:
     return tuple(Reason(text, count, fix) for (text, fix), count in nodes.most_common())
 
 
-def _commands(facts: Facts, consumer: Consumer, violations: list[Violation]) -> tuple[str, ...]:
-    """The commands that remove all violations; empty where none do."""
-    if all(violation.fix for violation in violations):
-        return tuple(dict.fromkeys(violation.fix for violation in violations))
-    # violations of convolutions, matrix products and the whole graph remain after the conversion to these nodes alone
-    remaining = [v for v in violations if v.node is None or facts.nodes[v.node].op_type in CONTRACTIONS]
-    if any(True for _ in facts.of(*CONTRACTIONS)) and consumer.contractions_alone and all(v.fix for v in remaining):
-        return (COMPUTE_ONLY, *dict.fromkeys(v.fix for v in remaining if v.fix != COMPUTE_ONLY))
-    return ()
+def _lost(left_out: Iterable[LeftOut]) -> tuple[Reason, ...]:
+    """What a conversion leaves out that has multiply-accumulates, or may have some."""
+    return tuple(Reason(f"{row.op} is left out: {row.reason}", row.nodes, "") for row in left_out if row.macs != 0)
+
+
+def _converted(facts: Facts, consumer: Consumer, total: int | None) -> Compatibility:
+    """The compatibility with a consumer that reads a format of ``convert``: what the converter itself keeps."""
+    command = f"convert --to {consumer.via}"
+    try:
+        conversion = facts.conversion(consumer.via)
+    except GraphError:
+        lost = _lost(account(facts.graph, layers(facts.graph)[1]).left_out)
+        return Compatibility(consumer, "refused", lost or (Reason(_NOTHING, 0, ""),), (), 0, total)
+    reasons = Reason(f"reads {consumer.reads}", 0, command), *_lost(conversion.left_out)
+    return Compatibility(consumer, "converted", reasons, (command,), conversion.kept.macs, conversion.total.macs)
+
+
+def _of_contractions(facts: Facts, consumer: Consumer) -> Compatibility | None:
+    """The compatibility of the graph's convolutions and matrix products alone; None where that is no way."""
+    # sizes that are open in the file are no matter of its nodes: they have to be given
+    if not consumer.contractions_alone or any(True for _ in open_dimensions(facts.stored.graph)):
+        return None
+    try:
+        alone = judge(facts.contractions_alone, replace(consumer, contractions_alone=False))
+    except GraphError:
+        return None
+    return alone if alone.status == "accepted" else None
 
 
 def judge(facts: Facts, consumer: Consumer) -> Compatibility:
     """The compatibility of a graph with one consumer."""
     total = _sum(cost.macs for cost in facts.costs)
     if consumer.via:
-        seen = _seen(facts, consumer, alone=False)
-        command = f"convert --to {consumer.via}"
-        reason = Reason(f"reads {consumer.reads}", 0, command)
-        if consumer.counted is not None and not any(True for _ in facts.of(*consumer.counted)):
-            nothing = Reason("no convolution or matrix product", 0, "")
-            return Compatibility(consumer, "refused", (nothing,), (), 0, total)
-        return Compatibility(consumer, "converted", (reason,), (command,), seen, total)
+        return _converted(facts, consumer, total)
     refused, untried = _violations(facts, consumer)
+    seen = _sum(cost.macs for node, cost in zip(facts.nodes, facts.costs, strict=True) if consumer.sees(node.op_type))
     if not refused and not untried:
-        return Compatibility(consumer, "accepted", (), (), _seen(facts, consumer, alone=False), total)
+        return Compatibility(consumer, "accepted", _reasons(_ignored(facts, consumer)), (), seen, total)
     reasons = _reasons([*refused, *untried])
-    commands = _commands(facts, consumer, refused)
-    if refused and not commands:
+    fixes = tuple(dict.fromkeys(violation.fix for violation in refused))
+    if refused and all(fixes) and COMPUTE_ONLY not in fixes:
+        if untried:
+            return Compatibility(consumer, "unknown", reasons, fixes, None, total)
+        return Compatibility(consumer, "converted", reasons, fixes, seen, total)
+    alone = _of_contractions(facts, consumer)
+    if alone is not None:
+        return Compatibility(consumer, "converted", reasons, (COMPUTE_ONLY,), alone.macs_seen, total)
+    if refused:
         return Compatibility(consumer, "refused", reasons, (), 0, total)
-    alone = COMPUTE_ONLY in commands
-    if untried and not alone:
-        return Compatibility(consumer, "unknown", reasons, commands, None, total)
-    return Compatibility(consumer, "converted", reasons, commands, _seen(facts, consumer, alone), total)
-
-
-def _seen(facts: Facts, consumer: Consumer, alone: bool) -> int | None:
-    """Multiply-accumulates that a consumer sees, of the contractions alone or of the whole graph."""
-    counted = consumer.counted
-    return _sum(
-        cost.macs
-        for node, cost in zip(facts.nodes, facts.costs, strict=True)
-        if (counted is None or node.op_type in counted) and (not alone or node.op_type in CONTRACTIONS)
-    )
+    return Compatibility(consumer, "unknown", reasons, (), None, total)
 
 
 def judge_all(facts: Facts, consumers: Iterable[Consumer] = CONSUMERS) -> tuple[Compatibility, ...]:

@@ -2,119 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
 import onnx
+import onnx.defs
 
-from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
-from fathom_onnx.graph import Graph
-from fathom_onnx.graph.bodies import bodies
+from fathom_onnx.graph.bodies import all_nodes, bodies
 from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.runtime.providers.placement import is_shape_arithmetic
 
 from .cuda_kernels import has_kernel, kernel_version
+from .facts import ConsumerRule, Facts, Violation
 
 __all__ = [
     "COMPUTE_ONLY",
-    "CONTRACTIONS",
-    "ConsumerRule",
-    "Facts",
-    "Violation",
-    "convolutions_have_kernel_shapes",
     "cuda_kernels",
     "default_domain",
+    "einsum_operands",
+    "einsums_say_their_result",
+    "einsums_without_ellipsis",
     "element_types",
     "even_transposed_padding",
-    "matrix_ranks",
-    "no_computed_biases",
+    "gathers_keep_their_axis",
+    "known_domains",
     "no_functions",
     "no_if_in_loops",
     "no_pool_indices",
+    "no_vector_products",
+    "no_vectors_of_batches",
     "parameters_inside",
+    "standard_ops",
     "static_inputs",
     "two_spatial_axes",
-    "typed_contractions",
 ]
 
-CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Ops that simulators of multiply-accumulates model, and that ``convert --to compute-only`` keeps."""
-
 COMPUTE_ONLY = "convert --to compute-only"
-"""The command that keeps only these, and adds attributes and shapes that an ONNX file may omit."""
+"""The command that keeps only convolutions and matrix products, and adds what an ONNX file may omit of them."""
 
-
-@dataclass(frozen=True)
-class Violation:
-    """Something in a graph that a consumer does not accept.
-
-    Attributes:
-        reason: What it is; equal reasons are reported once, with the number of nodes.
-        node: Index of the node, or None for a property of the whole graph.
-        fix: The command that gives the graph without it, or empty.
-    """
-
-    reason: str
-    node: int | None = None
-    fix: str = ""
-
-
-class Facts:
-    """What rules need to know of a graph: its loaded form with inferred shapes, and the content of its file.
-
-    Args:
-        graph: The graph, checked, with shapes inferred where the file has none.
-        stored: The model as it is in the file.
-    """
-
-    def __init__(self, graph: Graph, stored: onnx.ModelProto) -> None:
-        self.graph = graph
-        self.stored = stored
-
-    @cached_property
-    def nodes(self) -> list[onnx.NodeProto]:
-        """The nodes of the top level."""
-        return list(self.graph.model.graph.node)
-
-    @cached_property
-    def costs(self) -> list[NodeCost]:
-        """The cost of each node."""
-        return graph_costs(self.graph)
-
-    @cached_property
-    def typed(self) -> frozenset[str]:
-        """Tensors whose type and shape are in the file itself."""
-        graph = self.stored.graph
-        infos = [*graph.value_info, *graph.input, *graph.output]
-        known = {i.name for i in infos if i.type.tensor_type.HasField("shape")}
-        return frozenset(known | {t.name for t in graph.initializer})
-
-    @cached_property
-    def produced(self) -> frozenset[str]:
-        """Outputs of nodes."""
-        return frozenset(name for node in self.nodes for name in node.output if name)
-
-    def of(self, *ops: str) -> Iterator[tuple[int, onnx.NodeProto]]:
-        """The nodes of some op types of the default domain, with their indices."""
-        for index, node in enumerate(self.nodes):
-            if node.op_type in ops and node.domain in ("", "ai.onnx"):
-                yield index, node
-
-    def rank(self, name: str) -> int | None:
-        """The rank of a tensor, or None where it is unknown."""
-        tensor = self.graph.tensors.get(name)
-        return len(tensor.shape) if tensor and tensor.shape is not None else None
-
-
-ConsumerRule = Callable[[Facts], Iterator[Violation]]
-"""From the facts of a graph to its violations of a requirement."""
+_RUNTIME_DOMAINS = ("com.microsoft", "com.ms.", "ai.onnx")
+"""Beginnings of the names of domains whose ops are known outside of one application."""
 
 
 def default_domain(facts: Facts) -> Iterator[Violation]:
     """All ops are standard ops of ONNX: no contrib ops of a runtime, no custom ops."""
-    for index, node in enumerate(facts.nodes):
+    for index, node in facts.everywhere():
         if node.domain not in ("", "ai.onnx"):
+            yield Violation(f"{node.op_type} is an op of the domain {node.domain}", index)
+
+
+def standard_ops(facts: Facts) -> Iterator[Violation]:
+    """The ops of the default domain are those of ONNX; onnxruntime keeps some of its own there."""
+    for index, node in facts.everywhere():
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
+            yield Violation(f"{node.op_type} is no op of ONNX", index)
+
+
+def known_domains(facts: Facts) -> Iterator[Violation]:
+    """All ops are standard ops of ONNX; whether the consumer has those of other runtimes was not tried."""
+    for index, node in facts.everywhere():
+        if node.domain.startswith(_RUNTIME_DOMAINS) and node.domain != "ai.onnx":
+            yield Violation(f"{node.op_type} of the domain {node.domain} was never tried", index, tried=False)
+        elif node.domain not in ("", "ai.onnx"):
             yield Violation(f"{node.op_type} is an op of the domain {node.domain}", index)
 
 
@@ -131,46 +79,12 @@ def static_inputs(facts: Facts) -> Iterator[Violation]:
         yield Violation(f"input '{opening.input}' has a dynamic dimension '{name}'")
 
 
-def typed_contractions(facts: Facts) -> Iterator[Violation]:
-    """The file has value_info for the operands and results of convolutions and matrix products."""
-    for index, node in facts.of("Conv", "Gemm", "MatMul"):
-        missing = [name for name in (*node.input[:2], node.output[0]) if name not in facts.typed]
-        if missing:
-            yield Violation(f"{node.op_type}: a tensor has no value_info in the file", index, COMPUTE_ONLY)
-
-
 def two_spatial_axes(facts: Facts) -> Iterator[Violation]:
     """Convolutions have two spatial axes."""
     for index, node in facts.of("Conv"):
         rank = facts.rank(node.input[0])
         if rank is not None and rank != 4:
             yield Violation(f"Conv of {rank - 2} spatial axes", index)
-
-
-def convolutions_have_kernel_shapes(facts: Facts) -> Iterator[Violation]:
-    """Convolutions have the attribute ``kernel_shape``, which ONNX may omit."""
-    for index, node in facts.of("Conv"):
-        if not any(a.name == "kernel_shape" for a in node.attribute):
-            yield Violation("Conv without kernel_shape", index, COMPUTE_ONLY)
-
-
-def matrix_ranks(facts: Facts) -> Iterator[Violation]:
-    """The first operand of a matrix product has the same rank as the result, 2 to 4."""
-    for index, node in facts.of("Gemm", "MatMul"):
-        first, result = facts.rank(node.input[0]), facts.rank(node.output[0])
-        if first is None or result is None:
-            continue
-        if first != result:
-            yield Violation(f"{node.op_type} of rank {first} with a result of rank {result}", index)
-        elif not 2 <= first <= 4:
-            yield Violation(f"{node.op_type} of rank {first}", index)
-
-
-def no_computed_biases(facts: Facts) -> Iterator[Violation]:
-    """At most two inputs of a convolution or matrix product are outputs of nodes: a bias is an input or a constant."""
-    for index, node in facts.of("Conv", "Gemm", "MatMul"):
-        if sum(name in facts.produced for name in node.input) > 2:
-            yield Violation(f"{node.op_type} with a bias that a node gives", index)
 
 
 def no_pool_indices(facts: Facts) -> Iterator[Violation]:
@@ -190,10 +104,63 @@ def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
 
 
 def no_if_in_loops(facts: Facts) -> Iterator[Violation]:
-    """The body of a Loop has no If."""
-    for index, node in facts.of("Loop"):
-        if any(inner.op_type == "If" for _, body in bodies(node) for inner in body.node):
+    """The body of a Loop has no If, at any depth; the Loop itself may be in a body as well."""
+    for index, node in facts.everywhere():
+        inside = (inner for _, body in bodies(node) for inner in all_nodes(body.node))
+        if node.op_type == "Loop" and any(inner.op_type == "If" for inner in inside):
             yield Violation("Loop with If in its body", index)
+
+
+def no_vector_products(facts: Facts) -> Iterator[Violation]:
+    """The operands of a matrix product have at least two axes."""
+    for index, node in facts.of("MatMul"):
+        if any(facts.rank(name) == 1 for name in node.input):
+            yield Violation("MatMul of a vector", index)
+
+
+def no_vectors_of_batches(facts: Facts) -> Iterator[Violation]:
+    """A vector is multiplied by a matrix or a vector, never by a batch of matrices."""
+    for index, node in facts.of("MatMul"):
+        ranks = sorted(facts.rank(name) or 0 for name in node.input)
+        if ranks[0] == 1 and ranks[1] > 2:
+            yield Violation("MatMul of a vector and a batch of matrices", index)
+
+
+def _equation(node: onnx.NodeProto) -> str:
+    return next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
+
+
+def einsums_without_ellipsis(facts: Facts) -> Iterator[Violation]:
+    """No Einsum has an ellipsis."""
+    for index, node in facts.of("Einsum"):
+        if "..." in _equation(node):
+            yield Violation("Einsum with an ellipsis", index)
+
+
+def einsums_say_their_result(facts: Facts) -> Iterator[Violation]:
+    """Every Einsum has an arrow, which ONNX may omit."""
+    for index, node in facts.of("Einsum"):
+        if "->" not in _equation(node):
+            yield Violation("Einsum that does not say its result", index)
+
+
+def einsum_operands(*numbers: int) -> ConsumerRule:
+    """The rule that an Einsum has one of these numbers of operands."""
+
+    def rule(facts: Facts) -> Iterator[Violation]:
+        for index, node in facts.of("Einsum"):
+            if len(node.input) not in numbers:
+                yield Violation(f"Einsum of {len(node.input)} operand{'s' if len(node.input) > 1 else ''}", index)
+
+    return rule
+
+
+def gathers_keep_their_axis(facts: Facts) -> Iterator[Violation]:
+    """A Gather has one index axis, so that the result has the rank of the source."""
+    for index, node in facts.of("Gather"):
+        source, result = facts.rank(node.input[0]), facts.rank(node.output[0])
+        if source is not None and result is not None and source != result:
+            yield Violation("Gather that changes the rank", index)
 
 
 def element_types(*supported: str) -> ConsumerRule:
@@ -223,9 +190,11 @@ def element_types(*supported: str) -> ConsumerRule:
 def parameters_inside(facts: Facts) -> Iterator[Violation]:
     """The weights of convolutions and matrix products are initializers, not inputs of the graph."""
     inputs = {t.name for t in facts.graph.inputs}
+    # which inputs are parameters, only the graphs of this package say
+    fix = "convert --to initializers" if facts.graph.metadata is not None else ""
     for index, node in facts.of("Conv", "Gemm", "MatMul"):
         if node.input[1] in inputs:
-            yield Violation("parameters are inputs of the graph", index, "convert --to initializers")
+            yield Violation("parameters are inputs of the graph", index, fix)
 
 
 def cuda_kernels(facts: Facts) -> Iterator[Violation]:
@@ -234,14 +203,15 @@ def cuda_kernels(facts: Facts) -> Iterator[Violation]:
     opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
     for index, node in enumerate(facts.nodes):
         if node.domain not in ("", "ai.onnx"):
-            yield Violation(f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table", index)
+            what = f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table"
+            yield Violation(what, index, tried=False)
             continue
         input_types = [types.get(name, "") for name in node.input if name]
         output_types = [types.get(name, "") for name in node.output if name]
         if is_shape_arithmetic(node.op_type, input_types, output_types):
             continue
         if not kernel_version(node.op_type, opset):
-            yield Violation(f"{node.op_type} of opset {opset} is not in the table of kernels", index)
+            yield Violation(f"{node.op_type} of opset {opset} is not in the table of kernels", index, tried=False)
         elif not has_kernel(node, types):
             kinds = ", ".join(dict.fromkeys(kind or "unknown" for kind in input_types + output_types))
             yield Violation(f"{node.op_type} has no CUDA kernel for {kinds}", index)

@@ -76,6 +76,15 @@ CONVERTERS: dict[str, Converter] = {
             consumer="ASTRA-sim and the MLCommons Chakra tools",
             suffix=".0.et",
             module="simulators.chakra",
+            options=(
+                Option(
+                    "ranks",
+                    "number of processing units, one trace file each; ASTRA-sim wants at least 2",
+                    example=2,
+                    default=1,
+                    least=1,
+                ),
+            ),
         ),
         Converter(
             name="initializers",

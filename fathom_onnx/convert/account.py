@@ -9,16 +9,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
 from fathom_onnx.graph import Graph
 
 from .converter import Conversion, ConversionRequest, CostSums, LeftOut
 
-__all__ = ["SCHEMA", "Account", "account", "share", "statement", "sum_costs"]
+__all__ = ["SCHEMA", "Account", "account", "costs_of", "share", "statement", "sum_costs"]
 
 SCHEMA = "fathom-onnx/conversion/1"
 """Name and version of the JSON schema."""
+
+
+_COSTS: WeakKeyDictionary[Graph, list[NodeCost]] = WeakKeyDictionary()
+
+
+def costs_of(graph: Graph) -> list[NodeCost]:
+    """The cost of each top-level node; counted once for a graph that several formats are made of."""
+    if graph not in _COSTS:
+        _COSTS[graph] = graph_costs(graph)
+    return _COSTS[graph]
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ def account(graph: Graph, left_out: Mapping[int, str]) -> Account:
         graph: The graph that was converted.
         left_out: Index of each top-level node that is not in the result, to the reason.
     """
-    costs = graph_costs(graph)
+    costs = costs_of(graph)
     groups: dict[tuple[str, str], list[NodeCost]] = defaultdict(list)
     for index, reason in left_out.items():
         groups[graph.model.graph.node[index].op_type, reason].append(costs[index])

@@ -82,7 +82,7 @@ class Conversion:
 class Option:
     """An option of a converter; the command line has an option of the same name.
 
-    The type of its value (text or integer) is that of ``example``.
+    The type of its value (text or integer) is that of ``example``; an integer is at least ``least``.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Option:
     default: Value = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    least: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Converter:
         """A request with defaults filled in; options that are None in ``given`` count as not given.
 
         Raises:
-            UsageError: An option is not one of this format, or a required option has no value.
+            UsageError: An option is not one of this format, is too small, or is required and has no value.
             UnknownNameError: A value is not among the choices of its option.
         """
         known = {option.name: option for option in self.options}
@@ -147,6 +148,9 @@ class Converter:
                 raise UsageError(f"format '{self.name}' has no option '{name}'", f"it takes {takes}")
             if known[name].choices and value not in known[name].choices:
                 raise UnknownNameError(name, str(value), known[name].choices)
+            least = known[name].least
+            if least is not None and isinstance(value, int) and value < least:
+                raise UsageError(f"option '{name}' cannot be {value}", f"give a whole number from {least}")
             values[name] = value
         for option in self.options:
             if option.required and values[option.name] is None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import onnx
 
 from fathom_onnx.analysis.cost.call import Call
-from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
+from fathom_onnx.analysis.cost.node_costs import NodeCost
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import TOP, bodies
 from fathom_onnx.graph.static.known import known_by_body
 from fathom_onnx.graph.static.values import opset_of
 
+from .account import costs_of
 from .contractions import Contraction, loop_nest
 from .matrix_products import MatrixProduct, products
 
@@ -53,7 +54,7 @@ def layers(graph: Graph) -> tuple[tuple[Layer, ...], dict[int, str]]:
     tensors, values = graph.tensors, known_by_body(graph.model.graph, opset_of(graph.model))[TOP].values
     kept: list[Layer] = []
     left_out: dict[int, str] = {}
-    for index, (node, cost) in enumerate(zip(graph.model.graph.node, graph_costs(graph), strict=True)):
+    for index, (node, cost) in enumerate(zip(graph.model.graph.node, costs_of(graph), strict=True)):
         parts = products(node, tensors, values) if cost.macs else None
         if parts is None or sum(part.macs for part in parts) != cost.macs:
             left_out[index] = _reason(node, cost)

@@ -15,6 +15,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge, judge_all, ops
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.graph import Graph, from_model, load
+from fathom_onnx.graph.dataflow import RANDOM
 from support.graphs.small_models import FLOAT, INT64, cnn, control_flow, line_inference, model, op
 from support.paths import GRAPHS
 
@@ -169,6 +170,26 @@ def test_noise_can_be_an_input_of_ours_alone() -> None:
     assert verdict(theirs, "TVM").status == "refused"
 
 
+def test_every_random_op_of_ours_can_be_an_input() -> None:
+    ours = load(GRAPHS / "autoenc.onnx")
+    assert {c.fix(kind, ours) for c in CONSUMERS for kind in RANDOM} == {"export --noise input"}
+    assert BY_NAME["TVM"].fix("Relu", ours) == ""
+
+
+def test_ops_of_other_runtimes_are_not_tried() -> None:
+    fused = op("FusedMatMul", "x w", "y", "m", domain="com.microsoft")
+    made = model([fused], {"x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 4))}, {"y": (FLOAT, (2, 4))}, infer=False)
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    graph = from_model(made, "fused")
+    for name in ("OpenVINO", "TVM", "IREE", "onnx-tool", "onnxruntime CUDA"):
+        assert (verdict(graph, name).status, verdict(graph, name).macs_seen) == ("unknown", None), name
+    assert verdict(graph, "onnx.reference").status == "refused"
+    kept = op("SimplifiedLayerNormalization", "x s", "y", "n")
+    made = model([kept], {"x": (FLOAT, (2, 3)), "s": (FLOAT, (3,))}, {"y": (FLOAT, (2, 3))}, infer=False)
+    found = verdict(from_model(made, "kept"), "onnx.reference")
+    assert said(found) == ["SimplifiedLayerNormalization is no op of ONNX"]
+
+
 def test_ops_of_other_domains_and_ops_never_tried() -> None:
     custom = op("Own", "x", "y", "o", domain="my.domain")
     made = model([custom], {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))}, infer=False)
@@ -244,7 +265,18 @@ def test_the_command(tmp_path: Path) -> None:
     result = call("compat", tmp_path / "mixed.onnx")
     assert result.exit_code == 0, result.output
     rows = {line.split()[0]: line for line in result.stdout.splitlines()[3:] if line.strip()}
-    assert rows["ZigZag"].split()[1:] == ["3.9.1", "yes", "27.27", "%"]  # 48 of 176
+    assert rows["ZigZag"].split()[1:] == [
+        "3.9.1",
+        "yes",
+        "27.27",
+        "%",
+        "ConvTranspose",
+        "is",
+        "ignored:",
+        "convert",
+        "--to",
+        "compute-only",
+    ]
     assert "ConvTranspose with unequal pads" in rows["IREE"]
     assert rows["AccelForge"].rstrip().endswith("convert --to accelforge")
 

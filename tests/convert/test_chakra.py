@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from click.testing import CliRunner
 from google.protobuf import proto
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
+from fathom_onnx.cli import main
 from fathom_onnx.convert import find_converter
 from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.convert.simulators.chakra import message_classes
@@ -145,3 +149,17 @@ def test_the_published_schema_reads_it() -> None:
     assert head.version == "1.0.0"
     assert nodes[1].type == published.COMP_NODE
     assert attributes(nodes[1])["tensor_size"] == ("uint64_val", 84)
+
+
+def test_a_file_for_each_rank(tmp_path: Path) -> None:
+    onnx.save(pair().model, tmp_path / "net.onnx")
+    arguments = ["convert", str(tmp_path / "net.onnx"), "--to", "chakra", "--ranks", "3", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    files = sorted(path.name for path in (tmp_path / "out").glob("*.et"))
+    assert files == ["net.0.et", "net.1.et", "net.2.et"]
+    assert len({(tmp_path / "out" / name).read_bytes() for name in files}) == 1
+    assert "note: Each of the 3 ranks runs the whole graph; nothing is sent between them." in result.stdout
+    single = converted(pair())
+    assert set(single.files) == {".0.et"}
+    assert "ASTRA-sim wants two ranks or more: write them with --ranks 2." in single.notes

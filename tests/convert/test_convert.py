@@ -132,6 +132,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
         (["net.onnx", "--to", "scalesim", "--layout", "gem"], 2, "unknown layout 'gem'; did you mean 'gemm'?"),
         (["net.onnx", "--to", "batch"], 2, "format 'batch' needs the option 'batch'"),
         (["net.onnx", "--to", "batch", "--batch", "0"], 2, "batch size cannot be 0"),
+        (["net.onnx", "--to", "chakra", "--ranks", "0"], 2, "option 'ranks' cannot be 0; give a whole number from 1"),
         (["net.onnx", "--to", "compute-only", "-o", "."], 2, "would take the place of a graph to be converted"),
         (["net.onnx", "--to", "compute-only", "-o", "net.onnx"], 2, "would take the place of a graph"),
         (["net.onnx", "--to", "initializers", "-o", "empty/../net.onnx"], 2, "would take the place of a graph"),

@@ -291,6 +291,22 @@ def test_batch_of_any_other_graph(shape: list[int], new: int, tmp_path: Path) ->
     np.testing.assert_allclose(after[:count], before[:count], rtol=1e-5, atol=1e-6)
 
 
+def test_batch_of_a_graph_in_the_oldest_format(tmp_path: Path) -> None:
+    """There every initializer has to be an input as well."""
+    old = images([2, 36]).model
+    old.ir_version = 3
+    old.opset_import[0].version = 7
+    for tensor in old.graph.initializer:
+        old.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    graph = from_model(old, "old")
+    path = written(converted("batch", graph, batch=3), tmp_path)
+    made = load(path)
+    assert made.model.ir_version == 3
+    assert [t.shape for t in (*made.inputs, *made.outputs)] == [(3, 1, 4, 4), (3, 3)]
+    x = np.random.default_rng(2).normal(size=(3, 1, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(path, {"x": x})["y"][:2], run(graph, {"x": x[:2]})["y"], rtol=1e-5, atol=1e-6)
+
+
 def test_batch_that_a_reshape_joins_with_another_axis(tmp_path: Path) -> None:
     tail = [op("MatMul", "b m9", "c", "fc"), op("Reshape", "c back", "y", "split")]
     graph = images([8, 9], tail=tail)

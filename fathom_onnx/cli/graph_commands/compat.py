@@ -32,9 +32,10 @@ def command(graphs: tuple[Path, ...], wanted: tuple[str, ...], dimensions: tuple
     from fathom_onnx.compat import CONSUMERS, Facts, judge_all
 
     consumers = _chosen(wanted, CONSUMERS)
+    sizes = options.dimension_sizes(dimensions)
     results = []
     for path in _files(graphs):
-        graph, facts = _read(path, options.dimension_sizes(dimensions), Facts)
+        graph, facts = _read(path, sizes, Facts)
         results.append((path, graph, judge_all(facts, consumers)))
     if as_json:
         print_json({"schema": "fathom-onnx/compat/1", "graphs": [_row(*result) for result in results]})
@@ -66,13 +67,17 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _read(path: Path, dimensions: dict[str, int], facts: Any) -> tuple[Graph, Any]:
-    """A graph, and the facts of its file, which may have fewer shapes than were inferred."""
+    """A graph, and the facts of its file, which may have fewer shapes than were inferred.
+
+    Where sizes are given, the file is the one that it would be with them, its shapes inferred.
+    """
     import onnx
 
-    from fathom_onnx.graph import load
+    from fathom_onnx.graph import load, load_structure
 
     graph = load(path, dimensions)
-    return graph, facts(graph, onnx.load(path, load_external_data=False))
+    stored = load_structure(path, dimensions).model if dimensions else onnx.load(path, load_external_data=False)
+    return graph, facts(graph, stored)
 
 
 def _status(row: Compatibility) -> str:
@@ -87,12 +92,12 @@ def _share(row: Compatibility) -> str:
 
 
 def _why(row: Compatibility) -> str:
-    if row.consumer.via:
-        return row.reasons[0].text + "".join(f": {command}" for command in row.commands)
     reasons = [f"{r.text}{f' ({r.nodes:,} nodes)' if r.nodes > 1 else ''}" for r in row.reasons[:3]]
     more = len(row.reasons) - len(reasons)
     text = "; ".join(reasons) + (f"; {more} more" if more else "")
-    return f"{text}: {', '.join(row.commands)}" if row.commands else text
+    # for a graph that is taken: the commands that would let more of it be seen
+    commands = row.commands or tuple(dict.fromkeys(r.fix for r in row.reasons if r.fix and row.status == "accepted"))
+    return f"{text}: {', '.join(commands)}" if commands else text
 
 
 def _row(path: Path, graph: Graph, judged: tuple[Compatibility, ...]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,), "Expand": (0,)}
 """Op type to the indices of inputs that can be a constant initial state, with the same row for every sample."""
 
+_INITIALIZERS_ALONE = 4
+"""The first version of the file format in which an initializer need not be an input as well."""
+
 _ADVICE = "export the model with the batch wanted"
 
 
@@ -132,6 +135,10 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
             if value is not None:
                 constant = numpy_helper.from_array(value, f"{node.output[0]}.{position}.batch")
                 model.graph.initializer.append(constant)
+                if model.ir_version < _INITIALIZERS_ALONE:
+                    model.graph.input.append(
+                        onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims)
+                    )
                 node.input[position] = constant.name
     return model
 

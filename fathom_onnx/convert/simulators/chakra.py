@@ -18,9 +18,9 @@ from typing import Any
 import onnx
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, proto
 
-from fathom_onnx.analysis.cost.node_costs import NodeCost, graph_costs
-from fathom_onnx.convert.account import account
-from fathom_onnx.convert.converter import Conversion, ConversionRequest
+from fathom_onnx.analysis.cost.node_costs import NodeCost
+from fathom_onnx.convert.account import account, costs_of
+from fathom_onnx.convert.converter import Content, Conversion, ConversionRequest
 from fathom_onnx.graph import Address, Graph
 from fathom_onnx.graph.bodies import bodies, inputs_of, outputs_of
 
@@ -110,9 +110,12 @@ def _unknown(cost: NodeCost) -> str:
 
 
 def convert(graph: Graph, request: ConversionRequest) -> Conversion:
-    """A graph as the execution trace of one processing unit."""
+    """A graph as the execution trace of a processing unit, once for each of the option ``ranks``.
+
+    Every rank runs the whole graph on a batch of its own; nothing is sent between them.
+    """
     classes = message_classes()
-    nodes, costs = graph.model.graph.node, graph_costs(graph)
+    nodes, costs = graph.model.graph.node, costs_of(graph)
     unknown = {index: reason for index, cost in enumerate(costs) if (reason := _unknown(cost))}
     sums = account(graph, unknown)
     head = classes["GlobalMetadata"](version=VERSION)
@@ -132,9 +135,15 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         _describe(message, node, cost)
         proto.serialize_length_prefixed(message, stream)
     moving = sum(cost.flops == 0 and bool(cost.bytes_moved) for cost in costs)
+    ranks = int(request.options["ranks"] or 1)
     notes = ["ASTRA-sim takes the path without '.0.et' and needs the roofline model: a trace holds no times."]
+    if ranks == 1:
+        notes.append("ASTRA-sim wants two ranks or more: write them with --ranks 2.")
+    else:
+        notes.append(f"Each of the {ranks} ranks runs the whole graph; nothing is sent between them.")
     if moving:
         notes.append(f"num_ops is 1 for {moving} nodes that only move data; their flops attribute is 0.")
     if any(True for node in nodes for _ in bodies(node)):
         notes.append("A control-flow node is one node of the trace, with its bodies.")
-    return Conversion({".0.et": stream.getvalue()}, sums.kept, sums.total, sums.left_out, tuple(notes))
+    files: dict[str, Content] = {f".{rank}.et": stream.getvalue() for rank in range(ranks)}
+    return Conversion(files, sums.kept, sums.total, sums.left_out, tuple(notes))

@@ -1,0 +1,161 @@
+"""What ZigZag and Stream do with products and convolutions of every form; tests/simulators asks the tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge
+from fathom_onnx.graph import Graph, from_model
+from support.graphs.parser_models import PARSED
+from support.graphs.small_models import BOOL, FLOAT, INT64, model, op
+
+BY_NAME = {c.name: c for c in CONSUMERS}
+
+
+def verdict(graph: Graph, name: str, stored: onnx.ModelProto | None = None) -> Compatibility:
+    return judge(Facts(graph, stored or graph.model), BY_NAME[name])
+
+
+def said(found: Compatibility) -> list[str]:
+    return [reason.text for reason in found.reasons]
+
+
+@pytest.mark.parametrize("case", PARSED)
+def test_zigzag(case: str) -> None:
+    graph, macs, _ = PARSED[case]
+    found = verdict(graph, "ZigZag")
+    assert (found.status == "accepted") is (macs is not None)
+    if macs is not None:
+        assert found.macs_seen == macs
+
+
+@pytest.mark.parametrize("case", PARSED)
+def test_stream(case: str) -> None:
+    graph, _, parsed = PARSED[case]
+    assert (verdict(graph, "Stream").status == "accepted") is parsed
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "text"),
+    [
+        ("IREE", "left-vector-of-a-batch", "MatMul of a vector and a batch of matrices"),
+        ("IREE", "einsum-implicit", "Einsum that does not say its result"),
+        ("onnx-tool", "right-vector", "MatMul of a vector"),
+        ("onnx-tool", "einsum-implicit", "Einsum that does not say its result"),
+        ("onnx-tool", "einsum-ellipsis", "Einsum with an ellipsis"),
+        ("onnx-tool", "einsum-three", "Einsum of 3 operands"),
+    ],
+)
+def test_the_others(name: str, case: str, text: str) -> None:
+    assert said(verdict(PARSED[case][0], name)) == [text]
+    assert verdict(PARSED[case][0], "TVM").status == "accepted"
+
+
+def test_a_first_operand_that_is_broadcast_is_a_no() -> None:
+    found = verdict(PARSED["left-one-head"][0], "ZigZag")
+    assert (found.status, found.macs_seen) == ("refused", 0)
+    assert said(found) == ["MatMul whose first operand is broadcast over the batch"]
+
+
+def test_what_zigzag_ignores_is_said_with_what_to_do() -> None:
+    found = verdict(PARSED["einsum"][0], "ZigZag")
+    assert (found.status, found.share) == ("accepted", 0)
+    (reason,) = found.reasons
+    assert (reason.text, reason.nodes, reason.fix) == ("Einsum is ignored", 1, "convert --to compute-only")
+
+
+def function() -> onnx.ModelProto:
+    nodes = [op("MatMul", "x w", "m"), op("MatMul", "m w", "y")]
+    inner = helper.make_function("own", "Twice", ["x", "w"], ["y"], nodes, [helper.make_opsetid("", 18)])
+    call = helper.make_node("Twice", ["x", "w"], ["y"], domain="own", name="t")
+    made = model([call], {"x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 3))}, {"y": (FLOAT, (2, 3))}, infer=False)
+    made.functions.append(inner)
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    return made
+
+
+@pytest.mark.parametrize("name", ["ZigZag", "Stream"])
+def test_functions_are_written_out_by_a_conversion(name: str) -> None:
+    stored = function()
+    found = verdict(from_model(stored, "function"), name, stored)
+    assert (found.status, found.commands, found.share) == ("converted", ("convert --to compute-only",), 1)
+
+
+def branch(name: str) -> onnx.GraphProto:
+    value = helper.make_tensor_value_info(name, FLOAT, (2, 4))
+    return helper.make_graph([op("MatMul", "x w", name, name)], name, [], [value])
+
+
+def test_zigzag_fails_on_an_if() -> None:
+    chosen = op("If", "c", "y", "if", then_branch=branch("t"), else_branch=branch("e"))
+    inputs = {"c": (BOOL, ()), "x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 4))}
+    graph = from_model(model([chosen], inputs, {"y": (FLOAT, (2, 4))}), "if")
+    found = verdict(graph, "ZigZag")
+    assert (found.status, said(found)) == ("refused", ["If is not supported"])
+
+
+def test_a_compute_node_of_another_op_makes_the_products_within_it() -> None:
+    nodes = [op("MatMul", "x w", "h", "m"), op("MatMulInteger", "q r", "z", "i")]
+    inputs: dict[str, Any] = {"x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 4)), "q": (2, (3, 5)), "r": (2, (5, 7))}
+    graph = from_model(model(nodes, inputs, {"h": (FLOAT, (2, 4)), "z": (6, (3, 7))}), "mixed")
+    found = verdict(graph, "Stream")
+    assert (found.status, found.commands) == ("converted", ("convert --to compute-only",))
+    assert found.macs_seen == found.macs == 2 * 3 * 4 + 3 * 5 * 7
+
+
+def test_a_gather_of_one_row_changes_the_rank() -> None:
+    made = model([op("Gather", "t i", "y", "g")], {"t": (FLOAT, (9, 7))}, {"y": (FLOAT, (7,))}, {"i": np.int64(1)})
+    assert "Gather that changes the rank" in said(verdict(from_model(made, "row"), "Stream"))
+
+
+def loop_with(inner: list[onnx.NodeProto], output: str) -> onnx.NodeProto:
+    body = helper.make_graph(
+        inner,
+        "body",
+        [
+            helper.make_tensor_value_info("i", INT64, ()),
+            helper.make_tensor_value_info("go", BOOL, ()),
+            helper.make_tensor_value_info("state", FLOAT, (2,)),
+        ],
+        [
+            helper.make_tensor_value_info("go2", BOOL, ()),
+            helper.make_tensor_value_info("next", FLOAT, (2,)),
+        ],
+    )
+    return op("Loop", "n c x", output, "loop", body=body)
+
+
+def test_an_if_at_any_depth_of_a_loop() -> None:
+    def one(name: str) -> onnx.GraphProto:
+        return helper.make_graph(
+            [op("Neg", "state", name)], name, [], [helper.make_tensor_value_info(name, FLOAT, (2,))]
+        )
+
+    chosen = op("If", "go", "picked", "if", then_branch=one("a"), else_branch=one("b"))
+    deep = helper.make_graph(
+        [chosen, op("Identity", "picked", "out"), op("Identity", "s0", "s1")],
+        "deep",
+        [helper.make_tensor_value_info("s0", FLOAT, (2,)), helper.make_tensor_value_info("e", FLOAT, ())],
+        [helper.make_tensor_value_info("s1", FLOAT, (2,)), helper.make_tensor_value_info("out", FLOAT, (2,))],
+    )
+    scan = op("Scan", "state state", "last rows", "scan", body=deep, num_scan_inputs=1)
+    inside = [scan, op("Identity", "go", "go2"), op("Identity", "last", "next")]
+    inputs: dict[str, Any] = {"n": (INT64, ()), "c": (BOOL, ()), "x": (FLOAT, (2,))}
+    made = model([loop_with(inside, "y")], inputs, {"y": (FLOAT, (2,))})
+    assert said(verdict(from_model(made, "nested"), "IREE")) == ["Loop with If in its body"]
+    plain = model(
+        [loop_with([op("Identity", "go", "go2"), op("Neg", "state", "next")], "y")], inputs, {"y": (FLOAT, (2,))}
+    )
+    assert verdict(from_model(plain, "plain"), "IREE").status == "accepted"
+
+
+def test_ops_in_bodies_are_examined() -> None:
+    inside = [op("Identity", "go", "go2"), op("Softsign", "state", "next")]
+    inputs: dict[str, Any] = {"n": (INT64, ()), "c": (BOOL, ()), "x": (FLOAT, (2,))}
+    made = model([loop_with(inside, "y")], inputs, {"y": (FLOAT, (2,))})
+    assert said(verdict(from_model(made, "body"), "IREE")) == ["Softsign is not supported"]
