@@ -262,7 +262,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
         profile(cnn(), steps=0)
     with pytest.raises(UsageError, match="threads cannot be 0"):
         profile(cnn(), threads=0)
-    with pytest.raises(UsageError, match="with 0 batches"):
+    with pytest.raises(UsageError, match="no batch is given"):
         profile(line_training(), feeds=[])
 
 
