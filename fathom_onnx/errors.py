@@ -9,6 +9,7 @@
     +-- DataError                   6   a data set is missing or malformed
     +-- ExportError                 7   a model could not be turned into a standard graph
     +-- RunError                    8   onnxruntime could not build or run a session, or a trace is broken
+        +-- StepError           8   onnxruntime failed with the values that a step was fed
 
 Exit code 1 is also what ``verify`` gives when a comparison fails.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "MissingDependencyError",
     "OutputError",
     "RunError",
+    "StepError",
     "UnknownNameError",
     "UsageError",
     "one_line",
@@ -103,6 +105,10 @@ class RunError(FathomError):
     """A session that could not be built or run, or a trace that cannot be trusted."""
 
     exit_code = 8
+
+
+class StepError(RunError):
+    """A step that failed with the values that it was fed."""
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:

@@ -33,8 +33,11 @@ from fathom_onnx.runtime.weights import variable_values
 
 from .data import Feeds, run_batches
 from .dynamic_sizes import dynamic_facts
-from .errors import OutputError, UsageError, one_line
+from .errors import OutputError, StepError, UsageError, one_line
 from .graph import Graph, Tensor
+
+MOST_BLAMED = 4
+"""Drawn inputs that are told, at most, when a step fails."""
 
 __all__ = ["explain", "profile", "profile_graph", "run_output"]
 
@@ -127,7 +130,7 @@ def profile_graph(
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = run_batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, variable_values(graph, seed), seed, keep_dynamic=keep_dynamic)
-    with run_output(folder) as place:
+    with run_output(folder) as place, _blamed_on(data):
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = explain(graph, prepared, measured, batches[0], settings)
         shutil.rmtree(measured.model_folder)
@@ -247,6 +250,23 @@ def _write_timeline(
     steps = profiled_runs(traces, skipped)
     with gzip.open(path, "wb", compresslevel=3) as file:
         file.writelines(timeline_lines(steps, attribution, device))
+
+
+@contextlib.contextmanager
+def _blamed_on(data: dict[str, Any]) -> Iterator[None]:
+    """What onnxruntime says of a step that failed, with how the inputs were drawn that the graph may not take so.
+
+    Values of floating-point inputs are no cause of a failure, unless they are used as whole numbers.
+    """
+    try:
+        yield
+    except StepError as error:
+        plain = "drawn from a normal distribution"
+        drawn = [f"{name} {said}" for name, said in data["inputs"].items() if "drawn" in said and plain not in said]
+        if not drawn or "memory" in error.fix:  # which no other values would save
+            raise
+        shown = "; ".join(drawn[:MOST_BLAMED]) + (f"; and {len(drawn) - MOST_BLAMED} more" * (len(drawn) > MOST_BLAMED))
+        raise StepError(f"{error.message}, fed with {shown}", "give real values with --inputs FILE.npz") from error
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph.model import Graph
 
+from .drawn.batches import drawn_inputs
 from .given.fitting import GivenBatches
 from .sources import DISTINCT_BATCHES, batches_for_graph, source_for_graph
 
@@ -40,7 +41,7 @@ def run_batches(
         source = source_for_graph(graph)
         drawn = itertools.islice(batches_for_graph(graph, seed), min(DISTINCT_BATCHES, steps))
         facts = {"source": source.name, "kind": source.kind, "description": source.description}
-        return list(drawn), {**facts, "inputs": {}}
+        return list(drawn), {**facts, "inputs": _drawn(graph)}
     names = set(given.batches[0])
     missing = [tensor.name for tensor in graph.batch_inputs if tensor.name not in names]
     batches: list[Mapping[str, Any]] = list(given.batches)
@@ -51,7 +52,13 @@ def run_batches(
         batches = [{**drawn, **batch} for drawn, batch in zip(rest, batches, strict=True)]
         description += f"; of {source.name} ({source.kind}): {', '.join(missing)}"
     inputs = {name: _said(batches[0][name], given.remarks.get(name, "")) for name in given.batches[0]}
+    inputs |= _drawn(graph, missing)
     return batches, {"source": "given", "kind": "given", "description": description, "inputs": inputs}
+
+
+def _drawn(graph: Graph, only: Collection[str] | None = None) -> dict[str, str]:
+    """How inputs of a graph of another origin are drawn, in words; nothing of ours, whose data source says it."""
+    return {} if graph.metadata is not None else drawn_inputs(graph, only).said()
 
 
 def _given(feeds: Feeds | None) -> GivenBatches | None:

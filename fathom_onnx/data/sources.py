@@ -12,6 +12,7 @@ from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
 
 from .contract import Batch, BatchRequest, RequestedTensor, Source
+from .drawn.batches import drawn_inputs
 from .games.atari import PACKAGE, open_atari
 from .games.breakout import open_breakout
 from .images.digits import open_digits
@@ -84,7 +85,12 @@ _ROWS = (
         "sentences of two made-up languages with Zipf's word frequencies, a fixed dictionary and another word order",
         open_translations,
     ),
-    Source(SYNTHETIC, "synthetic", "values drawn from each input's distribution; they have no meaning", open_synthetic),
+    Source(
+        SYNTHETIC,
+        "synthetic",
+        "values drawn from each input's distribution, in a graph of another origin by how it uses them; no meaning",
+        open_synthetic,
+    ),
 )
 
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
@@ -191,14 +197,13 @@ def batches_for_graph(
         UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
         DataError: An input cannot be fed: its shape is unknown, or differs from that of its workload.
     """
-    inputs = [tensor for tensor in graph.batch_inputs if only is None or tensor.name in only]
-    unknown = next((t for t in inputs if t.shape is None), None)
-    if unknown is not None:
-        raise DataError(f"input '{unknown.name}' of graph '{graph.name}' has no static shape", "give one with --dim")
     workload = workload_of(graph)
     if workload is None or graph.metadata is None:
-        specs = [TensorSpec(t.name, t.shape or (), t.dtype) for t in inputs]
-        return batches(source or SYNTHETIC, specs, seed)
+        drawn = drawn_inputs(graph, only)
+        if source in (None, SYNTHETIC):
+            return drawn.batches(seed)
+        return batches(source, [TensorSpec(d.name, d.sizes or (), d.dtype) for d, _ in drawn.drawings], seed)
+    inputs = [tensor for tensor in graph.batch_inputs if only is None or tensor.name in only]
     mode = graph.metadata.mode
     data = {spec.name: spec for spec in workload.batch_inputs(mode)}
     noise = {n.name: n.spec for n in workload.noise.get(mode, ())}

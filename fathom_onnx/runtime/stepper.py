@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from fathom_onnx.errors import RunError
+from fathom_onnx.errors import RunError, StepError
 from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
@@ -143,7 +143,8 @@ class Stepper:
                 not there.
 
         Raises:
-            RunError: The batch does not fit the graph, or onnxruntime fails.
+            RunError: The batch does not fit the graph.
+            StepError: onnxruntime fails.
         """
         given = {name: self._checked(name, batch) for name in self.batch_names}
         try:
@@ -153,7 +154,7 @@ class Stepper:
             if fault is not None:
                 raise fault from error
             refusal = explain(error)
-            raise RunError(
+            raise StepError(
                 f"onnxruntime failed in a step ({refusal.reason})", refusal.advice_or("check the values that were fed")
             ) from error
         if self._pairs:

@@ -60,7 +60,6 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
     (tmp_path / "text.npz").write_text("x = 1")
     np.save(tmp_path / "single.npy", np.ones(2))
     written(tmp_path / "objects.npz", x=np.array(["a", None], dtype=object))
-    written(tmp_path / "empty.npz")
     written(tmp_path / "cut.npz", x=np.arange(1000))
     whole = (tmp_path / "cut.npz").read_bytes()
     (tmp_path / "flipped.npz").write_bytes(whole[:2000] + bytes([whole[2000] ^ 255]) + whole[2001:])
@@ -73,7 +72,6 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
         "text.npz": "'.*text.npz' is not an .npz file; write it with numpy.savez",
         "single.npy": "'.*single.npy' is not an .npz file",
         "objects.npz": "'x' in '.*objects.npz' holds Python objects; write strings as an array of NumPy's type str",
-        "empty.npz": "holds no arrays",
         "cut.npz": "is not an .npz file",
         "flipped.npz": "is damaged",
         "zip.npz": "is not an array",
@@ -257,6 +255,14 @@ def test_what_is_declared_of_sequences_and_optional_values() -> None:
         "a sequence of float32 [?, 2]",
     )
     assert (maybe.sequence, maybe.optional, maybe.sizes, str(maybe)) == (False, True, (2,), "float32 [2], optional")
+
+
+def test_an_optional_input_is_absent_where_a_file_says_nothing_of_it(tmp_path: Path) -> None:
+    """Where there is nothing else to say, the file is empty."""
+    empty = written(tmp_path / "empty.npz")
+    assert read_inputs(sequence_graph(), [empty]).batches == ({"maybe": None},)
+    with pytest.raises(DataError, match=r"holds no arrays; write some with numpy.savez"):
+        read_inputs(from_model(fed({"x": (FLOAT, [1])}), "g"), [empty])
 
 
 @pytest.mark.parametrize("sign", ["/", "."])

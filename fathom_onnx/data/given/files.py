@@ -30,7 +30,7 @@ def read_input_files(paths: Sequence[Path]) -> tuple[InputFile, ...]:
     """Read files of input values, one a batch.
 
     Raises:
-        DataError: A file is absent, no ``.npz``, damaged or empty, or holds Python objects in place of values.
+        DataError: A file is absent, no ``.npz`` or damaged, or holds Python objects in place of values.
     """
     return tuple(InputFile(path, _arrays(path)) for path in paths)
 
@@ -50,8 +50,6 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise DataError(f"cannot read '{path}' ({error.strerror or one_line(error)})", "check the file") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise DataError(f"'{path}' is damaged ({one_line(error, 80)})", _HOW) from error
-    if not arrays:
-        raise DataError(f"'{path}' holds no arrays", _HOW)
     return arrays
 
 

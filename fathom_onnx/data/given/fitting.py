@@ -85,6 +85,8 @@ def fitted(graph: Graph, files: Sequence[InputFile]) -> GivenBatches:
 
 def _batch(inputs: Sequence[DeclaredInput], file: InputFile, remarks: dict[str, str]) -> dict[str, Any]:
     _check_names(inputs, file)
+    if not file.arrays and not any(declared.optional for declared in inputs):
+        raise DataError(f"'{file.path}' holds no arrays", "write some with numpy.savez(FILE, **{input name: values})")
     batch: dict[str, Any] = {}
     for declared in inputs:
         if declared.sequence and declared.name not in file.arrays:
