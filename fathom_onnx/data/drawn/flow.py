@@ -97,7 +97,7 @@ class Flow:
     def _read(self, part: onnx.GraphProto, around: Mapping[str, Key]) -> dict[str, Key]:
         """Read a graph or body; the values that its names mean."""
         scope = len(self._tensors)
-        self._tensors.append(tensors_of(part, with_bodies=False))
+        self._tensors.append(tensors_of(part))
         known = {**around, **{name: Key(scope, name) for name in names_in(part)}}
         self._initializers.update({Key(scope, tensor.name): tensor for tensor in part.initializer})
         for node in part.node:
