@@ -262,6 +262,32 @@ def test_functions_take_the_versions_of_the_model() -> None:
     assert [node.op_type for node in from_model(made, "m").model.graph.node] == ["Add"]
 
 
+def sparse(name: str, rows: int, columns: int) -> onnx.SparseTensorProto:
+    """A sparse weight with one element that is not zero."""
+    values = numpy_helper.from_array(np.ones(1, np.float32), name)
+    return helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([5])), [rows, columns])
+
+
+def test_sparse_weights_have_shapes_at_the_top_and_in_bodies() -> None:
+    branches = []
+    for name in ("t", "e"):
+        body = helper.make_graph(
+            [op("MatMul", "m v", name)], name, [], [helper.make_tensor_value_info(name, FLOAT, None)]
+        )
+        body.sparse_initializer.append(sparse("v", 5, 7))
+        branches.append(body)
+    made = model(
+        [op("MatMul", "x w", "m"), op("If", "c", "y", then_branch=branches[0], else_branch=branches[1])],
+        {"x": (FLOAT, [2, 3]), "c": (BOOL, [])},
+        {"y": (FLOAT, None)},
+        infer=False,
+    )
+    made.graph.sparse_initializer.append(sparse("w", 3, 5))
+    graph = from_model(made, "m")
+    assert graph.tensors["m"].shape == (2, 5)
+    assert graph.tensors["y"].shape == (2, 7)
+
+
 def relu_each() -> onnx.GraphProto:
     """The body of a map that applies Relu."""
     return helper.make_graph(

@@ -88,11 +88,12 @@ def _infer(model: onnx.ModelProto) -> None:
     given = onnx.ModelProto()
     given.CopyFrom(model)
     for part in all_graphs(given.graph):
-        # to a runtime these are dense tensors
-        part.input.extend(
-            onnx.helper.make_tensor_value_info(t.values.name, t.values.data_type, list(t.dims))
+        # to a runtime these are dense tensors; their values do not matter here
+        part.initializer.extend(
+            onnx.TensorProto(
+                name=t.values.name, data_type=t.values.data_type, dims=t.dims, data_location=onnx.TensorProto.EXTERNAL
+            )
             for t in part.sparse_initializer
-            if part is given.graph
         )
         del part.sparse_initializer[:]
     try:
