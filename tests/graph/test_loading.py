@@ -209,6 +209,19 @@ def test_a_missing_or_short_file_of_weights_is_named(tmp_path: Path) -> None:
     assert load_structure(path).initializers["w"].dims == [8, 100]
 
 
+def test_the_length_of_an_external_weight_may_follow_from_its_shape(tmp_path: Path) -> None:
+    made = model([op("Reshape", "x to", "y")], {"x": (FLOAT, [4, 6])}, {"y": (FLOAT, None)}, infer=False)
+    to = onnx.TensorProto(name="to", dims=[2], data_type=INT64, data_location=onnx.TensorProto.EXTERNAL)
+    to.external_data.add(key="location", value="to.bin")
+    made.graph.initializer.append(to)
+    onnx.save(made, tmp_path / "m.onnx")
+    (tmp_path / "to.bin").write_bytes(np.array([3, 8]).tobytes())
+    assert load(tmp_path / "m.onnx").tensors["y"].shape == (3, 8)
+    (tmp_path / "to.bin").write_bytes(np.array([3]).tobytes())
+    with pytest.raises(GraphError, match=r"to\.bin' ends 8 bytes before the end of weight 'to'"):
+        load(tmp_path / "m.onnx")
+
+
 def test_a_type_without_a_shape_is_no_fault() -> None:
     empty = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, None))
     made = model(

@@ -14,6 +14,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph.bodies import all_graphs
+from fathom_onnx.graph.tensors import initializer_tensor
 
 __all__ = ["external_tensors", "read_model", "read_weights"]
 
@@ -68,7 +69,7 @@ def read_weights(model: onnx.ModelProto, path: Path) -> None:
         GraphError: They cannot be read, or one file cannot hold them.
     """
     tensors = list(external_tensors(model))
-    size = sum(ExternalDataInfo(tensor).length or 0 for tensor in tensors)
+    size = sum(_length(tensor) for tensor in tensors)
     if size + model.ByteSize() > LARGEST_BYTES:
         raise GraphError(
             f"'{path}' has {size / 1e9:.1f} GB of external weights, and one file cannot hold more than 2 GB",
@@ -78,11 +79,16 @@ def read_weights(model: onnx.ModelProto, path: Path) -> None:
         _read_tensor(tensor, path)
 
 
+def _length(tensor: onnx.TensorProto) -> int:
+    """Bytes of an external tensor: as its file says or, where it does not, by its shape and type."""
+    return int(ExternalDataInfo(tensor).length or initializer_tensor(tensor).size_bytes or 0)
+
+
 def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
     """Check that the values of an external tensor are there, and read them if they are few."""
     place = ExternalDataInfo(tensor)
     file = path.parent / place.location
-    length = place.length or 0
+    length = _length(tensor)
     try:
         missing = (place.offset or 0) + length - file.stat().st_size
     except OSError as error:
