@@ -15,6 +15,7 @@ from pathlib import Path
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_path
 from fathom_onnx.graph import Graph, load
+from fathom_onnx.graph.definition import macs_by_definition
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.workloads import names, workload
 from fathom_onnx.workloads.contract import MODES
@@ -33,8 +34,11 @@ convolution, no pooling indices; `export --for onnxruntime` takes the forms that
 
 This table is made by `make graphs`; `make check-graphs` exports everything anew and compares.
 
-| graph | nodes | MACs | parameters | kB | SHA-256 |
-|---|---:|---:|---:|---:|---|
+A convolution that multiplies zeros around the gradient it reads states the MACs of the gradient's definition in its
+metadata (`fathom_onnx.macs_by_definition`); `fathom-onnx inspect` shows both.
+
+| graph | nodes | MACs | by definition | parameters | kB | SHA-256 |
+|---|---:|---:|---:|---:|---:|---|
 """
 
 
@@ -43,15 +47,18 @@ def all_graphs() -> list[tuple[str, str, str, Path]]:
     return [(w, f, m, graph_path(GRAPHS, w, f, m)) for f in frameworks() for w in names() for m in MODES]
 
 
-def macs(graph: Graph) -> int:
-    """Multiply-accumulates of the nodes that have any."""
-    return sum(cost.macs or 0 for cost in graph_costs(graph))
+def macs(graph: Graph) -> tuple[int, int]:
+    """Multiply-accumulates of the nodes that have any: as written, and by definition."""
+    written = [cost.macs or 0 for cost in graph_costs(graph)]
+    stated = [macs_by_definition(node) for node in graph.model.graph.node]
+    return sum(written), sum(w if s is None else s for w, s in zip(written, stated, strict=True))
 
 
 def describe(path: Path) -> dict[str, object]:
     """One row of the index."""
     graph = load(path)
     assert graph.metadata is not None
+    written, by_definition = macs(graph)
     held = {v.name: v for v in graph.metadata.variables}
     return {
         "path": path.relative_to(GRAPHS).as_posix(),
@@ -60,7 +67,8 @@ def describe(path: Path) -> dict[str, object]:
         "framework": graph.metadata.framework,
         "framework_version": graph.metadata.framework_version,
         "nodes": len(graph.model.graph.node),
-        "macs": macs(graph),
+        "macs": written,
+        "macs_by_definition": by_definition,
         "parameters": sum(held[name].elements for name in graph.metadata.parameters),
         "size_bytes": path.stat().st_size,
         "sha256": graph.sha256,
@@ -72,7 +80,8 @@ def write() -> int:
     rows = [describe(path) for *_, path in all_graphs()]
     write_text(GRAPHS / "index.json", json.dumps({"schema": "fathom-onnx/graphs/1", "graphs": rows}, indent=1) + "\n")
     lines = [
-        f"| [`{r['path']}`]({r['path']}) | {r['nodes']:,} | {r['macs']:,} | {r['parameters']:,} | "
+        f"| [`{r['path']}`]({r['path']}) | {r['nodes']:,} | {r['macs']:,} | {r['macs_by_definition']:,} | "
+        f"{r['parameters']:,} | "
         f"{int(str(r['size_bytes'])) / 1000:,.0f} | `{str(r['sha256'])[:16]}` |"
         for r in rows
     ]

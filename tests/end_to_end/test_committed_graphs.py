@@ -40,3 +40,18 @@ def test_macs_of_residual() -> None:
     assert INDEX["residual.onnx"]["macs"] == INDEX["tensorflow/residual.onnx"]["macs"]
     first = 112 * 112 * 64 * 3 * 7 * 7 * 16  # no gradient for the images
     assert INDEX["residual-train.onnx"]["macs"] == 3 * INDEX["residual.onnx"]["macs"] - first
+
+
+@pytest.mark.parametrize("folder", ["", "tensorflow/"])
+def test_macs_of_deepq(folder: str) -> None:
+    """Forward twice, filter gradients, and input gradients of all layers but the first; no convolution pads."""
+    convolutions = [(20, 32, 4 * 8 * 8), (9, 64, 32 * 4 * 4), (7, 64, 64 * 3 * 3)]
+    layers = [32 * side**2 * filters * products for side, filters, products in convolutions]
+    layers += [32 * 64 * 7 * 7 * 512, 32 * 512 * 4]
+    row = INDEX[f"{folder}deepq-train.onnx"]
+    assert row["macs_by_definition"] == 4 * sum(layers) - layers[0]
+    # the input gradients of the second and third convolution are written over a border of zeros
+    padded = 32 * (10**2 - 9**2) * 64 * 512 + 32 * (9**2 - 7**2) * 64 * 576
+    assert row["macs"] == row["macs_by_definition"] + padded
+    others = [r for r in INDEX.values() if r["workload"] != "deepq" or r["mode"] == "inference"]
+    assert all(r["macs"] == r["macs_by_definition"] for r in others)

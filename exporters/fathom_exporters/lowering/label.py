@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.graph import Address
+from fathom_onnx.graph.definition import MACS_BY_DEFINITION
 
 from .tags import Tag
 
@@ -16,6 +17,8 @@ __all__ = ["WriteAddresses"]
 
 class WriteAddresses(ir.passes.InPlacePass):
     """Name nodes and tensors by the nodes' tags, and remove the tags. Only names and metadata change.
+
+    Of a node's metadata its multiply-accumulates by definition are left.
 
     A canonical op that is one node has the bare address ``<phase>/<layer>/<op>``; where several nodes share it, each
     is ``.../<kind>_<n>``, numbered from 1 in graph order within its kind.
@@ -39,7 +42,10 @@ class WriteAddresses(ir.passes.InPlacePass):
                 numbers[*group, node.op_type] += 1
                 part = f"{node.op_type}_{numbers[*group, node.op_type]}"
             node.name = str(Address(*group, part))
+            stated = node.metadata_props.get(MACS_BY_DEFINITION)
             node.metadata_props.clear()
+            if stated is not None:
+                node.metadata_props[MACS_BY_DEFINITION] = stated
             node.doc_string = None
             for index, value in enumerate(node.outputs):
                 value.metadata_props.clear()

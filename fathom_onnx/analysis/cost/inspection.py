@@ -7,7 +7,7 @@ known and the number of nodes that lack the cost stand beside it. The convention
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import Body, bodies, constants_in
+from fathom_onnx.graph.definition import macs_by_definition
 from fathom_onnx.graph.dimensions import open_dimensions
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.graph.op_types import UNLISTED
@@ -41,6 +42,7 @@ NODE_COLUMNS = (
     "depth",
     "executions",
     "macs",
+    "macs_by_definition",
     "flops",
     "bytes_read",
     "bytes_written",
@@ -60,6 +62,7 @@ GROUP_COLUMNS = (
     "unknown",
     *(f"known_{amount}" for amount in _AMOUNTS),
     *(f"unknown_{amount}" for amount in _AMOUNTS),
+    "macs_by_definition",
 )
 """Columns of a table of groups, in order."""
 
@@ -78,7 +81,8 @@ class Inspection:
         graph: The graph.
         nodes: One row a node, bodies included, in the graph's order (:data:`NODE_COLUMNS`). Costs are of one step, NaN
             where unknown; ``executions`` is how often it runs in a step; ``parameters`` are the elements of the weights
-            that it is the first to use; ``reason`` says why something is unknown.
+            that it is the first to use; ``reason`` says why something is unknown. ``macs_by_definition`` differs from
+            ``macs`` where the node states it (:mod:`fathom_onnx.graph.definition`).
         counted: The nodes with their costs of one execution, in the same order.
         memory: The life of the tensors.
     """
@@ -92,9 +96,9 @@ class Inspection:
         """Costs summed by phase, class, op, layer or node (:data:`GROUP_COLUMNS`), in the order of first appearance.
 
         ``bytes`` are those read and written. ``macs``, ``flops`` and ``bytes`` are NaN where a node of the group lacks
-        that cost; ``known_macs`` (and so on) is the sum over the nodes that have it, ``unknown_macs`` the number of
-        those that do not. ``unknown`` is the number of nodes that lack any of the three. ``intensity`` is FLOPs a byte
-        over the nodes that have both.
+        that cost, and ``macs_by_definition`` where ``macs`` is; ``known_macs`` (and so on) is the sum over the nodes
+        that have it, ``unknown_macs`` the number of those that do not. ``unknown`` is the number of nodes that lack any
+        of the three. ``intensity`` is FLOPs a byte over the nodes that have both.
         """
         return _sums(self.nodes, GROUPS[group])
 
@@ -110,6 +114,8 @@ class Inspection:
         for amount, known in (("macs", whole.macs), ("flops", whole.flops), ("bytes", whole.bytes_moved)):
             if known is not None:
                 row[amount] = float(known)
+        if not self.nodes["macs_by_definition"].lt(self.nodes["macs"]).any():
+            row["macs_by_definition"] = row["macs"]
         return {name: value for name, value in row.items() if name != "name"}
 
     @cached_property
@@ -223,11 +229,12 @@ def _sums(nodes: pd.DataFrame, column: str) -> pd.DataFrame:
     for amount in _AMOUNTS:
         table[f"known_{amount}"], table[f"unknown_{amount}"] = table[amount], lacking[amount]
     counted = ["parameters", "unknown", *(f"unknown_{amount}" for amount in _AMOUNTS)]
-    known = [f"known_{amount}" for amount in _AMOUNTS]
+    known = [*(f"known_{amount}" for amount in _AMOUNTS), "macs_by_definition"]
     grouped = table.groupby(column, sort=False)
     sums = grouped[[*counted, *known, "both_flops", "both_bytes"]].sum()
     for amount in _AMOUNTS:
         sums[amount] = sums[f"known_{amount}"].where(sums[f"unknown_{amount}"] == 0)
+    sums["macs_by_definition"] = sums["macs_by_definition"].where(sums["unknown_macs"] == 0)
     sums["nodes"] = grouped.size()
     sums["intensity"] = sums["both_flops"] / sums["both_bytes"].where(sums["both_bytes"] > 0)
     return sums.rename_axis("name").reset_index().astype(dict.fromkeys(counted, int))[list(GROUP_COLUMNS)]
@@ -272,12 +279,19 @@ def _rows(counted: tuple[Counted, ...], graph: Graph) -> Iterator[dict[str, Any]
             "depth": row.depth,
             "executions": row.executions,
             "macs": step.macs,
+            "macs_by_definition": _by_definition(row),
             "flops": step.flops,
             "bytes_read": step.bytes_read,
             "bytes_written": step.bytes_written,
             "parameters": parameters.get(row.entry.index, 0),
             "reason": step.reason,
         }
+
+
+def _by_definition(row: Counted) -> int | None:
+    """The multiply-accumulates of a step that the node's definition has."""
+    stated = macs_by_definition(row.entry.node)
+    return row.step.macs if stated is None else replace(row.cost, macs=stated).times(row.executions).macs
 
 
 def _idle(counted: tuple[Counted, ...]) -> set[Body]:
@@ -289,6 +303,6 @@ def inspect(graph: Graph) -> Inspection:
     """Look at a graph: every node with its cost, the memory of a step, and what is not understood."""
     counted = count_nodes(graph)
     table = pd.DataFrame(list(_rows(counted, graph)), columns=list(NODE_COLUMNS))
-    numbers = ["executions", "macs", "flops", "bytes_read", "bytes_written"]
+    numbers = ["executions", "macs", "macs_by_definition", "flops", "bytes_read", "bytes_written"]
     table[numbers] = table[numbers].astype(float)
     return Inspection(graph, table, counted, liveness(graph, _idle(counted)))

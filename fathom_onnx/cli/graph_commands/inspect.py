@@ -55,7 +55,8 @@ def _overview(s: dict[str, Any], top: int) -> None:
     whole = s["totals"]
     click.echo(
         f"\n{whole['nodes']} nodes, {s['initializers']} initializers, {whole['parameters']:,} parameters; "
-        f"{_told(whole, 'macs', 'MACs')}, {_told(whole, 'flops', 'FLOPs')}, {_told(whole, 'bytes', 'bytes')} a step"
+        f"{_told(whole, 'macs', 'MACs')}{_definition(whole)}, {_told(whole, 'flops', 'FLOPs')}, "
+        f"{_told(whole, 'bytes', 'bytes')} a step"
     )
     for group in ("phase", "class", "op", "layer"):
         _costs(s, group, None if group in ("phase", "class") else top)
@@ -103,6 +104,16 @@ def _told(whole: dict[str, Any], amount: str, unit: str) -> str:
     return f">= {_number(known)} {unit} ({nodes})" if known else f"unknown {unit} ({nodes})"
 
 
+def _differs(group: dict[str, Any]) -> bool:
+    """Whether the definition has other multiply-accumulates than the nodes as they are written."""
+    return group["macs"] is not None and group["macs_by_definition"] != group["macs"]
+
+
+def _definition(whole: dict[str, Any]) -> str:
+    """What of the multiply-accumulates is not padding."""
+    return f" ({_number(whole['macs_by_definition'])} by definition)" if _differs(whole) else ""
+
+
 def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
     from fathom_onnx.cli.render import table
     from fathom_onnx.vocabulary import OpClass
@@ -111,11 +122,13 @@ def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass} if group == "class" else {}
     weight = (lambda g: -g["known_flops"]) if group not in ("phase", "node") else (lambda g: 0)
     ordered = sorted(groups, key=weight)
+    differs = any(_differs(g) for g in groups)
     rows = [
         (
             titles.get(g["name"], g["name"]),
             str(g["nodes"]),
             _amount(g, "macs"),
+            *((_number(g["macs_by_definition"]) if _differs(g) else "",) if differs else ()),
             _amount(g, "flops"),
             _amount(g, "bytes"),
             f"{g['parameters']:,}",
@@ -124,7 +137,8 @@ def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
         )
         for g in (ordered[:top] if top else ordered)
     ]
-    columns = (group, "nodes", "MACs", "FLOPs", "bytes", "parameters", "FLOPs/byte", "unknown")
+    definition = ("by definition",) if differs else ()
+    columns = (group, "nodes", "MACs", *definition, "FLOPs", "bytes", "parameters", "FLOPs/byte", "unknown")
     table(f"By {group}", columns, rows, text=(group,))
     if len(rows) < len(ordered):
         click.echo(f"{len(ordered) - len(rows)} more; see all with --by {group}")

@@ -205,6 +205,35 @@ def test_a_choice_of_two_ways_to_the_same_costs_as_much_as_either() -> None:
     )
 
 
+def test_multiply_accumulates_by_definition_stand_beside_those_by_shape(tmp_path: Path) -> None:
+    path = tmp_path / "cnn.onnx"
+    model = cnn().model
+    plain = json.loads(saved_and_told(model, path, "--json"))
+    assert plain["totals"]["macs_by_definition"] == plain["totals"]["macs"]
+    assert "by definition" not in saved_and_told(model, path)
+    node = next(n for n in model.graph.node if n.name == "forward/c1/Conv2D")
+    node.metadata_props.add(key="fathom_onnx.macs_by_definition", value="1000")
+    written = 2 * 12 * 256 * 27
+    told = json.loads(saved_and_told(model, path, "--json"))
+    assert told["totals"]["macs"] == plain["totals"]["macs"]
+    assert told["totals"]["macs_by_definition"] == plain["totals"]["macs"] - written + 1000
+    layers = {row["name"]: (row["macs"], row["macs_by_definition"]) for row in told["by_layer"]}
+    assert layers["c1"] == (written, 1000)
+    assert layers["c2"][0] == layers["c2"][1] > 0
+    assert "by definition), " in saved_and_told(model, path)
+    rows = {line.split()[0]: line.split() for line in saved_and_told(model, path, "--by", "layer").splitlines() if line}
+    assert rows["c1"][:6] == ["c1", "1", "165.89", "k", "1.00", "k"]
+    node.metadata_props[0].value = "a few"  # what cannot be read states nothing
+    assert json.loads(saved_and_told(model, path, "--json")) | {"graph_sha256": ""} == plain | {"graph_sha256": ""}
+
+
+def saved_and_told(model: onnx.ModelProto, path: Path, *arguments: str) -> str:
+    onnx.save(model, path)
+    code, out, _ = run(str(path), *arguments)
+    assert code == 0
+    return out
+
+
 def test_the_command_tells_bodies_and_functions(tmp_path: Path) -> None:
     path = tmp_path / "loop.onnx"
     onnx.save(control_flow().model, path)

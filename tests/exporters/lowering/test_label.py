@@ -8,6 +8,7 @@ import pytest
 
 from fathom_exporters.lowering.label import WriteAddresses
 from fathom_onnx.errors import ExportError
+from fathom_onnx.graph.definition import MACS_BY_DEFINITION
 from support.graphs.lowering import standard_model, tagged, value
 
 
@@ -18,6 +19,7 @@ def test_labels() -> None:
     c = tagged("Mul", [b.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
     d = tagged("Mul", [c.outputs[0], x], ("optimizer", "fc.weight", "ApplyAdam"), (2, 2))
     d.outputs[0].name = "result"
+    b.metadata_props[MACS_BY_DEFINITION] = "12"
     model = standard_model([a, b, c, d], [x], [d.outputs[0]])
     WriteAddresses()(model)
     assert [node.name for node in model.graph] == [
@@ -27,7 +29,7 @@ def test_labels() -> None:
         "optimizer/fc.weight/ApplyAdam/Mul_2",
     ]
     assert [node.outputs[0].name for node in model.graph][::3] == ["forward/fc/MatMul", "result"]
-    assert not any(node.metadata_props for node in model.graph)
+    assert [dict(node.metadata_props) for node in model.graph] == [{}, {MACS_BY_DEFINITION: "12"}, {}, {}]
 
 
 def test_a_node_without_a_tag_is_an_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -16,6 +18,7 @@ from fathom_exporters.lowering.canonical import CANONICAL
 from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.rules import RULES
 from fathom_onnx.errors import ExportError, UnknownNameError
+from fathom_onnx.graph.definition import MACS_BY_DEFINITION
 from support.graphs.lowering import FLOAT, close, lowered, private_model, run, value
 
 
@@ -29,8 +32,8 @@ def test_every_canonical_gradient_op_has_a_rule(form: str) -> None:
     form=st.sampled_from(sorted(RULES)),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pads=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    dilation=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     extra=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     channels=st.sampled_from((3, 16)),  # to either side of where the form of the filter gradient changes
     seed=st.integers(0, 9),
@@ -55,8 +58,13 @@ def test_convolution_gradients(form, kernel, stride, pads, dilation, extra, chan
     filter_inputs = {k: values[k] for k in ("dy", "x")}
     close(lowered("Conv2DBackFilter", filter_inputs, [tuple(w.shape)], form, **window)[0], dw, 5e-6)
     input_inputs = {k: values[k] for k in ("dy", "w")}
-    got = lowered("Conv2DBackInput", input_inputs, [tuple(x.shape)], form, **window, input_shape=list(x.shape))
-    close(got[0], dx, 5e-6)
+    model = private_model("Conv2DBackInput", input_inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))
+    LowerGradients(form)(model)
+    close(run(model, input_inputs)[0], dx, 5e-6)
+    if form == "simulators":
+        assert "ConvTranspose" not in [node.op_type for node in model.graph]
+        # as many as the forward convolution, or fewer where that multiplies padding that no gradient is needed of
+        assert conv_macs(model)[1] <= y.numel() * channels * math.prod(kernel)
 
 
 @pytest.mark.parametrize(
@@ -77,33 +85,106 @@ def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: 
     close(run(model, inputs)[0], dx)
 
 
-def conv_macs(model: ir.Model) -> int:
+def conv_macs(model: ir.Model) -> tuple[int, int]:
+    """Multiply-accumulates of all convolutions: by their shapes, and as they state them where they do."""
     proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True, data_prop=True).graph
     shapes = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
         for v in [*proto.value_info, *proto.input, *proto.output]
     }
-    convolutions = [n for n in proto.node if n.op_type == "Conv"]
-    return sum(int(np.prod(shapes[n.output[0]])) * int(np.prod(shapes[n.input[1]][1:])) for n in convolutions)
+    written = stated = 0
+    for node in proto.node:
+        if node.op_type == "Conv":
+            macs = math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+            written += macs
+            stated += next((int(p.value) for p in node.metadata_props if p.key == MACS_BY_DEFINITION), macs)
+    return written, stated
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "convolutions"),
-    [(3, 2, 1, 4), (4, 2, 1, 4), (4, 2, 0, 1), (8, 4, 4, 1), (1, 2, 0, 1), (5, 3, 1, 9)],
+    ("kernel", "stride", "padding", "dilation", "side", "convolutions"),
+    [
+        (3, 2, 1, 1, 12, 4),  # out 6
+        (4, 2, 1, 1, 12, 4),
+        (8, 4, 4, 1, 20, 1),  # one more position than rows: padding beyond the image is not multiplied
+        (1, 2, 0, 1, 12, 1),
+        (5, 3, 1, 1, 15, 9),
+        (5, 3, 1, 1, 16, 9),
+        (3, 2, 2, 2, 12, 1),  # a stride with a dilation: every element touches the same component
+        (3, 2, 3, 3, 12, 4),
+        (3, 3, 2, 2, 12, 9),
+        (3, 1, 2, 2, 9, 1),
+        (3, 1, 0, 1, 9, 1),  # no padding: zeros around the gradient
+        (4, 2, 0, 1, 20, 1),
+        (3, 2, 0, 2, 13, 1),
+        (5, 1, 1, 2, 14, 1),
+        (11, 4, 2, 1, 32, 16),
+    ],
 )
-def test_the_plain_input_gradient_multiplies_what_its_definition_does(kernel, stride, padding, convolutions) -> None:
-    out = 6
-    size = out * stride
-    dy, w = np.ones((2, 3, out, out)), np.ones((3, 5, kernel, kernel))
-    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4, "dilations": [1, 1]}
-    model = private_model(
-        "Conv2DBackInput", {"dy": dy, "w": w}, [(2, 5, size, size)], **window, group=1, input_shape=[2, 5, size, size]
-    )
+def test_the_plain_input_gradient_multiplies_what_its_definition_does(
+    kernel, stride, padding, dilation, side, convolutions
+) -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(2, 5, side, side)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(3, 5, kernel, kernel)))
+    y = F.conv2d(x, w, None, stride, padding, dilation)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    window = {
+        "kernel_shape": [kernel] * 2,
+        "strides": [stride] * 2,
+        "pads": [padding] * 4,
+        "dilations": [dilation] * 2,
+    }
+    inputs = {"dy": dy.numpy(), "w": w.numpy()}
+    model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **window, group=1, input_shape=list(x.shape))
     LowerGradients("simulators")(model)
     kinds = [node.op_type for node in model.graph]
     assert "ConvTranspose" not in kinds
     assert kinds.count("Conv") == convolutions
-    assert conv_macs(model) == dy.size * 5 * kernel**2
+    positions = (-(-side // stride)) ** 2  # of all components, as the convolutions are written
+    definition = min(y.shape[2] ** 2, positions)
+    assert conv_macs(model) == tuple(2 * 3 * n * 5 * kernel**2 for n in (positions, definition))
+    close(run(model, inputs)[0], dx, 5e-6)
+
+
+@pytest.mark.parametrize(("stride", "dilation", "padding"), [(1, 1, 1), (2, 1, 0), (2, 2, 1), ((1, 2), (3, 1), (0, 1))])
+@pytest.mark.parametrize("groups", [2, 6])
+def test_the_plain_input_gradient_of_groups(groups, stride, dilation, padding) -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(2, 6, 11, 10)), requires_grad=True)
+    w = torch.tensor(rng.normal(size=(12, 6 // groups, 3, 2)))
+    y = F.conv2d(x, w, None, stride, padding, dilation, groups)
+    dy = torch.tensor(rng.normal(size=y.shape))
+    (dx,) = torch.autograd.grad(y, x, dy)
+    both = {
+        name: [v] * 2 if isinstance(v, int) else list(v) for name, v in (("strides", stride), ("dilations", dilation))
+    }
+    pads = [padding] * 2 if isinstance(padding, int) else list(padding)
+    window = {"kernel_shape": [3, 2], **both, "pads": pads * 2, "group": groups}
+    inputs = {"dy": dy.numpy(), "w": w.numpy()}
+    model = private_model("Conv2DBackInput", inputs, [tuple(x.shape)], **window, input_shape=list(x.shape))
+    LowerGradients("simulators")(model)
+    assert "ConvTranspose" not in [node.op_type for node in model.graph]
+    assert conv_macs(model)[1] <= dy.numel() * (6 // groups) * 6
+    close(run(model, inputs)[0], dx, 5e-6)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "side"),
+    [(3, 1, 0, 1, 9), (3, 1, 1, 1, 8), (3, 2, 1, 1, 9), (4, 2, 0, 1, 20), (5, 2, 2, 1, 12), (3, 2, 1, 2, 13)],
+)
+@pytest.mark.parametrize("channels", [3, 16])
+def test_the_plain_filter_gradient_multiplies_what_its_definition_does(
+    kernel, stride, padding, dilation, side, channels
+) -> None:
+    out = (side + 2 * padding - (kernel - 1) * dilation - 1) // stride + 1
+    arrays = {"dy": np.zeros((2, 4, out, out)), "x": np.zeros((2, channels, side, side))}
+    window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4, "dilations": [dilation] * 2}
+    model = private_model("Conv2DBackFilter", arrays, [(4, channels, kernel, kernel)], **window, group=1)
+    LowerGradients("simulators")(model)
+    gemms = sum(node.op_type == "Gemm" for node in model.graph)
+    assert conv_macs(model)[0] + gemms * 2 * 4 * out**2 * channels == 2 * 4 * out**2 * channels * kernel**2
 
 
 def test_a_stride_that_differs_by_axis() -> None:
