@@ -634,6 +634,47 @@ def test_offsets_are_in_order(count: int, total: int) -> None:
     assert said["offsets"].startswith(f"drawn in order from 0, within 0..{total} (")
 
 
+def test_offsets_that_a_slice_picks_by_a_number_of_the_loop_are_in_order() -> None:
+    """As PyTorch's newer exporter takes them: offsets[i:i+1] and offsets[i+1:i+2]."""
+    nodes = [
+        op("Reshape", "i one", "a", "a"),
+        op("Add", "a one", "b", "b"),
+        op("Add", "b one", "c", "c"),
+        op("Slice", "ends a b", "begin", "begin"),
+        op("Slice", "ends b c", "end", "end"),
+        op("Slice", "ids begin end", "part", "cut"),
+        op("Gather", "t part", "rows", "rows"),
+        op("ReduceSum", "rows zero", "sum", "sum", keepdims=0),
+        op("Identity", "go_on", "d", "go"),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "bag",
+        [helper.make_tensor_value_info("i", INT64, []), helper.make_tensor_value_info("go_on", BOOL, [])],
+        [helper.make_tensor_value_info("d", BOOL, []), helper.make_tensor_value_info("sum", FLOAT, [3])],
+    )
+    around = [
+        op("Shape", "ids", "all", "all"),
+        op("Concat", "offsets all", "ends", "ends", axis=0),
+        op("Loop", "n go", "y", "loop", body=body),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "n": np.int64(4), "go": np.array(True), "t": table(9)}
+    values, _ = drawn(built(around, {"offsets": (INT64, [4]), "ids": (INT64, [11])}, constants))
+    for offsets in values["offsets"]:
+        assert offsets[0] == 0
+        assert (np.diff(offsets) >= 1).all()
+        assert offsets[-1] < 11
+
+
+def test_frames_of_a_signal_fit_into_it() -> None:
+    nodes = [op("STFT", "x step - length", "y", "stft")]
+    nodes[0].input[2] = ""
+    kinds = {"x": (FLOAT, [1, 128, 1]), "step": (INT64, []), "length": (INT64, [])}
+    values, _ = drawn(built(nodes, kinds))
+    constant_in_all(values["length"], 16)
+    constant_in_all(values["step"], 8)
+
+
 # what would harm
 
 

@@ -154,12 +154,14 @@ def _values(declared: DeclaredInput, found: list[Finding], findings: Sequence[Fi
     values = list(dict.fromkeys(value for finding in found for value in finding.values))
     values = [v for v in values if low <= v and (high is None or v <= high)] or values
     listed = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
-    why = f"{_reasons(found, 'compared in')}, known values: {listed}; --inputs gives others"
+    why = _reasons(found, "compared in")
     size = None if declared.sizes is None else int(np.prod(declared.sizes))
     if size == 1 or len(values) == 1:
         # the same in every batch: it may decide which branch runs
-        return Drawing(_constant(values[0]), f"{values[0]} ({why})")
-    return Drawing(lambda shape, rng: rng.choice(np.array(values), shape), f"among {listed} ({why})")
+        return Drawing(_constant(values[0]), f"{values[0]} ({why}, known values: {listed}; --inputs gives others)")
+    return Drawing(
+        lambda shape, rng: rng.choice(np.array(values), shape), f"among {listed} ({why}; --inputs gives others)"
+    )
 
 
 def _constant(value: int) -> _Sample:

@@ -86,7 +86,9 @@ def _place_in_concat(use: Use) -> int | None:
 def _slice(use: Use) -> Reach:
     starts, steps = (use.flow.constant(use.site.input(n)) for n in (1, 4))
     plain = steps is None and use.site.input(4) is None
-    if starts is None or starts.size != 1 or int(starts.ravel()[0]) < 0:
+    if starts is None:
+        return use.reach.lost(picked=True)
+    if starts.size != 1 or int(starts.ravel()[0]) < 0:
         return replace(use.reach, place=None, whole=False)
     if not plain and (steps is None or steps.size != 1 or int(steps.ravel()[0]) != 1):
         return replace(use.reach, place=None, whole=False)

@@ -17,6 +17,7 @@ TOP = 10
 """How many of an axis are taken, at most, where nothing says how many."""
 
 _FAR = 2**31 - 1
+_FRAME = 16
 
 
 def _filled(parts: Sequence[int | None], shape: tuple[int, ...]) -> list[int]:
@@ -201,6 +202,30 @@ def _trips(use: Use) -> Iterator[Finding | Pass]:
         yield Pass(turn, use.reach.moved(-1, -1).lost(upper=True))
 
 
+def _grid(use: Use) -> Iterator[Finding | Pass]:
+    """Images, channels and the sizes of a grid, which has the coordinates last and no channels."""
+    made, images = use.flow.shape(use.site.outputs[0]), use.flow.size(use.site.input(0), 0)
+    inner = list(made[1:-1]) if made is not None else [1] * ((use.elements or 4) - 2)
+    yield from use.exactly([images or 1, 1, *inner], f"a shape for {use.site.label}")
+
+
+def _frames(use: Use) -> Iterator[Finding | Pass]:
+    """Length and step of the frames of a signal: those of the output where it is known, else overlapping by half."""
+    signal, frames = use.flow.size(use.site.input(0), 1), use.flow.size(use.site.outputs[0], 1)
+    window, given = use.flow.size(use.site.input(2), 0), use.flow.constant(use.site.input(3))
+    length = window or (int(given.ravel()[0]) if given is not None and given.size else min(_FRAME, signal or _FRAME))
+    step = max(1, length // 2)
+    if signal is not None and frames is not None and frames > 1:
+        step = max(1, (signal - length) // (frames - 1))
+    yield from use.exactly([step if use.position == 1 else length], f"frames of {use.site.label}")
+
+
+def _transformed(use: Use) -> Iterator[Finding | Pass]:
+    axis = use.flow.constant(use.site.input(2))
+    along = int(axis.ravel()[0]) if axis is not None and axis.size else use.site.number("axis", 1)
+    yield from use.exactly([use.flow.size(use.site.input(0), along) or _FRAME], f"length of {use.site.label}")
+
+
 def _resize_second(use: Use) -> Iterator[Finding | Pass]:
     """Factors in the operator's first version, a region later."""
     second = _all(1, "factors of") if len(use.site.inputs) == 2 else _all(0, "a region for")
@@ -212,7 +237,7 @@ SIZE_RULES: dict[tuple[str, int], Rule] = {
     ("Expand", 1): _expand,
     ("Tile", 1): _repeats,
     ("ConstantOfShape", 0): _like_output("a shape for"),
-    ("AffineGrid", 1): _like_output("a shape for"),
+    ("AffineGrid", 1): _grid,
     ("CenterCropPad", 1): _like_output("a shape for", None),
     ("Resize", 1): _resize_second,
     ("Resize", 2): _all(1, "factors of"),
@@ -234,14 +259,25 @@ SIZE_RULES: dict[tuple[str, int], Rule] = {
     ("Squeeze", 1): _squeezed,
     ("Unsqueeze", 1): _counting("axes of"),
     ("CumSum", 1): _all(0, "axis of"),
+    ("CumProd", 1): _all(0, "axis of"),
+    ("DFT", 1): _transformed,
+    ("DFT", 2): _all(1, "axis of"),
+    ("STFT", 1): _frames,
+    ("STFT", 3): _frames,
+    ("MaxUnpool", 2): _like_output("a shape for"),
+    ("MelWeightMatrix", 0): _all(8, "bins of"),
+    ("MelWeightMatrix", 1): _all(64, "length of"),
+    ("MelWeightMatrix", 2): _all(8192, "rate of"),
+    ("MelWeightMatrix", 3): _all(0, "lowest frequency of"),
+    ("MelWeightMatrix", 4): _all(4096, "highest frequency of"),
     ("Trilu", 1): _all(0, "diagonal of"),
     ("Range", 0): _range_start,
     ("Range", 1): _range_end,
     ("Range", 2): _all(1, "step of"),
     ("Loop", 0): _trips,
-    ("HannWindow", 0): _like_output("a length for", 16),
-    ("HammingWindow", 0): _like_output("a length for", 16),
-    ("BlackmanWindow", 0): _like_output("a length for", 16),
+    ("HannWindow", 0): _like_output("a length for", _FRAME),
+    ("HammingWindow", 0): _like_output("a length for", _FRAME),
+    ("BlackmanWindow", 0): _like_output("a length for", _FRAME),
     ("BitShift", 1): _all(1, "shift of"),
     **{
         (f"Reduce{kind}", 1): _counting("axes of")
