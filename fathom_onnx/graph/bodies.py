@@ -109,11 +109,11 @@ class NumberedNode:
     body: str
 
 
-def numbered(graph: onnx.GraphProto) -> tuple[NumberedNode, ...]:
-    """All nodes of a graph and of its bodies; the tuple's positions are the numbers."""
+def numbered(graph: onnx.GraphProto | onnx.FunctionProto) -> tuple[NumberedNode, ...]:
+    """All nodes of a graph, or of a function, and of its bodies; the tuple's positions are the numbers."""
     nodes: list[NumberedNode] = []
 
-    def walk(part: onnx.GraphProto, parent: int | None, body: str) -> None:
+    def walk(part: onnx.GraphProto | onnx.FunctionProto, parent: int | None, body: str) -> None:
         for node in part.node:
             index = len(nodes)
             nodes.append(NumberedNode(index, node, parent, body))

@@ -6,7 +6,8 @@ nested calls included, and inherits the call's metadata (its module path, with P
 running, :mod:`fathom_onnx.analysis.cost.expander` expands one call at a time.
 
 ``SequenceMap`` is a function of the standard and not of the model: onnxruntime runs the loop that it stands for, and so
-it is written out too. The loop has its name, the nodes of its body keep theirs, and what is added is named after it.
+it is written out too. The loop has its name, the nodes of its body keep theirs, and what is added is named after it and
+has its metadata.
 """
 
 from __future__ import annotations
@@ -54,18 +55,20 @@ def _without_sequence_maps(model: onnx.ModelProto) -> onnx.ModelProto:
     if not maps:
         return model
     names = {node.name for mapped in maps for _, body in bodies(mapped) for node in all_nodes(body.node)} - {""}
-    name_of = {output: node.name for node in maps for output in node.output if output}
+    map_of = {output: node for node in maps for output in node.output if output}
     plain = onnx.inliner.inline_selected_functions(model, [("", _SEQUENCE_MAP)], inline_schema_functions=True)
     _restore(plain.graph, names)
     for part in all_graphs(plain.graph):
         for loop in part.node:
-            mapped = next((name_of[output] for output in loop.output if output in name_of), "")
-            if loop.op_type == "Loop" and mapped and not loop.name:
-                loop.name = mapped
+            mapped = next((map_of[output] for output in loop.output if output in map_of), None)
+            if loop.op_type == "Loop" and mapped is not None and not loop.name:
                 made = [node for node in part.node if set(node.output) & set(loop.input)]
                 inside = [node for _, body in bodies(loop) for node in body.node]
                 for number, node in enumerate(node for node in [*made, *inside] if not node.name):
-                    node.name = f"{mapped}/{node.op_type}_{number}"
+                    node.name = f"{mapped.name}/{node.op_type}_{number}" if mapped.name else ""
+                    _inherit(node, mapped)
+                loop.name = mapped.name
+                _inherit(loop, mapped)
     return plain
 
 
@@ -97,13 +100,18 @@ def _without_local_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         for number, node in enumerate(all_nodes(function.node)):
             node.name = f"{scope}/{node.name or f'{node.op_type}_{number}'}"
             names.add(node.name)
-            own = {entry.key for entry in node.metadata_props}
-            node.metadata_props.extend(entry for entry in call.metadata_props if entry.key not in own)
+            _inherit(node, call)
         special.functions.append(function)
         pending += [(inner, (*around, key)) for inner in _calls(special.functions[-1].node, functions)]
     plain = onnx.inliner.inline_local_functions(special)
     _restore(plain.graph, names)
     return plain
+
+
+def _inherit(node: onnx.NodeProto, call: onnx.NodeProto) -> None:
+    """Give a node the metadata of the call that it is reached through, save what it has of its own."""
+    own = {entry.key for entry in node.metadata_props}
+    node.metadata_props.extend(entry for entry in call.metadata_props if entry.key not in own)
 
 
 def _calls(nodes: Iterable[onnx.NodeProto], functions: Mapping[_Key, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:

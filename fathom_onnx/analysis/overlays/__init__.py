@@ -6,15 +6,27 @@ Explorer, or the run's timeline for Perfetto, and a report of what the viewer sh
 
 from .model_explorer import node_data
 from .netron import attachment, describe_nodes, name_nodes
-from .overlay import NodeTime, OverlayCoverage, copy_timeline, coverage, node_times, read_graph, write_copy
+from .overlay import (
+    GraphTimes,
+    NodeTime,
+    OverlayCoverage,
+    copy_timeline,
+    coverage,
+    graph_times,
+    node_times,
+    read_graph,
+    write_copy,
+)
 
 __all__ = [
+    "GraphTimes",
     "NodeTime",
     "OverlayCoverage",
     "attachment",
     "copy_timeline",
     "coverage",
     "describe_nodes",
+    "graph_times",
     "name_nodes",
     "node_data",
     "node_times",

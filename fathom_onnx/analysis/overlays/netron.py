@@ -2,13 +2,14 @@
 
 Netron shows node names in the graph (option "Show Names"); of a name longer than 21 characters it shows the first and
 the last ten. Share and time therefore fit in ten characters: ``9.3% 4.1ms``. The panel of a selected node shows its
-name and metadata. The attachment is a JSON file that is opened while the graph is shown; the graph stays unchanged.
+name and metadata, and leads from a call to the graph of its function. The attachment is a JSON file that is opened
+while the graph is shown; the graph stays unchanged.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import onnx
@@ -41,26 +42,28 @@ def brief(us: float, share: float) -> str:
     return f"{percent}% {_digits(us / 1e6)}s"
 
 
-def name_nodes(model: onnx.ModelProto, times: Sequence[NodeTime]) -> None:
+def name_nodes(model: onnx.ModelProto, times: Iterable[NodeTime]) -> None:
     """Put share and time, or the state of a node that did not run, before each node's name.
 
     Args:
         model: The graph; modified in place.
-        times: Its nodes' times, from :func:`~fathom_onnx.analysis.overlays.node_times` of this model.
+        times: The times of its nodes and of those in its functions, from
+            :func:`~fathom_onnx.analysis.overlays.graph_times` of this model.
     """
     for time in times:
         mark = time.state if time.us is None else brief(time.us, time.share or 0.0)
         time.entry.node.name = f"{mark} {time.entry.node.name}".rstrip()
 
 
-def describe_nodes(model: onnx.ModelProto, times: Sequence[NodeTime]) -> None:
+def describe_nodes(model: onnx.ModelProto, times: Iterable[NodeTime]) -> None:
     """Put ``time_us``, ``time_share``, ``time_rank`` and ``state`` into each node's metadata.
 
     The IR version is raised to 10, the first in which nodes have metadata.
 
     Args:
         model: The graph; modified in place.
-        times: Its nodes' times, from :func:`~fathom_onnx.analysis.overlays.node_times` of this model.
+        times: The times of its nodes and of those in its functions, from
+            :func:`~fathom_onnx.analysis.overlays.graph_times` of this model.
     """
     model.ir_version = max(model.ir_version, _METADATA_IR)
     for time in times:
@@ -78,21 +81,25 @@ def _facts(time: NodeTime) -> dict[str, str | float]:
     return facts
 
 
-def attachment(times: Sequence[NodeTime]) -> tuple[dict[str, Any], tuple[NodeTime, ...]]:
+def attachment(
+    times: Sequence[NodeTime], in_functions: Sequence[NodeTime] = ()
+) -> tuple[dict[str, Any], tuple[NodeTime, ...]]:
     """Netron's attachment: metrics of nodes by name.
 
     Args:
         times: Times of the nodes of a graph.
+        in_functions: Times of the nodes of its functions.
 
     Returns:
-        The JSON object, and the nodes that it leaves out because their name is empty or not unique.
+        The JSON object, and the nodes of the graph that it leaves out because their name is empty or not unique: Netron
+        shows metrics at every node of a name, in functions too.
     """
-    count = Counter(time.entry.node.name for time in times)
+    count = Counter(time.entry.node.name for time in (*times, *in_functions))
     metrics, hidden = [], []
-    for time in times:
+    for position, time in enumerate((*times, *in_functions)):
         name = time.entry.node.name
-        if not name or count[name] > 1:
+        if name and count[name] == 1:
+            metrics += [{"kind": "node", "target": name, "name": k, "value": v} for k, v in _facts(time).items()]
+        elif position < len(times):  # the time of one in a function is in that of its calls
             hidden.append(time)
-            continue
-        metrics += [{"kind": "node", "target": name, "name": k, "value": v} for k, v in _facts(time).items()]
     return {"signature": "netron:attachment", "metrics": metrics}, tuple(hidden)

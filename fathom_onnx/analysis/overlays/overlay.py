@@ -1,8 +1,9 @@
 """The times of a run by node of its graph, and the files that graph viewers need.
 
 Each node of the original graph has the time that the run attributes to it; nodes that onnxruntime computed before the
-run (folded) or removed (merged) have none. Charged and unattributed time belongs to no node; :func:`coverage` reports
-how much that is.
+run (folded) or removed (merged) have none. A call of a model-local function has the time of all nodes that it stands
+for; a node in the function has its time in all calls together, which is a part of theirs. Charged and unattributed time
+belongs to no node; :func:`coverage` reports how much that is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,24 @@ from onnx.external_data_helper import uses_external_data
 
 from fathom_onnx.analysis.runs import Run
 from fathom_onnx.errors import DataError, GraphError, UsageError, one_line
-from fathom_onnx.graph.bodies import NumberedNode, numbered
+from fathom_onnx.graph.bodies import NumberedNode, all_nodes, numbered
 from fathom_onnx.graph.files import write_aside
-from fathom_onnx.graph.labels import label_nodes
+from fathom_onnx.graph.loading.checking import check
+from fathom_onnx.graph.op_types import UNLISTED, canonical_op, class_of_op
 
-__all__ = ["NodeTime", "OverlayCoverage", "copy_timeline", "coverage", "node_times", "read_graph", "write_copy"]
+from .origins import origins
+
+__all__ = [
+    "GraphTimes",
+    "NodeTime",
+    "OverlayCoverage",
+    "copy_timeline",
+    "coverage",
+    "graph_times",
+    "node_times",
+    "read_graph",
+    "write_copy",
+]
 
 _TIMELINE = "timeline.json.gz"
 
@@ -38,7 +52,7 @@ class NodeTime:
         entry: The node and its number.
         us: Microseconds attributed to it; None if it did not run.
         share: ``us`` / the run's node time, 0 to 1.
-        rank: 1 for the node with the most time, and so on; equal times are in the order of the graph.
+        rank: 1 for the node with the most time in its graph or function, and so on; equal times are in their order.
         state: ``ran``, ``folded``, ``merged`` or ``unknown``.
     """
 
@@ -73,8 +87,21 @@ def read_graph(path: Path, run: Run) -> onnx.ModelProto:
         raise GraphError(f"'{path}' is not an ONNX file ({one_line(error, 80)})", "export or fetch it again") from error
 
 
-def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
-    """The time of each node of a run's graph, bodies of control flow included, in the order of the graph.
+@dataclass(frozen=True)
+class GraphTimes:
+    """The times of a run on the file that was profiled.
+
+    Attributes:
+        nodes: Those of the graph's nodes, bodies of control flow included, in the order of the file.
+        functions: Those of the nodes of each model-local function, in the order of the file.
+    """
+
+    nodes: tuple[NodeTime, ...]
+    functions: tuple[tuple[NodeTime, ...], ...] = ()
+
+
+def graph_times(run: Run, model: onnx.ModelProto) -> GraphTimes:
+    """The time of each node of a run's graph and of its functions.
 
     Args:
         run: The run.
@@ -83,18 +110,52 @@ def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
     Raises:
         DataError: The run's table of original nodes does not match the graph.
     """
-    entries = numbered(model.graph)
     table = run.originals
-    if [label.name for label in label_nodes(entries)] != list(table["name"]):
+    found = origins(model)
+    if [origin.name for origin in found] != list(table["name"]):
         raise DataError("the run's original nodes are not those of its graph", "profile again")
-    total = run.node_time_us
-    times = [float(us) if state == "ran" else None for us, state in zip(table["us"], table["state"], strict=True)]
+    # the graph is the part -1
+    by_part: defaultdict[int, defaultdict[int, list[_Row]]] = defaultdict(lambda: defaultdict(list))
+    for origin, us, state in zip(found, table["us"], table["state"], strict=True):
+        for part, node in origin.places.items():
+            by_part[part][node].append((float(us), str(state)))
+    return GraphTimes(
+        _times(model.graph, by_part[-1], run.node_time_us),
+        tuple(_times(f, by_part[position], run.node_time_us) for position, f in enumerate(model.functions)),
+    )
+
+
+def node_times(run: Run, model: onnx.ModelProto) -> tuple[NodeTime, ...]:
+    """The nodes of :func:`graph_times`."""
+    return graph_times(run, model).nodes
+
+
+_Row = tuple[float, str]
+"""Time and state of an original node of the run."""
+
+
+def _times(
+    part: onnx.GraphProto | onnx.FunctionProto, rows: Mapping[int, Sequence[_Row]], total: float
+) -> tuple[NodeTime, ...]:
+    """The times of the nodes of a graph or a function, from the rows of the run that belong to each."""
+    entries = numbered(part)
+    states = [_state(rows.get(entry.index, ())) for entry in entries]
+    times = [
+        sum(us for us, kind in rows[entry.index] if kind == "ran") if state == "ran" else None
+        for entry, state in zip(entries, states, strict=True)
+    ]
     ranked = sorted((i for i, us in enumerate(times) if us is not None), key=lambda i: -(times[i] or 0.0))
     rank = {index: position + 1 for position, index in enumerate(ranked)}
     return tuple(
         NodeTime(entry, us, us / total if us is not None and total else None, rank.get(i), state)
-        for i, (entry, us, state) in enumerate(zip(entries, times, table["state"], strict=True))
+        for i, (entry, us, state) in enumerate(zip(entries, times, states, strict=True))
     )
+
+
+def _state(rows: Sequence[_Row]) -> str:
+    """What became of a node: of a call, what became of the nodes in it. One that none stands for was removed."""
+    states = {state for _, state in rows}
+    return next((state for state in ("ran", "unknown", "folded") if state in states), "merged")
 
 
 @dataclass(frozen=True)
@@ -156,11 +217,11 @@ def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
     Args:
         model: The copy.
         graph: The file of the original.
-        output: The file to write; it appears only if onnx's checker accepts it.
+        output: The file to write.
 
     Raises:
         UsageError: The graph has weights in files beside it, and the copy would be in another folder.
-        GraphError: The checker does not accept the copy.
+        GraphError: The copy is not a valid graph.
         OutputError: The file cannot be written.
     """
     external = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
@@ -169,13 +230,28 @@ def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
             f"'{graph}' keeps its weights in other files beside it, which a copy in another folder would not find",
             f"write the overlay into '{graph.parent}'",
         )
+    try:
+        _check(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise GraphError(f"'{graph}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
     with write_aside(output) as file:
         file.write(model.SerializeToString(deterministic=True))
-        file.flush()
-        try:
-            onnx.checker.check_model(file.name)
-        except onnx.checker.ValidationError as error:
-            raise GraphError(f"'{graph}' is not a valid ONNX graph ({one_line(error)})", "check the file") from error
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Check a copy; beside what a graph must be to be read, neither onnx nor onnxruntime may lack one of its operators.
+
+    Raises:
+        onnx.checker.ValidationError: It is not valid.
+        ValueError: It cannot be checked, or has an operator that there is not.
+    """
+    check(model)
+    local = {(function.domain, function.name) for function in model.functions}
+    for node in all_nodes(model.graph.node):
+        if node.domain or (node.domain, node.op_type) in local:
+            continue
+        if class_of_op(canonical_op(node.op_type)) == UNLISTED:
+            raise ValueError(f"no operator '{node.op_type}'")
 
 
 def copy_timeline(folder: Path, output: Path) -> None:

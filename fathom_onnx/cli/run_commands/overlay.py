@@ -15,7 +15,7 @@ from fathom_onnx.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-    from fathom_onnx.analysis.overlays import NodeTime
+    from fathom_onnx.analysis.overlays import GraphTimes, NodeTime
 
 __all__ = ["command"]
 
@@ -41,7 +41,7 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
 
     For Netron and Model Explorer GRAPH is the file that was profiled; for Perfetto it is not needed.
     """
-    from fathom_onnx.analysis.overlays import copy_timeline, coverage, node_times, read_graph
+    from fathom_onnx.analysis.overlays import copy_timeline, coverage, graph_times, read_graph
     from fathom_onnx.analysis.runs import Run
     from fathom_onnx.cli.render import print_json
 
@@ -61,9 +61,9 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
         model = read_graph(graph, loaded)
         if output.exists() and output.samefile(graph):
             raise UsageError(f"the overlay would replace the graph '{graph}'", "choose another file with -o")
-        times = node_times(loaded, model)
+        times = graph_times(loaded, model)
         hidden = _write(model, times, viewer, place, graph, output)
-        shown = asdict(coverage(loaded, times, hidden))
+        shown = asdict(coverage(loaded, times.nodes, hidden))
     if as_json:
         facts = {"run": str(run), "to": viewer, "in": place, "file": str(output), "size_bytes": output.stat().st_size}
         print_json({"schema": "fathom-onnx/overlay/1", **facts, "shown": shown or None})
@@ -72,7 +72,7 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
 
 
 def _write(
-    model: onnx.ModelProto, times: Sequence[NodeTime], viewer: str, place: str | None, graph: Path, output: Path
+    model: onnx.ModelProto, times: GraphTimes, viewer: str, place: str | None, graph: Path, output: Path
 ) -> Sequence[NodeTime]:
     """Write the overlay and return the nodes that it cannot show."""
     import orjson
@@ -80,11 +80,14 @@ def _write(
     from fathom_onnx.analysis.overlays import attachment, describe_nodes, name_nodes, node_data, write_copy
     from fathom_onnx.graph.files import write_bytes
 
+    in_functions = [time for part in times.functions for time in part]
     if place in ("names", "metadata"):
-        (name_nodes if place == "names" else describe_nodes)(model, times)
+        (name_nodes if place == "names" else describe_nodes)(model, (*times.nodes, *in_functions))
         write_copy(model, graph, output)
         return ()
-    content, hidden = attachment(times) if viewer == "netron" else node_data(model, times)
+    content, hidden = (
+        attachment(times.nodes, in_functions) if viewer == "netron" else node_data(model, times.nodes, times.functions)
+    )
     write_bytes(output, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
     return hidden
 
