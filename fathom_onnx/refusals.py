@@ -98,6 +98,7 @@ _ADVICE: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         r"is not a graph input, initializer, or output of a previous node|is not output of any previous nodes",
         "no node makes it: export the graph again",
     ),
+    (r"two nodes with same node name", "give every node a name of its own, or none"),
     (r"Duplicate definition|is not acyclic|SSA form", "export the graph again"),
 )
 """Pattern in a message of onnx or onnxruntime, and what to do; the first that is found counts."""

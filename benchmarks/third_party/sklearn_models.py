@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
@@ -18,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from .torch_models import quietly
 from .truth import Maker, Truth
@@ -38,7 +38,7 @@ _CASES: dict[str, tuple[Callable[[], Any], int | None]] = {
         ROWS * (FEATURES * 4 + 4),
     ),
     "random forest": (lambda: RandomForestClassifier(5, max_depth=3), 0),
-    "k means": (lambda: KMeans(3, n_init=1), ROWS * FEATURES * 3),
+    "linear support vectors": (lambda: LinearSVC(), ROWS * FEATURES * CLASSES),
 }
 
 
@@ -56,7 +56,7 @@ def _make(name: str, path: Path) -> Truth:
 
 def _text(path: Path) -> Truth:
     with quietly():
-        fitted = make_pipeline(CountVectorizer(), LogisticRegression()).fit(_TEXTS, [0, 1, 2, 1, 2, 0])
+        fitted = make_pipeline(CountVectorizer(lowercase=False), LogisticRegression()).fit(_TEXTS, [0, 1, 2, 1, 2, 0])
         model = to_onnx(fitted, initial_types=[("text", StringTensorType([ROWS]))], target_opset=17)
     path.write_bytes(model.SerializeToString())
     words = len(fitted[0].vocabulary_)

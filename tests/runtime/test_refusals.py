@@ -113,6 +113,11 @@ BUILT: dict[str, tuple[onnx.ModelProto, str, str]] = {
         "^Relu node 'n': Unrecognized attribute: foo for operator Relu$",
         "^export it with the opset whose operator has this attribute$",
     ),
+    "one name for two nodes": (
+        graph([helper.make_node("Relu", ["x"], ["h"], "n"), node("Relu", ["h"])], X),
+        r"^two nodes with same node name \(n\)",
+        "^give every node a name of its own, or none$",
+    ),
     "nothing makes it": (graph([node("Relu", ["q"])], X), "Node input 'q' is not a graph input", "^no node makes it"),
 }
 
