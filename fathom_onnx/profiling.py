@@ -22,7 +22,7 @@ from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
 from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
-from fathom_onnx.runtime.optimized import executed_name
+from fathom_onnx.runtime.optimized import STRUCTURE, executed_name, write_structure
 from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, SessionSettings
@@ -133,6 +133,8 @@ def profile_graph(
     with run_output(folder) as place, _blamed_on(data):
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = explain(graph, prepared, measured, batches[0], settings)
+        if folder is not None:
+            write_structure(measured.optimized, measured.model_folder, place / STRUCTURE)
         shutil.rmtree(measured.model_folder)
         counted = count_steps(
             measured.times, measured.step_us, measured.control_us, measured.session_steps, measured.warmup

@@ -29,7 +29,7 @@ from fathom_onnx.graph.loading.reading import read_model
 from fathom_onnx.graph.loading.shapes import infer_shapes
 from fathom_onnx.profiling import run_output
 from fathom_onnx.runtime.environment import graph_facts, process_facts
-from fathom_onnx.runtime.optimized import executed_name
+from fathom_onnx.runtime.optimized import STRUCTURE, executed_name, write_structure
 from fathom_onnx.runtime.providers.names import PROVIDERS
 from fathom_onnx.runtime.traces.foreign import ForeignTrace, read_foreign
 from fathom_onnx.runtime.traces.shapes import NodeShapes
@@ -106,6 +106,8 @@ def profile_from_trace(
     if folder is not None:
         with run_output(folder) as place:
             run.save(place)
+            if ran is not None and optimized is not None:
+                write_structure(ran, optimized.parent, place / STRUCTURE)
             _keep(trace, place / "trace.json.gz")
             steps = (r for number, r in enumerate(_runs(found, told)) if number >= counted.skipped[0])
             with gzip.open(place / "timeline.json.gz", "wb", compresslevel=3) as file:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "compat": ("graph_commands", "Say which simulators and compilers take graphs."),
     "convert": ("graph_commands", "Convert graphs to the forms that simulators read."),
     "export": ("graph_commands", "Write the ONNX graphs of workloads."),
+    "extract": ("run_commands", "Write one node of a run as a graph of its own, and time it alone."),
     "inspect": ("graph_commands", "Show what a graph is and what it costs, without running it."),
     "list": ("graph_commands", "Show the workloads there are."),
     "overlay": ("run_commands", "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto."),

@@ -43,6 +43,7 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "graph": graph.name,
         "graph_sha256": graph.sha256,
+        "graph_file": str(graph.path.resolve()) if graph.path else None,
         "graph_nodes": len(graph.model.graph.node),
         "ir_version": graph.model.ir_version,
         "opset": {entry.domain or "ai.onnx": entry.version for entry in graph.model.opset_import},

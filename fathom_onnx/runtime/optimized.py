@@ -9,11 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
-from fathom_onnx.graph.bodies import numbered
+from fathom_onnx.graph.bodies import all_graphs, numbered
 from fathom_onnx.graph.files import write_bytes
 
-__all__ = ["executed_name", "load_optimized", "write_renamed"]
+__all__ = ["STRUCTURE", "executed_name", "load_optimized", "write_renamed", "write_structure"]
+
+STRUCTURE = "optimized.onnx"
+"""Name of the optimized model in a run folder."""
+
+KEPT_INTEGERS = 1 << 20
+"""Bytes up to which integers are kept: indices, sizes and masks decide what a node does, weights only what it gives."""
+
+_INDICES = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.BOOL})
+_LEFT_OUT = "weights-are-not-kept"
 
 
 def executed_name(index: int) -> str:
@@ -33,3 +43,30 @@ def write_renamed(model: onnx.ModelProto, path: Path) -> None:
     for entry in numbered(renamed.graph):
         entry.node.name = executed_name(entry.index)
     write_bytes(path, renamed.SerializeToString())
+
+
+def write_structure(model: onnx.ModelProto, weights: Path, path: Path) -> None:
+    """Write an optimized model without its weights: what it does not hold itself has a type and a shape only.
+
+    Args:
+        model: The model, from :func:`load_optimized`.
+        weights: The folder of its weights, from which indices and sizes are read where it is there.
+        path: The file to write.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for part in all_graphs(bare.graph):
+        for tensor in part.initializer:
+            if not uses_external_data(tensor):
+                continue
+            place = ExternalDataInfo(tensor)
+            there = (weights / place.location).is_file()
+            if there and tensor.data_type in _INDICES and (place.length or 0) <= KEPT_INTEGERS:
+                load_external_data_for_tensor(tensor, str(weights))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
+                continue
+            del tensor.external_data[:]
+            entry = tensor.external_data.add()
+            entry.key, entry.value = "location", _LEFT_OUT
+    write_bytes(path, bare.SerializeToString())

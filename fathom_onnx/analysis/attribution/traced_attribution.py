@@ -17,7 +17,7 @@ from .attribution import Attribution, NodeAttribution, attribute, questions
 from .reconstruction import reconstruct
 from .traced_names import contradiction, match_by_name, own_name
 
-__all__ = ["TracedAttribution", "attribute_trace", "attribute_trace_of"]
+__all__ = ["TracedAttribution", "attribute_trace", "attribute_trace_of", "match_model"]
 
 _ANOTHER = "give the model whose session wrote the trace"
 
@@ -90,7 +90,7 @@ def attribute_trace_of(
                 "give the model that it was made of",
             )
     entries = numbered(optimized.graph)
-    matched = _matched(entries, traced)
+    matched = match_model(entries, traced)
     if 2 * len(matched) < len(traced):
         missing = next(node for number, node in enumerate(traced) if number not in matched)
         raise UsageError(
@@ -115,8 +115,16 @@ def _fed(graph: onnx.GraphProto) -> set[str]:
     return {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
 
 
-def _matched(entries: Sequence[NumberedNode], traced: Sequence[TracedNode]) -> dict[int, int]:
-    """Number in the trace to number in the model: nodes of one name and op, within the same body, in order."""
+def match_model(entries: Sequence[NumberedNode], traced: Sequence[TracedNode]) -> dict[int, int]:
+    """Match the nodes of a trace with those of the model that ran: of one name and op, within the same body, in order.
+
+    Args:
+        entries: The nodes of the model.
+        traced: The nodes of the trace.
+
+    Returns:
+        Number in the trace to number in the model, for those that are in it.
+    """
     matched: dict[int, int] = {}
     inside: dict[int | None, list[int]] = defaultdict(list)
     for number, node in enumerate(traced):

@@ -27,7 +27,16 @@ from fathom_onnx.runtime.traces.shapes import NodeShapes, TensorShape
 
 from .compute_types import compute_type
 
-__all__ = ["AMOUNTS", "COST_COLUMNS", "Ran", "aligned", "what_ran", "with_originals"]
+__all__ = [
+    "AMOUNTS",
+    "COST_COLUMNS",
+    "ExecutedTensors",
+    "Ran",
+    "aligned",
+    "executed_tensors",
+    "what_ran",
+    "with_originals",
+]
 
 AMOUNTS = ("macs", "flops", "bytes_read", "bytes_written")
 """What a cost is made of."""
@@ -40,7 +49,7 @@ _BLOCKED = "com.microsoft.nchwc"
 
 
 @dataclass(frozen=True)
-class _ExecutedTensors:
+class ExecutedTensors:
     """The tensors of an optimized model as a run showed them.
 
     Attributes:
@@ -117,13 +126,13 @@ def what_ran(
         rows: From :func:`~fathom_onnx.analysis.runs.tables.rows_in_order`.
         nodes: The run's node table, without costs.
     """
-    known = _executed_tensors(attribution.executed, graph, shapes)
+    known = executed_tensors(attribution.executed, graph, shapes)
     return Ran(known.plain, _executed_costs(attribution.executed, known, shapes, rows, nodes))
 
 
-def _executed_tensors(
+def executed_tensors(
     executed: Sequence[NumberedNode], graph: onnx.GraphProto, shapes: Mapping[str, NodeShapes]
-) -> _ExecutedTensors:
+) -> ExecutedTensors:
     """The tensors of an optimized model, at each of its nodes.
 
     Args:
@@ -163,12 +172,12 @@ def _executed_tensors(
                 walk(body, (entry.index, name), (tensors, weights, values))
 
     walk(graph, (None, ""), ({}, {}, {}))
-    return _ExecutedTensors(around, {name: tensor for name, tensor in plain.items() if tensor is not None})
+    return ExecutedTensors(around, {name: tensor for name, tensor in plain.items() if tensor is not None})
 
 
 def _executed_costs(
     executed: Sequence[NumberedNode],
-    known: _ExecutedTensors,
+    known: ExecutedTensors,
     shapes: Mapping[str, NodeShapes],
     rows: Sequence[tuple[int, int | None]],
     nodes: pd.DataFrame,
@@ -177,7 +186,7 @@ def _executed_costs(
 
     Args:
         executed: The executed nodes by number.
-        known: From :func:`_executed_tensors`.
+        known: From :func:`executed_tensors`.
         shapes: The recorded shapes, by the name of a node in the trace.
         rows: From :func:`~fathom_onnx.analysis.runs.tables.rows_in_order`.
         nodes: The run's node table, without costs.
