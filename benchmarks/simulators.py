@@ -29,7 +29,7 @@ from fathom_onnx.graph import Graph, load
 from support.simulator_tools import TOOLS, Tool, ask
 
 OPSET = 18
-"""That of our graphs; node tests that need a later one are not asked."""
+"""That of our graphs. An op that came later is asked at the version of ONNX that it came with."""
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli")
 
@@ -74,11 +74,24 @@ def tensor(name: str) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3])
 
 
+def first_versions() -> dict[str, int]:
+    """Op of the default domain to the version of ONNX that it came with."""
+    versions: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            versions[schema.name] = min(schema.since_version, versions.get(schema.name, schema.since_version))
+    return versions
+
+
 def node_models() -> dict[str, list[onnx.ModelProto]]:
-    """Op to models of that op alone, at our opset; small integer inputs are constants, as they are in graphs."""
+    """Op to models of that op alone, at our opset or the op's first.
+
+    Small integer inputs are constants, as they are in graphs.
+    """
     from onnx.backend.test.case.node import collect_testcases
 
     found: dict[str, list[onnx.ModelProto]] = defaultdict(list)
+    versions = first_versions()
     for case in collect_testcases(None):
         if case.model is None or len(case.model.graph.node) != 1 or case.model.graph.node[0].domain:
             continue
@@ -86,7 +99,8 @@ def node_models() -> dict[str, list[onnx.ModelProto]]:
         model.CopyFrom(case.model)
         model.ir_version = 10
         del model.opset_import[:]
-        model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+        version = max(OPSET, versions.get(model.graph.node[0].op_type, OPSET))
+        model.opset_import.append(onnx.helper.make_opsetid("", version))
         values = case.data_sets[0][0] if case.data_sets else ()
         for info, value in list(zip(model.graph.input, values, strict=False))[1:]:
             if isinstance(value, np.ndarray) and value.dtype.kind == "i" and value.ndim < 2:

@@ -158,7 +158,7 @@ CONSUMERS: tuple[Consumer, ...] = (
         supported=ops.TVM,
         unsupported=ops.NODE_TESTED - ops.TVM,
         others="untried",
-        rules=(rules.known_domains, rules.no_functions, rules.no_pool_indices),
+        rules=(rules.known_domains, rules.no_functions, rules.no_pool_indices, rules.no_computed_shapes),
         note="imported to Relax, not compiled",
     ),
     Consumer(

@@ -25,6 +25,7 @@ __all__ = [
     "even_transposed_padding",
     "gathers_keep_their_axis",
     "known_domains",
+    "no_computed_shapes",
     "no_functions",
     "no_if_in_loops",
     "no_pool_indices",
@@ -85,6 +86,14 @@ def two_spatial_axes(facts: Facts) -> Iterator[Violation]:
         rank = facts.rank(node.input[0])
         if rank is not None and rank != 4:
             yield Violation(f"Conv of {rank - 2} spatial axes", index)
+
+
+def no_computed_shapes(facts: Facts) -> Iterator[Violation]:
+    """Shapes are constants, not results of nodes: of arithmetic on shapes simple forms alone were tried."""
+    for index, node in facts.of("Shape", "Size"):
+        yield Violation(
+            f"{node.op_type}, and what is computed with it: only simple forms were tried", index, tried=False
+        )
 
 
 def no_pool_indices(facts: Facts) -> Iterator[Violation]:
@@ -202,6 +211,8 @@ def cuda_kernels(facts: Facts) -> Iterator[Violation]:
     types = {name: tensor.dtype for name, tensor in facts.graph.tensors.items()}
     opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
     for index, node in enumerate(facts.nodes):
+        if node.op_type == "Constant":
+            continue  # it becomes an initializer before anything runs
         if node.domain not in ("", "ai.onnx"):
             what = f"{node.op_type} is of the domain {node.domain}, whose kernels are not in the table"
             yield Violation(what, index, tried=False)

@@ -147,3 +147,9 @@ def test_the_consumer() -> None:
         [op("Cast", "i", "t", "c", to=TensorProto.STRING)], {"i": (INT64, (2,))}, {"t": (TensorProto.STRING, (2,))}
     )
     assert said(from_model(text, "text")) == []
+
+
+def test_a_constant_needs_no_kernel() -> None:
+    held = op("Constant", "", "c", "c", value_floats=[1.0, 2.0])
+    made = model([held, op("Add", "x c", "y", "a")], {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))})
+    assert said(from_model(made, "constant")) == []

@@ -12,6 +12,7 @@ from onnx import helper
 from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge
 from fathom_onnx.graph import Graph, from_model
 from support.graphs.parser_models import PARSED
+from support.graphs.product_models import PRODUCT_GRAPHS
 from support.graphs.small_models import BOOL, FLOAT, INT64, model, op
 
 BY_NAME = {c.name: c for c in CONSUMERS}
@@ -159,3 +160,21 @@ def test_ops_in_bodies_are_examined() -> None:
     inputs: dict[str, Any] = {"n": (INT64, ()), "c": (BOOL, ()), "x": (FLOAT, (2,))}
     made = model([loop_with(inside, "y")], inputs, {"y": (FLOAT, (2,))})
     assert said(verdict(from_model(made, "body"), "IREE")) == ["Softsign is not supported"]
+
+
+def test_shapes_that_nodes_compute_were_not_all_tried() -> None:
+    nodes = [op("Shape", "x", "s", "s"), op("Expand", "z s", "y", "e")]
+    made = model(nodes, {"x": (FLOAT, (2, 3))}, {"y": (FLOAT, (2, 3))}, {"z": np.ones((1, 3), np.float32)})
+    found = verdict(from_model(made, "shapes"), "TVM")
+    assert (found.status, said(found)) == (
+        "unknown",
+        ["Shape, and what is computed with it: only simple forms were tried"],
+    )
+    assert verdict(from_model(made, "shapes"), "OpenVINO").status == "accepted"
+
+
+@pytest.mark.parametrize(("name", "taken"), [("OpenVINO", True), ("TVM", False), ("IREE", False), ("onnx-tool", False)])
+def test_ops_that_came_later_were_tried_at_their_own_version(name: str, taken: bool) -> None:
+    found = verdict(PRODUCT_GRAPHS["attention"][0], name)
+    assert found.status == ("accepted" if taken else "refused")
+    assert said(found) == ([] if taken else ["Attention is not supported"])
