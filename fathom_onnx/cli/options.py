@@ -20,6 +20,7 @@ __all__ = [
     "configuration_options",
     "count_list",
     "cuda_options",
+    "dimension_lists",
     "dimension_option",
     "dimension_sizes",
     "framework_option",
@@ -196,14 +197,37 @@ def dimension_sizes(texts: Sequence[str]) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     for text in texts:
-        name, sign, value = (part.strip() for part in text.rpartition("="))
-        if not sign or not name or not value:
-            raise UsageError(f"'{text}' is not NAME=N", "write it as NAME=N")
-        if not (value.isascii() and value.isdigit()) or len(value) > 19:
-            raise UsageError(f"dimension '{name}' cannot be '{value}'", "give a whole number, 0 or more")
-        if sizes.setdefault(name, int(value)) != int(value):
-            raise UsageError(f"dimension '{name}' cannot be both {sizes[name]} and {value}", "give one size")
+        name, value = _named(text, "NAME=N")
+        size = _size(name, value)
+        if sizes.setdefault(name, size) != size:
+            raise UsageError(f"dimension '{name}' cannot be both {sizes[name]} and {size}", "give one size")
     return sizes
+
+
+def dimension_lists(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """``["a=1,2", "b=8"]`` as ``{"a": (1, 2), "b": (8,)}``; sizes of a name that is given twice are put together.
+
+    Raises:
+        UsageError: One has no ``=``, or a value is no whole number from 0.
+    """
+    sizes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, values = _named(text, "NAME=N,...")
+        sizes[name] = sizes.get(name, ()) + tuple(_size(name, value.strip()) for value in values.split(","))
+    return sizes
+
+
+def _named(text: str, form: str) -> tuple[str, str]:
+    name, sign, value = (part.strip() for part in text.rpartition("="))
+    if not sign or not name or not value:
+        raise UsageError(f"'{text}' is not {form}", f"write it as {form}")
+    return name, value
+
+
+def _size(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 19:
+        raise UsageError(f"dimension '{name}' cannot be '{text}'", "give a whole number, 0 or more")
+    return int(text)
 
 
 def chosen_workloads(

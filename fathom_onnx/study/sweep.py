@@ -17,6 +17,7 @@ from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.processes import refuse_during_import
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
+from fathom_onnx.study.cells.graph_files import graph_files
 from fathom_onnx.study.cells.plan import Job, OnEvent, Options, Role, cells
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
@@ -36,7 +37,7 @@ class Axes:
     """The axes of a sweep; every combination of their values is run.
 
     Attributes:
-        workloads: Names, or None for all.
+        workloads: Names, or None for all; none of them where there are graph files.
         frameworks: Names, or None for all that have an exporter.
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
@@ -48,6 +49,8 @@ class Axes:
         preset: Preset of every workload.
         changes: Fields of the configuration to change in every cell, as text or as values.
         inputs: ``.npz`` files with batches of input values, which every cell is fed with.
+        graphs: Graph files, which are run beside the workloads' graphs, on the same providers, threads and levels.
+        dimensions: Sizes of open dimensions of these, by name.
     """
 
     workloads: Sequence[str] | None = None
@@ -62,6 +65,8 @@ class Axes:
     preset: str = "small"
     changes: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Path] = ()
+    graphs: Sequence[Path] = ()
+    dimensions: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def _changes(axes: Axes, batch: int | None) -> tuple[tuple[str, Any], ...]:
@@ -89,12 +94,13 @@ def sweep_plan(
     seed: int = 0,
     purpose: Purpose = "onnxruntime",
 ) -> tuple[Job, ...]:
-    """The jobs of a sweep; the runs of one graph follow each other.
+    """The jobs of a sweep, those of graph files last; the runs of one graph follow each other.
 
     Raises:
         UnknownNameError: No such workload, framework, mode, preset, field, provider or optimization level.
         UsageError: A value that cannot work, or nothing to sweep.
         DataError: A file of input values cannot be read.
+        GraphError: A graph file cannot be read, or leaves a dimension without a size.
     """
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot run {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
@@ -102,7 +108,10 @@ def sweep_plan(
         raise UsageError("the batch size is given twice", "give it with --batch or with --set")
     refuse_unused_settings(axes.providers, axes.tf32, axes.serialize)
     read_input_files(axes.inputs)  # files that cannot be read are refused before any work is done
-    chosen = cells(axes.preset, axes.workloads, axes.frameworks, axes.modes)
+    if axes.dimensions and not axes.graphs:
+        raise UsageError("sizes of dimensions are for graph files, and there is none", "name one, or leave out --dim")
+    workloads = () if axes.workloads is None and axes.graphs else axes.workloads
+    chosen = cells(axes.preset, workloads, axes.frameworks, axes.modes)
     sessions = [
         SessionSettings(
             ep, threads, optimization, tf32=axes.tf32 and ep == "cuda", serialize=axes.serialize and ep == "cuda"
@@ -113,6 +122,7 @@ def sweep_plan(
             dict.fromkeys(axes.optimizations),
         )
     ]
+    inputs = tuple(str(path.absolute()) for path in axes.inputs)
     plan = []
     for cell, batch in product(chosen, dict.fromkeys(axes.batches or (None,))):
         changes = _changes(axes, batch)
@@ -124,10 +134,20 @@ def sweep_plan(
             seed=seed,
             purpose=purpose,
             graphs=_graphs(axes.preset, purpose, changes),
-            inputs=tuple(str(path.absolute()) for path in axes.inputs),
+            inputs=inputs,
         )
         plan += [Job(cell, common.with_session(session), folder, Role.SWEEP) for session in sessions]
         plan[-1].workload  # noqa: B018  # a configuration that cannot be made is refused before any work is done
+    files = graph_files(axes.graphs, axes.dimensions, axes.batches, all_sizes=not axes.inputs)
+    for graph in files:
+        for sizes in graph.sizes:
+            common = Options(warmup=warmup, steps=steps, seed=seed, inputs=inputs, dimensions=sizes.dimensions)
+            plan += [
+                Job(graph.cell, common.with_session(session), folder, Role.SWEEP, source=graph.path, batch=sizes.batch)
+                for session in sessions
+            ]
+    if axes.batches and not chosen and all(job.batch is None for job in plan):
+        raise UsageError("no graph has an open batch dimension", "leave out --batch, or give sizes with --dim")
     if not plan:
         raise UsageError("there is nothing to sweep", "name at least one workload, framework and mode")
     return tuple(plan)

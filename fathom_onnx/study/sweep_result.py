@@ -120,14 +120,16 @@ def _cell_id(cell: CellResult) -> str:
 
 def _row(cell: CellResult) -> dict[str, Any]:
     o, s = cell.job.options, cell.summary
+    ours = cell.job.source is None
+    changes = [*o.changes, *o.dimensions]
     classes = {row["name"]: row["share"] for row in s.get("by_class", ())}
     return {
         "cell": _cell_id(cell),
         **asdict(cell.cell),
-        "preset": o.preset,
-        "lowering": o.purpose,
-        "batch": getattr(cell.job.workload.config, "batch", None),
-        "changes": " ".join(f"{name}={value}" for name, value in o.changes if name != "batch"),
+        "preset": o.preset if ours else None,
+        "lowering": o.purpose if ours else None,
+        "batch": cell.job.workload.batch_size if ours else cell.job.batch,
+        "changes": " ".join(f"{name}={value}" for name, value in changes if name != "batch"),
         "provider": o.ep,
         **{name: getattr(o, name) if o.ep == "cuda" else None for name in ("tf32", "serialize")},
         **{name: getattr(o, name) for name in ("threads", "optimization", "warmup", "steps", "seed")},

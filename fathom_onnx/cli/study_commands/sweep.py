@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("sweep")
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("targets", nargs=-1, metavar="[WORKLOAD|GRAPH.onnx]...")
 @options.list_option("--framework", options.text_list, "torch", "Frameworks, or all.")
 @options.list_option("--mode", options.text_list, "training", "inference, training, or all.")
 @options.list_option("--ep", options.text_list, "cpu", "Execution providers: cpu, cuda.")
@@ -32,6 +32,13 @@ __all__ = ["command"]
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
 )
+@click.option(
+    "--dim",
+    "dims",
+    multiple=True,
+    metavar="NAME=N,...",
+    help="Sizes of an open dimension of the graph files; may repeat.",
+)
 @options.purpose_option("onnxruntime")
 @options.measuring_options
 @options.inputs_option
@@ -40,7 +47,7 @@ __all__ = ["command"]
 @options.output_option("sweep", "Folder of the sweep.")
 @options.json_option
 def command(
-    workloads: tuple[str, ...],
+    targets: tuple[str, ...],
     framework: Sequence[str],
     mode: Sequence[str],
     ep: Sequence[str],
@@ -51,6 +58,7 @@ def command(
     optimization: Sequence[str],
     preset: str,
     changes: tuple[str, ...],
+    dims: tuple[str, ...],
     purpose: Purpose,
     steps: int,
     warmup: int,
@@ -61,7 +69,10 @@ def command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Profile workloads, all of them where none is named, over every combination of the lists given.
+    """Profile workloads, all of them where nothing is named, and graph files, over every combination of the lists.
+
+    Of a graph file, --batch is the size of the open dimension that comes first in its inputs, and --dim gives the
+    others. Framework, mode, preset and --set are the workloads'.
 
     Each run is measured in a process of its own, one at a time. Work that was already done with the same inputs is not
     repeated, so an interrupted sweep resumes where it stopped. A cell that fails is recorded and the others go on; the
@@ -73,7 +84,7 @@ def command(
     from .live import print_events, print_waiting
 
     axes = Axes(
-        workloads=workloads or None,
+        workloads=[name for name in targets if not _is_file(name)] if targets else None,
         frameworks=_all(framework),
         modes=_all(mode),
         providers=ep,
@@ -85,6 +96,8 @@ def command(
         preset=preset,
         changes=options.pairs(changes, "FIELD=VALUE"),
         inputs=inputs,
+        graphs=[Path(name) for name in targets if _is_file(name)],
+        dimensions=options.dimension_lists(dims),
     )
     with print_events() as on_event:
         result = run_sweep(
@@ -108,6 +121,10 @@ def command(
     if not result.ok:
         click.echo("failed cells are tried again with --retry", err=True)
         click.get_current_context().exit(1)
+
+
+def _is_file(target: str) -> bool:
+    return target.lower().endswith(".onnx")
 
 
 def _all(names: Sequence[str]) -> Sequence[str] | None:

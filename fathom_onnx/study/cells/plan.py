@@ -40,6 +40,7 @@ class Options:
         checked_steps: Steps of each verification.
         graphs: Folder below ``graphs/`` for the graph files, so that those of other configurations stay.
         inputs: Files of input values, one a batch; none for those of the workload's data source.
+        dimensions: Sizes of the open dimensions of a graph file, by name.
     """
 
     preset: str = "small"
@@ -56,6 +57,7 @@ class Options:
     checked_steps: int = 1
     graphs: str = ""
     inputs: tuple[str, ...] = ()
+    dimensions: tuple[tuple[str, int], ...] = ()
 
     @property
     def session(self) -> SessionSettings:
@@ -66,7 +68,7 @@ class Options:
         """The options as they are stored."""
         fields = asdict(self)
         fields["lowering"] = fields.pop("purpose")
-        return fields if self.inputs else {name: value for name, value in fields.items() if name != "inputs"}
+        return {name: value for name, value in fields.items() if value or name not in ("inputs", "dimensions")}
 
     def with_session(self, settings: SessionSettings) -> Options:
         """These options with other session settings."""
@@ -129,6 +131,8 @@ class Job:
         role: What the job is for.
         others: For a comparison of frameworks, the cells that the first is compared with.
         output: Folder for files that a stage writes besides the result it returns.
+        source: The graph file that is run, where no workload's graph is exported; its cell is named after it.
+        batch: The batch size of such a file, where one was given.
     """
 
     cell: Cell
@@ -137,6 +141,8 @@ class Job:
     role: Role = Role.MAIN
     others: tuple[Cell, ...] = ()
     output: Path = field(default_factory=Path)
+    source: Path | None = None
+    batch: int | None = None
 
     @property
     def name(self) -> str:
@@ -153,7 +159,8 @@ class Job:
             Role.SWEEP: f"on {o.ep}, threads {o.threads}, optimization {o.optimization}",
             Role.NATIVE: "in the framework",
         }.get(self.role, "")
-        return " ".join([str(self.cell), *(f"{name}={value}" for name, value in o.changes), difference]).rstrip()
+        changed = (f"{name}={value}" for name, value in (*o.changes, *o.dimensions))
+        return " ".join([str(self.cell), *changed, difference]).rstrip()
 
     @property
     def slug(self) -> str:
@@ -169,6 +176,8 @@ class Job:
 
     def graph(self, cell: Cell | None = None) -> Path:
         """The graph file of a cell (of this job's own by default)."""
+        if self.source is not None:
+            return self.source
         return self._graph("graphs", cell or self.cell)
 
     def draws_noise(self, cell: Cell | None = None) -> bool:

@@ -32,7 +32,7 @@ class FinishedRun(NamedTuple):
 
     summary: dict[str, Any]
     manifest: dict[str, Any]
-    op_mix: OpMix
+    op_mix: OpMix | None
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,10 @@ class CellResult:
 
     @property
     def evidence(self) -> RunEvidence | None:
-        """The run as evidence for the paper's claims, if there is a run."""
-        return RunEvidence(self.summary, self.op_mix, self.node_times) if self.op_mix is not None else None
+        """The run as evidence for the paper's claims, if there is a run and it is one of a workload's graph."""
+        if self.op_mix is None or self.job.source is not None:
+            return None
+        return RunEvidence(self.summary, self.op_mix, self.node_times)
 
     @property
     def node_times(self) -> str:

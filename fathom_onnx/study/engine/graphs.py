@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fathom_onnx.exporting import ExportRequest, export_file
-from fathom_onnx.graph import Graph, load
+from fathom_onnx.graph import Graph, load, load_structure
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.study.cells.plan import Cell, Job
 from fathom_onnx.study.cells.results import StageResult
@@ -45,7 +45,14 @@ def _export(job: Job, path: Path, noise: NoiseSource) -> StageResult:
 
 
 def export_graph(job: Job) -> StageResult:
-    """Write the graph file of a cell."""
+    """Write the graph file of a cell; one that is there already is only looked at."""
+    if job.source is not None:
+        return {
+            "path": str(job.source),
+            "sha256": sha256(job.source),
+            "nodes": len(load_structure(job.source).model.graph.node),
+            "size_bytes": job.source.stat().st_size,
+        }
     return _export(job, job.graph(), "graph")
 
 

@@ -26,7 +26,9 @@ _NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machin
 
 
 def export_inputs(job: Job) -> Inputs:
-    """Configuration, purpose and source of a cell's graph, the framework and what else makes it."""
+    """Configuration, purpose and source of a cell's graph, the framework and what else makes it; or the file itself."""
+    if job.source is not None:
+        return {"graph": sha256(job.source), "sources": source_hash(SOURCES["export"])}
     return {
         "workload": job.cell.workload,
         "mode": job.cell.mode,
@@ -72,6 +74,7 @@ def profile_inputs(job: Job) -> Inputs:
     return {
         "graph": sha256(job.graph()),
         "data": [*_data(job), *(sha256(Path(name)) for name in job.options.inputs)],
+        **({"dimensions": dict(job.options.dimensions)} if job.options.dimensions else {}),
         **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),
@@ -101,8 +104,14 @@ def _onnxruntime() -> dict[str, str]:
 
 
 def _data(job: Job) -> list[str]:
-    """Name of the data source that feeds a cell with the packages installed, and the version of the one it needs."""
+    """Name of the data source that feeds a cell with the packages installed, and the version of the one it needs.
+
+    Of a graph file, whose own hash decides the source: the versions of all packages that sources need.
+    """
+    from fathom_onnx.data import SOURCES as DATA_SOURCES
     from fathom_onnx.data import usual_source
 
+    if job.source is not None:
+        return [package_version(source.needs) for source in DATA_SOURCES.values() if source.needs]
     source = usual_source(job.workload.data)
     return [source.name, package_version(source.needs) if source.needs else ""]

@@ -16,7 +16,7 @@ def profile_cell(job: Job) -> StageResult:
     from fathom_onnx.profiling import profile_graph
 
     options = job.options
-    graph, feeds = load_with_inputs(job.graph(), None, [Path(name) for name in options.inputs])
+    graph, feeds = load_with_inputs(job.graph(), dict(options.dimensions), [Path(name) for name in options.inputs])
     profile_graph(
         graph,
         options.session,
@@ -30,12 +30,12 @@ def profile_cell(job: Job) -> StageResult:
 
 
 def read_run(folder: Path, result: StageResult) -> FinishedRun:
-    """Summary, manifest and op mix of a run."""
+    """Summary, manifest and op mix of a run; no op mix of a graph of another origin, which is no workload's."""
     from fathom_onnx.analysis.runs.run import Run
     from fathom_onnx.analysis.similarity.op_mix import run_op_mix
 
     run = Run.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, run_op_mix(run))
+    return FinishedRun(run.summary(), run.manifest, run_op_mix(run) if run.manifest.get("workload") else None)
 
 
 def profile_native_step(job: Job) -> StageResult:
