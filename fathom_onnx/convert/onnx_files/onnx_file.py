@@ -11,8 +11,9 @@ from fathom_onnx.convert.account import statement
 from fathom_onnx.convert.converter import ONNX_SUFFIX, Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph
+from fathom_onnx.graph.loading.checking import check
 
-__all__ = ["KEY", "copy_of", "finish"]
+__all__ = ["KEY", "copy_of", "dense", "finish"]
 
 KEY = "fathom_onnx.conversion"
 """The key of the statement in a converted model's metadata."""
@@ -47,26 +48,30 @@ def finish(
             "give it without them: parameters as inputs",
         )
     try:
-        onnx.checker.check_model(_without_external_data(model), full_check=True)
+        plain = dense(model)
+        check(plain)
+        onnx.shape_inference.infer_shapes(plain, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' cannot be converted to {format_name} ({one_line(error)})") from error
     return replace(conversion, files={ONNX_SUFFIX: model.SerializeToString(deterministic=True), **conversion.files})
 
 
-def _without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with external tensors as inputs, since the checker would look for their data."""
+def dense(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with external and sparse tensors as inputs, of which only the shapes are known.
+
+    The checker would look for the data of the former, and inference does not know the latter.
+    """
     external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    if not external:
+    given = {t.name: (t.data_type, list(t.dims)) for t in external}
+    given |= {t.values.name: (t.values.data_type, list(t.dims)) for t in model.graph.sparse_initializer}
+    if not given:
         return model
-    checked = copy_of(model)
-    names = {t.name for t in external}
-    internal = [t for t in checked.graph.initializer if t.name not in names]
-    del checked.graph.initializer[:]
-    checked.graph.initializer.extend(internal)
-    known = {i.name for i in checked.graph.input}
-    for tensor in external:
-        if tensor.name not in known:
-            checked.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-    return checked
+    plain = copy_of(model)
+    internal = [t for t in plain.graph.initializer if t.name not in given]
+    del plain.graph.initializer[:], plain.graph.sparse_initializer[:]
+    plain.graph.initializer.extend(internal)
+    known = {i.name for i in plain.graph.input}
+    plain.graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, *kind) for name, kind in given.items() if name not in known
+    )
+    return plain

@@ -18,7 +18,7 @@ from fathom_onnx.graph.bodies import inputs_of, outputs_of
 from fathom_onnx.graph.dataflow import moves
 from fathom_onnx.workloads.contract import Array
 
-from .onnx_file import copy_of
+from .onnx_file import copy_of, dense
 
 __all__ = ["batch_of", "rewrite", "sample_axis"]
 
@@ -120,6 +120,7 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
         if info.name in inputs and info.type.tensor_type.shape.dim:
             info.type.tensor_type.shape.dim[0].dim_value = new
     of_the_batch, constants = _of_the_batch(graph), _constants(model)
+    taken = set(constants)
     for node in model.graph.node:
         changed: dict[int, Array | None] = {}
         position = _TARGETS.get(node.op_type)
@@ -133,7 +134,10 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
                 changed[position] = _state(numpy_helper.to_array(constants[node.input[position]]), old, new)
         for position, value in changed.items():
             if value is not None:
-                constant = numpy_helper.from_array(value, f"{node.output[0]}.{position}.batch")
+                name = f"{node.output[0]}.{position}.batch"
+                while name in taken:  # a graph that was rewritten before
+                    name += "'"
+                constant = numpy_helper.from_array(value, name)
                 model.graph.initializer.append(constant)
                 if model.ir_version < _INITIALIZERS_ALONE:
                     model.graph.input.append(
@@ -153,9 +157,12 @@ def _inferred(model: onnx.ModelProto, graph: Graph) -> Graph:
     for info in model.graph.output:
         info.type.tensor_type.ClearField("shape")
     try:
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(dense(model), check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' holds its batch as a constant ({one_line(error)})", _ADVICE) from error
+    model.graph.value_info.extend(inferred.graph.value_info)
+    for info, known in zip(model.graph.output, inferred.graph.output, strict=True):
+        info.type.CopyFrom(known.type)
     result = from_model(model, graph.name)
     for node in result.model.graph.node:
         if not moves(node):
