@@ -18,6 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from fathom_onnx.cli import main
 from fathom_onnx.errors import one_line
 from fathom_onnx.refusals import explain
+from fathom_onnx.runtime.prepare import Prepared
+from fathom_onnx.runtime.session import open_session
+from fathom_onnx.runtime.settings import SessionSettings
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -303,6 +306,14 @@ def test_a_command_writes_one_line_and_no_log(name: str, tmp_path: Path, capfd: 
     assert "onnxruntime_src" not in result.stderr
     assert "the sizes do not fit" in result.stderr or name != "reshape"
     assert capfd.readouterr().err == ""  # what onnxruntime itself writes
+
+
+def test_a_session_of_the_package_writes_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    onnxruntime.set_default_logger_severity(2)
+    model, feeds, *_ = RUN["reshape"]
+    opened = open_session(Prepared(model, {}, (), {}), SessionSettings())
+    refused(lambda: opened.run(None, feeds))
+    assert capfd.readouterr().err == ""
 
 
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
