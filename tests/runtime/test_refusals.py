@@ -19,6 +19,7 @@ from fathom_onnx.cli import main
 from fathom_onnx.errors import one_line
 from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.prepare import Prepared
+from fathom_onnx.runtime.providers import names
 from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
 
@@ -49,7 +50,6 @@ def node(op_type: str, inputs: Sequence[str] = ("x",), domain: str = "", **attri
 
 def session(model: onnx.ModelProto | str) -> Any:
     data = model if isinstance(model, str) else model.SerializeToString()
-    onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -314,6 +314,13 @@ def test_a_session_of_the_package_writes_no_log(capfd: pytest.CaptureFixture[str
     opened = open_session(Prepared(model, {}, (), {}), SessionSettings())
     refused(lambda: opened.run(None, feeds))
     assert capfd.readouterr().err == ""
+
+
+def test_what_is_said_outside_of_sessions_is_silent_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[int] = []
+    monkeypatch.setattr("onnxruntime.set_default_logger_severity", levels.append)
+    names.onnxruntime()
+    assert levels == [4]  # of errors that end the process
 
 
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
