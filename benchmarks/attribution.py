@@ -3,6 +3,7 @@
     python benchmarks/attribution.py                     # every graph and level; Markdown tables
     python benchmarks/attribution.py --only bert resnet  # graphs whose name holds one of these
     python benchmarks/attribution.py --only scaling      # how the time of mapping grows with the graph
+    python benchmarks/attribution.py --traces            # traces of ordinary sessions, without their optimized models
 
 Third-party graphs are exported here (``attribution_models.py``), which needs torch, tensorflow, tf2onnx and
 onnxruntime. Each graph and level is profiled in a process of its own. ``outputs equal`` compares, bit for bit, one
@@ -108,6 +109,45 @@ def measure_one(path: Path, level: str) -> dict[str, Any]:
         "equal": equal,
         "seconds": seconds,
     }
+
+
+def measure_trace(path: Path) -> dict[str, Any]:
+    """Attribute the trace of an ordinary session with and without its optimized model, in this process.
+
+    The result has the number of executed nodes, the share of node time with the same original nodes, and the share that
+    is unattributed without the model.
+    """
+    import onnx
+    import onnxruntime
+
+    from fathom_onnx.analysis.attribution.traced_attribution import attribute_trace, attribute_trace_of
+    from fathom_onnx.data import batches_for_graph
+    from fathom_onnx.graph import load
+    from fathom_onnx.runtime.traces.foreign import read_foreign
+    from fathom_onnx.runtime.traces.steps import step_times
+
+    graph, options = load(path), onnxruntime.SessionOptions()
+    with tempfile.TemporaryDirectory() as folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{folder}/profile"
+        options.optimized_model_filepath = f"{folder}/optimized.onnx"
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        batch = dict(next(iter(batches_for_graph(graph, 0))))
+        for _ in range(WARMUP + STEPS):
+            session.run(None, batch)
+        trace = read_foreign(Path(session.end_profiling()))
+        times = step_times(trace.read_runs())
+        ran = onnx.load(options.optimized_model_filepath, load_external_data=False)
+    us = dict(zip(times.names, times.self_us[WARMUP:].sum(axis=0).tolist(), strict=True))
+    told = [attribute_trace(graph, trace.nodes, "trace"), attribute_trace_of(graph, trace.nodes, ran, "trace")]
+    same = unattributed = 0.0
+    for number in range(len(trace.nodes)):
+        by_names, by_model = (found.attribution.nodes[found.numbers[number]] for found in told)
+        shares = [(node.kind, {share.original for share in node.shares}) for node in (by_names, by_model)]
+        same += us[str(number)] * (shares[0] == shares[1])
+        unattributed += us[str(number)] * (by_names.kind == "unattributed")
+    total = sum(us.values())
+    return {"nodes": len(trace.nodes), "same": same / total, "unattributed": unattributed / total}
 
 
 def _agreement(graph: Any, prepared: Any, measured: Any, batch: Mapping[str, Any]) -> tuple[int, int]:
@@ -264,11 +304,13 @@ def main() -> None:
         if what == "export":
             export(name, Path(path))
         else:
-            print(json.dumps(scale_one(int(name)) if what == "scale" else measure_one(Path(path), level)))
+            jobs = {"scale": lambda: scale_one(int(name)), "trace": lambda: measure_trace(Path(path))}
+            print(json.dumps(jobs.get(what, lambda: measure_one(Path(path), level))()))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], help="graphs whose name holds one of these, or scaling")
     parser.add_argument("--keep", type=Path, help="folder of exported graphs, kept and used again")
+    parser.add_argument("--traces", action="store_true", help="traces alone, instead of profiles")
     parser.add_argument("--level", nargs="+", default=["none", "basic", "extended", "all"])
     arguments = parser.parse_args()
     names = [n for n in [*MODELS, *map(" ".join, OURS)] if any(part in n for part in arguments.only)]
@@ -276,11 +318,15 @@ def main() -> None:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if names:
-            header(COLUMNS)
+            header(["graph", "executed nodes", "the same", "unattributed"] if arguments.traces else COLUMNS)
         for name in names:
             path = folder / (name.replace(",", "").replace(" ", "-") + ".onnx")
             if not path.exists():
                 child("export", name, path, "-")
+            if arguments.traces:
+                row = child("trace", name, path, "-")
+                line([name, row["nodes"], percent(row["same"]), percent(row["unattributed"])])
+                continue
             for level in arguments.level:
                 row = child("run", name, path, level)
                 shares = [row[k] for k in ("attributed", "charged", "unattributed", "split", "several")]

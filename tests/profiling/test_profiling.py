@@ -129,6 +129,7 @@ def test_a_run_folder_is_whole_and_read_back_the_same(tmp_path: Path) -> None:
         "summary.json",
         "trace.json.gz",
         "timeline.json.gz",
+        "optimized.onnx",
     }
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
     again = Run.load(folder)
