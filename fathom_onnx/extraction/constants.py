@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from fathom_onnx.graph.bodies import inputs_of, outputs_of
 from fathom_onnx.graph.dataflow import RANDOM
+from fathom_onnx.graph.loading.reading import hold_values
 from fathom_onnx.runtime.prepare import Prepared
 from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
@@ -71,9 +71,7 @@ def _held(tensor: onnx.TensorProto, subject: Subject) -> onnx.TensorProto | None
         return None
     whole = onnx.TensorProto()
     whole.CopyFrom(tensor)
-    load_external_data_for_tensor(whole, str(Path(subject.folder)))
-    whole.data_location = onnx.TensorProto.DEFAULT
-    del whole.external_data[:]
+    hold_values(whole, subject.folder)
     return whole
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo
 
-from fathom_onnx.graph.bodies import all_graphs, numbered
+from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.files import write_bytes
+from fathom_onnx.graph.loading.reading import external_tensors, hold_values
 
 __all__ = ["STRUCTURE", "executed_name", "load_optimized", "write_renamed", "write_structure"]
 
@@ -55,18 +56,12 @@ def write_structure(model: onnx.ModelProto, weights: Path, path: Path) -> None:
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    for part in all_graphs(bare.graph):
-        for tensor in part.initializer:
-            if not uses_external_data(tensor):
-                continue
-            place = ExternalDataInfo(tensor)
-            there = (weights / place.location).is_file()
-            if there and tensor.data_type in _INDICES and (place.length or 0) <= KEPT_INTEGERS:
-                load_external_data_for_tensor(tensor, str(weights))
-                tensor.data_location = onnx.TensorProto.DEFAULT
-                del tensor.external_data[:]
-                continue
+    for tensor in external_tensors(bare):
+        place = ExternalDataInfo(tensor)
+        there = (weights / place.location).is_file()
+        if there and tensor.data_type in _INDICES and (place.length or 0) <= KEPT_INTEGERS:
+            hold_values(tensor, weights)
+        else:
             del tensor.external_data[:]
-            entry = tensor.external_data.add()
-            entry.key, entry.value = "location", _LEFT_OUT
+            tensor.external_data.add(key="location", value=_LEFT_OUT)
     write_bytes(path, bare.SerializeToString())

@@ -12,14 +12,12 @@ from fathom_onnx.convert.converter import ONNX_SUFFIX, Conversion, ConversionReq
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.loading.checking import check
+from fathom_onnx.graph.loading.reading import LARGEST_BYTES
 
 __all__ = ["KEY", "copy_of", "dense", "finish"]
 
 KEY = "fathom_onnx.conversion"
 """The key of the statement in a converted model's metadata."""
-
-_LARGEST = 2**31 - 1
-"""Largest size of a protobuf message, in bytes."""
 
 
 def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -42,7 +40,7 @@ def finish(
     text = json.dumps(statement(graph, format_name, request, conversion), separators=(",", ":"), sort_keys=True)
     for key, value in [*kept, (KEY, text)]:
         model.metadata_props.add(key=key, value=value)
-    if model.ByteSize() > _LARGEST:
+    if model.ByteSize() > LARGEST_BYTES:
         raise GraphError(
             f"graph '{graph.name}' is {model.ByteSize() / 1e9:.1f} GB with its weights and cannot be one file",
             "give it without them: parameters as inputs",

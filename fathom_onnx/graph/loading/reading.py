@@ -16,7 +16,7 @@ from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph.bodies import all_graphs
 from fathom_onnx.graph.tensors import initializer_tensor
 
-__all__ = ["external_tensors", "read_model", "read_weights"]
+__all__ = ["LARGEST_BYTES", "external_tensors", "hold_values", "read_model", "read_weights"]
 
 SMALL_BYTES = 1024
 """External tensors up to this size are read: sizes, axes and other values that decide shapes."""
@@ -29,6 +29,21 @@ def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """The initializers of a model and its bodies whose values are in files beside it."""
     for part in all_graphs(model.graph):
         yield from (tensor for tensor in part.initializer if uses_external_data(tensor))
+
+
+def hold_values(tensor: onnx.TensorProto, folder: Path) -> None:
+    """Read the values of an external tensor into it, in place.
+
+    Args:
+        tensor: The tensor.
+        folder: The folder in which its file lies.
+
+    Raises:
+        OSError, ValueError, onnx.checker.ValidationError: They cannot be read.
+    """
+    load_external_data_for_tensor(tensor, str(folder))
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def read_model(path: Path, *, to_run: bool) -> onnx.ModelProto:
@@ -112,11 +127,9 @@ def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
 def _read_tensor(tensor: onnx.TensorProto, path: Path) -> None:
     """Read the values of an external tensor of a model file into it."""
     try:
-        load_external_data_for_tensor(tensor, str(path.parent))
+        hold_values(tensor, path.parent)
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise GraphError(
             f"weight '{tensor.name}' of '{path}' cannot be read ({one_line(error, 120)})",
             "put the file of its weights beside the graph",
         ) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
