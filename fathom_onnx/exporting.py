@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ import onnx
 
 from fathom_onnx.graph.files import write_bytes
 from fathom_onnx.graph.metadata import PURPOSES, Purpose
+from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
 from .errors import ExportError, FathomError, one_line
@@ -27,6 +28,7 @@ __all__ = [
     "ExportRequest",
     "Exported",
     "Exporter",
+    "Gap",
     "Kink",
     "Purpose",
     "Reference",
@@ -81,10 +83,40 @@ def kink_key(layer: str, time: int) -> str:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step: outputs by interface name, and the kinks it went through by layer (see :func:`kink_key`)."""
+    """One step.
+
+    Attributes:
+        outputs: Outputs by interface name.
+        kinks: The kinks it went through by layer (see :func:`kink_key`).
+        gradients: In training, the gradient of each parameter by its name, before any treatment of gradients.
+    """
 
     outputs: dict[str, Array]
-    kinks: dict[str, Kink]
+    kinks: dict[str, Kink] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An operation that stands in the way of a graph.
+
+    Attributes:
+        operation: Its name in the framework, ``aten.lgamma.default``.
+        phase: Where it occurs: forward, loss, backward or optimizer.
+        layer: The layer that uses it.
+        source: File and line of the user's code that calls it, and the line; empty where unknown.
+        lacks: What is missing, in a few words: a translation, a canonical op, a shape that depends on no value.
+        rewrite: What to write instead; empty where nothing is known.
+        count: How many times the step has it at this place.
+    """
+
+    operation: str
+    phase: str
+    layer: str
+    source: str
+    lacks: str
+    rewrite: str = ""
+    count: int = 1
 
 
 class Reference(Protocol):
@@ -99,6 +131,17 @@ class Reference(Protocol):
                 function, in which only rounding is left to differ.
         """
 
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What the framework's own optimizer makes of given gradients: new parameters and optimizer state.
+
+        Args:
+            values: As for :meth:`step`.
+            gradients: Gradients by parameter name, as in :attr:`StepResult.gradients`.
+
+        Returns:
+            The outputs of the interface that the optimizer computes (``<name>.next``).
+        """
+
 
 class Exporter(Protocol):
     """A framework's way from a workload to a standard graph."""
@@ -110,6 +153,20 @@ class Exporter(Protocol):
 
     def workloads(self) -> tuple[str, ...]:
         """The workloads it has a model for."""
+
+    def workload(self, recipe: Recipe, target: str = "") -> RecipeWorkload:
+        """The workload that is read off a recipe with a model of this framework.
+
+        Args:
+            recipe: The recipe.
+            target: Name of the function that built it, if any.
+
+        Raises:
+            ExportError: Its step cannot be recorded, or the optimizer has none of the model's parameters.
+        """
+
+    def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+        """Every operation of a recipe's step that has no translation or no canonical op, or cannot be recorded."""
 
     def export(self, request: ExportRequest) -> onnx.ModelProto:
         """The finished graph: standard, static, every node with its address, metadata written.

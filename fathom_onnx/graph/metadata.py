@@ -7,7 +7,8 @@ the weights come from the initialisers and a seed.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import onnx
@@ -31,6 +32,9 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
 """All purposes."""
+
+_OPTIONAL = ("values", "values_sha256", "gradients", "specialised")
+"""Fields that are left out where they are empty."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
 
@@ -57,6 +61,10 @@ class GraphMetadata:
         variables: Parameters, buffers and optimizer state with their initialisers.
         parameters: Names of the trained variables.
         state: (output, input) pairs: which output of a step feeds which input of the next.
+        values: Name of the file beside the graph that holds the stored values; empty for none.
+        values_sha256: SHA-256 of that file.
+        gradients: Parameter to the tensor of the graph that is its gradient, before any treatment.
+        specialised: What in the graph is true of the example batch alone, a line each: branches that it took.
     """
 
     workload: str
@@ -71,6 +79,10 @@ class GraphMetadata:
     variables: tuple[Variable, ...]
     parameters: tuple[str, ...]
     state: tuple[tuple[str, str], ...]
+    values: str = ""
+    values_sha256: str = ""
+    gradients: Mapping[str, str] = field(default_factory=dict)
+    specialised: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -98,6 +110,9 @@ class GraphMetadata:
         del model.metadata_props[:]
         fields = {"schema": SCHEMA, **asdict(self), "variables": [_row(v) for v in self.variables]}
         fields["lowering"] = fields.pop("purpose")
+        for name in _OPTIONAL:
+            if not fields[name]:
+                del fields[name]
         payload = json.dumps(fields, separators=(",", ":"), sort_keys=True)
         for key, value in [*kept, (KEY, payload)]:
             entry = model.metadata_props.add()
@@ -125,6 +140,7 @@ class GraphMetadata:
             )
             fields["parameters"] = tuple(fields["parameters"])
             fields["state"] = tuple((a, b) for a, b in fields["state"])
+            fields["specialised"] = tuple(fields.get("specialised", ()))
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error

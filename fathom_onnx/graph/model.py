@@ -11,6 +11,7 @@ import onnx
 
 from fathom_onnx.errors import GraphError
 from fathom_onnx.refusals import explain
+from fathom_onnx.workloads.contract import Array
 
 from .address import Address
 from .dimensions import GivenSize, fix_dimensions, open_dimensions
@@ -19,6 +20,7 @@ from .loading.checking import check
 from .loading.order import put_in_order
 from .loading.reading import external_tensors, read_model, read_weights
 from .loading.shapes import infer_shapes
+from .loading.values import read_values
 from .metadata import GraphMetadata
 from .tensors import Tensor, declared_tensor, tensors_of
 
@@ -37,13 +39,19 @@ class Graph:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, name: str, path: Path | None = None, given_sizes: Sequence[GivenSize] = ()
+        self,
+        model: onnx.ModelProto,
+        name: str,
+        path: Path | None = None,
+        given_sizes: Sequence[GivenSize] = (),
+        values: Mapping[str, Array] | None = None,
     ) -> None:
         self.model = model
         self.name = name
         self.path = path
         self.given_sizes = tuple(given_sizes)
         self.metadata = GraphMetadata.read(model)
+        self._values = values
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.model.graph.node)} nodes>"
@@ -53,6 +61,19 @@ class Graph:
         """SHA-256 of the serialised model, which is the file's where it was read from one."""
         data = self.path.read_bytes() if self.path else self.model.SerializeToString(deterministic=True)
         return hashlib.sha256(data).hexdigest()
+
+    @cached_property
+    def stored_values(self) -> Mapping[str, Array]:
+        """Stored starting values of variables, and the example batch, by name; none for most graphs.
+
+        Raises:
+            GraphError: The file beside the graph that holds them is missing, damaged or another graph's.
+        """
+        if self._values is not None:
+            return self._values
+        if self.path is None or self.metadata is None or not self.metadata.values:
+            return {}
+        return read_values(self.path.parent / self.metadata.values, self.metadata.values_sha256)
 
     @property
     def weights_folder(self) -> Path | None:
@@ -71,7 +92,7 @@ class Graph:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         read_weights(model, self.path)
-        return Graph(model, self.name, self.path, self.given_sizes)
+        return Graph(model, self.name, self.path, self.given_sizes, self._values)
 
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:
@@ -112,7 +133,13 @@ class Graph:
 
 
 def _checked(
-    model: onnx.ModelProto, name: str, path: Path | None, dimensions: Mapping[str, int], *, to_run: bool
+    model: onnx.ModelProto,
+    name: str,
+    path: Path | None,
+    dimensions: Mapping[str, int],
+    *,
+    to_run: bool,
+    values: Mapping[str, Array] | None = None,
 ) -> Graph:
     dynamic = list(open_dimensions(model.graph))
     fix_dimensions(model, dimensions, name, all_of_them=to_run)
@@ -131,13 +158,24 @@ def _checked(
         raise GraphError(
             f"'{name}' is not a valid ONNX graph ({refusal.reason})", refusal.advice_or("check the file")
         ) from error
-    return Graph(model, name, path, given)
+    return Graph(model, name, path, given, values)
 
 
 def from_model(
-    model: onnx.ModelProto, name: str, path: Path | None = None, dimensions: Mapping[str, int] | None = None
+    model: onnx.ModelProto,
+    name: str,
+    path: Path | None = None,
+    dimensions: Mapping[str, int] | None = None,
+    values: Mapping[str, Array] | None = None,
 ) -> Graph:
     """A graph from a model in memory, checked and with shapes inferred where they were missing.
+
+    Args:
+        model: The model.
+        name: Its short name.
+        path: Where it was read from.
+        dimensions: Sizes of open dimensions.
+        values: Stored starting values of its variables, and its example batch; read beside ``path`` by default.
 
     Raises:
         GraphError: The model is not valid, or has dynamic input dimensions without a value.
@@ -145,7 +183,7 @@ def from_model(
     """
     own = onnx.ModelProto()
     own.CopyFrom(model)
-    return _checked(own, name, path, dimensions or {}, to_run=True)
+    return _checked(own, name, path, dimensions or {}, to_run=True, values=values)
 
 
 def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fathom_onnx.errors import GraphError
+
 __all__ = ["Array", "Draw", "Initialiser", "Noise", "TensorSpec", "Variable"]
 
 Array = npt.NDArray[Any]
@@ -73,13 +75,13 @@ class Initialiser:
     """The distribution of a variable's initial values.
 
     Attributes:
-        kind: ``constant`` (``value``), ``normal`` (mean 0, standard deviation ``value``) or ``uniform`` (-``value`` to
-            ``value``).
+        kind: ``constant`` (``value``), ``normal`` (mean 0, standard deviation ``value``), ``uniform`` (-``value`` to
+            ``value``) or ``stored``: no formula gives them, they are kept beside the graph.
         value: The constant, the standard deviation or the bound.
         zero_row: A row along the first axis that starts at zero whatever the kind: the nil word of an embedding.
     """
 
-    kind: Literal["constant", "normal", "uniform"]
+    kind: Literal["constant", "normal", "uniform", "stored"]
     value: float
     zero_row: int | None = None
 
@@ -87,6 +89,11 @@ class Initialiser:
     def constant(cls, value: float) -> Initialiser:
         """Every element ``value``."""
         return cls("constant", value)
+
+    @classmethod
+    def stored(cls) -> Initialiser:
+        """Values that are kept beside the graph."""
+        return cls("stored", 0.0)
 
     @classmethod
     def he_normal(cls, fan: int) -> Initialiser:
@@ -104,7 +111,15 @@ class Initialiser:
         return self.kind if self.zero_row is None else f"{self.kind}, row {self.zero_row} zero"
 
     def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-        """The initial values of variable ``name``; they depend on the seed and the name only, not on any order."""
+        """The initial values of variable ``name``; they depend on the seed and the name only, not on any order.
+
+        Raises:
+            GraphError: They are stored, and no formula gives them.
+        """
+        if self.kind == "stored":
+            raise GraphError(
+                f"the values of '{name}' are kept beside its graph", "give them, or export the graph again"
+            )
         values = self._sample(name, shape, dtype, seed)
         if self.zero_row is not None:
             values[self.zero_row] = 0

@@ -1,0 +1,76 @@
+"""What a training step is made of, and the workload that an exporter reads off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fathom_onnx.errors import UsageError
+from fathom_onnx.workloads.contract import Array, Mode, Workload
+
+__all__ = ["Recipe", "RecipeWorkload"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, an example batch, a loss and an optimizer, all as the user made them; nothing of them is changed.
+
+    Attributes:
+        model: A ``torch.nn.Module``, a Keras 3 model or a ``tf.Module``, in the mode (training, evaluation, layer by
+            layer) that its step is to have.
+        batch: The model's inputs and what else the loss reads: a tensor, or tuples, lists and dicts of tensors and
+            plain values. Tensors become inputs of the graph, plain values stay as they are.
+        loss: From (outputs, batch) to a scalar; None where the model returns its loss. With Keras a Keras loss, from
+            (targets, outputs), the batch being the pair (inputs, targets).
+        optimizer: The framework's optimizer over any of the model's parameters, with its groups and its state.
+        accumulate: Parts that the batch is cut into along its first axis; their gradients are added up before the
+            update. 1 for none.
+        specialise: Whether what depends on the values of the example batch (a branch, a number read from a tensor) may
+            be recorded as it is for that batch. The graph's metadata then say so.
+    """
+
+    model: Any
+    batch: Any
+    loss: Callable[..., Any] | None = None
+    optimizer: Any = None
+    accumulate: int = 1
+    specialise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise UsageError(f"a batch cannot be cut into {self.accumulate} parts", "give 1 or more")
+
+
+@dataclass(frozen=True)
+class RecipeWorkload(Workload):
+    """The workload that was read off a recipe: the contract of its graph, its starting values and its example batch.
+
+    Attributes:
+        recipe: The recipe.
+        framework: The framework of its model.
+        stored: Starting values of the variables whose initialiser is ``stored``, by name.
+        example: The example batch, by input name.
+        target: The target that built the recipe; empty for none.
+        described: Whatever the framework's exporter needs beside the contract.
+    """
+
+    recipe: Recipe = field(default_factory=lambda: Recipe(None, None), compare=False)
+    framework: str = ""
+    stored: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    example: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    target: str = ""
+    described: Any = field(default=None, compare=False)
+
+    @property
+    def batch_size(self) -> int | None:
+        """The first axis of the first input of the example batch; None where it has none."""
+        first = next(iter(self.batch_inputs("training")), None)
+        return first.shape[0] if first is not None and first.shape else None
+
+    def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:
+        """Initial values of all variables of ``mode``: the stored ones are the model's, whatever the seed."""
+        return {
+            v.name: self.stored[v.name] if v.initialiser.kind == "stored" else v.initial_value(seed)
+            for v in self.variables(mode)
+        }
