@@ -9,6 +9,8 @@ from typing import Any
 from fathom_onnx.errors import UsageError
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
+from .batch import BatchPath
+
 __all__ = ["Recipe", "RecipeWorkload"]
 
 
@@ -51,6 +53,7 @@ class RecipeWorkload(Workload):
         framework: The framework of its model.
         stored: Starting values of the variables whose initialiser is ``stored``, by name.
         example: The example batch, by input name.
+        paths: Where in the recipe's batch each input comes from, by input name (see :mod:`.batch`).
         target: The target that built the recipe; empty for none.
         described: Whatever the framework's exporter needs beside the contract.
     """
@@ -59,6 +62,7 @@ class RecipeWorkload(Workload):
     framework: str = ""
     stored: Mapping[str, Array] = field(default_factory=dict, compare=False)
     example: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    paths: Mapping[str, BatchPath] = field(default_factory=dict, compare=False)
     target: str = ""
     described: Any = field(default=None, compare=False)
 
