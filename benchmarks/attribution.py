@@ -5,7 +5,7 @@
     python benchmarks/attribution.py --only scaling      # how the time of mapping grows with the graph
     python benchmarks/attribution.py --traces            # traces of ordinary sessions, without their optimized models
 
-Third-party graphs are exported here (``attribution_models.py``), which needs torch, tensorflow, tf2onnx and
+Third-party graphs are exported here (``third_party/attribution_models.py``), which needs torch, tensorflow, tf2onnx and
 onnxruntime. Each graph and level is profiled in a process of its own. ``outputs equal`` compares, bit for bit, one
 step of the model that was profiled with one of an ordinary session, state included.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attribution_models import MODELS
+from third_party.attribution_models import MODELS
 
 OURS = (
     ("residual", "torch", "training", "small"),
