@@ -1,0 +1,25 @@
+"""Models that the exporter was not developed with."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this file is also loaded by its path
+
+from models.registry import Zoo
+
+__all__ = ["ZOO", "build"]
+
+ZOO = Zoo()
+"""The zoo."""
+
+for _family in ("text", "vision", "media", "generative", "networks", "sequences", "learning"):
+    importlib.import_module(f"models.further_{_family}").fill(ZOO)
+
+
+def build(name: str, optimizer: str = "", attention: str = "eager", dropout: float = 0.0) -> tuple[Any, Any, Any, Any]:
+    """Make a recipe: a model, an example batch, a loss and an optimizer."""
+    return ZOO.build(name, optimizer, attention, dropout)

@@ -1,0 +1,49 @@
+"""The zoos: recipes that are small, complete and the same at each call."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from support.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from models import first, further  # noqa: E402
+from models.registry import OPTIMIZERS  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_zoos_hold_what_they_are_said_to() -> None:
+    assert len(list(first.ZOO)) == 61
+    assert len(list(further.ZOO)) >= 64
+    assert set(first.ZOO) & set(further.ZOO) == set()
+    for zoo in (first.ZOO, further.ZOO):
+        assert {zoo.optimizer_of(name) for name in zoo} == set(OPTIMIZERS)
+
+
+def test_a_recipe_is_the_same_at_each_call_and_can_be_stepped() -> None:
+    model, batch, loss, optimizer = further.build("vae")
+    again, other, _, _ = further.build("vae")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert torch.equal(batch["x"], other["x"])
+    loss(model(**batch), batch).backward()
+    optimizer.step()
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_options_reach_the_model() -> None:
+    model, _, _, optimizer = first.build("bert", optimizer="nadam", attention="sdpa", dropout=0.25)
+    assert type(optimizer).__name__ == "NAdam"
+    assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="no model rube"):
+        first.build("rube")
