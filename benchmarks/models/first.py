@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this file is also loaded by its path
 
-from models import audio_and_series, by_hand, transformers_text, transformers_vision
+from models.first_parts import audio_and_series, by_hand, transformers_text, transformers_vision
 from models.registry import Zoo
 
 __all__ = ["ZOO", "build"]

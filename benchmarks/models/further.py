@@ -17,7 +17,7 @@ ZOO = Zoo()
 """The zoo."""
 
 for _family in ("text", "vision", "media", "generative", "networks", "sequences", "learning"):
-    importlib.import_module(f"models.further_{_family}").fill(ZOO)
+    importlib.import_module(f"models.further_parts.{_family}").fill(ZOO)
 
 
 def build(name: str, optimizer: str = "", attention: str = "eager", dropout: float = 0.0) -> tuple[Any, Any, Any, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from .registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
-from .transformers_text import DECODER, ENCODER, SEQ2SEQ
+from ..first_parts.transformers_text import DECODER, ENCODER, SEQ2SEQ
+from ..registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
 
 __all__ = ["fill"]
 

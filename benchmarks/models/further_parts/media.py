@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from .audio_and_series import SPEECH, SPOKEN, recordings
-from .registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
-from .transformers_vision import PATCHES
+from ..first_parts.audio_and_series import SPEECH, SPOKEN, recordings
+from ..first_parts.transformers_vision import PATCHES
+from ..registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
 
 __all__ = ["fill"]
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .by_hand import classes, classified
-from .registry import BATCH, Zoo
+from ..first_parts.by_hand import classes, classified
+from ..registry import BATCH, Zoo
 
 __all__ = ["fill"]
 

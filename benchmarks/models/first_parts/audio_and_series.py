@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .registry import BATCH, VOCABULARY, Zoo
+from ..registry import BATCH, VOCABULARY, Zoo
 from .transformers_text import SEQ2SEQ
 
 __all__ = ["SPEECH", "SPOKEN", "fill", "recordings"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .registry import BATCH, VOCABULARY, Zoo
+from ..registry import BATCH, VOCABULARY, Zoo
 
 __all__ = ["classes", "classified", "fill"]
 

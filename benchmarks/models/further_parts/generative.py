@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .registry import BATCH, Zoo
+from ..registry import BATCH, Zoo
 
 __all__ = ["fill"]
 

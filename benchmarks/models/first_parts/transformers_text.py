@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
+from ..registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
 
 __all__ = ["DECODER", "ENCODER", "SEQ2SEQ", "fill"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from .registry import BATCH, Zoo, images
-from .transformers_vision import PATCHES
+from ..first_parts.transformers_vision import PATCHES
+from ..registry import BATCH, Zoo, images
 
 __all__ = ["fill"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from .registry import BATCH, SIZES, Zoo, images, tokens
+from ..registry import BATCH, SIZES, Zoo, images, tokens
 
 __all__ = ["PATCHES", "fill"]
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from .by_hand import classes, classified
-from .registry import BATCH, VOCABULARY, Zoo
+from ..first_parts.by_hand import classes, classified
+from ..registry import BATCH, VOCABULARY, Zoo
 
 __all__ = ["fill"]
 

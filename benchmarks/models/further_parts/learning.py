@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .by_hand import classes, classified
-from .registry import Zoo
+from ..first_parts.by_hand import classes, classified
+from ..registry import Zoo
 
 __all__ = ["fill"]
 

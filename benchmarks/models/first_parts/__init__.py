@@ -1,0 +1,1 @@
+"""The first zoo by families: each module has ``fill(zoo)``."""

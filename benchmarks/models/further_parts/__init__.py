@@ -1,0 +1,1 @@
+"""The further zoo by families: each module has ``fill(zoo)``."""

@@ -1,0 +1,1 @@
+"""The Keras zoo: what is drawn, the first models, the further ones."""
