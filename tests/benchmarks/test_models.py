@@ -47,3 +47,19 @@ def test_options_reach_the_model() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match="no model rube"):
         first.build("rube")
+
+
+def test_macs_by_formulas_are_those_of_the_counter_and_of_paper() -> None:
+    from models.counting import eager_macs
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, batch, loss, _ = first.build("llama")
+    with FlopCounterMode(display=False) as counter:
+        model(**batch).loss.backward()
+    assert eager_macs(*first.build("llama")[:3]) == (counter.get_total_flops() // 2, 0, {})
+    layer = torch.nn.Linear(3, 5)
+    rows = {"input": torch.ones(7, 3)}
+    forward_and_filter = 2 * 7 * 3 * 5  # the gradient of the input is not needed
+    assert eager_macs(layer, rows, lambda o, b: o.sum()) == (forward_and_filter, 0, {})
+    products = eager_macs(layer, rows, lambda o, b: layer.weight.mv(b["input"][0]).sum())
+    assert products == (7 * 3 * 5, 3 * 5, {"mv": 1})
