@@ -53,7 +53,7 @@ def test_macs_by_formulas_are_those_of_the_counter_and_of_paper() -> None:
     from models.counting import eager_macs
     from torch.utils.flop_counter import FlopCounterMode
 
-    model, batch, loss, _ = first.build("llama")
+    model, batch, _, _ = first.build("llama")
     with FlopCounterMode(display=False) as counter:
         model(**batch).loss.backward()
     assert eager_macs(*first.build("llama")[:3]) == (counter.get_total_flops() // 2, 0, {})
