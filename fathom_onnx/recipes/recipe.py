@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fathom_onnx.errors import UsageError
+from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .batch import BatchPath
 
-__all__ = ["Recipe", "RecipeWorkload"]
+__all__ = ["Recipe", "RecipeWorkload", "recipe_from"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,48 @@ class Recipe:
     specialise: bool = False
 
     def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise UsageError(f"a batch cannot be cut into {self.accumulate} parts", "give 1 or more")
+        parts: Any = self.accumulate  # what a user gives is of any type
+        loss: Any = self.loss
+        if type(parts) is not int or parts < 1:
+            raise UsageError(f"a batch cannot be cut into {parts} parts", "give a whole number from 1 on")
+        if loss is not None and not callable(loss) and not isinstance(loss, str):  # Keras has names for losses
+            raise UsageError(
+                f"the loss is of type {type(loss).__name__}, not a function",
+                "give one from (outputs, batch) to a scalar, or None where the model returns its loss",
+            )
+
+
+_FIELDS = tuple(f.name for f in fields(Recipe))
+_FORM = "return (model, batch, loss, optimizer), a dict of these names, or a Recipe"
+
+
+def recipe_from(built: Any, what: str) -> Recipe:
+    """The recipe that a function returned, or described by a tuple or a dict of its parts.
+
+    Args:
+        built: A recipe; a tuple (model, batch[, loss[, optimizer]]); a dict of the names of its parts.
+        what: What errors call the function.
+
+    Raises:
+        UnknownNameError: The dict has another name.
+        UsageError: It is none of these, or lacks the model or the batch.
+    """
+    if isinstance(built, Recipe):
+        return built
+    if isinstance(built, Mapping):
+        for name in built:
+            if name not in _FIELDS:
+                raise UnknownNameError(f"part of the recipe that {what} returns", str(name), _FIELDS)
+        absent = [name for name in ("model", "batch") if name not in built]
+        if absent:
+            raise UsageError(f"the recipe that {what} returns has no {absent[0]}", _FORM)
+        return Recipe(**built)
+    if isinstance(built, tuple) and 2 <= len(built) <= 4:
+        return Recipe(*built)
+    kind = "nothing" if built is None else f"a {type(built).__name__}"
+    if isinstance(built, tuple):
+        kind = f"{len(built)} values"
+    raise UsageError(f"{what} returns {kind}, and no recipe", _FORM)
 
 
 @dataclass(frozen=True)
