@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.runs.run import Run
-    from .api import RunnableWorkload, export, train, verify, workload
+    from .api import RunnableWorkload, export, export_step, run_step, train, verify, workload
     from .errors import FathomError
     from .graph import Graph, load
     from .profiling import profile
@@ -25,9 +25,11 @@ __all__ = [
     "Run",
     "RunnableWorkload",
     "export",
+    "export_step",
     "load",
     "profile",
     "profile_from_trace",
+    "run_step",
     "train",
     "verify",
     "workload",
@@ -40,9 +42,11 @@ _HOMES = {
     "Run": ("analysis.runs.run", "Run"),
     "RunnableWorkload": ("api", "RunnableWorkload"),
     "export": ("api", "export"),
+    "export_step": ("api", "export_step"),
     "load": ("graph", "load"),
     "profile": ("profiling", "profile"),
     "profile_from_trace": ("trace_profiling", "profile_from_trace"),
+    "run_step": ("api", "run_step"),
     "train": ("api", "train"),
     "verify": ("api", "verify"),
     "workload": ("api", "workload"),

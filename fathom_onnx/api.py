@@ -1,4 +1,4 @@
-"""The Python interface: one interface for every workload.
+"""The Python interface: one interface for every workload, and for a model of the user's own.
 
 import fathom_onnx
 
@@ -6,28 +6,38 @@ residual = fathom_onnx.workload("residual", preset="small")
 graph = residual.export(mode="training")
 run = fathom_onnx.profile(graph, steps=5)
 print(run.by_layer())
+
+graph = fathom_onnx.export_step(model, batch, loss, optimizer, path="step.onnx")
+print(fathom_onnx.run_step(graph)["loss"])
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fathom_onnx.recipes import Recipe
+from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.runtime.environment import cpu_cores
+from fathom_onnx.runtime.one_step import run_step
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.runtime.training import train as train_graph
-from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
+from fathom_onnx.workloads.contract import MODES, Mode, NoiseSource, Workload
 
 from .data import batches_for_graph
 from .errors import UnknownNameError
-from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, find_exporter
-from .graph import Graph, from_model, load
+from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph
+from .graph import Graph, load
+from .recipe_exporting import read_recipe
 from .verification import Check
 from .verification import verify as verify_workload
 from .workloads import workload as make_workload
 
-__all__ = ["RunnableWorkload", "export", "train", "verify", "workload"]
+__all__ = ["RunnableWorkload", "export", "export_step", "run_step", "train", "verify", "workload"]
+
+_NOISE_SOURCES: tuple[NoiseSource, ...] = ("graph", "input")
 
 
 class RunnableWorkload(Workload):
@@ -85,17 +95,67 @@ def export(
             ``cuda`` for its CUDA provider.
 
     Raises:
-        UnknownNameError: No such framework or purpose.
+        UnknownNameError: No such framework, mode, source of noise or purpose.
         ExportError: The model cannot be turned into a standard graph.
         MissingDependencyError: The framework is not installed.
         OutputError: The file cannot be written.
     """
-    if purpose not in PURPOSES:
-        raise UnknownNameError("purpose", purpose, PURPOSES)
+    known: list[tuple[str, str, tuple[str, ...]]] = [
+        ("mode", mode, MODES),
+        ("source of noise", noise, _NOISE_SOURCES),
+        ("purpose", purpose, PURPOSES),
+    ]
+    for kind, name, names in known:
+        if name not in names:
+            raise UnknownNameError(kind, name, names)
     request = ExportRequest(workload, mode, noise, purpose)
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
-    return from_model(find_exporter(framework).export(request), workload.name)
+    return export_graph(framework, request)
+
+
+def export_step(
+    model: Any,
+    batch: Any,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Any = None,
+    *,
+    mode: Mode = "training",
+    purpose: Purpose = "simulators",
+    path: str | Path | None = None,
+    noise: NoiseSource = "graph",
+    accumulate: int = 1,
+    specialise: bool = False,
+) -> Graph:
+    """Export the step of a model of your own as one standard graph.
+
+    Nothing that is given is changed. In training the step is forward pass, loss, backward pass and the optimizer's
+    update, from the state that model and optimizer have now.
+
+    Args:
+        model: A ``torch.nn.Module``, a Keras model or a ``tf.Module``, in the mode that the step is to have.
+        batch: An example batch; its tensors become inputs (:mod:`fathom_onnx.recipes.batch`).
+        loss: From (outputs, batch) to a scalar; None where the model returns its loss, and for inference. For Keras a
+            Keras loss, from (targets, outputs), with the batch (inputs, targets).
+        optimizer: The framework's optimizer over the model's parameters; not needed for inference.
+        mode: ``training`` or ``inference``.
+        purpose: As for :func:`export`.
+        path: File to write, with ``values.safetensors`` beside it; the graph stays in memory where it is None.
+        noise: ``graph`` to draw random tensors (dropout) in the graph, ``input`` to take them as inputs.
+        accumulate: Parts that the batch is cut into, whose gradients are added up before the update.
+        specialise: Whether what depends on the values of the batch may be recorded as it is for this batch.
+
+    Raises:
+        UsageError: No framework takes the model, or something that is given cannot work.
+        ExportError: The step cannot be turned into a standard graph.
+        MissingDependencyError: The framework's exporter cannot be used.
+        OutputError: A file cannot be written.
+    """
+    recipe = Recipe(model, batch, loss, optimizer, accumulate, specialise)
+    framework_of(model)  # what is no model at all is said first
+    recipe.check(mode)
+    made = read_recipe(recipe)
+    return export(made, made.framework, mode, path, noise, purpose)
 
 
 def verify(

@@ -17,8 +17,9 @@ _COMMANDS = {
     "compare": ("run_commands", "Show what got slower and what faster from one run to another."),
     "compat": ("graph_commands", "Say which simulators and compilers take graphs."),
     "convert": ("graph_commands", "Convert graphs to the forms that simulators read."),
-    "export": ("graph_commands", "Write the ONNX graphs of workloads."),
+    "export": ("graph_commands", "Write the ONNX graphs of workloads, or of a model of your own."),
     "extract": ("run_commands", "Write one node of a run as a graph of its own, and time it alone."),
+    "gaps": ("graph_commands", "Show what stands in the way of the graph of a model of your own."),
     "inspect": ("graph_commands", "Show what a graph is and what it costs, without running it."),
     "list": ("graph_commands", "Show the workloads there are."),
     "overlay": ("run_commands", "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto."),
@@ -67,7 +68,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fathom-onnx")
 def main() -> None:
-    """The Fathom workloads as ONNX graphs: export, verify, profile, study.
+    """The Fathom workloads, and models of your own, as ONNX graphs: export, verify, profile, study.
 
     Exit codes: 0 done; 1 a check failed; 2 usage; 3 graph; 4 missing framework or provider; 5 output; 6 data; 7 export;
     8 run.

@@ -10,10 +10,15 @@ import click
 
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.exporting import PURPOSES, find_exporter, frameworks
+from fathom_onnx.recipes import RecipeWorkload
+from fathom_onnx.recipes.target import is_target
 from fathom_onnx.workloads import definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
+from .targets import read_targets, recipe_modes
+
 __all__ = [
+    "chosen_cells",
     "chosen_frameworks",
     "chosen_modes",
     "chosen_workloads",
@@ -82,7 +87,13 @@ def configuration_options(preset: str) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         for option in (
-            click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field; may repeat."),
+            click.option(
+                "--set",
+                "changes",
+                multiple=True,
+                metavar="FIELD=VALUE",
+                help="Change a field, or an argument of FILE.py:build; may repeat.",
+            ),
             click.option("--batch", type=click.IntRange(min=1), help="Batch size; the preset's own by default."),
             click.option("--preset", default=preset, show_default=True, help="paper, small or tiny."),
         ):
@@ -233,15 +244,21 @@ def _size(name: str, text: str) -> int:
 def chosen_workloads(
     wanted: Sequence[str], preset: str, batch: int | None = None, changes: Sequence[str] = ()
 ) -> list[Workload]:
-    """The workloads named, all of them for none, at a preset with changes.
+    """The workloads named, all of them for none, at a preset with changes; those of recipes by their targets.
 
     Raises:
         UnknownNameError: No such workload, preset or field.
+        UsageError: A target cannot be built.
+        ExportError: The code of a target fails.
     """
     fields: dict[str, Any] = dict(pairs(changes, "FIELD=VALUE"))
+    own = read_targets([name for name in wanted if is_target(name)], fields)
     if batch is not None:
         fields["batch"] = batch
-    return [definition(name).configure(preset, fields) for name in dict.fromkeys(wanted or names())]
+    return [
+        own[name] if name in own else definition(name).configure(preset, fields)
+        for name in dict.fromkeys(wanted or names())
+    ]
 
 
 def chosen_frameworks(framework: str) -> list[str]:
@@ -263,6 +280,21 @@ def chosen_frameworks(framework: str) -> list[str]:
 def chosen_modes(mode: str) -> list[Mode]:
     """One mode, or both for ``all``."""
     return [m for m in MODES if mode in (m, "all")]
+
+
+def chosen_cells(chosen: Sequence[Workload], framework: str, mode: str) -> list[tuple[Workload, str, Mode]]:
+    """Workload, framework and mode of every graph: the frameworks asked for, a recipe's being its model's own.
+
+    Raises:
+        UnknownNameError: No such framework.
+        MissingDependencyError: It is not installed.
+    """
+    usual = [w for w in chosen if not isinstance(w, RecipeWorkload)]
+    cells = [
+        (w, f, m) for f in (chosen_frameworks(framework) if usual else ()) for w in usual for m in chosen_modes(mode)
+    ]
+    own = [w for w in chosen if isinstance(w, RecipeWorkload)]
+    return cells + [(w, w.framework, m) for w in own for m in recipe_modes(w, chosen_modes(mode))]
 
 
 def preset_option(default: str) -> Callable[[F], F]:

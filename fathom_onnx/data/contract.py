@@ -54,11 +54,13 @@ class BatchRequest:
         specs: The tensors of a batch.
         seed: The same seed gives the same batches, on any machine.
         draws: Input name to the distribution that the synthetic source draws it from.
+        examples: Input name to its values in the example batch, of a recipe.
     """
 
     specs: tuple[RequestedTensor, ...]
     seed: int
     draws: Mapping[str, Draw] = field(default_factory=dict)
+    examples: Mapping[str, Array] = field(default_factory=dict)
 
     def spec(self, name: str) -> RequestedTensor | None:
         """The tensor of this name, or None where it is not requested."""

@@ -11,7 +11,7 @@ from fathom_onnx.graph.model import Graph
 
 from .drawn.batches import drawn_inputs
 from .given.fitting import GivenBatches
-from .sources import DISTINCT_BATCHES, batches_for_graph, source_for_graph
+from .sources import DISTINCT_BATCHES, SYNTHETIC, batches_for_graph, source_for_graph, workload_of
 
 __all__ = ["Feeds", "run_batches"]
 
@@ -57,8 +57,12 @@ def run_batches(
 
 
 def _drawn(graph: Graph, only: Collection[str] | None = None) -> dict[str, str]:
-    """How inputs of a graph of another origin are drawn, in words; nothing of ours, whose data source says it."""
-    return {} if graph.metadata is not None else drawn_inputs(graph, only).said()
+    """How inputs of a graph of another origin are drawn, in words; nothing of ours, whose data source says it.
+
+    So are those of a recipe's graph that has no example batch beside it.
+    """
+    drawn_by_use = graph.metadata is None or (workload_of(graph) is None and source_for_graph(graph).name == SYNTHETIC)
+    return drawn_inputs(graph, only).said() if drawn_by_use else {}
 
 
 def _given(feeds: Feeds | None) -> GivenBatches | None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from fathom_onnx.errors import DataError, UnknownNameError
 from fathom_onnx.graph.model import Graph
+from fathom_onnx.recipes import PRESET, RecipeWorkload
 from fathom_onnx.workloads import definition
-from fathom_onnx.workloads.contract import Draw, Mode, NoiseSource, TensorSpec, Workload
+from fathom_onnx.workloads.contract import Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
 
 from .contract import Batch, BatchRequest, RequestedTensor, Source
 from .drawn.batches import drawn_inputs
+from .example import open_example
 from .games.atari import PACKAGE, open_atari
 from .games.breakout import open_breakout
 from .images.digits import open_digits
@@ -39,6 +41,9 @@ DISTINCT_BATCHES = 4
 
 SYNTHETIC = "synthetic"
 """The source that draws every input at random."""
+
+EXAMPLE = "example"
+"""The source that gives the example batch of a recipe."""
 
 _ROWS = (
     Source(
@@ -86,6 +91,12 @@ _ROWS = (
         open_translations,
     ),
     Source(
+        EXAMPLE,
+        "real",
+        "the example batch that the model's own recipe has, the same in every step",
+        open_example,
+    ),
+    Source(
         SYNTHETIC,
         "synthetic",
         "values drawn from each input's distribution, in a graph of another origin by how it uses them; no meaning",
@@ -110,7 +121,11 @@ def usual_source(name: str) -> Source:
 
 
 def batches(
-    source: str, specs: Sequence[RequestedTensor], seed: int, draws: Mapping[str, Draw] | None = None
+    source: str,
+    specs: Sequence[RequestedTensor],
+    seed: int,
+    draws: Mapping[str, Draw] | None = None,
+    examples: Mapping[str, Array] | None = None,
 ) -> Iterator[Batch]:
     """Endless batches from a source.
 
@@ -119,6 +134,7 @@ def batches(
         specs: The tensors of a batch: name, shape and dtype of each.
         seed: The same seed gives the same batches.
         draws: Input name to the distribution that the synthetic source draws it from; by default from its type.
+        examples: Input name to its values in the example batch of a recipe, for the source that gives it.
 
     Raises:
         UnknownNameError: No such source.
@@ -126,7 +142,7 @@ def batches(
     """
     if source not in SOURCES:
         raise UnknownNameError("data source", source, SOURCES)
-    stream = SOURCES[source].open(BatchRequest(tuple(specs), seed, dict(draws or {})))
+    stream = SOURCES[source].open(BatchRequest(tuple(specs), seed, dict(draws or {}), dict(examples or {})))
     first = next(stream)
 
     def all_batches() -> Iterator[Batch]:
@@ -136,9 +152,15 @@ def batches(
     return all_batches()
 
 
-def _joined(source: str, specs: Sequence[TensorSpec], drawn: Sequence[TensorSpec], seed: int) -> Iterator[Batch]:
+def _joined(
+    source: str,
+    specs: Sequence[TensorSpec],
+    drawn: Sequence[TensorSpec],
+    seed: int,
+    examples: Mapping[str, Array] | None = None,
+) -> Iterator[Batch]:
     """Batches of ``specs`` from a source, each with the ``drawn`` tensors (noise), which no data set has."""
-    main = batches(source, specs, seed, {s.name: s.draw for s in specs})
+    main = batches(source, specs, seed, {s.name: s.draw for s in specs}, examples)
     if not drawn:
         return main
     noise = batches(SYNTHETIC, drawn, seed, {s.name: s.draw for s in drawn})
@@ -157,17 +179,20 @@ def batches_for(
         DataError: The source cannot feed the workload at this configuration.
     """
     drawn = [n.spec for n in workload.noise.get(mode, ())] if noise == "input" else []
-    return _joined(source or usual_source(workload.data).name, workload.batch_inputs(mode), drawn, seed)
+    examples = workload.example if isinstance(workload, RecipeWorkload) else {}
+    return _joined(source or usual_source(workload.data).name, workload.batch_inputs(mode), drawn, seed, examples)
 
 
 def workload_of(graph: Graph) -> Workload | None:
     """The workload that a graph of this package was exported from, or None for any other graph.
 
+    Of a recipe's graph there is none: it cannot be made again without the user's model.
+
     Raises:
         UnknownNameError: A workload, preset or field that this installation does not have.
     """
     meta = graph.metadata
-    if meta is None:
+    if meta is None or meta.preset == PRESET:
         return None
     changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.config.items()}
     return definition(meta.workload).configure(meta.preset, changes)
@@ -178,8 +203,16 @@ def source_for_graph(graph: Graph) -> Source:
 
     Raises:
         UnknownNameError: The metadata names a source that this installation does not have.
+        GraphError: The example batch of a recipe's graph cannot be read.
     """
-    return usual_source(graph.metadata.data if graph.metadata else SYNTHETIC)
+    name = graph.metadata.data if graph.metadata else SYNTHETIC
+    return usual_source(SYNTHETIC if name == EXAMPLE and not _has_example(graph) else name)
+
+
+def _has_example(graph: Graph) -> bool:
+    """Whether a recipe's graph has its whole example batch beside it, noise left out."""
+    noise = graph.metadata.draws if graph.metadata else {}
+    return all(tensor.name in graph.stored_values or tensor.name in noise for tensor in graph.batch_inputs)
 
 
 def batches_for_graph(
@@ -196,7 +229,10 @@ def batches_for_graph(
     Raises:
         UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
         DataError: An input cannot be fed: its shape is unknown, or differs from that of its workload.
+        GraphError: The example batch of a recipe's graph cannot be read.
     """
+    if source in (None, EXAMPLE) and source_for_graph(graph).name == EXAMPLE:
+        return _examples(graph, seed, only)
     workload = workload_of(graph)
     if workload is None or graph.metadata is None:
         drawn = drawn_inputs(graph, only)
@@ -223,3 +259,13 @@ def batches_for_graph(
         [noise[n] for n in names if n in noise],
         seed,
     )
+
+
+def _examples(graph: Graph, seed: int, only: Collection[str] | None) -> Iterator[Batch]:
+    """The example batch of a recipe's graph, with noise inputs drawn from their distributions."""
+    assert graph.metadata is not None
+    kinds = graph.metadata.draws
+    inputs = [tensor for tensor in graph.batch_inputs if only is None or tensor.name in only]
+    specs = [TensorSpec(t.name, t.shape or (), t.dtype) for t in inputs if t.name not in kinds]
+    noise = [Noise(t.name, t.shape or (), kinds[t.name]).spec for t in inputs if t.name in kinds]
+    return _joined(EXAMPLE, specs, noise, seed, graph.stored_values)

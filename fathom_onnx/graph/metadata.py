@@ -33,7 +33,7 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
 """All purposes."""
 
-_OPTIONAL = ("values", "values_sha256", "gradients", "specialised")
+_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws")
 """Fields that are left out where they are empty."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
@@ -65,6 +65,9 @@ class GraphMetadata:
         values_sha256: SHA-256 of that file.
         gradients: Parameter to the tensor of the graph that is its gradient, before any treatment.
         specialised: What in the graph is true of the example batch alone, a line each: branches that it took.
+        target: Of a recipe's graph, the function that built the recipe; empty for none.
+        paths: Of a recipe's graph, where each input is in the recipe's batch: keys, indices and field names.
+        draws: Of a recipe's graph with noise as input, the distribution of each such input.
     """
 
     workload: str
@@ -83,6 +86,9 @@ class GraphMetadata:
     values_sha256: str = ""
     gradients: Mapping[str, str] = field(default_factory=dict)
     specialised: tuple[str, ...] = ()
+    target: str = ""
+    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    draws: Mapping[str, Literal["normal", "uniform"]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -141,6 +147,7 @@ class GraphMetadata:
             fields["parameters"] = tuple(fields["parameters"])
             fields["state"] = tuple((a, b) for a, b in fields["state"])
             fields["specialised"] = tuple(fields.get("specialised", ()))
+            fields["paths"] = {name: tuple(path) for name, path in fields.get("paths", {}).items()}
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error

@@ -4,6 +4,6 @@ A :class:`Recipe`, or the name of a function that builds one (a *target*, :mod:`
 exporter reads a :class:`RecipeWorkload` off it, which goes the way of every workload. Nothing here loads a framework.
 """
 
-from .recipe import Recipe, RecipeWorkload
+from .recipe import PRESET, Recipe, RecipeWorkload
 
-__all__ = ["Recipe", "RecipeWorkload"]
+__all__ = ["PRESET", "Recipe", "RecipeWorkload"]

@@ -11,7 +11,10 @@ from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .batch import BatchPath
 
-__all__ = ["Recipe", "RecipeWorkload", "recipe_from"]
+__all__ = ["PRESET", "Recipe", "RecipeWorkload", "recipe_from"]
+
+PRESET = "own"
+"""The preset of workloads that were read off a recipe."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class Recipe:
             raise UsageError(
                 f"the loss is of type {type(loss).__name__}, not a function",
                 "give one from (outputs, batch) to a scalar, or None where the model returns its loss",
+            )
+
+    def check(self, mode: Mode) -> None:
+        """Refuse a mode that the recipe has not all parts for.
+
+        Raises:
+            UsageError: Training without an optimizer.
+        """
+        if mode == "training" and self.optimizer is None:
+            raise UsageError(
+                "a training step needs an optimizer, and the recipe has none", "give one, or the mode 'inference'"
             )
 
 

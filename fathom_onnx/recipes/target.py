@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
 from fathom_onnx.errors import ExportError, FathomError, UnknownNameError, UsageError, one_line
 
+from .blame import user_line
 from .frameworks import is_model
 from .importing import beside, import_file, local_files
 from .parameters import bound_options
@@ -56,12 +56,20 @@ class Target:
     specialise: bool = False
 
     @classmethod
-    def parse(cls, text: str, options: Mapping[str, Any] | None = None) -> Target:
+    def parse(
+        cls,
+        text: str,
+        options: Mapping[str, Any] | None = None,
+        accumulate: int | None = None,
+        specialise: bool = False,
+    ) -> Target:
         """The target that a text names.
 
         Args:
             text: ``FILE.py:build``, ``FILE.py`` or ``package.module:build``.
             options: Options for the function.
+            accumulate: What the recipe's own is replaced by; None for none.
+            specialise: Whether the recipe is to be specialised, whatever it says.
 
         Raises:
             UsageError: It is no target, or there is no such file.
@@ -75,12 +83,12 @@ class Target:
                 raise UsageError(f"'{module}' is not a Python file", "give one that ends in .py")
             if not all(part.isidentifier() for part in module.split(".")):
                 raise UsageError(f"'{text}' is not a target", f"write it as {_FORM}")
-            return cls(text, module, function, Path.cwd(), given)
+            return cls(text, module, function, Path.cwd(), given, accumulate, specialise)
         path = Path(module).absolute()
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no file"
             raise UsageError(f"'{module}' is {what}", "give the path of the Python file whose function builds a recipe")
-        return cls(text, str(path), function, path.parent, given)
+        return cls(text, str(path), function, path.parent, given, accumulate, specialise)
 
     def build(self) -> Recipe:
         """The recipe that the function builds, the modules of its folder importable.
@@ -153,29 +161,10 @@ class Target:
     def _failed(self, error: BaseException) -> ExportError:
         kind = type(error).__name__
         said = one_line(str(error)) if str(error) else ""
-        place = self._place(error)
+        place = user_line(error)
         what = f"'{self.text}' fails{f' at {place}' if place else ''}: {kind}{f': {said}' if said else ''}"
         if isinstance(error, ModuleNotFoundError):
             return ExportError(what, "install it where fathom-onnx is installed")
         if isinstance(error, ImportError) and "relative import" in str(error):
             return ExportError(what, "name the module by its package: package.module:build")
         return ExportError(what)
-
-    def _place(self, error: BaseException) -> str:
-        """File and line of the user's own code where it failed: the innermost line of a file below the folder."""
-        if isinstance(error, SyntaxError) and error.filename:
-            return f"{_shown(Path(error.filename))}:{error.lineno}"
-        frames: Sequence[tuple[FrameType, int]] = list(traceback.walk_tb(error.__traceback__))
-        own = [(Path(frame.f_code.co_filename), line) for frame, line in frames]
-        own = [(path, line) for path, line in own if path.is_relative_to(self.folder) and not _installed(path)]
-        return f"{_shown(own[-1][0])}:{own[-1][1]}" if own else ""
-
-
-def _installed(path: Path) -> bool:
-    return "site-packages" in path.parts or "dist-packages" in path.parts
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be given from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.targets import recipe_options, refuse_replacing
 from fathom_onnx.errors import FathomError, UsageError
 from fathom_onnx.exporting import Exported, ExportRequest, Purpose, export_file, graph_path
 from fathom_onnx.graph.files import ensure_folder
@@ -20,11 +21,12 @@ def _line(made: Exported) -> str:
     from fathom_onnx.cli.render import size
 
     what = f"{made.path}  {made.framework} {made.mode}"
-    return f"{what}  {made.nodes} nodes  {size(made.size_bytes)}  {made.seconds:.1f} s"
+    values = f"  {size(made.values_bytes)} of values" if made.values_bytes else ""
+    return f"{what}  {made.nodes} nodes  {size(made.size_bytes)}{values}  {made.seconds:.1f} s"
 
 
 @click.command("export")
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
 @options.framework_option("torch")
 @options.mode_option("all")
 @options.configuration_options("paper")
@@ -36,7 +38,8 @@ def _line(made: Exported) -> str:
     help="Draw random tensors in the graph, or take them as inputs.",
 )
 @options.purpose_option("simulators")
-@options.output_option("graphs", "Folder for the files.")
+@recipe_options
+@options.output_option("graphs", "Folder for the files, or the file where one graph is made.")
 @options.json_option
 def command(
     workloads: tuple[str, ...],
@@ -47,10 +50,15 @@ def command(
     changes: tuple[str, ...],
     noise: NoiseSource,
     purpose: Purpose,
+    accumulate: int | None,
+    specialise: bool,
     output: Path,
     as_json: bool,
 ) -> None:
-    """Write the ONNX graphs of workloads, all of them where none is named.
+    """Write the ONNX graphs of workloads, all of them where none is named, and of models of your own.
+
+    FILE.py:build, or package.module:build, is a function that returns (model, batch, loss, optimizer): any model's step
+    becomes a graph. Its arguments are given by --set. What the model starts from is written beside its graph.
 
     A file is written whole or not at all. Where one graph fails the others are still made; the exit code is then that
     of the first failure.
@@ -58,10 +66,11 @@ def command(
     from fathom_onnx.cli.render import print_json, progress
 
     chosen = options.chosen_workloads(workloads, preset, batch, changes)
-    cells = [
-        (w, f, m) for f in options.chosen_frameworks(framework) for w in chosen for m in options.chosen_modes(mode)
-    ]
-    ensure_folder(output)
+    cells = options.chosen_cells(chosen, framework, mode)
+    one_file = output.suffix == ".onnx" and not output.is_dir()
+    if one_file and len(cells) != 1:
+        raise UsageError(f"'{output}' cannot hold {len(cells)} graphs", "name one workload and --mode, or a folder")
+    ensure_folder(output.parent if one_file else output)
     done: list[Exported] = []
     failed: list[FathomError] = []
     with progress(len(cells)) as (say, advance):
@@ -69,7 +78,10 @@ def command(
             say(f"{workload.name} {one_mode} from {name}")
             request = ExportRequest(workload, one_mode, noise, purpose)
             try:
-                made = export_file(name, request, graph_path(output, workload.name, name, one_mode))
+                path = output if one_file else graph_path(output, workload.name, name, one_mode)
+                if not one_file:
+                    refuse_replacing(path, workload)
+                made = export_file(name, request, path)
             except UsageError:
                 raise  # would fail in the same way for every graph
             except FathomError as error:

@@ -8,7 +8,8 @@ import click
 
 from fathom_onnx.cli import options
 from fathom_onnx.errors import ExportError, MissingDependencyError
-from fathom_onnx.exporting import ExportRequest, find_exporter
+from fathom_onnx.exporting import ExportRequest, export_graph
+from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.command("show")
-@click.argument("workload")
+@click.argument("workload", metavar="WORKLOAD|FILE.py:build")
 @options.framework_option("torch")
 @options.mode_option("training")
 @options.configuration_options("paper")
@@ -26,7 +27,7 @@ __all__ = ["command"]
 def command(
     workload: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], as_json: bool
 ) -> None:
-    """Show one workload: its configuration with sources, inputs, layers and variables.
+    """Show one workload, or a model of your own: its configuration with sources, inputs, layers and variables.
 
     Shapes and multiply-accumulates of the layers are those of the inference graph, which is exported for that.
     """
@@ -35,7 +36,13 @@ def command(
     from fathom_onnx.workloads.config import settings
 
     (found,) = options.chosen_workloads([workload], preset, batch, changes)
-    about = definition(workload)
+    papers: tuple[str, ...] = ()
+    fidelity = ""
+    if isinstance(found, RecipeWorkload):
+        summary, framework = f"a model of class {type(found.recipe.model).__name__}", found.framework
+    else:
+        about = definition(workload)
+        summary, papers, fidelity = about.summary, about.papers, about.fidelity
     configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
     inputs = {
         m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
@@ -62,10 +69,10 @@ def command(
             {
                 "schema": "fathom-onnx/show/1",
                 "name": workload,
-                "summary": about.summary,
+                "summary": summary,
                 "preset": preset,
-                "papers": list(about.papers),
-                "fidelity": about.fidelity,
+                "papers": list(papers),
+                "fidelity": fidelity,
                 "configuration": configuration,
                 "inputs": inputs,
                 "layers": layers,
@@ -74,11 +81,11 @@ def command(
             }
         )
         return
-    click.echo(f"{workload}: {about.summary}")
-    for paper in about.papers:
+    click.echo(f"{workload}: {summary}")
+    for paper in papers:
         click.echo(f"  {paper}")
-    if about.fidelity:
-        click.echo(f"Fidelity: {about.fidelity}")
+    if fidelity:
+        click.echo(f"Fidelity: {fidelity}")
     table(
         "Configuration",
         ("field", "value", "source"),
@@ -104,14 +111,10 @@ def command(
 def _costs(workload: Workload, framework: str) -> dict[str, LayerCost]:
     """What the layers cost in inference; nothing, and a word on stderr, where the framework cannot make its graph."""
     from fathom_onnx.analysis.cost.layers import layer_costs
-    from fathom_onnx.graph import from_model
 
     try:
-        exporter = find_exporter(framework)
-        if workload.name not in exporter.workloads():
-            raise ExportError(f"workload '{workload.name}' has no model in {framework}", "name another --framework")
-        model = exporter.export(ExportRequest(workload, "inference"))
+        graph = export_graph(framework, ExportRequest(workload, "inference"))
     except (MissingDependencyError, ExportError) as error:
         click.echo(f"shapes and MACs are left out: {error}", err=True)
         return {}
-    return layer_costs(from_model(model, workload.name))
+    return layer_costs(graph)

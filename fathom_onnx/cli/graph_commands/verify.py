@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.targets import recipe_options
 from fathom_onnx.exporting import Purpose
-from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.contract import Mode, Workload
 
 __all__ = ["command"]
 
 
 @click.command("verify")
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
 @click.option("--all", "_everything", is_flag=True, help="Every workload, as where none is named.")
 @options.framework_option("all")
 @options.mode_option("all")
 @options.configuration_options("tiny")
 @options.purpose_option("simulators")
+@recipe_options
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="onnxruntime's threads.")
@@ -36,6 +38,8 @@ def command(
     batch: int | None,
     changes: tuple[str, ...],
     purpose: Purpose,
+    accumulate: int | None,
+    specialise: bool,
     steps: int,
     seed: int,
     threads: int,
@@ -55,8 +59,7 @@ def command(
     check_provider(ep)  # before anything is exported
 
     chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes)
-    frameworks = options.chosen_frameworks(framework)
-    modes = options.chosen_modes(mode)
+    cells = options.chosen_cells(chosen, framework, mode)
     shared: dict[str, Any] = {
         "steps": steps,
         "seed": seed,
@@ -65,22 +68,24 @@ def command(
     }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
 
-    def add(workload: Workload) -> None:
-        for one_mode, name in itertools.product(modes, frameworks):
+    def add(workload: Workload, own: Sequence[tuple[str, Mode]]) -> None:
+        for name, one_mode in own:
 
-            def single(say: Callable[[str], None], m: str = one_mode, f: str = name) -> Check:
-                return verify(workload, f, m, progress=say, **shared)  # type: ignore[arg-type]
+            def single(say: Callable[[str], None], m: Mode = one_mode, f: str = name) -> Check:
+                return verify(workload, f, m, progress=say, **shared)
 
             jobs.append((f"{workload.name} {one_mode} {name}", single))
-        for one_mode, pair in itertools.product(modes, itertools.combinations(frameworks, 2)):
+        for (first, one_mode), (second, other_mode) in itertools.combinations(own, 2):
+            if one_mode != other_mode:
+                continue
 
-            def double(say: Callable[[str], None], m: str = one_mode, p: tuple[str, str] = pair) -> Check:
-                return verify_pair(workload, p, m, progress=say, **shared)  # type: ignore[arg-type]
+            def double(say: Callable[[str], None], m: Mode = one_mode, p: tuple[str, str] = (first, second)) -> Check:
+                return verify_pair(workload, p, m, progress=say, **shared)
 
-            jobs.append((f"{workload.name} {one_mode} {pair[1]} against {pair[0]}", double))
+            jobs.append((f"{workload.name} {one_mode} {second} against {first}", double))
 
     for workload in chosen:
-        add(workload)
+        add(workload, [(name, one_mode) for w, name, one_mode in cells if w is workload])
     checks: list[Check] = []
     with progress(len(jobs)) as (say, advance):
         for title, job in jobs:
@@ -94,8 +99,9 @@ def command(
         for check in checks:
             for fault in check.faults:
                 click.echo(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
+        presets = dict.fromkeys(f"preset {w.preset}" for w in chosen)
         passed = sum(check.passed for check in checks)
-        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, preset {preset}, on {ep})")
+        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, {', '.join(presets)}, on {ep})")
     if not all(check.passed for check in checks):
         click.get_current_context().exit(1)
 

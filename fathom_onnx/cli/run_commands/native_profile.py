@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from fathom_onnx.cli import options
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.native import native_frameworks
+from fathom_onnx.recipes.target import is_target
 
 __all__ = ["ONNXRUNTIME", "profile_by_framework", "runtime_option"]
 
@@ -57,8 +58,12 @@ def profile_by_framework(context: click.Context) -> None:
     for name, option in _NOT_NATIVE.items():
         if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
             raise UsageError(f"{option} is for onnxruntime and not for --runtime {runtime}", f"leave {option} out")
-    if target.endswith(".onnx") or Path(target).exists():
+    if target.endswith(".onnx") or (Path(target).exists() and not is_target(target)):
         raise UsageError(f"'{target}' is a graph, which {runtime} does not run", "name a workload, or leave --runtime")
+    if is_target(target):
+        raise UsageError(
+            f"'{target}' is not run in {runtime} by this command", "leave out --runtime, or run it yourself"
+        )
     modes = options.chosen_modes(given["mode"])
     if len(modes) > 1:
         raise UsageError("profile runs one step", "name one mode")

@@ -9,6 +9,7 @@ import click
 from fathom_onnx.cli import options
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import Graph
+from fathom_onnx.recipes.target import is_target
 
 from .native_profile import ONNXRUNTIME, profile_by_framework, runtime_option
 from .run_report import print_run
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.command("profile")
-@click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
+@click.argument("target", metavar="GRAPH.onnx|WORKLOAD|FILE.py:build")
 @options.framework_option("torch")
 @runtime_option
 @options.mode_option("training")
@@ -65,7 +66,8 @@ def command(
 ) -> None:
     """Run a graph in onnxruntime and show where its time goes, by phase, class, op and layer.
 
-    TARGET is an .onnx file, of ours or any other, or a workload, which is exported first. The step is timed without the
+    TARGET is an .onnx file, of ours or any other, or a workload, or a function that builds a model of your own, whose
+    graph is exported first. The step is timed without the
     profiler as well; each executed node is mapped back to the nodes of the graph through onnxruntime's fusions. With
     --runtime a workload's step runs in its framework instead, and its operations are shown in the same terms.
     On CUDA the times of nodes are the device's, recorded by CUPTI. With --trace nothing runs: a profile that
@@ -83,7 +85,7 @@ def command(
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
 
-    if target.endswith(".onnx") or Path(target).exists():
+    if target.endswith(".onnx") or (Path(target).exists() and not is_target(target)):
         graph, feeds = load_with_inputs(target, options.dimension_sizes(dims), inputs)
     else:
         graph = _exported(target, framework, mode, preset, batch, changes, ep)
@@ -120,12 +122,10 @@ def command(
 def _exported(
     name: str, framework: str, mode: str, preset: str, batch: int | None, changes: tuple[str, ...], ep: str
 ) -> Graph:
-    from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
-    from fathom_onnx.graph import from_model
+    from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
 
-    (workload,) = options.chosen_workloads([name], preset, batch, changes)
-    frameworks, modes = options.chosen_frameworks(framework), options.chosen_modes(mode)
-    if len(frameworks) > 1 or len(modes) > 1:
+    cells = options.chosen_cells(options.chosen_workloads([name], preset, batch, changes), framework, mode)
+    if len(cells) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
-    request = ExportRequest(workload, modes[0], purpose=purpose_for(ep))
-    return from_model(find_exporter(frameworks[0]).export(request), workload.name)
+    ((workload, chosen, one_mode),) = cells
+    return export_graph(chosen, ExportRequest(workload, one_mode, purpose=purpose_for(ep)))

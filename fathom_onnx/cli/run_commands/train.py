@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
-from fathom_onnx.exporting import ExportRequest, find_exporter, purpose_for
+from fathom_onnx.errors import UsageError
+from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
 
 __all__ = ["command"]
 
 
 @click.command("train")
-@click.argument("target", metavar="GRAPH.onnx|WORKLOAD")
+@click.argument("target", metavar="GRAPH.onnx|WORKLOAD|FILE.py:build")
 @options.framework_option("torch")
 @options.configuration_options("small")
 @options.session_options
@@ -34,10 +35,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train a workload, or a training graph, in onnxruntime and show its loss."""
+    """Train a workload, a training graph, or a model of your own on its example batch, and show the loss."""
     from fathom_onnx.cli.render import print_json, progress, table
     from fathom_onnx.data import batches_for_graph, source_for_graph
-    from fathom_onnx.graph import from_model, load
+    from fathom_onnx.graph import load
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.runtime.training import train
@@ -46,10 +47,12 @@ def command(
     if target.endswith(".onnx"):
         graph = load(Path(target))
     else:
-        (workload,) = options.chosen_workloads([target], preset, batch, changes)
-        (name,) = options.chosen_frameworks(framework)
-        request = ExportRequest(workload, "training", purpose=purpose_for(ep))
-        graph = from_model(find_exporter(name).export(request), workload.name)
+        chosen = options.chosen_workloads([target], preset, batch, changes)
+        cells = options.chosen_cells(chosen, framework, "training")
+        if len(cells) > 1:
+            raise UsageError("train runs one graph", "name one framework")
+        ((workload, name, _),) = cells
+        graph = export_graph(name, ExportRequest(workload, "training", purpose=purpose_for(ep)))
     source = source_for_graph(graph)
     started = time.perf_counter()
     with progress(steps) as (say, advance):

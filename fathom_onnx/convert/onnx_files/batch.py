@@ -21,6 +21,7 @@ from fathom_onnx.errors import GraphError, UsageError
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, GraphMetadata, from_model
 from fathom_onnx.graph.dataflow import RANDOM
+from fathom_onnx.recipes import PRESET
 from fathom_onnx.workloads import definition
 
 from .onnx_file import copy_of, finish
@@ -31,6 +32,9 @@ __all__ = ["convert"]
 
 
 def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelProto:
+    if metadata.preset == PRESET:
+        what = f"of '{metadata.target}'" if metadata.target else "of its recipe"
+        raise GraphError(f"graph '{graph.name}' is made for the batch {what}", "export it again with another batch")
     if "batch" not in metadata.config:
         raise GraphError(f"workload '{metadata.workload}' has no field 'batch'", "export it at another size")
     if any(name in graph.initializers for name in metadata.parameters):

@@ -86,12 +86,13 @@ def _from_file(path: Path, variables: list[Variable]) -> ValueSource:
     return source
 
 
-def _source(request: ConversionRequest, variables: list[Variable]) -> ValueSource:
+def _source(graph: Graph, request: ConversionRequest, variables: list[Variable]) -> ValueSource:
     values, seed = str(request.options["values"]), int(request.options["seed"] or 0)
     if values == "zero":
         return lambda variable: None
     if values == "seed":
-        return lambda variable: variable.initial_value(seed)
+        stored = graph.stored_values
+        return lambda v: stored[v.name] if v.name in stored else v.initial_value(seed)
     return _from_file(Path(values), variables)
 
 
@@ -115,7 +116,7 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
         DataError: The given values do not fit the parameters.
     """
     metadata, variables = _variables(graph)
-    source = _source(request, variables)
+    source = _source(graph, request, variables)
     model = copy_of(graph.model)
     offsets: list[tuple[Variable, int]] = []
     end = 0

@@ -8,11 +8,12 @@ from dataclasses import replace
 import onnx
 
 from fathom_onnx.convert.account import statement
-from fathom_onnx.convert.converter import ONNX_SUFFIX, Conversion, ConversionRequest
+from fathom_onnx.convert.converter import ONNX_SUFFIX, Content, Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError, one_line
-from fathom_onnx.graph import Graph
+from fathom_onnx.graph import Graph, GraphMetadata
 from fathom_onnx.graph.loading.checking import check
 from fathom_onnx.graph.loading.reading import LARGEST_BYTES
+from fathom_onnx.graph.loading.values import VALUES_FILE, pack_values
 
 __all__ = ["KEY", "copy_of", "dense", "finish"]
 
@@ -32,9 +33,12 @@ def finish(
 ) -> Conversion:
     """The conversion with the model as its ``.onnx`` file; the statement is added to the model's metadata.
 
+    Stored values that the model still takes go into a file beside it.
+
     Raises:
         GraphError: The model is not valid, or too large for one file.
     """
+    files = _stored(model, graph, request.stem)
     kept = [(p.key, p.value) for p in model.metadata_props if p.key != KEY]
     del model.metadata_props[:]
     text = json.dumps(statement(graph, format_name, request, conversion), separators=(",", ":"), sort_keys=True)
@@ -51,7 +55,22 @@ def finish(
         onnx.shape_inference.infer_shapes(plain, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' cannot be converted to {format_name} ({one_line(error)})") from error
-    return replace(conversion, files={ONNX_SUFFIX: model.SerializeToString(deterministic=True), **conversion.files})
+    return replace(
+        conversion, files={ONNX_SUFFIX: model.SerializeToString(deterministic=True), **conversion.files, **files}
+    )
+
+
+def _stored(model: onnx.ModelProto, graph: Graph, stem: str) -> dict[str, Content]:
+    """The file of the stored values among a model's inputs, by its suffix; the model's metadata then name it."""
+    metadata = GraphMetadata.read(model)
+    if metadata is None or not graph.stored_values:
+        return {}
+    needed = {value.name for value in model.graph.input}
+    values = {name: value for name, value in graph.stored_values.items() if name in needed}
+    name = f"{stem}.{VALUES_FILE}"
+    content, digest = pack_values(f"{stem}{ONNX_SUFFIX}", values)
+    replace(metadata, values=name if values else "", values_sha256=digest if values else "").write(model)
+    return {f".{VALUES_FILE}": content} if values else {}
 
 
 def dense(model: onnx.ModelProto) -> onnx.ModelProto:

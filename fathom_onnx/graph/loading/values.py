@@ -17,7 +17,7 @@ from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph.files import write_bytes
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["VALUES_FILE", "read_values", "values_path", "write_values"]
+__all__ = ["VALUES_FILE", "pack_values", "read_values", "values_path", "write_values"]
 
 VALUES_FILE = "values.safetensors"
 """Usual name of the file."""
@@ -49,6 +49,12 @@ def values_path(graph: Path) -> Path:
     return graph.parent / f"{graph.stem}.{VALUES_FILE}" if taken else usual
 
 
+def pack_values(graph: str, values: Mapping[str, Array]) -> tuple[bytes, str]:
+    """The content of a file of values for the graph file of a name, and its SHA-256."""
+    data = save({name: np.asarray(value, order="C") for name, value in values.items()}, {_GRAPH: graph})
+    return data, hashlib.sha256(data).hexdigest()
+
+
 def write_values(path: Path, graph: str, values: Mapping[str, Array]) -> str:
     """Write a file of values, whole or not at all.
 
@@ -63,9 +69,9 @@ def write_values(path: Path, graph: str, values: Mapping[str, Array]) -> str:
     Raises:
         OutputError: It cannot be written.
     """
-    data = save({name: np.asarray(value, order="C") for name, value in values.items()}, {_GRAPH: graph})
+    data, digest = pack_values(graph, values)
     write_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return digest
 
 
 def read_values(path: Path, sha256: str) -> dict[str, Array]:

@@ -1,0 +1,80 @@
+"""From a recipe to its workload, and to what stands in the way of its graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fathom_onnx.recipes import Recipe, RecipeWorkload
+from fathom_onnx.recipes.batch import tensors
+from fathom_onnx.recipes.blame import user_line
+from fathom_onnx.recipes.frameworks import framework_of
+from fathom_onnx.workloads.contract import Mode
+
+from .errors import ExportError, FathomError, one_line
+from .exporting import Gap, find_exporter
+
+__all__ = ["find_gaps", "read_recipe", "recipe_name"]
+
+_Found = TypeVar("_Found")
+
+
+def recipe_name(recipe: Recipe) -> str:
+    """The name of a recipe's workload and of its graph files: the model's class in lower case."""
+    return re.sub(r"[^a-z0-9_]+", "-", type(recipe.model).__name__.lower()).strip("-") or "model"
+
+
+def read_recipe(recipe: Recipe, target: str = "", name: str = "") -> RecipeWorkload:
+    """The workload that is read off a recipe by the exporter of its model's framework.
+
+    Args:
+        recipe: The recipe.
+        target: The target that built it, if any.
+        name: The workload's name; that of :func:`recipe_name` by default.
+
+    Raises:
+        UsageError: No framework takes the model.
+        MissingDependencyError: The framework cannot be used.
+        ExportError: The step cannot be recorded.
+    """
+    framework = framework_of(recipe.model)
+    exporter = find_exporter(framework)
+    read = _called(lambda: exporter.workload(recipe, target), framework, recipe)
+    return replace(read, name=name or recipe_name(recipe), target=target, paths=_paths(read))
+
+
+def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+    """What stands in the way of a recipe's graph; nothing where it can be exported.
+
+    Raises:
+        UsageError: No framework takes the model.
+        UsageError: Training without an optimizer.
+        MissingDependencyError: The framework cannot be used.
+        ExportError: The step fails before its operations are known.
+    """
+    recipe.check(mode)
+    framework = framework_of(recipe.model)
+    exporter = find_exporter(framework)
+    return _called(lambda: exporter.gaps(recipe, mode), framework, recipe)
+
+
+def _paths(workload: RecipeWorkload) -> dict[str, Any]:
+    """Where each input is in the batch: as the exporter says, else in the order of the batch's tensors."""
+    if workload.paths:
+        return dict(workload.paths)
+    names = [spec.name for spec in workload.batch_inputs("training")]
+    found = list(tensors(workload.recipe.batch))
+    return dict(zip(names, found, strict=True)) if len(names) == len(found) else {}
+
+
+def _called(call: Callable[[], _Found], framework: str, recipe: Recipe) -> _Found:
+    try:
+        return call()
+    except FathomError:
+        raise
+    except Exception as error:  # of the user's model, or of the framework
+        place = user_line(error)
+        what = f"the step of {type(recipe.model).__name__}{f' at {place}' if place else ''}"
+        raise ExportError(f"{framework} cannot read {what}: {type(error).__name__}: {one_line(error)}") from error
