@@ -28,9 +28,8 @@ from fathom_onnx.workloads.contract import MODES, Mode, NoiseSource, Workload
 
 from .data import batches_for_graph
 from .errors import UnknownNameError
-from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph
+from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph, read_recipe
 from .graph import Graph, load
-from .recipe_exporting import read_recipe
 from .verification import Check
 from .verification import verify as verify_workload
 from .workloads import workload as make_workload

@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from fathom_onnx.errors import OutputError, UsageError
+from fathom_onnx.exporting import read_recipe, recipe_name
 from fathom_onnx.graph import load_structure
-from fathom_onnx.recipe_exporting import read_recipe, recipe_name
-from fathom_onnx.recipes import Recipe, RecipeWorkload
+from fathom_onnx.recipes import PRESET, Recipe, RecipeWorkload
 from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.recipes.target import Target
 from fathom_onnx.workloads.contract import Mode, Workload
@@ -126,14 +126,16 @@ def recipe_modes(workload: RecipeWorkload, modes: Sequence[Mode]) -> list[Mode]:
 
 
 def refuse_replacing(path: Path, workload: Workload) -> None:
-    """Refuse to write a recipe's graph in the place of another recipe's.
+    """Refuse to write a graph in the place of another recipe's, or a recipe's in the place of a workload's.
 
     Raises:
-        OutputError: The file is another target's graph.
+        OutputError: The file is such a graph.
     """
-    if not isinstance(workload, RecipeWorkload) or not path.is_file():
+    held = load_structure(path).metadata if path.is_file() else None
+    if held is None:
         return
-    held = load_structure(path).metadata
-    other = held.target if held else ""
-    if other and other != workload.target:
-        raise OutputError(f"'{path}' is the graph of '{other}'", "choose another folder, or a file, with -o")
+    target = workload.target if isinstance(workload, RecipeWorkload) else ""
+    before = (held.preset == PRESET, held.target)
+    if before != (isinstance(workload, RecipeWorkload), target):
+        of = f"'{held.target}'" if held.target else f"the {'recipe' if before[0] else 'workload'} '{held.workload}'"
+        raise OutputError(f"'{path}' is the graph of {of}", "choose another folder, or a file, with -o")

@@ -9,8 +9,7 @@ import click
 from fathom_onnx.cli import options
 from fathom_onnx.cli.targets import build_recipe, recipe_options
 from fathom_onnx.errors import UsageError
-from fathom_onnx.exporting import Gap
-from fathom_onnx.recipe_exporting import find_gaps, recipe_name
+from fathom_onnx.exporting import Gap, find_gaps, recipe_name
 from fathom_onnx.recipes.target import is_target
 from fathom_onnx.workloads.contract import MODES, Mode
 

@@ -49,16 +49,16 @@ def _is_below(path: Path, parts: Iterable[str]) -> bool:
 WHOLE_PACKAGE = Sources((".",))
 """All code of the package."""
 
-_COMMON = ("errors.py", "plugins.py", "refusals.py", "versions.py", "vocabulary.py", "workloads", "graph")
+_COMMON = ("errors.py", "plugins.py", "refusals.py", "versions.py", "vocabulary.py", "workloads", "recipes", "graph")
 _MEASURED = ("data", "runtime", "analysis/attribution", "analysis/cost", "analysis/runs")
 _NO_PART_OF_A_RUN = ("runtime/ceilings", "runtime/usable.py")
 
 SOURCES: dict[str, Sources] = {
-    "export": Sources((*_COMMON, "exporting.py")),
-    "verify": Sources((*_COMMON, "exporting.py", "data", "runtime", "verification"), _NO_PART_OF_A_RUN),
+    "export": Sources((*_COMMON, "exporting")),
+    "verify": Sources((*_COMMON, "exporting", "data", "runtime", "verification"), _NO_PART_OF_A_RUN),
     "structure": Sources((*_COMMON, *_MEASURED, "analysis/similarity", "native.py"), _NO_PART_OF_A_RUN),
     "profile": Sources((*_COMMON, *_MEASURED, "profiling.py", "dynamic_sizes.py", "native.py"), _NO_PART_OF_A_RUN),
-    "native": Sources((*_COMMON, *_MEASURED, "native.py", "native_profiling.py", "exporting.py"), _NO_PART_OF_A_RUN),
+    "native": Sources((*_COMMON, *_MEASURED, "native.py", "native_profiling.py", "exporting"), _NO_PART_OF_A_RUN),
     "ceilings": Sources((*_COMMON, "runtime"), ("runtime/usable.py",)),
 }
 """Stage to the code that its result depends on; the graphs themselves are among the inputs of what uses them."""

@@ -6,40 +6,30 @@ framework is a new package. This package never imports a framework itself.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import onnx
 
-from fathom_onnx.graph import Graph, from_model
-from fathom_onnx.graph.files import write_aside
-from fathom_onnx.graph.loading.values import pack_values, values_path
-from fathom_onnx.graph.metadata import PURPOSES, GraphMetadata, Purpose
+from fathom_onnx.graph.metadata import PURPOSES, Purpose
+from fathom_onnx.plugins import framework_names, framework_part
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
-from .errors import ExportError, FathomError, one_line
-from .plugins import framework_names, framework_part
-
 __all__ = [
+    "DEFAULT_FRAMEWORK",
     "ENTRY_POINT_GROUP",
     "PURPOSES",
     "ExportRequest",
-    "Exported",
     "Exporter",
     "Gap",
     "Kink",
     "Purpose",
     "Reference",
     "StepResult",
-    "export_file",
-    "export_graph",
     "find_exporter",
     "frameworks",
-    "graph_path",
     "kink_key",
     "purpose_for",
 ]
@@ -48,6 +38,7 @@ ENTRY_POINT_GROUP = "fathom_onnx.exporters"
 """Entry points by which exporters are registered."""
 
 DEFAULT_FRAMEWORK = "torch"
+"""The framework of commands that name none, whose graphs lie at the top of a folder."""
 
 
 def purpose_for(ep: str) -> Purpose:
@@ -196,106 +187,3 @@ def find_exporter(framework: str) -> Exporter:
     """
     exporter: Exporter = framework_part(ENTRY_POINT_GROUP, framework, "framework")
     return exporter
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One written graph file."""
-
-    path: Path
-    workload: str
-    framework: str
-    mode: Mode
-    nodes: int
-    size_bytes: int
-    seconds: float
-    values_bytes: int = 0
-
-
-def graph_path(folder: Path, workload: str, framework: str, mode: Mode) -> Path:
-    """Where a graph lies: the default framework's at the top, any other's in a folder of its name."""
-    base = folder if framework == DEFAULT_FRAMEWORK else folder / framework
-    return base / (f"{workload}-train.onnx" if mode == "training" else f"{workload}.onnx")
-
-
-def export_graph(framework: str, request: ExportRequest) -> Graph:
-    """Export one graph and keep it in memory, with the stored values of a recipe's.
-
-    Raises:
-        ExportError: The framework has no model of the workload, or it cannot be exported.
-    """
-    model, values = _made(framework, request)
-    return from_model(model, request.workload.name, values=values)
-
-
-def export_file(framework: str, request: ExportRequest, path: Path) -> Exported:
-    """Export one graph to a file, with a file of values beside it where it has any: all is written or nothing.
-
-    Raises:
-        ExportError: The framework has no model of the workload, or it cannot be exported.
-        OutputError: A file cannot be written.
-    """
-    started = time.perf_counter()
-    model, values = _made(framework, request)
-    beside = values_path(path)
-    content = b""
-    if values and (metadata := GraphMetadata.read(model)) is not None:
-        content, digest = pack_values(path.name, values)
-        replace(metadata, values=beside.name, values_sha256=digest).write(model)
-    data = model.SerializeToString(deterministic=True)
-    if content:
-        with write_aside(beside) as values_file, write_aside(path) as file:
-            values_file.write(content)
-            file.write(data)
-    else:
-        with write_aside(path) as file:
-            file.write(data)
-    return Exported(
-        path=path,
-        workload=request.workload.name,
-        framework=framework,
-        mode=request.mode,
-        nodes=len(model.graph.node),
-        size_bytes=len(data),
-        seconds=time.perf_counter() - started,
-        values_bytes=len(content),
-    )
-
-
-def _made(framework: str, request: ExportRequest) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """The model of a graph, and of a recipe's the stored values of its variables and its example batch, by name."""
-    workload, mode = request.workload, request.mode
-    if isinstance(workload, RecipeWorkload):
-        workload.recipe.check(mode)
-    exporter = find_exporter(framework)
-    if not isinstance(workload, RecipeWorkload) and workload.name not in exporter.workloads():
-        raise ExportError(
-            f"workload '{workload.name}' has no model in {framework}",
-            f"add one by the entry-point group 'fathom_onnx.models.{framework}'",
-        )
-    try:
-        model = exporter.export(request)
-    except FathomError:
-        raise
-    except Exception as error:
-        what = f"{workload.name} ({mode})"
-        raise ExportError(f"{framework} cannot export {what}: {type(error).__name__}: {one_line(error)}") from error
-    if not isinstance(workload, RecipeWorkload):
-        return model, {}
-    _describe(model, workload, request)
-    stored = [v.name for v in workload.variables(mode) if v.name in workload.stored]
-    batch = [spec.name for spec in workload.batch_inputs(mode) if spec.name in workload.example]
-    return model, {n: workload.stored[n] for n in stored} | {n: workload.example[n] for n in batch}
-
-
-def _describe(model: onnx.ModelProto, workload: RecipeWorkload, request: ExportRequest) -> None:
-    """Add to the metadata what a graph is to know of its recipe: how a batch is taken apart, how noise is drawn."""
-    metadata = GraphMetadata.read(model)
-    if metadata is None:
-        return
-    noise = workload.noise.get(request.mode, ()) if request.noise == "input" else ()
-    inputs = [spec.name for spec in workload.batch_inputs("training")]
-    # keys of other types are in no file; such a batch is then given by the names of the inputs
-    paths = {n: workload.paths[n] for n in inputs if all(type(k) in (str, int) for k in workload.paths.get(n, (None,)))}
-    draws = {n.name: n.distribution for n in noise}
-    replace(metadata, target=workload.target, paths=paths, draws=draws).write(model)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from fathom_onnx.errors import ExportError, FathomError, one_line
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.batch import tensors
 from fathom_onnx.recipes.blame import user_line
 from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.workloads.contract import Mode
 
-from .errors import ExportError, FathomError, one_line
-from .exporting import Gap, find_exporter
+from .contract import Gap, find_exporter
 
 __all__ = ["find_gaps", "read_recipe", "recipe_name"]
 
