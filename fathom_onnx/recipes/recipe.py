@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fathom_onnx.errors import UnknownNameError, UsageError
-from fathom_onnx.workloads.contract import Array, Mode, Workload
+from fathom_onnx.workloads.contract import Array, Mode, Variable, Workload
 
 from .batch import BatchPath
 
@@ -27,7 +27,8 @@ class Recipe:
         batch: The model's inputs and what else the loss reads: a tensor, or tuples, lists and dicts of tensors and
             plain values. Tensors become inputs of the graph, plain values stay as they are.
         loss: From (outputs, batch) to a scalar; None where the model returns its loss. With Keras a Keras loss, from
-            (targets, outputs), the batch being the pair (inputs, targets).
+            (targets, outputs), the batch being the pair (inputs, targets), or a list or dict of them for several
+            outputs; None also for the loss that the model was compiled with.
         optimizer: The framework's optimizer over any of the model's parameters, with its groups and its state.
         accumulate: Parts that the batch is cut into along its first axis; their gradients are added up before the
             update. 1 for none.
@@ -47,7 +48,8 @@ class Recipe:
         loss: Any = self.loss
         if type(parts) is not int or parts < 1:
             raise UsageError(f"a batch cannot be cut into {parts} parts", "give a whole number from 1 on")
-        if loss is not None and not callable(loss) and not isinstance(loss, str):  # Keras has names for losses
+        # Keras has names for losses, and lists and dicts of them for several outputs
+        if loss is not None and not callable(loss) and not isinstance(loss, (str, list, tuple, Mapping)):
             raise UsageError(
                 f"the loss is of type {type(loss).__name__}, not a function",
                 "give one from (outputs, batch) to a scalar, or None where the model returns its loss",
@@ -57,9 +59,9 @@ class Recipe:
         """Refuse a mode that the recipe has not all parts for.
 
         Raises:
-            UsageError: Training without an optimizer.
+            UsageError: Training without an optimizer, the recipe's or the one that a Keras model was compiled with.
         """
-        if mode == "training" and self.optimizer is None:
+        if mode == "training" and self.optimizer is None and getattr(self.model, "optimizer", None) is None:
             raise UsageError(
                 "a training step needs an optimizer, and the recipe has none", "give one, or the mode 'inference'"
             )
@@ -109,6 +111,7 @@ class RecipeWorkload(Workload):
         example: The example batch, by input name.
         paths: Where in the recipe's batch each input comes from, by input name (see :mod:`.batch`).
         target: The target that built the recipe; empty for none.
+        kept: Names of the frozen variables that inference reads too: parameters that are not trained.
         described: Whatever the framework's exporter needs beside the contract.
     """
 
@@ -118,6 +121,7 @@ class RecipeWorkload(Workload):
     example: Mapping[str, Array] = field(default_factory=dict, compare=False)
     paths: Mapping[str, BatchPath] = field(default_factory=dict, compare=False)
     target: str = ""
+    kept: frozenset[str] = frozenset()
     described: Any = field(default=None, compare=False)
 
     @property
@@ -125,6 +129,11 @@ class RecipeWorkload(Workload):
         """The first axis of the first input of the example batch; None where it has none."""
         first = next(iter(self.batch_inputs("training")), None)
         return first.shape[0] if first is not None and first.shape else None
+
+    def variables(self, mode: Mode) -> tuple[Variable, ...]:
+        """All variables of a mode, in interface order; those of inference include what it reads of the frozen ones."""
+        kept = tuple(v for v in self.frozen if v.name in self.kept) if mode == "inference" else ()
+        return super().variables(mode) + kept
 
     def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:
         """Initial values of all variables of ``mode``: the stored ones are the model's, whatever the seed."""

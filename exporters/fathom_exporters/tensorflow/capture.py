@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from fathom_onnx.workloads.contract import Mode, NoiseSource, Workload
 from .fold import fold
 from .models import Model
 from .net import DataFormat
-from .step import run_step
+from .step import gradient_name, run_step
 
 __all__ = ["Captured", "capture"]
 
@@ -24,37 +25,60 @@ class Captured:
         workload: The workload.
         graph: The folded graph.
         inputs: Tensor name in the graph to name in the interface, in its order.
-        outputs: Likewise for the outputs.
+        outputs: Likewise for the outputs, and for gradients, which are further outputs.
+        gradients: Parameter to the name of the output that is its gradient, before any treatment.
     """
 
     workload: Workload
     graph: tf.Graph
     inputs: dict[str, str]
     outputs: dict[str, str]
+    gradients: Mapping[str, str] = field(default_factory=dict)
 
 
 def capture(
-    workload: Workload, model: Model, mode: Mode, noise: NoiseSource, data_format: DataFormat = "NCHW"
+    workload: Workload,
+    model: Model,
+    mode: Mode,
+    noise: NoiseSource,
+    data_format: DataFormat = "NCHW",
+    gradients: bool = False,
 ) -> Captured:
     """Trace a workload's step, with images in the given layout, and fold what is static.
+
+    Args:
+        workload: The workload.
+        model: Its model.
+        mode: The mode.
+        noise: Where random tensors come from.
+        data_format: The layout of images between layers.
+        gradients: Whether a training step's gradients are further outputs, one for each different tensor.
 
     Raises:
         ExportError: The model and the workload do not agree.
     """
     interface = workload.interface(mode, noise)
     names = [spec.name for spec in interface.inputs]
+    trained = [p.name for p in workload.parameters] if gradients and mode == "training" else []
+    further: dict[str, str] = {}
 
-    def step(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        outputs, _ = run_step(workload, model, mode, dict(zip(names, tensors, strict=True)), data_format=data_format)
-        return [outputs[spec.name] for spec in interface.outputs]
+    def step(*arguments: tf.Tensor) -> list[tf.Tensor]:
+        outputs, _ = run_step(workload, model, mode, dict(zip(names, arguments, strict=True)), data_format=data_format)
+        tensors = {name: outputs[gradient_name(name)] for name in trained}
+        first = {id(tensor): gradient_name(name) for name, tensor in reversed(tensors.items())}
+        further.update({name: first[id(tensor)] for name, tensor in tensors.items()})
+        made = [*(spec.name for spec in interface.outputs), *dict.fromkeys(further.values())]
+        return [outputs[name] for name in made]
 
     specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in interface.inputs]
     function = tf.function(step, autograph=False).get_concrete_function(*specs)
     graph_def = function.graph.as_graph_def()
     graph = fold(graph_def, [t.op.name for t in function.inputs], [t.op.name for t in function.outputs])
+    made = [*(spec.name for spec in interface.outputs), *dict.fromkeys(further.values())]
     return Captured(
         workload=workload,
         graph=graph,
         inputs={t.name: name for t, name in zip(function.inputs, names, strict=True)},
-        outputs={t.name: spec.name for t, spec in zip(function.outputs, interface.outputs, strict=True)},
+        outputs={t.name: name for t, name in zip(function.outputs, made, strict=True)},
+        gradients=further,
     )

@@ -8,11 +8,13 @@ import onnx
 
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.lowering import finish
-from fathom_onnx.exporting import ExportRequest
+from fathom_onnx.exporting import ExportRequest, Gap, Reference
+from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from .capture import capture
 from .models import TENSORFLOW
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps
 from .reference import TensorFlowReference
 from .translate import translate
 
@@ -25,15 +27,34 @@ class TensorFlowExporter(FrameworkPart):
     def __init__(self) -> None:
         super().__init__(TENSORFLOW)
 
+    def workload(self, recipe: Recipe, target: str = "") -> RecipeWorkload:
+        """The workload that is read off a recipe with a Keras 3 model or a ``tf.Module``.
+
+        Raises:
+            UsageError: The recipe cannot be a step.
+            ExportError: Its step cannot be traced or recorded.
+        """
+        return derive(recipe, target)
+
+    def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+        """Every operation of a recipe's step that cannot be recorded or has no translation or canonical op."""
+        return find_gaps(recipe, mode)
+
     def export(self, request: ExportRequest) -> onnx.ModelProto:
         """The finished graph of a request.
 
         Raises:
             ExportError: The model cannot be turned into a standard graph.
         """
-        captured = capture(request.workload, TENSORFLOW.model(request.workload.name), request.mode, request.noise)
+        workload = request.workload
+        if isinstance(workload, RecipeWorkload):
+            captured = capture_recipe(workload, request.mode, request.noise)
+        else:
+            captured = capture(workload, TENSORFLOW.model(workload.name), request.mode, request.noise)
         return finish(translate(captured), request, self.framework, self.version())
 
-    def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> TensorFlowReference:
+    def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
         """TensorFlow's own step in single or double precision."""
+        if isinstance(workload, RecipeWorkload):
+            return RecipeReference(workload, mode, dtype)
         return TensorFlowReference(workload, TENSORFLOW.model(workload.name), mode, dtype)

@@ -12,8 +12,10 @@ from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import Kink, StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
 
+from . import optimizers
 from .models import Model
-from .step import run_step
+from .net import Net
+from .step import gradient_name, run_step
 
 __all__ = ["TensorFlowReference"]
 
@@ -58,11 +60,35 @@ class TensorFlowReference:
                 raise UnknownNameError("layer", layer, layers)
         inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
         prescribed = {key: tf.constant(array) for key, array in (branches or {}).items()}
-        outputs, kinks = self._compiled(inputs, prescribed)
+        made, kinks = self._compiled(inputs, prescribed)
+        results = {name: np.asarray(value) for name, value in made.items()}
+        trained = [p.name for p in self._workload.parameters] if self._mode == "training" else []
+        gradients = {name: results.pop(gradient_name(name)) for name in trained}
         return StepResult(
-            outputs={name: np.asarray(value) for name, value in outputs.items()},
+            outputs=results,
+            gradients=gradients,
             kinks={
                 key: Kink(self._traced_kinks[key].op, np.asarray(value), np.asarray(branch))
                 for key, (value, branch) in kinks.items()
             },
         )
+
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What the update rule makes of given gradients; see :class:`fathom_onnx.exporting.Reference`.
+
+        Raises:
+            UnknownNameError: A variable has no value, or a parameter no gradient.
+        """
+        workload = self._workload
+        inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
+        given = {p.name: self._tensor(p.spec, gradients) for p in workload.parameters}
+        noise = {n.name: n for n in workload.noise.get(self._mode, ())}
+        net = Net(
+            variables=inputs,
+            mode=self._mode,
+            data_format="NHWC",
+            given_noise={name: inputs[name] for name in noise},
+            noise=noise,
+        )
+        new = optimizers.apply(net, workload, inputs, given)
+        return {f"{name}.next": np.asarray(value) for name, value in new.items()}

@@ -19,7 +19,12 @@ from . import optimizers
 from .models import Model
 from .net import DataFormat, Net
 
-__all__ = ["run_step"]
+__all__ = ["gradient_name", "run_step"]
+
+
+def gradient_name(parameter: str) -> str:
+    """The name under which a step gives the gradient of a parameter, before any treatment."""
+    return f"gradient of {parameter}"
 
 
 def run_step(
@@ -32,7 +37,9 @@ def run_step(
     branches: Mapping[str, tf.Tensor] | None = None,
     record: bool = False,
 ) -> tuple[dict[str, tf.Tensor], dict[str, Kink]]:
-    """One step: the outputs of the interface by name and, if recorded, the kinks by key.
+    """One step: the outputs of the interface by name, and, if recorded, the kinks by key.
+
+    In training the outputs include the gradients (:func:`gradient_name`).
 
     Args:
         workload: The workload.
@@ -68,7 +75,7 @@ def run_step(
 def _training(
     workload: Workload, model: Model, net: Net, values: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
 ) -> dict[str, tf.Tensor]:
-    """The loss and the new state, by interface name."""
+    """The loss and the new state by interface name, and the gradients."""
     parameters = {p.name: values[p.name] for p in workload.parameters}
     with tf.GradientTape() as tape:
         tape.watch(parameters)
@@ -86,7 +93,7 @@ def _training(
                 gradients[name] = tf.convert_to_tensor(gradient)
     new = optimizers.apply(net, workload, values, gradients) | net.new_buffers
     state = {v.next.name: new[v.name] for v in workload.carried("training")}
-    return {Workload.LOSS: loss, **state}
+    return {Workload.LOSS: loss, **state, **{gradient_name(name): gradient for name, gradient in gradients.items()}}
 
 
 def _refuse_missing(kind: str, missing: list[str]) -> None:

@@ -19,9 +19,15 @@ from fathom_onnx.workloads.contract import Gradients, Workload
 
 from .ops import MOVED_AWAY, canonical_op
 
-__all__ = ["tags"]
+__all__ = ["WHOLE", "tags"]
 
 _TAPE = "gradient_tape"
+
+WHOLE = {
+    "BatchNormTraining": {"forward": "BatchNormTraining", "backward": "BatchNormGrad"},
+    "BatchNorm": {"forward": "BatchNorm"},
+}
+"""Name scope within a layer's, of operations that are one canonical op together, to this op by phase."""
 
 
 class _Scope(NamedTuple):
@@ -137,6 +143,11 @@ class _Finder:
         return [self.found[op.name] for op in operations if op.name in self.found]
 
 
+def _whole(op: tf.Operation, phase: str) -> str:
+    """The canonical op that an operation is a part of by its name; empty where it stands for itself."""
+    return next((of_phase.get(phase, "") for mark, of_phase in WHOLE.items() if f"/{mark}/" in op.name), "")
+
+
 def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:
     """The tag of every operation of ``graph`` that can become a node, by operation name.
 
@@ -150,7 +161,6 @@ def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:
     scopes = _Finder(graph, workload).found
     by_operation: dict[str, Tag] = {}
     for op in graph.get_operations():
-        canonical = canonical_op(op)
         scope = scopes.get(op.name)
         if scope is None:
             if op.type in MOVED_AWAY:
@@ -162,5 +172,7 @@ def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:
         if scope.phase == "optimizer":
             in_treatment = f"/{Gradients.OP}/" in op.name
             canonical = Gradients.OP if in_treatment else workload.optimizer.OP
+        else:
+            canonical = _whole(op, scope.phase) or canonical_op(op)
         by_operation[op.name] = Tag(scope.phase, scope.name, canonical, op.name)
     return by_operation

@@ -1,0 +1,113 @@
+"""What stands in the way of a recipe's graph: every operation without a translation or a canonical op, at once."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tf2onnx.handler import tf_op
+
+from fathom_exporters.lowering import OPSET
+from fathom_exporters.tensorflow.fold import fold
+from fathom_exporters.tensorflow.translate.convert import HANDLERS
+from fathom_exporters.tensorflow.translate.ops import CANONICAL_OF, MOVED_AWAY
+from fathom_onnx.exporting import Gap
+from fathom_onnx.recipes import Recipe
+from fathom_onnx.workloads.contract import Mode
+
+from .described import Described, describe
+from .recorded import Traced, trace
+
+__all__ = ["find_gaps"]
+
+_OWN = ("FusedBatchNormV3",)  # its canonical op depends on its attributes
+_PACKAGES = tuple(os.path.dirname(p.__file__) + os.sep for p in (tf, keras))  # noqa: PTH120
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
+_TAPE = "gradient_tape/"
+
+
+def _lacks(op_type: str, stock: Iterable[str]) -> str:
+    """What the tables have nothing of for a type of operation; empty where they are complete."""
+    if op_type in MOVED_AWAY:
+        return ""
+    missing = []
+    if op_type not in HANDLERS and op_type not in stock:
+        missing.append("a translation")
+    if op_type not in CANONICAL_OF and op_type not in _OWN:
+        missing.append("a canonical op")
+    return " and ".join(missing)
+
+
+def _frame(op: tf.Operation | None) -> str:
+    """File, line and text of the user's innermost line that made an operation; of Keras' where there is none."""
+    frames = [f for f in reversed(op.traceback if op is not None else ()) if not f.filename.startswith(_HERE)]
+    chosen = next((f for f in frames if not f.filename.startswith(_PACKAGES)), None) or next(iter(frames), None)
+    if chosen is None:
+        return ""
+    return f"{chosen.filename}:{chosen.lineno}: {linecache.getline(chosen.filename, chosen.lineno).strip()}"
+
+
+class _Places:
+    """Where operations of a lifted graph come from: their phase, layer and line.
+
+    A gradient has the line of the forward operation that it is the gradient of.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._operations: Mapping[str, tf.Operation] = {op.name: op for op in function.graph.get_operations()}
+
+    def source(self, name: str) -> str:
+        """The line that made an operation."""
+        name = name.removeprefix(_TAPE)
+        while name and name not in self._operations:
+            name = name.rpartition("/")[0]
+        return _frame(self._operations.get(name))
+
+    @staticmethod
+    def scope(name: str) -> tuple[str, str]:
+        """Phase and layer by an operation's name."""
+        phase, _, rest = name.partition("/")
+        if phase == _TAPE[:-1]:
+            _, _, rest = rest.partition("/")
+            phase = "backward"
+        return (phase, rest.partition("/")[0]) if phase in ("forward", "loss", "backward", "optimizer") else ("", "")
+
+
+def _operations(step: Traced) -> list[tuple[str, str]]:
+    """Name and type of the operations that the step's results need, constants folded where that is possible."""
+    ends = [*step.outputs.values(), *step.gradients.values(), *(h.last for h in step.held.values() if h.changed)]
+    graph_def = step.draws.put(step.lifted.graph_def, "input")
+    try:
+        graph = fold(graph_def, [], [end.partition(":")[0] for end in ends if end])
+    except Exception:  # an operation that TensorFlow cannot run by itself
+        return [(node.name, node.op) for node in graph_def.node]
+    return [(op.name, op.type) for op in graph.get_operations()]
+
+
+def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+    """Every operation of a recipe's step that cannot be recorded or has no translation or canonical op.
+
+    Raises:
+        UsageError: The recipe cannot be a step.
+        ExportError: Its step cannot be traced at all.
+    """
+    described: Described = describe(recipe)
+    step = trace(described, mode)
+    places = _Places(step.function)
+    stock = set(tf_op.create_mapping(OPSET, []))
+    found: Counter[Gap] = Counter()
+    for refused in step.refused:
+        phase, layer = places.scope(refused.name)
+        found[Gap(refused.type, phase, layer, places.source(refused.name), refused.lacks, refused.rewrite)] += 1
+    drawn = {refused.name for refused in step.refused}
+    for name, op_type in _operations(step):
+        lacks = _lacks(op_type, stock)
+        if lacks and name not in drawn:
+            phase, layer = places.scope(name)
+            found[Gap(op_type, phase, layer, places.source(name), lacks)] += 1
+    return tuple(Gap(**{**vars(gap), "count": count}) for gap, count in found.items())

@@ -1,0 +1,11 @@
+"""Traced graphs of TensorFlow: lifted to pure ones, with their random draws taken out, or widened to float64.
+
+Nothing here knows of models, optimizers or workloads.
+"""
+
+from .lifted import Held, Lifted, Refused
+from .lifting import lift
+from .noise import Draws, draw_order, find_draws
+from .widening import widen
+
+__all__ = ["Draws", "Held", "Lifted", "Refused", "draw_order", "find_draws", "lift", "widen"]

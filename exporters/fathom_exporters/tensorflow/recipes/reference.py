@@ -1,0 +1,178 @@
+"""The judge of a recipe's graph: the user's own model, loss and optimizer as TensorFlow itself runs them.
+
+The step is traced once more, without the exporter's scopes and without unrolling anything, as ``fit`` traces it, and
+runs on variables of its own, so that the model keeps its values. For float64 the traced graph is widened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from fathom_onnx.errors import ExportError, UnknownNameError
+from fathom_onnx.exporting import StepResult
+from fathom_onnx.recipes import RecipeWorkload
+from fathom_onnx.workloads.contract import Array, Mode
+
+from .described import Described
+from .graph import draw_order, widen
+from .names import native
+from .step import forward, output_tensors
+
+__all__ = ["RecipeReference"]
+
+
+class _Native:
+    """A traced function of TensorFlow that runs on variables of its own.
+
+    Attributes:
+        variables: The variables that it touches, by name.
+    """
+
+    def __init__(self, function: Any, arguments: int, names: Mapping[int, str], draws: int, wide: bool) -> None:
+        graph = function.graph
+        graph_def = graph.as_graph_def()
+        self._wide = wide
+        drawn = [f"{node.name}:0" for node in draw_order(graph_def.node)]
+        if len(drawn) != draws:
+            raise ExportError(
+                f"the step draws {len(drawn)} random tensors as TensorFlow runs it, and {draws} in the graph",
+                "draw outside of loops and conditionals",
+            )
+        renamed: dict[str, str] = {}
+        if wide:
+            graph_def, renamed = widen(graph_def)
+            for definition in graph_def.library.function:
+                context.context().add_function_def(definition)
+        self._function = function  # its own functions are dropped with it
+        by_handle = {id(v.handle): v for v in graph.variables}
+        self.variables: dict[str, tf.Variable] = {}
+        self._start: list[tuple[tf.Variable, tf.Variable]] = []
+        captured: dict[str, Any] = {}
+        for outer, inner in graph.captures:
+            variable = by_handle.get(id(outer))
+            if variable is None:
+                captured[inner.name] = tf.cast(outer, self._dtype(outer.dtype)) if outer.dtype != tf.resource else outer
+                continue
+            copied = tf.Variable(tf.cast(variable, self._dtype(variable.dtype)), trainable=False)
+            captured[inner.name] = copied.handle
+            self._start.append((copied, variable))
+            self.variables[names.get(id(variable), variable.name)] = copied
+        self._arguments = [(t.name, self._dtype(t.dtype)) for t in function.inputs[:arguments]]
+        outputs = [renamed.get(t.name, t.name) for t in function.outputs]
+        drawn = [renamed.get(name, name) for name in drawn]
+
+        def run(tensors: Sequence[tf.Tensor], noise: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            here = tf.compat.v1.get_default_graph()
+            given = {name: here.capture(value) for name, value in captured.items()}
+            given |= dict(zip((name for name, _ in self._arguments), tensors, strict=True))
+            given |= dict(zip(drawn, noise, strict=True))
+            made: list[tf.Tensor] = tf.import_graph_def(graph_def, given, outputs, name="")
+            return made
+
+        self._run: Callable[..., list[tf.Tensor]] = tf.function(run, autograph=False)
+
+    def _dtype(self, dtype: tf.DType) -> tf.DType:
+        return tf.float64 if self._wide and dtype == tf.float32 else dtype
+
+    def __call__(self, arguments: Sequence[Any], noise: Sequence[Any], values: Mapping[str, Array]) -> list[Array]:
+        """Run it on given values of the variables; the others start as the model's own."""
+        for copied, variable in self._start:
+            copied.assign(tf.cast(variable, copied.dtype))
+        for name, variable in self.variables.items():
+            if name in values:
+                variable.assign(tf.constant(values[name], variable.dtype, variable.shape))
+        tensors = [tf.constant(a, dtype) for a, (_, dtype) in zip(arguments, self._arguments, strict=True)]
+        drawn = [tf.constant(n, self._dtype(tf.float32)) for n in noise]
+        return [np.asarray(t) for t in self._run(tensors, drawn)]
+
+
+class RecipeReference:
+    """A recipe's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+
+    def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
+        described = workload.described
+        assert isinstance(described, Described)
+        self._described, self._workload, self._mode = described, workload, mode
+        self._wide = dtype == "float64"
+        self._names = described.names()
+        self._noise = [n.name for n in workload.noise.get(mode, ())]
+        self._batch = [spec.name for spec in workload.batch_inputs(mode)]
+        self._outputs: list[str] = []
+        self._parameters: list[str] = []
+        specs = [tf.TensorSpec(s.shape, s.dtype) for s in workload.batch_inputs(mode)]
+        traced = tf.function(self._training if mode == "training" else self._inference, autograph=False)
+        self._step = self._native(traced.get_concrete_function(*specs), len(specs), len(self._noise))
+        self._updates: dict[tuple[str, ...], _Native] = {}
+
+    def _native(self, function: Any, arguments: int, draws: int) -> _Native:
+        if isinstance(self._described.recipe.model, keras.layers.Layer):
+            self._described.recipe.model._clear_losses()  # those of the trace are tensors of its graph
+        return _Native(function, arguments, self._names, draws, self._wide)
+
+    def _inference(self, *tensors: tf.Tensor) -> list[tf.Tensor]:
+        inputs, _, _ = self._described.batch.parts(dict(zip(self._batch, tensors, strict=True)))
+        found = output_tensors(forward(self._described.recipe.model, inputs, training=False))
+        self._outputs = [o.name for o in self._workload.outputs]
+        return list(found.values())
+
+    def _training(self, *tensors: tf.Tensor) -> list[tf.Tensor]:
+        training = self._described.training
+        assert training is not None
+        value, gradients = training.value_and_gradients(dict(zip(self._batch, tensors, strict=True)))
+        training.update(gradients)
+        self._outputs = ["loss"]
+        named = zip(training.parameters, gradients, strict=True)
+        dense = {self._names[id(native(p))]: tf.convert_to_tensor(g) for p, g in named if g is not None}
+        self._parameters = list(dense)
+        return [value, *dense.values()]
+
+    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+        """Run one step; see :class:`fathom_onnx.exporting.Reference`.
+
+        Raises:
+            UnknownNameError: An input has no value, or branches are prescribed: layers of a recipe have none by name.
+        """
+        for layer in branches or ():
+            raise UnknownNameError("layer with a kink", layer, ())
+        for spec in self._workload.interface(self._mode, "input").inputs:
+            if spec.name not in values:
+                raise UnknownNameError("input value", spec.name, values)
+        results = self._step([values[n] for n in self._batch], [values[n] for n in self._noise], values)
+        count = len(self._outputs)
+        outputs = dict(zip(self._outputs, results[:count], strict=True)) | self._new(self._step)
+        named = {p.name for p in self._workload.parameters}
+        gradients = zip(self._parameters, results[count:], strict=True)
+        wanted = [spec.name for spec in self._workload.interface(self._mode).outputs]
+        return StepResult(
+            outputs={name: outputs[name] for name in wanted},
+            gradients={name: gradient for name, gradient in gradients if name in named},
+        )
+
+    def _new(self, function: _Native) -> dict[str, Array]:
+        return {f"{name}.next": np.asarray(v) for name, v in function.variables.items()}
+
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
+        training = self._described.training
+        assert training is not None
+        given = tuple(name for name in self._parameters if name in gradients)
+        if given not in self._updates:
+            by_name = {self._names[id(native(p))]: p for p in training.parameters}
+
+            def apply(*tensors: tf.Tensor) -> None:
+                made = dict(zip(given, tensors, strict=True))
+                training.update([made.get(name) for name in by_name])
+
+            specs = [tf.TensorSpec(by_name[name].shape, by_name[name].dtype) for name in given]
+            function = tf.function(apply, autograph=False).get_concrete_function(*specs)
+            self._updates[given] = self._native(function, len(specs), 0)
+        update = self._updates[given]
+        update([gradients[name] for name in given], [], values)
+        carried = {v.next.name for v in self._workload.carried("training")}
+        return {name: value for name, value in self._new(update).items() if name in carried}
