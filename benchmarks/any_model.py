@@ -91,10 +91,19 @@ def measured(job: Mapping[str, Any], limit: float) -> Row:
     return row
 
 
+def with_rewrite(job: Mapping[str, Any], limit: float) -> Row:
+    """Measure a model; where its refusal says that specialising helps, that too."""
+    row = measured(job, limit)
+    if "specialise" in row.get("refused", ""):
+        row["rewritten"] = measured({**job, "specialise": True}, limit)
+    return row
+
+
 def verdict(row: Mapping[str, Any]) -> str:
     """What became of a model, in a word or a line."""
     if "refused" in row:
-        return f"refused: {row['refused']}"
+        told = f"refused: {row['refused']}"
+        return f"{told}; specialised: {verdict(row['rewritten'])}" if "rewritten" in row else told
     if "failed" in row:
         return f"{row['stage']} fails: {row['failed']}"
     if not row.get("passed", True):
@@ -122,15 +131,19 @@ def load(path: Path) -> dict[str, Row]:
 
 def jobs(given: argparse.Namespace) -> Iterator[Row]:
     """What is to be measured."""
-    options = {k: v for k, v in (("attention", given.attention), ("dropout", given.dropout)) if v}
+    options = {
+        k: v
+        for k, v in (("attention", given.attention), ("dropout", given.dropout), ("optimizer", given.optimizer))
+        if v
+    }
     for zoo in ["large"] if given.large else given.zoo:
         for name in names(zoo):
             if given.only and not any(part in name for part in given.only):
                 continue
             job: Row = {"zoo": zoo, "name": name, "purpose": given.purpose, "verify": zoo != "large"}
             job["run"] = name != "llama-8b"
-            if options and zoo in ("first", "further"):
-                job["options"] = options
+            if options and zoo != "large":
+                job["options"] = {k: v for k, v in options.items() if zoo != "keras" or k == "optimizer"}
             yield job
 
 
@@ -140,7 +153,7 @@ def measure(given: argparse.Namespace) -> None:
     waiting = [job for job in jobs(given) if key(job) not in done]
     given.results.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(given.jobs) as pool, given.results.open("a", encoding="utf-8") as file:
-        for row in pool.map(lambda job: measured(job, given.limit), waiting):
+        for row in pool.map(lambda job: with_rewrite(job, given.limit), waiting):
             file.write(json.dumps(row) + "\n")
             file.flush()
             figures = " ".join(f"{k}={row[k]}" for k in ("seconds", "nodes", "export_mb") if k in row)
@@ -209,6 +222,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="models measured at once")
     parser.add_argument("--purpose", default="simulators", choices=("simulators", "onnxruntime", "cuda"))
     parser.add_argument("--attention", default="", choices=("eager", "sdpa"))
+    parser.add_argument("--optimizer", default="", help="one for all models, in place of taking turns")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds that a model may take")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "any-model.jsonl")

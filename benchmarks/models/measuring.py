@@ -88,7 +88,7 @@ def _measured(job: dict[str, Any], row: Row) -> None:
         path = Path(folder, "step.onnx") if job["zoo"] != "large" or job["name"] != "llama-8b" else None
         started = time.perf_counter()
         graph = fathom_onnx.export_step(
-            model, batch, loss, optimizer, purpose=job.get("purpose", "simulators"), path=path
+            model, batch, loss, optimizer, purpose=job["purpose"], path=path, specialise=job.get("specialise", False)
         )
         row.at("check", seconds=round(time.perf_counter() - started, 2), export_mb=_peak_mb())
         row.update(nodes=len(graph.model.graph.node), kb=round(graph.model.ByteSize() / 1024))
@@ -101,9 +101,12 @@ def _measured(job: dict[str, Any], row: Row) -> None:
             row["loss"] = float(results["loss"])
             if not math.isfinite(row["loss"]):
                 raise ValueError(f"the loss is {row['loss']}")
+            if row["optimizer"] == "SGD" and not optimizer.param_groups[0]["momentum"]:
+                row.at("compare")
+                _compare(build, results, row)
     if job.get("verify", True):
         row.at("verify")
-        _verify(build(), row)
+        _verify(build(), job.get("specialise", False), row)
     row.at("done", peak_mb=_peak_mb())
 
 
@@ -122,16 +125,46 @@ def _count(graph: Any, row: Row) -> None:
     row.update(macs=sum(by_op.values()), macs_by_op=by_op, macs_unknown=unknown)
 
 
-def _verify(parts: Any, row: Row) -> None:
-    """The project's own judgement, in float64."""
-    from fathom_onnx.recipe_exporting import read_recipe
+def _compare(build: Callable[[], Any], results: Any, row: Row) -> None:
+    """Gradients read off plain SGD's change, and the eager step's in float32, against an eager step in float64.
 
-    import fathom_onnx
+    The float64 step is the module's own after ``double()``; nothing of the project has a part in it.
+    """
+    import torch
+
+    from .counting import eager_loss
+
+    found: dict[Any, dict[str, torch.Tensor]] = {}
+    for kind in (torch.float32, torch.float64):
+        model, batch, loss, optimizer = build()
+        model.to(kind)
+        wide = {k: v.to(kind) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in batch.items()}
+        eager_loss(model, wide, loss).backward()
+        found[kind] = {n: p.grad.double() for n, p in model.named_parameters() if p.grad is not None}
+        rate = optimizer.param_groups[0]["lr"]
+    before = {n: p.detach().double() for n, p in build()[0].named_parameters()}
+    ours: dict[str, float] = {}
+    theirs: dict[str, float] = {}
+    largest = max(float(g.abs().max()) for g in found[torch.float64].values())
+    for name, expected in found[torch.float64].items():
+        got = (before[name] - torch.from_numpy(results[f"{name}.next"]).double()) / rate
+        rounding = float(before[name].abs().max()) * 2.0**-23 / rate
+        size = max(float(expected.abs().max()), 1e-3 * largest) + rounding
+        ours[name] = float((got - expected).abs().max()) / size
+        theirs[name] = (float((found[torch.float32][name] - expected).abs().max()) + rounding) / size
+    worst = max(ours, key=lambda name: ours[name])
+    row.update(plain_error=ours[worst], plain_eager=max(theirs.values()), plain_worst=worst, plain_tensors=len(ours))
+
+
+def _verify(parts: Any, specialise: bool, row: Row) -> None:
+    """The project's own judgement, in float64."""
+    from fathom_onnx.exporting import read_recipe
     from fathom_onnx.recipes import Recipe
+    from fathom_onnx.verification import verify
 
     started = time.perf_counter()
-    check = fathom_onnx.verify(read_recipe(Recipe(*parts)))
-    row.update(check.json(), verify_seconds=round(time.perf_counter() - started, 2))
+    workload = read_recipe(Recipe(*parts, specialise=specialise))
+    row.update(verify(workload, workload.framework).json(), verify_seconds=round(time.perf_counter() - started, 2))
 
 
 if __name__ == "__main__":

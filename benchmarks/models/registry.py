@@ -50,6 +50,14 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], optim.Optimizer]] = {
 }
 """Name to an optimizer over a model; the models of a zoo take them in turn."""
 
+_PLAIN = "plain"
+
+
+def _plain(model: nn.Module) -> optim.Optimizer:
+    """Descent by whole gradients: they can be read off what a step changes."""
+    return optim.SGD(model.parameters(), lr=1.0)
+
+
 Parts = tuple[Any, Any, Any]
 """A model, its batch and its loss; None for the loss where the model returns it."""
 
@@ -152,9 +160,17 @@ class Zoo:
     def build(
         self, name: str, optimizer: str = "", attention: str = "eager", dropout: float = 0.0
     ) -> tuple[Any, Any, Any, optim.Optimizer]:
-        """Make a recipe: a model, an example batch, a loss and an optimizer, the same at each call."""
+        """Make a recipe: a model, an example batch, a loss and an optimizer, the same at each call.
+
+        Args:
+            name: The model.
+            optimizer: A name of :data:`OPTIMIZERS`, or ``plain``; the one whose turn it is where empty.
+            attention: ``eager`` or ``sdpa``, where the model has the choice.
+            dropout: The rate of every dropout.
+        """
         if name not in self.makers:
             raise ValueError(f"no model {name}; there are {', '.join(sorted(self.makers))}")
         torch.manual_seed(0)
         model, batch, loss = self.makers[name](attention, float(dropout))
-        return model, batch, loss, OPTIMIZERS[optimizer or self.optimizer_of(name)](model)
+        rule = _plain if optimizer == _PLAIN else OPTIMIZERS[optimizer or self.optimizer_of(name)]
+        return model, batch, loss, rule(model)
