@@ -101,7 +101,7 @@ def _measured(job: dict[str, Any], row: Row) -> None:
             row["loss"] = float(results["loss"])
             if not math.isfinite(row["loss"]):
                 raise ValueError(f"the loss is {row['loss']}")
-            if row["optimizer"] == "SGD" and not optimizer.param_groups[0]["momentum"]:
+            if job.get("options", {}).get("optimizer") == "plain":
                 row.at("compare")
                 _compare(build, results, row)
     if job.get("verify", True):
@@ -164,7 +164,9 @@ def _verify(parts: Any, specialise: bool, row: Row) -> None:
 
     started = time.perf_counter()
     workload = read_recipe(Recipe(*parts, specialise=specialise))
-    row.update(verify(workload, workload.framework).json(), verify_seconds=round(time.perf_counter() - started, 2))
+    row.update(
+        verify(workload, workload.framework, "training").json(), verify_seconds=round(time.perf_counter() - started, 2)
+    )
 
 
 if __name__ == "__main__":
