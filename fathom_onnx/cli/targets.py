@@ -14,10 +14,10 @@ from fathom_onnx.exporting import read_recipe, recipe_name
 from fathom_onnx.graph import load_structure
 from fathom_onnx.recipes import PRESET, Recipe, RecipeWorkload
 from fathom_onnx.recipes.frameworks import framework_of
-from fathom_onnx.recipes.target import Target
+from fathom_onnx.recipes.target import Target, is_target
 from fathom_onnx.workloads.contract import Mode, Workload
 
-__all__ = ["build_recipe", "read_targets", "recipe_modes", "recipe_options", "refuse_replacing"]
+__all__ = ["build_recipe", "read_targets", "recipe_modes", "recipe_options", "refuse_preset", "refuse_replacing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +65,16 @@ def _target(text: str, changes: Mapping[str, Any]) -> Target:
             raise UsageError(f"--{name} is not for '{text}'", advice)
     accumulate, specialise = _of_the_command("accumulate"), bool(_of_the_command("specialise"))
     return Target.parse(text, changes, accumulate=accumulate, specialise=specialise)
+
+
+def refuse_preset(names: Sequence[str]) -> None:
+    """Refuse ``--preset`` where all workloads that a command is given are targets.
+
+    Raises:
+        UsageError: It was given.
+    """
+    if names and all(is_target(name) for name in names) and _given("preset"):
+        raise UsageError(f"--preset is not for '{names[0]}'", _NOT_FOR_TARGETS["preset"])
 
 
 def build_recipe(text: str, changes: Mapping[str, Any]) -> tuple[Target, Recipe]:

@@ -11,6 +11,7 @@ from .given.fitting import GivenBatches
 from .given.loading import load_with_inputs, read_inputs
 from .sources import (
     DISTINCT_BATCHES,
+    EXAMPLE,
     SOURCES,
     batches,
     batches_for,
@@ -22,6 +23,7 @@ from .sources import (
 
 __all__ = [
     "DISTINCT_BATCHES",
+    "EXAMPLE",
     "SOURCES",
     "Batch",
     "BatchRequest",

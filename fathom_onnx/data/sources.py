@@ -26,6 +26,7 @@ from .text.translations import open_translations
 
 __all__ = [
     "DISTINCT_BATCHES",
+    "EXAMPLE",
     "SOURCES",
     "SYNTHETIC",
     "batches",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import Purpose
@@ -14,14 +15,17 @@ from fathom_onnx.exporting import frameworks as known_frameworks
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.native import native_frameworks
 from fathom_onnx.processes import refuse_during_import
+from fathom_onnx.recipes.target import is_target
 from fathom_onnx.runtime.environment import cpu_cores
-from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells
+from fathom_onnx.study.cells.own_models import OwnModel, own_models
+from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells, own_cells
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
 from fathom_onnx.study.engine.pipeline import carry_out, measure_machine
 from fathom_onnx.study.engine.providers import choose, on_provider, refuse_unused_settings
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
+from fathom_onnx.workloads import names
 
 from .result import StudyResult
 
@@ -38,9 +42,13 @@ def _commands(
     providers: Sequence[str],
     thread_counts: Sequence[int],
     chosen: Sequence[Cell],
+    own: Sequence[OwnModel],
     flags: Sequence[str],
 ) -> list[str]:
-    """The command lines that repeat the study: one, or one a framework where some but not all of them are chosen."""
+    """The command lines that repeat the study: one, or one a framework where some but not all of them are chosen.
+
+    Models of the user's own are of one framework each, and in the line of that.
+    """
     used = list(dict.fromkeys(c.framework for c in chosen))
     modes = list(dict.fromkeys(c.mode for c in chosen))
     common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", ",".join(providers)]
@@ -48,10 +56,18 @@ def _commands(
     for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
     common += flags
-    workloads = list(dict.fromkeys(c.workload for c in chosen))
-    start = ["fathom-onnx", "study", *workloads, "-o", str(folder), "--preset", options.preset]
+    names = {model.name for model in own}
+    start = ["fathom-onnx", "study"]
+    place = ["-o", str(folder), "--preset", options.preset] if len(names) < len({c.workload for c in chosen}) else []
+    place = place or ["-o", str(folder)]
+    place += [part for n, v in (own[0].target.options if own else ()) for part in ("--set", f"{n}={v}")]
     all_frameworks = len(used) > 1 and set(used) == set(known_frameworks())
-    return [shlex.join([*start, "--framework", name, *common]) for name in (["all"] if all_frameworks else used)]
+    lines = []
+    for name in ["all"] if all_frameworks else used:
+        workloads = dict.fromkeys(c.workload for c in chosen if c.workload not in names)
+        targets = [model.target.text for model in own if name in ("all", model.framework)]
+        lines.append(shlex.join([*start, *workloads, *targets, *place, "--framework", name, *common]))
+    return lines
 
 
 def _plan(
@@ -61,6 +77,7 @@ def _plan(
     thread_counts: Sequence[int],
     chosen: Sequence[Cell],
     native: bool,
+    own: Mapping[Cell, OwnModel],
 ) -> list[Job]:
     """The jobs of a study, whose options are those of CUDA where they differ between providers."""
     first, *others = providers
@@ -80,8 +97,10 @@ def _plan(
         for cell in chosen
     ]
     frameworks = native_frameworks() if native else ()
-    plan += [Job(cell, brief, folder, Role.NATIVE) for cell in chosen if cell.framework in frameworks]
-    return plan
+    plan += [
+        Job(cell, brief, folder, Role.NATIVE) for cell in chosen if cell.framework in frameworks and cell not in own
+    ]
+    return [replace(job, own=own.get(job.cell)) for job in plan]
 
 
 def run_study(
@@ -102,6 +121,7 @@ def run_study(
     verify: bool = True,
     native: bool = True,
     checked_steps: int = 1,
+    target_options: Mapping[str, Any] | None = None,
     on_event: OnEvent | None = None,
     on_wait: Callable[[str], None] | None = None,
     stages: Stages = STAGES,
@@ -118,7 +138,9 @@ def run_study(
         folder: The study's folder: ``graphs/``, ``runs/``, ``cells/`` (stored results), ``logs/``, ``report.html``,
             ``study.json``, the tables (``docs/guide/study.md``).
         preset: Preset of every workload.
-        workloads: Their names, or all.
+        workloads: Their names, or all; targets (``FILE.py:build``) stand for models of one's own, which are verified,
+            run and placed among the workloads, and are no part of the framework question, the claims or the native
+            runs.
         frameworks: Their names, or all that have an exporter.
         modes: ``inference``, ``training``, or both.
         ep: Execution providers, or ``all`` or None for every one that can be used on this machine. The figures and
@@ -136,6 +158,7 @@ def run_study(
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
             :data:`BRIEF_STEPS` steps.
         checked_steps: Steps of each such check.
+        target_options: Arguments of the functions that targets name.
         on_event: Called with each event.
         on_wait: Called, with one line of text, when another measurement must end first.
         stages: What is done for a cell.
@@ -159,7 +182,14 @@ def run_study(
             f"a study cannot have {', '.join(map(str, thread_counts)) or 'no'} threads, {steps} steps after {warmup}",
             "give 1 or more threads and steps",
         )
-    chosen = cells(preset, workloads, frameworks, modes)
+    targets = [name for name in workloads or () if is_target(name)]
+    usual = None if workloads is None else [name for name in workloads if not is_target(name)]
+    if target_options and not targets:
+        raise UsageError("options are for models of your own, and there is none", "name a FILE.py:build")
+    chosen = cells(preset, usual, frameworks if usual != [] else None, modes)
+    own = own_models(targets, target_options or {}, frameworks, names())
+    model_of = dict(own_cells(own, modes))
+    chosen = (*chosen, *model_of)
     if not chosen:
         raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
     providers = choose(ep)
@@ -182,6 +212,7 @@ def run_study(
         thread_counts,
         chosen,
         native,
+        model_of,
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
@@ -204,6 +235,6 @@ def run_study(
     )
     switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
     flags = [flag for flag, is_given in switches.items() if is_given]
-    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, flags)
+    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, flags)
     write_if_changed(engine.store, result, commands)
     return result

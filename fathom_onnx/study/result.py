@@ -129,7 +129,8 @@ class StudyResult:
     @cached_property
     def effects(self) -> tuple[FrameworkEffect, ...]:
         """Framework against workload, by class and by op; empty where no cell ran."""
-        return tuple(framework_effect(self.summaries, level) for level in ("class", "op")) if self.summaries else ()
+        of_workloads = [c.summary for c in self.cells if c.done and c.job.own is None]
+        return tuple(framework_effect(of_workloads, level) for level in ("class", "op")) if of_workloads else ()
 
     @cached_property
     def framework(self) -> tuple[FrameworkLevel, ...]:
@@ -139,7 +140,9 @@ class StudyResult:
         """
         mixes = {
             "structure": [
-                structure_op_mix(RunLabel(*astuple(c.cell)), c.structure) for c in self.cells if c.structure.get("ops")
+                structure_op_mix(RunLabel(*astuple(c.cell)), c.structure)
+                for c in self.cells
+                if c.structure.get("ops") and c.job.own is None
             ],
             "native": [c.op_mix for c in self.native_runs if c.op_mix is not None],
         }
@@ -179,7 +182,8 @@ class StudyResult:
         wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
         broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
         unchecked = f"{broken} verifications could not be done. " if broken else ""
-        answer = "No cell ran." if self._main is None else self._main.verdict
+        none = "No workload of a definition ran." if self.summaries else "No cell ran."
+        answer = none if self._main is None else self._main.verdict
         return f"{missing}{wrong}{unchecked}{answer}"
 
     @property

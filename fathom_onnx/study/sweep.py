@@ -15,10 +15,13 @@ from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.processes import refuse_during_import
+from fathom_onnx.recipes import PRESET
+from fathom_onnx.recipes.target import is_target
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.study.cells.graph_files import graph_files
-from fathom_onnx.study.cells.plan import Job, OnEvent, Options, Role, cells
+from fathom_onnx.study.cells.own_models import own_models
+from fathom_onnx.study.cells.plan import Job, OnEvent, Options, Role, cells, own_cells
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
 from fathom_onnx.study.engine.pipeline import carry_out
@@ -26,6 +29,7 @@ from fathom_onnx.study.engine.providers import refuse_unused_settings
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.store import key
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
+from fathom_onnx.workloads import names
 
 from .sweep_result import SweepResult, write_tables
 
@@ -37,7 +41,8 @@ class Axes:
     """The axes of a sweep; every combination of their values is run.
 
     Attributes:
-        workloads: Names, or None for all; none of them where there are graph files.
+        workloads: Names, or None for all; none of them where there are graph files. Targets (``FILE.py:build``) stand
+            for models of one's own.
         frameworks: Names, or None for all that have an exporter.
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
@@ -47,7 +52,8 @@ class Axes:
         batches: Batch sizes; none for each preset's own.
         optimizations: onnxruntime's graph optimization levels.
         preset: Preset of every workload.
-        changes: Fields of the configuration to change in every cell, as text or as values.
+        changes: Fields of the configuration to change in every cell, as text or as values; of a target, arguments of
+            its function.
         inputs: ``.npz`` files with batches of input values, which every cell is fed with.
         graphs: Graph files, which are run beside the workloads' graphs, on the same providers, threads and levels.
         dimensions: Sizes of open dimensions of these, by name.
@@ -111,7 +117,15 @@ def sweep_plan(
     if axes.dimensions and not axes.graphs:
         raise UsageError("sizes of dimensions are for graph files, and there is none", "name one, or leave out --dim")
     workloads = () if axes.workloads is None and axes.graphs else axes.workloads
-    chosen = cells(axes.preset, workloads, axes.frameworks, axes.modes)
+    targets = [name for name in workloads or () if is_target(name)]
+    usual = None if workloads is None else [name for name in workloads if not is_target(name)]
+    # frameworks that are asked for are the usual workloads', and need not be known where there are none
+    chosen = cells(axes.preset, usual, axes.frameworks if usual != [] else None, axes.modes)
+    if targets and axes.batches:
+        raise UsageError(
+            f"a batch size is not for '{targets[0]}'", "change an argument of its function, one sweep a size"
+        )
+    own = own_models(targets, axes.changes, None, names())
     sessions = [
         SessionSettings(
             ep, threads, optimization, tf32=axes.tf32 and ep == "cuda", serialize=axes.serialize and ep == "cuda"
@@ -138,6 +152,19 @@ def sweep_plan(
         )
         plan += [Job(cell, common.with_session(session), folder, Role.SWEEP) for session in sessions]
         plan[-1].workload  # noqa: B018  # a configuration that cannot be made is refused before any work is done
+    for cell, model in own_cells(own, axes.modes):
+        changes = _changes(axes, None)
+        common = Options(
+            preset=PRESET,
+            changes=changes,
+            warmup=warmup,
+            steps=steps,
+            seed=seed,
+            purpose=purpose,
+            graphs=_graphs(PRESET, purpose, changes),
+            inputs=inputs,
+        )
+        plan += [Job(cell, common.with_session(session), folder, Role.SWEEP, own=model) for session in sessions]
     files = graph_files(axes.graphs, axes.dimensions, axes.batches, all_sizes=not axes.inputs)
     for graph in files:
         for sizes in graph.sizes:
@@ -146,7 +173,7 @@ def sweep_plan(
                 Job(graph.cell, common.with_session(session), folder, Role.SWEEP, source=graph.path, batch=sizes.batch)
                 for session in sessions
             ]
-    if axes.batches and not chosen and all(job.batch is None for job in plan):
+    if axes.batches and not chosen and not own and all(job.batch is None for job in plan):
         raise UsageError("no graph has an open batch dimension", "leave out --batch, or give sizes with --dim")
     if not plan:
         raise UsageError("there is nothing to sweep", "name at least one workload, framework and mode")

@@ -120,7 +120,8 @@ def _cell_id(cell: CellResult) -> str:
 
 def _row(cell: CellResult) -> dict[str, Any]:
     o, s = cell.job.options, cell.summary
-    ours = cell.job.source is None
+    ours, own = cell.job.source is None, cell.job.own is not None
+    batch = cell.export.get("batch_size") if own else cell.job.workload.batch_size if ours else cell.job.batch
     changes = [*o.changes, *o.dimensions]
     classes = {row["name"]: row["share"] for row in s.get("by_class", ())}
     return {
@@ -128,7 +129,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         **asdict(cell.cell),
         "preset": o.preset if ours else None,
         "lowering": o.purpose if ours else None,
-        "batch": cell.job.workload.batch_size if ours else cell.job.batch,
+        "batch": batch,
         "changes": " ".join(f"{name}={value}" for name, value in changes if name != "batch"),
         "provider": o.ep,
         **{name: getattr(o, name) if o.ep == "cuda" else None for name in ("tf32", "serialize")},

@@ -107,6 +107,14 @@ def test_profile(mine: Path, mode: str):
     assert (manifest["workload"], manifest["preset"], manifest["data"]["source"]) == ("line", "own", "example")
 
 
+def test_verify(mine: Path):
+    found = json.loads(call("verify", "mine.py", "--steps", 2, "--json").stdout)
+    assert [(check["workload"], check["mode"], check["passed"]) for check in found["checks"]] == [
+        ("line", "inference", True),
+        ("line", "training", True),
+    ]
+
+
 def test_train(mine: Path):
     found = json.loads(call("train", "mine.py", "--steps", 3, "--set", "w=4", "--json").stdout)
     # w: 4, -1, 0.25
@@ -175,6 +183,13 @@ def test_graphs_of_recipes_are_graphs_like_any_other(mine: Path, command: str):
         (["gaps", "residual"], 2, "'residual' is not a target; write it as FILE.py:build"),
         (["gaps", "mine.py:still"], 2, "a training step needs an optimizer"),
         (["verify", "mine.py", "--batch", "4"], 2, "--batch is not for 'mine.py'"),
+        (["study", "mine.py", "--preset", "tiny"], 2, "--preset is not for 'mine.py'"),
+        (["study", "mine.py", "--set", "v=1"], 2, "unknown option of 'mine.py' 'v'"),
+        (["study", "autoenc", "--set", "v=1"], 2, "options are for models of your own, and there is none"),
+        (["study", "mine.py", "--framework", "fake"], 2, "is one of fakenet, not of fake"),
+        (["sweep", "mine.py", "--preset", "tiny"], 2, "--preset is not for 'mine.py'"),
+        (["sweep", "mine.py", "--batch", "4"], 2, "a batch size is not for 'mine.py'"),
+        (["profile", "mine.py", "--runtime", "torch"], 2, "'mine.py' is not run in torch by this command"),
     ],
 )
 def test_each_mistake_is_one_line(arguments: list[str], code: int, said: str):

@@ -52,18 +52,18 @@ def profile_by_framework(context: click.Context) -> None:
     """
     given: dict[str, Any] = context.params
     runtime, target, output = given["runtime"], given["target"], given["output"]
+    if is_target(target):
+        raise UsageError(
+            f"'{target}' is not run in {runtime} by this command", "leave out --runtime, or run it yourself"
+        )
     known = native_frameworks()
     if runtime not in known:
         raise UnknownNameError("runtime", runtime, (ONNXRUNTIME, *known))
     for name, option in _NOT_NATIVE.items():
         if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
             raise UsageError(f"{option} is for onnxruntime and not for --runtime {runtime}", f"leave {option} out")
-    if target.endswith(".onnx") or (Path(target).exists() and not is_target(target)):
+    if target.endswith(".onnx") or Path(target).exists():
         raise UsageError(f"'{target}' is a graph, which {runtime} does not run", "name a workload, or leave --runtime")
-    if is_target(target):
-        raise UsageError(
-            f"'{target}' is not run in {runtime} by this command", "leave out --runtime, or run it yourself"
-        )
     modes = options.chosen_modes(given["mode"])
     if len(modes) > 1:
         raise UsageError("profile runs one step", "name one mode")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.targets import refuse_preset
 
 if TYPE_CHECKING:
     from fathom_onnx.study import StudyResult
@@ -16,10 +17,11 @@ __all__ = ["command"]
 
 
 @click.command("study")
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
 @options.framework_option("all")
 @options.mode_option("all")
 @options.preset_option("small")
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="An argument of FILE.py:build; may repeat.")
 @options.list_option(
     "--ep", options.text_list, None, "Execution providers: cpu, cuda, all; every one that works here by default."
 )
@@ -35,6 +37,7 @@ def command(
     framework: str,
     mode: str,
     preset: str,
+    changes: tuple[str, ...],
     ep: tuple[str, ...] | None,
     tf32: bool,
     serialize: bool,
@@ -49,6 +52,9 @@ def command(
 ) -> None:
     """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
 
+    A FILE.py:build among them is a model of your own: it is verified and profiled like a workload, and placed among
+    those of the study.
+
     Prints whether the framework matters, then the paper's claims with our numbers. Work that was already done with the
     same inputs is not repeated. A cell that fails is recorded and the others go on; the exit code is then 1.
     """
@@ -57,6 +63,7 @@ def command(
 
     from .live import print_events, print_waiting
 
+    refuse_preset(workloads)
     with print_events() as on_event:
         result = run_study(
             output,
@@ -73,6 +80,7 @@ def command(
             seed=seed,
             verify=not no_verify,
             native=not no_native,
+            target_options=options.pairs(changes, "NAME=VALUE"),
             on_event=on_event,
             on_wait=print_waiting,
         )

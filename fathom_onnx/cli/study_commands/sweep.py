@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.targets import refuse_preset
 from fathom_onnx.exporting import Purpose
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.command("sweep")
-@click.argument("targets", nargs=-1, metavar="[WORKLOAD|GRAPH.onnx]...")
+@click.argument("targets", nargs=-1, metavar="[WORKLOAD|FILE.py:build|GRAPH.onnx]...")
 @options.list_option("--framework", options.text_list, "torch", "Frameworks, or all.")
 @options.list_option("--mode", options.text_list, "training", "inference, training, or all.")
 @options.list_option("--ep", options.text_list, "cpu", "Execution providers: cpu, cuda.")
@@ -30,7 +31,11 @@ __all__ = ["command"]
 )
 @options.preset_option("small")
 @click.option(
-    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field in every cell; may repeat."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change a field, or an argument of FILE.py:build, in every cell; may repeat.",
 )
 @click.option(
     "--dim",
@@ -71,6 +76,8 @@ def command(
 ) -> None:
     """Profile workloads, all of them where nothing is named, and graph files, over every combination of the lists.
 
+    A FILE.py:build is a model of your own, of its own framework; --set gives its function's arguments.
+
     Of a graph file, --batch is the size of the open dimension that comes first in its inputs, and --dim gives the
     others. Framework, mode, preset and --set are the workloads'.
 
@@ -83,6 +90,7 @@ def command(
 
     from .live import print_events, print_waiting
 
+    refuse_preset(targets)
     axes = Axes(
         workloads=[name for name in targets if not _is_file(name)] if targets else None,
         frameworks=_all(framework),

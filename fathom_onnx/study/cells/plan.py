@@ -11,11 +11,15 @@ from typing import Any, Literal
 
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import Purpose, frameworks, graph_path
+from fathom_onnx.graph import load_structure
+from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
 from fathom_onnx.workloads import definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
-__all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "Role", "cells"]
+from .own_models import OwnModel
+
+__all__ = ["Cell", "Event", "EventKind", "Job", "OnEvent", "Options", "Role", "cells", "own_cells"]
 
 EventKind = Literal["started", "done", "reused", "failed"]
 """Kind of a progress event."""
@@ -133,6 +137,7 @@ class Job:
         output: Folder for files that a stage writes besides the result it returns.
         source: The graph file that is run, where no workload's graph is exported; its cell is named after it.
         batch: The batch size of such a file, where one was given.
+        own: The model of the user's own whose graph it is, where it is no workload's of a definition.
     """
 
     cell: Cell
@@ -143,6 +148,7 @@ class Job:
     output: Path = field(default_factory=Path)
     source: Path | None = None
     batch: int | None = None
+    own: OwnModel | None = None
 
     @property
     def name(self) -> str:
@@ -171,7 +177,9 @@ class Job:
 
     @property
     def workload(self) -> Workload:
-        """The workload at the options' preset, with their changes."""
+        """The workload at the options' preset, with their changes; that of a model of the user's own is read off it."""
+        if self.own is not None:
+            return self.own.workload()
         return definition(self.cell.workload).configure(self.options.preset, dict(self.options.changes))
 
     def graph(self, cell: Cell | None = None) -> Path:
@@ -181,7 +189,13 @@ class Job:
         return self._graph("graphs", cell or self.cell)
 
     def draws_noise(self, cell: Cell | None = None) -> bool:
-        """Whether the step of a cell (of this job's own by default) draws random tensors itself."""
+        """Whether the step of a cell (of this job's own by default) draws random tensors itself.
+
+        Of a model of the user's own the graph that was exported tells it, without building the model again.
+        """
+        if self.own is not None:
+            nodes = load_structure(self.graph(cell)).model.graph.node
+            return any(node.op_type in RANDOM for node in nodes)
         return bool(self.workload.noise.get((cell or self.cell).mode))
 
     def checked_graph(self, cell: Cell | None = None) -> Path:
@@ -221,6 +235,16 @@ class Event:
 
 OnEvent = Callable[[Event], None]
 """Called with each event, in the process that runs the engine."""
+
+
+def own_cells(models: Sequence[OwnModel], modes: Sequence[str] | None) -> tuple[tuple[Cell, OwnModel], ...]:
+    """The cells of models of the user's own, each with its model; None stands for all modes."""
+    return tuple(
+        (Cell(own.name, own.framework, mode), own)
+        for own in models
+        for mode in own.modes
+        if modes is None or mode in modes
+    )
 
 
 def _select(kind: str, requested: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:

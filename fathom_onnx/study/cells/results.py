@@ -71,8 +71,11 @@ class CellResult:
 
     @property
     def evidence(self) -> RunEvidence | None:
-        """The run as evidence for the paper's claims, if there is a run and it is one of a workload's graph."""
-        if self.op_mix is None or self.job.source is not None:
+        """The run as evidence for the paper's claims, if there is a run and it is one of a workload's graph.
+
+        Neither a graph file nor a model of the user's own is one that the paper speaks of.
+        """
+        if self.op_mix is None or self.job.source is not None or self.job.own is not None:
             return None
         return RunEvidence(self.summary, self.op_mix, self.node_times)
 

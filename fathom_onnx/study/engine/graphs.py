@@ -33,7 +33,8 @@ __all__ = [
 
 
 def _export(job: Job, path: Path, noise: NoiseSource) -> StageResult:
-    request = ExportRequest(job.workload, job.cell.mode, noise, job.options.purpose)
+    workload = job.workload
+    request = ExportRequest(workload, job.cell.mode, noise, job.options.purpose)
     exported = export_file(job.cell.framework, request, path)
     return {
         "path": exported.path.relative_to(job.folder).as_posix(),
@@ -41,6 +42,9 @@ def _export(job: Job, path: Path, noise: NoiseSource) -> StageResult:
         "nodes": exported.nodes,
         "size_bytes": exported.size_bytes,
         "seconds": exported.seconds,
+        "parameters": sum(p.elements for p in workload.parameters),
+        "batch_size": workload.batch_size,
+        "data": workload.data,
     }
 
 
@@ -58,7 +62,7 @@ def export_graph(job: Job) -> StageResult:
 
 def graph_exists(job: Job, result: StageResult) -> bool:
     """Whether the graph file of a cell is still the one that :func:`export_graph` wrote."""
-    return bool(sha256(job.graph()) == result.get("sha256"))
+    return _is_there(job.graph(), result)
 
 
 def export_checked_graph(job: Job) -> StageResult:
@@ -68,7 +72,15 @@ def export_checked_graph(job: Job) -> StageResult:
 
 def checked_graph_exists(job: Job, result: StageResult) -> bool:
     """Whether the file of :func:`export_checked_graph` is still the one that was written."""
-    return bool(sha256(job.checked_graph()) == result.get("sha256"))
+    return _is_there(job.checked_graph(), result)
+
+
+def _is_there(path: Path, result: StageResult) -> bool:
+    """Whether a graph file is the one of a result, with the values beside it that it names."""
+    if sha256(path) != result.get("sha256"):
+        return False
+    metadata = load_structure(path).metadata
+    return metadata is None or not metadata.values or (path.parent / metadata.values).is_file()
 
 
 def model_structure(job: Job) -> StageResult:

@@ -26,15 +26,21 @@ _NATIVE_FACTS = ("data", "threads", "warmup", "steps", "seed", "python", "machin
 
 
 def export_inputs(job: Job) -> Inputs:
-    """Configuration, purpose and source of a cell's graph, the framework and what else makes it; or the file itself."""
+    """Configuration, purpose and source of a cell's graph, the framework and what else makes it; or the file itself.
+
+    Of a model of the user's own, the files that it was built from take the place of the configuration.
+    """
     if job.source is not None:
         return {"graph": sha256(job.source), "sources": source_hash(SOURCES["export"])}
+    if job.own is not None:
+        configuration: Inputs = {"target": job.own.target.text, "built_from": job.own.digest}
+    else:
+        configuration = {"preset": job.options.preset, "config": asdict(job.workload.config)}
     return {
         "workload": job.cell.workload,
         "mode": job.cell.mode,
         "framework": job.cell.framework,
-        "preset": job.options.preset,
-        "config": asdict(job.workload.config),
+        **configuration,
         "lowering": job.options.purpose,
         "package": package_version("fathom-onnx"),
         "sources": source_hash(SOURCES["export"]),
@@ -108,9 +114,11 @@ def _data(job: Job) -> list[str]:
 
     Of a graph file, whose own hash decides the source: the versions of all packages that sources need.
     """
+    from fathom_onnx.data import EXAMPLE, usual_source
     from fathom_onnx.data import SOURCES as DATA_SOURCES
-    from fathom_onnx.data import usual_source
 
+    if job.own is not None:
+        return [EXAMPLE]  # which the graph's values hold
     if job.source is not None:
         return [package_version(source.needs) for source in DATA_SOURCES.values() if source.needs]
     source = usual_source(job.workload.data)

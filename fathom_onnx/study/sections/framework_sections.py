@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.study.cells.results import CellResult
@@ -22,6 +23,24 @@ def framework_sections(result: StudyResult) -> list[Section]:
     return [_workloads_section(result), *([_native_section(result, natives)] if natives else [])]
 
 
+class _Facts(NamedTuple):
+    """What the table says of a workload; None where it is not known."""
+
+    summary: str
+    data: str
+    parameters: int | None
+    batch_size: int | None
+
+
+def _facts(cell: CellResult) -> _Facts:
+    own, made = cell.job.own, cell.export
+    if own is not None:  # the model is not built again for this
+        return _Facts(own.summary, str(made.get("data", "")), made.get("parameters"), made.get("batch_size"))
+    workload = cell.job.workload
+    parameters = sum(p.elements for p in workload.parameters)
+    return _Facts(definition(cell.cell.workload).summary, workload.data, parameters, workload.batch_size)
+
+
 def _workloads_section(result: StudyResult) -> Section:
     """The paper's Table II with our numbers."""
     nodes: dict[str, dict[tuple[str, str], int]] = {}
@@ -32,19 +51,18 @@ def _workloads_section(result: StudyResult) -> Section:
     kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
     rows = []
     paged = {cell.cell.workload for cell in result.cells if cell.done}
-    for name, workload in {cell.cell.workload: cell.job.workload for cell in result.cells}.items():
+    for name, facts in {cell.cell.workload: _facts(cell) for cell in result.cells}.items():
         paper = TABLE_II.get(name)
-        parameters = sum(p.elements for p in workload.parameters)
         row: list[TableCell | str] = [
             TableCell(name, to=page_anchor(name) if name in paged else ""),
             TableCell(str(paper.year), paper.year) if paper else TableCell(""),
             paper.style if paper else "",
             paper.task if paper else "",
-            definition(name).summary,
-            f"{paper.dataset}; here {workload.data}" if paper else workload.data,
+            facts.summary,
+            f"{paper.dataset}; here {facts.data}" if paper else facts.data,
             TableCell(str(paper.layers), paper.layers) if paper else TableCell(""),
-            TableCell(f"{parameters:,}", parameters),
-            TableCell("") if workload.batch_size is None else TableCell(str(workload.batch_size), workload.batch_size),
+            TableCell("") if facts.parameters is None else TableCell(f"{facts.parameters:,}", facts.parameters),
+            TableCell("") if facts.batch_size is None else TableCell(str(facts.batch_size), facts.batch_size),
         ]
         counts = [nodes.get(name, {}).get(kind) for kind in kinds]
         rows.append([*row, *(TableCell("") if n is None else TableCell(f"{n:,}", n) for n in counts)])

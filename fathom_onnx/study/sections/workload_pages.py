@@ -7,12 +7,11 @@ from typing import Any
 
 from fathom_onnx.analysis.report.page import Further, Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import duration
-from fathom_onnx.analysis.runs.roofline import Roofline
-from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
 
 from .memory_sections import memory_sections
+from .nearest_sections import nearest_sections
 from .roofline_sections import Roofs, roofline_sections
 from .run_groups import Runs, group_runs, summaries
 from .table_cells import percent_cell, rounded_cell, time_cell
@@ -37,7 +36,7 @@ def workload_pages(result: StudyResult) -> list[Page]:
     """A page for each workload that was run."""
     natives = group_runs(result.native_runs)
     return [
-        _page(number, workload, modes, natives.get(workload, {}), result.rooflines)
+        _page(number, workload, modes, natives.get(workload, {}), result)
         for number, (workload, modes) in enumerate(group_runs(result.all_providers).items())
     ]
 
@@ -47,16 +46,19 @@ def _page(
     workload: str,
     modes: Mapping[str, Runs],
     natives: Mapping[str, Runs],
-    rooflines: Mapping[Job, Mapping[str, Roofline]],
+    result: StudyResult,
 ) -> Page:
-    described = definition(workload)
+    own = next((cell.job.own for runs in modes.values() for cell in runs.values()), None)
+    summary = own.summary if own else definition(workload).summary
+    fidelity = "" if own else definition(workload).fidelity
     roofs = {
-        mode: {who: by_rows for who, cell in runs.items() if (by_rows := rooflines.get(cell.job))}
+        mode: {who: by_rows for who, cell in runs.items() if (by_rows := result.rooflines.get(cell.job))}
         for mode, runs in modes.items()
     }
     # ids in drawings are numbered: a name may hold any character
     sections = [
         Section("steps", "Steps", tables=[_steps(modes, natives)]),
+        *nearest_sections(modes, result),
         *roofline_sections(f"roofline-{number}", roofs),
         *memory_sections(f"memory-{number}", modes),
     ]
@@ -75,9 +77,9 @@ def _page(
     sections.append(Section("groups", "Classes and phases", tables=rest, folded=True))
     return Page(
         page_anchor(workload),
-        f"{workload}: {described.summary}",
+        f"{workload}: {summary}",
         workload,
-        [described.fidelity] if described.fidelity else [],
+        [fidelity] if fidelity else [],
         sections,
         [cell.summary for runs in modes.values() for cell in runs.values()],
     )

@@ -104,7 +104,7 @@ class Exporter:
             data="example",
             recipe=recipe,
             framework=NAME,
-            stored={} if recipe.model.fake else {"line.w": np.float32(recipe.model.w)},
+            stored={} if recipe.model.fake else {"line.w": np.array(recipe.model.w, np.float32)},
             example={} if recipe.model.fake else example,
             target=target,
         )
