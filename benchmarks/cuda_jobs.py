@@ -102,8 +102,8 @@ def eager(name: str, steps: int, device: str = "cuda") -> dict[str, Any]:
     """PyTorch's own training step, eager, with its values on the device: wall and device time of a step."""
     import torch
 
-    from fathom_exporters.torch import models
-    from fathom_exporters.torch.step import make_step
+    from fathom_exporters.torch.built import built_subject
+    from fathom_exporters.torch.stepping import make_step
 
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("this PyTorch sees no CUDA device; install its build for CUDA")
@@ -115,7 +115,9 @@ def eager(name: str, steps: int, device: str = "cuda") -> dict[str, Any]:
     walls: list[float] = []
     spans: list[float] = []
     with torch.device(device):
-        step = make_step(models.make(made).to(device), made, "training", lambda _: contextlib.nullcontext())
+        subject = built_subject(made, "training")
+        subject.model.to(device)
+        step = make_step(subject, "training", lambda _: contextlib.nullcontext(), recorded=False)
         state = {n: torch.from_numpy(v).to(device) for n, v in made.initial_values("training", 0).items()}
         drawn = itertools.islice(batches_for(made, "training", 0), 4)
         batches = [{n: torch.from_numpy(v).to(device) for n, v in batch.items()} for batch in drawn]

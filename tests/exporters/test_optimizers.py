@@ -12,8 +12,11 @@ import torch
 
 from fathom_exporters.tensorflow import optimizers as tensorflow_optimizers
 from fathom_exporters.tensorflow.net import Net
-from fathom_exporters.torch import optimizers as torch_optimizers
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, Noise, RMSProp
+from fathom_exporters.torch.built.optimizers import optimizer_of, slots_of
+from fathom_exporters.torch.stepping import updated
+from fathom_exporters.torch.stepping.gradients import treat
+from fathom_exporters.torch.stepping.subject import Subject
+from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, Initialiser, Noise, RMSProp, Variable
 
 RNG = np.random.default_rng(0)
 SHAPES = {"table.weight": (4, 3), "fc.bias": (5,)}
@@ -23,11 +26,25 @@ NOISE = {f"{name}.gradient_noise": RNG.normal(size=shape) for name, shape in SHA
 
 
 def with_torch(workload, values) -> dict[str, np.ndarray]:
-    def mark(scope: str, op: str) -> contextlib.AbstractContextManager:
+    """By the optimizer that is recorded, through its twin."""
+    workload = SimpleNamespace(
+        **vars(workload), parameters=[Variable(name, shape, Initialiser.constant(0)) for name, shape in SHAPES.items()]
+    )
+    tensors = {name: torch.tensor(value) for name, value in values.items()}
+    own = {name: torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64)) for name, shape in SHAPES.items()}
+    subject = Subject(
+        torch.nn.Identity(), workload, {}, own, None, None, optimizer_of(workload, own.values()), slots_of(workload)
+    )
+    leaves = {name: tensors[name].clone().requires_grad_(True) for name in SHAPES}
+
+    def mark(_: dict[str, str]) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
 
-    tensors = {name: torch.tensor(value) for name, value in values.items()}
-    new = torch_optimizers.apply(workload, tensors, {n: torch.tensor(g) for n, g in GRADIENTS.items()}, mark)
+    gradients = {name: torch.tensor(gradient) for name, gradient in GRADIENTS.items()}
+    treated = treat(workload.gradients, tensors, gradients, lambda scope, op: contextlib.nullcontext())
+    for name, leaf in leaves.items():
+        leaf.grad = treated[name]
+    new = updated(subject, leaves, tensors, mark, recorded=True)
     return {name: value.numpy() for name, value in new.items()}
 
 

@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper
 from torch import nn
 
-import fathom_exporters.torch.averages as averages
-import fathom_exporters.torch.capture as capture
-import fathom_exporters.torch.optimizers as optimizers
+import fathom_exporters.torch.built.subject as built
+import fathom_exporters.torch.stepping.averages as averages
+import fathom_exporters.torch.stepping.step as step
 from fathom_exporters.torch.models import TORCH
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import from_model
@@ -76,14 +76,14 @@ def test_a_gradient_scaled_by_a_thousandth_is_found(monkeypatch, optimizer) -> N
 
 def test_an_edit_of_the_exported_module_alone_is_found(monkeypatch) -> None:
     """The statistics stand still in the module that is recorded; the reference has the module as it was written."""
-    true = capture.make_pure
+    true = built.make
 
     def edited(workload) -> nn.Module:
         model = true(workload)
         model.get_submodule("norm").momentum = 0.0
         return model
 
-    monkeypatch.setattr(capture, "make_pure", edited)
+    monkeypatch.setattr(built, "make", edited)
     assert [f.split(" error")[0] for f in faults_of(plug_in(monkeypatch))] == ["state 'norm.running_mean.next'"]
 
 
@@ -98,14 +98,14 @@ def test_a_wrong_average_in_the_recording_is_found(monkeypatch) -> None:
     assert [f.split("'")[1] for f in faults_of(plug_in(monkeypatch))][:1] == ["norm.num_batches_tracked.next"]
 
 
-@pytest.mark.parametrize(
-    ("rule", "function"), [(Adam(1e-2), "_adam"), (GradientDescent(0.1), "_descent")], ids=["adam", "descent"]
-)
-def test_a_wrong_update_rule_in_the_recording_is_found(monkeypatch, rule, function) -> None:
-    true = optimizers._RULES[type(rule)]
+@pytest.mark.parametrize("rule", [Adam(1e-2), GradientDescent(0.1)], ids=["adam", "descent"])
+def test_a_wrong_update_in_the_recording_is_found(monkeypatch, rule) -> None:
+    true = step.updated
 
-    def wrong(rule, values, gradients, mark):
-        return true(rule, values, {name: 1.001 * gradient for name, gradient in gradients.items()}, mark)
+    def wrong(subject, leaves, values, mark, *, recorded):
+        for leaf in leaves.values():
+            leaf.grad = 1.001 * leaf.grad
+        return true(subject, leaves, values, mark, recorded=recorded)
 
-    monkeypatch.setitem(optimizers._RULES, type(rule), wrong)
+    monkeypatch.setattr(step, "updated", wrong)
     assert faults_of(plug_in(monkeypatch, rule))

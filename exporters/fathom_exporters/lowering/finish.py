@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass, TopologicalSortPass
 
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_onnx.exporting import ExportRequest, Purpose
@@ -24,14 +27,25 @@ IR_VERSION = 10
 
 
 def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
-    """The passes over a translated graph, in order."""
-    return (
-        LowerGradients(purpose),
-        ShapeInferencePass(data_prop=True),
-        *CLEANUP,
-        TopologicalSortPass(),
-        WriteAddresses(),
-    )
+    """The passes over a translated graph, in order, but for the last one, which writes the names."""
+    return (LowerGradients(purpose), ShapeInferencePass(data_prop=True), *CLEANUP, TopologicalSortPass())
+
+
+def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:
+    """Take the outputs after those of the interface out of a model; the tensors stay where something uses them."""
+    values = list(model.graph.outputs)
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(values[:interface])
+    taken = []
+    for value in values[interface:]:
+        producer = value.producer()
+        while not value.uses() and producer is not None and producer.op_type == "Identity":
+            source = producer.inputs[0]
+            assert source is not None
+            value, producer = source, source.producer()
+        taken.append(value)
+    RemoveUnusedNodesPass()(model)
+    return taken
 
 
 def _describe(model: ir.Model, request: ExportRequest) -> None:
@@ -45,7 +59,13 @@ def _describe(model: ir.Model, request: ExportRequest) -> None:
     model.graph.name = f"{request.workload.name}-{request.mode}"
 
 
-def finish(model: ir.Model, request: ExportRequest, framework: str, version: str) -> onnx.ModelProto:
+def finish(
+    model: ir.Model,
+    request: ExportRequest,
+    framework: str,
+    version: str,
+    gradients: Mapping[str, str] | None = None,
+) -> onnx.ModelProto:
     """Lower, clean up, label, describe and check a translated graph.
 
     Args:
@@ -53,14 +73,23 @@ def finish(model: ir.Model, request: ExportRequest, framework: str, version: str
         request: What is exported, and for what purpose.
         framework: The framework's name.
         version: The framework's version.
+        gradients: Parameter to the name of an output of ``model`` that is its gradient. Those after the outputs of the
+            interface leave it; the metadata say which tensors they are.
 
     Raises:
         ExportError: The graph cannot be lowered or breaks the contract of a graph file.
     """
+    interface = [output.name for output in request.workload.interface(request.mode, request.noise).outputs]
+    names = [output.name for output in model.graph.outputs]
     for step in _passes(request.purpose):
         step(model)
+    tensors = dict(zip(names, [*model.graph.outputs][: len(interface)], strict=False))
+    tensors |= dict(zip(names[len(interface) :], _take_out(model, len(interface)), strict=True))
+    WriteAddresses()(model)
     _describe(model, request)
     proto = infer(ir.to_proto(model))
-    GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.purpose).write(proto)
+    metadata = GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.purpose)
+    named = {parameter: str(tensors[output].name) for parameter, output in (gradients or {}).items()}
+    replace(metadata, gradients=named).write(proto)
     check(proto, request)
     return proto

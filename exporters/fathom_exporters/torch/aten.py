@@ -14,14 +14,14 @@ __all__ = ["ATEN", "canonical_op"]
 _GROUPS: dict[str, str] = {
     "Abs": "abs",
     "Activation": "elu gelu hardsigmoid hardswish leaky_relu mish prelu selu silu",
-    "Add": "add",
+    "Add": "add add_",
     "ArgMax": "argmax argmin topk",
     "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d",
     "AvgPoolGrad": "_adaptive_avg_pool2d_backward avg_pool2d_backward avg_pool3d_backward",
     "BatchNorm": "_native_batch_norm_legit_no_training",
     "BatchNormGrad": "native_batch_norm_backward",
     "BatchNormTraining": "_native_batch_norm_legit_functional _native_batch_norm_legit native_batch_norm",
-    "Cast": "_to_copy to type_as",
+    "Cast": "_to_copy convert_element_type to type_as",
     "Clip": "clamp clamp_max clamp_min hardtanh relu6",
     "ClipGrad": "hardtanh_backward",
     "Compare": "eq ge gt isinf isnan le lt ne",
@@ -32,8 +32,8 @@ _GROUPS: dict[str, str] = {
     "Dropout": "native_dropout native_dropout_backward",
     "Erf": "erf erfc",
     "Exp": "exp expm1",
-    "Fill": "arange empty empty_like full full_like new_full new_zeros new_ones ones ones_like scalar_tensor zeros "
-    "zeros_like fill",
+    "Fill": "arange empty empty_like full full_like new_empty_strided new_full new_zeros new_ones ones ones_like "
+    "scalar_tensor zeros zeros_like fill",
     "Gather": "embedding gather index index_select",
     "GatherGrad": "embedding_dense_backward",
     "Identity": "alias clone contiguous detach lift_fresh_copy copy",
@@ -73,7 +73,7 @@ _GROUPS: dict[str, str] = {
     "SigmoidGrad": "log_sigmoid_backward sigmoid_backward",
     "Sign": "sgn sign",
     "Sin": "acos asin atan atan2 cos sin tan",
-    "Slice": "narrow select slice split split_with_sizes unbind",
+    "Slice": "as_strided narrow select slice split split_with_sizes unbind",
     "SliceGrad": "select_backward slice_backward",
     "Softmax": "_softmax",
     "SoftmaxGrad": "_softmax_backward_data",
@@ -111,7 +111,7 @@ def canonical_op(node: fx.Node) -> str:
         source = node.args[0]
         assert isinstance(source, fx.Node)
         return canonical_op(source)
-    name = str(target).removeprefix("aten.").partition(".")[0]
+    name = str(target).removeprefix("aten.").removeprefix("prims.").partition(".")[0]
     op = ATEN.get(name) or _SEVERAL.get(name)
     if op is None:
         raise ExportError(

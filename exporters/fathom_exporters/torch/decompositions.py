@@ -6,14 +6,15 @@ exporter exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload
 
-__all__ = ["DECOMPOSITIONS"]
+__all__ = ["DECOMPOSITIONS", "decomposition_table"]
 
 _aten = torch.ops.aten
 
@@ -33,6 +34,7 @@ DECOMPOSITIONS: dict[OpOverload[..., Any], Callable[..., Any]] = {
             _aten.native_layer_norm_backward,
             _aten.nll_loss_backward,
             _aten.nll_loss_forward,
+            _aten.rsub,
             _aten.silu_backward,
             _aten.smooth_l1_loss_backward,
         ]
@@ -40,3 +42,19 @@ DECOMPOSITIONS: dict[OpOverload[..., Any], Callable[..., Any]] = {
     if isinstance(operation, OpOverload)
 }
 """aten operation to its decomposition."""
+
+
+@functools.cache
+def decomposition_table(translated: Iterable[Callable[..., Any]]) -> dict[OpOverload[..., Any], Callable[..., Any]]:
+    """The decompositions of a recording: ours, and PyTorch's of every operation that has no translation.
+
+    Args:
+        translated: The operations that have one, as a frozen set.
+    """
+    known = frozenset(translated)
+    theirs = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
+    return {
+        operation: decomposition
+        for operation, decomposition in {**theirs, **DECOMPOSITIONS}.items()
+        if isinstance(operation, OpOverload) and (operation in DECOMPOSITIONS or operation not in known)
+    }

@@ -31,7 +31,8 @@ class TorchExporter(FrameworkPart):
         Raises:
             ExportError: The model cannot be turned into a standard graph.
         """
-        return finish(translate(capture(request)), request, self.framework, self.version())
+        made = capture(request)
+        return finish(translate(made), request, self.framework, self.version(), made.gradients)
 
     def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> TorchReference:
         """PyTorch's own eager step in single or double precision."""

@@ -9,14 +9,14 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fathom_onnx.exporting import Kink, StepResult, kink_key
 from fathom_onnx.workloads.contract import Array, Layer, Mode, Workload
 
+from .built.update import update
 from .models import make
-from .update import update
 
 __all__ = ["TorchReference"]
 
@@ -116,7 +116,7 @@ class TorchReference:
 
     It shares with the export what the user wrote, the model and its loss. The module is made anew and run as it is:
     values are put into its own parameters and buffers, it updates its running statistics itself, and the update is
-    that of PyTorch's own optimizer where there is one (:mod:`fathom_exporters.torch.update`).
+    that of PyTorch's own optimizer where there is one (:mod:`fathom_exporters.torch.built.update`).
     """
 
     def __init__(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
@@ -171,7 +171,7 @@ class TorchReference:
     def _train(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss, and the new state as the module and the optimizer hold it."""
         loss = cast("Callable[..., Tensor]", self._model.loss)(self._model(given), given)
-        parameters = {p.name: self._own[p.name] for p in self._workload.parameters}
+        parameters = {p.name: cast("nn.Parameter", self._own[p.name]) for p in self._workload.parameters}
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
             slots = update(self._workload, parameters, given, dict(zip(parameters, gradients, strict=True)))

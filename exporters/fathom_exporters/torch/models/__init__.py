@@ -28,7 +28,7 @@ from .seq2seq import Seq2seq
 from .speech import DeepSpeech
 from .vgg import Vgg
 
-__all__ = ["TORCH", "make", "make_pure"]
+__all__ = ["TORCH", "make", "unread_counters"]
 
 _COUNTER = "num_batches_tracked"
 """The buffer in which a normalisation counts the batches of its running statistics."""
@@ -66,7 +66,7 @@ def make(workload: Workload) -> nn.Module:
     _compare("frozen variables", {n: p for n, p in parameters.items() if n in frozen}, workload.frozen)
     buffers = dict(model.named_buffers())
     _compare(
-        "buffers", {n: b for n, b in buffers.items() if n not in _unread_counters(model, workload)}, workload.buffers
+        "buffers", {n: b for n, b in buffers.items() if n not in unread_counters(model, workload)}, workload.buffers
     )
     for name, parameter in trained.items():
         if not parameter.requires_grad:
@@ -74,23 +74,7 @@ def make(workload: Workload) -> nn.Module:
     return model
 
 
-def make_pure(workload: Workload) -> nn.Module:
-    """A model for :func:`fathom_exporters.torch.step.make_step`: its step changes the workload's variables alone.
-
-    It is :func:`make`'s without the counters of batches that nothing reads and that the workload leaves out.
-
-    Raises:
-        UnknownNameError: The workload has no model in PyTorch.
-        ExportError: The model has other parameters or buffers than the workload.
-    """
-    model = make(workload)
-    for name in _unread_counters(model, workload):
-        layer, _, counter = name.rpartition(".")
-        setattr(model.get_submodule(layer), counter, None)
-    return model
-
-
-def _unread_counters(model: nn.Module, workload: Workload) -> set[str]:
+def unread_counters(model: nn.Module, workload: Workload) -> set[str]:
     """Counters of batches that the workload leaves out, as it may: only a cumulative average reads its own."""
     declared = {v.name for v in workload.buffers}
     own = (batchnorm._BatchNorm.forward, instancenorm._InstanceNorm.forward)

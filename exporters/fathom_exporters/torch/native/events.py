@@ -16,7 +16,7 @@ from typing import Any
 
 from torch.profiler import record_function
 
-from fathom_exporters.torch.step import OP, PHASE, SCOPE
+from fathom_exporters.torch.stepping import OP, PHASE, SCOPE
 from fathom_onnx.errors import RunError
 from fathom_onnx.native import UNKNOWN, NativeOp
 from fathom_onnx.workloads.contract import Mode

@@ -26,7 +26,7 @@ _GROUPS: dict[str, str] = {
     "CrossEntropy": "binary_cross_entropy_with_logits cross_entropy_loss",
     "Fill": "empty_strided new_empty resize zero",
     "GatherGrad": "embedding_backward",
-    "Identity": "real resolve_conj resolve_neg result_type",
+    "Identity": "_local_scalar_dense item real resolve_conj resolve_neg result_type",
     "LogSoftmax": "log_softmax",
     "Logical": "__and__ __or__ __xor__",
     "Reshape": "_reshape_alias as_strided unflatten",
@@ -43,8 +43,8 @@ if not set(_GROUPS) <= set(OPS):
 
 _COMPOSITE = (
     "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d cross_entropy_loss "
-    "embedding_backward flatten linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape resolve_conj "
-    "resolve_neg result_type softmax to type_as unflatten"
+    "embedding_backward flatten item linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape "
+    "resolve_conj resolve_neg result_type softmax to type_as unflatten"
 )
 
 COMPOSITE = frozenset(_COMPOSITE.split()) | {

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from fathom_exporters.framework import FrameworkPart
-from fathom_exporters.torch.models import TORCH, make_pure
-from fathom_exporters.torch.step import Step, layer_marks, make_step
+from fathom_exporters.torch.built import built_subject
+from fathom_exporters.torch.models import TORCH
+from fathom_exporters.torch.stepping import Step, layer_marks, make_step
 from fathom_onnx.native import NativeMeasurement, NativeRequest, NativeStep, Progress, spent
 from fathom_onnx.workloads.contract import Array
 
@@ -80,17 +81,19 @@ class TorchNative(FrameworkPart):
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step eagerly, without and with the profiler; see :class:`fathom_onnx.native.NativeProfiler`."""
         workload, mode = request.workload, request.mode
-        model = make_pure(workload)
+        subject = built_subject(workload, mode)
         series = _Series(request, progress)
         with _threads(request.threads):
-            plain = make_step(model, workload, mode, _no_mark)
+            plain = make_step(subject, mode, _no_mark, recorded=False)
             control_us, first = _control(request, series, plain)
             gradients = ConvolutionGradients()
             if mode == "training":
                 with gradients:
                     plain(series.inputs())
-            with layer_marks(model, workload, profiler_mark):
-                steps = _profiled(request, series, make_step(model, workload, mode, profiler_mark), gradients)
+            layers = {layer.name: layer.name for layer in workload.layers}
+            with layer_marks(subject.model, layers, profiler_mark):
+                marked = make_step(subject, mode, profiler_mark, recorded=False)
+                steps = _profiled(request, series, marked, gradients)
         facts = {
             "execution": "eager, functional step",
             "profiler": "torch.profiler, CPU activities",

@@ -1,10 +1,11 @@
 """From a recorded step to an ``onnx_ir`` model whose gradients are canonical ops.
 
-In comes a :class:`~fathom_exporters.torch.capture.Capture`; out goes a model for
-:func:`fathom_exporters.lowering.finish`, each node with its tag. PyTorch's own exporter (``torch.onnx``) does the
-conversion, with :data:`TRANSLATIONS` in place of its table where that has nothing or something less plain.
+In comes a :class:`~fathom_exporters.torch.recorded.Capture`; out goes a model for
+:func:`fathom_exporters.lowering.finish`, each node with its tag. Operations are written by :data:`TRANSLATIONS` and,
+where that has nothing, by the functions of PyTorch's own exporter (``torch.onnx``).
 """
 
-from .convert import TRANSLATIONS, translate
+from .convert import translate
+from .registry import TRANSLATIONS, registry, translated_operations
 
-__all__ = ["TRANSLATIONS", "translate"]
+__all__ = ["TRANSLATIONS", "registry", "translate", "translated_operations"]

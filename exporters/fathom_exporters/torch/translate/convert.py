@@ -1,98 +1,30 @@
-"""The conversion itself: a recorded step through PyTorch's exporter, every node tagged with its origin."""
+"""The conversion itself: a recorded step written node by node, every ONNX node tagged with its origin.
+
+An operation is written by our own translation where there is one, and else by the function of PyTorch's exporter. The
+exporter's own decompositions do not run: whatever needs one was taken apart while the step was recorded
+(:mod:`fathom_exporters.torch.decompositions`), once and not twice.
+"""
 
 from __future__ import annotations
 
-import ast
-import logging
-import types
 import warnings
-from collections.abc import Callable
-from typing import Any
 
-import onnx
 import onnx_ir as ir
 import torch
-from torch.export import ExportedProgram
-from torch.export.exported_program import ModuleCallEntry, ModuleCallSignature
-from torch.export.graph_signature import (
-    ExportGraphSignature,
-    InputKind,
-    InputSpec,
-    OutputKind,
-    OutputSpec,
-    TensorArgument,
-)
-from torch.utils import _pytree as pytree
+from onnx_ir.passes.common import InlinePass
+from torch.onnx._internal.exporter import _core, _ir_passes
 
 from fathom_exporters.lowering import OPSET, Tag, register_schemas
-from fathom_exporters.torch.capture import Capture
-from fathom_onnx.errors import ExportError
+from fathom_exporters.torch.recorded import Capture
+from fathom_onnx.errors import ExportError, one_line
 
-from .general import GENERAL
-from .images import IMAGES
+from .registry import registry
 
-__all__ = ["TRANSLATIONS", "translate"]
+__all__ = ["translate"]
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Metadata of an exported node: the modules that its operation was recorded in."""
-_MARK = "fathom_origin:"
-"""What the name of a recorded operation is prefixed with to travel as such a module."""
-
-
-def _unannotated(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A translation without annotations, by which the exporter would judge whether to call it at all."""
-    assert isinstance(function, types.FunctionType)
-    return types.FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-
-
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    target: _unannotated(function) for target, function in {**GENERAL, **IMAGES}.items()
-}
-"""aten operation to the function that writes it, in place of the exporter's own where there is one."""
 
 _OTHER_GRADIENTS = {"Conv2DBackFilter": "Conv2DBackFilter", "ReduceSum": "Sum"}
 """Node type to canonical op, for the nodes of a convolution's backward that are not its input gradient."""
-
-
-def _program(capture: Capture) -> ExportedProgram:
-    """The recorded graph as the exporter takes it, each operation marked with its name."""
-    graph = capture.module.graph
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    output = next(node for node in graph.nodes if node.op == "output")
-    for node in graph.nodes:
-        if node.op == "call_function":
-            node.meta["nn_module_stack"] = {"origin": (_MARK + node.name, "origin")}
-    signature = ExportGraphSignature(
-        [InputSpec(InputKind.USER_INPUT, TensorArgument(name=node.name), target=None) for node in placeholders],
-        [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(name=value.name), target=None) for value in output.args[0]],
-    )
-    call = ModuleCallSignature(
-        inputs=[],
-        outputs=[],
-        in_spec=pytree.tree_flatten((capture.inputs, {}))[1],
-        out_spec=pytree.tree_flatten(tuple(range(len(output.args[0]))))[1],
-        forward_arg_names=[node.name for node in placeholders],
-    )
-    return ExportedProgram(
-        root=capture.module,
-        graph=graph,
-        graph_signature=signature,
-        state_dict={},
-        range_constraints={},
-        module_call_graph=[ModuleCallEntry("", call)],
-        example_inputs=(capture.inputs, {}),
-        constants={},
-    )
-
-
-def _origin(node: ir.Node) -> str | None:
-    """The name of the recorded operation that a node came from."""
-    for scope in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")):
-        if scope.startswith(_MARK):
-            return str(scope.removeprefix(_MARK))
-    return None
 
 
 def _tag(model: ir.Model, capture: Capture) -> None:
@@ -100,14 +32,21 @@ def _tag(model: ir.Model, capture: Capture) -> None:
     for node in model.graph:
         if node.op_type == "Split" and len(node.inputs) > 1:
             node.attributes.pop("num_outputs", None)  # only the exporter needed it; ONNX takes it or the sizes
-        origin = _origin(node)
-        if origin is None or origin not in capture.tags:
+        origin = node.meta.get("node")
+        if origin is None or origin.name not in capture.tags:
             raise ExportError(f"node '{node.name}' ({node.op_type}) does not say which PyTorch operation it is of")
-        tag = capture.tags[origin]
+        tag = capture.tags[origin.name]
+        node.meta.clear()
         node.metadata_props.clear()
         if tag.op == "Conv2DBackInput" and node.op_type in _OTHER_GRADIENTS:
             tag = Tag(tag.phase, tag.scope, _OTHER_GRADIENTS[node.op_type], f"{tag.origin}.{node.op_type}")
         tag.put(node)
+
+
+def _cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def translate(capture: Capture) -> ir.Model:
@@ -117,26 +56,31 @@ def translate(capture: Capture) -> ir.Model:
         ExportError: An operation has no translation.
     """
     register_schemas()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is not there
+    model = ir.Model(ir.Graph([], [], nodes=[], name="step", opset_imports={"": OPSET}), ir_version=10)
+    fx_graph = capture.module.graph
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about its own code
-            program = torch.onnx.export(
-                _program(capture),
-                dynamo=True,
-                custom_translation_table=TRANSLATIONS,
-                opset_version=OPSET,
-                optimize=False,
-                verbose=False,
-                input_names=list(capture.input_names),
-                output_names=list(capture.output_names),
+            values = _core._translate_fx_graph(
+                fx_graph, model, graph_like=model.graph, owned_graphs={}, lower="at_conversion", registry=registry()
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise ExportError(f"PyTorch's exporter cannot translate the step: {cause}") from error
-    assert program is not None
-    model = ir.from_proto(program.model_proto) if isinstance(program.model, onnx.ModelProto) else program.model
+        raise ExportError(f"PyTorch's exporter cannot translate the step: {one_line(_cause(error))}") from error
+    placeholders = [node for node in fx_graph.nodes if node.op == "placeholder"]
+    (output,) = (node for node in fx_graph.nodes if node.op == "output")
+    model.graph.inputs.clear()
+    model.graph.outputs.clear()
+    for node, name in zip(placeholders, capture.input_names, strict=True):
+        value = values[node.name]
+        assert isinstance(value, ir.Value)
+        value.name = name
+        model.graph.inputs.append(value)
+    for node, name in zip(output.args[0], capture.output_names, strict=True):
+        value = values[node.name]
+        assert isinstance(value, ir.Value)
+        value.name = name
+        model.graph.outputs.append(value)
     _tag(model, capture)
+    _ir_passes.add_opset_imports(model)
+    InlinePass()(model)  # some of the exporter's functions are functions of the model
     return model

@@ -120,6 +120,12 @@ def split_with_sizes(x: ir.Value, sizes: Sequence[int], dim: int = 0) -> Sequenc
     return ops.Split(x, axis_sizes, axis=dim, num_outputs=len(sizes))
 
 
+def squeeze_dims(x: ir.Value, dims: Sequence[int]) -> ir.Value:
+    """Squeeze of axes, those of size 1 among them -> Squeeze."""
+    shape = static_shape(x)
+    return op.Squeeze(x, op.Constant(value=ir.tensor(np.array([d for d in dims if shape[d] == 1], np.int64))))
+
+
 def _filled(size: Sequence[int], value: float, dtype: int) -> ir.Value:
     # an attribute without any number would not say that it is a list of integers; a tensor does
     shape = op.Constant(value=ir.tensor(np.array(size, np.int64)))
@@ -202,6 +208,7 @@ GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.select_backward.default: select_backward,
     _aten.split.Tensor: split,
     _aten.split_with_sizes.default: split_with_sizes,
+    _aten.squeeze.dims: squeeze_dims,
     _aten.full.default: full,
     _aten.new_full.default: new_full,
     _aten.new_zeros.default: new_zeros,

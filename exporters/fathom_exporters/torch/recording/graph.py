@@ -1,0 +1,139 @@
+"""Clean-up of a recorded graph: copies, profiler marks, names, and outputs that are inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch.onnx._internal.fx import passes
+
+__all__ = [
+    "drop_copies",
+    "drop_profiler_marks",
+    "merge_shared_arithmetic",
+    "name_gradients",
+    "number_placeholders",
+    "own_outputs",
+]
+
+_aten = torch.ops.aten
+
+_COPIES = (_aten.detach.default, _aten.clone.default, _aten.alias.default, _aten.lift_fresh_copy.default)
+_VIEWS = (_aten.view.default, _aten._unsafe_view.default)
+
+
+def drop_copies(graph: fx.Graph) -> None:
+    """Replace detached and cloned values by the values themselves: in a functional graph they are the same.
+
+    A copy may have laid a tensor out for a view further on, so that every view becomes a reshape; in ONNX both are one.
+    """
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in _COPIES:
+            node.replace_all_uses_with(node.args[0])
+    for node in graph.nodes:
+        if node.target in _VIEWS:
+            node.target = _aten.reshape.default
+    graph.eliminate_dead_code()
+
+
+def promote_types(module: fx.GraphModule) -> None:
+    """Write out the conversions that PyTorch does where operands have several types; ONNX knows one for all.
+
+    A conversion belongs where its user does.
+    """
+    before = set(module.graph.nodes)
+    passes.InsertTypePromotion(module).run()
+    for node in reversed(module.graph.nodes):
+        if node not in before and node.op == "call_function":
+            user = next(iter(node.users))
+            node.meta.update({key: user.meta[key] for key in ("custom", "seq_nr") if key in user.meta})
+
+
+def drop_profiler_marks(graph: fx.Graph) -> None:
+    """Remove what opens and closes a named range of PyTorch's profiler, as every ``optimizer.step()`` does."""
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and "record_function" in str(node.target):
+            graph.erase_node(node)
+
+
+def merge_shared_arithmetic(graph: fx.Graph, shared: Sequence[fx.Node]) -> set[fx.Node]:
+    """Compute once what depends on shared variables alone, such as a step count that all parameters have.
+
+    Args:
+        graph: The graph.
+        shared: Placeholders of the shared variables.
+
+    Returns:
+        The operations that depend on nothing else.
+    """
+    known = set(shared)
+    found: set[fx.Node] = set()
+    first: dict[tuple[Any, ...], fx.Node] = {}
+    for node in list(graph.nodes):
+        sources = node.all_input_nodes
+        if node.op != "call_function" or not sources or not all(source in known for source in sources):
+            continue
+        key = (node.target, repr(node.args), repr(node.kwargs))
+        if key in first:
+            node.replace_all_uses_with(first[key])
+            graph.erase_node(node)
+            continue
+        first[key] = node
+        known.add(node)
+        found.add(node)
+    return found
+
+
+def own_outputs(graph: fx.Graph, count: int) -> list[fx.Node]:
+    """Give each of the first outputs a tensor of its own: a file's tensor has one name.
+
+    Args:
+        graph: The graph.
+        count: How many outputs need one; the others are left.
+
+    Returns:
+        The copies that were made.
+    """
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    values = list(output.args[0])
+    seen: set[fx.Node] = set()
+    made = []
+    for position, value in enumerate(values[:count]):
+        if value.op in ("placeholder", "get_attr") or value in seen:
+            with graph.inserting_before(output):
+                copy = graph.call_function(_aten.clone.default, (value,))
+            copy.meta["val"] = value.meta["val"]
+            made.append(copy)
+            values[position] = copy
+        seen.add(values[position])
+    output.args = (tuple(values),)
+    return made
+
+
+def name_gradients(graph: fx.Graph, names: Sequence[str], interface: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Leave one output for each tensor that is a gradient, after the outputs of the interface.
+
+    Args:
+        graph: The graph.
+        names: Names of all outputs.
+        interface: How many of them are of the interface.
+
+    Returns:
+        The names of the outputs that are left, and the name of each gradient to the name of the output that is it.
+    """
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    values = list(output.args[0])
+    kept = dict(zip(values[:interface], names[:interface], strict=True))
+    found: dict[str, str] = {}
+    for name, value in zip(names[interface:], values[interface:], strict=True):
+        found[name] = kept.setdefault(value, name)
+    output.args = (tuple(kept),)
+    return tuple(kept.values()), found
+
+
+def number_placeholders(graph: fx.Graph) -> None:
+    """Name the placeholders by number: two names of an interface may map to one identifier."""
+    for number, node in enumerate(node for node in graph.nodes if node.op == "placeholder"):
+        node.name = node.target = f"input_{number}"

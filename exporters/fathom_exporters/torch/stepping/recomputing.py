@@ -1,0 +1,54 @@
+"""Gradient checkpointing: what a recording needs to tell a repeated part of the forward pass from the first one."""
+
+from __future__ import annotations
+
+import contextlib
+import unittest.mock
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.fx.traceback import annotate
+from torch.utils import checkpoint
+
+__all__ = ["RECOMPUTED", "repeats_are_marked"]
+
+RECOMPUTED = "fathom_recomputed"
+"""Key of the annotation of an operation that repeats a part of the forward pass for the backward pass."""
+
+
+def _marking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose operations are marked from its second call on: a checkpointed function is called again."""
+    calls = 0
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        with annotate({RECOMPUTED: True}) if calls > 1 else contextlib.nullcontext():
+            return function(*args, **kwargs)
+
+    return called
+
+
+class _MarkedCheckpoint:
+    """In place of PyTorch's autograd function of the reentrant form."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._own.apply(_marking(function), *args)
+
+
+@contextlib.contextmanager
+def repeats_are_marked() -> Iterator[None]:
+    """While entered, what ``torch.utils.checkpoint`` repeats is annotated with :data:`RECOMPUTED`."""
+    generator = checkpoint._checkpoint_without_reentrant_generator
+
+    def marked(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return generator(_marking(function), *args, **kwargs)
+
+    with (
+        unittest.mock.patch.object(checkpoint, "_checkpoint_without_reentrant_generator", marked),
+        unittest.mock.patch.object(checkpoint, "CheckpointFunction", _MarkedCheckpoint(checkpoint.CheckpointFunction)),
+    ):
+        yield
