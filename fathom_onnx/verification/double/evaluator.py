@@ -1,0 +1,136 @@
+"""Running a graph in float64: nodes that no result needs are left out, and tensors are dropped after their last use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.workloads.contract import Array
+
+from .kernels import KERNELS
+from .numbers import unrounded
+from .widening import widened
+
+__all__ = ["DoubleGraph"]
+
+
+class _Evaluator(ReferenceEvaluator):
+    """onnx's evaluator; attributes, which a file can only hold in float32, are the numbers before they were rounded."""
+
+    def _init(self) -> None:
+        super()._init()
+        for operator in self.rt_nodes_:
+            for name in operator.attributes_names_:
+                value = getattr(operator, name)
+                if isinstance(value, (float, np.floating)):
+                    setattr(operator, name, unrounded(float(value)))
+                elif isinstance(value, list) and value and isinstance(value[0], (float, np.floating)):
+                    setattr(operator, name, [unrounded(float(number)) for number in value])
+
+
+class _Exact(ReferenceEvaluator):
+    """onnx's evaluator with attributes as the file has them."""
+
+
+def _inner_names(graph: onnx.GraphProto) -> set[str]:
+    """Names that a body reads, whether they are its own or from around it."""
+    names: set[str] = {output.name for output in graph.output}
+    for node in graph.node:
+        names |= _names(node)
+    return names
+
+
+def _names(node: onnx.NodeProto) -> set[str]:
+    """All names that a node reads, those of its bodies included."""
+    names = {name for name in node.input if name}
+    for attribute in node.attribute:
+        for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            names |= _inner_names(body)
+    return names
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], wanted: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that some wanted tensor depends on, in order."""
+    names = set(wanted)
+    kept = []
+    for node in reversed(nodes):
+        if names.intersection(node.output):
+            kept.append(node)
+            names |= _names(node)
+    return kept[::-1]
+
+
+class DoubleGraph:
+    """A graph as a function in float64.
+
+    Args:
+        model: The model, its weights within it.
+        tensors: Names of the tensors that are wanted; its outputs where none are given.
+        guess: Whether single numbers are taken for what they were before they were rounded to float32.
+
+    Raises:
+        RunError: The graph has an operator that cannot be evaluated, or no such tensor.
+    """
+
+    def __init__(self, model: onnx.ModelProto, tensors: Iterable[str] = (), guess: bool = True) -> None:
+        made = widened(model, guess)
+        self._wanted = list(dict.fromkeys(tensors)) or [output.name for output in made.graph.output]
+        nodes = _needed(made.graph.node, self._wanted)
+        del made.graph.node[:]
+        made.graph.node.extend(nodes)
+        try:
+            evaluator = (_Evaluator if guess else _Exact)(made, new_ops=list(KERNELS))
+        except Exception as error:
+            raise RunError(f"the graph cannot be read in float64 ({one_line(str(error))})") from error
+        self._constants: dict[str, Array] = dict(evaluator.rt_inits_)
+        self._inputs = {i.name for i in made.graph.input} - self._constants.keys()
+        self._steps: list[tuple[Any, list[str], list[str], list[str]]] = []
+        last = {name: index for index, node in enumerate(nodes) for name in (*_names(node), *node.output)}
+        dropped: list[list[str]] = [[] for _ in nodes]
+        for name, index in last.items():
+            if name not in self._wanted:
+                dropped[index].append(name)
+        for operator, names in zip(evaluator.rt_nodes_, dropped, strict=True):
+            self._steps.append((operator, list(operator.input), list(operator.output), names))
+        known = self._inputs | self._constants.keys() | {name for node in nodes for name in node.output}
+        unknown = next((name for name in self._wanted if name not in known), None)
+        if unknown is not None:
+            raise RunError(f"the graph has no tensor '{unknown}'", "export it again")
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The wanted tensors by name.
+
+        Args:
+            values: The graph's inputs; float32 is taken as float64, exactly.
+
+        Raises:
+            RunError: An input has no value, or an operator fails.
+        """
+        missing = self._inputs - values.keys()
+        if missing:
+            raise RunError(f"input '{min(missing)}' has no value", "give one for every input")
+        results: dict[str, Any] = {"": None, **self._constants}
+        for name in self._inputs:
+            value = np.asarray(values[name])
+            results[name] = value.astype(np.float64) if value.dtype == np.float32 else value
+        with np.errstate(all="ignore"):
+            for operator, inputs, outputs, dropped in self._steps:
+                context = {"context": results} if operator.need_context() else {}
+                try:
+                    made = operator.run(*[results[name] for name in inputs], **context)
+                except Exception as error:
+                    node = operator.onnx_node
+                    raise RunError(
+                        f"node '{node.name}' ({node.op_type}) fails in float64 ({one_line(str(error))})",
+                        "report it as a fault of the float64 reading",
+                    ) from error
+                results.update(zip(outputs, made, strict=False))
+                results[""] = None  # an output that is left out has no name
+                for name in dropped:
+                    results.pop(name, None)
+        return {name: np.asarray(results[name]) for name in self._wanted}
