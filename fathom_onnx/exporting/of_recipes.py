@@ -14,7 +14,7 @@ from fathom_onnx.recipes.blame import user_line
 from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.workloads.contract import Mode
 
-from .contract import Gap, find_exporter
+from .contract import Exporter, Gap, find_exporter
 
 __all__ = ["find_gaps", "read_recipe", "recipe_name"]
 
@@ -40,7 +40,7 @@ def read_recipe(recipe: Recipe, target: str = "", name: str = "") -> RecipeWorkl
         ExportError: The step cannot be recorded.
     """
     framework = framework_of(recipe.model)
-    exporter = find_exporter(framework)
+    exporter = _exporter(framework)
     read = _called(lambda: exporter.workload(recipe, target), framework, recipe)
     return replace(read, name=name or recipe_name(recipe), target=target, paths=_paths(read))
 
@@ -56,8 +56,15 @@ def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
     """
     recipe.check(mode)
     framework = framework_of(recipe.model)
-    exporter = find_exporter(framework)
+    exporter = _exporter(framework)
     return _called(lambda: exporter.gaps(recipe, mode), framework, recipe)
+
+
+def _exporter(framework: str) -> Exporter:
+    exporter = find_exporter(framework)
+    if not hasattr(exporter, "workload"):  # one of another package, which takes the workloads that it has models for
+        raise ExportError(f"the exporter of {framework} takes no models of your own", "give it a method 'workload'")
+    return exporter
 
 
 def _paths(workload: RecipeWorkload) -> dict[str, Any]:
