@@ -63,3 +63,10 @@ def test_macs_by_formulas_are_those_of_the_counter_and_of_paper() -> None:
     assert eager_macs(layer, rows, lambda o, b: o.sum()) == (forward_and_filter, 0, {})
     products = eager_macs(layer, rows, lambda o, b: layer.weight.mv(b["input"][0]).sum())
     assert products == (7 * 3 * 5, 3 * 5, {"mv": 1})
+
+
+def test_a_rewritten_model_is_in_a_zoo_beside_its_original() -> None:
+    from any_model import REWRITTEN
+
+    every = {*first.ZOO, *further.ZOO}
+    assert REWRITTEN.keys() | set(REWRITTEN.values()) <= every

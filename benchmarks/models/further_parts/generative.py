@@ -128,6 +128,21 @@ class Glow(nn.Module):
         return 0.5 * z.pow(2).sum(1).mean() - self.scale.abs().log().sum() - torch.linalg.slogdet(self.mix)[1]
 
 
+class TriangularGlow(nn.Module):
+    """The same, its matrix a product of triangles, whose determinant is a product of the diagonal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.ones(4)), nn.Parameter(torch.zeros(4))
+        self.lower, self.upper = nn.Parameter(torch.randn(4, 4) / 4), nn.Parameter(torch.randn(4, 4) / 4)
+        self.diagonal = nn.Parameter(torch.rand(4) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mix = (self.lower.tril(-1) + torch.eye(4).to(x.dtype)) @ (self.upper.triu(1) + torch.diag(self.diagonal))
+        z = (x * self.scale + self.shift) @ mix
+        return 0.5 * z.pow(2).sum(1).mean() - self.scale.abs().log().sum() - self.diagonal.abs().log().sum()
+
+
 class Diffusion(nn.Module):
     """A U-Net that is told the time: sinusoids into each block, dropout, attention at the lower level."""
 
@@ -257,6 +272,7 @@ def fill(zoo: Zoo) -> None:
     )
     zoo.by_hand("real-nvp", Couplings, lambda: {"x": torch.randn(4, 6)}, _likelihood)
     zoo.by_hand("glow", Glow, lambda: {"x": torch.randn(4, 4)}, lambda o, b: o)
+    zoo.by_hand("glow-triangular", TriangularGlow, lambda: {"x": torch.randn(4, 4)}, lambda o, b: o)
     zoo.with_dropout(
         "diffusion",
         Diffusion,

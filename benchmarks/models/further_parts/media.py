@@ -164,9 +164,21 @@ def _llava() -> dict[str, torch.Tensor]:
     }
 
 
+def _transcribed() -> dict[str, torch.Tensor]:
+    return {"input_values": torch.randn(BATCH, 400), "wanted": torch.randint(3, 30, (BATCH, 5))}
+
+
+def _aligned(outputs: Any, batch: Any) -> torch.Tensor:
+    """CTC outside of the model, over targets that are all of one length."""
+    chances = outputs.logits.log_softmax(-1).transpose(0, 1)
+    frames, lengths = torch.full((BATCH,), chances.shape[0]), torch.full((BATCH,), 5)
+    return F.ctc_loss(chances, batch["wanted"], frames, lengths, reduction="sum")
+
+
 def _sound(zoo: Zoo) -> None:
     head = "ForSequenceClassification"
     zoo.transformers("sew", "SEW", head, recordings, **SPEECH, squeeze_factor=2)
+    zoo.transformers("wav2vec2-ctc-outside", "Wav2Vec2", "ForCTC", _transcribed, _aligned, **SPEECH)
     zoo.transformers("unispeech", "UniSpeech", head, recordings, **SPEECH)
     zoo.transformers("unispeech-sat", "UniSpeechSat", head, recordings, **SPEECH)
     zoo.transformers("wavlm", "WavLM", head, recordings, **SPEECH, num_buckets=32, max_bucket_distance=40)

@@ -271,15 +271,48 @@ class NeuralOde(nn.Module):
 
 
 class Spectrogram(nn.Module):
-    """A classifier of sounds over ``torch.stft``."""
+    """A classifier of sounds over their spectra.
+
+    Args:
+        fourier: Whether by ``torch.stft``, or by products with cosines and sines that are buffers.
+    """
+
+    def __init__(self, fourier: bool) -> None:
+        super().__init__()
+        self.fourier = fourier
+        self.head = nn.Linear(9, 5)
+        angles = 2 * torch.pi * torch.outer(torch.arange(9), torch.arange(16)) / 16
+        waves = torch.cat([angles.cos(), -angles.sin()]) * torch.hann_window(16)
+        self.register_buffer("waves", waves[:, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fourier:
+            size = torch.stft(x, 16, 8, window=torch.hann_window(16).to(x.dtype), return_complex=True).abs()
+        else:
+            padded = F.pad(x[:, None], (8, 8), mode="reflect")
+            real, imaginary = F.conv1d(padded, self.waves, stride=8).chunk(2, 1)
+            size = (real.pow(2) + imaginary.pow(2)).sqrt()
+        return self.head(size.add(1e-3).log().mean(-1))
+
+
+class RealRotation(nn.Module):
+    """Rotary positions by cosines and sines: the complex product written out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = nn.Linear(9, 5)
+        self.q, self.k, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        spectrum = torch.stft(x, 16, 8, window=torch.hann_window(16).to(x.dtype), return_complex=True)
-        return self.head(spectrum.abs().add(1e-3).log().mean(-1))
+        rates = 10000 ** -(torch.arange(8) / 8)
+        angles = torch.outer(torch.arange(x.shape[1]), rates).to(x.dtype)
+        cos, sin = angles.cos(), angles.sin()
+
+        def turned(rows: Tensor) -> Tensor:
+            a, b = rows.unflatten(-1, (8, 2)).unbind(-1)
+            return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+        attended = F.scaled_dot_product_attention(turned(self.q(x)), turned(self.k(x)), x, is_causal=True)
+        return self.head(attended).mean(1)
 
 
 def fill(zoo: Zoo) -> None:
@@ -303,7 +336,9 @@ def fill(zoo: Zoo) -> None:
     zoo.by_hand("selective-scan", SelectiveScan, classes("x", BATCH, 6, 3), classified)
     zoo.by_hand("lstm-crf", Tagger, lambda: {**_words(), "labels": torch.randint(0, 5, (BATCH, 6))}, _paths)
     zoo.by_hand("neural-ode", NeuralOde, classes("x", 4, 4), classified)
-    zoo.by_hand("spectrogram", Spectrogram, classes("x", BATCH, 64), classified)
+    zoo.by_hand("spectrogram", partial(Spectrogram, True), classes("x", BATCH, 64), classified)
+    zoo.by_hand("spectrogram-products", partial(Spectrogram, False), classes("x", BATCH, 64), classified)
+    zoo.by_hand("real-rotation", RealRotation, classes("x", BATCH, 6, 16, count=3), classified)
 
 
 def _words(count: int = VOCABULARY) -> dict[str, Tensor]:

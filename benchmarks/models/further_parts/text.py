@@ -109,8 +109,10 @@ def _encoders(zoo: Zoo) -> None:
         d_head=8,
         d_inner=64,
     )
+    landmarks = {**ENCODER, "num_landmarks": 4, "segment_means_seq_len": 16}
+    zoo.transformers("nystromformer", "Nystromformer", "ForMaskedLM", _longer, **landmarks)
     zoo.transformers(
-        "nystromformer", "Nystromformer", "ForMaskedLM", _longer, **ENCODER, num_landmarks=4, segment_means_seq_len=16
+        "nystromformer-unmasked", "Nystromformer", "ForMaskedLM", lambda: tokens(mask=False, length=16), **landmarks
     )
     zoo.transformers("fnet", "FNet", "ForMaskedLM", _unmasked, **ENCODER)
     for name, family in (
