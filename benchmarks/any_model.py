@@ -84,7 +84,13 @@ def measured(job: Mapping[str, Any], limit: float) -> Row:
     started = time.perf_counter()
     try:
         told = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=limit, env=_environment(), cwd=ROOT
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit,
+            env=_environment(),
+            cwd=ROOT / "benchmarks",
         )
         out, why = told.stdout, f"ended with {told.returncode}: {told.stderr.strip()[-300:]}"
     except subprocess.TimeoutExpired as error:
