@@ -1,7 +1,8 @@
 """The canonical gradient ops: what framework translators emit and the lowering pass turns into standard ONNX.
 
-They are ops of a private domain that never reaches a file. Images are NCHW and filters OIHW, whatever layout the
-framework used. The shapes of all inputs and outputs are static and known.
+They are ops of a private domain that never reaches a file. Images are [N, C, *size] and filters [O, I, *kernel] with
+one, two or three sides, NCHW and OIHW, whatever layout the framework used. The shapes of all inputs and outputs are
+static and known.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ _FLOATS = ("T", ["tensor(float)", "tensor(double)"], "floating point")
 _INDICES = ("I", ["tensor(int64)", "tensor(int32)"], "indices")
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints"}
-"""As in ONNX: pads are [top, left, bottom, right]."""
+"""As in ONNX: pads are those at the start of each side, then those at the end, [top, left, bottom, right]."""
 
 _OPS = (
     CanonicalGradientOp(
         "Conv2DBackFilter",
         ("dy", "x"),
         ("dw",),
-        "gradient of Conv for its filter [O, I/group, kh, kw]",
+        "gradient of Conv for its filter [O, I/group, *kernel]",
         {**_WINDOW, "group": "int"},
     ),
     CanonicalGradientOp(
         "Conv2DBackInput",
         ("dy", "w"),
         ("dx",),
-        "gradient of Conv for its input; its shape is input_shape [N, C, H, W]",
+        "gradient of Conv for its input; its shape is input_shape [N, C, *size]",
         {**_WINDOW, "group": "int", "input_shape": "ints"},
     ),
     CanonicalGradientOp(
@@ -91,7 +92,7 @@ _OPS = (
         "BatchNormTraining",
         ("x", "scale", "bias"),
         ("y", "mean", "var", "inv_std"),
-        "batch normalisation of [N, C, H, W] over N, H, W; var is the population variance; all statistics [C]",
+        "batch normalisation of [N, C, *size] over N and *size; var is the population variance; all statistics [C]",
         {"epsilon": "float"},
     ),
     CanonicalGradientOp(

@@ -1,4 +1,4 @@
-"""The window of a two-dimensional convolution or pool."""
+"""The window of a convolution or pool of any number of sides."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Window"]
 
 
 class Window:
-    """The window attributes of a two-dimensional convolution or pool, read from a private op.
+    """The window attributes of a convolution or pool, read from a private op; its sides are those of the image.
 
     Attributes:
-        kernel: Elements along height and width.
-        strides: Along height and width.
-        pads: Top, left, bottom, right.
-        dilations: Along height and width.
+        kernel: Elements along each side.
+        strides: Along each side.
+        pads: At the start of each side, then at the end of each.
+        dilations: Along each side.
         group: The number of groups of channels; 1 for a pool.
     """
 
@@ -32,6 +32,31 @@ class Window:
         self.group = node.attributes["group"].as_int() if "group" in node.attributes else 1
 
     @property
+    def rank(self) -> int:
+        """The number of sides: 2 for height and width."""
+        return len(self.kernel)
+
+    @property
+    def starts(self) -> list[int]:
+        """Padding at the start of each side."""
+        return self.pads[: self.rank]
+
+    @property
+    def ends(self) -> list[int]:
+        """Padding at the end of each side."""
+        return self.pads[self.rank :]
+
+    @property
+    def sides(self) -> list[int]:
+        """The axes of an image [N, C, ...] that are its sides."""
+        return list(range(2, 2 + self.rank))
+
+    @property
+    def has_stride(self) -> bool:
+        """Whether windows are further apart than one element along any side."""
+        return any(s != 1 for s in self.strides)
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """The attributes as a standard node takes them."""
         return {
@@ -44,14 +69,15 @@ class Window:
     def is_of(self, pool: ir.Node) -> bool:
         """Whether a standard MaxPool has this window."""
         attributes = pool.attributes
+        usual = {"strides": 1, "pads": 0, "dilations": 1}
         same = all(
-            list(attributes[name].as_ints()) == numbers if name in attributes else numbers in ([1, 1], [0, 0, 0, 0])
+            numbers == (list(attributes[name].as_ints()) if name in attributes else [usual[name]] * len(numbers))
             for name, numbers in self.attributes.items()
         )
         return same and not ("ceil_mode" in attributes and attributes["ceil_mode"].as_int())
 
     def extent(self, outputs: Sequence[int]) -> list[int]:
-        """Padded input elements that ``outputs`` windows span along height and width."""
+        """Padded input elements that ``outputs`` windows span along each side."""
         return [
             (o - 1) * s + (k - 1) * d + 1
             for o, s, k, d in zip(outputs, self.strides, self.kernel, self.dilations, strict=True)

@@ -4,7 +4,8 @@ With ``y[n,o,p,q] = sum_{c,i,j} x[n,c,p*s+i*d-pad,q*s+j*d-pad] * w[o,c,i,j]``:
 
 * the filter gradient is a convolution of ``x`` by ``dy`` with batch and channel swapped and with stride and dilation
   exchanged; for a small kernel and enough channels, one matrix product of ``dy`` with a shifted view of ``x`` for each
-  kernel element does the same multiplications faster;
+  kernel element does the same multiplications faster. In ``group`` groups it is the same convolution with the batch
+  among the channels of each group;
 * the input gradient is, at stride 1, a convolution of ``dy`` by the flipped filter with in and out channels swapped;
   at any other stride, for few positions, and where the input is larger than the output, a transposed convolution.
 
@@ -13,6 +14,8 @@ Each form does exactly the multiplications of the gradient's definition, apart f
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -49,10 +52,12 @@ reads. A 1x1 kernel needs no view at all and is always a product."""
 
 
 def _products_are_faster(window: Window, channels_in: int) -> bool:
-    elements = window.kernel[0] * window.kernel[1]
+    if window.group != 1:
+        return False
+    elements = math.prod(window.kernel)
     if elements == 1:
         return True
-    limit = _MATMUL_KERNEL["dense" if window.strides == [1, 1] else "strided"]
+    limit = _MATMUL_KERNEL["strided" if window.has_stride else "dense"]
     return channels_in >= _MATMUL_CHANNELS and elements <= limit
 
 
@@ -69,11 +74,11 @@ flipped form multiplies as well: 64 channels from 9x9 to 7x7 at batch 32 it take
 def _fit_input(
     b: Builder, x: ir.Value, window: Window, size: list[int], reach: list[int]
 ) -> tuple[ir.Value, list[int]]:
-    """``x`` [.., H, W] without the rows and columns at its end that no window reaches, and the missing end padding."""
-    missing = [reach[i] - size[i] - window.pads[i] for i in range(2)]
+    """``x`` [.., .., *size] without what no window reaches at the end of its sides, and the missing end padding."""
+    missing = [r - s - p for r, s, p in zip(reach, size, window.starts, strict=True)]
     if min(missing) < 0:
-        ends = [size[i] + min(missing[i], 0) for i in range(2)]
-        x = b.slice(x, [0, 0], ends, [2, 3])
+        ends = [s + min(m, 0) for s, m in zip(size, missing, strict=True)]
+        x = b.slice(x, [0] * window.rank, ends, window.sides)
     return x, [max(m, 0) for m in missing]
 
 
@@ -81,82 +86,86 @@ def _by_matmul(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value
     window = Window(node)
     batch, channels_in, *size = static_shape(x)
     _, channels, *out = static_shape(dy)
-    reach = window.extent(out)
-    top, left = window.pads[:2]
-    rows = batch * out[0] * out[1]
+    rows = batch * math.prod(out)
+    swap = [1, 0, *window.sides]
     # channels first, so that each shifted view is a matrix [C, N*OH*OW] without another transpose
-    dy_matrix = b.reshape(b.op("Transpose", dy, perm=[1, 0, 2, 3]), channels, rows)
-    view = b.op("Transpose", x, perm=[1, 0, 2, 3])
-    end = [max(reach[0] - size[0] - top, 0), max(reach[1] - size[1] - left, 0)]
-    if top or left or any(end):
-        view = b.op("Pad", view, b.ints(0, 0, top, left, 0, 0, *end))
+    dy_matrix = b.reshape(b.op("Transpose", dy, perm=swap), channels, rows)
+    view = b.op("Transpose", x, perm=swap)
+    end = [max(r - n - p, 0) for r, n, p in zip(window.extent(out), size, window.starts, strict=True)]
+    if any(window.starts) or any(end):
+        view = b.op("Pad", view, b.ints(0, 0, *window.starts, 0, 0, *end))
+    one = math.prod(window.kernel) == 1
     products = []
-    for i in range(window.kernel[0]):
-        for j in range(window.kernel[1]):
-            start = [i * window.dilations[0], j * window.dilations[1]]
-            stop = [start[a] + (out[a] - 1) * window.strides[a] + 1 for a in range(2)]
-            shifted = view
-            if window.kernel != [1, 1] or stop != size or window.strides != [1, 1]:
-                shifted = b.slice(view, start, stop, [2, 3], window.strides)
-            matrix = b.reshape(shifted, channels_in, rows)
-            products.append(b.op("Gemm", dy_matrix, matrix, transB=1))
+    for element in itertools.product(*(range(k) for k in window.kernel)):
+        start = [e * d for e, d in zip(element, window.dilations, strict=True)]
+        stop = [e + (o - 1) * s + 1 for e, o, s in zip(start, out, window.strides, strict=True)]
+        shifted = view
+        if not one or stop != size or window.has_stride:
+            shifted = b.slice(view, start, stop, window.sides, window.strides)
+        matrix = b.reshape(shifted, channels_in, rows)
+        products.append(b.op("Gemm", dy_matrix, matrix, transB=1))
     if len(products) == 1:
-        return b.reshape(products[0], channels, channels_in, 1, 1)
+        return b.reshape(products[0], channels, channels_in, *window.kernel)
     taps = [b.reshape(p, channels, channels_in, 1) for p in products]
     return b.reshape(b.op("Concat", *taps, axis=2), channels, channels_in, *window.kernel)
 
 
 def _by_convolution(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value:
     window = Window(node)
-    size, out = static_shape(x)[2:], static_shape(dy)[2:]
-    swapped, end = _fit_input(b, b.op("Transpose", x, perm=[1, 0, 2, 3]), window, size, window.extent(out))
+    batch, channels, *size = static_shape(x)
+    out, group = static_shape(dy)[2:], window.group
+    swap = [1, 0, *window.sides]
+    if group == 1:
+        images = b.op("Transpose", x, perm=swap)
+    else:  # [C/group, group * N, ...]: the batch is among the channels of each group
+        of_groups = b.reshape(x, batch, group, channels // group, *size)
+        by_group = b.op("Transpose", of_groups, perm=[2, 1, 0, *(side + 1 for side in window.sides)])
+        images = b.reshape(by_group, channels // group, group * batch, *size)
+    images, end = _fit_input(b, images, window, size, window.extent(out))
     gradient = b.op(
         "Conv",
-        swapped,
-        b.op("Transpose", dy, perm=[1, 0, 2, 3]),
+        images,
+        b.op("Transpose", dy, perm=swap),
         kernel_shape=out,
         strides=window.dilations,
         dilations=window.strides,
-        pads=[*window.pads[:2], *end],
-        group=1,
+        pads=[*window.starts, *end],
+        group=group,
     )
-    return b.op("Transpose", gradient, perm=[1, 0, 2, 3])
+    return b.op("Transpose", gradient, perm=swap)
 
 
 def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackFilter: dy [N, O, OH, OW], x [N, C, H, W] -> dw [O, C/group, kh, kw]."""
+    """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
     dy, x = operands(node)
-    window = Window(node)
-    if window.group != 1:
-        raise ValueError("the filter gradient of a grouped convolution has no lowering yet; use group 1")
-    form = _by_matmul if _products_are_faster(window, static_shape(x)[1]) else _by_convolution
+    form = _by_matmul if _products_are_faster(Window(node), static_shape(x)[1]) else _by_convolution
     return [form(b, node, dy, x)]
 
 
 def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackInput: dy [N, O, OH, OW], w [O, C/group, kh, kw] -> dx [N, C, H, W]."""
+    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size]."""
     dy, w = operands(node)
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
     batch, _, *out = static_shape(dy)
     reach = window.extent(out)
     margin = [(k - 1) * d for k, d in zip(window.kernel, window.dilations, strict=True)]
-    pads = [margin[0] - window.pads[0], margin[1] - window.pads[1]]
-    pads += [size[i] - reach[i] + window.pads[i] + margin[i] for i in range(2)]
-    many = window.kernel == [1, 1] or batch * out[0] * out[1] >= _FLIP_POSITIONS
-    kept = size[0] * size[1] <= out[0] * out[1]
-    if window.strides == [1, 1] and window.group == 1 and min(pads) >= 0 and many and kept:
+    pads = [m - p for m, p in zip(margin, window.starts, strict=True)]
+    pads += [s - r + p + m for s, r, p, m in zip(size, reach, window.starts, margin, strict=True)]
+    one = math.prod(window.kernel) == 1
+    many = one or batch * math.prod(out) >= _FLIP_POSITIONS
+    kept = math.prod(size) <= math.prod(out)
+    if not window.has_stride and window.group == 1 and min(pads) >= 0 and many and kept:
         flipped = w
-        if window.kernel != [1, 1]:
-            lowest = -(2**31)
-            flipped = b.slice(w, [-1, -1], [lowest, lowest], [2, 3], [-1, -1])
-        swapped = b.op("Transpose", flipped, perm=[1, 0, 2, 3])
-        attributes = {"kernel_shape": window.kernel, "strides": [1, 1], "dilations": window.dilations, "group": 1}
-        return [b.op("Conv", dy, swapped, pads=pads, **attributes)]
-    beyond = [size[i] - (reach[i] - window.pads[i] - window.pads[i + 2]) for i in range(2)]
+        if not one:
+            back, lowest = [-1] * window.rank, [-(2**31)] * window.rank
+            flipped = b.slice(w, back, lowest, window.sides, back)
+        swapped = b.op("Transpose", flipped, perm=[1, 0, *window.sides])
+        attributes = {"kernel_shape": window.kernel, "strides": window.strides, "dilations": window.dilations}
+        return [b.op("Conv", dy, swapped, pads=pads, **attributes, group=1)]
     # rows at the end that no window reaches have no gradient: less end padding or, beyond that, output padding
-    end = [window.pads[i + 2] - beyond[i] for i in range(2)]
-    return [transposed(b, node, [*window.pads[:2], *(max(e, 0) for e in end)], [max(-e, 0) for e in end])]
+    end = [r - s - p for s, r, p in zip(size, reach, window.starts, strict=True)]
+    return [transposed(b, node, [*window.starts, *(max(e, 0) for e in end)], [max(-e, 0) for e in end])]
 
 
 def transposed(b: Builder, node: ir.Node, pads: Sequence[int], output_padding: Sequence[int]) -> ir.Value:

@@ -18,7 +18,7 @@ __all__ = ["back_input"]
 
 
 def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackInput: dy [N, O, OH, OW], w [O, C/group, kh, kw] -> dx [N, C, H, W].
+    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size].
 
     One transposed convolution with even padding or, where the forward convolution's padding does not allow that, the
     convolutions of the polyphase components.
@@ -26,9 +26,9 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
     reach = window.extent(static_shape(operands(node)[0])[2:])
-    start = window.pads[:2]
+    start = window.starts
     # rows at the end that no window reaches, were the image padded there as at its start
-    left = [size[i] + 2 * start[i] - reach[i] for i in range(2)]
-    if any(not 0 <= left[i] < window.strides[i] for i in range(2)):
+    left = [n + 2 * p - r for n, p, r in zip(size, start, reach, strict=True)]
+    if any(not 0 <= rest < stride for rest, stride in zip(left, window.strides, strict=True)):
         return polyphase.back_input(b, node)
     return [convolution.transposed(b, node, [*start, *start], left)]

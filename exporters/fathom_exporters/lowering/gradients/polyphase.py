@@ -20,9 +20,10 @@ the maximum.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,38 +43,40 @@ _LOWEST = -(2**31)
 def _interleave(
     b: Builder, components: ir.Value, channels: int, strides: Sequence[int], size: Sequence[int]
 ) -> ir.Value:
-    """[N, sh * sw * C, U, V], components in order, to the image [N, C, U * sh, V * sw]."""
-    if list(strides) == [1, 1]:
+    """[N, prod(strides) * C, *size], components in order, to the image [N, C, *(size * strides)]."""
+    if math.prod(strides) == 1:
         return components
-    if strides[0] == strides[1]:
+    rank = len(strides)
+    if rank == 2 and strides[0] == strides[1]:
         return b.op("DepthToSpace", components, blocksize=strides[0], mode="DCR")
     separate = b.reshape(components, -1, *strides, channels, *size)
-    interleaved = b.op("Transpose", separate, perm=[0, 3, 4, 1, 5, 2])
-    return b.reshape(interleaved, -1, channels, size[0] * strides[0], size[1] * strides[1])
+    pairs = [axis for side in range(rank) for axis in (2 + rank + side, 1 + side)]
+    interleaved = b.op("Transpose", separate, perm=[0, 1 + rank, *pairs])
+    return b.reshape(interleaved, -1, channels, *(n * s for n, s in zip(size, strides, strict=True)))
 
 
 def _crop(b: Builder, x: ir.Value, start: Sequence[int], size: Sequence[int], whole: Sequence[int]) -> ir.Value:
-    """Rows and columns ``start`` to ``start + size`` of ``x``, which has ``whole`` of them."""
+    """What is from ``start`` to ``start + size`` along the sides of ``x``, which have ``whole``."""
     if not any(start) and list(size) == list(whole):
         return x
-    return b.slice(x, list(start), [s + n for s, n in zip(start, size, strict=True)], [2, 3])
+    return b.slice(x, list(start), [s + n for s, n in zip(start, size, strict=True)], list(range(2, 2 + len(size))))
 
 
 class _Grid:
-    """How an image's rows and columns fall into polyphase components.
+    """How an image's rows, and what there is along its other sides, fall into polyphase components.
 
     Row ``r = s * v + c`` of the image is row ``r + pad`` of the padded image, over which the windows slide: it is in
     component ``a = (c + pad) mod s``, whose first row that belongs to the image is ``first = (c + pad) div s``.
 
     Attributes:
-        strides: Along height and width.
-        pads: At the start of height and width.
-        size: Rows and columns of a component.
-        covered: Rows and columns of all components interleaved, at least those of the image.
+        strides: Along each side.
+        pads: At the start of each side.
+        size: Of a component, along each side.
+        covered: Of all components interleaved, at least the image's.
     """
 
     def __init__(self, window: Window, size: Sequence[int]) -> None:
-        self.strides, self.pads = window.strides, window.pads[:2]
+        self.strides, self.pads = window.strides, window.starts
         self.size = [-(-n // s) for n, s in zip(size, window.strides, strict=True)]
         self.covered = [n * s for n, s in zip(self.size, window.strides, strict=True)]
 
@@ -85,10 +88,13 @@ class _Grid:
         """The component, a window element modulo the stride, of the image's rows and columns with a residue."""
         return [(c + p) % s for c, p, s in zip(residue, self.pads, self.strides, strict=True)]
 
-    def residue(self, element: Sequence[int]) -> tuple[int, int]:
+    def residue(self, element: Sequence[int]) -> tuple[int, ...]:
         """The image's rows and columns, modulo the stride, that a window element touches."""
-        row, column = ((e - p) % s for e, p, s in zip(element, self.pads, self.strides, strict=True))
-        return row, column
+        return tuple((e - p) % s for e, p, s in zip(element, self.pads, self.strides, strict=True))
+
+    def residues(self) -> Iterator[tuple[int, ...]]:
+        """The residues in the order of the components."""
+        return itertools.product(*(range(s) for s in self.strides))
 
 
 def _touching(window: Window, axis: int, component: int) -> list[int]:
@@ -102,10 +108,10 @@ class _Taps:
     """The filter elements of a component.
 
     Attributes:
-        count: Their number along height and width.
-        apart: The rows and columns of the component from one to the next.
-        begin: The first row and column of the component in the image, counted from those that the last element takes
-            the first of ``dy`` to, negative where they come later.
+        count: Their number along each side.
+        apart: The rows of the component from one to the next, and likewise along the other sides.
+        begin: The first row of the component in the image, counted from the one that the last element takes the first
+            of ``dy`` to, negative where it comes later; likewise along the other sides.
     """
 
     count: Sequence[int]
@@ -125,7 +131,7 @@ def _correlate(
         return _total(b, [], (batch, channels, *grid.size))
     kept = _crop(b, dy, [max(-p, 0) for p in taps.begin], size, out)
     pads = [max(p, 0) for p in (*taps.begin, *end)]
-    window = {"kernel_shape": list(taps.count), "strides": [1, 1], "dilations": list(taps.apart), "pads": pads}
+    window = {"kernel_shape": list(taps.count), "strides": [1] * len(out), "dilations": list(taps.apart), "pads": pads}
     image = b.op("Conv", kept, flipped, **window, group=group)
     if math.prod(out) < math.prod(grid.size):
         products = batch * filters * channels // group * math.prod(taps.count)
@@ -136,24 +142,28 @@ def _correlate(
 def _all_components(b: Builder, dy: ir.Value, w: ir.Value, window: Window, grid: _Grid) -> ir.Value:
     """One convolution whose output channels are the components: all have as many taps and the same first row."""
     filters, channels = static_shape(w)[:2]
+    rank = window.rank
     taps = [k // s for k, s in zip(window.kernel, window.strides, strict=True)]
-    separate = b.reshape(w, filters, channels, taps[0], window.strides[0], taps[1], window.strides[1])
-    by_component = b.op("Transpose", separate, perm=[3, 5, 1, 0, 2, 4])
-    outputs = window.strides[0] * window.strides[1] * channels
+    separate = b.reshape(w, filters, channels, *(n for pair in zip(taps, window.strides, strict=True) for n in pair))
+    of_strides, of_taps = range(3, 3 + 2 * rank, 2), range(2, 2 + 2 * rank, 2)
+    by_component = b.op("Transpose", separate, perm=[*of_strides, 1, 0, *of_taps])
+    outputs = math.prod(window.strides) * channels
     stacked = b.reshape(by_component, outputs, filters, *taps)
-    if taps != [1, 1]:
-        stacked = b.slice(stacked, [-1, -1], [_LOWEST, _LOWEST], [2, 3], [-1, -1])
-    begin = [t - 1 - f for t, f in zip(taps, grid.first((0, 0)), strict=True)]
-    return _correlate(b, dy, stacked, outputs, _Taps(taps, (1, 1), begin), grid)
+    if math.prod(taps) != 1:
+        stacked = b.slice(stacked, [-1] * rank, [_LOWEST] * rank, window.sides, [-1] * rank)
+    begin = [t - 1 - f for t, f in zip(taps, grid.first([0] * rank), strict=True)]
+    return _correlate(b, dy, stacked, outputs, _Taps(taps, [1] * rank, begin), grid)
 
 
 def _swapped(b: Builder, w: ir.Value, group: int) -> ir.Value:
-    """The filter [O, C/group, kh, kw] with channels in and out swapped within each group: [C, O/group, kh, kw]."""
-    if group == 1:
-        return b.op("Transpose", w, perm=[1, 0, 2, 3])
+    """The filter [O, C/group, *kernel] with channels in and out swapped within each group: [C, O/group, *kernel]."""
     filters, channels, *kernel = static_shape(w)
+    sides = range(2, 2 + len(kernel))
+    if group == 1:
+        return b.op("Transpose", w, perm=[1, 0, *sides])
     of_groups = b.reshape(w, group, filters // group, channels, *kernel)
-    return b.reshape(b.op("Transpose", of_groups, perm=[0, 2, 1, 3, 4]), group * channels, filters // group, *kernel)
+    swapped = b.op("Transpose", of_groups, perm=[0, 2, 1, *(side + 1 for side in sides)])
+    return b.reshape(swapped, group * channels, filters // group, *kernel)
 
 
 def _each_component(b: Builder, dy: ir.Value, w: ir.Value, window: Window, grid: _Grid) -> ir.Value:
@@ -163,37 +173,36 @@ def _each_component(b: Builder, dy: ir.Value, w: ir.Value, window: Window, grid:
     common = [math.gcd(d, s) for d, s in zip(window.dilations, window.strides, strict=True)]
     step = [s // g for s, g in zip(window.strides, common, strict=True)]
     images = []
-    for row in range(window.strides[0]):
-        for column in range(window.strides[1]):
-            component = grid.component((row, column))
-            elements = [_touching(window, axis, c) for axis, c in enumerate(component)]
-            if not all(elements):
-                images.append(_total(b, [], (batch, channels, *grid.size)))
-                continue
-            last = [e[-1] for e in elements]
-            flipped = swapped
-            if window.kernel != [1, 1]:
-                flipped = b.slice(swapped, last, [_LOWEST, _LOWEST], [2, 3], [-s for s in step])
-            rows = [e * d // s for e, d, s in zip(last, window.dilations, window.strides, strict=True)]
-            begin = [r - f for r, f in zip(rows, grid.first((row, column)), strict=True)]
-            apart = [d // g for d, g in zip(window.dilations, common, strict=True)]
-            taps = _Taps([len(e) for e in elements], apart, begin)
-            images.append(_correlate(b, dy, flipped, channels, taps, grid, window.group))
+    for residue in grid.residues():
+        component = grid.component(residue)
+        elements = [_touching(window, axis, c) for axis, c in enumerate(component)]
+        if not all(elements):
+            images.append(_total(b, [], (batch, channels, *grid.size)))
+            continue
+        last = [e[-1] for e in elements]
+        flipped = swapped
+        if math.prod(window.kernel) != 1:
+            flipped = b.slice(swapped, last, [_LOWEST] * window.rank, window.sides, [-s for s in step])
+        rows = [e * d // s for e, d, s in zip(last, window.dilations, window.strides, strict=True)]
+        begin = [r - f for r, f in zip(rows, grid.first(residue), strict=True)]
+        apart = [d // g for d, g in zip(window.dilations, common, strict=True)]
+        taps = _Taps([len(e) for e in elements], apart, begin)
+        images.append(_correlate(b, dy, flipped, channels, taps, grid, window.group))
     return images[0] if len(images) == 1 else b.op("Concat", *images, axis=1)
 
 
 def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackInput: dy [N, O, OH, OW], w [O, C/group, kh, kw] -> dx [N, C, H, W], in convolutions only."""
+    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size], in convolutions only."""
     dy, w = operands(node)
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
     grid = _Grid(window, size)
-    alike = all(k % s == p % s == 0 for k, s, p in zip(window.kernel, window.strides, window.pads[:2], strict=True))
-    plain = window.strides != [1, 1] and window.dilations == [1, 1] and window.group == 1
+    alike = all(k % s == p % s == 0 for k, s, p in zip(window.kernel, window.strides, window.starts, strict=True))
+    plain = window.has_stride and all(d == 1 for d in window.dilations) and window.group == 1
     convolve = _all_components if alike and plain else _each_component
     components = convolve(b, dy, w, window, grid)
     image = _interleave(b, components, static_shape(w)[1] * window.group, window.strides, grid.size)
-    return [_crop(b, image, (0, 0), size, grid.covered)]
+    return [_crop(b, image, [0] * window.rank, size, grid.covered)]
 
 
 def _maximum(b: Builder, x: ir.Value, window: Window) -> ir.Value:
@@ -205,7 +214,7 @@ def _maximum(b: Builder, x: ir.Value, window: Window) -> ir.Value:
 
 
 def max_pool_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """MaxPoolGrad: dy [N, C, OH, OW], x [N, C, H, W] -> dx [N, C, H, W], without indices and without a scatter.
+    """MaxPoolGrad: dy [N, C, *out], x [N, C, *size] -> dx [N, C, *size], without indices and without a scatter.
 
     The elements of a window take ``dy`` in row-major order: each takes what is left of it where it equals the maximum,
     so that the first such element gets all, as in the frameworks and by MaxPool's own indices.
@@ -216,34 +225,30 @@ def max_pool_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     out = static_shape(dy)[2:]
     y = _maximum(b, x, window)
     reach = window.extent(out)
-    ends = [max(r - n - p, 0) for r, n, p in zip(reach, size, window.pads[:2], strict=True)]
+    ends = [max(r - n - p, 0) for r, n, p in zip(reach, size, window.starts, strict=True)]
     padded = x
-    if any(window.pads[:2]) or any(ends):
+    if any(window.starts) or any(ends):
         lowest = b.constant(np.array(np.finfo(x.dtype.numpy()).min, x.dtype.numpy()) if x.dtype else np.array(0))
-        padded = b.op("Pad", x, b.ints(0, 0, *window.pads[:2], 0, 0, *ends), lowest)
+        padded = b.op("Pad", x, b.ints(0, 0, *window.starts, 0, 0, *ends), lowest)
     grid = _Grid(window, size)
-    parts: dict[tuple[int, int], list[ir.Value]] = defaultdict(list)
-    elements = [(i, j) for i in range(window.kernel[0]) for j in range(window.kernel[1])]
+    parts: dict[tuple[int, ...], list[ir.Value]] = defaultdict(list)
+    elements = list(itertools.product(*(range(k) for k in window.kernel)))
     left = dy
     for element in elements:
         taken = left
         start = [e * d for e, d in zip(element, window.dilations, strict=True)]
         if element != elements[-1]:
             stop = [s + (o - 1) * t + 1 for s, o, t in zip(start, out, window.strides, strict=True)]
-            view = b.slice(padded, start, stop, [2, 3], window.strides)
+            view = b.slice(padded, start, stop, window.sides, window.strides)
             taken = b.op("Mul", left, b.op("Cast", b.op("Equal", view, y), to=x.dtype))
             left = b.op("Sub", left, taken)
         residue = grid.residue(start)
         shift = [a // s - f for a, s, f in zip(start, window.strides, grid.first(residue), strict=True)]
         parts[residue].append(_shifted(b, taken, shift, out, grid))
-    images = [
-        _total(b, parts.get((row, column), []), (batch, channels, *grid.size))
-        for row in range(window.strides[0])
-        for column in range(window.strides[1])
-    ]
+    images = [_total(b, parts.get(residue, []), (batch, channels, *grid.size)) for residue in grid.residues()]
     components = images[0] if len(images) == 1 else b.op("Concat", *images, axis=1)
     image = _interleave(b, components, channels, window.strides, grid.size)
-    return [_crop(b, image, (0, 0), size, grid.covered)]
+    return [_crop(b, image, [0] * window.rank, size, grid.covered)]
 
 
 def _shifted(b: Builder, part: ir.Value, shift: Sequence[int], out: Sequence[int], grid: _Grid) -> ir.Value:
@@ -252,7 +257,7 @@ def _shifted(b: Builder, part: ir.Value, shift: Sequence[int], out: Sequence[int
     kept = [o + min(s, 0) + min(e, 0) for o, s, e in zip(out, shift, ends, strict=True)]
     part = _crop(b, part, [max(-s, 0) for s in shift], kept, out)
     pads = [max(s, 0) for s in (*shift, *ends)]
-    return b.op("Pad", part, b.ints(0, 0, *pads[:2], 0, 0, *pads[2:])) if any(pads) else part
+    return b.op("Pad", part, b.ints(0, 0, *pads[: len(out)], 0, 0, *pads[len(out) :])) if any(pads) else part
 
 
 def _total(b: Builder, parts: Sequence[ir.Value], shape: Sequence[int]) -> ir.Value:

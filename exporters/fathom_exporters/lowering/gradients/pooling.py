@@ -24,7 +24,7 @@ def _forward_pool(x: ir.Value, window: Window) -> ir.Node | None:
 
 
 def max_pool_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """MaxPoolGrad: dy [N, C, OH, OW], x [N, C, H, W] -> dx [N, C, H, W].
+    """MaxPoolGrad: dy [N, C, *out], x [N, C, *size] -> dx [N, C, *size].
 
     ``dy`` is added to zeros at MaxPool's flat indices. The forward pool gives them as a second output if the graph has
     it, since a second pool would cost as much again. Elements and not slices are scattered: onnxruntime's CPU ScatterND
