@@ -16,8 +16,10 @@ _GROUPS: dict[str, str] = {
     "Activation": "elu gelu hardsigmoid hardswish leaky_relu mish prelu selu silu",
     "Add": "add add_",
     "ArgMax": "argmax argmin topk",
-    "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d",
-    "AvgPoolGrad": "_adaptive_avg_pool2d_backward avg_pool2d_backward avg_pool3d_backward",
+    "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d _adaptive_avg_pool3d "
+    "adaptive_avg_pool3d",
+    "AvgPoolGrad": "_adaptive_avg_pool2d_backward avg_pool2d_backward avg_pool3d_backward "
+    "_adaptive_avg_pool3d_backward",
     "BatchNorm": "_native_batch_norm_legit_no_training",
     "BatchNormGrad": "native_batch_norm_backward",
     "BatchNormTraining": "_native_batch_norm_legit_functional _native_batch_norm_legit native_batch_norm",
@@ -34,10 +36,10 @@ _GROUPS: dict[str, str] = {
     "Exp": "exp expm1",
     "Fill": "arange empty empty_like full full_like new_empty_strided new_full new_zeros new_ones ones ones_like "
     "scalar_tensor zeros zeros_like fill",
-    "Gather": "embedding gather index index_select",
+    "Gather": "embedding gather index index_select im2col",
     "GatherGrad": "embedding_dense_backward",
     "Identity": "alias clone contiguous detach lift_fresh_copy copy",
-    "LayerNorm": "native_group_norm native_layer_norm native_layer_norm_backward",
+    "LayerNorm": "native_group_norm native_layer_norm native_layer_norm_backward native_group_norm_backward",
     "Log": "log log10 log2",
     "Log1p": "log1p",
     "LogSoftmax": "_log_softmax",
@@ -45,8 +47,9 @@ _GROUPS: dict[str, str] = {
     "Logical": "bitwise_and bitwise_not bitwise_or bitwise_xor logical_and logical_not logical_or logical_xor",
     "MatMul": "addmm addmv baddbmm bmm dot linear matmul mm mv",
     "Max": "amax max logsumexp",
-    "MaxPool": "max_pool2d max_pool2d_with_indices",
-    "MaxPoolGrad": "max_pool2d_with_indices_backward",
+    "MaxPool": "max_pool2d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d adaptive_max_pool3d",
+    "MaxPoolGrad": "max_pool2d_with_indices_backward max_pool3d_with_indices_backward adaptive_max_pool2d_backward "
+    "adaptive_max_pool3d_backward",
     "Maximum": "maximum",
     "Mean": "mean",
     "Min": "amin min",
@@ -55,7 +58,10 @@ _GROUPS: dict[str, str] = {
     "Neg": "neg",
     "Norm": "linalg_vector_norm norm var var_mean std",
     "OneHot": "one_hot",
-    "Pad": "constant_pad_nd pad reflection_pad2d replication_pad2d",
+    "Pad": "constant_pad_nd pad reflection_pad2d replication_pad2d reflection_pad1d reflection_pad3d "
+    "replication_pad1d replication_pad3d reflection_pad1d_backward reflection_pad2d_backward "
+    "reflection_pad3d_backward replication_pad1d_backward replication_pad2d_backward "
+    "replication_pad3d_backward",
     "Pow": "pow",
     "Prod": "prod",
     "RandomNormal": "normal normal_functional randn randn_like",
@@ -64,10 +70,18 @@ _GROUPS: dict[str, str] = {
     "Relu": "relu",
     "ReluGrad": "threshold_backward",
     "Reshape": "_unsafe_view flatten reshape squeeze unsqueeze view",
-    "Resize": "pixel_shuffle upsample_bilinear2d upsample_nearest2d",
+    "Resize": "pixel_shuffle upsample_bilinear2d upsample_nearest2d upsample_nearest1d upsample_nearest3d "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d "
+    "upsample_trilinear3d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
+    "upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward "
+    "_upsample_nearest_exact1d_backward _upsample_nearest_exact2d_backward "
+    "_upsample_nearest_exact3d_backward upsample_linear1d_backward upsample_bilinear2d_backward "
+    "upsample_trilinear3d_backward upsample_bicubic2d_backward _upsample_bilinear2d_aa_backward "
+    "_upsample_bicubic2d_aa_backward pixel_unshuffle channel_shuffle grid_sampler_2d grid_sampler_3d "
+    "grid_sampler_2d_backward grid_sampler_3d_backward affine_grid_generator",
     "Round": "ceil floor round trunc",
     "Rsqrt": "rsqrt",
-    "Scatter": "index_put scatter select_scatter slice_scatter",
+    "Scatter": "index_put scatter select_scatter slice_scatter max_unpool2d max_unpool3d col2im",
     "Select": "masked_fill where",
     "Sigmoid": "log_sigmoid_forward sigmoid",
     "SigmoidGrad": "log_sigmoid_backward sigmoid_backward",

@@ -138,7 +138,11 @@ def _by_convolution(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.
 def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
     dy, x = operands(node)
-    form = _by_matmul if _products_are_faster(Window(node), static_shape(x)[1]) else _by_convolution
+    window = Window(node)
+    reach = window.extent(static_shape(dy)[2:])
+    if any(r <= p for r, p in zip(reach, window.starts, strict=True)):  # windows in the padding only
+        return [b.op("ConstantOfShape", b.ints(*static_shape(node.outputs[0])))]
+    form = _by_matmul if _products_are_faster(window, static_shape(x)[1]) else _by_convolution
     return [form(b, node, dy, x)]
 
 

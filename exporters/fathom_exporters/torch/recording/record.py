@@ -24,6 +24,7 @@ from fathom_exporters.torch.decompositions import decomposition_table
 from fathom_exporters.torch.recorded import Capture
 from fathom_exporters.torch.stepping import gradient_name, layer_marks, make_step
 from fathom_exporters.torch.stepping.averages import averages_by_tensor
+from fathom_exporters.torch.stepping.composites import plain_composites
 from fathom_exporters.torch.stepping.recomputing import RECOMPUTED, repeats_are_marked
 from fathom_exporters.torch.stepping.subject import Subject
 from fathom_exporters.torch.translate import translated_operations
@@ -63,6 +64,7 @@ def plain_kernels() -> Iterator[None]:
         _without_onednn(),
         unittest.mock.patch.object(torch.distributions.Distribution, "_validate_args", False),
         averages_by_tensor(),
+        plain_composites(),
         repeats_are_marked(),
     ):
         yield

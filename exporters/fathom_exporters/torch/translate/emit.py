@@ -7,15 +7,27 @@ onnxscript types its opsets for eager evaluation on tensors. While a graph is tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import numpy as np
 import onnx_ir as ir
 from onnxscript import opset18
 from onnxscript.values import Opset
 
 from fathom_exporters.lowering import DOMAIN, VERSION
 
-__all__ = ["gradient", "gradients", "op", "ops", "window_attributes"]
+__all__ = [
+    "array",
+    "element_type",
+    "gradient",
+    "gradients",
+    "ints",
+    "op",
+    "ops",
+    "reshaped",
+    "spread",
+    "window_attributes",
+]
 
 
 class _OneOutput(Protocol):
@@ -40,6 +52,45 @@ gradient = cast("_OneOutput", _canonical)
 """Canonical gradient ops with one output."""
 gradients = cast("_SeveralOutputs", _canonical)
 """Canonical gradient ops with several outputs."""
+
+
+def ints(*values: int) -> ir.Value:
+    """A one-dimensional int64 constant: axes, a shape; it may have no elements."""
+    return op.Constant(value=ir.tensor(np.array(values, np.int64)))
+
+
+def array(values: np.ndarray[Any, Any], like: ir.Value) -> ir.Value:
+    """A constant tensor of the element type of ``like``.
+
+    Raises:
+        ValueError: ``like`` has no element type.
+    """
+    return op.Constant(value=ir.tensor(values.astype(element_type(like))))
+
+
+def element_type(x: ir.Value) -> np.dtype[Any]:
+    """The element type of ``x``.
+
+    Raises:
+        ValueError: It is not known.
+    """
+    if x.dtype is None:
+        raise ValueError(f"tensor '{x.name}' has no element type")
+    return x.dtype.numpy()
+
+
+def reshaped(x: ir.Value, shape: Sequence[int]) -> ir.Value:
+    """``x`` in another shape, which is known of the result: PyTorch's exporter knows those of recorded values only."""
+    result = op.Reshape(x, ints(*shape))
+    result.shape, result.type = ir.Shape(shape), x.type
+    return result
+
+
+def spread(values: Sequence[int], sides: int, usual: int | None = None) -> list[int]:
+    """One number for each side of an image, where aten may have recorded one for all of them or none."""
+    if not values and usual is not None:
+        return [usual] * sides
+    return list(values) * (sides if len(values) == 1 else 1)
 
 
 def window_attributes(
