@@ -15,7 +15,7 @@ from torch import nn
 
 from fathom_exporters.torch.translate.images import IMAGES, separable
 from fathom_onnx.errors import ExportError
-from support.graphs.recorded import PURPOSES, check, drawn
+from support.recorded import PURPOSES, check, drawn
 
 pytestmark = pytest.mark.slow
 
