@@ -30,6 +30,7 @@ from fathom_exporters.torch.recorded import Capture
 from fathom_exporters.torch.recording.graph import drop_copies, promote_types
 from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.translate import translate, translated_operations
+from fathom_onnx.verification.double import DoubleGraph
 
 __all__ = ["PURPOSES", "Recorded", "check", "drawn", "record"]
 
@@ -156,10 +157,12 @@ def check(
     *tensors: Tensor,
     purposes: Sequence[str] = PURPOSES,
     limit: float = 2e-6,
+    exact: float = 1e-6,
 ) -> list[onnx.ModelProto]:
     """Compare outputs and gradients in onnxruntime with PyTorch's in float64, for each purpose.
 
-    A tensor may differ by four times PyTorch's own float32 error, or by ``limit`` of its largest value.
+    A tensor may differ by four times PyTorch's own float32 error, or by ``limit`` of its largest value. The first
+    purpose's graph is also read in float64, where it may differ by ``exact`` of the largest value.
 
     Returns:
         The finished models.
@@ -187,6 +190,11 @@ def check(
             error, own = _error(got, true_array), _error(plain.numpy(), true_array)
             assert error <= max(4 * own, limit), f"{purpose}, output {index}: {error:.1e}, PyTorch's own {own:.1e}"
         models.append(model)
+    wide = dict(zip(recorded.capture.input_names, (t.numpy() for t in _doubled(recorded.inputs)), strict=True))
+    read = DoubleGraph(models[0]).run(wide)
+    for index, (name, true) in enumerate(zip(recorded.capture.output_names, truth, strict=True)):
+        error = _error(read[name], true.numpy().astype(np.float64))
+        assert error <= exact, f"read in float64, output {index}: {error:.1e}"
     return models
 
 
