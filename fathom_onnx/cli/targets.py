@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,7 +85,6 @@ def build_recipe(text: str, changes: Mapping[str, Any]) -> tuple[Target, Recipe]
         ExportError: The user's code fails.
     """
     target = _target(text, changes)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the user's code imports it: it reports its devices
     recipe = target.build()
     framework = framework_of(recipe.model)
     asked = _of_the_command("framework")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,6 +98,7 @@ class Target:
             UsageError: There is no such module or function, an option does not fit, or what it returns is no recipe.
             ExportError: The user's code fails; the message names the error and the line.
         """
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the user's code imports it: it reports its devices
         with beside(self.folder):
             build = self._function(self._module())
             what = f"'{self.text}'"

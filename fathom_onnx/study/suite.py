@@ -51,14 +51,14 @@ def _read_study(folder: Path) -> dict[str, Any]:
 
 
 def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") -> Suite:
-    """Read a study's runs of one mode and framework; cells that failed are left out.
+    """Read a study's runs of one mode and framework; cells that failed are left out, and models of the user's own.
 
     Raises:
         DataError: It is not a study's folder, or a run in it cannot be read.
         UnknownNameError: The study has no run of that framework.
     """
     study = _read_study(folder)
-    done = [c for c in study["cells"] if c.get("profile", {}).get("folder")]
+    done = [c for c in study["cells"] if c.get("profile", {}).get("folder") and not c.get("target")]
     frameworks = list(dict.fromkeys(str(c["cell"]["framework"]) for c in done if c["cell"]["mode"] == mode))
     if framework not in frameworks:
         raise UnknownNameError(f"framework in the study's {mode} runs", framework, frameworks)

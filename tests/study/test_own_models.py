@@ -104,6 +104,8 @@ def test_the_report_places_the_model_among_the_workloads(mine: Path, monkeypatch
         "autoenc",
         "residual",
     }
+    told = json.loads((mine / "out/study.json").read_text())
+    assert [cell.get("target") for cell in told["cells"]] == [None, None, "mine.py:build"]
     page = (mine / "out/report.html").read_text()
     assert "line: a model of class Line, built by mine.py:build" in page
     assert "Nearest workloads" in page

@@ -92,4 +92,5 @@ class CellResult:
     def json(self) -> dict[str, Any]:
         """All but the single steps, as JSON can hold it."""
         parts = {name: getattr(self, name) for name in ("export", "structure", "profile", "summary", "manifest")}
-        return {"cell": asdict(self.cell), **parts, "error": self.error, "done": self.done}
+        target = {"target": self.job.own.target.text} if self.job.own is not None else {}
+        return {"cell": asdict(self.cell), **target, **parts, "error": self.error, "done": self.done}
