@@ -129,7 +129,7 @@ def recipe_modes(workload: RecipeWorkload, modes: Sequence[Mode]) -> list[Mode]:
 
     Where training alone was asked for, the export says what is missing.
     """
-    if workload.recipe.optimizer is None and len(modes) > 1:
+    if not workload.recipe.trains and len(modes) > 1:
         click.echo(f"{workload.target}: its recipe has no optimizer, and so no training graph", err=True)
         return ["inference"]
     return list(modes)

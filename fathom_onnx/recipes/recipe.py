@@ -55,13 +55,18 @@ class Recipe:
                 "give one from (outputs, batch) to a scalar, or None where the model returns its loss",
             )
 
+    @property
+    def trains(self) -> bool:
+        """Whether there is an optimizer: the recipe's, or the one that a Keras model was compiled with."""
+        return self.optimizer is not None or getattr(self.model, "optimizer", None) is not None
+
     def check(self, mode: Mode) -> None:
         """Refuse a mode that the recipe has not all parts for.
 
         Raises:
             UsageError: Training without an optimizer, the recipe's or the one that a Keras model was compiled with.
         """
-        if mode == "training" and self.optimizer is None and getattr(self.model, "optimizer", None) is None:
+        if mode == "training" and not self.trains:
             raise UsageError(
                 "a training step needs an optimizer, and the recipe has none", "give one, or the mode 'inference'"
             )

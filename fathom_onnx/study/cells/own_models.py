@@ -77,7 +77,7 @@ def own_models(
             raise UsageError(
                 f"the model of '{text}' is one of {framework}, not of {asked}", "ask for its framework too"
             )
-        modes = MODES if recipe.optimizer is not None else MODES[:1]
+        modes = MODES if recipe.trains else MODES[:1]
         model = type(recipe.model).__name__
         found.append(OwnModel(target, recipe_name(recipe), framework, model, modes, target.digest()))
     names = [*taken]
