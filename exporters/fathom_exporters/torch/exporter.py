@@ -8,11 +8,15 @@ import onnx
 
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.lowering import finish
-from fathom_onnx.exporting import ExportRequest
+from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import ExportRequest, Gap, Reference
+from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from .capture import capture
 from .models import TORCH
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, one_gap
+from .recorded import Capture
 from .reference import TorchReference
 from .translate import translate
 
@@ -25,15 +29,38 @@ class TorchExporter(FrameworkPart):
     def __init__(self) -> None:
         super().__init__(TORCH)
 
+    def workload(self, recipe: Recipe, target: str = "") -> RecipeWorkload:
+        """The workload that is read off a recipe with an ``nn.Module``.
+
+        Raises:
+            UsageError: The recipe cannot be a step.
+            ExportError: Its step cannot be recorded.
+        """
+        return derive(recipe, target)
+
+    def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+        """Every operation of a recipe's step that cannot be recorded or has no translation or canonical op."""
+        return find_gaps(recipe, mode)
+
     def export(self, request: ExportRequest) -> onnx.ModelProto:
         """The finished graph of a request.
 
         Raises:
             ExportError: The model cannot be turned into a standard graph.
         """
-        made = capture(request)
+        workload = request.workload
+        if not isinstance(workload, RecipeWorkload):
+            return self._finished(capture(request), request)
+        try:
+            return self._finished(capture_recipe(workload, request.mode, request.noise), request)
+        except ExportError as error:
+            raise one_gap(gaps_of(workload, request.mode)) or error from error
+
+    def _finished(self, made: Capture, request: ExportRequest) -> onnx.ModelProto:
         return finish(translate(made), request, self.framework, self.version(), made.gradients)
 
-    def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> TorchReference:
+    def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
         """PyTorch's own eager step in single or double precision."""
+        if isinstance(workload, RecipeWorkload):
+            return RecipeReference(workload, mode, dtype)
         return TorchReference(workload, mode, dtype)

@@ -124,6 +124,7 @@ class TorchReference:
         self._dtype = getattr(torch, dtype)
         self._model = make(workload).to(self._dtype)
         self._model.train(mode == "training")
+        self._gradients: dict[str, Array] = {}
         self._layers = {layer.name: layer for layer in workload.layers}
         self._own = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
 
@@ -161,7 +162,17 @@ class TorchReference:
                 self._own[name].copy_(given.pop(name))
         with recorder, self._layers_told(recorder):
             outputs = self._train(given) if self._mode == "training" else self._infer(given)
-        return StepResult({name: value.detach().clone().numpy() for name, value in outputs.items()}, recorder.kinks)
+        arrays = {name: value.detach().clone().numpy() for name, value in outputs.items()}
+        return StepResult(arrays, recorder.kinks, self._gradients)
+
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
+        given = {name: self._tensor(value) for name, value in values.items()}
+        parameters = {p.name: nn.Parameter(given[p.name].clone()) for p in self._workload.parameters}
+        with torch.no_grad():
+            slots = update(self._workload, parameters, given, {n: self._tensor(g) for n, g in gradients.items()})
+        new = {**parameters, **slots}
+        return {f"{name}.next": value.detach().numpy() for name, value in new.items()}
 
     def _infer(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -175,5 +186,6 @@ class TorchReference:
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
             slots = update(self._workload, parameters, given, dict(zip(parameters, gradients, strict=True)))
+        self._gradients = {name: gradient.numpy() for name, gradient in zip(parameters, gradients, strict=True)}
         new = {**self._own, **slots}
         return {Workload.LOSS: loss, **{v.next.name: new[v.name] for v in self._workload.carried("training")}}

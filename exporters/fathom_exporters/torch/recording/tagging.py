@@ -175,13 +175,22 @@ class Tagger:
             if node in copies:
                 tags[node.name] = Tag(*self._tag_of_copy(names[node]), node.name)
                 continue
-            phase, scope = self._phase_and_scope(node)
-            if scope is None and self._subject.root:
-                scope = self._neighbour_scope(node) or self._subject.root
-            if scope is None:
-                raise ExportError(f"operation '{node.name}' ({node.target}) of {phase} is in no layer of the model")
-            if phase in ("forward", "backward") and scope not in self._layers and scope != Workload.LOSS:
-                scope = self._root
+            phase, scope = self.place(node)
             op = self._annotated(node).get(OP) or canonical_op(node)
             tags[node.name] = Tag(phase, scope, op, node.name)
         return tags
+
+    def place(self, node: fx.Node) -> tuple[str, str]:
+        """Phase and scope of an operation.
+
+        Raises:
+            ExportError: It is in no layer.
+        """
+        phase, scope = self._phase_and_scope(node)
+        if scope is None and self._subject.root:
+            scope = self._neighbour_scope(node) or self._subject.root
+        if scope is None:
+            raise ExportError(f"operation '{node.name}' ({node.target}) of {phase} is in no layer of the model")
+        if phase in ("forward", "backward") and scope not in self._layers and scope != Workload.LOSS:
+            scope = self._root
+        return phase, Workload.LOSS if phase == "loss" else scope

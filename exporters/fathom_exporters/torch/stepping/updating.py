@@ -182,5 +182,9 @@ def initial_state(optimizer: Optimizer, group: int, shape: tuple[int, ...], dtyp
                 "SGD with dampening treats its first step unlike all others", "take one step before the export"
             )
         return {"momentum_buffer": torch.zeros(shape, dtype=dtype)} if own["momentum"] else {}
-    made.step()
+    if hasattr(made, "_init_group"):  # all of torch.optim have it, and no step is taken
+        lists = len(inspect.signature(made._init_group).parameters) - 1
+        made._init_group(made.param_groups[0], *[[] for _ in range(lists)])
+    else:
+        made.step()
     return state.first

@@ -1,0 +1,88 @@
+"""A step that cannot be recorded, in one line: the operation, the layer, the user's line of code, what to write."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from fathom_onnx.errors import ExportError, FathomError, one_line
+from fathom_onnx.recipes.blame import user_line
+
+__all__ = ["explained", "reason_of"]
+
+_BY_VALUE = (
+    "a branch or a number that depends on values",
+    "write it with torch.where, or record it as it is for the example batch with specialise=True (--specialise)",
+)
+_BY_SHAPE = (
+    "a shape that depends on values",
+    "use a mask of fixed shape; for experts in transformers set config._experts_implementation = 'batched_mm'",
+)
+
+
+def reason_of(error: BaseException) -> tuple[str, str, str] | None:
+    """(operation, what is wrong, what to write instead) of an error of PyTorch's recording; None for any other."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DataDependentOutputException):
+            return (str(cause.func), *_BY_VALUE)
+        if isinstance(cause, DynamicOutputShapeException):
+            return (str(cause.func), *_BY_SHAPE)
+        if isinstance(cause, GuardOnDataDependentSymNode):
+            return ("a comparison", *_BY_VALUE)
+        cause = cause.__cause__ or cause.__context__
+    found = re.search(r"aten[.:]+(\w+)", str(error))
+    if found and "data-dependent" in str(error):
+        return (f"aten.{found[1]}", *_BY_VALUE)
+    return None
+
+
+class _Where:
+    """Which layer runs."""
+
+    def __init__(self) -> None:
+        self.open: list[str] = []
+        self.failed = ""
+
+
+@contextlib.contextmanager
+def explained(model: nn.Module) -> Iterator[None]:
+    """While entered, an error of the recording becomes one line that says where.
+
+    Raises:
+        ExportError: The step cannot be recorded, or the user's code fails.
+    """
+    where = _Where()
+    handles = []
+    for path, module in model.named_modules():
+
+        def enter(_: Any, __: Any, path: str = path) -> None:
+            where.open.append(path or type(model).__name__)
+
+        def leave(*_: Any) -> None:
+            where.open.pop()
+
+        handles.append(module.register_forward_pre_hook(enter))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        yield
+    except FathomError:
+        raise
+    except Exception as error:
+        place = user_line(error)
+        layer = where.open[-1] if where.open else type(model).__name__
+        at = f" in layer '{layer}'{f' ({place})' if place else ''}"
+        found = reason_of(error)
+        if found is None:
+            raise ExportError(f"the step fails{at}: {type(error).__name__}: {one_line(error)}") from error
+        operation, what, rewrite = found
+        raise ExportError(f"{operation}{at} needs {what}", rewrite) from error
+    finally:
+        for handle in handles:
+            handle.remove()

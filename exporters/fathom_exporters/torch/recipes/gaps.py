@@ -1,0 +1,109 @@
+"""What stands in the way of a recipe's graph: every operation without a translation or a canonical op, at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from torch import fx
+
+from fathom_exporters.torch.aten import canonical_op
+from fathom_exporters.torch.recording.graph import drop_copies, drop_profiler_marks, promote_types
+from fathom_exporters.torch.recording.record import trace
+from fathom_exporters.torch.recording.tagging import Tagger
+from fathom_exporters.torch.translate.attempt import refusals
+from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import Gap
+from fathom_onnx.recipes import Recipe, RecipeWorkload
+from fathom_onnx.workloads.contract import Mode
+
+from .capture import values_of
+from .derive import derive, subject_of
+from .failing import explained, reason_of
+from .refused import rewrite_of
+from .trial import evaluating
+
+__all__ = ["find_gaps", "gaps_of", "one_gap"]
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(?P<text>[^\n]*)')
+_NOT_THE_USERS = ("/torch/", "/fathom_exporters/")
+
+
+def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
+    """The gaps of a recipe's step.
+
+    Raises:
+        ExportError: The step fails for a reason that is no operation's.
+    """
+    try:
+        workload = derive(recipe)
+    except ExportError as error:
+        found = reason_of(error)
+        if found is None:
+            raise
+        operation, what, rewrite = found
+        place = re.search(r"in layer '([^']*)'(?: \(([^)]*)\))?", str(error))
+        layer, source = (place[1], place[2] or "") if place else ("", "")
+        return (Gap(operation, "forward", layer, source, what, rewrite),)
+    return gaps_of(workload, mode)
+
+
+def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
+    """The gaps of a step that can be recorded."""
+    subject = subject_of(workload)
+    interface = workload.interface(mode)
+    with explained(subject.model):
+        if mode == "inference":
+            with evaluating(subject.model):
+                module, outputs = trace(subject, mode, interface, values_of(workload, mode), lines=True)
+        else:
+            module, outputs = trace(subject, mode, interface, values_of(workload, mode), lines=True)
+    drop_profiler_marks(module.graph)
+    drop_copies(module.graph)
+    promote_types(module)
+    tagger = Tagger(module.graph, subject, outputs)
+    reasons = refusals(module.graph)
+    lines = _lines(module.graph)
+    count: Counter[Gap] = Counter()
+    for node in module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        lacks = [reasons[node.name]] if node.name in reasons else []
+        try:
+            canonical_op(node)
+        except ExportError:
+            lacks.append("a canonical op")
+        if lacks:
+            phase, layer = tagger.place(node)
+            rewrite = rewrite_of(str(node.target))
+            count[Gap(str(node.target), phase, layer, lines.get(node, ""), " and ".join(lacks), rewrite)] += 1
+    return tuple(
+        Gap(g.operation, g.phase, g.layer, g.source, g.lacks, g.rewrite, number) for g, number in count.items()
+    )
+
+
+def one_gap(gaps: tuple[Gap, ...]) -> ExportError | None:
+    """The first gap as an error that names the others' number; None where there is none."""
+    if not gaps:
+        return None
+    first = gaps[0]
+    more = f" (and {len(gaps) - 1} more; 'fathom-onnx gaps' lists them)" if len(gaps) > 1 else ""
+    at = f" at {first.source}" if first.source else ""
+    return ExportError(
+        f"{first.operation} in layer '{first.layer}'{at} cannot be written in ONNX: {first.lacks}{more}", first.rewrite
+    )
+
+
+def _lines(graph: fx.Graph) -> dict[fx.Node, str]:
+    """Operation to the line of the user's code that calls it; a gradient has that of its forward operation."""
+    forward: dict[int, str] = {}
+    found: dict[fx.Node, str] = {}
+    for node in graph.nodes:
+        frames = list(_FRAME.finditer(node.meta.get("stack_trace") or ""))
+        own = [m for m in frames if not any(part in m["file"] for part in _NOT_THE_USERS)]
+        if own:
+            found[node] = f"{own[-1]['file']}:{own[-1]['line']}: {own[-1]['text'].strip()}"
+            forward.setdefault(node.meta.get("seq_nr", -1), found[node])
+        elif node.meta.get("seq_nr", -1) in forward:
+            found[node] = forward[node.meta["seq_nr"]]
+    return found

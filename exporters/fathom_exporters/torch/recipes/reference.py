@@ -1,0 +1,194 @@
+"""PyTorch's own step of a recipe, run eagerly: the judge of its graph.
+
+It shares with the export the module, the loss and the optimizer as the user made them, and the order of random draws.
+The module itself runs, with other values in its parameters, and everything is put back afterwards. In float64 whatever
+asks for float32 by name (a normalisation that casts, a constant of the loss) is given float64 instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from fathom_exporters.torch.stepping.drawing import Draws
+from fathom_onnx.exporting import StepResult
+from fathom_onnx.recipes import RecipeWorkload
+from fathom_onnx.workloads.contract import Array, Mode, Workload
+
+from .calling import named_outputs
+from .derive import Described
+from .trial import evaluating
+
+__all__ = ["RecipeReference"]
+
+
+class _Widen(TorchFunctionMode):
+    """Float32 by name, or in a tensor from elsewhere, becomes float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.float:
+            func = Tensor.double
+        name = getattr(func, "__name__", "")
+        kwargs = kwargs or {}
+        if name.endswith("_") or kwargs.get("out") is not None:  # what is changed in place must stay itself
+            first, rest = args[:1], args[1:]
+            named = {k: v if k == "out" else _widened(v) for k, v in kwargs.items()}
+            return func(*first, *tree_map(_widened, rest), **named)
+        args, kwargs = tree_map(_widened, (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _widened(value: Any) -> Any:
+    if value is torch.float32:
+        return torch.float64
+    if isinstance(value, Tensor) and value.dtype == torch.float32 and not value.requires_grad:
+        return value.double()
+    return value
+
+
+class RecipeReference:
+    """A recipe's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+
+    def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
+        self._workload, self._mode = workload, mode
+        self._dtype = getattr(torch, dtype)
+        described: Described = workload.described
+        self._described = described
+        self._call = described.call
+        self._model = described.call.model
+        self._optimizer = workload.recipe.optimizer
+
+    def _tensor(self, array: Array, dtype: torch.dtype | None = None) -> Tensor:
+        tensor = torch.tensor(array)
+        return tensor.to(dtype or self._dtype) if tensor.is_floating_point() else tensor
+
+    @contextlib.contextmanager
+    def _set(self, values: Mapping[str, Array]) -> Iterator[None]:
+        """While entered, the module and the optimizer have the given values, in this reference's precision."""
+        named = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        before = {name: (tensor.data, tensor.grad) for name, tensor in named.items()}
+        usual = torch.get_default_dtype()
+        state, options = self._optimizer_values()
+        torch.set_default_dtype(self._dtype)
+        try:
+            for name, tensor in named.items():
+                source = self._tensor(values[name]) if name in values else tensor.data.clone()
+                tensor.data = source.to(self._dtype) if source.is_floating_point() else source
+                if tensor.is_leaf:
+                    tensor.grad = None
+            self._set_optimizer(values)
+            yield
+        finally:
+            torch.set_default_dtype(usual)
+            now = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+            for name, tensor in now.items():
+                tensor.data = before[name][0]
+                if tensor.is_leaf:
+                    tensor.grad = before[name][1]
+            if self._optimizer is not None:
+                self._optimizer.state = state
+                for group, own in zip(self._optimizer.param_groups, options, strict=True):
+                    group.update(own)
+
+    def _widening(self) -> contextlib.AbstractContextManager[Any]:
+        return _Widen() if self._dtype == torch.float64 else contextlib.nullcontext()
+
+    def _optimizer_values(self) -> tuple[Any, list[dict[str, Any]]]:
+        if self._optimizer is None:
+            return None, []
+        return self._optimizer.state, [dict(group) for group in self._optimizer.param_groups]
+
+    def _set_optimizer(self, values: Mapping[str, Array]) -> None:
+        """Give the optimizer the state and the tensor-valued options in ``values``."""
+        described = self._described
+        if self._optimizer is None or described.state is None:
+            return
+        own = dict(self._model.named_parameters())
+        fresh: dict[Any, dict[str, Any]] = defaultdict(dict)
+        for name, slots in described.state.slots.items():
+            fresh[own[name]] = dict(described.state.constants.get(name, {}))
+            for key, slot in slots.items():
+                value = torch.tensor(values[slot])
+                wide = value.is_floating_point() and value.dim() > 0
+                fresh[own[name]][key] = value.to(self._dtype) if wide else value
+        self._optimizer.state = fresh
+        for (number, option), variable in described.state.options.items():
+            self._optimizer.param_groups[number][option] = self._tensor(values[variable])
+
+    def _batch(self, values: Mapping[str, Array]) -> dict[str, Tensor]:
+        return {name: self._tensor(values[name]) for name in self._call.paths if name in values}
+
+    def _draws(self, values: Mapping[str, Array]) -> Draws:
+        return Draws([self._tensor(values[n.name]) for n in self._workload.noise.get(self._mode, ())])
+
+    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+        """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
+        with self._set(values):
+            if self._mode == "training":
+                return self._train(values)
+            with evaluating(self._model), torch.no_grad(), self._draws(values), self._widening():
+                features = {n: t for n, t in self._batch(values).items() if n in self._call.features}
+                outputs = named_outputs(self._call.forward(features))
+            return StepResult({spec.name: _array(outputs[spec.name]) for spec in self._workload.outputs})
+
+    def _train(self, values: Mapping[str, Array]) -> StepResult:
+        batch, parts = self._batch(values), self._workload.recipe.accumulate
+        total = torch.zeros(())
+        with self._draws(values), torch.enable_grad(), self._widening():
+            for index in range(parts):
+                part = {name: _part(tensor, index, parts, batch) for name, tensor in batch.items()}
+                loss = self._call.loss(self._call.forward(part), part) / parts
+                loss.backward()
+                total = total + loss.detach()
+        own = dict(self._model.named_parameters())
+        gradients = {p.name: _array(_gradient(own[p.name])) for p in self._workload.parameters}
+        for name, parameter in own.items():
+            if name not in gradients:
+                parameter.grad = None  # the graph does not compute what nothing reads
+        self._optimizer.step()
+        return StepResult({Workload.LOSS: _array(total), **self._new(values)}, gradients=gradients)
+
+    def _new(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """New values of parameters, running statistics and the optimizer's state."""
+        own, buffers = dict(self._model.named_parameters()), dict(self._model.named_buffers())
+        found = {p.next.name: _array(own[p.name]) for p in self._workload.parameters}
+        found |= {b.next.name: _array(buffers[b.name]) for b in self._workload.buffers}
+        assert self._described.state is not None
+        for name, slots in self._described.state.slots.items():
+            held = self._optimizer.state[own[name]]
+            for key, slot in slots.items():
+                found[f"{slot}.next"] = _array(torch.as_tensor(held[key]))
+        return found
+
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
+        with self._set(values):
+            own = dict(self._model.named_parameters())
+            for name, gradient in gradients.items():
+                own[name].grad = self._tensor(gradient)
+            self._optimizer.step()
+            statistics = {b.next.name for b in self._workload.buffers}
+            return {name: value for name, value in self._new(values).items() if name not in statistics}
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _array(tensor: Tensor) -> Array:
+    made: Array = tensor.detach().clone().cpu().numpy()
+    return made
+
+
+def _part(tensor: Tensor, index: int, parts: int, batch: Mapping[str, Tensor]) -> Tensor:
+    size = next(t.shape[0] for t in batch.values() if t.dim())
+    if parts == 1 or not tensor.dim() or tensor.shape[0] != size:
+        return tensor
+    return tensor.chunk(parts)[index]

@@ -1,0 +1,47 @@
+"""What a recipe's workload has in place of a configuration and of a described update rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fathom_onnx.workloads.contract import Variable
+
+__all__ = ["RecipeConfig", "RecordedOptimizer"]
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """What a recipe's workload is made of, for the graph's metadata.
+
+    Attributes:
+        model: Class of the model.
+        optimizer: Class of the optimizer; empty for none.
+        accumulate: Parts that the batch is cut into.
+    """
+
+    model: str
+    optimizer: str = ""
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class RecordedOptimizer:
+    """An update rule that is recorded, not described: the op of its nodes, and its state.
+
+    Attributes:
+        OP: The canonical op.
+        slots: The optimizer's own variables, in interface order.
+    """
+
+    OP: str
+    slots: tuple[Variable, ...] = ()
+
+    def variables(self, parameters: tuple[Variable, ...]) -> tuple[Variable, ...]:
+        """The optimizer's own state."""
+        return self.slots
+
+    def update(self, name: str, values: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """None: the rule is the framework's own, which the judge runs itself."""
+        return
