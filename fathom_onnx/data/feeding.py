@@ -8,10 +8,11 @@ from typing import Any
 
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph.model import Graph
+from fathom_onnx.recipes import PRESET
 
 from .drawn.batches import drawn_inputs
 from .given.fitting import GivenBatches
-from .sources import DISTINCT_BATCHES, SYNTHETIC, batches_for_graph, source_for_graph, workload_of
+from .sources import DISTINCT_BATCHES, SYNTHETIC, batches_for_graph, source_for_graph
 
 __all__ = ["Feeds", "run_batches"]
 
@@ -61,7 +62,8 @@ def _drawn(graph: Graph, only: Collection[str] | None = None) -> dict[str, str]:
 
     So are those of a recipe's graph that has no example batch beside it.
     """
-    drawn_by_use = graph.metadata is None or (workload_of(graph) is None and source_for_graph(graph).name == SYNTHETIC)
+    metadata = graph.metadata
+    drawn_by_use = metadata is None or (metadata.preset == PRESET and source_for_graph(graph).name == SYNTHETIC)
     return drawn_inputs(graph, only).said() if drawn_by_use else {}
 
 

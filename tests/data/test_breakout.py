@@ -357,13 +357,13 @@ def test_without_the_emulator_a_workload_gets_the_simulation(tiny, monkeypatch: 
     monkeypatch.setattr(sources, "find_spec", lambda name: object())
     assert source_for_graph(graph).name == "atari"
     monkeypatch.setattr(inputs, "package_version", {"ale_py": "0.11"}.get)
-    assert inputs._data(SimpleNamespace(workload=made, source=None)) == ["atari", "0.11"]
+    assert inputs._data(SimpleNamespace(workload=made, source=None, own=None)) == ["atari", "0.11"]
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     assert source_for_graph(graph).name == "breakout"
     got, wanted = (next(batches_for(made, "training", 1, source)) for source in (None, "breakout"))
     assert all((got[name] == wanted[name]).all() for name in wanted)
     # a study does its work again when the emulator comes or goes
-    assert inputs._data(SimpleNamespace(workload=made, source=None)) == ["breakout", ""]
+    assert inputs._data(SimpleNamespace(workload=made, source=None, own=None)) == ["breakout", ""]
     # who asks for the emulator by name gets it or an error
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(MissingDependencyError, match=r"needs ale-py .* pip install 'fathom-onnx\[atari\]'"):
