@@ -42,7 +42,7 @@ def capture(
     mode: Mode,
     noise: NoiseSource,
     data_format: DataFormat = "NCHW",
-    gradients: bool = False,
+    gradients: bool = True,
 ) -> Captured:
     """Trace a workload's step, with images in the given layout, and fold what is static.
 

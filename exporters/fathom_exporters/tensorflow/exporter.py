@@ -51,7 +51,7 @@ class TensorFlowExporter(FrameworkPart):
             captured = capture_recipe(workload, request.mode, request.noise)
         else:
             captured = capture(workload, TENSORFLOW.model(workload.name), request.mode, request.noise)
-        return finish(translate(captured), request, self.framework, self.version())
+        return finish(translate(captured), request, self.framework, self.version(), captured.gradients)
 
     def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
         """TensorFlow's own step in single or double precision."""

@@ -25,7 +25,8 @@ from support.graphs.exports import WORKLOADS
 
 def graph_of(name: str, mode: Mode, noise: NoiseSource) -> NativeGraph:
     set_threads(cpu_cores())
-    captured = capture(workload(name, "tiny"), TENSORFLOW.model(name), mode, noise, data_format="NHWC")
+    model = TENSORFLOW.model(name)
+    captured = capture(workload(name, "tiny"), model, mode, noise, data_format="NHWC", gradients=False)
     return native_graph(captured, mode, noise)
 
 

@@ -52,7 +52,8 @@ class TensorFlowNative(FrameworkPart):
         """Run the step in a session, without and with a trace; see :class:`fathom_onnx.native.NativeProfiler`."""
         set_threads(request.threads)
         workload, mode = request.workload, request.mode
-        captured = capture(workload, TENSORFLOW.model(workload.name), mode, request.noise, data_format="NHWC")
+        model = TENSORFLOW.model(workload.name)
+        captured = capture(workload, model, mode, request.noise, data_format="NHWC", gradients=False)
         graph = native_graph(captured, mode, request.noise)
         start = workload.initial_values(mode, request.seed)
         first: dict[str, Array] = {}

@@ -38,14 +38,16 @@ class _Outputs:
         return f"{node.name}:0"
 
 
-def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource, gradients: bool = False) -> Captured:
+def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> Captured:
     """The captured step of a recipe's workload.
 
     Args:
         workload: The workload.
         mode: The mode.
         noise: Where random tensors come from.
-        gradients: Whether a training step's gradients are further outputs, one for each different tensor.
+
+    Returns:
+        The step, whose outputs are the interface's and then the gradients, one for each different tensor.
 
     Raises:
         ExportError: Something in it cannot be recorded.
@@ -68,7 +70,7 @@ def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource, gra
     outputs = _Outputs(graph_def)
     made = {outputs.add(last[spec.name], spec.dtype): spec.name for spec in interface.outputs}
     further: dict[str, str] = {}
-    if gradients and mode == "training":
+    if mode == "training":
         dtypes = {p.name: p.dtype for p in workload.parameters}
         tensors = {name: tensor for name, tensor in step.gradients.items() if name in dtypes}
         first = {tensor: name for name, tensor in reversed(tensors.items())}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fathom_onnx.errors import ExportError, UsageError
@@ -51,8 +52,11 @@ def _built(model: Any, batch: Batch) -> None:
     """Create the variables that a model makes when it is first called."""
     inputs, _, _ = batch.parts({name: tf.constant(array) for name, array in batch.tensors.items()})
     if not isinstance(model, keras.layers.Layer):
-        if not structure(model).variables:
-            forward(model, inputs, training=False)
+        # only a call makes all that a module may make in its first one; its variables get their values back
+        before = [(variable, np.array(variable)) for variable in structure(model).variables.values()]
+        forward(model, inputs, training=False)
+        for variable, value in before:
+            variable.assign(value)
         return
     if model.built and all(layer.built for layer in model._flatten_layers()):
         return

@@ -86,9 +86,17 @@ def _concrete(described: Described, mode: Mode) -> tuple[Any, list[str], list[st
 
     specs = [tf.TensorSpec(s.shape, s.dtype) for s in batch.specs if mode == "training" or s.name in batch.features]
     optimizer = training.optimizer if training is not None and mode == "training" else None
-    with traced(described.structure.layers, optimizer, names):
-        function = tf.function(step if mode == "training" else inference, autograph=False)
-        concrete = function.get_concrete_function(*specs)
+    body = step if mode == "training" else inference
+
+    def concrete_of(inline: bool) -> Any:
+        with traced(described.structure.layers, optimizer, names, inline):
+            return tf.function(body, autograph=False).get_concrete_function(*specs)
+
+    try:
+        concrete = concrete_of(inline=True)
+    except tf.errors.OperatorNotAllowedInGraphError:
+        # a tf.function of the user's, whose Python conditionals on tensors only AutoGraph turns into operations
+        concrete = concrete_of(inline=False)
     if isinstance(described.recipe.model, keras.layers.Layer):
         described.recipe.model._clear_losses()  # those of the trace are tensors of its graph
     return concrete, outputs, parameters

@@ -12,10 +12,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src import backend
 
 from fathom_onnx.workloads.contract import Gradients
 
 from .names import native
+from .recurrence import UNROLLED, masked_as_in_a_loop
 
 __all__ = ["traced"]
 
@@ -71,7 +73,7 @@ def _patch_optimizer(patches: _Patches, optimizer: Any, parameters: Mapping[int,
 
 @contextlib.contextmanager
 def traced(
-    layers: Mapping[str, Any], optimizer: Any = None, parameters: Mapping[int, str] | None = None
+    layers: Mapping[str, Any], optimizer: Any = None, parameters: Mapping[int, str] | None = None, inline: bool = True
 ) -> Iterator[None]:
     """Open scopes while tracing.
 
@@ -79,6 +81,7 @@ def traced(
         layers: Name to layer.
         optimizer: A copy of the optimizer, if the step has an update.
         parameters: Names of what it updates, by identity.
+        inline: Whether functions are run as plain operations in place of a call.
     """
     names = {id(layer): name for name, layer in layers.items()}
     modules = {type(m) for m in layers.values() if not isinstance(m, keras.layers.Layer) and callable(m)}
@@ -86,12 +89,13 @@ def traced(
         for owner in [keras.layers.Layer, *modules]:
             patches.set(owner, "__call__", _in_scope(owner.__call__, names))
         for name, layer in layers.items():
-            if isinstance(layer, keras.layers.RNN):
-                patches.set(layer, "unroll", True)
+            if isinstance(layer, keras.layers.RNN) and not layer.unroll:
+                patches.set(layer, "unroll", UNROLLED)
             if isinstance(layer, keras.layers.BatchNormalization):
                 patches.set(layer, "call", _normalised(layer, name))
+        patches.set(backend, "rnn", masked_as_in_a_loop(backend.rnn))
         if optimizer is not None:
             _patch_optimizer(patches, optimizer, parameters or {})
         patches.callback(tf.config.run_functions_eagerly, tf.config.functions_run_eagerly())
-        tf.config.run_functions_eagerly(True)
+        tf.config.run_functions_eagerly(inline)
         yield

@@ -23,6 +23,7 @@ __all__ = ["lift"]
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _CONDITIONALS = ("If", "StatelessIf")
+_OPTIONALS = ("OptionalFromValue", "OptionalGetValue")
 _LOOPS = ("While", "StatelessWhile", "Case", "StatelessCase")
 _PHASES = {"forward": 2, "loss": 2, "optimizer": 2, "gradient_tape": 3}
 """First part of a scope to its number of parts."""
@@ -34,12 +35,13 @@ class _Frame:
 
     Attributes:
         path: What makes the names of its operations differ from others'; empty for the step itself.
-        tensors: Name of a tensor in it to the name of its value in the lifted graph.
+        tensors: Name of a tensor in it to the name of its value in the lifted graph. An optional, by which a branch
+            hands values to its gradient, has two values: what the one branch put there, and what the other did.
         handles: Name of a handle in it to the variable.
     """
 
     path: str = ""
-    tensors: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, Any] = field(default_factory=dict)
     handles: dict[str, str] = field(default_factory=dict)
 
 
@@ -61,7 +63,6 @@ class _Lifter:
         self.refused: list[Refused] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: set[str] = set()
-        self._void: set[str] = set()  # optionals of the branch that did not make them
         self.frame = _Frame()
         self._capture()
         self._go(self._graph.get_operations(), self.frame)
@@ -97,12 +98,10 @@ class _Lifter:
                     "write it in Python over a fixed number of steps, or give recurrent layers a static length",
                     frame,
                 )
-            elif op.type == "OptionalFromValue" and len(op.inputs) == 1:
+            elif op.type in _OPTIONALS or (op.type == "Identity" and op.inputs[0].dtype == tf.variant):
                 frame.tensors[op.outputs[0].name] = self._value(op.inputs[0], frame)
             elif op.type == "OptionalNone":
                 frame.tensors[op.outputs[0].name] = ""
-            elif op.type == "OptionalGetValue":
-                frame.tensors[op.outputs[0].name] = self._value(op.inputs[0], frame)
             elif any(t.name in frame.handles for t in op.inputs):
                 self._access(op, frame)
             else:
@@ -139,16 +138,22 @@ class _Lifter:
         self.made.node[-1].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype))
         return tensor
 
-    def _value(self, tensor: tf.Tensor, frame: _Frame) -> str:
+    def _value(self, tensor: tf.Tensor, frame: _Frame) -> Any:
         return frame.tensors.get(tensor.name, str(tensor.name))
 
     def _copy(self, op: tf.Operation, frame: _Frame) -> None:
+        inputs = [self._value(t, frame) for t in op.inputs]
+        if not all(isinstance(name, str) and name for name in inputs):
+            self._refuse(
+                op, "a value that a branch may not have", "compute both branches and choose with tf.where", frame
+            )
+            return
         node = self.made.node.add()
         node.CopyFrom(op.node_def)
         node.attr.pop("_class", None)  # colocation with an operation that may be gone
         node.name = self._unique(op.name, frame.path)
         del node.input[:]
-        node.input.extend(self._value(t, frame) for t in op.inputs)
+        node.input.extend(inputs)
         if node.name != op.name:
             frame.tensors.update({t.name: f"{node.name}:{i}" for i, t in enumerate(op.outputs)})
         if op.type.startswith(("Stateless", "Random")) and op.outputs and op.outputs[0].shape.is_fully_defined():
@@ -198,18 +203,23 @@ class _Lifter:
     # Functions
 
     def _inline(
-        self, op: tf.Operation, function: str, inputs: Sequence[tf.Tensor], frame: _Frame
+        self, op: tf.Operation, function: str, inputs: Sequence[tf.Tensor], frame: _Frame, branch: int | None = None
     ) -> tuple[Any, _Frame]:
-        """Go through a function's operations in place of a call; its graph, and the values in it."""
+        """Go through a function's operations in place of a call, or of a conditional's branch of a number.
+
+        Returns:
+            The function's graph, and the values in it.
+        """
         definition = self._functions[function]
-        with tf.Graph().as_default():
+        with self._graph.as_default():  # it knows the functions that this one calls
             body = function_def_to_graph(definition, input_shapes=[t.shape for t in inputs])
         inner = _Frame(path=self._unique(f"{op.name.rpartition('/')[2]}_body"))
         for outside, inside in zip(inputs, body.inputs, strict=True):
             if outside.name in frame.handles:
                 inner.handles[inside.name] = frame.handles[outside.name]
             else:
-                inner.tensors[inside.name] = self._value(outside, frame)
+                value = self._value(outside, frame)
+                inner.tensors[inside.name] = value if branch is None or isinstance(value, str) else value[branch]
         self._go(body.get_operations(), inner)
         return body, inner
 
@@ -226,9 +236,9 @@ class _Lifter:
         condition, arguments = self._value(op.inputs[0], frame), list(op.inputs)[1:]
         before = dict(self.now)
         made, states = [], []
-        for key in ("then_branch", "else_branch"):
+        for branch, key in enumerate(("then_branch", "else_branch")):
             self.now = dict(before)
-            body, inner = self._inline(op, op.get_attr(key).name, arguments, frame)
+            body, inner = self._inline(op, op.get_attr(key).name, arguments, frame, branch)
             made.append([self._value(t, inner) for t in body.outputs])
             states.append(self.now)
         self.now = {
@@ -236,15 +246,11 @@ class _Lifter:
             for key in before
         }
         for tensor, yes, no in zip(op.outputs, *made, strict=True):
-            # an optional that one branch makes is read by the same branch of the gradient alone
-            frame.tensors[tensor.name] = (
-                (yes or no) if "" in (yes, no) else self._select(op, condition, yes, no, tensor.dtype)
-            )
+            either = (yes, no) if tensor.dtype == tf.variant else self._select(op, condition, yes, no, tensor.dtype)
+            frame.tensors[tensor.name] = either
 
     def _select(self, op: tf.Operation, condition: str, yes: str, no: str, dtype: tf.DType) -> str:
-        if yes == no or dtype == tf.variant:
-            return yes
-        return self.add("SelectV2", f"{op.name}/chosen", [condition, yes, no], T=dtype)
+        return yes if yes == no else self.add("SelectV2", f"{op.name}/chosen", [condition, yes, no], T=dtype)
 
 
 def lift(function: Any, arguments: int) -> Lifted:

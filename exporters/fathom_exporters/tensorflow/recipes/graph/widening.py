@@ -3,6 +3,12 @@
 A model made for float32 says so in many places (its variables, constants, casts), which no setting reaches. In the
 graph that TensorFlow traces all of them are attributes. Constants keep the values that they have in float32: the wide
 graph is the function that the model computes, without its rounding.
+
+That matters with Adam, whose step divides each element of a gradient by its own size. MobileNetV2 (32x32, batch 8)
+made anew in float64 has a batch-norm epsilon of 0.001 and not of float32(0.001), 4.7e-8 away: its gradients differ by
+7.5e-7 of each tensor's largest and Adam's steps by 1.5e-2. With the same epsilon they agree to 1.6e-13 and 3.9e-8.
+Seventeen of its parameters (beta of a normalisation before another one) have gradients of rounding alone, which Adam
+turns into whole steps of either sign in any precision: such tensors are judged by the update on given gradients.
 """
 
 from __future__ import annotations
