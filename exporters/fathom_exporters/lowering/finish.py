@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass, TopologicalSortPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_onnx.exporting import ExportRequest, Purpose
@@ -15,6 +15,7 @@ from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
+from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
 
@@ -28,7 +29,7 @@ IR_VERSION = 10
 
 def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
     """The passes over a translated graph, in order, but for the last one, which writes the names."""
-    return (LowerGradients(purpose), ShapeInferencePass(data_prop=True), *CLEANUP, TopologicalSortPass())
+    return (LowerGradients(purpose), InferShapes(), *CLEANUP, TopologicalSortPass())
 
 
 def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:

@@ -7,15 +7,20 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.onnx._internal.fx import passes
+
+from fathom_onnx.errors import ExportError
 
 __all__ = [
     "drop_copies",
     "drop_profiler_marks",
+    "give_constants_values",
     "merge_shared_arithmetic",
     "name_gradients",
     "number_placeholders",
     "own_outputs",
+    "promote_types",
 ]
 
 _aten = torch.ops.aten
@@ -49,6 +54,26 @@ def promote_types(module: fx.GraphModule) -> None:
         if node not in before and node.op == "call_function":
             user = next(iter(node.users))
             node.meta.update({key: user.meta[key] for key in ("custom", "seq_nr") if key in user.meta})
+
+
+def give_constants_values(module: fx.GraphModule) -> None:
+    """Let every constant of the graph, a tensor that the model makes of numbers, be known by its value.
+
+    Raises:
+        ExportError: A value is not known: the model makes it while its own tensors are fake ones.
+    """
+    for node in module.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        value = getattr(module, str(node.target))
+        if isinstance(value, FakeTensor):
+            if value.constant is None:
+                raise ExportError(
+                    f"the value of a tensor that the model makes is not known ('{node.target}')",
+                    "make it a buffer of the module",
+                )
+            value = value.constant
+        node.meta["val"] = value
 
 
 def drop_profiler_marks(graph: fx.Graph) -> None:

@@ -34,6 +34,7 @@ from fathom_onnx.workloads.contract import Interface, Mode
 from .graph import (
     drop_copies,
     drop_profiler_marks,
+    give_constants_values,
     merge_shared_arithmetic,
     name_gradients,
     number_placeholders,
@@ -168,6 +169,7 @@ def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[s
     drop_profiler_marks(graph)
     drop_copies(graph)
     promote_types(module)
+    give_constants_values(module)
     names = tuple(t.name for t in interface.inputs)
     placeholders = dict(zip(names, (node for node in graph.nodes if node.op == "placeholder"), strict=True))
     shared = {
