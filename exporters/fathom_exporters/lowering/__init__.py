@@ -12,6 +12,6 @@ all shapes static, metadata written, the contract of a graph file checked.
 
 from .canonical import CANONICAL, DOMAIN, VERSION, register_schemas
 from .finish import OPSET, finish
-from .tags import Tag
+from .tags import REPEATED, Tag
 
-__all__ = ["CANONICAL", "DOMAIN", "OPSET", "VERSION", "Tag", "finish", "register_schemas"]
+__all__ = ["CANONICAL", "DOMAIN", "OPSET", "REPEATED", "VERSION", "Tag", "finish", "register_schemas"]

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-__all__ = ["ORIGIN", "Tag"]
+__all__ = ["ORIGIN", "REPEATED", "Tag"]
 
 _PHASE, _SCOPE, _OP = "fathom.phase", "fathom.scope", "fathom.op"
 ORIGIN = "fathom.origin"
 """Metadata key of the framework op that a node comes from."""
+REPEATED = "fathom.repeated"
+"""Metadata key of a node that repeats a part of the forward pass for the backward pass."""
 
 
 @dataclass(frozen=True)

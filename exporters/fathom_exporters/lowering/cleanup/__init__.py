@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from .folding import FoldConstants, InheritTags
+from .merging import MergeEqualNodes
 from .moves import MergeMoves, ReadTransposedOperands, RemoveEmptyMoves
 from .reductions import DropUnitAxesInSums, UseGlobalAveragePools
 from .splits import CountEqualSplits, SplitSlices
@@ -26,7 +27,7 @@ CLEANUP: tuple[ir.passes.InPlacePass, ...] = (
     common.IdentityEliminationPass(),
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
     common.DeduplicateInitializersPass(),
-    common.CommonSubexpressionEliminationPass(),
+    MergeEqualNodes(),
     common.RemoveUnusedNodesPass(),
     MergeMoves(),
     ReadTransposedOperands(),
@@ -35,7 +36,7 @@ CLEANUP: tuple[ir.passes.InPlacePass, ...] = (
     RemoveEmptyMoves(),
     # merged moves leave duplicates and nodes without users
     common.IdentityEliminationPass(),
-    common.CommonSubexpressionEliminationPass(),
+    MergeEqualNodes(),
     common.RemoveUnusedNodesPass(),
     SplitSlices(),
     CountEqualSplits(),

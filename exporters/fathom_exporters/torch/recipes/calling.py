@@ -42,7 +42,11 @@ class Call:
 
     def batch(self, values: Mapping[str, Any]) -> Any:
         """The batch in the user's structure, with other tensors."""
+        own = tensors(self.recipe.batch)
         given = {path: values[name] for name, path in self.paths.items() if name in values}
+        for path, value in given.items():
+            if getattr(own[path], "requires_grad", False) and torch.is_grad_enabled():
+                given[path] = value.detach().requires_grad_(True)
         return unflatten(self.recipe.batch, given)
 
     def forward(self, values: Mapping[str, Any]) -> Any:

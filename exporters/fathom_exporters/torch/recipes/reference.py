@@ -108,7 +108,7 @@ class RecipeReference:
     def _set_optimizer(self, values: Mapping[str, Array]) -> None:
         """Give the optimizer the state and the tensor-valued options in ``values``."""
         described = self._described
-        if self._optimizer is None or described.state is None:
+        if self._optimizer is None or described.state is None or self._mode == "inference":
             return
         own = dict(self._model.named_parameters())
         fresh: dict[Any, dict[str, Any]] = defaultdict(dict)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import stateless
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.stepping.drawing import Draw, Draws
@@ -37,6 +38,19 @@ class Trial:
     changed: frozenset[str]
     draws: tuple[Draw, ...]
     outputs: Mapping[str, Tensor]
+
+
+class _Statistics(TorchDispatchMode):
+    """Notes the running statistics that a batch normalisation updates, which leaves no trace in fake tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.updated: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if "batch_norm" in str(func) and "backward" not in str(func) and True in args[5:6]:
+            self.updated |= {id(tensor) for tensor in args[3:5]}
+        return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
@@ -88,7 +102,7 @@ def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
     Raises:
         ExportError: The loss depends on no parameter.
     """
-    with _stand_ins(call, fake) as (parameters, buffers, batch), Draws() as draws:
+    with _stand_ins(call, fake) as (parameters, buffers, batch), Draws() as draws, _Statistics() as statistics:
         versions = {name: buffer._version for name, buffer in buffers.items()}
         with torch.enable_grad(), module_is_recorded():
             outputs = call.forward(batch)
@@ -98,7 +112,12 @@ def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
             raise ExportError("the loss depends on no parameter of the model that requires a gradient")
         loss.backward()
         now = dict(call.model.named_buffers())
-        changed = {n for n, b in buffers.items() if n in now and (now[n] is not b or b._version != versions[n])}
+        changed = {
+            name
+            for name, buffer in buffers.items()
+            if name in now
+            and (now[name] is not buffer or buffer._version != versions[name] or id(buffer) in statistics.updated)
+        }
         reached = {name for name, parameter in parameters.items() if parameter.grad is not None}
     return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {})
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.onnx._internal.fx import passes
+from torch.utils._pytree import tree_map
 
 from fathom_onnx.errors import ExportError
 
@@ -21,6 +22,7 @@ __all__ = [
     "number_placeholders",
     "own_outputs",
     "promote_types",
+    "share_fake_mode",
 ]
 
 _aten = torch.ops.aten
@@ -41,6 +43,21 @@ def drop_copies(graph: fx.Graph) -> None:
         if node.target in _VIEWS:
             node.target = _aten.reshape.default
     graph.eliminate_dead_code()
+
+
+def share_fake_mode(graph: fx.Graph) -> None:
+    """Let the shapes of all values be of one fake mode; a recording of real tensors makes several."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def like(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        with mode:
+            return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+
+    for node in graph.nodes:
+        if "val" in node.meta:
+            node.meta["val"] = tree_map(like, node.meta["val"])
 
 
 def promote_types(module: fx.GraphModule) -> None:

@@ -40,6 +40,7 @@ from .graph import (
     number_placeholders,
     own_outputs,
     promote_types,
+    share_fake_mode,
 )
 from .tagging import Tagger
 
@@ -130,7 +131,9 @@ def trace(
                 record_stack_traces=lines,
                 _error_on_data_dependent_ops=False,
             )
-            return tracer(*inputs), outputs
+            module = tracer(*inputs)
+            share_fake_mode(module.graph)
+            return module, outputs
         fake = fake_mode_of(subject.model)
         inputs = example_inputs(interface, fake)
         tracer = make_fx(

@@ -45,8 +45,10 @@ def _options(args: tuple[Any, ...], kwargs: dict[str, Any], *named: tuple[str, f
     return [args[i] if i < len(args) else kwargs.get(name, usual) for i, (name, usual) in enumerate(named, 1)]
 
 
-def _bernoulli(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], draw: Tensor) -> Tensor:
-    p = args[1] if len(args) > 1 else kwargs.get("p", args[0])
+def _bernoulli(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], draw: Tensor) -> Tensor:
+    # an argument that has its usual value is left out: half in place, the tensor's own values otherwise
+    usual = 0.5 if str(func).removeprefix("aten.").startswith("bernoulli_") else args[0]
+    p = args[1] if len(args) > 1 else kwargs.get("p", usual)
     made: Tensor = (draw < p).to(args[0].dtype)
     return made
 

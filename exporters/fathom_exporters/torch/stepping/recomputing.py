@@ -16,14 +16,14 @@ RECOMPUTED = "fathom_recomputed"
 """Key of the annotation of an operation that repeats a part of the forward pass for the backward pass."""
 
 
-def _marking(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose operations are marked from its second call on: a checkpointed function is called again."""
+def _marking(function: Callable[..., Any], first: int) -> Callable[..., Any]:
+    """A function whose operations are marked from its ``first`` repetition on, counting its calls from 1."""
     calls = 0
 
     def called(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        with annotate({RECOMPUTED: True}) if calls > 1 else contextlib.nullcontext():
+        with annotate({RECOMPUTED: True}) if calls >= first else contextlib.nullcontext():
             return function(*args, **kwargs)
 
     return called
@@ -36,7 +36,7 @@ class _MarkedCheckpoint:
         self._own = own
 
     def apply(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self._own.apply(_marking(function), *args)
+        return self._own.apply(_marking(function, 2), *args)
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def repeats_are_marked() -> Iterator[None]:
     generator = checkpoint._checkpoint_without_reentrant_generator
 
     def marked(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return generator(_marking(function), *args, **kwargs)
+        return generator(_marking(function, 1), *args, **kwargs)  # only the repetition goes through it
 
     with (
         unittest.mock.patch.object(checkpoint, "_checkpoint_without_reentrant_generator", marked),

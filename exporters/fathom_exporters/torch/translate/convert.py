@@ -14,7 +14,7 @@ import torch
 from onnx_ir.passes.common import InlinePass
 from torch.onnx._internal.exporter import _core, _ir_passes
 
-from fathom_exporters.lowering import OPSET, Tag, register_schemas
+from fathom_exporters.lowering import OPSET, REPEATED, Tag, register_schemas
 from fathom_exporters.torch.recorded import Capture
 from fathom_onnx.errors import ExportError, one_line
 
@@ -41,6 +41,8 @@ def _tag(model: ir.Model, capture: Capture) -> None:
         if tag.op == "Conv2DBackInput" and node.op_type in _OTHER_GRADIENTS:
             tag = Tag(tag.phase, tag.scope, _OTHER_GRADIENTS[node.op_type], f"{tag.origin}.{node.op_type}")
         tag.put(node)
+        if origin.name in capture.recomputed:
+            node.metadata_props[REPEATED] = "true"
 
 
 def _cause(error: BaseException) -> BaseException:
