@@ -23,8 +23,8 @@ _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<
 
 _ERRORS = (
     "Errors are relative to each tensor's largest value; see [verification](../guide/verification.md) for what is "
-    "compared with what. *plain* is the worst new parameter by plain difference, with the number of elements over "
-    "1e-4, which Adam's division by the gradient's own size explains."
+    "compared with what. The last column is the graph's distance from float64 as a multiple of the framework's own in "
+    "float32."
 )
 
 
@@ -96,7 +96,7 @@ def verification(checks: list[dict[str, Any]]) -> str:
     """What verification found: one row a comparison."""
     rows = []
     for check in checks:
-        c, flips = check["numbers"], check["numbers"]["flips"]
+        c = check["numbers"]
         training = c["mode"] == "training"
         rows.append(
             [
@@ -104,17 +104,16 @@ def verification(checks: list[dict[str, Any]]) -> str:
                 c["left"],
                 c["right"],
                 "passed" if c["passed"] else "FAILED: " + "; ".join(c["faults"]),
-                f"{c['loss_error']:.1e}" if training else "",
-                f"{c['parameter']['error']:.1e}" if training else "",
-                f"{c['parameter_plain']['error']:.1e} ({c['amplified']})" if training else "",
+                f"{c['loss']:.1e}" if training else "",
+                f"{c['gradient']['error']:.1e}" if training else "",
+                f"{c['update']['error']:.1e}" if training else "",
                 f"{c['state']['error']:.1e}",
-                f"{flips['relu']} + {flips['pool']}",
-                f"{flips['margin']:.0e}" if flips["relu"] + flips["pool"] else "",
+                f"{c['single']['error']:.1f}" if c["single"]["name"] else "",
             ]
         )
     columns = [
-        *("graph", "judged", "against", "result", "loss:", "parameter:", "plain (elements over):"),
-        *("state or output:", "flips (ReLU + pool):", "margin:"),
+        *("graph", "judged", "against", "result", "loss:", "gradient:", "update:"),
+        *("state or output:", "float32, times its own:"),
     ]
     return table(columns, rows)
 

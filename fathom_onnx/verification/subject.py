@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import ExportRequest, Purpose, Reference, find_exporter
+from fathom_onnx.exporting import ExportRequest, Purpose, Reference, StepResult, find_exporter
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.workloads.contract import Mode, Workload
+from fathom_onnx.workloads.contract import Array, Mode, Workload
+
+from .double import DoubleGraph
 
 __all__ = ["Subject", "make_subject"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A workload and mode with one framework's graph, noise as input."""
+    """A workload and mode with one framework's graph, noise as input.
+
+    Attributes:
+        workload: The workload.
+        mode: The mode.
+        framework: The framework that made the graph.
+        graph: The graph.
+        evaluator: The graph in onnxruntime, in float32.
+    """
 
     workload: Workload
     mode: Mode
@@ -24,6 +35,7 @@ class Subject:
     graph: Graph
     evaluator: Evaluator
     _references: dict[bool, Reference] = field(default_factory=dict)
+    _doubles: dict[bool, DoubleGraph] = field(default_factory=dict)
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -37,6 +49,26 @@ class Subject:
             self._references[double] = exporter.reference(self.workload, self.mode, "float64" if double else "float32")
         return self._references[double]
 
+    def double(self, values: Mapping[str, Array], guess: bool = True) -> StepResult:
+        """The graph's own step in float64.
+
+        Args:
+            values: Every input by name.
+            guess: Whether single numbers are taken for what they were before they were rounded to float32.
+
+        Raises:
+            RunError: The graph cannot be evaluated in float64.
+        """
+        gradients = dict(self.graph.metadata.gradients) if self.graph.metadata else {}
+        outputs = [output.name for output in self.graph.outputs]
+        if guess not in self._doubles:
+            self._doubles[guess] = DoubleGraph(self.graph.model, [*outputs, *gradients.values()], guess)
+        made = self._doubles[guess].run(values)
+        return StepResult(
+            outputs={name: made[name] for name in outputs},
+            gradients={parameter: made[name] for parameter, name in gradients.items()},
+        )
+
 
 def make_subject(
     workload: Workload,
@@ -49,15 +81,16 @@ def make_subject(
     """A subject from the given graph, or from one that is exported for a purpose.
 
     Raises:
-        ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, or draws
-            its noise itself.
+        ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, draws
+            its noise itself, or does not say which of its tensors are gradients.
     """
     if graph is None:
         model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose))
         graph = from_model(model, workload.name)
     else:
         _check_identity(graph, workload, framework, mode)
-    return Subject(workload, mode, framework, graph, Evaluator(graph, workload.layers, settings))
+    _check_gradients(graph, mode)
+    return Subject(workload, mode, framework, graph, Evaluator(graph, settings))
 
 
 def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
@@ -80,4 +113,16 @@ def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode
         raise ExportError(
             f"graph '{graph.name}' does not take '{name}' as it must to be judged",
             "export it in the same configuration with --noise input",
+        )
+
+
+def _check_gradients(graph: Graph, mode: Mode) -> None:
+    """Refuse a training graph that names no gradients.
+
+    Raises:
+        ExportError: It names none.
+    """
+    if mode == "training" and (graph.metadata is None or not graph.metadata.gradients):
+        raise ExportError(
+            f"graph '{graph.name}' does not say which of its tensors are gradients", "export it again to be judged"
         )

@@ -74,11 +74,11 @@ def test_rows_of_steps_and_checks() -> None:
                 {
                     "mode": "training",
                     "passed": False,
-                    "faults": ["loss error 1.0e-01 over 1e-05"],
-                    "loss_error": 0.1,
-                    "parameter": {"error": 2e-5},
+                    "faults": ["loss is off by 1.0e-01"],
+                    "loss": 0.1,
+                    "gradient": {"error": 2e-5},
                     "state": {"error": 3e-6},
-                    "flips": {"count": 4},
+                    "single": {"error": 1.25},
                 }
             ]
         },
@@ -89,7 +89,7 @@ def test_rows_of_steps_and_checks() -> None:
         "deepq": ["", "", "2.000", "1.500", "2.000", "1.500", "", "eager: too little memory"],
     }
     assert measure.check_rows(results) == [
-        ["vgg", "training", "loss error 1.0e-01 over 1e-05", "1.0e-01", "2.0e-05", "3.0e-06", "4"]
+        ["vgg", "training", "loss is off by 1.0e-01", "1.0e-01", "2.0e-05", "3.0e-06", "1.2"]
     ]
 
 

@@ -118,7 +118,7 @@ def test_what_a_graph_draws_has_the_distribution_that_the_workload_states(tiny, 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_noise_is_drawn_anew_in_every_run(tiny, framework) -> None:
     graph = tiny("autoenc", framework, "inference")
-    evaluator = Evaluator(graph, workload("autoenc", "tiny").layers)
+    evaluator = Evaluator(graph)
     values = workload("autoenc", "tiny").initial_values("inference", 0)
     values["images"] = np.full((8, 196), 0.5, np.float32)
     first, second = (evaluator.step(values).outputs["reconstruction"] for _ in range(2))

@@ -15,7 +15,7 @@ from fathom_onnx import study
 from fathom_onnx.errors import ExportError
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.study import Job, Stage, StudyResult, run_study
-from fathom_onnx.verification import Check, Flips, Worst
+from fathom_onnx.verification import Check, Worst
 from support.fakes.fake_stages import Inline, World
 
 pytestmark = pytest.mark.usefixtures("drawn_on_request")
@@ -38,7 +38,14 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
 
     def verify(workload: Any, *args: Any, **options: Any) -> Check:
         asked.append((workload.name, workload.preset, *args, options))
-        return Check(workload.name, "training", "torch graph", "torch float64", 4, 1.5e-7, Worst("w", 2e-6))
+        return Check(
+            *(1.5e-7, Worst("w", 2e-6)),
+            workload=workload.name,
+            left="torch graph",
+            right="torch",
+            steps=4,
+            single=Worst("the loss", 1.3),
+        )
 
     monkeypatch.setattr("fathom_onnx.verification.verify", verify)
     assert study.STAGES.verify is not None
@@ -48,10 +55,13 @@ def test_a_cell_is_verified_as_the_options_say(tmp_path: Path, monkeypatch: pyte
     assert asked == [
         ("autoenc", "tiny", "torch", "training", {"graph": drawn, "steps": 4, "seed": 9, "settings": settings})
     ]
-    assert row["name"] == "autoenc training: torch graph against torch float64"
+    assert row["name"] == "autoenc training: torch graph against torch"
     assert row["passed"] is True
-    assert row["detail"] == "4 steps; loss error 1.5e-07; parameter error 2.0e-06; state error 0.0e+00"
-    assert json.loads(json.dumps(row["numbers"]))["loss_error"] == 1.5e-7
+    assert row["detail"] == (
+        "4 steps; loss error 1.5e-07; gradient error 2.0e-06; update error 0.0e+00; state error 0.0e+00; "
+        "1.3 times the framework's own error in float32"
+    )
+    assert json.loads(json.dumps(row["numbers"]))["loss"] == 1.5e-7
 
 
 def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +70,10 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
 
     def verify_pair(workload: Any, pair: tuple[str, str], mode: Any, **options: Any) -> Check:
         faults = ("output 'y' error 1.0e-02 over 1.0e-04", "another") if pair[1] == "other" else ()
-        flips = Flips(relu=3, margin=2e-8)
         asked.append(options["graphs"])
-        return Check(workload.name, mode, pair[1], pair[0], options["steps"], flips=flips, faults=faults)
+        return Check(
+            workload=workload.name, mode=mode, left=pair[1], right=pair[0], steps=options["steps"], faults=faults
+        )
 
     monkeypatch.setattr("fathom_onnx.verification.verify_pair", verify_pair)
     assert study.STAGES.compare is not None
@@ -71,7 +82,7 @@ def test_every_further_framework_is_set_against_the_first(tmp_path: Path, monkey
         (
             "autoenc inference: tensorflow against torch",
             True,
-            "4 steps; output error 0.0e+00; 3 branches flipped by rounding (at most 2.0e-08 from them)",
+            "4 steps; output error 0.0e+00",
         ),
         ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
     ]

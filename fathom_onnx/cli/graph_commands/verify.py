@@ -48,8 +48,8 @@ def command(
 ) -> None:
     """Check graphs against their frameworks, and the graphs of two frameworks against each other.
 
-    Each graph is run in onnxruntime from the same values as the framework's own step in float64. Exit code 1 when a
-    comparison is over its limit.
+    Each graph is read in float64 and run by onnxruntime in float32, from the same values as the framework's own step in
+    both. Exit code 1 when a comparison is over its limit.
     """
     from fathom_onnx.cli.render import print_json, progress, table
     from fathom_onnx.runtime.providers.names import check_provider
@@ -94,7 +94,7 @@ def command(
     if as_json:
         print_json({"schema": "fathom-onnx/verify/1", "provider": ep, "checks": [check.json() for check in checks]})
     else:
-        columns = ("workload", "mode", "graph", "against", "result", "loss", "parameter", "plain", "state", "flips")
+        columns = ("workload", "mode", "graph", "against", "result", "loss", "gradient", "update", "state", "float32")
         table("", columns, [_row(check) for check in checks], text=columns[:5])
         for check in checks:
             for fault in check.faults:
@@ -111,17 +111,14 @@ def _row(check: object) -> list[str]:
 
     assert isinstance(check, Check)
     training = check.mode == "training"
-    plain = f"{check.parameter_plain.error:.1e}" + (f" ({check.amplified})" if check.amplified else "")
-    flips = f"{check.flips.count}" + (f" (within {check.flips.margin:.0e})" if check.flips.count else "")
+    errors = (check.loss, check.gradient.error, check.update.error)
     return [
         check.workload,
         check.mode,
         check.left,
         check.right,
         "passed" if check.passed else "FAILED",
-        f"{check.loss_error:.1e}" if training else "",
-        f"{check.parameter.error:.1e}" if training else "",
-        plain if training else "",
+        *(f"{error:.1e}" if training else "" for error in errors),
         f"{check.state.error:.1e}",
-        flips,
+        f"{check.single.error:.1f}x" if check.single.name else "",
     ]

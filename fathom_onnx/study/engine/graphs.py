@@ -138,11 +138,12 @@ def _check_row(job: Job, check: Check) -> StageResult:
     lowered = f" (lowering {job.options.purpose})" if job.options.graphs else ""
     parts = [f"{check.steps} steps"]
     if check.mode == "training":
-        parts.append(f"loss error {check.loss_error:.1e}")
-        parts.append(f"parameter error {check.parameter.error:.1e}")
+        parts.append(f"loss error {check.loss:.1e}")
+        parts.append(f"gradient error {check.gradient.error:.1e}")
+        parts.append(f"update error {check.update.error:.1e}")
     parts.append(f"{'state' if check.mode == 'training' else 'output'} error {check.state.error:.1e}")
-    if check.flips.count:
-        parts.append(f"{check.flips.count} branches flipped by rounding (at most {check.flips.margin:.1e} from them)")
+    if check.single.name:
+        parts.append(f"{check.single.error:.1f} times the framework's own error in float32")
     return {
         "name": f"{check.workload} {check.mode}: {check.left} against {check.right}{lowered}",
         "passed": check.passed,

@@ -114,7 +114,7 @@ def step_by_hand(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_training_step_is_the_papers(tiny, framework) -> None:
     given = starting_point()
-    got = Evaluator(tiny("deepq", framework, "training"), workload("deepq", "tiny").layers).step(given).outputs
+    got = Evaluator(tiny("deepq", framework, "training")).step(given).outputs
     expected = step_by_hand(given)
     assert got.keys() == expected.keys()
     for name, value in expected.items():
@@ -125,12 +125,11 @@ def test_a_training_step_is_the_papers(tiny, framework) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_negative_q_values_are_not_clamped(tiny, framework) -> None:
-    spec = workload("deepq", "tiny")
     given = starting_point(3)
     expected = q_network(
         {n: torch.tensor(a, dtype=torch.float64) for n, a in given.items()}, "", torch.tensor(given["states"]).double()
     )
-    got = Evaluator(tiny("deepq", framework, "inference"), spec.layers).step(given).outputs["q_values"]
+    got = Evaluator(tiny("deepq", framework, "inference")).step(given).outputs["q_values"]
     assert (got < 0).any()
     assert (got > 0).any()
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
@@ -138,7 +137,7 @@ def test_negative_q_values_are_not_clamped(tiny, framework) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_after_the_end_of_an_episode_only_the_reward_counts(tiny, framework) -> None:
-    evaluator = Evaluator(tiny("deepq", framework, "training"), workload("deepq", "tiny").layers)
+    evaluator = Evaluator(tiny("deepq", framework, "training"))
     given = starting_point()
     others = {**given, "next_states": given["next_states"][::-1].copy()}
     ended = np.ones(4, "float32")

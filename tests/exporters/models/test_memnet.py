@@ -153,7 +153,7 @@ def test_the_logits_are_those_of_the_papers_equations(framework) -> None:
     expected = logits_in_numpy(values)
     native = find_exporter(framework).reference(spec, "inference", "float64").step(values)
     np.testing.assert_allclose(native.outputs["logits"], expected, rtol=1e-9, atol=1e-12)
-    graph = Evaluator(from_model(exported("memnet", framework, "inference", "input"), "memnet"), spec.layers)
+    graph = Evaluator(from_model(exported("memnet", framework, "inference", "input"), "memnet"))
     np.testing.assert_allclose(graph.step(values).outputs["logits"], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -168,7 +168,7 @@ def test_gradients_are_clipped_made_noisy_and_kept_off_the_nil_word(framework, c
     results = [find_exporter(framework).reference(spec, "training", "float64").step(values)]
     if clip == 0.1:
         model = find_exporter(framework).export(ExportRequest(spec, "training", "input"))
-        results.append(Evaluator(from_model(model, "memnet"), spec.layers).step(values))
+        results.append(Evaluator(from_model(model, "memnet")).step(values))
     for result, close in zip(results, (1e-9, 1e-5), strict=False):
         assert result.outputs["loss"] == pytest.approx(loss, rel=close)
         for name, expected in treated.items():
@@ -180,7 +180,7 @@ def test_gradients_are_clipped_made_noisy_and_kept_off_the_nil_word(framework, c
 def test_noise_of_every_parameter_is_its_own(tiny, framework) -> None:
     """The gradient of a word that is nowhere is its noise alone; A, B and C are of one shape."""
     spec = workload("memnet", "tiny")
-    evaluator = Evaluator(tiny("memnet", framework, "training"), spec.layers)
+    evaluator = Evaluator(tiny("memnet", framework, "training"))
     values = spec.initial_values("training", 0) | next(batches_for(spec, "training", 0))
     assert max(values["stories"].max(), values["queries"].max()) < 36
     outputs = evaluator.step(values).outputs

@@ -96,7 +96,7 @@ def test_graph_and_reference_do_what_pytorchs_module_does(monkeypatch, norm, lef
     exporter = TorchExporter()
     reference = carried(exporter.reference(workload, "training", "float64").step, workload, batches)
     graph = from_model(exporter.export(ExportRequest(workload, "training")), NAME)
-    exported = carried(Evaluator(graph, workload.layers).step, workload, batches)
+    exported = carried(Evaluator(graph).step, workload, batches)
     for step, row in enumerate(want):
         for name in row.keys() & reference[step].keys():
             value = row[name]
@@ -119,7 +119,7 @@ def test_a_cumulative_average_is_the_mean_over_all_batches(monkeypatch) -> None:
     means = [image.mean((0, 2, 3)) for image in images]
     variances = [image.var((0, 2, 3), ddof=1) for image in images]
     graph = from_model(TorchExporter().export(ExportRequest(workload, "training")), NAME)
-    for step, row in enumerate(carried(Evaluator(graph, workload.layers).step, workload, batches), 1):
+    for step, row in enumerate(carried(Evaluator(graph).step, workload, batches), 1):
         np.testing.assert_allclose(row["norm.running_mean"], np.mean(means[:step], 0), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(row["norm.running_var"], np.mean(variances[:step], 0), rtol=1e-5)
         assert row[COUNTER] == step

@@ -6,7 +6,7 @@ scaled by uniform noise of its shape first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,15 +138,17 @@ class Exporter:
                 op("ReduceSum", "dd", "loss", "loss/loss/Sum", keepdims=0),
                 op("Mul", "d v", "dv", "backward/line/Mul"),
                 op("ReduceSum", "dv", "g", "backward/line/Sum", keepdims=0),
-                op("Mul", "g rate", "u", "optimizer/line.w/ApplyGradientDescent/Mul_1"),
+                op("Mul", "g two", "gradient", "backward/line/Mul_1"),
+                op("Mul", "gradient rate", "u", "optimizer/line.w/ApplyGradientDescent/Mul_1"),
                 op("Sub", "line.w u", "line.w.next", "optimizer/line.w/ApplyGradientDescent/Sub_1"),
             ]
             inputs |= {"y": (FLOAT, shape)} | ({"noise": (FLOAT, shape)} if given else {})
             outputs = {"loss": (FLOAT, ()), "line.w.next": (FLOAT, ())}
-        rate = np.float32(2 * workload.optimizer.learning_rate)
-        made = model(nodes, {**inputs, "line.w": (FLOAT, ())}, outputs, {"rate": rate} if training else {})
+        constants = {"two": np.float32(2), "rate": np.float32(workload.optimizer.learning_rate)} if training else {}
+        made = model(nodes, {**inputs, "line.w": (FLOAT, ())}, outputs, constants)
         made.producer_name = "fathom-onnx"
-        GraphMetadata.of(workload, request.mode, NAME, "1.0", request.noise, request.purpose).write(made)
+        metadata = GraphMetadata.of(workload, request.mode, NAME, "1.0", request.noise, request.purpose)
+        replace(metadata, gradients={"line.w": "gradient"} if training else {}).write(made)
         return made
 
     def reference(self, workload: RecipeWorkload, mode: str, dtype: str) -> Any:

@@ -1,0 +1,189 @@
+"""Judging one step of a graph against its framework.
+
+Four steps are taken from the same values: the framework's own in float64 and in float32, the graph's in float64 and, by
+onnxruntime, in float32.
+
+- In float64 nothing but a wrong graph is left to differ: the loss, every gradient, and every running statistic or
+  output are compared with the framework's.
+- The optimizer is judged apart, since Adam divides a gradient by its own size: a parameter whose gradient is nearly
+  zero moves by a full learning rate in a direction that rounding decides. The framework's own optimizer, in float64, is
+  given the gradients that the graph has, and must make of them what the graph makes.
+- In float32 the graph may be off from float64 by a few times as much as the framework itself. A value within rounding
+  of a ReLU's zero, or of another in a max-pool window, can be on one side in the graph and on the other in the
+  framework, and then one of them is off by far more. So the framework's step is repeated with parameters and batch
+  changed by one rounding each, at random, and its own error is the largest of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fathom_onnx.exporting import Reference, StepResult
+from fathom_onnx.workloads.contract import Array
+
+from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
+from .compare import Worst, change_error, difference, relative_error, worst_of
+from .subject import Subject
+from .tensors import Judged, found, judged, named_worst, scales
+
+__all__ = ["PERTURBED", "ROUNDINGS", "Judge"]
+
+PERTURBED = 12
+"""Most runs of the framework in float32 with perturbed values; fewer where the graph's error is explained by fewer."""
+
+ROUNDINGS = 4
+"""Float32 roundings of a tensor's largest value that the framework's own error counts for at least.
+
+A loss is one number, which may be exact by chance.
+"""
+
+_ROUNDING = 2.0**-24
+_SLOT_LIMIT = 1e-5
+"""Error of optimizer state in float32, relative to its largest value."""
+_SLOT_CANCELLED = 1e-9
+"""Part of the largest parameter or slot of a kind that is added to each one's scale."""
+
+
+def perturbed(values: Mapping[str, Array], names: set[str], rng: np.random.Generator) -> dict[str, Array]:
+    """Values with one rounding added to or taken from each number of some float32 arrays, or neither, at random.
+
+    Whole numbers stay: they are exact, and masks are compared with them.
+    """
+    made = dict(values)
+    for name in names & values.keys():
+        value = np.asarray(values[name])
+        if value.dtype == np.float32:
+            toward = rng.choice(np.array([-np.inf, 0, np.inf], np.float32), value.shape)
+            moved = np.nextafter(value, np.where(toward == 0, value, toward))
+            made[name] = np.where(value == np.round(value), value, moved).astype(np.float32)
+    return made
+
+
+class Judge:
+    """Judges the steps of one graph.
+
+    Args:
+        subject: The graph and its framework.
+        seed: Of the perturbations.
+    """
+
+    def __init__(self, subject: Subject, seed: int) -> None:
+        self._subject = subject
+        self._rng = np.random.default_rng(seed)
+        workload = subject.workload
+        variables = {v.name for v in workload.variables(subject.mode)}
+        self._moved = variables | {spec.name for spec in workload.batch_inputs(subject.mode)}
+
+    def step(self, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
+        """The errors of a step, and the graph's step in float32, whose new state the next step can start from.
+
+        Raises:
+            RunError: The graph cannot be run.
+        """
+        subject = self._subject
+        expected = subject.reference().step(values)
+        native = subject.reference(double=False).step(values)
+        tensors = judged(subject.workload, subject.mode, expected)
+        own = {tensor: _apart(native, expected, tensor) for tensor in tensors}
+        errors = self._double(values, expected, own, guess=True)
+        if not errors.in_double <= DOUBLE_LIMIT:
+            # a number that was float32 in the model itself is what the file says, and no simpler one
+            exact = self._double(values, expected, own, guess=False)
+            errors = exact if exact.in_double < errors.in_double else errors
+        single = subject.evaluator.step(values)
+        errors = errors.max(Errors(single=self._single(values, expected, single, own)))
+        if subject.mode == "training":
+            errors = errors.max(Errors(single_update=self._single_update(values, single)))
+        return errors, single
+
+    def _double(
+        self, values: Mapping[str, Array], expected: StepResult, own: Mapping[Judged, float], guess: bool
+    ) -> Errors:
+        """Errors in float64. ``own`` is the framework's in float32, the scale of a tensor that cancels."""
+        result = self._subject.double(values, guess)
+        errors = {}
+        for tensor, scale in scales(expected, list(own)).items():
+            error = _apart(result, expected, tensor)
+            rounding = own[tensor] if np.isfinite(own[tensor]) else 0.0
+            errors[tensor] = error / (scale + rounding) if error and scale + rounding else error and float("inf")
+        update = Worst()
+        if self._subject.mode == "training":
+            update = worst_of(_update_errors(self._subject.reference(), values, result).values())
+        return Errors(
+            loss=named_worst(errors, "loss").error,
+            gradient=named_worst(errors, "gradient"),
+            update=update,
+            state=named_worst(errors, "state"),
+        )
+
+    def _single(
+        self, values: Mapping[str, Array], expected: StepResult, result: StepResult, own: dict[Judged, float]
+    ) -> Worst:
+        """The worst tensor in float32, as a multiple of the framework's own error."""
+        sizes = scales(expected, list(own))
+        errors = {tensor: _apart(result, expected, tensor) for tensor in sizes}
+        native, runs = dict(own), 0
+        while True:
+            ratios = [Worst(str(t), _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * sizes[t])) for t in sizes]
+            worst = worst_of(ratios)
+            if worst.error <= SINGLE_FACTOR or runs == PERTURBED:
+                return worst
+            runs += 1
+            other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng))
+            native = {tensor: max(native[tensor], _apart(other, expected, tensor)) for tensor in native}
+
+    def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
+        """The worst update in float32, as a multiple of its limit."""
+        errors = _update_errors(self._subject.reference(), values, result)
+        parameters = {p.next.name for p in self._subject.workload.parameters}
+        limits = {name: UPDATE_LIMIT if name in parameters else _SLOT_LIMIT for name in errors}
+        if any(not error.error <= limits[name] for name, error in errors.items()):
+            made = self._subject.reference(double=False).update(values, result.gradients)
+            native = _update_errors(self._subject.reference(), values, StepResult(made, gradients=result.gradients))
+            limits = {name: max(limit, SINGLE_FACTOR * native[name].error) for name, limit in limits.items()}
+        return worst_of(Worst(name, _ratio(error.error, limits[name], 0.0)) for name, error in errors.items())
+
+
+def _apart(result: StepResult, expected: StepResult, tensor: Judged) -> float:
+    value, reference = found(result, tensor), found(expected, tensor)
+    if reference is None:
+        return 0.0
+    return float("inf") if value is None else difference(value, reference)
+
+
+def _ratio(error: float, native: float, least: float) -> float:
+    """An error as a multiple of the framework's own; 0 for none, or where the framework's own is no number either."""
+    allowed = max(native, least)
+    if not error or np.isinf(allowed):
+        return 0.0
+    return error / allowed if allowed else float("inf")
+
+
+def _kind(name: str) -> str:
+    """``exp_avg`` for ``fc.weight.exp_avg.next``: slots of a kind are of one scale."""
+    return name.removesuffix(".next").rpartition(".")[2]
+
+
+def _update_errors(reference: Reference, values: Mapping[str, Array], result: StepResult) -> dict[str, Worst]:
+    """Errors of all that the optimizer makes of the gradients of ``result``, by name of the output.
+
+    New parameters are judged by their change, state by its size.
+    """
+    expected = reference.update(values, result.gradients)
+    tops: dict[str, float] = {}
+    for name, value in expected.items():
+        tops[_kind(name)] = max(tops.get(_kind(name), 0.0), float(np.abs(value).max(initial=0.0)))
+    errors = {}
+    for name, value in expected.items():
+        variable = name.removesuffix(".next")
+        made = result.outputs.get(name)
+        if made is None:
+            error = float("inf")
+        elif variable in result.gradients:
+            error = change_error(values[variable], made, value)
+        else:
+            error = relative_error(made, value, _SLOT_CANCELLED * tops[_kind(name)])
+        errors[name] = Worst(variable, error)
+    return errors
