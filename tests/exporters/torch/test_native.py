@@ -118,7 +118,7 @@ def test_names() -> None:
     assert canonical_op("addmm", "training") == "MatMul"
     assert canonical_op("native_batch_norm", "training") == "BatchNormTraining"
     assert canonical_op("native_batch_norm", "inference") == "BatchNorm"
-    assert canonical_op("grid_sampler_3d", "training") == "aten::grid_sampler_3d"
+    assert canonical_op("fractional_max_pool3d", "training") == "aten::fractional_max_pool3d"
 
 
 def event(name: str, us: float, *children: Any, at: float = 0.0, seq: int = -1) -> Any:

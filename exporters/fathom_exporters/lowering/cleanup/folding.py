@@ -20,7 +20,8 @@ _FILL_LIMIT = 64
 
 def _should_fold(node: ir.Node) -> bool | None:
     """Whether to fold a fill: a scalar or short vector, but not a large tensor. None is onnxscript's own judgement."""
-    if node.op_type != "ConstantOfShape" or node.domain:
+    shape = node.outputs[0].shape if node.outputs else None
+    if node.op_type != "ConstantOfShape" or node.domain or shape is None or not shape.is_static():
         return None
     return math.prod(static_shape(node.outputs[0])) <= _FILL_LIMIT
 

@@ -11,6 +11,7 @@ from fathom_exporters.torch.aten import canonical_op
 from fathom_exporters.torch.recording.graph import drop_copies, drop_profiler_marks, promote_types
 from fathom_exporters.torch.recording.record import trace
 from fathom_exporters.torch.recording.tagging import Tagger
+from fathom_exporters.torch.refusals import refusal
 from fathom_exporters.torch.translate.attempt import refusals
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Gap
@@ -20,7 +21,6 @@ from fathom_onnx.workloads.contract import Mode
 from .capture import values_of
 from .derive import derive, subject_of
 from .failing import explained, reason_of
-from .refused import rewrite_of
 from .trial import evaluating
 
 __all__ = ["find_gaps", "gaps_of", "one_gap"]
@@ -75,7 +75,8 @@ def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
             lacks.append("a canonical op")
         if lacks:
             phase, layer = tagger.place(node)
-            rewrite = rewrite_of(str(node.target))
+            known = refusal(str(node.target))
+            lacks, rewrite = ([known.reason], known.rewrite) if known else (lacks, "")
             count[Gap(str(node.target), phase, layer, lines.get(node, ""), " and ".join(lacks), rewrite)] += 1
     return tuple(
         Gap(g.operation, g.phase, g.layer, g.source, g.lacks, g.rewrite, number) for g, number in count.items()

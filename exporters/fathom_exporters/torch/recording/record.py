@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fathom_exporters.torch.decompositions import decomposition_table
 from fathom_exporters.torch.recorded import Capture
+from fathom_exporters.torch.recording.plain_functions import plain_functions
 from fathom_exporters.torch.stepping import gradient_name, layer_marks, make_step
 from fathom_exporters.torch.stepping.averages import averages_by_tensor
 from fathom_exporters.torch.stepping.composites import plain_composites
@@ -67,6 +68,7 @@ def plain_kernels() -> Iterator[None]:
         unittest.mock.patch.object(torch.distributions.Distribution, "_validate_args", False),
         averages_by_tensor(),
         plain_composites(),
+        plain_functions(),
         repeats_are_marked(),
     ):
         yield

@@ -19,10 +19,13 @@ _aten = torch.ops.aten
 
 
 def threshold_backward(dy: ir.Value, y: ir.Value, threshold: float) -> ir.Value:
-    """The gradient of a ReLU -> ReluGrad."""
-    if threshold != 0:
-        raise ValueError(f"the gradient of a threshold at {threshold} has no canonical op")
-    return gradient.ReluGrad(dy, y)
+    """The gradient of a ReLU -> ReluGrad; of a threshold, which knows the input and not the output -> Where."""
+    producer = y.producer()
+    if threshold == 0 and producer is not None and producer.op_type == "Relu":
+        return gradient.ReluGrad(dy, y)
+    dtype = ir.DataType(_dtype_of(y)).numpy()
+    at, zero = (op.Constant(value=ir.tensor(np.array(number, dtype))) for number in (threshold, 0))
+    return op.Where(op.Greater(y, at), dy, zero)
 
 
 def log_softmax_backward(dy: ir.Value, y: ir.Value, dim: int, input_dtype: int) -> ir.Value:
@@ -74,7 +77,7 @@ def addmm(bias: ir.Value, a: ir.Value, b: ir.Value, beta: float = 1.0, alpha: fl
 
 def mm(a: ir.Value, b: ir.Value) -> ir.Value:
     """``a b`` -> Gemm, which can read a transposed matrix without a Transpose."""
-    return op.Gemm(a, b)
+    return op.Gemm(a, b) if a.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE) else op.MatMul(a, b)
 
 
 def embedding_backward(
@@ -170,6 +173,11 @@ def new_zeros(
     return _filled(size, 0, _dtype_of(x) if dtype is None else dtype)
 
 
+def scatter_value(x: ir.Value, dim: int, index: ir.Value, value: float) -> ir.Value:
+    """Scatter of one number -> ScatterElements."""
+    return op.ScatterElements(x, index, _filled(static_shape(index), value, _dtype_of(x)), axis=dim)
+
+
 def _dtype_of(x: ir.Value) -> int:
     if x.dtype is None:
         raise ValueError(f"tensor '{x.name}' has no element type")
@@ -209,6 +217,7 @@ GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.split.Tensor: split,
     _aten.split_with_sizes.default: split_with_sizes,
     _aten.squeeze.dims: squeeze_dims,
+    _aten.scatter.value: scatter_value,
     _aten.full.default: full,
     _aten.new_full.default: new_full,
     _aten.new_zeros.default: new_zeros,

@@ -6,15 +6,14 @@ exporter exists.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload
 
-__all__ = ["DECOMPOSITIONS", "decomposition_table"]
+__all__ = ["DECOMPOSITIONS"]
 
 _aten = torch.ops.aten
 
@@ -42,19 +41,3 @@ DECOMPOSITIONS: dict[OpOverload[..., Any], Callable[..., Any]] = {
     if isinstance(operation, OpOverload)
 }
 """aten operation to its decomposition."""
-
-
-@functools.cache
-def decomposition_table(translated: Iterable[Callable[..., Any]]) -> dict[OpOverload[..., Any], Callable[..., Any]]:
-    """The decompositions of a recording: ours, and PyTorch's of every operation that has no translation.
-
-    Args:
-        translated: The operations that have one, as a frozen set.
-    """
-    known = frozenset(translated)
-    theirs = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
-    return {
-        operation: decomposition
-        for operation, decomposition in {**theirs, **DECOMPOSITIONS}.items()
-        if isinstance(operation, OpOverload) and (operation in DECOMPOSITIONS or operation not in known)
-    }
