@@ -119,6 +119,9 @@ class RecipeReference:
                 wide = value.is_floating_point() and value.dim() > 0
                 fresh[own[name]][key] = value.to(self._dtype) if wide else value
         self._optimizer.state = fresh
+        for group in self._optimizer.param_groups:
+            if group.get("capturable"):  # the form for graphs of a GPU, which the optimizer refuses on a CPU
+                group["capturable"] = False
         for (number, option), variable in described.state.options.items():
             self._optimizer.param_groups[number][option] = self._tensor(values[variable])
 

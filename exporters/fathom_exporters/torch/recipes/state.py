@@ -145,11 +145,16 @@ def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter, group: 
     """
     failure: Exception = RuntimeError("it takes no step")
     for capturable in (False, True):
-        with FakeTensorMode():
+        with FakeTensorMode(allow_non_fake_inputs=True):
             leaf = torch.empty(parameter.shape, dtype=parameter.dtype).requires_grad_(True)
             leaf.grad = torch.empty(parameter.shape, dtype=parameter.dtype)
             start = initial_state(optimizer, group, tuple(parameter.shape), parameter.dtype)
-            made = twin(optimizer, {parameter: leaf}, {parameter: start}, capturable=capturable)
+            options = {
+                (group, option): torch.empty(value.shape, dtype=value.dtype)
+                for option, value in optimizer.param_groups[group].items()
+                if isinstance(value, Tensor)
+            }
+            made = twin(optimizer, {parameter: leaf}, {parameter: start}, options, capturable)
             for hooks in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
                 setattr(made, hooks, type(getattr(made, hooks, {}))())
             made.state = defaultdict(dict, {leaf: {k: _unknown(v) for k, v in start.items()}})
