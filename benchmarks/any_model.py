@@ -198,6 +198,14 @@ def summary(rows: Sequence[Row]) -> str:
     return text + "."
 
 
+def _errors(row: Row) -> tuple[str, str]:
+    """The largest error in float64, and the largest in float32 as a multiple of the framework's own."""
+    if "single" not in row:
+        return "", ""
+    double = max(row["loss"], *(row[kind]["error"] for kind in ("gradient", "update", "state")))
+    return f"{double:.1e}", f"{row['single']['error']:.1f}"
+
+
 def table(rows: Iterable[Row], every: Mapping[str, Row]) -> str:
     """Rows in Markdown; ``every`` has those of rewritten models by name."""
     lines = [
@@ -209,7 +217,7 @@ def table(rows: Iterable[Row], every: Mapping[str, Row]) -> str:
             row["name"],
             row.get("optimizer", ""),
             *(f"{row[k]:,}" if k in row else "" for k in ("seconds", "nodes", "kb", "export_mb")),
-            *(f"{row[k]:.1e}" if row.get(k) is not None else "" for k in ("float64_error", "float32_ratio")),
+            *_errors(row),
             f"{row['macs']:,}" if "macs" in row else "",
             difference(row),
             told(row, every).replace("|", "/"),

@@ -10,29 +10,15 @@ import tensorflow as tf
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes import Recipe, RecipeWorkload
+from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer
 from fathom_onnx.workloads.contract import Array, Initialiser, Layer, TensorSpec, Variable
 
 from .described import Described, describe, trainable
 from .names import is_seed, native
-from .optimizer import Recorded, operation
+from .optimizer import operation
 from .recorded import Traced, refusal, trace
 
-__all__ = ["RecipeConfig", "derive"]
-
-
-@dataclass(frozen=True)
-class RecipeConfig:
-    """What a recipe's workload is made of, for the graph's metadata.
-
-    Attributes:
-        model: Class of the model.
-        optimizer: Class of the optimizer; empty for none.
-        accumulate: Parts that the batch is cut into.
-    """
-
-    model: str
-    optimizer: str = ""
-    accumulate: int = 1
+__all__ = ["derive"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +123,11 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
 
     batch, model = described.batch, type(recipe.model).__name__
     optimizer = described.training.optimizer if described.training else None
-    rule = Recorded(operation(optimizer), variables(roles.slots)) if optimizer else Recorded(operation(None))
+    rule = (
+        RecordedOptimizer(operation(optimizer), variables(roles.slots))
+        if optimizer
+        else RecordedOptimizer(operation(None))
+    )
     outputs = zip(inference.outputs, inference.function.outputs, strict=True)
     return RecipeWorkload(
         name=model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,11 +10,10 @@ import tensorflow as tf
 from keras.src.utils.tracking import Tracker
 
 from fathom_onnx.errors import ExportError, UsageError
-from fathom_onnx.workloads.contract import Variable
 
 from .names import is_automatic, native, unique
 
-__all__ = ["Recorded", "built_copy", "operation", "state_names"]
+__all__ = ["built_copy", "operation", "state_names"]
 
 _OPERATIONS = {
     "SGD": "ApplyGradientDescent",
@@ -32,27 +30,6 @@ _OPERATIONS = {
     "Lion": "ApplyMomentum",
     "Muon": "ApplyMomentum",
 }
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """An update rule that is recorded, not described: the op of its nodes, and its state.
-
-    Attributes:
-        OP: The canonical op.
-        slots: The optimizer's own variables, in interface order.
-    """
-
-    OP: str
-    slots: tuple[Variable, ...] = ()
-
-    def variables(self, parameters: tuple[Variable, ...]) -> tuple[Variable, ...]:
-        """The optimizer's own state."""
-        return self.slots
-
-    def update(self, name: str, values: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        """None: the rule is the framework's own, which the judge runs itself."""
-        return
 
 
 def operation(optimizer: Any) -> str:
