@@ -129,18 +129,3 @@ def test_each_framework_names_the_norm_by_its_own_operations() -> None:
     assert actual["tensorflow"] == {("forward", "LRN"), ("backward", "LRNGrad")}
     assert {("forward", "AvgPool"), ("forward", "Pow"), ("backward", "AvgPoolGrad")} <= actual["torch"]
     assert all(op not in ("LRN", "LRNGrad") for _, op in actual["torch"])
-
-
-def test_an_average_pool_without_a_translated_gradient_is_an_error() -> None:
-    from fathom_exporters.torch.translate import TRANSLATIONS
-
-    translation = TRANSLATIONS[torch.ops.aten.avg_pool3d_backward.default]
-    for stride, padding, ceil_mode, divisor in (
-        ([2, 1, 1], [0, 0, 0], False, None),
-        ([], [0, 0, 0], False, None),
-        ([1, 1, 1], [1, 0, 0], False, None),
-        ([1, 1, 1], [0, 0, 0], True, None),
-        ([1, 1, 1], [0, 0, 0], False, 3),
-    ):
-        with pytest.raises(ValueError, match="3-d average pool"):
-            translation(None, None, [3, 1, 1], stride, padding, ceil_mode, True, divisor)

@@ -173,14 +173,14 @@ def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[s
     graph = module.graph
     drop_profiler_marks(graph)
     drop_copies(graph)
-    promote_types(module)
-    give_constants_values(module)
     names = tuple(t.name for t in interface.inputs)
     placeholders = dict(zip(names, (node for node in graph.nodes if node.op == "placeholder"), strict=True))
     shared = {
         slot for slot, count in Counter(s for own in subject.slots.values() for s in own.values()).items() if count > 1
     }
     common = merge_shared_arithmetic(graph, [placeholders[name] for name in names if name in shared])
+    promote_types(module)
+    give_constants_values(module)
     if not subject.root:
         _refuse_unchanged(graph, outputs[: len(interface.outputs)])
     copies = own_outputs(graph, len(interface.outputs))
