@@ -165,14 +165,16 @@ def test_an_operation_that_cannot_be_translated_is_an_error_with_its_name():
         export_toy(w, m)
 
 
-def test_images_in_the_wrong_layout_are_an_error():
+def test_images_with_the_channels_last_are_transposed_at_the_edges():
     def forward(net, v):
         with net.scope("body"):
             return [tf.nn.max_pool2d(v["x"], 2, 2, "VALID")]
 
     w, m = toy(forward, {"x": (2, 4, 4, 3)}, shapes=((2, 2, 2, 3),))
-    with pytest.raises(ExportError, match="NCHW"):
-        export_toy(w, m)
+    model = export_toy(w, m)
+    assert [node.op_type for node in model.graph.node] == ["Transpose", "MaxPool", "Transpose"]
+    x = np.arange(96, dtype="float32").reshape(2, 4, 4, 3)
+    np.testing.assert_array_equal(run(model, {"x": x})["y"], x[:, 1::2, 1::2])
 
 
 def test_what_the_model_leaves_out_is_an_error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Any
@@ -21,12 +22,16 @@ from fathom_onnx.errors import ExportError, FathomError, one_line
 from .emit import Emit, Handler
 from .general import GENERAL
 from .images import IMAGES
+from .indexing import INDEXING
+from .moves import MOVES
+from .pointwise import POINTWISE
+from .products import PRODUCTS
 from .scopes import tags
 from .tidy import tidy
 
 __all__ = ["HANDLERS", "translate"]
 
-HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES}
+HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS}
 """TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
 
 _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
@@ -56,7 +61,7 @@ class _Mapper:
         name, op_type = node.name, node.type
         try:
             if op_type in HANDLERS:
-                HANDLERS[op_type](Emit(graph, node))
+                HANDLERS[op_type](Emit(graph, node, functools.partial(self._convert, graph, node, options)))
             else:
                 self._convert(graph, node, options)
         except FathomError:

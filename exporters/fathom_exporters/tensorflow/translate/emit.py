@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 from tf2onnx.graph import Graph, Node
 from tf2onnx.utils import make_name, map_onnx_to_numpy_type
 
@@ -19,11 +20,30 @@ class Emit:
 
     A handler ends with the replacement: by one node (:meth:`replace`), or by tensors of earlier nodes
     (:meth:`become`).
+
+    Args:
+        graph: tf2onnx's graph.
+        node: The operation in it.
+        stock: Replaces the operation by tf2onnx's own handler.
     """
 
-    def __init__(self, graph: Graph, node: Node) -> None:
-        self._graph, self._node = graph, node
+    def __init__(self, graph: Graph, node: Node, stock: Callable[[], None]) -> None:
+        self._graph, self._node, self.stock = graph, node, stock
         self.inputs: list[str] = list(node.input)
+
+    @property
+    def name(self) -> str:
+        """The operation's name."""
+        return str(self._node.name)
+
+    @property
+    def type(self) -> str:
+        """The operation's type."""
+        return str(self._node.type)
+
+    def dtype(self, tensor: str) -> int:
+        """A tensor's element type, as ONNX numbers it."""
+        return int(self._graph.get_dtype(tensor))
 
     def shape(self, tensor: str) -> list[int]:
         """The static shape of a tensor.
@@ -41,10 +61,18 @@ class Emit:
         """The static shape of the first output."""
         return self.shape(self._node.output[0])
 
+    def shape_of_output(self, index: int) -> list[int]:
+        """The static shape of an output."""
+        return self.shape(self._node.output[index])
+
     @property
     def output_dtype(self) -> int:
         """The first output's element type, as ONNX numbers it."""
         return int(self._graph.get_dtype(self._node.output[0]))
+
+    def dtype_of_output(self, index: int) -> int:
+        """An output's element type, as ONNX numbers it."""
+        return int(self._graph.get_dtype(self._node.output[index]))
 
     def is_used(self, output: int) -> bool:
         """Whether anything reads an output."""
@@ -76,8 +104,8 @@ class Emit:
         """A one-dimensional int64 constant: axes, a shape."""
         return self.constant(values, np.int64)
 
-    def number(self, value: float, like: str) -> str:
-        """A scalar constant of the element type of ``like``."""
+    def number(self, value: Any, like: str) -> str:
+        """A constant, a scalar or an array, of the element type of ``like``."""
         return self.constant(value, map_onnx_to_numpy_type(self._graph.get_dtype(like)))
 
     def op(self, op_type: str, *inputs: str, shape: Sequence[int], dtype: int | None = None, **attributes: Any) -> str:
@@ -91,6 +119,39 @@ class Emit:
             dtypes=[self._graph.get_dtype(inputs[0]) if dtype is None else dtype],
         )
         return str(node.output[0])
+
+    def op_with_outputs(
+        self, op_type: str, *inputs: str, shapes: Sequence[Sequence[int]], dtypes: Sequence[int], **attributes: Any
+    ) -> list[str]:
+        """A node with one output for each of ``shapes`` and ``dtypes``."""
+        node = self._graph.make_node(
+            op_type,
+            list(inputs),
+            attr=attributes,
+            name=make_name(f"{self._node.name}/{op_type}"),
+            output_count=len(shapes),
+            shapes=[list(shape) for shape in shapes],
+            dtypes=list(dtypes),
+        )
+        return [str(name) for name in node.output]
+
+    def unary(self, op_type: str, x: str) -> str:
+        """An elementwise node of one input."""
+        return self.op(op_type, x, shape=self.shape(x))
+
+    def cast(self, x: str, dtype: int) -> str:
+        """``x`` of another element type."""
+        return x if self.dtype(x) == dtype else self.op("Cast", x, shape=self.shape(x), dtype=dtype, to=dtype)
+
+    def compare(self, op_type: str, x: str, y: str) -> str:
+        """A comparison of two tensors, with broadcasting."""
+        shape = np.broadcast_shapes(tuple(self.shape(x)), tuple(self.shape(y)))
+        return self.op(op_type, x, y, shape=shape, dtype=TensorProto.BOOL)
+
+    def where(self, condition: str, x: str, y: str) -> str:
+        """``x`` where the condition is true, else ``y``, with broadcasting."""
+        shape = np.broadcast_shapes(*(tuple(self.shape(tensor)) for tensor in (condition, x, y)))
+        return self.op("Where", condition, x, y, shape=shape, dtype=self.dtype(x))
 
     def binary(self, op_type: str, x: str, y: str) -> str:
         """An elementwise node of two inputs, with broadcasting."""

@@ -1,12 +1,11 @@
-"""Products, sums, movement, random draws and pointwise gradients that tf2onnx lacks or writes less plainly."""
+"""Products, sums, movement and random draws that tf2onnx lacks or writes less plainly."""
 
 from __future__ import annotations
 
 import functools
 
 import numpy as np
-
-from fathom_exporters.lowering import DOMAIN
+from onnx import TensorProto
 
 from .emit import Emit, Handler
 
@@ -86,21 +85,6 @@ def reshape(e: Emit) -> None:
     e.replace("Reshape", e.inputs[0], e.ints(e.output_shape))
 
 
-def gather(e: Emit) -> None:
-    """GatherV2(x, indices, axis): a gather of slices or, if all axes before the last are batch axes, of elements."""
-    x, indices, _ = e.inputs
-    rank = len(e.shape(x))
-    axis, batch = int(e.static(2)) % rank, int(e.attribute("batch_dims", 0))
-    if not batch:
-        e.replace("Gather", x, indices, axis=axis)
-    elif batch == axis == rank - 1 and len(e.shape(indices)) in (batch, rank):
-        positions = indices if len(e.shape(indices)) == rank else e.reshape(indices, [*e.shape(indices), 1])
-        elements = e.op("GatherElements", x, positions, axis=axis, shape=e.shape(positions))
-        e.become(e.reshape(elements, e.output_shape))
-    else:
-        raise ValueError(f"a gather along axis {axis} of {rank} with {batch} batch axes has no translation")
-
-
 def transpose(e: Emit) -> None:
     """Transpose(x, constant permutation)."""
     e.replace("Transpose", e.inputs[0], perm=[int(axis) for axis in e.static(1)])
@@ -125,36 +109,6 @@ def select(rows: bool, e: Emit) -> None:
     e.replace("Where", c, x, y)
 
 
-def square(e: Emit) -> None:
-    """Square(x): x * x."""
-    e.replace("Mul", e.inputs[0], e.inputs[0])
-
-
-def log1p(e: Emit) -> None:
-    """Log1p(x): log(1 + x)."""
-    (x,) = e.inputs
-    e.replace("Log", e.binary("Add", x, e.number(1, x)))
-
-
-def sqrt_grad(e: Emit) -> None:
-    """SqrtGrad(y, dy): dy / (2 y)."""
-    y, dy = e.inputs
-    e.replace("Div", e.binary("Mul", dy, e.number(0.5, y)), y)
-
-
-def rsqrt_grad(e: Emit) -> None:
-    """RsqrtGrad(y, dy): -dy y^3 / 2."""
-    y, dy = e.inputs
-    cube = e.binary("Mul", e.binary("Mul", y, y), y)
-    e.replace("Mul", e.binary("Mul", dy, e.number(-0.5, y)), cube)
-
-
-def reciprocal_grad(e: Emit) -> None:
-    """ReciprocalGrad(y, dy): -dy y^2."""
-    y, dy = e.inputs
-    e.replace("Neg", e.binary("Mul", dy, e.binary("Mul", y, y)))
-
-
 def random(op_type: str, e: Emit) -> None:
     """A random draw without a seed: onnxruntime takes the session's, and draws other numbers for every node."""
     if not e.output_shape:
@@ -162,57 +116,57 @@ def random(op_type: str, e: Emit) -> None:
     e.replace(op_type, shape=e.output_shape, dtype=e.output_dtype)
 
 
-def gradient(op_type: str, dy: int, saved: int, e: Emit) -> None:
-    """A canonical gradient op of two inputs: the operation's inputs ``dy`` (gradient) and ``saved`` (saved tensor)."""
-    e.replace(op_type, e.inputs[dy], e.inputs[saved], domain=DOMAIN)
+def logical_reduction(op_type: str, e: Emit) -> None:
+    """Any(x, axes) and All(x, axes): the largest and the smallest of whole numbers."""
+    x = e.cast(e.inputs[0], TensorProto.INT32)
+    rank = len(e.shape(x))
+    axes = sorted({int(axis) % rank for axis in np.atleast_1d(e.static(1))}) if rank else []
+    if axes:
+        keep = int(bool(e.attribute("keep_dims", False)))
+        x = e.op(op_type, x, e.ints(axes), shape=e.output_shape, keepdims=keep)
+    e.become(e.cast(x, TensorProto.BOOL))
 
 
-def unsorted_segment_sum(e: Emit) -> None:
-    """UnsortedSegmentSum(dy, ids, rows): the gradient of a gather."""
-    dy, ids, _ = e.inputs
-    e.replace("GatherGrad", dy, ids, domain=DOMAIN, rows=int(e.static(2)))
+def half_squares(e: Emit) -> None:
+    """L2Loss(x): half the sum of the squares."""
+    (x,) = e.inputs
+    total = e.op("ReduceSumSquare", x, e.ints(list(range(len(e.shape(x))))), shape=[], keepdims=0)
+    e.replace("Mul", total, e.number(0.5, x))
 
 
-def strided_slice_grad(e: Emit) -> None:
-    """StridedSliceGrad(shape, begin, end, strides, dy) with steps of 1: dy at its position within zeros."""
-    shape, begin, end, steps = ([int(v) for v in e.static(index)] for index in range(4))
-    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    starts, sizes = _dense_slice(shape, begin, end, steps, {name: int(e.attribute(name, 0)) for name in masks})
-    e.replace("SliceGrad", e.reshape(e.inputs[4], sizes), domain=DOMAIN, input_shape=shape, starts=starts)
+def _eye(e: Emit, size: int) -> str:
+    return e.constant(np.eye(size), np.bool_)
 
 
-def _dense_slice(
-    shape: list[int], begin: list[int], end: list[int], steps: list[int], masks: dict[str, int]
-) -> tuple[list[int], list[int]]:
-    """Start and size of a strided slice along every axis of the input, with all axes kept."""
+def _is_main(e: Emit, index: int) -> bool:
+    return not np.any(e.static(index))
 
-    def has(name: str, index: int) -> bool:
-        return bool(masks[name] >> index & 1)
 
-    stated = sum(not has("new_axis_mask", i) and not has("ellipsis_mask", i) for i in range(len(begin)))
-    starts: list[int] = []
-    sizes: list[int] = []
-    for i in range(len(begin)):
-        axis = len(starts)
-        if has("ellipsis_mask", i):
-            whole = len(shape) - stated
-            starts += [0] * whole
-            sizes += shape[axis : axis + whole]
-        elif has("new_axis_mask", i):
-            continue
-        elif has("shrink_axis_mask", i):
-            starts.append(begin[i] % shape[axis])
-            sizes.append(1)
-        else:
-            if steps[i] != 1:
-                raise ValueError(f"the gradient of a slice with steps of {steps[i]} has no canonical op")
-            first = None if has("begin_mask", i) else begin[i]
-            last = None if has("end_mask", i) else end[i]
-            start, stop, _ = slice(first, last).indices(shape[axis])
-            starts.append(start)
-            sizes.append(max(stop - start, 0))
-    rest = len(starts)
-    return starts + [0] * (len(shape) - rest), sizes + shape[rest:]
+def matrix_diag(e: Emit) -> None:
+    """MatrixDiagV3(x, 0): square matrices with the main diagonals x."""
+    x, shape = e.inputs[0], e.output_shape
+    if (len(e.inputs) > 1 and not _is_main(e, 1)) or shape[-1] != shape[-2]:
+        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
+    e.replace("Where", _eye(e, shape[-1]), e.reshape(x, [*shape[:-1], 1]), e.number(0, x))
+
+
+def matrix_diag_part(e: Emit) -> None:
+    """MatrixDiagPartV3(x, 0): the main diagonals of square matrices."""
+    x = e.inputs[0]
+    shape = e.shape(x)
+    if (len(e.inputs) > 1 and not _is_main(e, 1)) or shape[-1] != shape[-2]:
+        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
+    kept = e.op("Where", _eye(e, shape[-1]), x, e.number(0, x), shape=shape, dtype=e.dtype(x))
+    e.replace("ReduceSum", kept, e.ints([len(shape) - 1]), keepdims=0)
+
+
+def matrix_set_diag(e: Emit) -> None:
+    """MatrixSetDiagV3(x, diagonal, 0)."""
+    x, diagonal = e.inputs[:2]
+    shape = e.shape(x)
+    if (len(e.inputs) > 2 and not _is_main(e, 2)) or shape[-1] != shape[-2]:
+        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
+    e.replace("Where", _eye(e, shape[-1]), e.reshape(diagonal, [*shape[:-1], 1]), x)
 
 
 def cross_entropy(e: Emit) -> None:
@@ -224,36 +178,32 @@ def cross_entropy(e: Emit) -> None:
 
 GENERAL: dict[str, Handler] = {
     "AddN": add_n,
+    "All": functools.partial(logical_reduction, "ReduceMin"),
+    "Any": functools.partial(logical_reduction, "ReduceMax"),
     "BiasAdd": bias_add,
     "BiasAddGrad": bias_add_grad,
     "BroadcastTo": broadcast_to,
+    "CheckNumerics": reshape,
+    "EnsureShape": reshape,
     "ExpandDims": reshape,
-    "GatherV2": gather,
-    "Log1p": log1p,
+    "L2Loss": half_squares,
     "MatMul": matmul,
+    "MatrixDiagPartV3": matrix_diag_part,
+    "MatrixDiagV3": matrix_diag,
+    "MatrixSetDiagV3": matrix_set_diag,
     "Max": functools.partial(reduction, "ReduceMax"),
     "Mean": functools.partial(reduction, "ReduceMean"),
     "Min": functools.partial(reduction, "ReduceMin"),
     "Prod": functools.partial(reduction, "ReduceProd"),
     "RandomStandardNormal": functools.partial(random, "RandomNormal"),
     "RandomUniform": functools.partial(random, "RandomUniform"),
-    "ReciprocalGrad": reciprocal_grad,
-    "ReluGrad": functools.partial(gradient, "ReluGrad", 0, 1),
     "Reshape": reshape,
-    "RsqrtGrad": rsqrt_grad,
     "Select": functools.partial(select, True),
     "SelectV2": functools.partial(select, False),
-    "SigmoidGrad": functools.partial(gradient, "SigmoidGrad", 1, 0),
     "SoftmaxCrossEntropyWithLogits": cross_entropy,
-    "SoftplusGrad": functools.partial(gradient, "SoftplusGrad", 0, 1),
-    "StridedSliceGrad": strided_slice_grad,
-    "SqrtGrad": sqrt_grad,
-    "Square": square,
     "Squeeze": reshape,
     "Sum": functools.partial(reduction, "ReduceSum"),
-    "TanhGrad": functools.partial(gradient, "TanhGrad", 1, 0),
     "Tile": tile,
-    "UnsortedSegmentSum": unsorted_segment_sum,
     "Transpose": transpose,
 }
 """TensorFlow operation to its handler."""

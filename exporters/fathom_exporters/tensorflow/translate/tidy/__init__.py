@@ -9,6 +9,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from fathom_exporters.tensorflow.translate.layout import AssignLayouts
+
 from .arithmetic import DropNeutralArithmetic, FuseBiases
 from .constants import FillLargeConstants, UseScalars
 
@@ -17,6 +19,7 @@ __all__ = ["TIDY", "tidy"]
 TIDY: tuple[ir.passes.InPlacePass, ...] = (
     UseScalars(),
     DropNeutralArithmetic(),
+    AssignLayouts(),
     FuseBiases(),
     FillLargeConstants(),
     common.RemoveUnusedNodesPass(),

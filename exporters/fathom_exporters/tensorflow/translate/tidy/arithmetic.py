@@ -51,10 +51,11 @@ class DropNeutralArithmetic(ir.passes.InPlacePass):
 
 
 def _bias(value: ir.Value | None, channels: int) -> ir.Value | None:
-    """The graph input [channels] that ``value`` is, as it is or reshaped to [channels, 1, 1]."""
+    """The graph input [channels] that ``value`` is, as it is or reshaped."""
     producer = value.producer() if value is not None else None
-    if producer is not None and producer.op_type == "Reshape" and known_shape(value) == (channels, 1, 1):
+    while producer is not None and producer.op_type == "Reshape" and not producer.domain:
         value = producer.inputs[0]
+        producer = value.producer() if value is not None else None
     return value if value is not None and value.is_graph_input() and known_shape(value) == (channels,) else None
 
 
@@ -70,7 +71,8 @@ def _fused(node: ir.Node) -> tuple[ir.Node, ir.Node] | None:
     if shape is None or len(list(product.outputs[0].uses())) != 1:
         return None
     bias = _bias(added, shape[1])
-    if bias is None or len(known_shape(added) or ()) != len(shape) - 1:
+    along = (shape[1], *[1] * (len(shape) - 2))  # the channels are the second axis
+    if bias is None or known_shape(added) not in (along, (1, *along)):
         return None
     properties = dict(product.metadata_props)
     return product, ir.node(product.op_type, [*product.inputs, bias], product.attributes, metadata_props=properties)

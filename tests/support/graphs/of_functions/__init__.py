@@ -1,0 +1,1 @@
+"""Graphs of single functions of a framework."""
