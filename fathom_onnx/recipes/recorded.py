@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fathom_onnx.workloads.contract import Variable
+import numpy as np
 
-__all__ = ["RecipeConfig", "RecordedOptimizer"]
+from fathom_onnx.workloads.contract import Array, Initialiser, Variable
+
+__all__ = ["RecipeConfig", "RecordedOptimizer", "starting_variable"]
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,20 @@ class RecordedOptimizer:
     def update(self, name: str, values: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """None: the rule is the framework's own, which the judge runs itself."""
         return
+
+
+def starting_variable(name: str, value: Array, stored: dict[str, Array]) -> Variable:
+    """A variable that starts as it is in a live model: a constant where all elements are one number, else stored.
+
+    Args:
+        name: Its name.
+        value: Its value.
+        stored: Stored values by name; the value is added to them where it is no constant.
+    """
+    first = value.reshape(-1)[:1]
+    start = Initialiser.stored()
+    if value.size and np.isfinite(first).all() and (value == first).all():
+        start = Initialiser.constant(float(first[0]))
+    else:
+        stored[name] = value
+    return Variable(name, tuple(value.shape), start, str(value.dtype))

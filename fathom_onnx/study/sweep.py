@@ -138,32 +138,26 @@ def sweep_plan(
     ]
     inputs = tuple(str(path.absolute()) for path in axes.inputs)
     plan = []
-    for cell, batch in product(chosen, dict.fromkeys(axes.batches or (None,))):
-        changes = _changes(axes, batch)
-        common = Options(
-            preset=axes.preset,
+
+    def made(preset: str, changes: tuple[tuple[str, Any], ...]) -> Options:
+        graphs = _graphs(preset, purpose, changes)
+        return Options(
+            preset=preset,
             changes=changes,
             warmup=warmup,
             steps=steps,
             seed=seed,
             purpose=purpose,
-            graphs=_graphs(axes.preset, purpose, changes),
+            graphs=graphs,
             inputs=inputs,
         )
+
+    for cell, batch in product(chosen, dict.fromkeys(axes.batches or (None,))):
+        common = made(axes.preset, _changes(axes, batch))
         plan += [Job(cell, common.with_session(session), folder, Role.SWEEP) for session in sessions]
         plan[-1].workload  # noqa: B018  # a configuration that cannot be made is refused before any work is done
     for cell, model in own_cells(own, axes.modes):
-        changes = _changes(axes, None)
-        common = Options(
-            preset=PRESET,
-            changes=changes,
-            warmup=warmup,
-            steps=steps,
-            seed=seed,
-            purpose=purpose,
-            graphs=_graphs(PRESET, purpose, changes),
-            inputs=inputs,
-        )
+        common = made(PRESET, _changes(axes, None))
         plan += [Job(cell, common.with_session(session), folder, Role.SWEEP, own=model) for session in sessions]
     files = graph_files(axes.graphs, axes.dimensions, axes.batches, all_sizes=not axes.inputs)
     for graph in files:

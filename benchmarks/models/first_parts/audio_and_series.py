@@ -44,7 +44,8 @@ def _spectra() -> dict[str, torch.Tensor]:
     return {"input_features": torch.randn(BATCH, 16, 40), "labels": torch.randint(3, VOCABULARY, (BATCH, 6))}
 
 
-def _sales() -> dict[str, torch.Tensor]:
+def sales() -> dict[str, torch.Tensor]:
+    """A batch of series, with what is known of their times."""
     return {
         "past_values": torch.rand(BATCH, 24),
         "past_time_features": torch.randn(BATCH, 24, 2),
@@ -82,7 +83,7 @@ def fill(zoo: Zoo) -> None:
         "time-series",
         "TimeSeriesTransformer",
         "ForPrediction",
-        _sales,
+        sales,
         **series,
         prediction_length=6,
         context_length=17,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..first_parts.audio_and_series import SPEECH, SPOKEN, recordings
+from ..first_parts.audio_and_series import SPEECH, SPOKEN, recordings, sales
 from ..first_parts.transformers_vision import PATCHES
 from ..registry import BATCH, LENGTH, SIZES, VOCABULARY, Zoo, tokens
 
@@ -284,12 +284,12 @@ def _sound(zoo: Zoo) -> None:
 def _series(zoo: Zoo) -> None:
     series = {k: v for k, v in SPOKEN.items() if k != "vocab_size"}
     window = {"prediction_length": 6, "context_length": 17, "num_time_features": 2, "lags_sequence": [1, 2, 7]}
-    zoo.transformers("informer", "Informer", "ForPrediction", _sales, **series, **window, distribution_output="normal")
+    zoo.transformers("informer", "Informer", "ForPrediction", sales, **series, **window, distribution_output="normal")
     zoo.transformers(
         "autoformer",
         "Autoformer",
         "ForPrediction",
-        _sales,
+        sales,
         **series,
         **window,
         distribution_output="normal",
@@ -299,7 +299,7 @@ def _series(zoo: Zoo) -> None:
         "time-series-normal",
         "TimeSeriesTransformer",
         "ForPrediction",
-        _sales,
+        sales,
         **series,
         **window,
         distribution_output="normal",
@@ -357,14 +357,4 @@ def _episodes() -> dict[str, torch.Tensor]:
         "timesteps": torch.arange(4).expand(BATCH, -1).clone(),
         "attention_mask": torch.ones(BATCH, 4),
         "wanted": torch.randn(BATCH, 4, 3),
-    }
-
-
-def _sales() -> dict[str, torch.Tensor]:
-    return {
-        "past_values": torch.rand(BATCH, 24),
-        "past_time_features": torch.randn(BATCH, 24, 2),
-        "past_observed_mask": torch.ones(BATCH, 24),
-        "future_values": torch.rand(BATCH, 6),
-        "future_time_features": torch.randn(BATCH, 6, 2),
     }

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes import Recipe, RecipeWorkload
-from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer
-from fathom_onnx.workloads.contract import Array, Initialiser, Layer, TensorSpec, Variable
+from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable
+from fathom_onnx.workloads.contract import Array, Layer, TensorSpec, Variable
 
 from .described import Described, describe, trainable
 from .names import is_seed, native
@@ -86,17 +85,6 @@ def _roles(described: Described, inference: Traced, training: Traced | None) -> 
     )
 
 
-def _variable(name: str, variable: tf.Variable, stored: dict[str, Array]) -> Variable:
-    """A variable of the contract; its values are added to the stored ones where they are not all one number."""
-    value = np.asarray(variable)
-    first = value.reshape(-1)[:1]
-    shape, dtype = tuple(value.shape), str(value.dtype)
-    if value.size and np.isfinite(first).all() and (value == first).all():
-        return Variable(name, shape, Initialiser.constant(float(first[0])), dtype)
-    stored[name] = value
-    return Variable(name, shape, Initialiser.stored(), dtype)
-
-
 def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     """The workload of a recipe.
 
@@ -119,7 +107,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     stored: dict[str, Array] = {}
 
     def variables(names: Iterable[str]) -> tuple[Variable, ...]:
-        return tuple(_variable(name, everything[name], stored) for name in names)
+        return tuple(starting_variable(name, np.asarray(everything[name]), stored) for name in names)
 
     batch, model = described.batch, type(recipe.model).__name__
     optimizer = described.training.optimizer if described.training else None

@@ -121,7 +121,13 @@ class Emit:
         return str(node.output[0])
 
     def op_with_outputs(
-        self, op_type: str, *inputs: str, shapes: Sequence[Sequence[int]], dtypes: Sequence[int], **attributes: Any
+        self,
+        op_type: str,
+        *inputs: str,
+        shapes: Sequence[Sequence[int]],
+        dtypes: Sequence[int],
+        domain: str = "",
+        **attributes: Any,
     ) -> list[str]:
         """A node with one output for each of ``shapes`` and ``dtypes``."""
         node = self._graph.make_node(
@@ -132,6 +138,7 @@ class Emit:
             output_count=len(shapes),
             shapes=[list(shape) for shape in shapes],
             dtypes=list(dtypes),
+            domain=domain,
         )
         return [str(name) for name in node.output]
 
@@ -168,17 +175,8 @@ class Emit:
 
     def private(self, op_type: str, *inputs: str, shapes: Sequence[Sequence[int]], **attributes: Any) -> list[str]:
         """A canonical gradient op with one output for each of ``shapes``."""
-        node = self._graph.make_node(
-            op_type,
-            list(inputs),
-            attr=attributes,
-            name=make_name(f"{self._node.name}/{op_type}"),
-            output_count=len(shapes),
-            shapes=[list(shape) for shape in shapes],
-            dtypes=[self._graph.get_dtype(inputs[0])] * len(shapes),
-            domain=DOMAIN,
-        )
-        return [str(name) for name in node.output]
+        dtypes = [self._graph.get_dtype(inputs[0])] * len(shapes)
+        return self.op_with_outputs(op_type, *inputs, shapes=shapes, dtypes=dtypes, domain=DOMAIN, **attributes)
 
     def replace(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> None:
         """Replace the operation by one node with the same first output."""

@@ -124,6 +124,7 @@ def call_of(recipe: Recipe) -> Call:
     anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
     positional = [p for p in taken.values() if p.kind in _POSITIONAL]
     first: dict[Any, str] = {}
+    whole: set[Any]
     if isinstance(batch, Mapping) and (anything or any(key in taken for key in batch)):
         keys = [key for key in batch if key in taken or (anything and not any(k in taken for k in batch))]
         rest = [key for key in batch if key not in keys]
@@ -136,7 +137,7 @@ def call_of(recipe: Recipe) -> Call:
         def target(given: Any) -> Any:
             return given[rest[0]] if len(rest) == 1 else {key: given[key] for key in rest}
 
-        whole = dict.fromkeys(keys, True)
+        whole = set(keys)
     elif isinstance(batch, tuple | list) and not hasattr(batch, "_fields"):
         count = _arguments(model, positional, len(batch), bool(recipe.loss), taken)
         names = [p.name for p in positional[:count]]
@@ -149,7 +150,7 @@ def call_of(recipe: Recipe) -> Call:
         def target(given: Any) -> Any:
             return given[rest[0]] if len(rest) == 1 else tuple(given[i] for i in rest)
 
-        whole = dict.fromkeys(range(count), True)
+        whole = set(range(count))
     else:
         rest = []
         first = {None: positional[0].name if positional else "input"}
@@ -160,7 +161,7 @@ def call_of(recipe: Recipe) -> Call:
         def target(given: Any) -> Any:
             return None
 
-        whole = {}
+        whole = set()
     paths = _named(batch, first, model)
     if not paths:
         raise UsageError("the example batch has no tensor", "give tensors, in a tuple, a list or a dict if several")

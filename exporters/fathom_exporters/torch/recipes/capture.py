@@ -15,7 +15,7 @@ from fathom_onnx.workloads.contract import Mode, NoiseSource
 
 from .derive import subject_of
 from .failing import explained
-from .trial import evaluating
+from .trial import in_mode
 
 __all__ = ["capture_recipe", "values_of"]
 
@@ -43,8 +43,5 @@ def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> 
     subject = subject_of(workload)
     interface = workload.interface(mode, noise)
     values = values_of(workload, mode)
-    with explained(subject.model):
-        if mode == "training":
-            return record(subject, mode, interface, values)
-        with evaluating(subject.model):
-            return record(subject, mode, interface, values)
+    with explained(subject.model), in_mode(subject.model, mode):
+        return record(subject, mode, interface, values)

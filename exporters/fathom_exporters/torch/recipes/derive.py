@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -20,7 +19,7 @@ from fathom_exporters.torch.stepping.updating import apply_op
 from fathom_onnx.errors import ExportError, UsageError
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.batch import tensors
-from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer
+from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable
 from fathom_onnx.workloads.contract import Array, Initialiser, Layer, Noise, TensorSpec, Variable
 
 from .calling import Call, call_of, named_outputs
@@ -139,12 +138,7 @@ class _Values:
         if hasattr(start.value, "fake_mode") or start.value.device.type == "meta":
             known = start.dtype.is_floating_point
             return Variable(name, start.shape, _STAND_IN if known else Initialiser.constant(0), dtype)
-        value = start.value.detach().cpu().contiguous().numpy()
-        first = value.reshape(-1)[:1]
-        if value.size and np.isfinite(first).all() and (value == first).all():
-            return Variable(name, start.shape, Initialiser.constant(float(first[0])), dtype)
-        self.stored[name] = value
-        return Variable(name, start.shape, Initialiser.stored(), dtype)
+        return starting_variable(name, start.value.detach().cpu().contiguous().numpy(), self.stored)
 
     def of(self, tensors_: Mapping[str, Tensor]) -> tuple[Variable, ...]:
         return tuple(self.variable(n, Start(tuple(t.shape), t.dtype, t)) for n, t in tensors_.items())
@@ -197,7 +191,8 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     options = tuple(values.variable(n, start) for n, start in state.option_starts.items()) if state else ()
     root = type(model).__name__
     layers = {path: path.replace("/", "_") or root for path, _ in model.named_modules()}
-    specs = {n: _spec(n, torch.as_tensor(tensors(recipe.batch)[path])) for n, path in call.paths.items()}
+    given = tensors(recipe.batch)
+    specs = {n: _spec(n, torch.as_tensor(given[path])) for n, path in call.paths.items()}
     op = apply_op(recipe.optimizer) if training else "ApplyGradientDescent"
     taken = {*own, *buffers, *specs}
     optimizer = type(recipe.optimizer).__name__ if training else ""
@@ -231,7 +226,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
             paths={name: name for name in (*own, *buffers)},
             layers=layers,
             root=root,
-            capturable=_capturable(recipe.optimizer, trained) if training else False,
+            capturable=bool(trained) and needs_capturable_form(recipe.optimizer, next(iter(trained.values()))),
             counters=counters,
         ),
     )
@@ -252,12 +247,6 @@ def _repeated(trial: Trial, recipe: Recipe) -> tuple[Draw, ...]:
 
 def _outputs(trial: Trial | None) -> tuple[TensorSpec, ...]:
     return tuple(_spec(name, tensor) for name, tensor in trial.outputs.items()) if trial else ()
-
-
-def _capturable(optimizer: Optimizer, trained: Mapping[str, nn.Parameter]) -> bool:
-    groups = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
-    first = next(iter(trained.values()))
-    return needs_capturable_form(optimizer, first, groups[id(first)])
 
 
 def _example(recipe: Recipe, call: Call) -> dict[str, Array]:

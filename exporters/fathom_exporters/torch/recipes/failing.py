@@ -43,14 +43,6 @@ def reason_of(error: BaseException) -> tuple[str, str, str] | None:
     return None
 
 
-class _Where:
-    """Which layer runs."""
-
-    def __init__(self) -> None:
-        self.open: list[str] = []
-        self.failed = ""
-
-
 @contextlib.contextmanager
 def explained(model: nn.Module) -> Iterator[None]:
     """While entered, an error of the recording becomes one line that says where.
@@ -58,15 +50,15 @@ def explained(model: nn.Module) -> Iterator[None]:
     Raises:
         ExportError: The step cannot be recorded, or the user's code fails.
     """
-    where = _Where()
+    running: list[str] = []
     handles = []
     for path, module in model.named_modules():
 
         def enter(_: Any, __: Any, path: str = path) -> None:
-            where.open.append(path or type(model).__name__)
+            running.append(path or type(model).__name__)
 
         def leave(*_: Any) -> None:
-            where.open.pop()
+            running.pop()
 
         handles.append(module.register_forward_pre_hook(enter))
         handles.append(module.register_forward_hook(leave))
@@ -76,7 +68,7 @@ def explained(model: nn.Module) -> Iterator[None]:
         raise
     except Exception as error:
         place = user_line(error)
-        layer = where.open[-1] if where.open else type(model).__name__
+        layer = running[-1] if running else type(model).__name__
         at = f" in layer '{layer}'{f' ({place})' if place else ''}"
         found = reason_of(error)
         if found is None:

@@ -21,7 +21,7 @@ from fathom_onnx.workloads.contract import Mode
 from .capture import values_of
 from .derive import derive, subject_of
 from .failing import explained, reason_of
-from .trial import evaluating
+from .trial import in_mode
 
 __all__ = ["find_gaps", "gaps_of", "one_gap"]
 
@@ -51,13 +51,9 @@ def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
 def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
     """The gaps of a step that can be recorded."""
     subject = subject_of(workload)
-    interface = workload.interface(mode)
-    with explained(subject.model):
-        if mode == "inference":
-            with evaluating(subject.model):
-                module, outputs = trace(subject, mode, interface, values_of(workload, mode), lines=True)
-        else:
-            module, outputs = trace(subject, mode, interface, values_of(workload, mode), lines=True)
+    values = values_of(workload, mode)
+    with explained(subject.model), in_mode(subject.model, mode):
+        module, outputs = trace(subject, mode, workload.interface(mode), values, lines=True)
     drop_profiler_marks(module.graph)
     drop_copies(module.graph)
     promote_types(module)

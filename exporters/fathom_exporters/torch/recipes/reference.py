@@ -65,9 +65,9 @@ class RecipeReference:
         self._model = described.call.model
         self._optimizer = workload.recipe.optimizer
 
-    def _tensor(self, array: Array, dtype: torch.dtype | None = None) -> Tensor:
+    def _tensor(self, array: Array) -> Tensor:
         tensor = torch.tensor(array)
-        return tensor.to(dtype or self._dtype) if tensor.is_floating_point() else tensor
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
     @contextlib.contextmanager
     def _set(self, values: Mapping[str, Array]) -> Iterator[None]:
@@ -79,7 +79,7 @@ class RecipeReference:
         torch.set_default_dtype(self._dtype)
         try:
             for name, tensor in named.items():
-                source = self._tensor(values[name]) if name in values else tensor.data.clone()
+                source = torch.tensor(values[name]) if name in values else tensor.data.clone()
                 tensor.data = source.to(self._dtype) if source.is_floating_point() else source
                 if tensor.is_leaf:
                     tensor.grad = None
@@ -156,9 +156,9 @@ class RecipeReference:
             if name not in gradients:
                 parameter.grad = None  # the graph does not compute what nothing reads
         self._optimizer.step()
-        return StepResult({Workload.LOSS: _array(total), **self._new(values)}, gradients=gradients)
+        return StepResult({Workload.LOSS: _array(total), **self._new()}, gradients=gradients)
 
-    def _new(self, values: Mapping[str, Array]) -> dict[str, Array]:
+    def _new(self) -> dict[str, Array]:
         """New values of parameters, running statistics and the optimizer's state."""
         own, buffers = dict(self._model.named_parameters()), dict(self._model.named_buffers())
         found = {p.next.name: _array(own[p.name]) for p in self._workload.parameters}
@@ -178,7 +178,7 @@ class RecipeReference:
                 own[name].grad = self._tensor(gradient)
             self._optimizer.step()
             statistics = {b.next.name for b in self._workload.buffers}
-            return {name: value for name, value in self._new(values).items() if name not in statistics}
+            return {name: value for name, value in self._new().items() if name not in statistics}
 
 
 def _gradient(parameter: Tensor) -> Tensor:

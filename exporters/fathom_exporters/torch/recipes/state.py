@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
 
-from fathom_exporters.torch.stepping.updating import initial_state, numbers_stay_tensors, twin
+from fathom_exporters.torch.stepping.updating import (
+    drop_hooks,
+    group_numbers,
+    initial_state,
+    numbers_stay_tensors,
+    twin,
+)
 from fathom_onnx.errors import ExportError, one_line
 
 __all__ = ["Start", "State", "needs_capturable_form", "state_of"]
@@ -81,7 +86,7 @@ def state_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> St
         ExportError: The optimizer has no state that can be carried from step to step.
     """
     state = State()
-    groups = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    groups = group_numbers(optimizer)
     shared: dict[tuple[Any, ...], str] = {}
     fresh: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in parameters.items():
@@ -137,12 +142,13 @@ def _put_options(optimizer: Optimizer, state: State) -> None:
                 state.option_starts.setdefault(name, Start(tuple(value.shape), value.dtype, value.detach()))
 
 
-def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter, group: int) -> bool:
+def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter) -> bool:
     """Whether an optimizer's usual form branches on numbers, so that its form for recording is needed.
 
     Raises:
         ExportError: It cannot be recorded in either form.
     """
+    group = group_numbers(optimizer)[id(parameter)]
     failure: Exception = RuntimeError("it takes no step")
     for capturable in (False, True):
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -154,10 +160,9 @@ def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter, group: 
                 for option, value in optimizer.param_groups[group].items()
                 if isinstance(value, Tensor)
             }
-            made = twin(optimizer, {parameter: leaf}, {parameter: start}, options, capturable)
-            for hooks in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
-                setattr(made, hooks, type(getattr(made, hooks, {}))())
-            made.state = defaultdict(dict, {leaf: {k: _unknown(v) for k, v in start.items()}})
+            state = {key: _unknown(value) for key, value in start.items()}
+            made = twin(optimizer, {parameter: leaf}, {parameter: state}, options, capturable)
+            drop_hooks(made)
             try:
                 with numbers_stay_tensors(made):
                     made.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.stepping.drawing import Draw, Draws
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes.batch import tensors
+from fathom_onnx.workloads.contract import Mode
 
 from .calling import Call, named_outputs
 
-__all__ = ["Trial", "evaluating", "module_is_recorded", "try_inference", "try_training"]
+__all__ = ["Trial", "evaluating", "in_mode", "module_is_recorded", "try_inference", "try_training"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
+
+
+def in_mode(model: nn.Module, mode: Mode) -> AbstractContextManager[None]:
+    """A context in which a model is as its step is: as the user left it in training, in evaluation for inference."""
+    return evaluating(model) if mode == "inference" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

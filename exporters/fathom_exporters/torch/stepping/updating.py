@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from fathom_onnx.errors import ExportError
 
-__all__ = ["apply_op", "initial_state", "numbers_stay_tensors", "twin"]
+__all__ = ["apply_op", "drop_hooks", "group_numbers", "initial_state", "numbers_stay_tensors", "twin"]
 
 _OPS = {
     "SGD": "ApplyGradientDescent",
@@ -39,8 +39,13 @@ _OPS = {
 }
 """Optimizer class to canonical op, where it is not of Adam's kind: moments of gradient and square."""
 
-STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+_STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 """Attributes of an optimizer in which its hooks are."""
+
+
+def group_numbers(optimizer: Optimizer) -> dict[int, int]:
+    """Identity of a parameter to the number of its group."""
+    return {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
 
 
 def apply_op(optimizer: Optimizer) -> str:
@@ -85,6 +90,12 @@ def twin(
     return made
 
 
+def drop_hooks(optimizer: Optimizer) -> None:
+    """Take the hooks off a twin, which the user's optimizer keeps."""
+    for name in _STEP_HOOKS:
+        setattr(optimizer, name, type(getattr(optimizer, name, {}))())
+
+
 def with_marked_hooks(optimizer: Optimizer, mark: Callable[[], AbstractContextManager[Any]]) -> Optimizer:
     """A twin whose hooks run within a mark."""
 
@@ -96,7 +107,7 @@ def with_marked_hooks(optimizer: Optimizer, mark: Callable[[], AbstractContextMa
 
         return run
 
-    for name in STEP_HOOKS:
+    for name in _STEP_HOOKS:
         hooks = getattr(optimizer, name, None) or {}
         setattr(optimizer, name, type(hooks)((key, marked(hook)) for key, hook in hooks.items()))
     return optimizer
@@ -172,8 +183,7 @@ def initial_state(optimizer: Optimizer, group: int, shape: tuple[int, ...], dtyp
     own = optimizer.param_groups[group]
     made = twin(optimizer, {own["params"][0]: like}, {})
     made.param_groups = [{**own, **made.param_groups[0], "params": [like]}]
-    for name in STEP_HOOKS:
-        setattr(made, name, type(getattr(made, name, {}))())
+    drop_hooks(made)
     state = _FirstValues()
     made.state = defaultdict(_FirstValues, {like: state})
     if isinstance(optimizer, torch.optim.SGD):
