@@ -7,8 +7,9 @@ from typing import cast
 
 from torch import Tensor
 
-from fathom_exporters.torch.models import make, unread_counters
+from fathom_exporters.torch.models import make
 from fathom_exporters.torch.stepping import Subject
+from fathom_exporters.torch.stepping.averages import unread_counters
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from .optimizers import optimizer_of, slots_of
@@ -39,5 +40,5 @@ def built_subject(workload: Workload, mode: Mode) -> Subject:
         loss=cast("Callable[..., Tensor]", model.loss),
         optimizer=optimizer_of(workload, parameters.values()) if mode == "training" else None,
         slots=slots_of(workload) if mode == "training" else {},
-        counters=frozenset(unread_counters(model, workload)),
+        counters=frozenset(unread_counters(model) - {v.name for v in workload.buffers}),
     )

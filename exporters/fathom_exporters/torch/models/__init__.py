@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import batchnorm, instancenorm
 
 from fathom_exporters.framework import Framework
+from fathom_exporters.torch.stepping.averages import COUNTER, unread_counters
 from fathom_onnx.errors import ExportError
 from fathom_onnx.workloads.contract import Variable, Workload
 
@@ -28,10 +28,7 @@ from .seq2seq import Seq2seq
 from .speech import DeepSpeech
 from .vgg import Vgg
 
-__all__ = ["TORCH", "make", "unread_counters"]
-
-_COUNTER = "num_batches_tracked"
-"""The buffer in which a normalisation counts the batches of its running statistics."""
+__all__ = ["TORCH", "make"]
 
 TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
     "torch",
@@ -65,27 +62,12 @@ def make(workload: Workload) -> nn.Module:
     _compare("parameters", trained, workload.parameters)
     _compare("frozen variables", {n: p for n, p in parameters.items() if n in frozen}, workload.frozen)
     buffers = dict(model.named_buffers())
-    _compare(
-        "buffers", {n: b for n, b in buffers.items() if n not in unread_counters(model, workload)}, workload.buffers
-    )
+    unread = unread_counters(model) - {v.name for v in workload.buffers}
+    _compare("buffers", {n: b for n, b in buffers.items() if n not in unread}, workload.buffers)
     for name, parameter in trained.items():
         if not parameter.requires_grad:
             raise ExportError(f"the PyTorch model does not train '{name}'", "list it as frozen in the workload")
     return model
-
-
-def unread_counters(model: nn.Module, workload: Workload) -> set[str]:
-    """Counters of batches that the workload leaves out, as it may: only a cumulative average reads its own."""
-    declared = {v.name for v in workload.buffers}
-    own = (batchnorm._BatchNorm.forward, instancenorm._InstanceNorm.forward)
-    counters = set()
-    for layer, module in model.named_modules():
-        if isinstance(module, batchnorm._NormBase) and type(module).forward in own:
-            name = f"{layer}.{_COUNTER}" if layer else _COUNTER
-            average = isinstance(module, batchnorm._BatchNorm) and module.momentum is None
-            if module.num_batches_tracked is not None and name not in declared and not average:
-                counters.add(name)
-    return counters
 
 
 def _facts(shape: Sequence[int], dtype: str) -> str:
@@ -102,7 +84,7 @@ def _compare(kind: str, tensors: Mapping[str, Tensor], variables: Sequence[Varia
     expected = {v.name: _facts(v.shape, v.dtype) for v in variables}
     for name in sorted(actual.keys() | expected.keys()):
         if actual.get(name) != expected.get(name):
-            counter = name.rpartition(".")[2] == _COUNTER and name in actual
+            counter = name.rpartition(".")[2] == COUNTER and name in actual
             raise ExportError(
                 f"the PyTorch model's {kind} differ from the workload's: '{name}' is {actual.get(name, 'absent')}, "
                 f"the workload says {expected.get(name, 'none of that name')}",

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.modules import batchnorm
 from torch.optim import Optimizer
 
 from fathom_exporters.torch.recording.record import fake_mode_of
 from fathom_exporters.torch.stepping import Subject
+from fathom_exporters.torch.stepping.averages import unread_counters
 from fathom_exporters.torch.stepping.drawing import Draw
 from fathom_exporters.torch.stepping.updating import apply_op
 from fathom_onnx.errors import ExportError, UsageError
@@ -31,7 +31,6 @@ __all__ = ["Described", "derive", "subject_of"]
 
 _STAND_IN = Initialiser("normal", 0.02)
 """How variables are drawn whose values nobody knows: those of a model on fake tensors."""
-_COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,6 @@ class Described:
     root: str
     capturable: bool
     counters: frozenset[str]
-
-
-def _counters(model: nn.Module) -> frozenset[str]:
-    """Counters of batches that only a cumulative average would read."""
-    return frozenset(
-        f"{path}.{_COUNTER}".lstrip(".")
-        for path, module in model.named_modules()
-        if isinstance(module, batchnorm._NormBase)
-        and module.num_batches_tracked is not None
-        and module.momentum is not None
-    )
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -172,7 +160,11 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     with explained(model):
         training = try_training(call, fake) if recipe.optimizer is not None else None
         inference = _tried_inference(call, fake)
-    own, buffers, counters = dict(model.named_parameters()), dict(model.named_buffers()), _counters(model)
+    own, buffers, counters = (
+        dict(model.named_parameters()),
+        dict(model.named_buffers()),
+        frozenset(unread_counters(model)),
+    )
     buffers = {name: buffer for name, buffer in buffers.items() if name not in counters}
     trained = _trained(recipe.optimizer, model, training.reached) if training else {}
     state = state_of(recipe.optimizer, trained) if training else None

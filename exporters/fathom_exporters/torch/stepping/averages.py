@@ -12,10 +12,30 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-__all__ = ["averages_by_tensor"]
+__all__ = ["COUNTER", "averages_by_tensor", "unread_counters"]
+
+COUNTER = "num_batches_tracked"
+"""The buffer in which a normalisation counts the batches of its running statistics."""
+
+
+def unread_counters(model: nn.Module) -> set[str]:
+    """Paths of the counters of batches that no result depends on: only a cumulative average reads its own.
+
+    A normalisation with a forward pass of its own may read its counter, which is then no such one.
+    """
+    own = (_BatchNorm.forward, _InstanceNorm.forward)
+    return {
+        f"{path}.{COUNTER}" if path else COUNTER
+        for path, module in model.named_modules()
+        if isinstance(module, _NormBase)
+        and type(module).forward in own
+        and module.num_batches_tracked is not None
+        and not (isinstance(module, _BatchNorm) and module.momentum is None)
+    }
 
 
 def _normalise(module: _BatchNorm, x: Tensor) -> Tensor:

@@ -109,6 +109,23 @@ def test_batch_normalisation_keeps_its_mode_and_its_statistics() -> None:
     assert "1.running_mean.next" not in {o.name for o in graph.outputs}
 
 
+class Counting(nn.BatchNorm1d):
+    """A normalisation with a forward pass of its own, which reads its count."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.num_batches_tracked.add_(1)
+        return x * self.weight / self.num_batches_tracked + self.bias
+
+
+def test_a_count_that_a_module_reads_is_state() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), Counting(8), nn.Linear(8, 3))
+    batch = (torch.randn(6, 4), torch.randint(0, 3, (6,)))
+    worst, graph = errors(Recipe(model, batch, cross_entropy, O.SGD(model.parameters(), 0.1)), steps=3)
+    assert worst < 1e-5
+    assert "1.num_batches_tracked.next" in {o.name for o in graph.outputs}
+
+
 class Checkpointed(nn.Module):
     def __init__(self, reentrant: bool | None, dropout: float) -> None:
         super().__init__()
