@@ -123,6 +123,14 @@ def split_with_sizes(x: ir.Value, sizes: Sequence[int], dim: int = 0) -> Sequenc
     return ops.Split(x, axis_sizes, axis=dim, num_outputs=len(sizes))
 
 
+def lerp(start: ir.Value, end: ir.Value, weight: float) -> ir.Value:
+    """Lerp by a number, as the moments of Adam are updated, in the form that PyTorch takes for it -> Sub, Mul, Add."""
+    near = abs(weight) < 0.5
+    share = np.array(weight if near else 1 - weight, ir.DataType(_dtype_of(start)).numpy())
+    part = op.Mul(op.Sub(end, start), op.Constant(value=ir.tensor(share)))
+    return op.Add(start, part) if near else op.Sub(end, part)
+
+
 def squeeze_dims(x: ir.Value, dims: Sequence[int]) -> ir.Value:
     """Squeeze of axes, those of size 1 among them -> Squeeze."""
     shape = static_shape(x)
@@ -216,6 +224,7 @@ GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.select_backward.default: select_backward,
     _aten.split.Tensor: split,
     _aten.split_with_sizes.default: split_with_sizes,
+    _aten.lerp.Scalar: lerp,
     _aten.squeeze.dims: squeeze_dims,
     _aten.scatter.value: scatter_value,
     _aten.full.default: full,
