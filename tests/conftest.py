@@ -1,4 +1,4 @@
-"""Tiny graphs, exported once for all tests, and which tests are slow."""
+"""Tiny graphs, exported once for all tests, which tests are slow, and how random inputs are drawn."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Callable
 
 import onnx
 import pytest
+from hypothesis import settings
 
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 from support.graphs.exports import exported
 from support.paths import ROOT
+
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("random")
+settings.load_profile("fixed")
+# the same inputs in every run, so that only a change can make a test fail; ``--hypothesis-profile=random`` searches
 
 SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")
 """Folders below ``tests/`` whose every test loads a framework or runs a tool; tests elsewhere are marked one by one."""

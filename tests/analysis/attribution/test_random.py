@@ -20,7 +20,7 @@ from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization
 from support.graphs.random_graphs import random_graphs
 from support.runs.attributions import check, optimize
 
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
+QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 """The same graphs each time: what fails, fails again."""
 
 SAME = {

@@ -96,6 +96,10 @@ def test_any_convolution(chosen, purpose) -> None:
     check(function, *tensors, purposes=(purpose,), limit=5e-6)
 
 
+def test_a_transposed_convolution_whose_padding_removes_all_that_its_input_reaches_has_gradients_of_zero() -> None:
+    check(lambda x, w: F.conv_transpose2d(x, w, None, (3, 1), 1, (2, 0)), drawn(2, 1, 1, 3), drawn(1, 2, 1, 3))
+
+
 def test_output_padding_that_onnx_has_no_form_for_is_refused() -> None:
     with pytest.raises(ExportError, match="output_padding of a stride or more than the padding has no form in ONNX"):
         check(lambda x, w: F.conv_transpose1d(x, w, None, 1, 0, 1, 1, 2), drawn(1, 2, 4), drawn(2, 1, 3))

@@ -93,16 +93,15 @@ def _forward(image: ir.Value, w: ir.Value, window: dict[str, Any], out: Sequence
     Output padding adds rows at the end of the image that not every window reaches: they are no padding, or cut off.
     """
     size, rank = static_shape(image)[2:], len(out)
+    rows, channels = static_shape(image)[0], static_shape(w)[0]
     sides = zip(out, window["strides"], window["kernel_shape"], window["dilations"], strict=True)
     reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in sides]
     starts = window["pads"][:rank]
     ends = [r - n - p for r, n, p in zip(reach, size, starts, strict=True)]
     if min(ends) < 0:
         kept = [n + min(e, 0) for n, e in zip(size, ends, strict=True)]
-        if min(kept) <= 0:
-            raise ValueError(
-                "a transposed convolution whose padding removes all that its input reaches has no gradient"
-            )
+        if min(kept) <= 0:  # no output shows what the input reaches
+            return op.Expand(op.CastLike(op.Constant(value_float=0.0), image), ints(rows, channels, *out))
         image = op.Slice(image, ints(*[0] * rank), ints(*kept), ints(*range(2, 2 + rank)))
     return op.Conv(image, w, **{**window, "pads": [*starts, *(max(e, 0) for e in ends)]})
 
