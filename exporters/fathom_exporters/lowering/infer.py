@@ -14,7 +14,7 @@ class InferShapes(ir.passes.InPlacePass):
     """Infer shapes, following the values of shapes where onnx can.
 
     To follow values onnx takes every small tensor of whole numbers for a shape. It then fails on the whole graph where
-    indices are computed with; what it finds without values is kept in any case.
+    indices are computed with, and finds nothing; what it finds without values is kept in that case.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -22,7 +22,7 @@ class InferShapes(ir.passes.InPlacePass):
         log = logging.getLogger("onnx_ir.passes.common.shape_inference")
         before, log.disabled = log.disabled, True  # it logs the failure, with a traceback
         try:
-            modified = [ShapeInferencePass(data_prop=follow)(model).modified for follow in (False, True)]
+            modified = any(ShapeInferencePass(data_prop=follow)(model).modified for follow in (True, False))
         finally:
             log.disabled = before
-        return ir.passes.PassResult(model, any(modified))
+        return ir.passes.PassResult(model, modified)

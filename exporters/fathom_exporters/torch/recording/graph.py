@@ -8,7 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.onnx._internal.fx import passes
+from torch.onnx._internal.fx.passes.type_promotion import (
+    InsertTypePromotion,
+    _TypePromotionInterpreter,
+    get_type_promotion_rule,
+)
 from torch.utils._pytree import tree_map
 
 from fathom_onnx.errors import ExportError
@@ -60,13 +64,27 @@ def share_fake_mode(graph: fx.Graph) -> None:
             node.meta["val"] = tree_map(like, node.meta["val"])
 
 
+class _OnlyChangedNodesRun(_TypePromotionInterpreter):
+    """Type promotion that runs what it changes, on fake tensors; what any other operation gives is recorded already."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op != "call_function":
+            return super().run_node(n)
+        with self._set_current_node(n):
+            if rule := get_type_promotion_rule(n, self.type_promotion_table):
+                self._maybe_promote_node(n, rule)
+        return self.env.get(n, n.meta["val"])
+
+
 def promote_types(module: fx.GraphModule) -> None:
     """Write out the conversions that PyTorch does where operands have several types; ONNX knows one for all.
 
     A conversion belongs where its user does.
     """
     before = set(module.graph.nodes)
-    passes.InsertTypePromotion(module).run()
+    promotion = InsertTypePromotion(module)
+    promotion.interpreter = _OnlyChangedNodesRun(module, promotion.interpreter.type_promotion_table)
+    promotion.run()
     for node in reversed(module.graph.nodes):
         if node not in before and node.op == "call_function":
             user = next(iter(node.users))

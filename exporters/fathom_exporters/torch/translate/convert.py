@@ -7,8 +7,12 @@ exporter's own decompositions do not run: whatever needs one was taken apart whi
 
 from __future__ import annotations
 
+import contextlib
+import unittest.mock
 import warnings
+from collections.abc import Iterator
 
+import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import InlinePass
@@ -51,6 +55,22 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
+@contextlib.contextmanager
+def _signatures_are_kept() -> Iterator[None]:
+    """While entered, the signature of an op is read off its schema once, not for every node that is written."""
+    read = ir.schemas.OpSignature.from_op_schema
+    known: dict[tuple[str, str, int], ir.schemas.OpSignature] = {}
+
+    def kept(schema: onnx.defs.OpSchema) -> ir.schemas.OpSignature:
+        key = (schema.domain, schema.name, schema.since_version)
+        if key not in known:
+            known[key] = read(schema)
+        return known[key]
+
+    with unittest.mock.patch.object(ir.schemas.OpSignature, "from_op_schema", kept):
+        yield
+
+
 def translate(capture: Capture) -> ir.Model:
     """The recorded step as an ``onnx_ir`` model for :func:`fathom_exporters.lowering.finish`.
 
@@ -61,7 +81,7 @@ def translate(capture: Capture) -> ir.Model:
     model = ir.Model(ir.Graph([], [], nodes=[], name="step", opset_imports={"": OPSET}), ir_version=10)
     fx_graph = capture.module.graph
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _signatures_are_kept():
             warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about its own code
             values = _core._translate_fx_graph(
                 fx_graph, model, graph_like=model.graph, owned_graphs={}, lower="at_conversion", registry=registry()
