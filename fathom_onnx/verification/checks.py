@@ -156,7 +156,8 @@ def verify_pair(
 
     def judge(values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
         result = second.double(values)
-        return pair_errors(workload, mode, first.double(values), result, values), result
+        single = first.evaluator.step(values)
+        return pair_errors(workload, mode, first.double(values), result, single, values), result
 
     errors = _judged_steps(second, judge, steps, seed, progress)
     check = Check(

@@ -24,9 +24,9 @@ from fathom_onnx.exporting import Reference, StepResult
 from fathom_onnx.workloads.contract import Array
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
-from .compare import Worst, change_error, difference, relative_error, worst_of
+from .compare import Worst, change_error, relative_error, worst_of
 from .subject import Subject
-from .tensors import Judged, found, judged, named_worst, scales
+from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
 
 __all__ = ["PERTURBED", "ROUNDINGS", "Judge"]
 
@@ -42,8 +42,8 @@ A loss is one number, which may be exact by chance.
 _ROUNDING = 2.0**-24
 _SLOT_LIMIT = 1e-5
 """Error of optimizer state in float32, relative to its largest value."""
-_SLOT_CANCELLED = 1e-9
-"""Part of the largest parameter or slot of a kind that is added to each one's scale."""
+_UNDERFLOW = float(np.finfo(np.float32).tiny) / _SLOT_LIMIT
+"""Size of optimizer state that its error in float32 is relative to at least: squares of 1e-20 are no float32."""
 
 
 def perturbed(values: Mapping[str, Array], names: set[str], rng: np.random.Generator) -> dict[str, Array]:
@@ -86,7 +86,7 @@ class Judge:
         expected = subject.reference().step(values)
         native = subject.reference(double=False).step(values)
         tensors = judged(subject.workload, subject.mode, expected)
-        own = {tensor: _apart(native, expected, tensor) for tensor in tensors}
+        own = {tensor: apart(native, expected, tensor) for tensor in tensors}
         errors = self._double(values, expected, own, guess=True)
         if not errors.in_double <= DOUBLE_LIMIT:
             # a number that was float32 in the model itself is what the file says, and no simpler one
@@ -103,11 +103,7 @@ class Judge:
     ) -> Errors:
         """Errors in float64. ``own`` is the framework's in float32, the scale of a tensor that cancels."""
         result = self._subject.double(values, guess)
-        errors = {}
-        for tensor, scale in scales(expected, list(own)).items():
-            error = _apart(result, expected, tensor)
-            rounding = own[tensor] if np.isfinite(own[tensor]) else 0.0
-            errors[tensor] = error / (scale + rounding) if error and scale + rounding else error and float("inf")
+        errors = errors_beside(result, expected, own)
         update = Worst()
         if self._subject.mode == "training":
             update = worst_of(_update_errors(self._subject.reference(), values, result).values())
@@ -122,35 +118,31 @@ class Judge:
         self, values: Mapping[str, Array], expected: StepResult, result: StepResult, own: dict[Judged, float]
     ) -> Worst:
         """The worst tensor in float32, as a multiple of the framework's own error."""
-        sizes = scales(expected, list(own))
-        errors = {tensor: _apart(result, expected, tensor) for tensor in sizes}
+        largest_values = sizes(expected, own)
+        errors = {tensor: apart(result, expected, tensor) for tensor in largest_values}
         native, runs = dict(own), 0
         while True:
-            ratios = [Worst(str(t), _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * sizes[t])) for t in sizes]
-            worst = worst_of(ratios)
+            worst = worst_of(
+                Worst(str(t), _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * size))
+                for t, size in largest_values.items()
+            )
             if worst.error <= SINGLE_FACTOR or runs == PERTURBED:
                 return worst
             runs += 1
             other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng))
-            native = {tensor: max(native[tensor], _apart(other, expected, tensor)) for tensor in native}
+            native = {tensor: max(native[tensor], apart(other, expected, tensor)) for tensor in native}
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""
-        errors = _update_errors(self._subject.reference(), values, result)
+        errors = _update_errors(self._subject.reference(), values, result, _UNDERFLOW)
         parameters = {p.next.name for p in self._subject.workload.parameters}
         limits = {name: UPDATE_LIMIT if name in parameters else _SLOT_LIMIT for name in errors}
         if any(not error.error <= limits[name] for name, error in errors.items()):
             made = self._subject.reference(double=False).update(values, result.gradients)
-            native = _update_errors(self._subject.reference(), values, StepResult(made, gradients=result.gradients))
+            own = StepResult(made, gradients=result.gradients)
+            native = _update_errors(self._subject.reference(), values, own, _UNDERFLOW)
             limits = {name: max(limit, SINGLE_FACTOR * native[name].error) for name, limit in limits.items()}
         return worst_of(Worst(name, _ratio(error.error, limits[name], 0.0)) for name, error in errors.items())
-
-
-def _apart(result: StepResult, expected: StepResult, tensor: Judged) -> float:
-    value, reference = found(result, tensor), found(expected, tensor)
-    if reference is None:
-        return 0.0
-    return float("inf") if value is None else difference(value, reference)
 
 
 def _ratio(error: float, native: float, least: float) -> float:
@@ -161,20 +153,14 @@ def _ratio(error: float, native: float, least: float) -> float:
     return error / allowed if allowed else float("inf")
 
 
-def _kind(name: str) -> str:
-    """``exp_avg`` for ``fc.weight.exp_avg.next``: slots of a kind are of one scale."""
-    return name.removesuffix(".next").rpartition(".")[2]
-
-
-def _update_errors(reference: Reference, values: Mapping[str, Array], result: StepResult) -> dict[str, Worst]:
+def _update_errors(
+    reference: Reference, values: Mapping[str, Array], result: StepResult, least: float = 0.0
+) -> dict[str, Worst]:
     """Errors of all that the optimizer makes of the gradients of ``result``, by name of the output.
 
-    New parameters are judged by their change, state by its size.
+    New parameters are judged by their change, state by its size and ``least`` together.
     """
     expected = reference.update(values, result.gradients)
-    tops: dict[str, float] = {}
-    for name, value in expected.items():
-        tops[_kind(name)] = max(tops.get(_kind(name), 0.0), float(np.abs(value).max(initial=0.0)))
     errors = {}
     for name, value in expected.items():
         variable = name.removesuffix(".next")
@@ -184,6 +170,6 @@ def _update_errors(reference: Reference, values: Mapping[str, Array], result: St
         elif variable in result.gradients:
             error = change_error(values[variable], made, value)
         else:
-            error = relative_error(made, value, _SLOT_CANCELLED * tops[_kind(name)])
+            error = relative_error(made, value, least)
         errors[name] = Worst(variable, error)
     return errors

@@ -9,7 +9,7 @@ from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .check import Errors
 from .compare import Worst, largest, relative_error, worst_of
-from .tensors import Judged, found, judged, named_worst, scales
+from .tensors import apart, errors_beside, judged, named_worst
 
 __all__ = ["pair_errors"]
 
@@ -21,7 +21,12 @@ Adam makes a change of 1e-10 of the learning rate out of a gradient that is zero
 
 
 def pair_errors(
-    workload: Workload, mode: Mode, first: StepResult, second: StepResult, values: Mapping[str, Array]
+    workload: Workload,
+    mode: Mode,
+    first: StepResult,
+    second: StepResult,
+    single: StepResult,
+    values: Mapping[str, Array],
 ) -> Errors:
     """Errors of the second graph's step against the first's, in float64.
 
@@ -30,14 +35,10 @@ def pair_errors(
         mode: The mode.
         first: The step that is right.
         second: The step that is judged.
+        single: The first graph's step in float32.
         values: What both started from.
     """
-    errors: dict[Judged, float] = {}
-    for tensor, scale in scales(first, judged(workload, mode, first)).items():
-        value, reference = found(second, tensor), found(first, tensor)
-        if reference is not None:
-            error = float("inf") if value is None else relative_error(value, reference, scale - largest(reference))
-            errors[tensor] = error
+    errors = errors_beside(second, first, {t: apart(single, first, t) for t in judged(workload, mode, first)})
     update = Worst()
     if mode == "training":
         parameters = {p.name: first.outputs[p.next.name] - values[p.name] for p in workload.parameters}

@@ -2,7 +2,7 @@
 
 It shares with the export the module, the loss and the optimizer as the user made them, and the order of random draws.
 The module itself runs, with other values in its parameters, and everything is put back afterwards. In float64 whatever
-asks for float32 by name (a normalisation that casts, a constant of the loss) is given float64 instead.
+asks for float32 by name is given float64 instead (:mod:`fathom_exporters.torch.widening`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
 from fathom_exporters.torch.stepping.drawing import Draws
+from fathom_exporters.torch.widening import Widening, limits_of_float32
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode, Workload
@@ -29,36 +28,13 @@ from .trial import evaluating
 __all__ = ["RecipeReference"]
 
 
-class _Widen(TorchFunctionMode):
-    """Float32 by name, or in a tensor from elsewhere, becomes float64."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.float:
-            func = Tensor.double
-        name = getattr(func, "__name__", "")
-        kwargs = kwargs or {}
-        if name.endswith("_") or kwargs.get("out") is not None:  # what is changed in place must stay itself
-            first, rest = args[:1], args[1:]
-            named = {k: v if k == "out" else _widened(v) for k, v in kwargs.items()}
-            return func(*first, *tree_map(_widened, rest), **named)
-        args, kwargs = tree_map(_widened, (args, kwargs))
-        return func(*args, **kwargs)
-
-
-def _widened(value: Any) -> Any:
-    if value is torch.float32:
-        return torch.float64
-    if isinstance(value, Tensor) and value.dtype == torch.float32 and not value.requires_grad:
-        return value.double()
-    return value
-
-
 class RecipeReference:
     """A recipe's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.Reference`."""
 
     def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._workload, self._mode = workload, mode
         self._dtype = getattr(torch, dtype)
+        self._double = dtype == "float64"
         described: Described = workload.described
         self._described = described
         self._call = described.call
@@ -84,7 +60,8 @@ class RecipeReference:
                 if tensor.is_leaf:
                     tensor.grad = None
             self._set_optimizer(values)
-            yield
+            with limits_of_float32() if self._double else contextlib.nullcontext():
+                yield
         finally:
             torch.set_default_dtype(usual)
             now = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
@@ -98,7 +75,7 @@ class RecipeReference:
                     group.update(own)
 
     def _widening(self) -> contextlib.AbstractContextManager[Any]:
-        return _Widen() if self._dtype == torch.float64 else contextlib.nullcontext()
+        return Widening() if self._double else contextlib.nullcontext()
 
     def _optimizer_values(self) -> tuple[Any, list[dict[str, Any]]]:
         if self._optimizer is None:
