@@ -26,7 +26,7 @@ from fathom_exporters.torch.recording.graph import drop_copies, own_outputs, pro
 from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.translate import translate, translated_operations
 
-__all__ = ["Case", "compare", "record", "tensors"]
+__all__ = ["Case", "compare", "compare_digits", "record", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,29 @@ def compare(case: Case, limit: float = 2e-5) -> None:
         np.testing.assert_allclose(
             actual.astype(truth.dtype), truth, rtol=limit, atol=limit * scale, err_msg=f"output {index}"
         )
+
+
+def compare_digits(case: Case, limit: float = 16, truth: Case | None = None) -> None:
+    """Each element of every output and gradient is PyTorch's in float64, up to ``limit`` units of its last place.
+
+    Args:
+        case: The case.
+        limit: How many units; where PyTorch's own float32 is further off, so may the exported case be, fourfold.
+        truth: The case that is right, if not this one.
+    """
+    truth = truth or case
+    wide = [a.double() if a.dtype == torch.float32 else a for a in case.arguments]
+    want = [w.numpy() for w in _outputs_and_gradients(truth)(*wide)]
+    narrow = [n.numpy() for n in _outputs_and_gradients(truth)(*case.arguments)]
+    unit, smallest = 2.0**-23, 2.0**-126
+    for index, (actual, expected, own) in enumerate(zip(_run(case), want, narrow, strict=True)):
+        edge = ~np.isfinite(own)  # beyond float32, infinite or no number
+        np.testing.assert_array_equal(actual[edge], own[edge], err_msg=f"output {index}")
+        size = np.maximum(np.abs(expected[~edge]), smallest) * unit
+        units = np.abs(actual[~edge].astype(float) - expected[~edge]) / size
+        units_of_torch = np.abs(own[~edge].astype(float) - expected[~edge]) / size
+        worst = np.flatnonzero(~(units <= np.maximum(limit, 4 * units_of_torch)))
+        assert not worst.size, f"output {index}: {units[worst].max():.0f} units of its last place off at {worst[:5]}"
 
 
 def tensors(*shapes: Sequence[int], seed: int = 0, low: float = -2.0, high: float = 2.0) -> tuple[Tensor, ...]:

@@ -33,7 +33,7 @@ _GROUPS: dict[str, str] = {
     "CumSum": "cumsum logcumsumexp cummax cummin cumprod",
     "Div": "div floor_divide fmod remainder true_divide",
     "Dropout": "native_dropout native_dropout_backward feature_dropout",
-    "Erf": "erf erfc erf_inv",
+    "Erf": "erf erfc erf_inv special_erfcx",
     "Exp": "exp expm1 cosh exp2 sinh",
     "Fill": "arange empty empty_like full full_like new_empty_strided new_full new_zeros new_ones ones ones_like "
     "scalar_tensor zeros zeros_like fill _efficientzerotensor empty_permuted empty_strided eye iota linspace "
@@ -59,7 +59,7 @@ _GROUPS: dict[str, str] = {
     "Minimum": "minimum",
     "Mul": "mul cross deg2rad linalg_cross rad2deg",
     "Neg": "neg",
-    "Norm": "linalg_vector_norm norm var var_mean std _cdist_forward _cdist_backward",
+    "Norm": "hypot linalg_vector_norm norm var var_mean std _cdist_forward _cdist_backward",
     "OneHot": "one_hot",
     "Pad": "constant_pad_nd pad reflection_pad2d replication_pad2d reflection_pad1d reflection_pad3d "
     "replication_pad1d replication_pad3d reflection_pad1d_backward reflection_pad2d_backward "
@@ -89,7 +89,7 @@ _GROUPS: dict[str, str] = {
     "Select": "masked_fill where",
     "Sigmoid": "log_sigmoid_forward sigmoid",
     "SigmoidGrad": "log_sigmoid_backward sigmoid_backward",
-    "Sign": "sgn sign",
+    "Sign": "copysign sgn sign",
     "Sin": "acos asin atan atan2 cos sin tan blackman_window hamming_window hann_window acosh asinh atanh",
     "Slice": "as_strided narrow select slice split split_with_sizes unbind chunk diagonal unfold flip unsafe_split",
     "SliceGrad": "select_backward slice_backward",

@@ -60,10 +60,10 @@ _GROUPS: tuple[tuple[str, Refusal], ...] = (
     ),
     (
         "_embedding_bag _embedding_bag_forward_only _embedding_bag_backward _embedding_bag_dense_backward",
-        Refusal("with offsets has bags of sizes that depend on values", "give ids as a matrix, one row a bag"),
+        Refusal("has bags of sizes that depend on values", "call torch.nn.functional.embedding_bag"),
     ),
     ("embedding_renorm", Refusal("(max_norm) changes the table while it is read", "normalise the rows that are read")),
-    ("_ctc_loss _ctc_loss_backward", Refusal(_BY_VALUES, "give the lengths and targets in the batch as they are")),
+    ("_ctc_loss _ctc_loss_backward", Refusal(_BY_VALUES, "call torch.nn.functional.ctc_loss")),
     (
         "_linalg_det _linalg_slogdet linalg_inv_ex inverse linalg_cholesky_ex cholesky cholesky_inverse cholesky_solve "
         "linalg_lu linalg_lu_factor_ex linalg_lu_solve _linalg_solve_ex linalg_solve_triangular triangular_solve "

@@ -16,18 +16,6 @@ _aten = torch.ops.aten
 _prims = torch.ops.prims
 
 
-def _exp2(x: Tensor) -> Tensor:
-    return torch.exp(x * math.log(2.0))
-
-
-def _sinh(x: Tensor) -> Tensor:
-    return (torch.exp(x) - torch.exp(-x)) * 0.5
-
-
-def _cosh(x: Tensor) -> Tensor:
-    return (torch.exp(x) + torch.exp(-x)) * 0.5
-
-
 def _addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
     return x + (a * b if value == 1 else value * a * b)
 
@@ -40,7 +28,21 @@ def _remainder(x: Tensor, y: Any) -> Any:
     """The remainder with the divisor's sign; ONNX's has the dividend's for floating-point numbers."""
     if not torch.result_type(x, y).is_floating_point:
         return NotImplemented
-    return x - torch.floor(x / y) * y
+    rest = torch.fmod(x, y)
+    return torch.where(_is_of_other_sign(rest, y), rest + y, rest)
+
+
+def _is_of_other_sign(rest: Tensor, y: Tensor | float) -> Tensor:
+    """Whether a remainder is not 0 and lies on the other side of 0 than the divisor."""
+    return (rest != 0) & ((rest < 0) != (y < 0))
+
+
+def _whole_quotient(x: Tensor, y: Tensor | float) -> Tensor:
+    """The quotient rounded down, by the exact remainder: ``x / y`` may have been rounded up to a whole number."""
+    rest = torch.fmod(x, y)
+    quotient = (x - rest) / y
+    quotient = torch.where(_is_of_other_sign(rest, y), quotient - 1, quotient).round()
+    return torch.where(y == 0, x / y, quotient) if isinstance(y, Tensor) else quotient
 
 
 def _divided(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
@@ -48,22 +50,17 @@ def _divided(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
         return x / y
     if not torch.result_type(x, y).is_floating_point:
         return NotImplemented
-    return torch.floor(x / y) if rounding_mode == "floor" else torch.trunc(x / y)
+    return _whole_quotient(x, y) if rounding_mode == "floor" else torch.trunc(x / y)
 
 
 def _floor_divide(x: Tensor, y: Any) -> Tensor:
     return torch.div(x, y, rounding_mode="floor")
 
 
-def _hypot(x: Tensor, y: Tensor) -> Tensor:
-    return torch.sqrt(x * x + y * y)
-
-
-def _copysign(x: Tensor, y: Any) -> Tensor:
-    """Of a sign of -0 nothing is known in ONNX; it counts as positive."""
+def _copysign(x: Tensor, y: float) -> Tensor:
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     size = torch.abs(x)
-    return torch.where(y < 0, -size, size) if isinstance(y, Tensor) else (-size if math.copysign(1, y) < 0 else size)
+    return -size if math.copysign(1, y) < 0 else size
 
 
 def _alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,6 +76,16 @@ def _of_truth(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., An
         return operation(x, y) if both else NotImplemented
 
     return of_truth
+
+
+def _shifted(operation: Callable[[Tensor, Any], Tensor]) -> Callable[..., Any]:
+    """A shift of uint8, which PyTorch's exporter takes for int8, or of int16, which onnxruntime cannot shift."""
+
+    def shifted(x: Any, y: Any) -> Any:
+        narrow = isinstance(x, Tensor) and x.dtype in (torch.uint8, torch.int16)
+        return operation(x.long(), y).to(torch.result_type(x, y)) if narrow else NotImplemented
+
+    return shifted
 
 
 def _reversed_sub(x: Tensor, y: Any, alpha: float = 1) -> Tensor:
@@ -113,10 +120,6 @@ def _larger(x: Tensor, y: Tensor) -> Tensor:
 def _smaller(x: Tensor, y: Tensor) -> Tensor:
     x, y = _alike(x, y)
     return torch.where(torch.isnan(x) | (x > y), y, x) if x.is_floating_point() else torch.minimum(x, y)
-
-
-def _signbit(x: Tensor) -> Tensor:
-    return x < 0
 
 
 def _trunc(x: Tensor) -> Tensor:
@@ -162,7 +165,7 @@ def _erfinv(y: Tensor) -> Tensor:
     """Rational approximations for the centre and the tails, then two steps of Newton's method, as in PyTorch."""
     square = y * y
     centre = y * _polynomial(square, _CENTRE) / (_polynomial(square, _CENTRE_BELOW) * square + 1)
-    away = torch.sqrt(-torch.log((1 - torch.abs(y).clamp(max=1 - 1e-7)) / 2))
+    away = torch.sqrt(-torch.log((1 - torch.abs(y)) / 2))
     tail = torch.sign(y) * _polynomial(away, _TAIL) / (_polynomial(away, _TAIL_BELOW) * away + 1)
     x = torch.where(torch.abs(y) <= 0.7, centre, tail)
     for _ in range(2):
@@ -220,14 +223,17 @@ def _mish_backward(dy: Tensor, x: Tensor) -> Tensor:
 ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.addcdiv.default: _addcdiv,
     _aten.addcmul.default: _addcmul,
+    _aten.__lshift__.Scalar: _shifted(torch.bitwise_left_shift),
+    _aten.__rshift__.Scalar: _shifted(torch.bitwise_right_shift),
+    _aten.bitwise_left_shift.Tensor: _shifted(torch.bitwise_left_shift),
+    _aten.bitwise_left_shift.Tensor_Scalar: _shifted(torch.bitwise_left_shift),
+    _aten.bitwise_right_shift.Tensor: _shifted(torch.bitwise_right_shift),
+    _aten.bitwise_right_shift.Tensor_Scalar: _shifted(torch.bitwise_right_shift),
     _aten.ceil.default: _whole,
     _aten.copysign.Scalar: _copysign,
-    _aten.copysign.Tensor: _copysign,
-    _aten.cosh.default: _cosh,
     _aten.div.Scalar_mode: _divided,
     _aten.div.Tensor_mode: _divided,
     _aten.erfinv.default: _erfinv,
-    _aten.exp2.default: _exp2,
     _aten.floor.default: _whole,
     _aten.floor_divide.Scalar: _floor_divide,
     _aten.floor_divide.default: _floor_divide,
@@ -236,7 +242,6 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.frac.default: _frac,
     _aten.hardshrink.default: _hardshrink,
     _aten.hardshrink_backward.default: _hardshrink_backward,
-    _aten.hypot.default: _hypot,
     _aten.isfinite.default: _isfinite,
     _aten.isneginf.default: _is(-1.0),
     _aten.isposinf.default: _is(1.0),
@@ -248,8 +253,6 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.remainder.Tensor: _remainder,
     _aten.round.default: _whole,
     _aten.sgn.default: torch.sign,
-    _aten.signbit.default: _signbit,
-    _aten.sinh.default: _sinh,
     _aten.softplus.default: _softplus,
     _aten.softplus_backward.default: _softplus_backward,
     _aten.threshold_backward.default: _threshold_backward,

@@ -70,6 +70,11 @@ def _softshrink_backward(dy: Tensor, x: Tensor, lambd: float) -> Tensor:
     return torch.where((x >= -lambd) & (x <= lambd), 0.0, dy)
 
 
+def _soft_margin_backward(dy: Tensor, x: Tensor, target: Tensor, reduction: int) -> Tensor:
+    dx = -target * torch.sigmoid(-target * x) * dy
+    return dx / x.numel() if reduction == _MEAN else dx
+
+
 def _glu(x: Tensor, dim: int = -1) -> Tensor:
     first, second = x.chunk(2, dim)
     return first * torch.sigmoid(second)
@@ -111,6 +116,7 @@ LOSSES: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.rrelu_with_noise.default: _rrelu,
     _aten.rrelu_with_noise_backward.default: _rrelu_backward,
     _aten.rrelu_with_noise_functional.default: _rrelu_functional,
+    _aten.soft_margin_loss_backward.default: _soft_margin_backward,
     _aten.softshrink_backward.default: _softshrink_backward,
 }
 """Operation to its decomposition."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ def _vector_norm(
         return (x != 0).to(x.dtype).sum(axes, keepdim)
     if order == 1:
         return size.sum(axes, keepdim)
-    if order in (float("inf"), float("-inf")):
+    if order in (math.inf, -math.inf):
         return size.amax(axes, keepdim) if order > 0 else size.amin(axes, keepdim)
     return (size**order).sum(axes, keepdim) ** (1 / order)
 
@@ -128,34 +129,39 @@ def _cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor
     return x.clone() if x.dim() == 0 else _scanned(x, dim % x.dim(), torch.mul, 1)
 
 
+_LOWEST = -3e38
+"""The logarithm of nothing in a running sum: infinite numbers less each other are no numbers."""
+
+
 def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
     if x.dim() == 0:
         return x.clone()
-    top = x.amax(dim, keepdim=True)
-    top = torch.where(top.abs() == float("inf"), 0.0, top)
-    low = -1e4
 
     def join(a: Tensor, b: Tensor) -> Tensor:
         larger = torch.maximum(a, b)
         return larger + torch.log1p(torch.exp(torch.minimum(a, b) - larger))
 
-    return _scanned((x - top).clamp(min=low), dim % x.dim(), join, low) + top
+    found = _scanned(x.clamp(min=_LOWEST), dim % x.dim(), join, _LOWEST)
+    return torch.where(found <= _LOWEST, -math.inf, found)
 
 
 def _running(smaller: bool) -> Callable[..., tuple[Tensor, Tensor]]:
     def running(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         """The extreme so far and the last place that has it: of all pairs of places, the earlier ones."""
+        if x.dim() == 0:
+            return x.clone(), torch.zeros((), dtype=torch.int64)
         axis = dim % x.dim()
-        rows = x.movedim(axis, -1)
+        rows = (x if x.is_floating_point() else x.long()).movedim(axis, -1)
         count = rows.shape[-1]
         place = torch.arange(count)
         allowed = place.view(1, -1) <= place.view(-1, 1)
-        worst = float("inf") if smaller else float("-inf")
+        limits = torch.iinfo(torch.int64)
+        worst = (math.inf if smaller else -math.inf) if x.is_floating_point() else limits.max if smaller else limits.min
         seen = torch.where(allowed, rows.unsqueeze(-2), worst)
         value = seen.amin(-1) if smaller else seen.amax(-1)
         hit = allowed & (rows.unsqueeze(-2) == value.unsqueeze(-1))
         index = torch.where(hit, place, -1).amax(-1)
-        return value.movedim(-1, axis), index.movedim(-1, axis)
+        return value.movedim(-1, axis).to(x.dtype), index.movedim(-1, axis)
 
     return running
 
@@ -174,20 +180,25 @@ def _median(x: Tensor) -> Tensor:
     return _kthvalue(x.reshape(-1), (x.numel() + 1) // 2, 0)[0]
 
 
+def _truth(found: Tensor, x: Tensor) -> Tensor:
+    """A truth value, which PyTorch writes in uint8 where it was asked of uint8."""
+    return found.to(torch.uint8) if x.dtype == torch.uint8 else found
+
+
 def _any(x: Tensor) -> Tensor:
-    return x.to(torch.bool).to(torch.int64).sum() > 0
+    return _truth(x.to(torch.bool).to(torch.int64).sum() > 0, x)
 
 
 def _any_of_axis(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return x.to(torch.bool).to(torch.int64).sum(_axes(x, dim), keepdim) > 0
+    return _truth(x.to(torch.bool).to(torch.int64).sum(_axes(x, dim), keepdim) > 0, x)
 
 
 def _all(x: Tensor) -> Tensor:
-    return torch.logical_not(x).to(torch.int64).sum() == 0
+    return _truth(torch.logical_not(x).to(torch.int64).sum() == 0, x)
 
 
 def _all_of_axis(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return torch.logical_not(x).to(torch.int64).sum(_axes(x, dim), keepdim) == 0
+    return _truth(torch.logical_not(x).to(torch.int64).sum(_axes(x, dim), keepdim) == 0, x)
 
 
 def _prod(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:

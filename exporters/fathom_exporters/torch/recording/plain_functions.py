@@ -1,7 +1,7 @@
 """Functions of ``torch.nn.functional`` whose own operations have no static shapes, in plain ones while recording.
 
 They are replaced as functions and not in the table of decompositions: what they call is recorded by shapes that depend
-on values, or looks at values before it computes.
+on values, looks at values before it computes, or has a backward pass without a decomposition.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional
+import torch.nn.functional as F
 from torch import Tensor
 
 from fathom_exporters.shared.ctc import NEVER
-from fathom_exporters.torch.ctc import ctc_loss as recursion
-from fathom_onnx.errors import ExportError
+from fathom_exporters.torch.ctc import ctc_of_scores
 
 __all__ = ["plain_functions"]
 
-
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduction]
+_embedding = F.embedding
 
 
-def gaussian_nll_loss(
+def _gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """``F.gaussian_nll_loss`` without the look at whether every variance is positive."""
@@ -36,10 +33,54 @@ def gaussian_nll_loss(
         spread = spread.unsqueeze(-1)
     spread = spread + (spread.clamp(min=eps) - spread).detach()  # the bound has no part in the gradient
     loss = 0.5 * (torch.log(spread) + (input - target) ** 2 / spread)
-    return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+    loss = loss + 0.5 * math.log(2 * math.pi) if full else loss
+    return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduction]
 
 
-def embedding_bag(
+def _renormalise(weight: Tensor, ids: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows that are read, in place, to a norm of ``max_norm`` where theirs is larger."""
+    with torch.no_grad():
+        read = torch.zeros(weight.shape[0]).index_fill(0, ids.reshape(-1).long(), 1.0) > 0
+        norm = torch.linalg.vector_norm(weight, norm_type, 1, keepdim=True)
+        too_long = read.unsqueeze(1) & (norm > max_norm)
+        weight.copy_(torch.where(too_long, weight * (max_norm / (norm + 1e-7)), weight))
+
+
+def _dense_embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """An embedding whose gradient is a dense tensor."""
+    return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+
+
+def _bags(ids: Tensor, offsets: Tensor, include_last_offset: bool) -> tuple[Tensor, int]:
+    """Number of the bag that each id is in, and how many bags there are."""
+    starts = offsets[:-1] if include_last_offset else offsets
+    place = torch.arange(ids.shape[0])
+    return (starts <= place.unsqueeze(1)).sum(1) - 1, starts.shape[0]
+
+
+def _reduced(rows: Tensor, kept: Tensor, bag: Tensor, count: int, mode: str) -> Tensor:
+    """Rows [ids, width] of the bags joined; kept [ids, 1] is 0 where an id counts for nothing."""
+    zeros = rows.new_zeros(count, rows.shape[1])
+    if mode == "max":
+        low = torch.where(kept > 0, rows, -torch.inf)
+        index = bag.unsqueeze(1).expand(rows.shape)
+        largest = (zeros - torch.inf).scatter_reduce(0, index, low, "amax", include_self=True)
+        return torch.where(largest == -torch.inf, 0.0, largest)
+    total = zeros.index_add(0, bag, rows * kept)
+    if mode == "sum":
+        return total
+    return total / rows.new_zeros(count, 1).index_add(0, bag, kept).clamp(min=1)
+
+
+def _embedding_bag(
     input: Tensor,
     weight: Tensor,
     offsets: Tensor | None = None,
@@ -52,56 +93,41 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """``F.embedding_bag`` of bags of one size, one row of ``input`` a bag.
-
-    Raises:
-        ExportError: The bags are given by offsets, or rows are normalised as they are read.
-    """
-    if weight.dtype == torch.long and input.is_floating_point():
+    """``F.embedding_bag`` as an embedding and a sum, mean or maximum."""
+    if weight.dtype == torch.long and input.is_floating_point():  # the order of long ago
         input, weight = weight, input
-    if input.dim() != 2 or offsets is not None:
-        raise ExportError(
-            "an embedding bag with offsets has bags of sizes that depend on values",
-            "give ids as a matrix, one row a bag",
-        )
-    if max_norm is not None:
-        raise ExportError(
-            "an embedding with max_norm changes its table while it is read", "normalise the rows that are read"
-        )
-    rows = torch.nn.functional.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
-    if padding_idx is None:
-        rows = rows if per_sample_weights is None else rows * per_sample_weights.unsqueeze(-1)
+    rows = F.embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(-1)
+    if offsets is None and padding_idx is None:  # a bag is a row of ids
         if mode == "max":
             return rows.max(1).values
         return rows.sum(1) if mode == "sum" else rows.mean(1)
-    kept = (input != padding_idx % weight.shape[0]).unsqueeze(-1)
-    count = kept.to(rows.dtype).sum(1)
-    if mode == "max":
-        return torch.where(count > 0, rows.masked_fill(~kept, -math.inf).max(1).values, 0.0)
-    rows = rows if per_sample_weights is None else rows * per_sample_weights.unsqueeze(-1)
-    total = torch.where(kept, rows, 0.0).sum(1)
-    return total if mode == "sum" else total / count.clamp(min=1)
+    if offsets is None:
+        count, size = input.shape
+        bag = torch.arange(count).unsqueeze(1).expand(count, size).reshape(-1)
+    else:
+        bag, count = _bags(input, offsets, include_last_offset)
+    ids = input.reshape(-1, 1)
+    padding = None if padding_idx is None else padding_idx % weight.shape[0]
+    kept = (torch.ones_like(ids) if padding is None else ids != padding).to(rows.dtype)
+    return _reduced(rows.reshape(-1, rows.shape[-1]), kept, bag, count, mode)
 
 
-def _lengths(given: Any) -> Tensor:
-    return given if isinstance(given, Tensor) else torch.tensor(given)
+def _of_distribution(scores: Tensor) -> Tensor:
+    """Log probabilities as they are; their gradient is taken for that of scores before a log-softmax, as PyTorch's."""
+    total = scores.exp().sum(-1, keepdim=True)
+    return scores + (total.detach() - total)
 
 
-def _rows(targets: Tensor, lengths: Any) -> Tensor:
-    """Targets one row an utterance; those that follow each other need lengths in Python."""
-    if targets.dim() == 2:
-        return targets
-    if isinstance(lengths, Tensor):
-        raise ExportError(
-            "targets of ctc_loss that follow each other have places that depend on values",
-            "give them as a matrix, one row an utterance",
-        )
-    longest = max([*lengths, 1])
-    parts = targets.split(list(lengths))
-    return torch.stack([torch.nn.functional.pad(part, (0, longest - part.shape[0])) for part in parts])
+def _rows_of_labels(targets: Tensor, lengths: Tensor, longest: int) -> Tensor:
+    """Labels that stand one after the other, as a row for each utterance."""
+    start = lengths.cumsum(0) - lengths
+    place = start.unsqueeze(1) + torch.arange(longest)
+    return targets.index_select(0, place.clamp(max=targets.shape[0] - 1).reshape(-1)).reshape(place.shape)
 
 
-def ctc_loss(
+def _ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
     input_lengths: Any,
@@ -110,33 +136,37 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    """``F.ctc_loss`` by the recursion of :mod:`fathom_exporters.torch.ctc`, which has the blank last.
-
-    Raises:
-        ExportError: Targets follow each other and their lengths are a tensor.
-    """
-    alone = log_probs.dim() == 2
-    if alone:
-        log_probs = log_probs.unsqueeze(1)
+    """``F.ctc_loss`` by its recursion over the frames."""
+    scores = log_probs if log_probs.dim() == 3 else log_probs.unsqueeze(1)
+    batch = scores.shape[1]
+    longest = targets.shape[-1] if isinstance(target_lengths, Tensor) else max(target_lengths, default=0)
+    lengths, label_lengths = (torch.as_tensor(n).long().reshape(batch) for n in (input_lengths, target_lengths))
+    if log_probs.dim() == 2:
         targets = targets.reshape(1, -1)
-    labels = _rows(targets, target_lengths).long()
-    frames, lengths = _lengths(input_lengths).reshape(-1), _lengths(target_lengths).reshape(-1)
-    classes = log_probs.shape[2]
-    parts = [log_probs[..., :blank], log_probs[..., blank + 1 :], log_probs[..., blank : blank + 1]]
-    ordered = torch.cat([part for part in parts if part.shape[2]], 2)
-    labels = torch.where(labels > blank, labels - 1, labels).clamp(min=0, max=max(classes - 2, 0))
-    loss = recursion(ordered, frames, labels, lengths)
-    impossible = loss > -NEVER * 1e-5
-    loss = torch.where(impossible, 0.0 if zero_infinity else math.inf, loss)
+    labels = targets if targets.dim() == 2 else _rows_of_labels(targets, label_lengths, longest)
+    loss = ctc_of_scores(_of_distribution(scores), lengths, labels.long(), label_lengths, blank)
+    loss = torch.where(loss > -NEVER / 2, 0.0 if zero_infinity else torch.inf, loss)
     if reduction == "mean":
-        return (loss / lengths.clamp(min=1)).mean()
-    return loss.sum() if reduction == "sum" else (loss.squeeze(0) if alone else loss)
+        return (loss / label_lengths.clamp(min=1).to(loss.dtype)).mean()
+    if reduction == "sum":
+        return loss.sum()
+    return loss if log_probs.dim() == 3 else loss.squeeze(0)
 
 
 @contextlib.contextmanager
 def plain_functions() -> Iterator[None]:
-    """While entered, the functions of this module stand in for those of ``torch.nn.functional``."""
-    with contextlib.ExitStack() as stack:
-        for function in (gaussian_nll_loss, embedding_bag, ctc_loss):
-            stack.enter_context(unittest.mock.patch.object(torch.nn.functional, function.__name__, function))
-        yield
+    """While entered, the functions of this module stand in for PyTorch's, and transformer layers run unfused."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with unittest.mock.patch.multiple(
+            F,
+            gaussian_nll_loss=_gaussian_nll_loss,
+            embedding=_dense_embedding,
+            embedding_bag=_embedding_bag,
+            ctc_loss=_ctc_loss,
+            _no_grad_embedding_renorm_=_renormalise,
+        ):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

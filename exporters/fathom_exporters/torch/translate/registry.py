@@ -14,6 +14,7 @@ from fathom_exporters.lowering import OPSET
 
 from .general import GENERAL
 from .images import IMAGES
+from .precise import PRECISE
 
 __all__ = ["TRANSLATIONS", "registry", "translated_operations"]
 
@@ -27,7 +28,7 @@ def _unannotated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    target: _unannotated(function) for target, function in {**GENERAL, **IMAGES}.items()
+    target: _unannotated(function) for target, function in {**GENERAL, **IMAGES, **PRECISE}.items()
 }
 """aten operation to the function that writes it, in place of the exporter's own where there is one."""
 
