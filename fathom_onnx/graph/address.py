@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from fathom_onnx.vocabulary import OPS, PHASES, OpClass, op_class
 
-__all__ = ["Address"]
+__all__ = ["Address", "scope_of"]
+
+
+def scope_of(name: str) -> str:
+    """A layer's or parameter's name as the part of an address, whose parts are divided by slashes."""
+    return name.replace("/", "_")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import onnx
 from fathom_onnx.errors import ExportError, one_line
 from fathom_onnx.exporting import ExportRequest
 from fathom_onnx.graph import Address, Graph
+from fathom_onnx.graph.address import scope_of
 from fathom_onnx.workloads.contract import TensorSpec, Workload
 
 __all__ = ["check", "infer"]
@@ -44,7 +45,7 @@ def _scopes(workload: Workload) -> dict[str, set[str]]:
         "forward": layers,
         "loss": {Workload.LOSS},
         "backward": layers | {Workload.LOSS},
-        "optimizer": {"step"} | {p.name for p in workload.parameters},
+        "optimizer": {"step"} | {scope_of(p.name) for p in workload.parameters},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["REFUSALS", "Refusal", "refusal"]
+__all__ = ["BFLOAT16", "REFUSALS", "Refusal", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class Refusal:
     reason: str
     rewrite: str = ""
 
+
+BFLOAT16 = Refusal(
+    "works in bfloat16, which ONNX's operators do not take at opset 18",
+    "leave torch.autocast and .bfloat16() out: the whole step in float32",
+)
+"""Why arithmetic in bfloat16 is refused, whatever the operation."""
 
 _NO_OPERATOR = "has no ONNX operator"
 _BY_VALUES = "gives a shape that depends on values"

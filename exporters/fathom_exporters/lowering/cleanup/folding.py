@@ -19,7 +19,12 @@ _FILL_LIMIT = 64
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """Whether to fold a fill: a scalar or short vector, but not a large tensor. None is onnxscript's own judgement."""
+    """Whether to fold a fill: a scalar or short vector, but not a large tensor; nothing that is an output of the graph.
+
+    None is onnxscript's own judgement.
+    """
+    if any(output.is_graph_output() for output in node.outputs):
+        return False
     shape = node.outputs[0].shape if node.outputs else None
     if node.op_type != "ConstantOfShape" or node.domain or shape is None or not shape.is_static():
         return None
@@ -35,9 +40,14 @@ class FoldConstants(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Run the pass on ``model``."""
+        outputs = {o.name: Tag.of(node) for node in model.graph for o in node.outputs if o.is_graph_output()}
         result = onnxscript.optimizer.fold_constants(
             model, onnx_shape_inference=False, should_fold=_should_fold, output_size_limit=_FOLD_LIMIT
         )
+        for node in model.graph:  # what only hands an output on was made anew, and has no neighbour to tell its place
+            tag = outputs.get(node.outputs[0].name) if Tag.of(node) is None else None
+            if tag is not None:
+                tag.put(node)
         return ir.passes.PassResult(model, result.modified)
 
 

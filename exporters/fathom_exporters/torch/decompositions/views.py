@@ -191,7 +191,13 @@ def _repeat_interleave(x: Tensor, repeats: int, dim: int | None = None, output_s
     return wide.reshape(shape)
 
 
+def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """What ``x.copy_(source)`` leaves in ``x``."""
+    return source.to(x.dtype).expand(x.shape)
+
+
 VIEWS: dict[OpOverload[..., Any], Callable[..., Any]] = {
+    _aten.copy.default: _copy,
     _aten._efficientzerotensor.default: _empty,
     _aten.as_strided.default: _as_strided,
     _aten.as_strided_scatter.default: _as_strided_scatter,

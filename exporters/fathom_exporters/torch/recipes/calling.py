@@ -75,7 +75,7 @@ class Call:
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             kind = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
             raise ExportError(f"the loss is {kind}, not a number", "return its mean or its sum")
-        return loss.reshape(()).to(torch.float32) if loss.dtype == torch.float16 else loss.reshape(())
+        return loss.reshape(()) if loss.dtype == torch.float32 else loss.reshape(()).to(torch.float32)
 
 
 def _own_loss(outputs: Any) -> Any:

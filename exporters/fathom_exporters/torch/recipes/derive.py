@@ -17,6 +17,7 @@ from fathom_exporters.torch.stepping.averages import unread_counters
 from fathom_exporters.torch.stepping.drawing import Draw
 from fathom_exporters.torch.stepping.updating import apply_op
 from fathom_onnx.errors import ExportError, UsageError
+from fathom_onnx.graph.address import scope_of
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.batch import tensors
 from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable
@@ -168,21 +169,22 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     buffers = {name: buffer for name, buffer in buffers.items() if name not in counters}
     trained = _trained(recipe.optimizer, model, training.reached) if training else {}
     state = state_of(recipe.optimizer, trained) if training else None
-    changed = training.changed if training else frozenset()
+    changed = training.changed - trained.keys() if training else frozenset()
     values = _Values()
     parts: tuple[tuple[Variable, ...], ...]
     kept: frozenset[str] = frozenset()
     if training is None:
         parts = (values.of(own), values.of(buffers), ())
     else:
-        frozen: dict[str, Tensor] = {n: p for n, p in own.items() if n not in trained}
-        frozen |= {n: b for n, b in buffers.items() if n not in changed}
-        parts = (values.of(trained), values.of({n: b for n, b in buffers.items() if n in changed}), values.of(frozen))
+        others: dict[str, Tensor] = {**{n: p for n, p in own.items() if n not in trained}, **buffers}
+        frozen = {n: t for n, t in others.items() if n not in changed}
+        # a parameter that no gradient trains can be changed by forward itself, as those of a slow copy are
+        parts = (values.of(trained), values.of({n: t for n, t in others.items() if n in changed}), values.of(frozen))
         kept = frozenset(frozen)
     slots = tuple(values.variable(n, start) for n, start in state.starts.items()) if state else ()
     options = tuple(values.variable(n, start) for n, start in state.option_starts.items()) if state else ()
     root = type(model).__name__
-    layers = {path: path.replace("/", "_") or root for path, _ in model.named_modules()}
+    layers = {path: scope_of(path) or root for path, _ in model.named_modules()}
     given = tensors(recipe.batch)
     specs = {n: _spec(n, torch.as_tensor(given[path])) for n, path in call.paths.items()}
     op = apply_op(recipe.optimizer) if training else "ApplyGradientDescent"

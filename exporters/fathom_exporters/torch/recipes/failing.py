@@ -22,14 +22,25 @@ _BY_VALUE = (
 )
 _BY_SHAPE = (
     "a shape that depends on values",
-    "use a mask of fixed shape; for experts in transformers set config._experts_implementation = 'batched_mm'",
+    "use torch.where or a product with a mask of fixed shape (a mean over some: divide by the mask's sum; experts in "
+    "transformers: config._experts_implementation = 'batched_mm'), or record it as it is for the example batch with "
+    "specialise=True (--specialise)",
+)
+
+_BY_NUMPY = (
+    "values in Python",
+    "compute it outside of the step and give the result in the batch (a matching: the indices of the pairs), or record "
+    "it as it is for the example batch with specialise=True (--specialise)",
 )
 
 
 def reason_of(error: BaseException) -> tuple[str, str, str] | None:
-    """(operation, what is wrong, what to write instead) of an error of PyTorch's recording; None for any other."""
+    """(operation, what is wrong, what to write instead) of an error of PyTorch's recording; None for any other.
+
+    An export can be tried again where the refusal of another is handled, which is then in the chain of errors too.
+    """
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and (cause is error or not isinstance(cause, FathomError)):
         if isinstance(cause, DataDependentOutputException):
             return (str(cause.func), *_BY_VALUE)
         if isinstance(cause, DynamicOutputShapeException):
@@ -37,6 +48,10 @@ def reason_of(error: BaseException) -> tuple[str, str, str] | None:
         if isinstance(cause, GuardOnDataDependentSymNode):
             return ("a comparison", *_BY_VALUE)
         cause = cause.__cause__ or cause.__context__
+    if "is_complex" in str(error) or "ComplexFloat" in str(error):
+        return ("an operation", "complex numbers, which ONNX does not have", "keep real and imaginary parts apart")
+    if ".numpy() is not supported" in str(error):
+        return ("Tensor.numpy", *_BY_NUMPY)
     found = re.search(r"aten[.:]+(\w+)", str(error))
     if found and "data-dependent" in str(error):
         return (f"aten.{found[1]}", *_BY_VALUE)

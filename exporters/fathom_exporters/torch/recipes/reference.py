@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fathom_exporters.torch.stepping.drawing import Draws
+from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_exporters.torch.widening import Widening, limits_of_float32
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
@@ -23,6 +24,7 @@ from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .calling import named_outputs
 from .derive import Described
+from .state import SHARED
 from .trial import evaluating
 
 __all__ = ["RecipeReference"]
@@ -60,7 +62,7 @@ class RecipeReference:
                 if tensor.is_leaf:
                     tensor.grad = None
             self._set_optimizer(values)
-            with limits_of_float32() if self._double else contextlib.nullcontext():
+            with attributes_kept(self._model), limits_of_float32() if self._double else contextlib.nullcontext():
                 yield
         finally:
             torch.set_default_dtype(usual)
@@ -93,7 +95,8 @@ class RecipeReference:
             fresh[own[name]] = dict(described.state.constants.get(name, {}))
             for key, slot in slots.items():
                 value = torch.tensor(values[slot])
-                wide = value.is_floating_point() and value.dim() > 0
+                # what has the parameter's shape is of its type; counts and their like stay as they are
+                wide = value.is_floating_point() and (value.dim() > 0 or (key not in SHARED and own[name].dim() == 0))
                 fresh[own[name]][key] = value.to(self._dtype) if wide else value
         self._optimizer.state = fresh
         for group in self._optimizer.param_groups:
@@ -139,7 +142,7 @@ class RecipeReference:
         """New values of parameters, running statistics and the optimizer's state."""
         own, buffers = dict(self._model.named_parameters()), dict(self._model.named_buffers())
         found = {p.next.name: _array(own[p.name]) for p in self._workload.parameters}
-        found |= {b.next.name: _array(buffers[b.name]) for b in self._workload.buffers}
+        found |= {b.next.name: _array({**own, **buffers}[b.name]) for b in self._workload.buffers}
         assert self._described.state is not None
         for name, slots in self._described.state.slots.items():
             held = self._optimizer.state[own[name]]
@@ -159,7 +162,9 @@ class RecipeReference:
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    return parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
 
 
 def _array(tensor: Tensor) -> Array:

@@ -20,9 +20,9 @@ from fathom_exporters.torch.stepping.updating import (
 )
 from fathom_onnx.errors import ExportError, one_line
 
-__all__ = ["Start", "State", "needs_capturable_form", "state_of"]
+__all__ = ["SHARED", "Start", "State", "needs_capturable_form", "state_of"]
 
-_SHARED = ("step", "mu_product", "eta", "mu")
+SHARED = ("step", "mu_product", "eta", "mu")
 """Scalars of ``torch.optim``'s state that are the same for all parameters with the same options."""
 
 
@@ -55,12 +55,21 @@ class State:
 
 
 def _fresh(optimizer: Optimizer, group: int, parameter: nn.Parameter) -> dict[str, Any]:
-    """The state before a parameter's first step: starts by key, and other values."""
-    small = initial_state(optimizer, group, (1,) * parameter.dim(), parameter.dtype)
-    if not small:
-        return {}
-    with FakeTensorMode():
-        shapes = initial_state(optimizer, group, tuple(parameter.shape), parameter.dtype)
+    """The state before a parameter's first step: starts by key, and other values.
+
+    Raises:
+        ExportError: It takes no step of its own accord.
+    """
+    try:
+        small = initial_state(optimizer, group, (1,) * parameter.dim(), parameter.dtype)
+        if not small:
+            return {}
+        with FakeTensorMode():
+            shapes = initial_state(optimizer, group, tuple(parameter.shape), parameter.dtype)
+    except ExportError:
+        raise
+    except Exception as error:
+        raise _unrecordable(optimizer, error) from error
     found: dict[str, Any] = {}
     for key, value in small.items():
         if isinstance(value, Tensor):
@@ -106,7 +115,7 @@ def state_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> St
                 state.constants.setdefault(name, {})[key_] = start
                 continue
             value = float(start.value) if start.shape == () and not _is_fake(start.value) else None
-            if start.shape == () and key_ in _SHARED and value is not None:
+            if start.shape == () and key_ in SHARED and value is not None:
                 mark = (key_, value, tuple(sorted(options.items())))
                 slot = shared.setdefault(mark, _numbered(f"optimizer.{key_}", set(state.starts)))
             else:
@@ -170,9 +179,13 @@ def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter) -> bool
                 failure = error
             else:
                 return capturable
-    raise ExportError(
-        f"the optimizer {type(optimizer).__name__} cannot be recorded ({type(failure).__name__}: {one_line(failure)})",
-        "its step may not branch on the values of tensors, nor take a closure",
+    raise _unrecordable(optimizer, failure)
+
+
+def _unrecordable(optimizer: Optimizer, error: Exception) -> ExportError:
+    return ExportError(
+        f"the optimizer {type(optimizer).__name__} cannot be recorded ({type(error).__name__}: {one_line(error)})",
+        "its step takes dense gradients and no closure, and chooses by torch.where and not by a tensor's value",
     )
 
 

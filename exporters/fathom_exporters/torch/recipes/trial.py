@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.stepping.drawing import Draw, Draws
+from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes.batch import tensors
 from fathom_onnx.workloads.contract import Mode
@@ -31,7 +32,7 @@ class Trial:
 
     Attributes:
         reached: Names of the parameters that the loss depends on.
-        changed: Names of the buffers that the step changes.
+        changed: Names of the buffers and parameters that forward, loss and backward change.
         draws: The standard draws of the step, in order.
         outputs: The outputs, of inference: shape and element type by name.
     """
@@ -42,17 +43,28 @@ class Trial:
     outputs: Mapping[str, Tensor]
 
 
-class _Statistics(TorchDispatchMode):
-    """Notes the running statistics that a batch normalisation updates, which leaves no trace in fake tensors."""
+class _Changes(TorchDispatchMode):
+    """Notes what is written to: in place, through a view or ``.data``, or as a batch normalisation's statistics."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.updated: set[int] = set()
+        self.written: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if "batch_norm" in str(func) and "backward" not in str(func) and True in args[5:6]:
-            self.updated |= {id(tensor) for tensor in args[3:5]}
-        return func(*args, **(kwargs or {}))
+            self.written |= {_memory(tensor) for tensor in args[3:5] if tensor is not None}
+        for position, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                given = args[position] if position < len(args) else kwargs.get(argument.name)
+                tensors_ = given if isinstance(given, list | tuple) else [given]
+                self.written |= {_memory(tensor) for tensor in tensors_ if isinstance(tensor, Tensor)}
+        return func(*args, **kwargs)
+
+
+def _memory(tensor: Tensor) -> int:
+    """What is the same for all tensors that share their memory, while one of them is alive."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 @contextlib.contextmanager
@@ -99,7 +111,8 @@ def _stand_ins(call: Call, fake: FakeTensorMode | None) -> Iterator[tuple[dict[s
     given = tensors(call.recipe.batch)
     batch = {name: like(torch.as_tensor(given[path])) for name, path in call.paths.items()}
     entered = fake if fake is not None else contextlib.nullcontext()
-    with stateless._reparametrize_module(model, {**parameters, **buffers}, tie_weights=True), entered, plain_kernels():
+    own = stateless._reparametrize_module(model, {**parameters, **buffers}, tie_weights=True)
+    with attributes_kept(model), own, entered, plain_kernels():
         yield parameters, buffers, batch
 
 
@@ -109,8 +122,7 @@ def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
     Raises:
         ExportError: The loss depends on no parameter.
     """
-    with _stand_ins(call, fake) as (parameters, buffers, batch), Draws() as draws, _Statistics() as statistics:
-        versions = {name: buffer._version for name, buffer in buffers.items()}
+    with _stand_ins(call, fake) as (parameters, buffers, batch), Draws() as draws, _Changes() as changes:
         with torch.enable_grad(), module_is_recorded():
             outputs = call.forward(batch)
         with torch.enable_grad():
@@ -119,12 +131,8 @@ def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
             raise ExportError("the loss depends on no parameter of the model that requires a gradient")
         loss.backward()
         now = dict(call.model.named_buffers())
-        changed = {
-            name
-            for name, buffer in buffers.items()
-            if name in now
-            and (now[name] is not buffer or buffer._version != versions[name] or id(buffer) in statistics.updated)
-        }
+        changed = {name for name, buffer in buffers.items() if name in now and now[name] is not buffer}
+        changed |= {name for name, tensor in {**parameters, **buffers}.items() if _memory(tensor) in changes.written}
         reached = {name for name, parameter in parameters.items() if parameter.grad is not None}
     return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {})
 

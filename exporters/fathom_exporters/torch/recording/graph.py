@@ -21,6 +21,7 @@ __all__ = [
     "drop_copies",
     "drop_profiler_marks",
     "give_constants_values",
+    "in_bfloat16",
     "merge_shared_arithmetic",
     "name_gradients",
     "number_placeholders",
@@ -111,6 +112,12 @@ def give_constants_values(module: fx.GraphModule) -> None:
         node.meta["val"] = value
 
 
+def in_bfloat16(node: fx.Node) -> bool:
+    """Whether an operation gives a tensor of an element type that no runtime has kernels for."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.dtype == torch.bfloat16
+
+
 def drop_profiler_marks(graph: fx.Graph) -> None:
     """Remove what opens and closes a named range of PyTorch's profiler, as every ``optimizer.step()`` does."""
     for node in reversed(graph.nodes):
@@ -161,7 +168,7 @@ def own_outputs(graph: fx.Graph, count: int) -> list[fx.Node]:
     seen: set[fx.Node] = set()
     made = []
     for position, value in enumerate(values[:count]):
-        if value.op in ("placeholder", "get_attr") or value in seen:
+        if not value.all_input_nodes or value in seen:  # an input, or a constant
             with graph.inserting_before(output):
                 copy = graph.call_function(_aten.clone.default, (value,))
             copy.meta["val"] = value.meta["val"]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import unittest.mock
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,9 +22,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from fathom_exporters.torch.decompositions import decomposition_table
 from fathom_exporters.torch.recorded import Capture
 from fathom_exporters.torch.recording.plain_functions import plain_functions
+from fathom_exporters.torch.refusals import BFLOAT16
 from fathom_exporters.torch.stepping import gradient_name, layer_marks, make_step
+from fathom_exporters.torch.stepping.assignments import Assignments
 from fathom_exporters.torch.stepping.averages import averages_by_tensor
 from fathom_exporters.torch.stepping.composites import plain_composites
+from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_exporters.torch.stepping.recomputing import RECOMPUTED, repeats_are_marked
 from fathom_exporters.torch.stepping.subject import Subject
 from fathom_exporters.torch.translate import translated_operations
@@ -36,6 +38,7 @@ from .graph import (
     drop_copies,
     drop_profiler_marks,
     give_constants_values,
+    in_bfloat16,
     merge_shared_arithmetic,
     name_gradients,
     number_placeholders,
@@ -43,7 +46,9 @@ from .graph import (
     promote_types,
     share_fake_mode,
 )
+from .specialising import doubts, numbers_go_to_numpy, specialised
 from .tagging import Tagger
+from .unchecked import without_checks
 
 __all__ = ["plain_kernels", "record", "trace"]
 
@@ -65,7 +70,8 @@ def plain_kernels() -> Iterator[None]:
     with (
         sdpa_kernel(SDPBackend.MATH),
         _without_onednn(),
-        unittest.mock.patch.object(torch.distributions.Distribution, "_validate_args", False),
+        without_checks(),
+        Assignments(),
         averages_by_tensor(),
         plain_composites(),
         plain_functions(),
@@ -123,17 +129,24 @@ def trace(
     layers = {path: subject.layers.get(path, path) for path, _ in subject.model.named_modules()}
     known = {layer.name for layer in subject.workload.layers}
     marked = {path: layer for path, layer in layers.items() if layer in known}
-    with preserve_node_meta(), plain_kernels(), layer_marks(subject.model, marked):
+    with attributes_kept(subject.model), preserve_node_meta(), plain_kernels(), layer_marks(subject.model, marked):
         if values is not None:
             inputs = tuple(values[name].detach().clone() for name in names)
+            carried = {v.name for v in subject.workload.carried(mode)}
+            drawn = {n.name for n in subject.workload.noise.get(mode, ())}
+            doubted = doubts(
+                frozenset(i for i, name in enumerate(names) if name in carried),
+                frozenset(i for i, name in enumerate(names) if name in drawn),
+            )
             tracer = make_fx(
                 functional,
-                decomposition_table=table,
+                decomposition_table=specialised(table, doubted),
                 tracing_mode="real",
                 record_stack_traces=lines,
                 _error_on_data_dependent_ops=False,
             )
-            module = tracer(*inputs)
+            with numbers_go_to_numpy(doubted):
+                module = tracer(*inputs)
             share_fake_mode(module.graph)
             return module, outputs
         fake = fake_mode_of(subject.model)
@@ -163,6 +176,17 @@ def _refuse_unchanged(graph: fx.Graph, names: Sequence[str]) -> None:
             )
 
 
+def _refuse_bfloat16(graph: fx.Graph) -> None:
+    """Refuse arithmetic in bfloat16.
+
+    Raises:
+        ExportError: There is some.
+    """
+    for node in graph.nodes:
+        if node.op == "call_function" and in_bfloat16(node):
+            raise ExportError(f"{node.target} {BFLOAT16.reason}", BFLOAT16.rewrite)
+
+
 def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[str, Tensor] | None = None) -> Capture:
     """Record a subject's step, clean the graph up and say where each operation belongs; see :func:`trace`.
 
@@ -181,6 +205,7 @@ def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[s
     common = merge_shared_arithmetic(graph, [placeholders[name] for name in names if name in shared])
     promote_types(module)
     give_constants_values(module)
+    _refuse_bfloat16(graph)
     if not subject.root:
         _refuse_unchanged(graph, outputs[: len(interface.outputs)])
     copies = own_outputs(graph, len(interface.outputs))

@@ -14,6 +14,7 @@ from fathom_exporters.torch.stepping import OP, PHASE, SCOPE
 from fathom_exporters.torch.stepping.recomputing import RECOMPUTED
 from fathom_exporters.torch.stepping.subject import Subject
 from fathom_onnx.errors import ExportError
+from fathom_onnx.graph.address import scope_of
 from fathom_onnx.workloads.contract import Workload
 
 __all__ = ["Tagger"]
@@ -173,11 +174,12 @@ class Tagger:
         tags = {}
         for node in self._operations:
             if node in copies:
-                tags[node.name] = Tag(*self._tag_of_copy(names[node]), node.name)
+                phase, scope, op = self._tag_of_copy(names[node])
+                tags[node.name] = Tag(phase, scope_of(scope), op, node.name)
                 continue
             phase, scope = self.place(node)
             op = self._annotated(node).get(OP) or canonical_op(node)
-            tags[node.name] = Tag(phase, scope, op, node.name)
+            tags[node.name] = Tag(phase, scope_of(scope), op, node.name)
         return tags
 
     def place(self, node: fx.Node) -> tuple[str, str]:

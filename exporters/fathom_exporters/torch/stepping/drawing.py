@@ -96,11 +96,21 @@ def _permutation(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], draw: Te
 
 def _multinomial(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], draw: Tensor) -> Tensor:
     weights, count = args[:2]
-    if count != 1:
-        raise ExportError("torch.multinomial of several samples cannot be drawn in a graph", "draw one at a time")
-    # the largest of log(w) + Gumbel noise is i with probability w_i / sum(w)
-    made: Tensor = (weights.log() - (-draw.clamp(min=1e-30).log()).log()).argmax(-1, keepdim=True)
+    noise = -(-draw.clamp(min=1e-30).log()).log()
+    # the largest of log(w) + Gumbel noise is i with probability w_i / sum(w), the largest of the rest like another draw
+    made: Tensor
+    if _with_replacement(args, kwargs):
+        made = (weights.log().unsqueeze(-2) + noise).argmax(-1)
+    elif count == 1:
+        made = (weights.log() + noise).argmax(-1, keepdim=True)
+    else:
+        made = (weights.log() + noise).topk(count, -1).indices
     return made
+
+
+def _with_replacement(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a multinomial draws several samples that may be the same: each then needs noise of its own."""
+    return bool(args[2] if len(args) > 2 else kwargs.get("replacement", False)) and args[1] != 1
 
 
 def _as_it_is(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], draw: Tensor) -> Tensor:
@@ -141,8 +151,10 @@ _REFUSED = (
 )
 
 
-def _shape(name: str, args: tuple[Any, ...]) -> tuple[int, ...]:
+def _shape(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
     """The shape of an operation's standard draw."""
+    if name == "multinomial" and _with_replacement(args, kwargs):
+        return (*args[0].shape[:-1], int(args[1]), args[0].shape[-1])
     tensors = [a for a in args if isinstance(a, Tensor)]
     if tensors:
         return tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
@@ -194,7 +206,7 @@ class Draws(TorchDispatchMode):
         tensors = [a for a in args if isinstance(a, Tensor) and a.is_floating_point()]
         dtype = tensors[0].dtype if tensors else kwargs.get("dtype") or torch.get_default_dtype()
         dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
-        shape = _shape(name, args)
+        shape = _shape(name, args, kwargs)
         if not math.prod(shape):
             return func(*args, **kwargs)
         result = formula(func, args, kwargs, self._standard(Draw(shape, kind), dtype))

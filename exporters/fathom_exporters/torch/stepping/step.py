@@ -73,6 +73,16 @@ def layer_marks(model: nn.Module, layers: Mapping[str, str], mark: Mark = annota
     finally:
         for handle in handles:
             handle.remove()
+        while open_marks:  # a forward pass that fails while libraries compile calls no hook on its way out
+            leave()
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor:
+    """The tensor that a module has at the path of a buffer or parameter."""
+    owner, _, name = path.rpartition(".")
+    found = getattr(model.get_submodule(owner), name)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def _parts(batch: Batch, count: int) -> list[Batch]:
@@ -166,6 +176,9 @@ def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: 
 
     def training(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         leaves = {name: values[name].detach().clone().requires_grad_(True) for name in trained}
+        for name, leaf in leaves.items():
+            for hook in (subject.parameters[name]._backward_hooks or {}).values():
+                leaf.register_hook(hook)
         copies = {**leaves, **{name: values[name].clone() for name in buffers}}
         tensors = {**held(values), **{subject.paths[name]: tensor for name, tensor in copies.items()}}
         with stateless._reparametrize_module(subject.model, tensors, tie_weights=True):
@@ -182,7 +195,7 @@ def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: 
                         setup_stacktrace_preservation_hooks([loss.grad_fn])
                     loss.backward()
                     losses.append(loss.detach())
-            statistics = {name: subject.model.get_buffer(subject.paths[name]) for name in buffers}
+            statistics = {name: _tensor_at(subject.model, subject.paths[name]) for name in buffers}
             found = {name: gradient_of(leaf) for name, leaf in leaves.items()}
             gradients = {gradient_name(n): gradient.clone() for n, gradient in found.items()} if recorded else {}
             with torch.no_grad():

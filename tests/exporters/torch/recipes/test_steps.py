@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,11 +12,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import fathom_onnx
-from fathom_exporters.torch.recipes import derive
 from fathom_exporters.torch.recipes.reference import RecipeReference
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import find_exporter
 from fathom_onnx.recipes import Recipe
+from support.steps import errors
 
 pytestmark = pytest.mark.slow
 
@@ -32,26 +31,6 @@ def perceptron() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     return model, (torch.randn(5, 4), torch.randint(0, 3, (5,)))
-
-
-def errors(recipe: Recipe, steps: int = 1) -> tuple[float, Any]:
-    """The largest error of any output beside PyTorch's own float64 step, relative to the tensor's largest value."""
-    workload = derive(recipe)
-    graph = fathom_onnx.export_step(
-        recipe.model, recipe.batch, recipe.loss, recipe.optimizer, noise="input", accumulate=recipe.accumulate
-    )
-    random = np.random.default_rng(0)
-    noise = {n.name: random.random(n.shape).astype(np.float32) for n in workload.noise["training"]}
-    state = workload.initial_values("training", 0)
-    worst = 0.0
-    for _ in range(steps):
-        expected = RecipeReference(workload, "training", "float64").step({**workload.example, **state, **noise})
-        found = fathom_onnx.run_step(graph, {**workload.example, **noise}, state)
-        for name, value in expected.outputs.items():
-            scale = float(np.abs(value).max()) or 1.0
-            worst = max(worst, float(np.abs(found[name] - value).max()) / scale)
-        state = {n: found.get(f"{n}.next", v) for n, v in state.items()}
-    return worst, graph
 
 
 OPTIMIZERS = {
