@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from fathom_exporters.lowering.cleanup import CLEANUP
+from fathom_exporters.lowering.cleanup.folding import FoldConstants, InheritTags
 from fathom_onnx.exporting import ExportRequest, Purpose
 from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
@@ -28,8 +29,12 @@ IR_VERSION = 10
 
 
 def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
-    """The passes over a translated graph, in order, but for the last one, which writes the names."""
-    return (LowerGradients(purpose), InferShapes(), *CLEANUP, TopologicalSortPass())
+    """The passes over a translated graph, in order, but for the last one, which writes the names.
+
+    Some forms for onnxruntime depend on the values of constants, which are computed before them.
+    """
+    first = (FoldConstants(), InheritTags()) if purpose == "onnxruntime" else ()
+    return (*first, LowerGradients(purpose), InferShapes(), *CLEANUP, TopologicalSortPass())
 
 
 def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:

@@ -9,14 +9,24 @@ import onnx_ir as ir
 from fathom_onnx.exporting import Purpose
 
 from .builder import Builder
-from .gradients import convolution, cuda, local_response, movement, normalisation, pointwise, polyphase, pooling
+from .gradients import (
+    convolution,
+    cuda,
+    local_response,
+    movement,
+    normalisation,
+    pointwise,
+    polyphase,
+    pooling,
+    tables,
+)
 
 __all__ = ["RULES", "Rule"]
 
 Rule = Callable[[Builder, ir.Node], list[ir.Value]]
 """Builds the nodes that replace one private op and returns the values that replace its outputs."""
 
-_ONNXRUNTIME: dict[str, Rule] = {
+_PLAIN: dict[str, Rule] = {
     "Conv2DBackFilter": convolution.back_filter,
     "Conv2DBackInput": convolution.back_input,
     "MaxPoolGrad": pooling.max_pool_grad,
@@ -35,13 +45,15 @@ _ONNXRUNTIME: dict[str, Rule] = {
     "LRNGrad": local_response.lrn_grad,
 }
 
+_ONNXRUNTIME: dict[str, Rule] = {**_PLAIN, "GatherGrad": tables.gather_grad}
+
 _SIMULATORS: dict[str, Rule] = {
-    **_ONNXRUNTIME,
+    **_PLAIN,
     "Conv2DBackInput": polyphase.back_input,
     "MaxPoolGrad": polyphase.max_pool_grad,
 }
 
-_CUDA: dict[str, Rule] = {**_ONNXRUNTIME, "Conv2DBackInput": cuda.back_input}
+_CUDA: dict[str, Rule] = {**_PLAIN, "Conv2DBackInput": cuda.back_input}
 
 RULES: dict[Purpose, dict[str, Rule]] = {"simulators": _SIMULATORS, "onnxruntime": _ONNXRUNTIME, "cuda": _CUDA}
 """Purpose of a graph to its rules.
