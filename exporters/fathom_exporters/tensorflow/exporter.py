@@ -8,13 +8,14 @@ import onnx
 
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.lowering import finish
+from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest, Gap, Reference
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, Workload
 
-from .capture import capture
+from .capture import Captured, capture
 from .models import TENSORFLOW
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, one_gap
 from .reference import TensorFlowReference
 from .translate import translate
 
@@ -47,10 +48,15 @@ class TensorFlowExporter(FrameworkPart):
             ExportError: The model cannot be turned into a standard graph.
         """
         workload = request.workload
-        if isinstance(workload, RecipeWorkload):
-            captured = capture_recipe(workload, request.mode, request.noise)
-        else:
+        if not isinstance(workload, RecipeWorkload):
             captured = capture(workload, TENSORFLOW.model(workload.name), request.mode, request.noise)
+            return self._finished(captured, request)
+        try:
+            return self._finished(capture_recipe(workload, request.mode, request.noise), request)
+        except ExportError as error:
+            raise one_gap(gaps_of(workload.described, request.mode)) or error from error
+
+    def _finished(self, captured: Captured, request: ExportRequest) -> onnx.ModelProto:
         return finish(translate(captured), request, self.framework, self.version(), captured.gradients)
 
     def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:

@@ -12,7 +12,7 @@ from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 
 from .described import Described
-from .recorded import Traced, refusal, trace
+from .recorded import Traced, trace
 
 __all__ = ["capture_recipe"]
 
@@ -55,8 +55,6 @@ def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> 
     described = workload.described
     assert isinstance(described, Described)
     step = trace(described, mode)
-    if step.refused:
-        raise refusal(step.refused)
     interface = workload.interface(mode, noise)
     graph_def = step.draws.put(step.lifted.graph_def, noise)
     inputs = _inputs(workload, step, mode, noise)

@@ -13,9 +13,10 @@ from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starti
 from fathom_onnx.workloads.contract import Array, Layer, TensorSpec, Variable
 
 from .described import Described, describe, trainable
+from .gaps import gaps_of, one_gap
 from .names import is_seed, native
 from .optimizer import operation
-from .recorded import Traced, refusal, trace
+from .recorded import Traced, trace
 
 __all__ = ["derive"]
 
@@ -101,7 +102,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     training = trace(described, "training") if described.training is not None else None
     for step in (inference, training):
         if step is not None and step.refused:
-            raise refusal(step.refused)
+            raise one_gap(gaps_of(described, "inference" if step is inference else "training")) or AssertionError
     roles = _roles(described, inference, training)
     everything = {**described.structure.variables, **described.state}
     stored: dict[str, Array] = {}

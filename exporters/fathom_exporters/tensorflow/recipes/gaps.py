@@ -14,8 +14,10 @@ from tf2onnx.handler import tf_op
 
 from fathom_exporters.lowering import OPSET
 from fathom_exporters.tensorflow.fold import fold
+from fathom_exporters.tensorflow.refusals import UNKNOWN, Refusal, refusal
 from fathom_exporters.tensorflow.translate.convert import HANDLERS
 from fathom_exporters.tensorflow.translate.ops import CANONICAL_OF, MOVED_AWAY
+from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Gap
 from fathom_onnx.recipes import Recipe
 from fathom_onnx.workloads.contract import Mode
@@ -23,7 +25,7 @@ from fathom_onnx.workloads.contract import Mode
 from .described import Described, describe
 from .recorded import Traced, trace
 
-__all__ = ["find_gaps"]
+__all__ = ["find_gaps", "gaps_of", "one_gap"]
 
 _OWN = ("FusedBatchNormV3",)  # its canonical op depends on its attributes
 _PACKAGES = tuple(os.path.dirname(p.__file__) + os.sep for p in (tf, keras))  # noqa: PTH120
@@ -31,22 +33,20 @@ _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
 _TAPE = "gradient_tape/"
 
 
-def _lacks(op_type: str, stock: Iterable[str]) -> str:
-    """What the tables have nothing of for a type of operation; empty where they are complete."""
-    if op_type in MOVED_AWAY:
-        return ""
-    missing = []
-    if op_type not in HANDLERS and op_type not in stock:
-        missing.append("a translation")
-    if op_type not in CANONICAL_OF and op_type not in _OWN:
-        missing.append("a canonical op")
-    return " and ".join(missing)
+def _known(op_type: str, stock: Iterable[str]) -> Refusal | None:
+    """Why a type of operation is refused; None where the tables are complete."""
+    translated = op_type in HANDLERS or op_type in stock
+    if op_type in MOVED_AWAY or (translated and (op_type in CANONICAL_OF or op_type in _OWN)):
+        return None
+    return refusal(op_type) or UNKNOWN
 
 
 def _frame(op: tf.Operation | None) -> str:
-    """File, line and text of the user's innermost line that made an operation; of Keras' where there is none."""
-    frames = [f for f in reversed(op.traceback if op is not None else ()) if not f.filename.startswith(_HERE)]
-    chosen = next((f for f in frames if not f.filename.startswith(_PACKAGES)), None) or next(iter(frames), None)
+    """File, line and text of the user's innermost line that made an operation; empty where there is none."""
+    frames = list(op.traceback if op is not None else ())
+    # what calls the step is the user's too, but made nothing of it
+    entry = next((i for i, f in enumerate(frames) if f.filename.startswith(_HERE)), 0)
+    chosen = next((f for f in reversed(frames[entry:]) if not f.filename.startswith((_HERE, *_PACKAGES))), None)
     if chosen is None:
         return ""
     return f"{chosen.filename}:{chosen.lineno}: {linecache.getline(chosen.filename, chosen.lineno).strip()}"
@@ -96,18 +96,37 @@ def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
         UsageError: The recipe cannot be a step.
         ExportError: Its step cannot be traced at all.
     """
-    described: Described = describe(recipe)
+    return gaps_of(describe(recipe), mode)
+
+
+def gaps_of(described: Described, mode: Mode) -> tuple[Gap, ...]:
+    """The gaps of a recipe that was read."""
     step = trace(described, mode)
     places = _Places(step.function)
     stock = set(tf_op.create_mapping(OPSET, []))
     found: Counter[Gap] = Counter()
+
+    def add(name: str, op_type: str, lacks: str, rewrite: str) -> None:
+        phase, layer = places.scope(name)
+        found[Gap(op_type, phase, layer, places.source(name), lacks, rewrite)] += 1
+
     for refused in step.refused:
-        phase, layer = places.scope(refused.name)
-        found[Gap(refused.type, phase, layer, places.source(refused.name), refused.lacks, refused.rewrite)] += 1
+        add(refused.name, refused.type, refused.lacks, refused.rewrite)
     drawn = {refused.name for refused in step.refused}
     for name, op_type in _operations(step):
-        lacks = _lacks(op_type, stock)
-        if lacks and name not in drawn:
-            phase, layer = places.scope(name)
-            found[Gap(op_type, phase, layer, places.source(name), lacks)] += 1
-    return tuple(Gap(**{**vars(gap), "count": count}) for gap, count in found.items())
+        known = _known(op_type, stock)
+        if known is not None and name not in drawn and "/refused_" not in name:
+            add(name, op_type, *known)
+    gaps = [Gap(**{**vars(gap), "count": count}) for gap, count in found.items()]
+    return tuple(sorted(gaps, key=lambda gap: gap.phase == "backward"))  # a gradient lacks what its operation does
+
+
+def one_gap(gaps: tuple[Gap, ...]) -> ExportError | None:
+    """The first gap as an error that names the others' number; None where there is none."""
+    if not gaps:
+        return None
+    first = gaps[0]
+    more = f" (and {len(gaps) - 1} more; 'fathom-onnx gaps' lists them)" if len(gaps) > 1 else ""
+    at = f" at {first.source}" if first.source else ""
+    layer = f" in layer '{first.layer}'" if first.layer else ""
+    return ExportError(f"{first.operation}{layer}{at} cannot be written in ONNX: {first.lacks}{more}", first.rewrite)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.losses.losses import LossFunctionWrapper
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.trainer import Trainer
 
@@ -43,7 +45,32 @@ def _own_compute_loss(model: Any) -> bool:
 
 
 def _scalar(value: Any) -> tf.Tensor:
+    """What a function of the user's gives: its mean where it is no scalar, as Keras takes it."""
     return tf.reduce_mean(tf.convert_to_tensor(value))
+
+
+def _reduced(value: Any) -> tf.Tensor:
+    """What a loss of Keras' gives. Of one that does not reduce, ``fit`` shows the mean and differentiates the sum.
+
+    Raises:
+        UsageError: It is no scalar.
+    """
+    value = tf.convert_to_tensor(value)
+    if value.shape.rank:
+        raise UsageError(
+            f"the loss has {value.shape.num_elements()} numbers, as with reduction='none'",
+            "give it reduction='sum' for the gradient that fit takes, 'sum_over_batch_size' for the loss that it shows",
+        )
+    return value
+
+
+def _takes_weights(function: Callable[..., Any]) -> bool:
+    """Whether a function takes sample weights after targets and outputs."""
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _returned(outputs: Any) -> tf.Tensor:
@@ -70,7 +97,7 @@ def _returned(outputs: Any) -> tf.Tensor:
 def _with_extra(model: Any, value: tf.Tensor) -> tf.Tensor:
     """The loss and what layers add to it: regularisers and activity."""
     extra = list(model.losses) if isinstance(model, keras.layers.Layer) else []
-    return tf.add_n([value, *(tf.cast(_scalar(term), value.dtype) for term in extra)]) if extra else value
+    return tf.add_n([value, *(tf.cast(tf.reduce_sum(term), value.dtype) for term in extra)]) if extra else value
 
 
 def total_loss(model: Any, loss: Any) -> TotalLoss:
@@ -91,17 +118,23 @@ def total_loss(model: Any, loss: Any) -> TotalLoss:
         )
     if loss is None and (_compiled(model) or _own_compute_loss(model)):
         # compute_loss adds the layers' terms itself
-        return TotalLoss(lambda x, y, outputs, weights: _scalar(model._compute_loss(x, y, outputs, weights)), model)
+        return TotalLoss(lambda x, y, outputs, weights: _reduced(model._compute_loss(x, y, outputs, weights)), model)
     if loss is None:
         return TotalLoss(lambda x, y, outputs, weights: _with_extra(model, _returned(outputs)))
     if isinstance(loss, str | list | tuple | Mapping):
         several = CompileLoss(loss, output_names=getattr(model, "output_names", None))
         return TotalLoss(
-            lambda x, y, outputs, weights: _with_extra(model, _scalar(several(y, outputs, weights))), several
+            lambda x, y, outputs, weights: _with_extra(model, _reduced(several(y, outputs, weights))), several
         )
 
     def one(x: Any, y: Any, outputs: Any, weights: Any) -> tf.Tensor:
-        value = loss(y, outputs) if weights is None else loss(y, outputs, weights)
-        return _with_extra(model, _scalar(value))
+        if isinstance(loss, keras.Loss):
+            return _with_extra(model, _reduced(loss(y, outputs, weights)))
+        if weights is None:
+            return _with_extra(model, _scalar(loss(y, outputs)))
+        if _takes_weights(loss):
+            return _with_extra(model, _scalar(loss(y, outputs, weights)))
+        weighted = LossFunctionWrapper(loss, reduction="sum_over_batch_size")  # as ``fit`` takes a function
+        return _with_extra(model, _reduced(weighted(y, outputs, weights)))
 
     return TotalLoss(one)

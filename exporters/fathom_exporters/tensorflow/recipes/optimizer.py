@@ -13,7 +13,7 @@ from fathom_onnx.errors import ExportError, UsageError
 
 from .names import is_automatic, native, unique
 
-__all__ = ["built_copy", "operation", "state_names"]
+__all__ = ["built_copy", "is_linear", "operation", "state_names"]
 
 _OPERATIONS = {
     "SGD": "ApplyGradientDescent",
@@ -39,6 +39,16 @@ def operation(optimizer: Any) -> str:
     return next(
         (_OPERATIONS[c.__name__] for c in type(optimizer).__mro__ if c.__name__ in _OPERATIONS), "ApplyMomentum"
     )
+
+
+def is_linear(optimizer: Any) -> bool:
+    """Whether the update is linear in the gradient, so that rows of a table may be added up before it as well as after.
+
+    Others take the rows of a gradient one by one: a row that comes twice adds two squares to Adam's second moment, and
+    not the square of their sum.
+    """
+    clips = (optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue)
+    return type(optimizer) is keras.optimizers.SGD and not any(clips)
 
 
 def _check(optimizer: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from fathom_onnx.errors import ExportError, FathomError, UsageError, one_line
 from fathom_onnx.workloads.contract import Mode
 
 from .described import Described
-from .graph import Draws, Held, Lifted, Refused, find_draws, lift
+from .graph import Draws, Held, Lifted, Refused, find_draws, lift, shared_sums
 from .names import native, unique
+from .optimizer import is_linear
 from .step import forward, output_tensors
 from .tracing import traced
 
-__all__ = ["Traced", "refusal", "trace"]
+__all__ = ["Traced", "trace"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Traced:
         lifted: The step as a pure graph.
         draws: Its random tensors.
         outputs: Names of its outputs to tensors.
-        gradients: Parameter to the tensor that is its gradient.
+        gradients: Parameter to the tensor that is its gradient. One that comes as rows and that the optimizer takes
+            as such is not among them where no tensor of the step is their sum.
         held: Its variables by name.
     """
 
@@ -45,15 +47,6 @@ class Traced:
     def refused(self) -> tuple[Refused, ...]:
         """What keeps it from being exported."""
         return (*self.lifted.refused, *self.draws.refused)
-
-
-def refusal(refused: Iterable[Refused]) -> ExportError:
-    """The error for what cannot be recorded."""
-    first, *more = refused
-    also = f" and {len(more)} more" if more else ""
-    return ExportError(
-        f"TensorFlow operation '{first.name}' ({first.type}){also} cannot be recorded: {first.lacks}", first.rewrite
-    )
 
 
 def _concrete(described: Described, mode: Mode) -> tuple[Any, list[str], list[str]]:
@@ -77,7 +70,7 @@ def _concrete(described: Described, mode: Mode) -> tuple[Any, list[str], list[st
         parameters.clear()
         value, gradients = training.value_and_gradients(dict(zip(batch.tensors, tensors, strict=True)))
         dense = [_dense(g, names[id(native(p))]) for g, p in zip(gradients, training.parameters, strict=True)]
-        training.update(dense)
+        training.update(dense if is_linear(training.optimizer) else gradients)
         outputs.append("loss")
         parameters.extend(
             names[id(native(p))] for p, g in zip(training.parameters, dense, strict=True) if g is not None
@@ -142,11 +135,8 @@ def trace(described: Described, mode: Mode) -> Traced:
             described.structure.variables[name] = item.variable
             names[id(item.variable)] = name
         held[name] = item
-    step = Traced(
-        function, lifted, find_draws(lifted),
-        dict(zip(outputs, lifted.outputs, strict=False)),
-        dict(zip(parameters, lifted.outputs[len(outputs) :], strict=True)),
-        held,
-    )  # fmt: skip
+    gradients = dict(zip(parameters, lifted.outputs[len(outputs) :], strict=True))
+    used = shared_sums(lifted, gradients, [h.last for h in held.values()])
+    step = Traced(function, lifted, find_draws(lifted), dict(zip(outputs, lifted.outputs, strict=False)), used, held)
     described.steps[mode] = step
     return step

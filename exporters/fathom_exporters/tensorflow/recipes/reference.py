@@ -22,7 +22,7 @@ from fathom_onnx.workloads.contract import Array, Mode
 from .described import Described
 from .graph import draw_order, widen
 from .names import native
-from .step import forward, output_tensors
+from .step import Training, forward, output_tensors
 
 __all__ = ["RecipeReference"]
 
@@ -105,8 +105,15 @@ class RecipeReference:
         self._batch = [spec.name for spec in workload.batch_inputs(mode)]
         self._outputs: list[str] = []
         self._parameters: list[str] = []
+        self._whole = False  # whether an update needs the step's forward and backward pass
         specs = [tf.TensorSpec(s.shape, s.dtype) for s in workload.batch_inputs(mode)]
-        traced = tf.function(self._training if mode == "training" else self._inference, autograph=False)
+        body = self._training if mode == "training" else self._inference
+
+        def step(*tensors: tf.Tensor) -> list[tf.Tensor]:
+            with tf.name_scope("step"):  # a layer whose class starts with _ has no valid scope at the root
+                return body(*tensors)
+
+        traced = tf.function(step, autograph=False)
         self._step = self._native(traced.get_concrete_function(*specs), len(specs), len(self._noise))
         self._updates: dict[tuple[str, ...], _Native] = {}
 
@@ -125,12 +132,23 @@ class RecipeReference:
         training = self._described.training
         assert training is not None
         value, gradients = training.value_and_gradients(dict(zip(self._batch, tensors, strict=True)))
+        rows = any(isinstance(g, tf.IndexedSlices) for g in gradients)
+        self._whole = rows or self._assigned(training)
         training.update(gradients)
         self._outputs = ["loss"]
         named = zip(training.parameters, gradients, strict=True)
         dense = {self._names[id(native(p))]: tf.convert_to_tensor(g) for p, g in named if g is not None}
         self._parameters = list(dense)
         return [value, *dense.values()]
+
+    @staticmethod
+    def _assigned(training: Training) -> bool:
+        """Whether a layer has assigned to a parameter, in the graph that is being traced."""
+        graph = tf.compat.v1.get_default_graph()
+        handles = {id(native(p).handle) for p in training.parameters}
+        inner = {tensor.name for outer, tensor in graph.captures if id(outer) in handles}
+        changes = [op for op in graph.get_operations() if op.type.startswith(("Assign", "ResourceScatter"))]
+        return any(op.inputs[0].name in inner for op in changes)
 
     def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
@@ -146,7 +164,8 @@ class RecipeReference:
         results = self._step([values[n] for n in self._batch], [values[n] for n in self._noise], values)
         count = len(self._outputs)
         outputs = dict(zip(self._outputs, results[:count], strict=True)) | self._new(self._step)
-        named = {p.name for p in self._workload.parameters}
+        recorded = self._described.steps.get("training")
+        named = {p.name for p in self._workload.parameters if recorded is None or p.name in recorded.gradients}
         gradients = zip(self._parameters, results[count:], strict=True)
         wanted = [spec.name for spec in self._workload.interface(self._mode).outputs]
         return StepResult(
@@ -158,21 +177,46 @@ class RecipeReference:
         return {f"{name}.next": np.asarray(v) for name, v in function.variables.items()}
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
-        training = self._described.training
-        assert training is not None
+        """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`.
+
+        Where a layer assigns to a parameter, or a gradient comes as rows, the update starts from the step's own
+        forward and backward pass; such rows are moved to where their sum is the given gradient.
+        """
         given = tuple(name for name in self._parameters if name in gradients)
         if given not in self._updates:
-            by_name = {self._names[id(native(p))]: p for p in training.parameters}
-
-            def apply(*tensors: tf.Tensor) -> None:
-                made = dict(zip(given, tensors, strict=True))
-                training.update([made.get(name) for name in by_name])
-
-            specs = [tf.TensorSpec(by_name[name].shape, by_name[name].dtype) for name in given]
-            function = tf.function(apply, autograph=False).get_concrete_function(*specs)
-            self._updates[given] = self._native(function, len(specs), 0)
+            self._updates[given] = self._update_of(given)
+        batch, noise = (self._batch, self._noise) if self._whole else ([], [])
         update = self._updates[given]
-        update([gradients[name] for name in given], [], values)
+        update([*(values[n] for n in batch), *(gradients[n] for n in given)], [values[n] for n in noise], values)
         carried = {v.next.name for v in self._workload.carried("training")}
         return {name: value for name, value in self._new(update).items() if name in carried}
+
+    def _update_of(self, given: tuple[str, ...]) -> _Native:
+        training = self._described.training
+        assert training is not None
+        by_name = {self._names[id(native(p))]: p for p in training.parameters}
+        batch = [s for s in self._workload.batch_inputs(self._mode) if self._whole]
+
+        def apply(*tensors: tf.Tensor) -> None:
+            with tf.name_scope("step"):
+                made: dict[str, Any] = dict(zip(given, tensors[len(batch) :], strict=True))
+                own: list[Any] = [None] * len(by_name)
+                if self._whole:
+                    _, own = training.value_and_gradients(dict(zip(self._batch, tensors, strict=False)))
+                rows = dict(zip(by_name, own, strict=True))
+                training.update([_moved(rows[name], made.get(name)) for name in by_name])
+
+        specs = [tf.TensorSpec(s.shape, s.dtype) for s in batch]
+        specs += [tf.TensorSpec(by_name[name].shape, by_name[name].dtype) for name in given]
+        function = tf.function(apply, autograph=False).get_concrete_function(*specs)
+        return self._native(function, len(specs), len(self._noise) if self._whole else 0)
+
+
+def _moved(own: Any, given: tf.Tensor | None) -> Any:
+    """A gradient that is given, as rows where the step's own are rows."""
+    if not isinstance(own, tf.IndexedSlices) or given is None:
+        return own if isinstance(own, tf.IndexedSlices) else given
+    missing = given - tf.convert_to_tensor(own)
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(own.values), own.indices, given.shape[0])
+    share = tf.gather(missing / tf.maximum(counts, 1.0), own.indices)
+    return tf.IndexedSlices(own.values + share, own.indices, own.dense_shape)

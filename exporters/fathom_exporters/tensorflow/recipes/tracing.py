@@ -56,6 +56,21 @@ def _normalised(layer: Any, name: str) -> Callable[..., Any]:
     return scoped
 
 
+def _divided(divide: Callable[..., Any]) -> Callable[..., Any]:
+    """Keras' division, by which rows are divided and nothing else.
+
+    Keras adds the rows in which the divisor is 0 or NaN, whose number depends on values: with them the result is NaN.
+    """
+
+    def rows_alone(x: Any, y: Any) -> Any:
+        over_tensor = isinstance(y, tf.Tensor | tf.Variable) and y.shape.rank != 0
+        if not isinstance(x, tf.IndexedSlices) or not over_tensor:
+            return divide(x, y)
+        return tf.IndexedSlices(divide(x.values, tf.gather(y, x.indices)), x.indices, x.dense_shape)
+
+    return rows_alone
+
+
 def _patch_optimizer(patches: _Patches, optimizer: Any, parameters: Mapping[int, str]) -> None:
     update, clip = optimizer.update_step, optimizer._clip_gradients
 
@@ -93,6 +108,8 @@ def traced(
                 patches.set(layer, "unroll", UNROLLED)
             if isinstance(layer, keras.layers.BatchNormalization):
                 patches.set(layer, "call", _normalised(layer, name))
+        for name in ("divide", "true_divide"):
+            patches.set(backend.numpy, name, _divided(getattr(backend.numpy, name)))
         patches.set(backend, "rnn", masked_as_in_a_loop(backend.rnn))
         if optimizer is not None:
             _patch_optimizer(patches, optimizer, parameters or {})

@@ -27,11 +27,12 @@ from .moves import MOVES
 from .pointwise import POINTWISE
 from .products import PRODUCTS
 from .scopes import tags
+from .special import SPECIAL
 from .tidy import tidy
 
 __all__ = ["HANDLERS", "translate"]
 
-HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS}
+HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS, **SPECIAL}
 """TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
 
 _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]

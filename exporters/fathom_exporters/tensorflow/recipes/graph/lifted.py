@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-__all__ = ["Held", "Lifted", "Refused"]
+__all__ = ["Held", "Lifted", "Refused", "shared_sums"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,45 @@ class Lifted:
     held: tuple[Held, ...]
     refused: tuple[Refused, ...]
     shapes: Mapping[str, tuple[int, ...]]
+
+
+def shared_sums(lifted: Lifted, gradients: Mapping[str, str], ends: Iterable[str]) -> dict[str, str]:
+    """Gradients that the step uses as they are given.
+
+    A gradient may come as rows, of which the tensor in ``gradients`` is the sum: an operation of its own, beside one
+    of the optimizer's that adds up the same rows, or beside none, where the rows alone are used.
+
+    Args:
+        lifted: The step.
+        gradients: Parameter to tensor.
+        ends: Tensors of the step's new values.
+
+    Returns:
+        Parameter to the tensor that is used; without those that are not.
+    """
+    nodes = {node.name: node for node in lifted.graph_def.node}
+    needed: set[str] = set()
+    stack = [_operation(end) for end in ends]
+    while stack:
+        name = stack.pop()
+        if name not in needed:
+            needed.add(name)
+            stack += [_operation(i) for i in nodes[name].input]
+    sums = {tuple(nodes[name].input[:2]): name for name in needed if nodes[name].op == _SUM}
+    found = {}
+    for parameter, tensor in gradients.items():
+        node = nodes[_operation(tensor)]
+        while node.op == "Identity":
+            node = nodes[_operation(node.input[0])]
+        if node.op != _SUM or node.name in needed:
+            found[parameter] = tensor
+        elif tuple(node.input[:2]) in sums:
+            found[parameter] = f"{sums[tuple(node.input[:2])]}:0"
+    return found
+
+
+_SUM = "UnsortedSegmentSum"
+
+
+def _operation(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
