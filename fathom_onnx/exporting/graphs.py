@@ -121,4 +121,5 @@ def _describe(model: onnx.ModelProto, workload: RecipeWorkload, request: ExportR
     # keys of other types are in no file; such a batch is then given by the names of the inputs
     paths = {n: workload.paths[n] for n in inputs if all(type(k) in (str, int) for k in workload.paths.get(n, (None,)))}
     draws = {n.name: n.distribution for n in noise}
-    replace(metadata, target=workload.target, paths=paths, draws=draws).write(model)
+    own = workload.specialised
+    replace(metadata, target=workload.target, paths=paths, draws=draws, specialised=own).write(model)

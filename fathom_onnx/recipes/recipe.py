@@ -117,6 +117,7 @@ class RecipeWorkload(Workload):
         paths: Where in the recipe's batch each input comes from, by input name (see :mod:`.batch`).
         target: The target that built the recipe; empty for none.
         kept: Names of the frozen variables that inference reads too: parameters that are not trained.
+        specialised: What of the step is true of the example batch alone, a line each.
         described: Whatever the framework's exporter needs beside the contract.
     """
 
@@ -127,6 +128,7 @@ class RecipeWorkload(Workload):
     paths: Mapping[str, BatchPath] = field(default_factory=dict, compare=False)
     target: str = ""
     kept: frozenset[str] = frozenset()
+    specialised: tuple[str, ...] = ()
     described: Any = field(default=None, compare=False)
 
     @property

@@ -15,7 +15,7 @@ from fathom_onnx.workloads.contract import Mode, Workload
 
 from .capture import capture
 from .models import TORCH
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, one_gap
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, is_of_recording, one_gap
 from .recorded import Capture
 from .reference import TorchReference
 from .translate import translate
@@ -54,6 +54,8 @@ class TorchExporter(FrameworkPart):
         try:
             return self._finished(capture_recipe(workload, request.mode, request.noise), request)
         except ExportError as error:
+            if is_of_recording(error):  # there are no operations to look for gaps among
+                raise
             raise one_gap(gaps_of(workload, request.mode)) or error from error
 
     def _finished(self, made: Capture, request: ExportRequest) -> onnx.ModelProto:

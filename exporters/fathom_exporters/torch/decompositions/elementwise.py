@@ -88,6 +88,13 @@ def _shifted(operation: Callable[[Tensor, Any], Tensor]) -> Callable[..., Any]:
     return shifted
 
 
+def _add(x: Any, y: Any, *, alpha: float = 1) -> Any:
+    """A number can come first, as in ``torch.add(0.5, x)``; in a recording the tensor does."""
+    if not isinstance(x, Tensor):
+        return (y if alpha == 1 else y * alpha) + x
+    return _of_truth(torch.logical_or)(x, y)
+
+
 def _reversed_sub(x: Tensor, y: Any, alpha: float = 1) -> Tensor:
     if not isinstance(y, Tensor):
         wanted = torch.result_type(x, y)
@@ -257,7 +264,7 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.softplus_backward.default: _softplus_backward,
     _aten.threshold_backward.default: _threshold_backward,
     _aten.trunc.default: _trunc,
-    _aten.add.Tensor: _of_truth(torch.logical_or),
+    _aten.add.Tensor: _add,
     _aten.mul.Tensor: _of_truth(torch.logical_and),
     _aten.rsub.Scalar: _reversed_sub,
     _aten.rsub.Tensor: _reversed_sub,

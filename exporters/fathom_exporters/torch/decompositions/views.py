@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch._prims_common import infer_size
+from torch._subclasses.fake_impls import _compute_stride
 
 __all__ = ["VIEWS"]
 
@@ -52,6 +54,17 @@ def _as_strided_scatter(
     else:
         new = stored.reshape(-1).scatter(0, _constant(places), source.reshape(-1))
     return new.reshape(stored.shape).permute([order.index(a) for a in range(x.dim())])
+
+
+def _view(x: Tensor, size: list[int]) -> Any:
+    """A view, as it is where memory allows it.
+
+    What is computed again after a change in place can have its elements in another order in memory; no value is changed
+    at this point, so that a copy is as good as a view.
+    """
+    if _compute_stride(x.shape, x.stride(), infer_size(size, x.numel())) is not None:
+        return NotImplemented
+    return x.contiguous().view(size)
 
 
 def _unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
@@ -220,5 +233,6 @@ VIEWS: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.triu_indices.default: _triangle_indices(upper=True),
     _aten.unfold.default: _unfold,
     _aten.unfold_backward.default: _unfold_backward,
+    _aten.view.default: _view,
 }
 """Operation to its decomposition. Memory that is not set yet is zero."""

@@ -6,7 +6,17 @@ is recorded, :class:`RecipeReference` runs the module as it is, :func:`find_gaps
 
 from .capture import capture_recipe
 from .derive import derive, subject_of
+from .failing import is_of_recording
 from .gaps import find_gaps, gaps_of, one_gap
 from .reference import RecipeReference
 
-__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "gaps_of", "one_gap", "subject_of"]
+__all__ = [
+    "RecipeReference",
+    "capture_recipe",
+    "derive",
+    "find_gaps",
+    "gaps_of",
+    "is_of_recording",
+    "one_gap",
+    "subject_of",
+]

@@ -21,15 +21,11 @@ __all__ = ["capture_recipe", "values_of"]
 
 
 def values_of(workload: RecipeWorkload, mode: Mode) -> Mapping[str, Tensor] | None:
-    """Real values of a step's inputs, where it is to be recorded as it is for them; else None."""
+    """Values of a step's batch and variables, where it is to be recorded as it is for them; else None."""
     if not workload.recipe.specialise:
         return None
-    noise = {
-        n.name: torch.rand(n.shape) if n.distribution == "uniform" else torch.randn(n.shape)
-        for n in workload.noise.get(mode, ())
-    }
     values = {**workload.example, **workload.initial_values(mode, 0)}
-    return {**noise, **{name: torch.tensor(value) for name, value in values.items()}}
+    return {name: torch.tensor(value) for name, value in values.items()}
 
 
 def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> Capture:
@@ -43,5 +39,5 @@ def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> 
     subject = subject_of(workload)
     interface = workload.interface(mode, noise)
     values = values_of(workload, mode)
-    with explained(subject.model), in_mode(subject.model, mode):
+    with explained(subject.model, workload.recipe.specialise), in_mode(subject.model, mode):
         return record(subject, mode, interface, values)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
 
 from fathom_exporters.torch.recording.record import fake_mode_of
@@ -24,7 +23,7 @@ from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starti
 from fathom_onnx.workloads.contract import Array, Initialiser, Layer, Noise, TensorSpec, Variable
 
 from .calling import Call, call_of, named_outputs
-from .failing import explained
+from .failing import explained, reason_of
 from .state import Start, State, needs_capturable_form, state_of
 from .trial import Trial, module_is_recorded, try_inference, try_training
 
@@ -46,6 +45,7 @@ class Described:
         root: The layer of what is computed in no other.
         capturable: Whether the optimizer is recorded in its form for recording.
         counters: Paths of counters of batches that no result depends on.
+        branch_free: Whether the module runs on the paths that libraries have for compilers.
     """
 
     call: Call
@@ -55,6 +55,7 @@ class Described:
     root: str
     capturable: bool
     counters: frozenset[str]
+    branch_free: bool
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -133,14 +134,41 @@ class _Values:
         return tuple(self.variable(n, Start(tuple(t.shape), t.dtype, t)) for n, t in tensors_.items())
 
 
-def _tried_inference(call: Call, fake: FakeTensorMode | None) -> Trial | None:
-    """The trial of inference; None where only the training step runs."""
+def _trials(call: Call, branch_free: bool) -> tuple[Trial | None, Trial | None]:
+    """The trials of training and inference; None for what the recipe has not, or what does not run.
+
+    Raises:
+        ExportError: The step of the recipe does not run.
+    """
+    fake = fake_mode_of(call.model)
+    with explained(call.model, call.recipe.specialise):
+        training = try_training(call, fake, branch_free) if call.recipe.optimizer is not None else None
+        try:
+            return training, try_inference(call, fake, branch_free)
+        except Exception:
+            if training is None:
+                raise
+            return training, None
+
+
+def _tried(call: Call) -> tuple[Trial | None, Trial | None, bool]:
+    """The trials, and whether they were free of branches; where a model does not fit that, as it runs otherwise.
+
+    Raises:
+        ExportError: The step runs in neither way.
+    """
     try:
-        return try_inference(call, fake)
-    except Exception:
-        if call.recipe.optimizer is None:
+        return (*_trials(call, True), True)
+    except ExportError as error:
+        if error.__cause__ is None or reason_of(error):
             raise
-        return None
+        first = error
+    try:
+        return (*_trials(call, False), False)
+    except ExportError as error:
+        if reason_of(error):
+            raise
+        raise first from first.__cause__
 
 
 def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
@@ -157,10 +185,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     call = call_of(recipe)
     model = call.model
     _refuse_types(model)
-    fake = None if recipe.specialise else fake_mode_of(model)
-    with explained(model):
-        training = try_training(call, fake) if recipe.optimizer is not None else None
-        inference = _tried_inference(call, fake)
+    training, inference, branch_free = _tried(call)
     own, buffers, counters = (
         dict(model.named_parameters()),
         dict(model.named_buffers()),
@@ -214,6 +239,9 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
         paths=dict(call.paths),
         target=target,
         kept=kept,
+        specialised=tuple(
+            dict.fromkeys(note for trial in (training, inference) if trial for note in trial.specialised)
+        ),
         described=Described(
             call=call,
             state=state,
@@ -222,6 +250,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
             root=root,
             capturable=bool(trained) and needs_capturable_form(recipe.optimizer, next(iter(trained.values()))),
             counters=counters,
+            branch_free=branch_free,
         ),
     )
 
@@ -267,7 +296,7 @@ def subject_of(workload: RecipeWorkload) -> Subject:
     own = dict(call.model.named_parameters())
 
     def forward(values: Mapping[str, Any]) -> Any:
-        with module_is_recorded():
+        with module_is_recorded(described.branch_free):
             return call.forward(values)
 
     names = {v.name for v in (*workload.parameters, *workload.buffers, *workload.frozen)}

@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from fathom_onnx.errors import ExportError, FathomError, one_line
 from fathom_onnx.recipes.blame import user_line
 
-__all__ = ["explained", "reason_of"]
+__all__ = ["explained", "is_of_recording", "reason_of"]
 
 _BY_VALUE = (
     "a branch or a number that depends on values",
@@ -26,11 +26,9 @@ _BY_SHAPE = (
     "transformers: config._experts_implementation = 'batched_mm'), or record it as it is for the example batch with "
     "specialise=True (--specialise)",
 )
-
-_BY_NUMPY = (
-    "values in Python",
-    "compute it outside of the step and give the result in the batch (a matching: the indices of the pairs), or record "
-    "it as it is for the example batch with specialise=True (--specialise)",
+_BY_CHANCE = (
+    "a value that depends on a random number, and is another in every step",
+    "choose by torch.where (LayerDrop in transformers: config.layerdrop = 0)",
 )
 
 
@@ -50,17 +48,32 @@ def reason_of(error: BaseException) -> tuple[str, str, str] | None:
         cause = cause.__cause__ or cause.__context__
     if "is_complex" in str(error) or "ComplexFloat" in str(error):
         return ("an operation", "complex numbers, which ONNX does not have", "keep real and imaginary parts apart")
-    if ".numpy() is not supported" in str(error):
-        return ("Tensor.numpy", *_BY_NUMPY)
     found = re.search(r"aten[.:]+(\w+)", str(error))
     if found and "data-dependent" in str(error):
         return (f"aten.{found[1]}", *_BY_VALUE)
     return None
 
 
+_ADVICE = re.compile(r"(Use tlparse to see|Set TORCH(DYNAMO|_LOGS)|While executing %).*", re.DOTALL)
+"""What PyTorch adds to an error's text about its own tools."""
+
+
+def _own_text(error: BaseException) -> str:
+    return _ADVICE.sub("", str(error)).strip() or type(error).__name__
+
+
+def is_of_recording(error: ExportError) -> bool:
+    """Whether an error is one of :func:`explained`'s: the step failed while it was recorded."""
+    return error.__cause__ is not None and not isinstance(error.__cause__, FathomError)
+
+
 @contextlib.contextmanager
-def explained(model: nn.Module) -> Iterator[None]:
+def explained(model: nn.Module, specialise: bool) -> Iterator[None]:
     """While entered, an error of the recording becomes one line that says where.
+
+    Args:
+        model: The model that runs.
+        specialise: Whether the values of an example are known: what is unknown then is random.
 
     Raises:
         ExportError: The step cannot be recorded, or the user's code fails.
@@ -87,8 +100,8 @@ def explained(model: nn.Module) -> Iterator[None]:
         at = f" in layer '{layer}'{f' ({place})' if place else ''}"
         found = reason_of(error)
         if found is None:
-            raise ExportError(f"the step fails{at}: {type(error).__name__}: {one_line(error)}") from error
-        operation, what, rewrite = found
+            raise ExportError(f"the step fails{at}: {type(error).__name__}: {one_line(_own_text(error))}") from error
+        operation, what, rewrite = (found[0], *_BY_CHANCE) if specialise else found
         raise ExportError(f"{operation}{at} needs {what}", rewrite) from error
     finally:
         for handle in handles:

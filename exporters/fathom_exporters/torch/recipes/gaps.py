@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 
@@ -52,11 +53,12 @@ def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
     """The gaps of a step that can be recorded."""
     subject = subject_of(workload)
     values = values_of(workload, mode)
-    with explained(subject.model), in_mode(subject.model, mode):
+    with explained(subject.model, workload.recipe.specialise), in_mode(subject.model, mode):
         module, outputs = trace(subject, mode, workload.interface(mode), values, lines=True)
     drop_profiler_marks(module.graph)
     drop_copies(module.graph)
-    promote_types(module)
+    with contextlib.suppress(ExportError):  # of complex numbers, which are gaps
+        promote_types(module)
     tagger = Tagger(module.graph, subject, outputs)
     reasons = refusals(module.graph)
     lines = _lines(module.graph)

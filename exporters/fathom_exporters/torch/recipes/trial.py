@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import sys
+import unittest.mock
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fathom_exporters.torch.recording.record import plain_kernels
 from fathom_exporters.torch.stepping.drawing import Draw, Draws
+from fathom_exporters.torch.stepping.knowing import Known
 from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes.batch import tensors
@@ -35,12 +38,14 @@ class Trial:
         changed: Names of the buffers and parameters that forward, loss and backward change.
         draws: The standard draws of the step, in order.
         outputs: The outputs, of inference: shape and element type by name.
+        specialised: What was read that depends on the example, a line each.
     """
 
     reached: frozenset[str]
     changed: frozenset[str]
     draws: tuple[Draw, ...]
     outputs: Mapping[str, Tensor]
+    specialised: tuple[str, ...] = ()
 
 
 class _Changes(TorchDispatchMode):
@@ -67,10 +72,34 @@ def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+_LOOKS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    # a tensor without values counts as one of a compiler
+    ("transformers.utils.import_utils", "is_fake_tensor", lambda _: False),
+    # a look at values for a warning
+    ("transformers.modeling_utils", "PreTrainedModel.warn_if_padding_and_no_attention_mask", lambda *_: None),
+)
+"""Functions of libraries that look at what a tensor is, by module and name, and what stands in for them."""
+
+
 @contextlib.contextmanager
-def module_is_recorded() -> Iterator[None]:
-    """While entered, libraries take the paths that they have for compilers: no branch on a mask's values."""
-    with torch.compiler._compile_session_context():
+def module_is_recorded(branch_free: bool) -> Iterator[None]:
+    """While entered, libraries take the paths that they have for compilers: no branch on a mask's values.
+
+    Args:
+        branch_free: False for the paths that they take otherwise: not every model fits the former.
+    """
+    if branch_free:
+        with torch.compiler._compile_session_context():
+            yield
+        return
+    with contextlib.ExitStack() as stack:
+        for module, name, instead in _LOOKS:
+            owner: Any = sys.modules.get(module)
+            *path, last = name.split(".")
+            for part in path:
+                owner = getattr(owner, part, None)
+            if hasattr(owner, last):
+                stack.enter_context(unittest.mock.patch.object(owner, last, instead))
         yield
 
 
@@ -93,37 +122,41 @@ def in_mode(model: nn.Module, mode: Mode) -> AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _stand_ins(call: Call, fake: FakeTensorMode | None) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Any]]:
-    """The module's tensors and the batch as tensors that can be changed: fake ones, or copies."""
-    model = call.model
+def _stand_ins(call: Call, fake: FakeTensorMode) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Any, Known]]:
+    """The module's tensors and the batch as fake tensors. Of values, those of buffers are known; all if specialised."""
+    model, specialise = call.model, call.recipe.specialise
 
     def like(tensor: Tensor, trained: bool = False) -> Tensor:
-        if fake is None:
-            made = tensor.detach().clone()
-        else:
-            with fake:
-                made = torch.empty(tensor.shape, dtype=tensor.dtype)
+        with fake:
+            made = torch.empty(tensor.shape, dtype=tensor.dtype)
         return made.requires_grad_(trained and tensor.is_floating_point())
 
+    given = tensors(call.recipe.batch)
+    example = {name: torch.as_tensor(given[path]) for name, path in call.paths.items()}
     parameters = {n: like(p, p.requires_grad) for n, p in model.named_parameters()}
     buffers = {n: like(b) for n, b in model.named_buffers()}
+    batch = {name: like(tensor) for name, tensor in example.items()}
+    own, constants = dict(model.named_parameters()), dict(model.named_buffers())
+    values = {**own, **constants, **example} if specialise else {}
+    known = Known(frozenset(n for n, p in own.items() if p.requires_grad))
+    with (
+        attributes_kept(model),
+        stateless._reparametrize_module(model, {**parameters, **buffers}, tie_weights=True),
+        fake,
+        plain_kernels(),
+        known.of({**parameters, **buffers, **batch}, constants, values),
+    ):
+        yield parameters, buffers, batch, known
 
-    given = tensors(call.recipe.batch)
-    batch = {name: like(torch.as_tensor(given[path])) for name, path in call.paths.items()}
-    entered = fake if fake is not None else contextlib.nullcontext()
-    own = stateless._reparametrize_module(model, {**parameters, **buffers}, tie_weights=True)
-    with attributes_kept(model), own, entered, plain_kernels():
-        yield parameters, buffers, batch
 
-
-def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
-    """Run forward, loss and backward once.
+def try_training(call: Call, fake: FakeTensorMode, branch_free: bool) -> Trial:
+    """Run forward, loss and backward once; see :func:`module_is_recorded`.
 
     Raises:
         ExportError: The loss depends on no parameter.
     """
-    with _stand_ins(call, fake) as (parameters, buffers, batch), Draws() as draws, _Changes() as changes:
-        with torch.enable_grad(), module_is_recorded():
+    with _stand_ins(call, fake) as (parameters, buffers, batch, known), Draws() as draws, _Changes() as changes:
+        with torch.enable_grad(), module_is_recorded(branch_free):
             outputs = call.forward(batch)
         with torch.enable_grad():
             loss = call.loss(outputs, batch)
@@ -134,13 +167,13 @@ def try_training(call: Call, fake: FakeTensorMode | None) -> Trial:
         changed = {name for name, buffer in buffers.items() if name in now and now[name] is not buffer}
         changed |= {name for name, tensor in {**parameters, **buffers}.items() if _memory(tensor) in changes.written}
         reached = {name for name, parameter in parameters.items() if parameter.grad is not None}
-    return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {})
+    return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {}, known.notes)
 
 
-def try_inference(call: Call, fake: FakeTensorMode | None) -> Trial:
-    """Run the module once in evaluation mode, without gradients."""
-    with evaluating(call.model), _stand_ins(call, fake) as (_, _, batch), Draws() as draws:
+def try_inference(call: Call, fake: FakeTensorMode, branch_free: bool) -> Trial:
+    """Run the module once in evaluation mode, without gradients; see :func:`module_is_recorded`."""
+    with evaluating(call.model), _stand_ins(call, fake) as (_, _, batch, known), Draws() as draws:
         features = {name: batch[name] for name in call.features}
-        with torch.no_grad(), module_is_recorded():
+        with torch.no_grad(), module_is_recorded(branch_free):
             outputs = named_outputs(call.forward(features))
-    return Trial(frozenset(), frozenset(), tuple(draws.made), outputs)
+    return Trial(frozenset(), frozenset(), tuple(draws.made), outputs, known.notes)

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.onnx._internal.fx.passes.type_promotion import (
     InsertTypePromotion,
     _TypePromotionInterpreter,
     get_type_promotion_rule,
 )
-from torch.utils._pytree import tree_map
 
-from fathom_onnx.errors import ExportError
+from fathom_onnx.errors import ExportError, one_line
 
 __all__ = [
     "drop_copies",
@@ -27,7 +26,6 @@ __all__ = [
     "number_placeholders",
     "own_outputs",
     "promote_types",
-    "share_fake_mode",
 ]
 
 _aten = torch.ops.aten
@@ -50,21 +48,6 @@ def drop_copies(graph: fx.Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def share_fake_mode(graph: fx.Graph) -> None:
-    """Let the shapes of all values be of one fake mode; a recording of real tensors makes several."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-
-    def like(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        with mode:
-            return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-
-    for node in graph.nodes:
-        if "val" in node.meta:
-            node.meta["val"] = tree_map(like, node.meta["val"])
-
-
 class _OnlyChangedNodesRun(_TypePromotionInterpreter):
     """Type promotion that runs what it changes, on fake tensors; what any other operation gives is recorded already."""
 
@@ -81,11 +64,17 @@ def promote_types(module: fx.GraphModule) -> None:
     """Write out the conversions that PyTorch does where operands have several types; ONNX knows one for all.
 
     A conversion belongs where its user does.
+
+    Raises:
+        ExportError: The types do not suit an operation.
     """
     before = set(module.graph.nodes)
     promotion = InsertTypePromotion(module)
     promotion.interpreter = _OnlyChangedNodesRun(module, promotion.interpreter.type_promotion_table)
-    promotion.run()
+    try:
+        promotion.run()
+    except RuntimeError as error:
+        raise ExportError(f"the types of an operation's operands do not suit it: {one_line(error)}") from None
     for node in reversed(module.graph.nodes):
         if node not in before and node.op == "call_function":
             user = next(iter(node.users))

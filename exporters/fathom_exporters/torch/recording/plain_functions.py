@@ -1,4 +1,4 @@
-"""Functions of ``torch.nn.functional`` whose own operations have no static shapes, in plain ones while recording.
+"""Functions of ``torch.nn`` whose own operations have no static shapes, or change what is fake, in plain ones.
 
 They are replaced as functions and not in the table of decompositions: what they call is recorded by shapes that depend
 on values, looks at values before it computes, or has a backward pass without a decomposition.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import math
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fathom_exporters.shared.ctc import NEVER
 from fathom_exporters.torch.ctc import ctc_of_scores
+from fathom_onnx.errors import ExportError
 
 __all__ = ["plain_functions"]
 
@@ -153,20 +154,38 @@ def _ctc_loss(
     return loss if log_probs.dim() == 3 else loss.squeeze(0)
 
 
+def _converted(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """A module's ``to(...)`` within its forward pass, which leaves tensors as they are that have the type already.
+
+    Raises:
+        ExportError: It would change one.
+    """
+    own = dict([*module.named_parameters(recurse=recurse), *module.named_buffers(recurse=recurse)])
+    for name, tensor in own.items():
+        with torch.no_grad():
+            if change(tensor) is not tensor:
+                raise ExportError(
+                    f"'{name}' of a {type(module).__name__} is converted in the forward pass",
+                    "convert the module before the step",
+                )
+    return module
+
+
 @contextlib.contextmanager
 def plain_functions() -> Iterator[None]:
     """While entered, the functions of this module stand in for PyTorch's, and transformer layers run unfused."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    functions = unittest.mock.patch.multiple(
+        F,
+        gaussian_nll_loss=_gaussian_nll_loss,
+        embedding=_dense_embedding,
+        embedding_bag=_embedding_bag,
+        ctc_loss=_ctc_loss,
+        _no_grad_embedding_renorm_=_renormalise,
+    )
     try:
-        with unittest.mock.patch.multiple(
-            F,
-            gaussian_nll_loss=_gaussian_nll_loss,
-            embedding=_dense_embedding,
-            embedding_bag=_embedding_bag,
-            ctc_loss=_ctc_loss,
-            _no_grad_embedding_renorm_=_renormalise,
-        ):
+        with functions, unittest.mock.patch.object(nn.Module, "_apply", _converted):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

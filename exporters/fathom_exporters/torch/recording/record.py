@@ -27,6 +27,7 @@ from fathom_exporters.torch.stepping import gradient_name, layer_marks, make_ste
 from fathom_exporters.torch.stepping.assignments import Assignments
 from fathom_exporters.torch.stepping.averages import averages_by_tensor
 from fathom_exporters.torch.stepping.composites import plain_composites
+from fathom_exporters.torch.stepping.knowing import Known
 from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_exporters.torch.stepping.recomputing import RECOMPUTED, repeats_are_marked
 from fathom_exporters.torch.stepping.subject import Subject
@@ -44,9 +45,7 @@ from .graph import (
     number_placeholders,
     own_outputs,
     promote_types,
-    share_fake_mode,
 )
-from .specialising import doubts, numbers_go_to_numpy, specialised
 from .tagging import Tagger
 from .unchecked import without_checks
 
@@ -95,6 +94,13 @@ def example_inputs(interface: Interface, mode: FakeTensorMode) -> tuple[Tensor, 
         return tuple(torch.empty(t.shape, dtype=getattr(torch, t.dtype)) for t in interface.inputs)
 
 
+def _unchanged_buffers(subject: Subject) -> dict[str, Tensor]:
+    """The buffers that no step changes, by variable: what is read from them is a constant."""
+    buffers = dict(subject.model.named_buffers())
+    paths = {v.name: subject.paths.get(v.name, "") for v in subject.workload.frozen}
+    return {name: buffers[path] for name, path in paths.items() if path in buffers}
+
+
 def trace(
     subject: Subject,
     mode: Mode,
@@ -109,7 +115,7 @@ def trace(
         subject: The subject.
         mode: Inference or training.
         interface: Its inputs and outputs.
-        values: Real values of the inputs, where what depends on values shall be recorded as it is for them.
+        values: Values of the inputs, where what depends on them shall be recorded as it is for these.
         lines: Whether each operation shall know the lines of code that called it.
 
     Returns:
@@ -118,7 +124,9 @@ def trace(
     names = tuple(t.name for t in interface.inputs)
     gradients = [gradient_name(p.name) for p in subject.workload.parameters] if mode == "training" else []
     outputs = (*(t.name for t in interface.outputs), *gradients)
-    step = make_step(subject, mode)
+    known = Known(frozenset(v.name for v in subject.workload.carried(mode)))
+    constants = _unchanged_buffers(subject)
+    step = make_step(subject, mode, known=lambda tensors: known.of(tensors, constants, values or {}))
 
     def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
         found = step(dict(zip(names, tensors, strict=True)))
@@ -127,28 +135,9 @@ def trace(
     functional: Any = dispatch_functionalize(flat)
     table = decomposition_table(translated_operations())
     layers = {path: subject.layers.get(path, path) for path, _ in subject.model.named_modules()}
-    known = {layer.name for layer in subject.workload.layers}
-    marked = {path: layer for path, layer in layers.items() if layer in known}
+    named = {layer.name for layer in subject.workload.layers}
+    marked = {path: layer for path, layer in layers.items() if layer in named}
     with attributes_kept(subject.model), preserve_node_meta(), plain_kernels(), layer_marks(subject.model, marked):
-        if values is not None:
-            inputs = tuple(values[name].detach().clone() for name in names)
-            carried = {v.name for v in subject.workload.carried(mode)}
-            drawn = {n.name for n in subject.workload.noise.get(mode, ())}
-            doubted = doubts(
-                frozenset(i for i, name in enumerate(names) if name in carried),
-                frozenset(i for i, name in enumerate(names) if name in drawn),
-            )
-            tracer = make_fx(
-                functional,
-                decomposition_table=specialised(table, doubted),
-                tracing_mode="real",
-                record_stack_traces=lines,
-                _error_on_data_dependent_ops=False,
-            )
-            with numbers_go_to_numpy(doubted):
-                module = tracer(*inputs)
-            share_fake_mode(module.graph)
-            return module, outputs
         fake = fake_mode_of(subject.model)
         inputs = example_inputs(interface, fake)
         tracer = make_fx(

@@ -24,7 +24,7 @@ from .gradients import treat
 from .subject import Batch, Subject
 from .updating import apply_op, numbers_stay_tensors, twin, with_marked_hooks
 
-__all__ = ["OP", "PHASE", "SCOPE", "Mark", "Step", "gradient_name", "layer_marks", "make_step", "updated"]
+__all__ = ["OP", "PHASE", "SCOPE", "Knowing", "Mark", "Step", "gradient_name", "layer_marks", "make_step", "updated"]
 
 PHASE, SCOPE, OP = "fathom_phase", "fathom_scope", "fathom_op"
 """Keys of the annotations."""
@@ -34,6 +34,13 @@ Step = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 Mark = Callable[[dict[str, str]], AbstractContextManager[Any]]
 """A context in which everything computed has these marks, besides those of the contexts around it."""
+
+Knowing = Callable[[Mapping[str, Tensor]], AbstractContextManager[Any]]
+"""From a step's tensors by name to a context in which some of their values are known (:mod:`.knowing`)."""
+
+
+def _nothing_known(tensors: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
 
 
 def gradient_name(parameter: str) -> str:
@@ -127,7 +134,9 @@ def updated(
     return new
 
 
-def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: bool = True) -> Step:
+def make_step(
+    subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: bool = True, known: Knowing = _nothing_known
+) -> Step:
     """The step: interface inputs by name to interface outputs and gradients by name.
 
     In training it is forward, loss, PyTorch's own ``backward()``, and the optimizer's own ``step()``; running
@@ -138,6 +147,7 @@ def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: 
         mode: Inference or training.
         mark: The kind of mark.
         recorded: Whether the step runs to be recorded, so that no number may be read from a tensor.
+        known: From the step's tensors by name to a context in which some of their values can be read.
     """
     workload = subject.workload
     variables = [v.name for v in workload.variables(mode)]
@@ -168,6 +178,7 @@ def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: 
         with (
             torch.no_grad(),
             stateless._reparametrize_module(subject.model, held(values), tie_weights=True),
+            known(values),
             draws(values),
             mark({PHASE: "forward", **root}),
         ):
@@ -183,7 +194,7 @@ def make_step(subject: Subject, mode: Mode, mark: Mark = annotate, *, recorded: 
         tensors = {**held(values), **{subject.paths[name]: tensor for name, tensor in copies.items()}}
         with stateless._reparametrize_module(subject.model, tensors, tie_weights=True):
             losses = []
-            with torch.enable_grad(), draws(values):
+            with torch.enable_grad(), known({**values, **copies}), draws(values):
                 for part in _parts(batch_of(values), subject.parts):
                     with mark({PHASE: "forward", **root}):
                         outputs = subject.forward(part)

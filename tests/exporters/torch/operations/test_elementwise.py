@@ -136,6 +136,8 @@ CASES += [
     Case("rsub alpha", lambda a, b: torch.rsub(a, b, alpha=3), (X, Y)),
     Case("add alpha", lambda a, b: torch.add(a, b, alpha=0.3), (X, Y)),
     Case("sub alpha", lambda a, b: torch.sub(a, b, alpha=2), (N, M)),
+    Case("add to a number", lambda a: torch.add(0.5, a, alpha=0.3), (X,)),
+    Case("add to a number mixed", lambda a: torch.add(0.5, a, alpha=0.3), (M,)),
     Case("add alpha mixed", lambda a, b: torch.add(a, b, alpha=0.3), (X, M)),
     Case("integer // 2", lambda a: a // 2, (N,)),
     Case("integer // integer", lambda a, b: a // b, (N, M)),
