@@ -125,7 +125,7 @@ class Known(TorchDispatchMode):
             if value.dim():
                 self._choose(by, f"the values of a tensor of shape {list(value.shape)}")
             else:
-                self._note(by, f"the value {value}")
+                self._note(by, "the value of a tensor")
             with no_dispatch():
                 return of_real(value, *args, **kwargs)
 
