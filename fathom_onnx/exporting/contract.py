@@ -24,13 +24,11 @@ __all__ = [
     "ExportRequest",
     "Exporter",
     "Gap",
-    "Kink",
     "Purpose",
     "Reference",
     "StepResult",
     "find_exporter",
     "frameworks",
-    "kink_key",
     "purpose_for",
 ]
 
@@ -57,36 +55,15 @@ class ExportRequest:
 
 
 @dataclass(frozen=True)
-class Kink:
-    """A kink: a point where a layer is not smooth, and the branches that a step took there.
-
-    ``value`` is its input. ``branches`` is, for ``Relu``, a boolean mask (input > 0); for ``Clip``, int8 of 0 below the
-    lower bound, 1 between, 2 above; for ``MaxPool``, the flat index within the input's H*W plane of each output element
-    (the indices that ONNX and PyTorch give); for ``ArgMax`` (last axis), the index chosen.
-    """
-
-    op: Literal["Relu", "MaxPool", "Clip", "ArgMax"]
-    value: Array
-    branches: Array
-
-
-def kink_key(layer: str, time: int) -> str:
-    """The key of a layer's kink where the layer has several: the layer's name, then ``name#1``, ``name#2``, ..."""
-    return f"{layer}#{time}" if time else layer
-
-
-@dataclass(frozen=True)
 class StepResult:
     """One step.
 
     Attributes:
         outputs: Outputs by interface name.
-        kinks: The kinks it went through by layer (see :func:`kink_key`).
         gradients: In training, the gradient of each parameter by its name, before any treatment of gradients.
     """
 
     outputs: dict[str, Array]
-    kinks: dict[str, Kink] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
 
 
@@ -116,13 +93,11 @@ class Gap:
 class Reference(Protocol):
     """A workload's step as the framework itself runs it, natively and without a graph of ours."""
 
-    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step.
 
         Args:
             values: Every input of the interface with ``noise="input"``, by name.
-            branches: Kink key to branches that must be taken there instead of the step's own; the step is then a smooth
-                function, in which only rounding is left to differ.
         """
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

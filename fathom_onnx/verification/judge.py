@@ -7,7 +7,8 @@ onnxruntime, in float32.
   output are compared with the framework's.
 - The optimizer is judged apart, since Adam divides a gradient by its own size: a parameter whose gradient is nearly
   zero moves by a full learning rate in a direction that rounding decides. The framework's own optimizer, in float64, is
-  given the gradients that the graph has, and must make of them what the graph makes.
+  given the gradients that the graph has, and must make of them what the graph makes. So it is for gradients ten
+  thousand times as large and as small.
 - In float32 the graph may be off from float64 by a few times as much as the framework itself. A value within rounding
   of a ReLU's zero, or of another in a max-pool window, can be on one side in the graph and on the other in the
   framework, and then one of them is off by far more. So the framework's step is repeated with parameters and batch
@@ -16,17 +17,18 @@ onnxruntime, in float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from fathom_onnx.exporting import Reference, StepResult
+from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
-from .compare import Worst, change_error, relative_error, worst_of
+from .compare import Worst, worst_of
 from .subject import Subject
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
+from .updates import update_errors
 
 __all__ = ["PERTURBED", "ROUNDINGS", "Judge"]
 
@@ -39,6 +41,8 @@ ROUNDINGS = 4
 A loss is one number, which may be exact by chance.
 """
 
+_FACTORS = (1e4, 1e-4)
+"""What the graph's gradients are multiplied by for further judgements of its optimizer."""
 _ROUNDING = 2.0**-24
 _SLOT_LIMIT = 1e-5
 """Error of optimizer state in float32, relative to its largest value."""
@@ -106,13 +110,27 @@ class Judge:
         errors = errors_beside(result, expected, own)
         update = Worst()
         if self._subject.mode == "training":
-            update = worst_of(_update_errors(self._subject.reference(), values, result).values())
+            update = worst_of(self._updates(values, result, guess))
         return Errors(
             loss=named_worst(errors, "loss").error,
             gradient=named_worst(errors, "gradient"),
             update=update,
             state=named_worst(errors, "state"),
         )
+
+    def _updates(self, values: Mapping[str, Array], result: StepResult, guess: bool) -> Iterator[Worst]:
+        """Errors of what the graph's optimizer makes in float64 of its own gradients, and of others of their shapes.
+
+        Thresholds of clipping and small constants only show where gradients are large, or small.
+        """
+        update = self._subject.reference().update
+        yield from update_errors(update(values, result.gradients), values, result).values()
+        for factor in _FACTORS:
+            gradients = {name: factor * gradient for name, gradient in result.gradients.items()}
+            made = self._subject.updated(values, gradients, guess)
+            if made is not None:
+                other = StepResult(made, gradients=gradients)
+                yield from update_errors(update(values, gradients), values, other).values()
 
     def _single(
         self, values: Mapping[str, Array], expected: StepResult, result: StepResult, own: dict[Judged, float]
@@ -134,13 +152,14 @@ class Judge:
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""
-        errors = _update_errors(self._subject.reference(), values, result, _UNDERFLOW)
+        exact = self._subject.reference().update(values, result.gradients)
+        errors = update_errors(exact, values, result, _UNDERFLOW)
         parameters = {p.next.name for p in self._subject.workload.parameters}
         limits = {name: UPDATE_LIMIT if name in parameters else _SLOT_LIMIT for name in errors}
         if any(not error.error <= limits[name] for name, error in errors.items()):
             made = self._subject.reference(double=False).update(values, result.gradients)
             own = StepResult(made, gradients=result.gradients)
-            native = _update_errors(self._subject.reference(), values, own, _UNDERFLOW)
+            native = update_errors(exact, values, own, _UNDERFLOW)
             limits = {name: max(limit, SINGLE_FACTOR * native[name].error) for name, limit in limits.items()}
         return worst_of(Worst(name, _ratio(error.error, limits[name], 0.0)) for name, error in errors.items())
 
@@ -151,25 +170,3 @@ def _ratio(error: float, native: float, least: float) -> float:
     if not error or np.isinf(allowed):
         return 0.0
     return error / allowed if allowed else float("inf")
-
-
-def _update_errors(
-    reference: Reference, values: Mapping[str, Array], result: StepResult, least: float = 0.0
-) -> dict[str, Worst]:
-    """Errors of all that the optimizer makes of the gradients of ``result``, by name of the output.
-
-    New parameters are judged by their change, state by its size and ``least`` together.
-    """
-    expected = reference.update(values, result.gradients)
-    errors = {}
-    for name, value in expected.items():
-        variable = name.removesuffix(".next")
-        made = result.outputs.get(name)
-        if made is None:
-            error = float("inf")
-        elif variable in result.gradients:
-            error = change_error(values[variable], made, value)
-        else:
-            error = relative_error(made, value, least)
-        errors[name] = Worst(variable, error)
-    return errors

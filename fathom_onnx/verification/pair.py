@@ -1,56 +1,50 @@
-"""Judging one step of two frameworks' graphs against each other, both read in float64."""
+"""Judging one step of a framework's graph against another's, both read in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from fathom_onnx.exporting import StepResult
-from fathom_onnx.workloads.contract import Array, Mode, Workload
+from fathom_onnx.workloads.contract import Array
 
 from .check import Errors
-from .compare import Worst, largest, relative_error, worst_of
+from .compare import Worst, worst_of
+from .subject import Subject
 from .tensors import apart, errors_beside, judged, named_worst
+from .updates import update_errors
 
 __all__ = ["pair_errors"]
 
-_CANCELLED = 1e-3
-"""Part of the largest change of all parameters that is added to each one's scale.
 
-Adam makes a change of 1e-10 of the learning rate out of a gradient that is zero but for rounding.
-"""
+def pair_errors(first: Subject, second: Subject, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
+    """Errors of the second graph's step against the first's, in float64, and the second's step.
 
-
-def pair_errors(
-    workload: Workload,
-    mode: Mode,
-    first: StepResult,
-    second: StepResult,
-    single: StepResult,
-    values: Mapping[str, Array],
-) -> Errors:
-    """Errors of the second graph's step against the first's, in float64.
+    The first graph's optimizer is given the second's gradients, so that a parameter whose gradient is zero but for
+    rounding, which Adam moves by a full learning rate, moves the same way.
 
     Args:
-        workload: The workload.
-        mode: The mode.
-        first: The step that is right.
-        second: The step that is judged.
-        single: The first graph's step in float32.
-        values: What both started from.
+        first: The graph that is right.
+        second: The graph that is judged, of the same workload and mode.
+        values: What both start from.
+
+    Raises:
+        RunError: A graph cannot be run.
     """
-    errors = errors_beside(second, first, {t: apart(single, first, t) for t in judged(workload, mode, first)})
+    right, made, single = first.double(values), second.double(values), first.evaluator.step(values)
+    tensors = judged(first.workload, first.mode, right)
+    errors = errors_beside(made, right, {tensor: apart(single, right, tensor) for tensor in tensors})
     update = Worst()
-    if mode == "training":
-        parameters = {p.name: first.outputs[p.next.name] - values[p.name] for p in workload.parameters}
-        top = _CANCELLED * max((largest(change) for change in parameters.values()), default=0.0)
-        buffers = {b.name for b in workload.buffers}
-        rest = [v for v in workload.carried(mode) if v.name not in buffers]
-        update = worst_of(
-            Worst(v.name, relative_error(second.outputs[v.next.name], first.outputs[v.next.name], top)) for v in rest
-        )
-    return Errors(
-        loss=named_worst(errors, "loss").error,
-        gradient=named_worst(errors, "gradient"),
-        update=update,
-        state=named_worst(errors, "state"),
+    if first.mode == "training":
+        updated = first.updated(values, made.gradients)
+        carried = {v.next.name for v in first.workload.carried("training")}
+        expected = updated or {name: value for name, value in right.outputs.items() if name in carried}
+        update = worst_of(update_errors(expected, values, made).values())
+    return (
+        Errors(
+            loss=named_worst(errors, "loss").error,
+            gradient=named_worst(errors, "gradient"),
+            update=update,
+            state=named_worst(errors, "state"),
+        ),
+        made,
     )

@@ -36,6 +36,7 @@ class Subject:
     evaluator: Evaluator
     _references: dict[bool, Reference] = field(default_factory=dict)
     _doubles: dict[bool, DoubleGraph] = field(default_factory=dict)
+    _optimizers: dict[bool, DoubleGraph] = field(default_factory=dict)
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -68,6 +69,29 @@ class Subject:
             outputs={name: made[name] for name in outputs},
             gradients={parameter: made[name] for parameter, name in gradients.items()},
         )
+
+    def updated(
+        self, values: Mapping[str, Array], gradients: Mapping[str, Array], guess: bool = True
+    ) -> dict[str, Array] | None:
+        """What the graph's own optimizer makes of given gradients in float64: new parameters and optimizer state.
+
+        Args:
+            values: Every input by name.
+            gradients: Gradients by parameter; those of the graph itself are not computed.
+            guess: As for :meth:`double`.
+
+        Returns:
+            Outputs by name; None where some of them depend on the batch by other ways than the gradients.
+        """
+        names = dict(self.graph.metadata.gradients) if self.graph.metadata else {}
+        if guess not in self._optimizers:
+            statistics = {buffer.next.name for buffer in self.workload.buffers} | {Workload.LOSS}
+            wanted = [output.name for output in self.graph.outputs if output.name not in statistics]
+            self._optimizers[guess] = DoubleGraph(self.graph.model, wanted, guess, set(names.values()))
+        optimizer = self._optimizers[guess]
+        if optimizer.inputs & {spec.name for spec in self.workload.batch_inputs(self.mode)}:
+            return None
+        return optimizer.run({**values, **{names[name]: gradient for name, gradient in gradients.items()}})
 
 
 def make_subject(

@@ -43,8 +43,6 @@ MODES: tuple[Mode, ...] = ("inference", "training")
 NoiseSource = Literal["graph", "input"]
 """Where random tensors come from: the graph's own random ops, or graph inputs (for verification)."""
 
-KinkKind = Literal["", "Relu", "MaxPool", "Clip", "ArgMax"]
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -53,21 +51,10 @@ class Layer:
     Attributes:
         name: The name.
         kind: What it is, in words.
-        kink: The function of this layer that is not smooth everywhere: ``Relu``, ``MaxPool``, ``Clip`` (to ``bounds``)
-            or ``ArgMax``; empty for none. The kinds ``relu`` and ``max pool`` imply theirs. A layer that applies it
-            several times (an unrolled recurrence) numbers them in order.
-        bounds: Lower and upper bound of a ``Clip``.
     """
 
     name: str
     kind: str
-    kink: KinkKind = ""
-    bounds: tuple[float, float] = (0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        usual: dict[str, KinkKind] = {"relu": "Relu", "max pool": "MaxPool"}
-        if not self.kink and self.kind in usual:
-            object.__setattr__(self, "kink", usual[self.kind])
 
 
 @dataclass(frozen=True)

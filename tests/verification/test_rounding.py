@@ -156,6 +156,25 @@ def test_planted_faults_are_found(fault) -> None:
     assert any(found.startswith(named) for found in faults), faults
 
 
+def test_a_threshold_that_no_gradient_reaches_is_judged() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 4)
+    optimizer = O.SGD(model.parameters(), 0.1)
+    optimizer.register_step_pre_hook(lambda *_: (nn.utils.clip_grad_norm_(model.parameters(), 1234.0), None)[1])
+    workload = read_recipe(Recipe(model, (torch.randn(2, 4), torch.randn(2, 4)), squares, optimizer))
+    exported = find_exporter("torch").export(ExportRequest(workload, "training", "input"))
+    assert verify(workload, "torch", "training", steps=1, graph=from_model(exported, workload.name)).faults == ()
+    changed = 0
+    for tensor in exported.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.size and (value == 1234).all():
+            tensor.CopyFrom(numpy_helper.from_array(value * np.float32(1.01), tensor.name))
+            changed += 1
+    assert changed == 1
+    faults = verify(workload, "torch", "training", steps=1, graph=from_model(exported, workload.name)).faults
+    assert [fault.split(" '")[0] for fault in faults] == ["update of"]
+
+
 def test_limits_of_numbers_are_those_of_float32() -> None:
     x = torch.full((2, 4), 1e-3, dtype=torch.float64)
     with Widening(), limits_of_float32():

@@ -94,6 +94,26 @@ def test_a_graph_that_is_there_is_judged_as_one_that_is_made(exported_once, monk
     assert verify_pair(asked, FRAMEWORKS, "training", steps=2, graphs=(one, other)) == made[1]
 
 
+def test_a_wrong_update_is_found_between_two_frameworks() -> None:
+    asked = workload("memnet", "tiny")
+    one, other = (exported("memnet", f, "training", "input") for f in FRAMEWORKS)
+    wrong = onnx.ModelProto()
+    wrong.CopyFrom(other)
+    name = asked.parameters[0].name
+    node = next(n for n in wrong.graph.node if f"{name}.next" in n.output)
+    node.output[list(node.output).index(f"{name}.next")] = "right"
+    wrong.graph.initializer.append(numpy_helper.from_array(np.array(1 + 1e-5, np.float32), "factor"))
+    for op, inputs, output in (
+        ("Sub", ["right", name], "change"),
+        ("Mul", ["change", "factor"], "more"),
+        ("Add", ["more", name], f"{name}.next"),
+    ):
+        wrong.graph.node.append(onnx.helper.make_node(op, inputs, [output], output))
+    graphs = from_model(one, "memnet"), from_model(wrong, "memnet")
+    faults = verify_pair(asked, FRAMEWORKS, "training", steps=1, graphs=graphs).faults
+    assert [fault.split(" is")[0] for fault in faults] == [f"update of '{name}'"]
+
+
 @pytest.mark.parametrize(
     ("named", "framework", "noise", "preset", "why"),
     [

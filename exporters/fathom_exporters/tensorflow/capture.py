@@ -63,7 +63,7 @@ def capture(
     further: dict[str, str] = {}
 
     def step(*arguments: tf.Tensor) -> list[tf.Tensor]:
-        outputs, _ = run_step(workload, model, mode, dict(zip(names, arguments, strict=True)), data_format=data_format)
+        outputs = run_step(workload, model, mode, dict(zip(names, arguments, strict=True)), data_format=data_format)
         tensors = {name: outputs[gradient_name(name)] for name in trained}
         first = {id(tensor): gradient_name(name) for name, tensor in reversed(tensors.items())}
         further.update({name: first[id(tensor)] for name, tensor in tensors.items()})

@@ -12,16 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from fathom_onnx.exporting import Kink
-
 from .net import Net
 
 __all__ = [
     "add",
-    "argmax",
     "batch_norm",
     "classifier",
-    "clipped_relu",
     "conv2d",
     "dropout",
     "flatten",
@@ -121,62 +117,13 @@ def _batch_norm_by_moments(
 def relu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """``max(x, 0)``."""
     with net.scope(name):
-        key, prescribed = net.next_kink(name)
-        y = tf.nn.relu(x) if prescribed is None else x * tf.cast(net.image(prescribed), x.dtype)
-        if net.record:
-            value = net.nchw(x)
-            net.kinks[key] = Kink("Relu", value, value > 0 if prescribed is None else prescribed)
-    return y
-
-
-def clipped_relu(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
-    """``min(max(x, 0), bound)``; the caller enters the scope, since a recurrent layer clips once a time step."""
-    key, prescribed = net.next_kink(name)
-    if prescribed is None:
-        y = tf.minimum(tf.nn.relu(x), tf.constant(bound, x.dtype))
-    else:
-        y = x * tf.cast(prescribed == 1, x.dtype) + bound * tf.cast(prescribed == 2, x.dtype)
-    if net.record:
-        own = tf.cast(x > 0, tf.int8) + tf.cast(x >= bound, tf.int8)
-        net.kinks[key] = Kink("Clip", x, own if prescribed is None else prescribed)
-    return y
-
-
-def argmax(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
-    """Index of the largest along the last axis, int64; the caller enters the scope."""
-    key, prescribed = net.next_kink(name)
-    y = tf.argmax(x, axis=-1) if prescribed is None else prescribed
-    if net.record:
-        net.kinks[key] = Kink("ArgMax", x, y)
-    return y
+        return tf.nn.relu(x)
 
 
 def max_pool(net: Net, name: str, x: tf.Tensor, kernel: int, stride: int, padding: int = 0) -> tf.Tensor:
     """The largest of each window; padding is never the largest."""
     with net.scope(name):
-        key, prescribed = net.next_kink(name)
-        if prescribed is None:
-            y = tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
-        else:
-            planes = tf.reshape(net.nchw(x), [*net.nchw(x).shape[:2], -1])
-            flat = tf.gather(planes, tf.reshape(prescribed, [*prescribed.shape[:2], -1]), batch_dims=2)
-            y = net.image(tf.reshape(flat, prescribed.shape))
-        if net.record:
-            branches = _largest(net, x, kernel, stride, padding) if prescribed is None else prescribed
-            net.kinks[key] = Kink("MaxPool", net.nchw(x), branches)
-    return y
-
-
-def _largest(net: Net, x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
-    """Flat index in the H*W plane of each window's largest element, [N, C, OH, OW]."""
-    x = tf.transpose(net.nchw(x), (0, 2, 3, 1))  # the only layout with a kernel
-    width, channels = x.shape[2:]
-    sides = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
-    padded = tf.pad(x, sides, constant_values=x.dtype.min)
-    _, flat = tf.nn.max_pool_with_argmax(padded, kernel, stride, "VALID")
-    position = flat // channels
-    row, column = position // (width + 2 * padding) - padding, position % (width + 2 * padding) - padding
-    return tf.transpose(row * width + column, (0, 3, 1, 2))
+        return tf.nn.max_pool2d(x, kernel, stride, net.padding(padding), net.data_format)
 
 
 def local_response_norm(net: Net, name: str, x: tf.Tensor, size: int, k: float, alpha: float, beta: float) -> tf.Tensor:

@@ -1,16 +1,14 @@
-"""The network that the layers of one step share: variables, layout, noise, names and kinks."""
+"""The network that the layers of one step share: variables, layout, noise and names."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import tensorflow as tf
 
-from fathom_onnx.exporting import Kink, kink_key
 from fathom_onnx.workloads.contract import Mode, Noise
 
 __all__ = ["DataFormat", "Net"]
@@ -29,12 +27,8 @@ class Net:
         data_format: The layout of images between layers.
         given_noise: Random tensors that are inputs, by name; the others are drawn.
         noise: The workload's random tensors, by name.
-        branches: Kink key to the branches prescribed there instead of the layer's own.
-        record: Whether to record the kinks.
         phase: The phase that layers are named under.
         new_buffers: New values of buffers, by name.
-        kinks: Kink key to the kink; values and branches are tensors of the graph, images NCHW.
-        kink_counts: Layer to the number of its kinks so far.
     """
 
     variables: Mapping[str, tf.Tensor]
@@ -42,18 +36,8 @@ class Net:
     data_format: DataFormat = "NCHW"
     given_noise: Mapping[str, tf.Tensor] = field(default_factory=dict)
     noise: Mapping[str, Noise] = field(default_factory=dict)
-    branches: Mapping[str, tf.Tensor] = field(default_factory=dict)
-    record: bool = False
     phase: str = "forward"
     new_buffers: dict[str, tf.Tensor] = field(default_factory=dict)
-    kinks: dict[str, Kink] = field(default_factory=dict)
-    kink_counts: Counter[str] = field(default_factory=Counter)
-
-    def next_kink(self, layer: str) -> tuple[str, tf.Tensor | None]:
-        """The key of a layer's next kink, and the branches prescribed there or None for its own."""
-        key = kink_key(layer, self.kink_counts[layer])
-        self.kink_counts[layer] += 1
-        return key, self.branches.get(key)
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A workload's step as TensorFlow itself runs it, by its CPU kernels in their NHWC layout, with its kinks."""
+"""A workload's step as TensorFlow itself runs it, by its CPU kernels in their NHWC layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fathom_onnx.errors import UnknownNameError
-from fathom_onnx.exporting import Kink, StepResult
+from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
 
 from . import optimizers
@@ -19,7 +19,7 @@ from .step import gradient_name, run_step
 
 __all__ = ["TensorFlowReference"]
 
-_Compiled = Callable[[dict[str, tf.Tensor], dict[str, tf.Tensor]], Any]
+_Compiled = Callable[[dict[str, tf.Tensor]], Any]
 
 
 class TensorFlowReference:
@@ -30,17 +30,9 @@ class TensorFlowReference:
         self._dtype = dtype
         self._inputs = workload.interface(mode, "input").inputs
         self._compiled: _Compiled = tf.function(self._step, autograph=False)
-        self._traced_kinks: dict[str, Kink] = {}
 
-    def _step(
-        self, values: dict[str, tf.Tensor], branches: dict[str, tf.Tensor]
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
-        """The traced step: its outputs, and value and branches of each kink."""
-        outputs, kinks = run_step(
-            self._workload, self._model, self._mode, values, data_format="NHWC", branches=branches, record=True
-        )
-        self._traced_kinks = kinks
-        return outputs, {key: (kink.value, kink.branches) for key, kink in kinks.items()}
+    def _step(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return run_step(self._workload, self._model, self._mode, values, data_format="NHWC")
 
     def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> tf.Tensor:
         if spec.name not in values:
@@ -48,30 +40,17 @@ class TensorFlowReference:
         dtype = self._dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
         return tf.constant(values[spec.name], dtype, spec.shape)
 
-    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
-            UnknownNameError: An input of the interface has no value, or branches are prescribed for an unknown layer.
+            UnknownNameError: An input of the interface has no value.
         """
-        layers = {layer.name for layer in self._workload.layers}
-        for layer in (key.partition("#")[0] for key in branches or {}):
-            if layer not in layers:
-                raise UnknownNameError("layer", layer, layers)
         inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
-        prescribed = {key: tf.constant(array) for key, array in (branches or {}).items()}
-        made, kinks = self._compiled(inputs, prescribed)
-        results = {name: np.asarray(value) for name, value in made.items()}
+        results = {name: np.asarray(value) for name, value in self._compiled(inputs).items()}
         trained = [p.name for p in self._workload.parameters] if self._mode == "training" else []
         gradients = {name: results.pop(gradient_name(name)) for name in trained}
-        return StepResult(
-            outputs=results,
-            gradients=gradients,
-            kinks={
-                key: Kink(self._traced_kinks[key].op, np.asarray(value), np.asarray(branch))
-                for key, (value, branch) in kinks.items()
-            },
-        )
+        return StepResult(results, gradients)
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
         """What the update rule makes of given gradients; see :class:`fathom_onnx.exporting.Reference`.

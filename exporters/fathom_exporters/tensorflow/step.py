@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import Kink
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from . import optimizers
@@ -34,12 +33,8 @@ def run_step(
     values: Mapping[str, tf.Tensor],
     *,
     data_format: DataFormat = "NCHW",
-    branches: Mapping[str, tf.Tensor] | None = None,
-    record: bool = False,
-) -> tuple[dict[str, tf.Tensor], dict[str, Kink]]:
-    """One step: the outputs of the interface by name, and, if recorded, the kinks by key.
-
-    In training the outputs include the gradients (:func:`gradient_name`).
+) -> dict[str, tf.Tensor]:
+    """One step: the outputs of the interface by name; in training the gradients too (:func:`gradient_name`).
 
     Args:
         workload: The workload.
@@ -47,8 +42,6 @@ def run_step(
         mode: Inference is the forward pass; training is forward, loss, gradients, optimizer.
         values: The inputs of the interface by name; noise that is not among them is drawn.
         data_format: The layout of images between layers.
-        branches: Kink key to the branches prescribed there.
-        record: Whether to record the kinks.
 
     Raises:
         ExportError: The loss does not depend on a parameter, or the model lacks an output or a buffer's new value.
@@ -60,16 +53,14 @@ def run_step(
         data_format=data_format,
         given_noise={name: values[name] for name in noise if name in values},
         noise=noise,
-        branches=branches or {},
-        record=record,
     )
     batch = {spec.name: values[spec.name] for spec in workload.batch_inputs(mode)}
     if mode == "inference":
         outputs = model.forward(net, workload.config, batch)
         names = [spec.name for spec in workload.outputs]
         _refuse_missing("output", [name for name in names if name not in outputs])
-        return {name: outputs[name] for name in names}, net.kinks
-    return _training(workload, model, net, values, batch), net.kinks
+        return {name: outputs[name] for name in names}
+    return _training(workload, model, net, values, batch)
 
 
 def _training(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,15 +54,17 @@ def _names(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def _needed(nodes: Sequence[onnx.NodeProto], wanted: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes that some wanted tensor depends on, in order."""
+def _needed(
+    nodes: Sequence[onnx.NodeProto], wanted: Iterable[str], given: Collection[str]
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that some wanted tensor depends on, in order, and all names that are read."""
     names = set(wanted)
     kept = []
     for node in reversed(nodes):
-        if names.intersection(node.output):
+        if names.difference(given).intersection(node.output):
             kept.append(node)
             names |= _names(node)
-    return kept[::-1]
+    return kept[::-1], names
 
 
 class DoubleGraph:
@@ -72,15 +74,25 @@ class DoubleGraph:
         model: The model, its weights within it.
         tensors: Names of the tensors that are wanted; its outputs where none are given.
         guess: Whether single numbers are taken for what they were before they were rounded to float32.
+        given: Names of tensors whose values are given to :meth:`run`, and not made by the nodes that make them.
+
+    Attributes:
+        inputs: Names of the graph's inputs that the wanted tensors depend on, and of the given tensors.
 
     Raises:
         RunError: The graph has an operator that cannot be evaluated, or no such tensor.
     """
 
-    def __init__(self, model: onnx.ModelProto, tensors: Iterable[str] = (), guess: bool = True) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        tensors: Iterable[str] = (),
+        guess: bool = True,
+        given: Collection[str] = (),
+    ) -> None:
         made = widened(model, guess)
         self._wanted = list(dict.fromkeys(tensors)) or [output.name for output in made.graph.output]
-        nodes = _needed(made.graph.node, self._wanted)
+        nodes, read = _needed(made.graph.node, self._wanted, given)
         del made.graph.node[:]
         made.graph.node.extend(nodes)
         try:
@@ -88,7 +100,9 @@ class DoubleGraph:
         except Exception as error:
             raise RunError(f"the graph cannot be read in float64 ({one_line(str(error))})") from error
         self._constants: dict[str, Array] = dict(evaluator.rt_inits_)
-        self._inputs = {i.name for i in made.graph.input} - self._constants.keys()
+        declared = {i.name for i in made.graph.input} - self._constants.keys()
+        self._given = frozenset(given)
+        self.inputs = (declared & read) | self._given
         self._steps: list[tuple[Any, list[str], list[str], list[str]]] = []
         last = {name: index for index, node in enumerate(nodes) for name in (*_names(node), *node.output)}
         dropped: list[list[str]] = [[] for _ in nodes]
@@ -97,7 +111,7 @@ class DoubleGraph:
                 dropped[index].append(name)
         for operator, names in zip(evaluator.rt_nodes_, dropped, strict=True):
             self._steps.append((operator, list(operator.input), list(operator.output), names))
-        known = self._inputs | self._constants.keys() | {name for node in nodes for name in node.output}
+        known = self.inputs | declared | self._constants.keys() | {name for node in nodes for name in node.output}
         unknown = next((name for name in self._wanted if name not in known), None)
         if unknown is not None:
             raise RunError(f"the graph has no tensor '{unknown}'", "export it again")
@@ -106,16 +120,16 @@ class DoubleGraph:
         """The wanted tensors by name.
 
         Args:
-            values: The graph's inputs; float32 is taken as float64, exactly.
+            values: The inputs, and the given tensors; float32 is taken as float64, exactly.
 
         Raises:
             RunError: An input has no value, or an operator fails.
         """
-        missing = self._inputs - values.keys()
+        missing = self.inputs - values.keys()
         if missing:
             raise RunError(f"input '{min(missing)}' has no value", "give one for every input")
         results: dict[str, Any] = {"": None, **self._constants}
-        for name in self._inputs:
+        for name in self.inputs:
             value = np.asarray(values[name])
             results[name] = value.astype(np.float64) if value.dtype == np.float32 else value
         with np.errstate(all="ignore"):
@@ -129,7 +143,7 @@ class DoubleGraph:
                         f"node '{node.name}' ({node.op_type}) fails in float64 ({one_line(str(error))})",
                         "report it as a fault of the float64 reading",
                     ) from error
-                results.update(zip(outputs, made, strict=False))
+                results.update((n, m) for n, m in zip(outputs, made, strict=False) if n not in self._given)
                 results[""] = None  # an output that is left out has no name
                 for name in dropped:
                     results.pop(name, None)

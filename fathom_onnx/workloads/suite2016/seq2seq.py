@@ -106,7 +106,7 @@ def build(preset: str, config: Seq2seqConfig) -> Workload:
         layer(f"decoder.lstm{index + 1}", "lstm cell", weight=(gates, 2 * c.hidden), bias=(gates,))
     layer("decoder.output", "linear", weight=(c.hidden, 2 * c.hidden), bias=(c.hidden,))
     layer("projection", "sampled softmax", weight=(c.vocabulary, c.hidden), bias=(c.vocabulary,))
-    stack.add(Layer("decoder.argmax", "greedy choice", kink="ArgMax"))
+    stack.add(Layer("decoder.argmax", "greedy choice"))
     ids = Draw("integers", 0, c.vocabulary)
     target = (c.batch, c.target_length)
     return Workload(

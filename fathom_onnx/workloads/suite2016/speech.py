@@ -53,21 +53,18 @@ def build(preset: str, config: SpeechConfig) -> Workload:
     outputs = c.phonemes + 1
     stack = Stack()
 
-    def clipped(name: str, kind: str = "clipped relu") -> Layer:
-        return Layer(name, kind, "Clip", (0.0, c.bound))
-
     # He's variance would let the recurrent states grow over time; half of it keeps them bounded in both directions
     damped = Initialiser.glorot_uniform(c.width, c.width)
     stack.plain("time_major", "layout")
     for number, inputs in ((1, c.coefficients), (2, c.width), (3, c.width)):
         stack.linear(f"hidden{number}", inputs, c.width)
-        stack.add(clipped(f"clip{number}"))
+        stack.add(Layer(f"clip{number}", "clipped relu"))
     stack.linear("recurrent.input", c.width, c.width, damped)
     for direction in ("forwards", "backwards"):
-        stack.add(clipped(f"recurrent.{direction}", "recurrent"), damped, weight=(c.width, c.width))
+        stack.add(Layer(f"recurrent.{direction}", "recurrent"), damped, weight=(c.width, c.width))
     stack.plain("recurrent.sum", "addition")
     stack.linear("hidden5", c.width, c.width)
-    stack.add(clipped("clip5"))
+    stack.add(Layer("clip5", "clipped relu"))
     stack.linear("output", c.width, outputs, Initialiser.glorot_uniform(c.width, outputs))
     shortest = 2 * c.labels
     return Workload(

@@ -76,20 +76,14 @@ def test_clipping_at_both_ends(tiny, framework) -> None:
     reference = find_exporter(framework).reference(spec, "training", "float64")
     native = reference.step(inputs)
     evaluated = Evaluator(tiny("speech", framework, "training")).step(inputs)
-    regions = np.bincount(np.concatenate([k.branches.ravel() for k in native.kinks.values()]))
-    assert (regions > 100).all()
+    first = inputs["features"] @ inputs["hidden1.weight"].T + inputs["hidden1.bias"]
+    regions = np.bincount(((first > 0).astype(int) + (first >= spec.config.bound)).ravel())
+    assert (regions > 10).all()
     assert len(regions) == 3
     close(evaluated.outputs["loss"], native.outputs["loss"], 1e-5)
     for p in spec.parameters:
         moment = f"{p.name}.adam_m.next"
         close(evaluated.outputs[moment], native.outputs[moment], 1e-4)
-    # prescribed branches are taken: with the first layer saturated everywhere no gradient passes it
-    branches = {key: kink.branches for key, kink in native.kinks.items()}
-    same = reference.step(inputs, branches)
-    np.testing.assert_allclose(same.outputs["loss"], native.outputs["loss"], rtol=1e-12)
-    shut = reference.step(inputs, {**branches, "clip1": np.full_like(branches["clip1"], 2)})
-    assert not shut.outputs["hidden1.weight.adam_m.next"].any()
-    assert (shut.kinks["clip2"].value == shut.kinks["clip2"].value[0]).all()
 
 
 @pytest.mark.parametrize(("framework", "clip"), [("torch", ["Clip"]), ("tensorflow", ["Relu", "Min"])])

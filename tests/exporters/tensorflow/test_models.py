@@ -9,7 +9,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
 from fathom_exporters.tensorflow import TensorFlowExporter, optimizers  # noqa: E402
-from fathom_exporters.tensorflow.layers import batch_norm, conv2d, dropout, flatten, local_response_norm, max_pool, relu  # noqa: E402
+from fathom_exporters.tensorflow.layers import batch_norm, conv2d, dropout, flatten, local_response_norm, max_pool  # noqa: E402
 from fathom_exporters.tensorflow.net import Net  # noqa: E402
 from fathom_onnx.errors import UnknownNameError  # noqa: E402
 from fathom_onnx.workloads.contract import Adam, Initialiser, Variable  # noqa: E402
@@ -57,12 +57,10 @@ def test_autoenc_gradient_is_the_slope_of_the_loss():
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", ["autoenc", "residual", "vgg", "alexnet", "deepq"])
-def test_single_precision_agrees_with_double_on_the_same_branches(name, mode):
-    w, values = values_of(name, mode)
+def test_single_precision_agrees_with_double(mode):
+    w, values = values_of("autoenc", mode)  # smooth everywhere
     single = EXPORTER.reference(w, mode, "float32").step(values)
-    branches = {layer: kink.branches for layer, kink in single.kinks.items()}
-    double = EXPORTER.reference(w, mode, "float64").step(values, branches)
+    double = EXPORTER.reference(w, mode, "float64").step(values)
     assert set(single.outputs) == {spec.name for spec in w.interface(mode, "input").outputs}
     for key, value in double.outputs.items():
         assert single.outputs[key].dtype == np.float32
@@ -71,45 +69,11 @@ def test_single_precision_agrees_with_double_on_the_same_branches(name, mode):
         np.testing.assert_allclose(single.outputs[key] / scale, value / scale, atol=2e-5, err_msg=key)
 
 
-def test_every_relu_and_pool_of_residual_is_a_kink_in_nchw():
-    w, values = values_of("residual", "inference")
-    kinks = EXPORTER.reference(w, "inference", "float32").step(values).kinks
-    kinds = {layer.name: layer.kind for layer in w.layers}
-    assert {layer for layer, kind in kinds.items() if kind in ("relu", "max pool")} == set(kinks)
-    for layer, kink in kinks.items():
-        assert kink.op == ("MaxPool" if layer == "maxpool" else "Relu")
-        if kink.op == "Relu":
-            np.testing.assert_array_equal(kink.branches, kink.value > 0)
-    pool = kinks["maxpool"]
-    assert pool.value.shape == (4, 8, 32, 32)
-    assert pool.branches.shape == (4, 8, 16, 16)
-    assert pool.branches.dtype == np.int64
-    taken = np.take_along_axis(pool.value.reshape(4, 8, -1), pool.branches.reshape(4, 8, -1), axis=2)
-    padded = np.pad(pool.value, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
-    np.testing.assert_array_equal(taken.reshape(pool.branches.shape), windows.max((4, 5)))
-
-
-def test_own_branches_change_nothing_and_others_do():
-    w, values = values_of("residual", "training")
-    reference = EXPORTER.reference(w, "training", "float64")
-    free = reference.step(values)
-    branches = {layer: kink.branches for layer, kink in free.kinks.items()}
-    forced = reference.step(values, branches)
-    for key, value in free.outputs.items():
-        np.testing.assert_allclose(forced.outputs[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
-    flipped = reference.step(values, {"relu1": ~branches["relu1"]})
-    assert abs(flipped.outputs["loss"] - free.outputs["loss"]) > 1e-3
-    np.testing.assert_array_equal(flipped.kinks["relu1"].branches, ~branches["relu1"])
-
-
-def test_reference_names_what_is_missing_or_unknown():
+def test_reference_names_what_is_missing():
     w, values = values_of("autoenc", "inference")
     reference = EXPORTER.reference(w, "inference", "float32")
     with pytest.raises(UnknownNameError, match="noise"):
         reference.step({key: value for key, value in values.items() if key != "noise"})
-    with pytest.raises(UnknownNameError, match=r"encoder\.softmax"):
-        reference.step(values, {"encoder.softmax": np.zeros((8, 32), bool)})
 
 
 def net(variables=None, data_format="NHWC", mode="training", dtype="float64", **more):
@@ -117,34 +81,11 @@ def net(variables=None, data_format="NHWC", mode="training", dtype="float64", **
     return Net(stored, mode, data_format, **more)
 
 
-@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
-def test_forced_relu_and_pool_take_the_given_branches_with_their_gradients(data_format):
-    x = tf.constant(np.arange(16.0).reshape(1, 1, 4, 4))
-    mask = np.zeros((1, 1, 4, 4), bool)
-    mask[0, 0, 1, 2] = True
-    indices = np.array([0, 3, 9, 14], "int64").reshape(1, 1, 2, 2)
-    n = net(data_format=data_format, branches={"relu": tf.constant(mask), "pool": tf.constant(indices)}, record=True)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        masked = n.nchw(relu(n, "relu", n.image(x)))
-        pooled = n.nchw(max_pool(n, "pool", n.image(x), 2, 2))
-        total = tf.reduce_sum(masked) + 10 * tf.reduce_sum(pooled)
-    np.testing.assert_array_equal(masked, np.where(mask, x, 0))
-    np.testing.assert_array_equal(pooled, np.array([0.0, 3, 9, 14]).reshape(1, 1, 2, 2))
-    expected = mask.astype(float)
-    expected.reshape(-1)[indices.reshape(-1)] += 10
-    np.testing.assert_array_equal(tape.gradient(total, x), expected)
-    np.testing.assert_array_equal(n.kinks["pool"].branches, indices)
-
-
-def test_largest_of_a_window_is_the_first_in_row_major_order():
-    x = tf.constant(np.array([[1.0, 5, 5, 0], [5, 5, 0, 0], [-3, -3, -1, -2], [-3, -3, -2, -1]]).reshape(1, 1, 4, 4))
-    n = net(data_format="NHWC", record=True)
-    max_pool(n, "pool", n.image(x), 2, 2)
-    np.testing.assert_array_equal(n.kinks["pool"].branches.numpy().reshape(-1), [1, 2, 8, 10])
-    n = net(data_format="NHWC", record=True)
-    max_pool(n, "pool", n.image(x - 9), 3, 2, padding=1)  # all negative: the padding must not win
-    np.testing.assert_array_equal(n.kinks["pool"].branches.numpy().reshape(-1), [1, 1, 4, 5])
+def test_padding_of_a_pool_is_never_the_largest():
+    x = tf.constant(-1 - np.arange(16.0).reshape(1, 1, 4, 4))
+    n = net(data_format="NHWC")
+    pooled = n.nchw(max_pool(n, "pool", n.image(x), 3, 2, padding=1))
+    np.testing.assert_array_equal(pooled, np.array([[-1.0, -2], [-5, -6]]).reshape(1, 1, 2, 2))
 
 
 def test_conv2d_is_pytorchs():

@@ -152,7 +152,7 @@ class Exporter:
         return made
 
     def reference(self, workload: RecipeWorkload, mode: str, dtype: str) -> Any:
-        def step(values: Any, branches: Any = None) -> StepResult:
+        def step(values: Any) -> StepResult:
             v = values["x"].astype(dtype) * values.get("noise", 1)
             w = values["line.w"].astype(dtype)
             if mode == "inference":
@@ -160,7 +160,7 @@ class Exporter:
             d = w * v - values["y"]
             gradient = 2 * (d * v).sum()
             new = w - workload.optimizer.learning_rate * gradient
-            return StepResult({"loss": (d * d).sum(), "line.w.next": new}, {}, {"line.w": gradient})
+            return StepResult({"loss": (d * d).sum(), "line.w.next": new}, {"line.w": gradient})
 
         def update(values: Any, gradients: Any) -> dict[str, Any]:
             return {"line.w.next": values["line.w"] - workload.optimizer.learning_rate * gradients["line.w"]}

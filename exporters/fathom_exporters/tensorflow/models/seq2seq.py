@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from fathom_exporters.shared.seq2seq import ACCIDENTAL_HIT, expected_count_scale
-from fathom_exporters.tensorflow.layers import argmax, linear
+from fathom_exporters.tensorflow.layers import linear
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.seq2seq import GO, NO_WEIGHT, Seq2seqConfig
 
@@ -187,7 +187,7 @@ def _greedy(
             both = tf.concat([states[-1][0], context], 1)
         logits = linear(net, "projection", linear(net, "decoder.output", both))
         with net.scope("decoder.argmax"):
-            word = argmax(net, "decoder.argmax", logits)
+            word = tf.argmax(logits, axis=-1)
             ids.append(word)
             scores.append(tf.gather(logits, word, batch_dims=1))
     with net.scope("decoder.argmax"):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from fathom_exporters.tensorflow.ctc import ctc_loss
-from fathom_exporters.tensorflow.layers import add, clipped_relu, linear
+from fathom_exporters.tensorflow.layers import add, linear
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2016.speech import SpeechConfig
 
@@ -21,10 +21,15 @@ def time_major(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(tf.transpose(x, (1, 0, 2)), (-1, x.shape[2]))
 
 
+def clipped(x: tf.Tensor, bound: float) -> tf.Tensor:
+    """``min(max(x, 0), bound)``; the caller enters the scope, since a recurrent layer clips once a time step."""
+    return tf.minimum(tf.nn.relu(x), tf.constant(bound, x.dtype))
+
+
 def clip(net: Net, name: str, x: tf.Tensor, bound: float) -> tf.Tensor:
     """``min(max(x, 0), bound)``, a layer of its own."""
     with net.scope(name):
-        return clipped_relu(net, name, x, bound)
+        return clipped(x, bound)
 
 
 def recurrent_input(net: Net, name: str, x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -44,7 +49,7 @@ def direction(net: Net, name: str, z: tf.Tensor, batch: int, bound: float, rever
         states: list[tf.Tensor] = []
         for step in reversed(steps) if reverse else steps:
             x = step + tf.matmul(states[-1], weight, transpose_b=True) if states else step
-            states.append(clipped_relu(net, name, x, bound))
+            states.append(clipped(x, bound))
         return tf.concat(states[::-1] if reverse else states, 0)
 
 

@@ -150,14 +150,12 @@ class RecipeReference:
         changes = [op for op in graph.get_operations() if op.type.startswith(("Assign", "ResourceScatter"))]
         return any(op.inputs[0].name in inner for op in changes)
 
-    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
-            UnknownNameError: An input has no value, or branches are prescribed: layers of a recipe have none by name.
+            UnknownNameError: An input has no value.
         """
-        for layer in branches or ():
-            raise UnknownNameError("layer with a kink", layer, ())
         for spec in self._workload.interface(self._mode, "input").inputs:
             if spec.name not in values:
                 raise UnknownNameError("input value", spec.name, values)

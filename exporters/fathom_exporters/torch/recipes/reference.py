@@ -111,7 +111,7 @@ class RecipeReference:
     def _draws(self, values: Mapping[str, Array]) -> Draws:
         return Draws([self._tensor(values[n.name]) for n in self._workload.noise.get(self._mode, ())])
 
-    def step(self, values: Mapping[str, Array], branches: Mapping[str, Array] | None = None) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
         with self._set(values):
             if self._mode == "training":
