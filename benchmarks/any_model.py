@@ -43,6 +43,7 @@ REWRITTEN = {
     "wav2vec2-ctc": "wav2vec2-ctc-outside",
     "time-series": "time-series-normal",
     "nystromformer": "nystromformer-unmasked",
+    "ibert": "ibert-started",
     "glow": "glow-triangular",
     "spectrogram": "spectrogram-products",
     "s4d-fourier": "s4d-convolution",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,20 @@ class _Values:
         return tuple(self.variable(n, Start(tuple(t.shape), t.dtype, t)) for n, t in tensors_.items())
 
 
+def _refuse_first_steps(first: Trial, second: Trial) -> None:
+    """Refuse what is read of an example and is another where buffers are as the first step leaves them.
+
+    Raises:
+        ExportError: There is such a value.
+    """
+    for once, again in itertools.zip_longest(first.specialised, second.specialised, fillvalue=""):
+        if once != again:
+            raise ExportError(
+                f"what is read at {once or again} is another in the next step",
+                "take a step before the export where only the first one differs, else write it with torch.where",
+            )
+
+
 def _trials(call: Call, branch_free: bool) -> tuple[Trial | None, Trial | None]:
     """The trials of training and inference; None for what the recipe has not, or what does not run.
 
@@ -143,6 +158,8 @@ def _trials(call: Call, branch_free: bool) -> tuple[Trial | None, Trial | None]:
     fake = fake_mode_of(call.model)
     with explained(call.model, call.recipe.specialise):
         training = try_training(call, fake, branch_free) if call.recipe.optimizer is not None else None
+        if training and training.specialised and training.after:
+            _refuse_first_steps(training, try_training(call, fake, branch_free, training.after))
         try:
             return training, try_inference(call, fake, branch_free)
         except Exception:

@@ -7,7 +7,7 @@ import sys
 import unittest.mock
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Trial:
         draws: The standard draws of the step, in order.
         outputs: The outputs, of inference: shape and element type by name.
         specialised: What was read that depends on the example, a line each.
+        after: Values of changed buffers after the step, where they are known.
     """
 
     reached: frozenset[str]
@@ -46,6 +47,7 @@ class Trial:
     draws: tuple[Draw, ...]
     outputs: Mapping[str, Tensor]
     specialised: tuple[str, ...] = ()
+    after: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class _Changes(TorchDispatchMode):
@@ -122,7 +124,9 @@ def in_mode(model: nn.Module, mode: Mode) -> AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _stand_ins(call: Call, fake: FakeTensorMode) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Any, Known]]:
+def _stand_ins(
+    call: Call, fake: FakeTensorMode, started: Mapping[str, Tensor] | None = None
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Any, Known]]:
     """The module's tensors and the batch as fake tensors. Of values, those of buffers are known; all if specialised."""
     model, specialise = call.model, call.recipe.specialise
 
@@ -136,7 +140,7 @@ def _stand_ins(call: Call, fake: FakeTensorMode) -> Iterator[tuple[dict[str, Ten
     parameters = {n: like(p, p.requires_grad) for n, p in model.named_parameters()}
     buffers = {n: like(b) for n, b in model.named_buffers()}
     batch = {name: like(tensor) for name, tensor in example.items()}
-    own, constants = dict(model.named_parameters()), dict(model.named_buffers())
+    own, constants = dict(model.named_parameters()), {**dict(model.named_buffers()), **(started or {})}
     values = {**own, **constants, **example} if specialise else {}
     known = Known(frozenset(n for n, p in own.items() if p.requires_grad))
     with (
@@ -149,13 +153,25 @@ def _stand_ins(call: Call, fake: FakeTensorMode) -> Iterator[tuple[dict[str, Ten
         yield parameters, buffers, batch, known
 
 
-def try_training(call: Call, fake: FakeTensorMode, branch_free: bool) -> Trial:
-    """Run forward, loss and backward once; see :func:`module_is_recorded`.
+def try_training(
+    call: Call, fake: FakeTensorMode, branch_free: bool, started: Mapping[str, Tensor] | None = None
+) -> Trial:
+    """Run forward, loss and backward once.
+
+    Args:
+        call: The module and its batch.
+        fake: The mode of its tensors.
+        branch_free: See :func:`module_is_recorded`.
+        started: Values of buffers, in place of the module's own.
 
     Raises:
         ExportError: The loss depends on no parameter.
     """
-    with _stand_ins(call, fake) as (parameters, buffers, batch, known), Draws() as draws, _Changes() as changes:
+    with (
+        _stand_ins(call, fake, started) as (parameters, buffers, batch, known),
+        Draws() as draws,
+        _Changes() as changes,
+    ):
         with torch.enable_grad(), module_is_recorded(branch_free):
             outputs = call.forward(batch)
         with torch.enable_grad():
@@ -167,7 +183,8 @@ def try_training(call: Call, fake: FakeTensorMode, branch_free: bool) -> Trial:
         changed = {name for name, buffer in buffers.items() if name in now and now[name] is not buffer}
         changed |= {name for name, tensor in {**parameters, **buffers}.items() if _memory(tensor) in changes.written}
         reached = {name for name, parameter in parameters.items() if parameter.grad is not None}
-    return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {}, known.notes)
+        after = known.values_of({name: now[name] for name in changed if name in now})
+    return Trial(frozenset(reached), frozenset(changed), tuple(draws.made), {}, known.notes, after)
 
 
 def try_inference(call: Call, fake: FakeTensorMode, branch_free: bool) -> Trial:

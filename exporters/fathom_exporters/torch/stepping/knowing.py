@@ -86,6 +86,11 @@ class Known(TorchDispatchMode):
         """What was read that depends on the example, a line each."""
         return tuple(self._notes)
 
+    def values_of(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is known of tensors, by name."""
+        found = {name: self._values.get(tensor) for name, tensor in tensors.items()}
+        return {name: value[0] for name, value in found.items() if value is not None}
+
     @contextlib.contextmanager
     def of(
         self, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor], example: Mapping[str, Tensor]

@@ -156,6 +156,22 @@ def test_rows_that_parameters_choose_cannot_be_specialised(forward: Forward) -> 
         exported(forward, specialise=True)
 
 
+def starting(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.scale = torch.where(m.scale == 3, 5.0, m.scale) if m.scale.item() == 3 else m.scale * 1
+    return m.linear(x) * m.scale
+
+
+def test_what_only_the_first_step_reads_is_refused_until_it_was_taken() -> None:
+    model, x = Own(starting), torch.ones(2, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    with pytest.raises(ExportError, match=r"test_values\.py:\d+: .* is another in the next step; take a step before"):
+        fathom_onnx.export_step(model, x, loss, optimizer, specialise=True)
+    model(x)
+    with pytest.raises(ExportError, match="needs a branch or a number"):
+        fathom_onnx.export_step(model, x, loss, optimizer)
+    assert "scale.next" in {o.name for o in fathom_onnx.export_step(model, x, loss, optimizer, specialise=True).outputs}
+
+
 def by_chance(m: Any, x: torch.Tensor) -> torch.Tensor:
     return m.linear(x) if torch.rand(()) > 0.5 else -m.linear(x)
 
