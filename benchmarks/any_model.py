@@ -48,6 +48,11 @@ REWRITTEN = {
     "spectrogram": "spectrogram-products",
     "s4d-fourier": "s4d-convolution",
     "densenet-checkpoint-reentrant": "densenet-checkpoint",
+    "yolos": "yolos-matched",
+    "detr": "detr-matched",
+    "maskformer": "maskformer-matched",
+    "layer-drop": "layer-drop-tensor",
+    "orthogonal": "orthogonal-iterated",
 }
 """A model that is refused to the one, in a zoo too, that is the same with the rewrite that its refusal names."""
 

@@ -18,7 +18,7 @@ __all__ = ["ZOO", "build"]
 ZOO = Zoo()
 """The zoo."""
 
-for _family in ("text", "vision", "media", "generative", "networks", "sequences", "learning"):
+for _family in ("text", "vision", "media", "generative", "networks", "sequences", "learning", "matched", "habits"):
     importlib.import_module(f"models.further_parts.{_family}").fill(ZOO)
 
 

@@ -9,7 +9,7 @@ import torch
 from ..first_parts.transformers_vision import PATCHES
 from ..registry import BATCH, Zoo, images
 
-__all__ = ["fill"]
+__all__ = ["YOLOS", "detr_sizes", "fill", "maskformer_sizes"]
 
 _CLASSIFIER = {**PATCHES, "num_labels": 5}
 _HEAD = "ForImageClassification"
@@ -321,42 +321,40 @@ def _pixels(zoo: Zoo) -> None:
         intermediate_hidden_state_indices=[0, 1],
         decoder_hidden_size=8,
     )
-    zoo.transformers(
-        "yolos",
-        "Yolos",
-        "ForObjectDetection",
-        _boxes,
-        **{**PATCHES, "image_size": [64, 64]},
-        num_detection_tokens=6,
-        num_labels=5,
-    )
-    zoo.transformers(
-        "detr",
-        "Detr",
-        "ForObjectDetection",
-        _boxes,
-        backbone_config=_backbone(),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        num_queries=6,
-        num_labels=5,
-    )
-    zoo.transformers(
-        "maskformer",
-        "MaskFormer",
-        "ForInstanceSegmentation",
-        _segments,
-        backbone_config=_windows(),
-        decoder_config=_queries(),
-        fpn_feature_size=32,
-        mask_feature_size=32,
-        num_labels=5,
-    )
+    zoo.transformers("yolos", "Yolos", "ForObjectDetection", _boxes, **{**PATCHES, **YOLOS})
+    zoo.transformers("detr", "Detr", "ForObjectDetection", _boxes, **detr_sizes())
+    zoo.transformers("maskformer", "MaskFormer", "ForInstanceSegmentation", _segments, **maskformer_sizes())
+
+
+YOLOS = {"image_size": [64, 64], "num_detection_tokens": 6, "num_labels": 5}
+"""Sizes of a detector without a decoder."""
+
+
+def detr_sizes() -> dict[str, Any]:
+    """Sizes of a detector with a decoder."""
+    return {
+        "backbone_config": _backbone(),
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "num_queries": 6,
+        "num_labels": 5,
+    }
+
+
+def maskformer_sizes() -> dict[str, Any]:
+    """Sizes of a detector of masks."""
+    return {
+        "backbone_config": _windows(),
+        "decoder_config": _queries(),
+        "fpn_feature_size": 32,
+        "mask_feature_size": 32,
+        "num_labels": 5,
+    }
 
 
 def _backbone() -> Any:

@@ -15,6 +15,7 @@ from .indexing import INDEXING
 from .linear_algebra import LINEAR_ALGEBRA
 from .listed import DECOMPOSITIONS
 from .losses import LOSSES
+from .quantisation import QUANTISATION
 from .reductions import REDUCTIONS
 from .views import VIEWS
 
@@ -81,4 +82,5 @@ def decomposition_table(translated: Iterable[Callable[..., Any]]) -> dict[OpOver
         **VIEWS,
         **INDEXING,
         **LINEAR_ALGEBRA,
+        **QUANTISATION,
     }

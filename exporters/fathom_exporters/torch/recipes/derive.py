@@ -47,6 +47,7 @@ class Described:
         capturable: Whether the optimizer is recorded in its form for recording.
         counters: Paths of counters of batches that no result depends on.
         branch_free: Whether the module runs on the paths that libraries have for compilers.
+        rewritten: Trained parameters that forward itself changes before they are updated, such as clipped weights.
     """
 
     call: Call
@@ -57,6 +58,7 @@ class Described:
     capturable: bool
     counters: frozenset[str]
     branch_free: bool
+    rewritten: frozenset[str]
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -268,6 +270,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
             capturable=bool(trained) and needs_capturable_form(recipe.optimizer, next(iter(trained.values()))),
             counters=counters,
             branch_free=branch_free,
+            rewritten=training.changed & trained.keys() if training else frozenset(),
         ),
     )
 

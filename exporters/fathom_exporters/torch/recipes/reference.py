@@ -154,6 +154,9 @@ class RecipeReference:
         """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
         with self._set(values):
             own = dict(self._model.named_parameters())
+            if self._described.rewritten:  # forward changes parameters, and the optimizer starts from what it makes
+                with self._draws(values), self._widening():
+                    self._call.forward(self._batch(values))
             for name, gradient in gradients.items():
                 own[name].grad = self._tensor(gradient)
             self._optimizer.step()

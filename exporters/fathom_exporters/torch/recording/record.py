@@ -46,6 +46,7 @@ from .graph import (
     own_outputs,
     promote_types,
 )
+from .packed import packed_sequences
 from .tagging import Tagger
 from .unchecked import without_checks
 
@@ -73,6 +74,7 @@ def plain_kernels() -> Iterator[None]:
         Assignments(),
         averages_by_tensor(),
         plain_composites(),
+        packed_sequences(),
         plain_functions(),
         repeats_are_marked(),
     ):

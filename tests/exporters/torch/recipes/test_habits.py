@@ -11,11 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, rnn
 
 import fathom_onnx
 from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import read_recipe
 from fathom_onnx.recipes import Recipe
+from fathom_onnx.verification import verify
 from support.steps import errors
 
 pytestmark = pytest.mark.slow
@@ -128,6 +130,48 @@ def test_a_slow_copy_of_parameters_is_carried_from_step_to_step(assigned: bool) 
     expected = 0.9 * before["slow.bias"] + 0.1 * before["fast.bias"]
     np.testing.assert_allclose(found["slow.bias.next"], expected.numpy(), rtol=1e-6)
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
+
+
+class Clipped(nn.Module):
+    """Clips its weights in place and gives their rows unit length by assignment, both inside forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.one.weight.clamp_(-0.1, 0.1)
+        self.two.weight.data = F.normalize(self.two.weight.data, dim=1)
+        return self.two(self.one(x))
+
+
+def test_the_optimizer_starts_from_what_forward_makes_of_a_parameter() -> None:
+    torch.manual_seed(0)
+    model, batch = Clipped(), rows()
+    recipe = Recipe(model, batch, cross_entropy, O.SGD(model.parameters(), 0.1))
+    assert errors(recipe)[0] < 1e-6
+    workload = read_recipe(recipe)
+    assert verify(workload, "torch", "training", steps=2).passed
+
+
+class Quantised(nn.Module):
+    """Training for quantised inference: weights and activations are rounded to whole numbers, and clipped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.fake_quantize_per_tensor_affine(self.linear.weight, 0.125, 0, -2, 3)
+        return torch.fake_quantize_per_tensor_affine(F.linear(x, weight, self.linear.bias), 0.25, 1, -3, 4)
+
+
+def test_weights_and_activations_rounded_to_whole_numbers() -> None:
+    torch.manual_seed(0)
+    model, batch = Quantised(), rows()
+    worst, _ = errors(Recipe(model, batch, cross_entropy, O.SGD(model.parameters(), 0.1)))
+    assert worst < 1e-6
 
 
 def test_a_hook_on_a_parameters_gradient_is_part_of_the_step() -> None:
@@ -293,6 +337,39 @@ def test_a_choice_that_is_another_in_the_next_step_is_refused(by: str, why: str)
     told = refused(model, batch, _mean, specialise=True)
     assert f"depends on {why}" in told
     assert "torch.where" in told
+
+
+class Packed(nn.Module):
+    """Sequences of several lengths, packed."""
+
+    def __init__(self, kind: type[nn.RNNBase], lengths: list[int] | None, **options: Any) -> None:
+        super().__init__()
+        self.layer, self.lengths = kind(2, 3, batch_first=True, **options), lengths
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        packed = rnn.pack_padded_sequence(x, self.lengths or lengths, batch_first=True, enforce_sorted=False)
+        y, state = self.layer(packed)
+        y, found = rnn.pad_packed_sequence(y, batch_first=True, padding_value=0.5, total_length=3)
+        return y * found[:, None, None], state[0] if isinstance(state, tuple) else state
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "options"),
+    [(nn.LSTM, [1, 2], {}), (nn.GRU, None, {"bidirectional": True}), (nn.RNN, None, {"nonlinearity": "relu"})],
+)
+def test_packed_sequences_of_the_lengths_in_the_batch(kind: Any, lengths: Any, options: Any) -> None:
+    torch.manual_seed(0)
+    model = Packed(kind, lengths, **options)
+    batch = (torch.randn(2, 2, 2), torch.tensor([1, 2]))
+
+    def loss(outputs: Any, batch: Any) -> Tensor:
+        return sum((o.pow(2).mean() for o in outputs), torch.zeros(()))
+
+    optimizer = O.SGD(model.parameters(), 0.1)
+    if lengths is None:
+        assert "specialise=True" in refused(model, batch, loss)
+    worst, _ = errors(Recipe(model, batch, loss, optimizer, specialise=True))
+    assert worst < 1e-6
 
 
 class Cast(nn.Module):
