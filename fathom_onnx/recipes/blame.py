@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["calling_line", "user_line"]
+__all__ = ["calling_line", "is_blamed", "short_path", "user_line"]
 
 _INSTALLED = frozenset({"site-packages", "dist-packages", "fathom_exporters"})
 _FRAMEWORKS = frozenset({"torch", "functorch", "tensorflow", "keras", "numpy", "fathom_exporters"})
@@ -22,7 +22,7 @@ def user_line(error: BaseException) -> str:
     models are from, further in than all of the user's code, the line is that package's.
     """
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown(Path(error.filename))}:{error.lineno}"
+        return f"{short_path(Path(error.filename))}:{error.lineno}"
     return _innermost(reversed(list(traceback.walk_tb(error.__traceback__))))
 
 
@@ -35,9 +35,14 @@ def _innermost(frames: Iterable[tuple[FrameType, int]]) -> str:
     """File and line of the first of frames that is the user's or a model's."""
     for frame, line in frames:
         path = Path(frame.f_code.co_filename)
-        if _is_the_users(path) or _is_of_a_model(path):
-            return f"{_shown(path)}:{line}"
+        if is_blamed(path):
+            return f"{short_path(path)}:{line}"
     return ""
+
+
+def is_blamed(path: Path) -> bool:
+    """Whether a file is the user's own, or of a package that models are from."""
+    return _is_the_users(path) or _is_of_a_model(path)
 
 
 def _is_of_a_model(path: Path) -> bool:
@@ -59,7 +64,7 @@ def _is_the_users(path: Path) -> bool:
     return path.is_absolute() and not elsewhere and not _INSTALLED & set(path.parts)
 
 
-def _shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as short as it can be given from here, or from where packages are."""
     package = _in_package(path)
     if package:

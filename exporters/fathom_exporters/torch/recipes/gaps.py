@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
+from pathlib import Path
 
 from torch import fx
 
@@ -17,6 +18,7 @@ from fathom_exporters.torch.translate.attempt import refusals
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
+from fathom_onnx.recipes.blame import is_blamed, short_path
 from fathom_onnx.workloads.contract import Mode
 
 from .capture import values_of
@@ -27,7 +29,6 @@ from .trial import in_mode
 __all__ = ["find_gaps", "gaps_of", "one_gap"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(?P<text>[^\n]*)')
-_NOT_THE_USERS = ("/torch/", "/fathom_exporters/")
 
 
 def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
@@ -100,9 +101,10 @@ def _lines(graph: fx.Graph) -> dict[fx.Node, str]:
     found: dict[fx.Node, str] = {}
     for node in graph.nodes:
         frames = list(_FRAME.finditer(node.meta.get("stack_trace") or ""))
-        own = [m for m in frames if not any(part in m["file"] for part in _NOT_THE_USERS)]
+        own = [m for m in frames if is_blamed(Path(m["file"]))]
         if own:
-            found[node] = f"{own[-1]['file']}:{own[-1]['line']}: {own[-1]['text'].strip()}"
+            place = short_path(Path(own[-1]["file"]))
+            found[node] = f"{place}:{own[-1]['line']}: {own[-1]['text'].strip()}"
             forward.setdefault(node.meta.get("seq_nr", -1), found[node])
         elif node.meta.get("seq_nr", -1) in forward:
             found[node] = forward[node.meta["seq_nr"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import fathom_onnx
 from fathom_exporters.torch.recipes import find_gaps
 from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes import Recipe
+from fathom_onnx.recipes.blame import short_path
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +219,7 @@ def test_a_recording_that_failed_leaves_nothing_behind() -> None:
         return torch.lgamma(m.linear(x).square() + 1).sum()
 
     alone = gaps(unknown)
+    assert short_path(Path(__file__)) == alone[0].source.partition(":")[0]
     assert gaps(of_the_batch)[0].operation == "aten._local_scalar_dense.default"
     assert gaps(unknown) == alone
     assert {(g.phase, g.layer) for g in alone} == {("forward", "Own"), ("backward", "Own")}
