@@ -49,7 +49,7 @@ def build(kind: str, name: str) -> tuple[Any, Any, Any, Any]:
     model, inputs, targets, loss, *more = MAKERS[kind][name]()
     optimizer, weights = [*more, None, None][:2]
     if optimizer is None and not getattr(model, "compiled", False):
-        optimizer = keras.optimizers.SGD(0.1, momentum=0.5)
+        optimizer = keras.optimizers.SGD(0.01, momentum=0.5)
     batch = (inputs, targets) if weights is None else (inputs, targets, weights)
     return model, batch, loss, optimizer
 

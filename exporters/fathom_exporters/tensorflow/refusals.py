@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["REFUSALS", "UNKNOWN", "Refusal", "refusal"]
+__all__ = ["AUGMENT", "BY_VALUES", "REFUSALS", "UNKNOWN", "Refusal", "refusal"]
 
 
 class Refusal(NamedTuple):
@@ -27,13 +27,16 @@ UNKNOWN = Refusal(
 
 _BEFORE = "compute it before the step and give it in the batch"
 _BY_VALUES = "gives a shape that depends on values"
+BY_VALUES = Refusal(_BY_VALUES, "use sizes that are numbers, and a mask for what is not to count")
+"""Of an operation whose result has no fixed shape."""
 _COMPLEX = "is of complex numbers, which ONNX does not have"
 _FACTORS = "is a matrix factorisation, for which ONNX has no operator"
 _NO_OPERATOR = "has no ONNX operator"
 _DRAWN = "is a random distribution that no standard operator draws"
 _PYTHON = "calls Python, which is in no graph"
 _TEXT = "is of text"
-_AUGMENT = "apply the layer to the batch before the step, as in tf.data, and leave it out of the model"
+AUGMENT = "apply the layer to the batch before the step, as in tf.data, and leave it out of the model"
+"""The rewrite for Keras' layers that prepare data."""
 _WORDS = "look words up before the model, and give it the numbers"
 
 _GROUPS: tuple[tuple[str, Refusal], ...] = (
@@ -64,7 +67,7 @@ _GROUPS: tuple[tuple[str, Refusal], ...] = (
     ("ImageProjectiveTransformV2 ImageProjectiveTransformV3 RGBToHSV HSVToRGB AdjustContrastv2 AdjustHue "
      "AdjustSaturation CropAndResize SampleDistortedBoundingBoxV2 Dilation2D "
      "Erosion2D ScaleAndTranslate ScaleAndTranslateGrad",
-     Refusal("changes images as no ONNX operator does", _AUGMENT)),
+     Refusal("changes images as no ONNX operator does", AUGMENT)),
     ("ExtractImagePatches ExtractVolumePatches",
      Refusal("has a gradient of sparse matrices", "use keras.ops.image.extract_patches, which is a convolution")),
     ("SparseTensorDenseMatMul SparseToDense SparseReshape SparseAdd SparseReorder SparseSoftmax SparseReduceSum",

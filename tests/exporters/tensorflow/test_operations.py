@@ -96,6 +96,13 @@ POINTWISE = {
     "with_diagonal": (lambda x: tf.linalg.set_diag(x, x[:, 0]), normal(3, 4, 4)[:, :, :4]),
     "finite": (lambda x: tf.where(tf.math.is_finite(tf.math.log(x)), x, tf.zeros_like(x)), X),
     "max_axes": (lambda x: tf.reduce_max(x, [0, 2]) + tf.reduce_min(x, [0, 2]), apart(2, 3, 4)),
+    "diagonals": (
+        lambda x: [tf.linalg.diag_part(x, k=k) for k in (0, 2, -1)] + [tf.linalg.diag_part(tf.transpose(x, [0, 2, 1]))],
+        normal(2, 3, 5),
+    ),
+    "of_diagonals": (lambda x: [tf.linalg.diag(x, k=k) for k in (1, -2)], X),
+    "of_wide": (lambda x: tf.linalg.diag(x, num_rows=5, num_cols=7), X),
+    "with_diagonals": (lambda x: tf.linalg.set_diag(x, 2 * x[:, 0, :3], k=1), normal(2, 3, 5)),
     "einsum_trace": (lambda x: tf.einsum("bij->ibj", x), normal(2, 3, 4)),
     "eigen_free": (lambda x: tf.linalg.matvec(x, x[:, 0]), normal(3, 4, 4)),
 }
@@ -190,6 +197,34 @@ MOVES = {
 @pytest.mark.parametrize("name", MOVES)
 def test_moves(name):
     check_function(MOVES[name], apart(4, 5))
+
+
+def at(x, *places):
+    """Whole numbers that no folding knows: those of the largest elements of columns, plus what is given."""
+    return [tf.argmax(x[:, 0], output_type=tf.int32) * 0 + place for place in places]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[at(x, 2)[0]] * 2 + x[at(x, -1)[0], :],
+        lambda x: x[:, at(x, 3)[0], None] + x[..., at(x, -5)[0]][:, None],
+        lambda x: tf.reshape(x, [2, 2, 5])[at(x, 1)[0], :, at(x, 2)[0]],
+        lambda x: tf.slice(tf.stop_gradient(x), at(x, 1, 2), [2, 3]) + x[:2, :3],
+    ],
+)
+def test_elements_where_a_tensor_says(function):
+    check_function(function, apart(4, 5))
+
+
+def test_bounds_and_signs_of_zeros():
+    ordered, values = np.array([[1.0, 2.0, 2.0, 5.0]], "float32"), np.array([[2.0, 0.0, 9.0, 5.0]], "float32")
+    for side in ("left", "right"):
+        check_function(lambda a, b, s=side: tf.searchsorted(a, b, s), ordered, values, gradients=False)
+    keras = pytest.importorskip("keras")
+    zeros = np.array([[0.0, -0.0, 0.0], [-0.0, -1.0, 0.0], [2.0, -0.0, 2.0]], "float32")
+    check_function(lambda a: keras.ops.argmax(tf.cast(a, tf.float32), -1), zeros, gradients=False)
+    check_function(lambda a: keras.ops.signbit(tf.cast(a, tf.float32)), zeros, gradients=False)
 
 
 @pytest.mark.parametrize("reduction", [tf.nn.softmax_cross_entropy_with_logits, None])

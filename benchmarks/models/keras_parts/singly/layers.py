@@ -84,7 +84,7 @@ def _sound(layer: Any, length: int = 256) -> Parts:
     return model, normal(2, length), whole(CLASSES, 2), sparse()
 
 
-_SIDES: dict[int, tuple[int, ...]] = {1: (10,), 2: (8, 7), 3: (6, 5, 4)}
+_SIDES: dict[int, tuple[int, ...]] = {1: (10,), 2: (8, 7), 3: (6, 5, 5)}
 
 
 def _on_images() -> Iterator[tuple[str, Maker]]:
@@ -105,7 +105,7 @@ def _on_images() -> Iterator[tuple[str, Maker]]:
 
     for sides in (1, 2, 3):
         for name in ("AveragePooling", "MaxPooling"):
-            yield add(name, sides)
+            yield add(name, sides, pool_size=2)
             yield add(name, sides, pool_size=3, strides=2, padding="same")
             yield add(name, sides, pool_size=3, strides=1)
         for name in ("GlobalAveragePooling", "GlobalMaxPooling", "Cropping", "ZeroPadding", "UpSampling"):

@@ -137,7 +137,10 @@ def _by_counts(b: Builder, indices: ir.Value, bags: _Bags, a: Matrix, k: Matrix,
 
 def _by_product(b: Builder, dy: ir.Value, indices: ir.Value, count: int, width: int, rows: int) -> ir.Value:
     none_one = b.constant(np.array([0, 1], np.float32))
-    places = b.op("OneHot", b.reshape(indices, count), b.ints(rows), none_one, axis=0)
+    flat = b.reshape(indices, count)
+    if indices.dtype != ir.DataType.INT64:  # onnxruntime has no OneHot of int32 by an int64 number of rows
+        flat = b.op("Cast", flat, to=int(ir.DataType.INT64))
+    places = b.op("OneHot", flat, b.ints(rows), none_one, axis=0)
     return b.op("MatMul", places, b.reshape(dy, count, width))
 
 

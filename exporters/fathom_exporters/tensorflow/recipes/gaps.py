@@ -10,11 +10,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.layers.preprocessing.data_layer import DataLayer
 from tf2onnx.handler import tf_op
 
 from fathom_exporters.lowering import OPSET
 from fathom_exporters.tensorflow.fold import fold
-from fathom_exporters.tensorflow.refusals import UNKNOWN, Refusal, refusal
+from fathom_exporters.tensorflow.refusals import AUGMENT, BY_VALUES, UNKNOWN, Refusal, refusal
 from fathom_exporters.tensorflow.translate.convert import HANDLERS
 from fathom_exporters.tensorflow.translate.ops import CANONICAL_OF, MOVED_AWAY
 from fathom_onnx.errors import ExportError
@@ -23,6 +24,7 @@ from fathom_onnx.recipes import Recipe
 from fathom_onnx.workloads.contract import Mode
 
 from .described import Described, describe
+from .graph import SHAPES
 from .recorded import Traced, trace
 
 __all__ = ["find_gaps", "gaps_of", "one_gap"]
@@ -35,6 +37,8 @@ _TAPE = "gradient_tape/"
 
 def _known(op_type: str, stock: Iterable[str]) -> Refusal | None:
     """Why a type of operation is refused; None where the tables are complete."""
+    if op_type in SHAPES:
+        return BY_VALUES
     translated = op_type in HANDLERS or op_type in stock
     if op_type in MOVED_AWAY or (translated and (op_type in CANONICAL_OF or op_type in _OWN)):
         return None
@@ -78,15 +82,27 @@ class _Places:
         return (phase, rest.partition("/")[0]) if phase in ("forward", "loss", "backward", "optimizer") else ("", "")
 
 
-def _operations(step: Traced) -> list[tuple[str, str]]:
-    """Name and type of the operations that the step's results need, constants folded where that is possible."""
+def _by_values(op: tf.Operation) -> bool:
+    """Whether an operation is the first whose result has a shape that is not known."""
+
+    def known(tensors: Iterable[tf.Tensor]) -> bool:
+        return all(t.shape.is_fully_defined() for t in tensors)
+
+    return known(op.inputs) and not known(op.outputs[:1])
+
+
+def _operations(step: Traced) -> list[tuple[str, str, bool]]:
+    """Name and type of the operations that the step's results need, constants folded where that is possible.
+
+    And whether their shape depends on values.
+    """
     ends = [*step.outputs.values(), *step.gradients.values(), *(h.last for h in step.held.values() if h.changed)]
     graph_def = step.draws.put(step.lifted.graph_def, "input")
     try:
         graph = fold(graph_def, [], [end.partition(":")[0] for end in ends if end])
     except Exception:  # an operation that TensorFlow cannot run by itself
-        return [(node.name, node.op) for node in graph_def.node]
-    return [(op.name, op.type) for op in graph.get_operations()]
+        return [(node.name, node.op, False) for node in graph_def.node]
+    return [(op.name, op.type, _by_values(op)) for op in graph.get_operations()]
 
 
 def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
@@ -108,13 +124,15 @@ def gaps_of(described: Described, mode: Mode) -> tuple[Gap, ...]:
 
     def add(name: str, op_type: str, lacks: str, rewrite: str) -> None:
         phase, layer = places.scope(name)
+        if isinstance(described.structure.layers.get(layer), DataLayer):
+            rewrite = AUGMENT
         found[Gap(op_type, phase, layer, places.source(name), lacks, rewrite)] += 1
 
     for refused in step.refused:
         add(refused.name, refused.type, refused.lacks, refused.rewrite)
     drawn = {refused.name for refused in step.refused}
-    for name, op_type in _operations(step):
-        known = _known(op_type, stock)
+    for name, op_type, by_values in _operations(step):
+        known = refusal(op_type) or BY_VALUES if by_values else _known(op_type, stock)
         if known is not None and name not in drawn and "/refused_" not in name:
             add(name, op_type, *known)
     gaps = [Gap(**{**vars(gap), "count": count}) for gap, count in found.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fathom_exporters.tensorflow.refusals import refusal
 from fathom_onnx.errors import ExportError, FathomError, UsageError, one_line
+from fathom_onnx.recipes.blame import user_line
 from fathom_onnx.workloads.contract import Mode
 
 from .described import Described
@@ -103,6 +106,30 @@ def _dense(gradient: Any, name: str) -> Any:
         return tf.convert_to_tensor(gradient)
 
 
+_GRADIENT = re.compile(r"gradient registry has no entry for: (\w+)")
+_INNER = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
+"""What Keras says within what it says around it, in bold."""
+
+
+def _failed(described: Described, mode: Mode, error: Exception) -> ExportError:
+    """A step that TensorFlow cannot trace, in a line: why, where in the user's code, what to write instead."""
+    text = str(error)
+    inner = _INNER.search(text)
+    place = user_line(error)
+    what = (
+        f"the {mode} step of {type(described.recipe.model).__name__} cannot be traced{f' ({place})' if place else ''}"
+    )
+    lacking = _GRADIENT.search(text)
+    if lacking:
+        known = refusal(lacking[1])
+        rewrite = known.rewrite if known else "write it with operations that have one, or tf.stop_gradient before it"
+        return ExportError(f"{what}: TensorFlow has no gradient of {lacking[1]}", rewrite)
+    why = f"{what}: {type(error).__name__}: {one_line(inner[1] if inner else text)}"
+    if isinstance(error, tf.errors.OperatorNotAllowedInGraphError) or "symbolic" in text:
+        return ExportError(why, "keep a tensor a tensor: choose by tf.where or tf.cond, and leave .numpy() out")
+    return ExportError(why, "the step must run under tf.function: use keras.ops or tf operations on tensors")
+
+
 def trace(described: Described, mode: Mode) -> Traced:
     """The lifted step of a mode; traced once.
 
@@ -119,11 +146,7 @@ def trace(described: Described, mode: Mode) -> Traced:
     except FathomError:
         raise
     except Exception as error:
-        raise ExportError(
-            f"the {mode} step of {type(described.recipe.model).__name__} cannot be traced: "
-            f"{type(error).__name__}: {one_line(error)}",
-            "the step must run under tf.function with static shapes: use keras.ops or tf operations on tensors",
-        ) from error
+        raise _failed(described, mode, error) from error
     features = len(described.batch.tensors if mode == "training" else described.batch.features)
     lifted = lift(function, features)
     held: dict[str, Held] = {}

@@ -6,7 +6,7 @@ runs on variables of its own, so that the model keeps its values. For float64 th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from fathom_onnx.errors import ExportError, UnknownNameError
+from fathom_onnx.errors import ExportError, RunError, UnknownNameError, one_line
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode
@@ -67,21 +67,33 @@ class _Native:
         outputs = [renamed.get(t.name, t.name) for t in function.outputs]
         drawn = [renamed.get(name, name) for name in drawn]
 
+        # each is given a value; as nodes they would be in the way of a compiler
+        placeholders = [node for node in graph_def.node if node.op == "Placeholder"]
+        for node in placeholders:
+            graph_def.node.remove(node)
+        read = {_tensor(name) for node in graph_def.node for name in node.input}
+
         def run(tensors: Sequence[tf.Tensor], noise: Sequence[tf.Tensor]) -> list[tf.Tensor]:
             here = tf.compat.v1.get_default_graph()
             given = {name: here.capture(value) for name, value in captured.items()}
             given |= dict(zip((name for name, _ in self._arguments), tensors, strict=True))
             given |= dict(zip(drawn, noise, strict=True))
+            given = {name: value for name, value in given.items() if name in read}
             made: list[tf.Tensor] = tf.import_graph_def(graph_def, given, outputs, name="")
             return made
 
-        self._run: Callable[..., list[tf.Tensor]] = tf.function(run, autograph=False)
+        self._run: Any = tf.function(run, autograph=False)
+        self._compiled = False
 
     def _dtype(self, dtype: tf.DType) -> tf.DType:
         return tf.float64 if self._wide and dtype == tf.float32 else dtype
 
     def __call__(self, arguments: Sequence[Any], noise: Sequence[Any], values: Mapping[str, Array]) -> list[Array]:
-        """Run it on given values of the variables; the others start as the model's own."""
+        """Run it on given values of the variables; the others start as the model's own.
+
+        Raises:
+            RunError: TensorFlow cannot run it.
+        """
         for copied, variable in self._start:
             copied.assign(tf.cast(variable, copied.dtype))
         for name, variable in self.variables.items():
@@ -89,7 +101,21 @@ class _Native:
                 variable.assign(tf.constant(values[name], variable.dtype, variable.shape))
         tensors = [tf.constant(a, dtype) for a, (_, dtype) in zip(arguments, self._arguments, strict=True)]
         drawn = [tf.constant(n, self._dtype(tf.float32)) for n in noise]
-        return [np.asarray(t) for t in self._run(tensors, drawn)]
+        try:
+            return [np.asarray(t) for t in self._run(tensors, drawn)]
+        except tf.errors.OpError as error:
+            if self._compiled:
+                raise RunError(
+                    f"TensorFlow itself cannot run the step here: {one_line(error)}", "judge it where it runs"
+                ) from error
+        # XLA has what TensorFlow lacks on a CPU: gradients of dilated convolutions, pools of volumes in float64
+        self._run, self._compiled = tf.function(self._run.python_function, autograph=False, jit_compile=True), True
+        return self(arguments, noise, values)
+
+
+def _tensor(name: str) -> str:
+    """The tensor of a node's input, with its number."""
+    return name if ":" in name else f"{name}:0"
 
 
 class RecipeReference:

@@ -15,10 +15,11 @@ from tf2onnx.graph import Graph, Node
 from tf2onnx.handler import tf_op
 
 from fathom_exporters.lowering import DOMAIN, OPSET, VERSION
-from fathom_exporters.lowering.tags import ORIGIN
+from fathom_exporters.lowering.tags import ORIGIN, Tag
 from fathom_exporters.tensorflow.capture import Captured
 from fathom_onnx.errors import ExportError, FathomError, one_line
 
+from .conversion import conversion_graph
 from .emit import Emit, Handler
 from .general import GENERAL
 from .images import IMAGES
@@ -27,12 +28,13 @@ from .moves import MOVES
 from .pointwise import POINTWISE
 from .products import PRODUCTS
 from .scopes import tags
+from .slices import SLICES
 from .special import SPECIAL
 from .tidy import tidy
 
 __all__ = ["HANDLERS", "translate"]
 
-HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS, **SPECIAL}
+HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS, **SLICES, **SPECIAL}
 """TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
 
 _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
@@ -91,7 +93,7 @@ class _Mapper:
 
 def _convert(captured: Captured) -> tuple[Graph, dict[str, str]]:
     """tf2onnx's graph of the captured step, and the TensorFlow operation behind each of its nodes."""
-    graph, _ = tfonnx.graphs_from_tf(captured.graph, list(captured.inputs), list(captured.outputs))
+    graph = conversion_graph(captured)
     private = onnx.helper.make_opsetid(DOMAIN, VERSION)
     graph.set_config(opset=OPSET, extra_opset=[private])
     graph.rename_tensors({**captured.inputs, **captured.outputs})
@@ -132,6 +134,17 @@ def _in_tensorflow_order(graph: ir.Graph, captured: Captured) -> None:
     graph.extend(nodes)
 
 
+def _of_output(captured: Captured, node: ir.Node) -> Tag | None:
+    """The tag of an output that is a constant, such as a flag that the step sets: its layer's, or the model's."""
+    operations = {name: tensor.partition(":")[0] for tensor, name in captured.outputs.items()}
+    name = node.outputs[0].name or ""
+    if name not in operations:
+        return None
+    layers = [layer.name for layer in captured.workload.layers]
+    layer = name.removesuffix(".next").rpartition(".")[0]
+    return Tag("forward", layer if layer in layers else layers[0], "Identity", operations[name])
+
+
 def translate(captured: Captured) -> ir.Model:
     """The ONNX model of a captured step: gradients as canonical ops, every node with its tag.
 
@@ -143,7 +156,7 @@ def translate(captured: Captured) -> ir.Model:
     model = _as_ir(graph)
     common.IdentityEliminationPass()(model)
     for node in model.graph:
-        tag = tags_by_operation.get(origins.get(node.name or "", ""))
+        tag = tags_by_operation.get(origins.get(node.name or "", "")) or _of_output(captured, node)
         if tag is None:
             raise ExportError(f"node '{node.name}' ({node.op_type}) comes from no operation of a layer")
         tag.put(node)

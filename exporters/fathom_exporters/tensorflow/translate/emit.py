@@ -79,6 +79,10 @@ class Emit:
         name = self._node.output[output]
         return name in self._graph.outputs or bool(self._graph.find_output_consumers(name))
 
+    def readers(self) -> list[str]:
+        """Types of the operations that read the first output."""
+        return [str(node.type) for node in self._graph.find_output_consumers(self._node.output[0])]
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """The value of an attribute; text as ``str``."""
         value = self._node.get_attr_value(name, default)

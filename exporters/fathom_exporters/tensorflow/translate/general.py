@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from .emit import Emit, Handler
@@ -134,39 +136,80 @@ def half_squares(e: Emit) -> None:
     e.replace("Mul", total, e.number(0.5, x))
 
 
-def _eye(e: Emit, size: int) -> str:
-    return e.constant(np.eye(size), np.bool_)
+class _Diagonal(NamedTuple):
+    """One diagonal of matrices: its number, above the main one where positive, and its length."""
+
+    number: int
+    length: int
+
+    @property
+    def row(self) -> int:
+        """Row of its first element."""
+        return max(-self.number, 0)
+
+    @property
+    def column(self) -> int:
+        """Column of its first element."""
+        return max(self.number, 0)
+
+    def mask(self, rows: int, columns: int) -> npt.NDArray[np.bool_]:
+        """Where it is in a matrix."""
+        return np.eye(rows, columns, self.number, dtype=np.bool_)
 
 
-def _is_main(e: Emit, index: int) -> bool:
-    return not np.any(e.static(index))
+def _diagonal(e: Emit, index: int, rows: int, columns: int) -> _Diagonal:
+    """The diagonal that a constant input names, the main one where there is none.
+
+    Raises:
+        ValueError: There are several.
+    """
+    numbers = {int(n) for n in np.atleast_1d(e.static(index))} if len(e.inputs) > index else {0}
+    if len(numbers) > 1:
+        raise ValueError("several diagonals at once have no translation; multiply by a mask")
+    number = numbers.pop()
+    return _Diagonal(number, int(np.eye(rows, columns, number).sum()))
+
+
+def _placed(e: Emit, x: str, diagonal: _Diagonal, shape: list[int]) -> str:
+    """Matrices of ``shape`` with diagonals x, and zeros elsewhere."""
+    size = diagonal.length
+    square = [*shape[:-2], size, size]
+    eye = e.constant(np.eye(size), np.bool_)
+    made = e.op("Where", eye, e.reshape(x, [*shape[:-2], size, 1]), e.number(0, x), shape=square, dtype=e.dtype(x))
+    if square == shape:
+        return made
+    before = [0] * (len(shape) - 2) + [diagonal.row, diagonal.column]
+    after = [n - m - b for n, m, b in zip(shape, square, before, strict=True)]
+    return e.op("Pad", made, e.ints([*before, *after]), shape=shape)
 
 
 def matrix_diag(e: Emit) -> None:
-    """MatrixDiagV3(x, 0): square matrices with the main diagonals x."""
+    """MatrixDiagV3(x, constant number): matrices with the diagonals x, and zeros elsewhere."""
     x, shape = e.inputs[0], e.output_shape
-    if (len(e.inputs) > 1 and not _is_main(e, 1)) or shape[-1] != shape[-2]:
-        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
-    e.replace("Where", _eye(e, shape[-1]), e.reshape(x, [*shape[:-1], 1]), e.number(0, x))
+    e.become(_placed(e, x, _diagonal(e, 1, *shape[-2:]), shape))
 
 
 def matrix_diag_part(e: Emit) -> None:
-    """MatrixDiagPartV3(x, 0): the main diagonals of square matrices."""
-    x = e.inputs[0]
-    shape = e.shape(x)
-    if (len(e.inputs) > 1 and not _is_main(e, 1)) or shape[-1] != shape[-2]:
-        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
-    kept = e.op("Where", _eye(e, shape[-1]), x, e.number(0, x), shape=shape, dtype=e.dtype(x))
-    e.replace("ReduceSum", kept, e.ints([len(shape) - 1]), keepdims=0)
+    """MatrixDiagPartV3(x, constant number): diagonals of matrices."""
+    x, shape = e.inputs[0], e.shape(e.inputs[0])
+    diagonal = _diagonal(e, 1, *shape[-2:])
+    kept = e.op("Where", e.constant(diagonal.mask(*shape[-2:]), np.bool_), x, e.number(0, x), shape=shape,
+                dtype=e.dtype(x))  # fmt: skip
+    columns = diagonal.column, diagonal.column + diagonal.length
+    summed = e.op("ReduceSum", kept, e.ints([len(shape) - 2]), shape=[*shape[:-2], shape[-1]], keepdims=0)
+    if columns == (0, shape[-1]):
+        e.become(summed)
+    else:
+        e.replace("Slice", summed, *(e.ints([n]) for n in (*columns, len(shape) - 2)))
 
 
 def matrix_set_diag(e: Emit) -> None:
-    """MatrixSetDiagV3(x, diagonal, 0)."""
-    x, diagonal = e.inputs[:2]
+    """MatrixSetDiagV3(x, diagonal, constant number)."""
+    x, values = e.inputs[:2]
     shape = e.shape(x)
-    if (len(e.inputs) > 2 and not _is_main(e, 2)) or shape[-1] != shape[-2]:
-        raise ValueError("diagonals other than the main one of a square matrix have no translation; multiply by a mask")
-    e.replace("Where", _eye(e, shape[-1]), e.reshape(diagonal, [*shape[:-1], 1]), x)
+    diagonal = _diagonal(e, 2, *shape[-2:])
+    mask = e.constant(diagonal.mask(*shape[-2:]), np.bool_)
+    e.replace("Where", mask, _placed(e, values, diagonal, shape), x)
 
 
 def cross_entropy(e: Emit) -> None:

@@ -202,11 +202,22 @@ def bincount(e: Emit) -> None:
     e.become(e.op(op_type, hot, e.ints(axes), shape=shape, keepdims=0))
 
 
+def bound(op_type: str, e: Emit) -> None:
+    """LowerBound and UpperBound(sorted [B, n], values [B, m]): how many are below each value, or not above it."""
+    ordered, values = e.inputs
+    (rows, count), places = e.shape(ordered), e.shape(values)[1]
+    below = e.compare(op_type, e.reshape(ordered, [rows, 1, count]), e.reshape(values, [rows, places, 1]))
+    number = e.cast(below, TensorProto.INT32)
+    made = e.op("ReduceSum", number, e.ints([2]), shape=[rows, places], keepdims=0)
+    e.become(e.cast(made, e.output_dtype))
+
+
 INDEXING: dict[str, Handler] = {
     "Bincount": bincount,
     "DenseBincount": bincount,
     "GatherNd": gather_nd,
     "GatherV2": gather,
+    "LowerBound": functools.partial(bound, "Less"),
     "OneHot": one_hot,
     "ScatterNd": scatter_nd,
     "SparseSoftmaxCrossEntropyWithLogits": sparse_cross_entropy,
@@ -218,5 +229,6 @@ INDEXING: dict[str, Handler] = {
     "UnsortedSegmentMin": functools.partial(unsorted_segment_extreme, "min"),
     "UnsortedSegmentProd": functools.partial(unsorted_segment_extreme, "mul"),
     "UnsortedSegmentSum": unsorted_segment_sum,
+    "UpperBound": functools.partial(bound, "LessOrEqual"),
 }
 """TensorFlow operation to its handler."""

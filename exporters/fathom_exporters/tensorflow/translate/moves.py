@@ -1,143 +1,23 @@
-"""Slices, borders, reversed and shifted axes, and their gradients."""
+"""Borders, reversed and shifted axes, and their gradients."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from fathom_exporters.lowering import DOMAIN
-
 from .emit import Emit, Handler
+from .slices import cut, flip
 
 __all__ = ["MOVES"]
-
-_LOWEST = -(2**31)
-"""The end of a slice that goes backwards to the first element."""
-_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-
-
-class _Slice(NamedTuple):
-    """A slice along every axis of its input, with all axes kept."""
-
-    starts: list[int]
-    sizes: list[int]
-    steps: list[int]
-
-
-def _strided(e: Emit, shape: Sequence[int], first: int) -> _Slice:
-    """The slice of a tensor of ``shape`` that the constant inputs from ``first`` and the masks say."""
-    begin, end, steps = ([int(v) for v in e.static(first + index)] for index in range(3))
-    masks = {name: int(e.attribute(name, 0)) for name in _MASKS}
-
-    def has(name: str, index: int) -> bool:
-        return bool(masks[name] >> index & 1)
-
-    stated = sum(not has("new_axis_mask", i) and not has("ellipsis_mask", i) for i in range(len(begin)))
-    found = _Slice([], [], [])
-
-    def add(start: int, size: int, step: int) -> None:
-        found.starts.append(start)
-        found.sizes.append(size)
-        found.steps.append(step)
-
-    for i in range(len(begin)):
-        axis = len(found.starts)
-        if has("ellipsis_mask", i):
-            for size in shape[axis : axis + len(shape) - stated]:
-                add(0, size, 1)
-        elif has("new_axis_mask", i):
-            continue
-        elif has("shrink_axis_mask", i):
-            add(begin[i] % shape[axis], 1, 1)
-        else:
-            chosen = range(shape[axis])[
-                None if has("begin_mask", i) else begin[i] : None if has("end_mask", i) else end[i] : steps[i]
-            ]
-            add(chosen.start if chosen else 0, len(chosen), steps[i])
-    for size in shape[len(found.starts) :]:
-        add(0, size, 1)
-    return found
-
-
-def _cut(e: Emit, x: str, axis: int, start: int, size: int, step: int = 1) -> str:
-    """``size`` elements of ``x`` along an axis from ``start``."""
-    shape = e.shape(x)
-    if (start, size, step) == (0, shape[axis], 1):
-        return x
-    end = start + size * step
-    stop = end if end >= 0 else _LOWEST
-    limits = [e.ints([start]), e.ints([stop]), e.ints([axis])]
-    if step != 1:
-        limits.append(e.ints([step]))
-    return e.op("Slice", x, *limits, shape=[*shape[:axis], size, *shape[axis + 1 :]])
-
-
-def _flip(e: Emit, x: str, axis: int) -> str:
-    size = e.shape(x)[axis]
-    return _cut(e, x, axis, size - 1, size, -1) if size > 1 else x
-
-
-def strided_slice(e: Emit) -> None:
-    """StridedSlice(x, begin, end, strides), in steps of either sign.
-
-    tf2onnx's own handler writes the plain ones, and is wrong about an ellipsis or a step beside axes that come or go.
-    """
-    x, stated = e.inputs[0], e.static(3)
-    added_far = e.attribute("ellipsis_mask", 0) and e.attribute("new_axis_mask", 0) and len(stated) > 2
-    if not added_far and all(step == 1 for step in stated):
-        e.stock()
-        return
-    found = _strided(e, e.shape(x), 1)
-    rows = [
-        (axis, start, size, step)
-        for axis, (start, size, step) in enumerate(zip(*found, strict=True))
-        if (start, size, step) != (0, e.shape(x)[axis], 1)
-    ]
-    if rows:
-        axes, starts, sizes, steps = (list(column) for column in zip(*rows, strict=True))
-        ends = [a + n * s for a, n, s in zip(starts, sizes, steps, strict=True)]
-        ends = [end if end >= 0 else _LOWEST for end in ends]
-        limits = [e.ints(starts), e.ints(ends), e.ints(axes)]
-        if any(step != 1 for step in steps):
-            limits.append(e.ints(steps))
-        x = e.op("Slice", x, *limits, shape=found.sizes)
-    e.become(e.reshape(x, e.output_shape) if e.output_shape != e.shape(x) else x)
-
-
-def strided_slice_grad(e: Emit) -> None:
-    """StridedSliceGrad(shape, begin, end, strides, dy): dy at its positions within zeros."""
-    shape = [int(v) for v in e.static(0)]
-    starts, sizes, steps = _strided(e, shape, 1)
-    dy = e.reshape(e.inputs[4], sizes)
-    for axis, step in enumerate(steps):
-        count = sizes[axis]
-        if step < 0 and count:
-            dy = _flip(e, dy, axis)
-            starts[axis] += (count - 1) * step
-        if abs(step) > 1 and count > 1:
-            dy = _spread(e, dy, axis, abs(step))
-    e.replace("SliceGrad", dy, domain=DOMAIN, input_shape=shape, starts=starts)
-
-
-def _spread(e: Emit, x: str, axis: int, step: int) -> str:
-    """``x`` with ``step - 1`` zeros between its elements along an axis."""
-    shape = e.shape(x)
-    count, before, after = shape[axis], math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    rows = e.reshape(x, [before * count, 1, after])
-    wide = e.op("Pad", rows, e.ints([0, 0, 0, 0, step - 1, 0]), shape=[before * count, step, after])
-    whole = e.reshape(wide, [*shape[:axis], count * step, *shape[axis + 1 :]])
-    return _cut(e, whole, axis, 0, (count - 1) * step + 1)
 
 
 def reverse(e: Emit) -> None:
     """ReverseV2(x, axes)."""
     x, rank = e.inputs[0], len(e.output_shape)
     for axis in np.atleast_1d(e.static(1)):
-        x = _flip(e, x, int(axis) % rank)
+        x = flip(e, x, int(axis) % rank)
     e.become(x)
 
 
@@ -150,7 +30,7 @@ def roll(e: Emit) -> None:
         size = e.shape(x)[axis]
         split = size - int(shift) % size
         if split != size:
-            parts = [_cut(e, x, axis, split, size - split), _cut(e, x, axis, 0, split)]
+            parts = [cut(e, x, axis, split, size - split), cut(e, x, axis, 0, split)]
             x = e.op("Concat", *parts, shape=e.shape(x), axis=axis)
     e.become(x)
 
@@ -174,9 +54,9 @@ def mirror_pad(e: Emit) -> None:
     for axis, (before, after) in enumerate(margins):
         shape = e.shape(x)
         size = shape[axis]
-        parts = [_flip(e, _cut(e, x, axis, 0, before), axis)] if before else []
+        parts = [flip(e, cut(e, x, axis, 0, before), axis)] if before else []
         parts.append(x)
-        parts += [_flip(e, _cut(e, x, axis, size - after, after), axis)] if after else []
+        parts += [flip(e, cut(e, x, axis, size - after, after), axis)] if after else []
         if len(parts) > 1:
             whole = [*shape[:axis], before + size + after, *shape[axis + 1 :]]
             x = e.op("Concat", *parts, shape=whole, axis=axis)
@@ -188,11 +68,11 @@ def mirror_pad_grad(e: Emit) -> None:
     dy, margins, offset = e.inputs[0], _margins(e), _offset(e)
     for axis, (before, after) in enumerate(margins):
         size = e.shape(dy)[axis] - before - after
-        total = _cut(e, dy, axis, before, size)
+        total = cut(e, dy, axis, before, size)
         rows = ((0, before, offset), (before + size, after, size - offset - after))
         for start, count, place in rows:
             if count:
-                part = _flip(e, _cut(e, dy, axis, start, count), axis)
+                part = flip(e, cut(e, dy, axis, start, count), axis)
                 total = e.binary("Add", total, _placed(e, part, axis, place, size))
         dy = total
     e.become(dy)
@@ -232,7 +112,7 @@ def blocks(to_batch: bool, e: Emit) -> None:
     size = [n * b for n, b in zip(shape[1 : 1 + sides], block, strict=True)]
     x = e.reshape(e.transpose(apart, perm), [batch, *size, *rest])
     for axis, (n, (a, b)) in enumerate(zip(size, margins, strict=True), 1):
-        x = _cut(e, x, axis, a, n - a - b)
+        x = cut(e, x, axis, a, n - a - b)
     e.become(x)
 
 
@@ -253,7 +133,7 @@ def cumprod(e: Emit) -> None:
     size = e.shape(x)[axis]
     if size > _LONGEST:
         raise ValueError(f"a running product of {size} elements has no translation; add up logarithms")
-    parts = [_cut(e, x, axis, index, 1) for index in range(size)]
+    parts = [cut(e, x, axis, index, 1) for index in range(size)]
     parts = parts[::-1] if reverse else parts
     ones = e.binary("Add", e.binary("Mul", parts[0], e.number(0, x)), e.number(1, x))
     running = [ones if exclusive else parts[0]]
@@ -276,7 +156,5 @@ MOVES: dict[str, Handler] = {
     "ReverseV2": reverse,
     "Roll": roll,
     "SpaceToBatchND": functools.partial(blocks, True),
-    "StridedSlice": strided_slice,
-    "StridedSliceGrad": strided_slice_grad,
 }
 """TensorFlow operation to its handler."""

@@ -211,8 +211,39 @@ def atan2(e: Emit) -> None:
     e.become(e.where(level, e.binary("Mul", e.unary("Sign", y), e.number(np.pi / 2, x)), angle))
 
 
+def bits(e: Emit) -> None:
+    """Bitcast(x) of float32 to int32: numbers of the same sign, the sign of -0 too, for what reads no more of them."""
+    (x,) = e.inputs
+    if (e.dtype(x), e.output_dtype) != (TensorProto.FLOAT, TensorProto.INT32):
+        raise ValueError("the bits of numbers have no translation; convert them by tf.cast")
+    if not set(e.readers()) <= {"BitwiseAnd", "Less"}:
+        raise ValueError("the bits of numbers have no translation but for their sign; use tf.sign")
+    # 1 / -0 is negative too
+    zero = _zero(e, x)
+    signed = e.where(e.compare("Equal", x, zero), e.unary("Reciprocal", x), x)
+    lowest, nothing = (e.constant(n, np.int32) for n in (np.iinfo(np.int32).min, 0))
+    e.become(e.where(e.compare("Less", signed, zero), lowest, nothing))
+
+
+def bitwise_and(e: Emit) -> None:
+    """BitwiseAnd(x, y); of the sign bit, which is all that is left of a number's bits here, a choice."""
+    x, y = e.inputs
+    lowest = np.iinfo(np.int32).min
+    try:
+        is_sign = bool((e.static(1) == lowest).all()) and e.output_dtype == TensorProto.INT32
+    except ValueError:
+        is_sign = False
+    if not is_sign:
+        e.stock()
+        return
+    nothing = e.constant(0, np.int32)
+    e.become(e.where(e.compare("Less", x, nothing), y, nothing))
+
+
 POINTWISE: dict[str, Handler] = {
     "Atan2": atan2,
+    "Bitcast": bits,
+    "BitwiseAnd": bitwise_and,
     "Bucketize": bucketize,
     "ClipByValue": clip,
     "DivNoNan": functools.partial(no_nan, "Div"),

@@ -131,6 +131,9 @@ def test_sorted_segments_of_known_numbers(name):
     assert_right(Applied(lambda x, w: tf.reverse(reduce(x @ w, IDS), [0])))
 
 
+SEEDS = keras.random.SeedGenerator(1)
+
+
 REFUSED = {
     "while": (
         lambda x, w: tf.while_loop(lambda h: tf.reduce_sum(tf.abs(h)) > 1e-3, lambda h: (0.5 * tf.tanh(h),), (x,))[0],
@@ -146,6 +149,18 @@ REFUSED = {
         lambda x, w: tf.reshape(tf.py_function(lambda y: 2 * y, [x @ w], tf.float32), (4, 6)),
         "PyFunc in layer .* calls Python",
     ),
+    "draw": (
+        lambda x, w: x @ w + tf.cast(keras.random.randint((4, 6), 0, 3, seed=SEEDS), "float32"),
+        "StatelessRandomUniformIntV2 in layer .* whole numbers.*; take the floor of a uniform draw",
+    ),
+    "untrained": (
+        lambda x, w: keras.ops.slice_update(x @ w, (0, 1), x[:, :2]),
+        r"TensorFlow has no gradient of XlaDynamicUpdateSlice; .* tf.tensor_scatter_nd_update",
+    ),
+    "shape": (
+        lambda x, w: tf.reduce_sum(x[: tf.cast(x[0, 0] > 0, tf.int32) + 2], 0) * (x @ w),
+        "StridedSlice in .* shape",
+    ),
     "unknown": (lambda x, w: tf.raw_ops.Cross(a=x[:, :3], b=x[:, 3:]) @ w[:3], "Cross in layer .* no translation; wri"),
 }
 
@@ -159,6 +174,44 @@ def test_refusals_name_operation_layer_line_and_rewrite(name):
     with pytest.raises(ExportError, match=words) as caught:
         EXPORTER.export(ExportRequest(EXPORTER.workload(recipe), "training"))
     assert "\n" not in str(caught.value)
+
+
+def test_what_prepares_images_is_to_be_left_out_of_the_model():
+    model = keras.Sequential([L.Input((6, 6, 1)), L.RandomRotation(0.1), L.Flatten(), L.Dense(3)])
+    images = (np.zeros((4, 6, 6, 1), "float32"), batch()[1])
+    with pytest.raises(
+        ExportError, match=r"in layer 'random_rotation'.*; apply the layer to the batch before the step"
+    ):
+        recipe = Recipe(model, images, MSE, keras.optimizers.SGD(0.1))
+        EXPORTER.export(ExportRequest(EXPORTER.workload(recipe), "training"))
+
+
+class Flagged(L.Layer):
+    """Sets a flag, and reads a generator of TensorFlow's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = tf.random.Generator.from_seed(3)
+
+    def build(self, shape):
+        self.seen = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False, name="seen")
+
+    def call(self, x, training=False):
+        if training:
+            self.seen.assign(True)
+            x = x + self.generator.normal(tf.shape(x))
+        return x
+
+
+def test_flags_and_generators():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([L.Input((6,)), Flagged(), L.Dense(3)])
+    workload, values, got = step_of(model, batch(), MSE, keras.optimizers.SGD(0.1))
+    assert [(n.name, n.distribution) for n in workload.noise["training"]] == [("flagged.noise", "normal")]
+    assert got["flagged.seen.next"].dtype == bool
+    assert got["flagged.seen.next"]
+    predicted = (batch()[0] + values["flagged.noise"]) @ values["dense.kernel"]
+    assert got["loss"] == pytest.approx(((predicted - batch()[1]) ** 2).mean(), rel=1e-5)
 
 
 def test_the_rewrite_of_a_loop_by_values():

@@ -3,9 +3,10 @@
 Nothing here knows of models, optimizers or workloads.
 """
 
+from .building import SHAPES
 from .lifted import Held, Lifted, Refused, shared_sums
 from .lifting import lift
 from .noise import Draws, draw_order, find_draws
 from .widening import widen
 
-__all__ = ["Draws", "Held", "Lifted", "Refused", "draw_order", "find_draws", "lift", "shared_sums", "widen"]
+__all__ = ["SHAPES", "Draws", "Held", "Lifted", "Refused", "draw_order", "find_draws", "lift", "shared_sums", "widen"]

@@ -12,6 +12,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from fathom_exporters.tensorflow.refusals import Refusal, refusal
 from fathom_onnx.workloads.contract import Noise, NoiseSource
 
 from ..names import unique
@@ -36,6 +37,10 @@ _SEEDED = (
 )
 _UNSEEDED = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal", "StatefulUniform",
              "StatefulStandardNormal", "StatefulTruncatedNormal", "StatefulRandom")  # fmt: skip
+_ELSE = Refusal(
+    "is a random distribution that no standard operator draws, or one of unknown shape",
+    "make it of uniform or normal float32 numbers, of a fixed shape",
+)
 _NOT_DRAWS = ("StatelessRandomGetKeyCounter", "StatelessRandomGetAlg", "StatelessRandomGetKeyCounterAlg")
 
 
@@ -114,8 +119,8 @@ def find_draws(lifted: Lifted) -> Draws:
     for node in draw_order(lifted.graph_def.node):
         shape = lifted.shapes.get(node.name)
         if node.op not in _DRAWS or shape is None or node.attr["dtype"].type != tf.float32.as_datatype_enum:
-            lacks = "a random distribution that no standard operator draws"
-            refused.append(Refused(node.name, node.op, lacks, "make it of uniform or normal float32 numbers"))
+            known = refusal(node.op) or _ELSE
+            refused.append(Refused(node.name, node.op, *known))
             continue
         noise.append(Noise(unique(_layer(node.name), [n.name for n in noise]), shape, _DRAWS[node.op]))
         operations.append(node.name)

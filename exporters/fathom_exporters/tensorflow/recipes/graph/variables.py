@@ -65,7 +65,7 @@ class Variables:
         """
         key = next(value.key for value in values if isinstance(value, Handle))
         dtype, add = self.held[key].dtype, self._building.add
-        if op.type == "ReadVariableOp":
+        if op.type in ("ReadVariableOp", "RngReadAndSkip"):  # the state of a generator leads to draws alone
             return [self.now[key]]
         if op.type == "AssignVariableOp":
             self.now[key] = values[1]

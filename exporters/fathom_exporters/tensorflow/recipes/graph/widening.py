@@ -101,6 +101,8 @@ def _narrow(node: Any, definition: Any) -> set[str]:
     """The attributes of element type that cannot be float64."""
     if definition is None:
         return set()
+    if node.op == "Bitcast":  # to as many numbers as there are
+        return {"T", "type"}
     if node.op.startswith(_RANDOM):
         return {attribute.name for attribute in definition.attr if attribute.type == "type"}
     allowed = {a.name: a.allowed_values.list.type for a in definition.attr if a.type in ("type", "list(type)")}
