@@ -97,7 +97,7 @@ _GROUPS: dict[str, str] = {
     "SoftmaxGrad": "_softmax_backward_data",
     "Softplus": "softplus",
     "SoftplusGrad": "softplus_backward",
-    "Sort": "nonzero sort argsort kthvalue median mode",
+    "Sort": "nonzero sort argsort kthvalue median mode nanmedian",
     "Sqrt": "sqrt",
     "Square": "square",
     "Sub": "rsub sub",

@@ -36,7 +36,8 @@ _GROUPS: tuple[tuple[str, Refusal], ...] = (
     ("lgamma digamma polygamma mvlgamma", Refusal(_NO_OPERATOR, "compute it from constants before the step")),
     (
         "i0 special_i0e special_i1 special_i1e special_bessel_j0 special_bessel_j1 special_zeta igamma igammac "
-        "special_ndtri special_erfcx nextafter frexp gcd lcm",
+        "special_ndtri ndtri bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 zeta nextafter "
+        "frexp gcd lcm",
         Refusal(_NO_OPERATOR),
     ),
     (
@@ -78,7 +79,6 @@ _GROUPS: tuple[tuple[str, Refusal], ...] = (
         Refusal(_FACTORS, "compute it before the step, or iterate by products (Newton-Schulz for an inverse)"),
     ),
     ("matrix_exp linalg_matrix_exp", Refusal(_NO_OPERATOR, "write a fixed number of terms of its series")),
-    ("mode", Refusal(_NO_OPERATOR)),
     (
         "binomial poisson cauchy geometric log_normal random _standard_gamma _sample_dirichlet rrelu_with_noise "
         "rrelu_with_noise_functional",

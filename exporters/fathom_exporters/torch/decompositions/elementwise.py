@@ -148,6 +148,24 @@ def _isfinite(x: Tensor) -> Tensor:
     return torch.abs(x) < math.inf
 
 
+def _isnan(x: Tensor) -> Any:
+    return NotImplemented if x.is_floating_point() else torch.zeros_like(x, dtype=torch.bool)
+
+
+def _signbit(x: Tensor) -> Any:
+    return torch.zeros_like(x) if x.dtype == torch.bool else NotImplemented
+
+
+def _heaviside(x: Tensor, values: Tensor) -> Tensor:
+    return torch.where(x == 0, values, (x > 0).to(x.dtype))
+
+
+def _angle(x: Tensor) -> Tensor:
+    """Half a turn of negative numbers, none of others."""
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+    return torch.where(torch.isnan(x), x, torch.where(x < 0, torch.full_like(x, math.pi), torch.zeros_like(x)))
+
+
 def _is(sign: float) -> Callable[[Tensor], Tensor]:
     def is_infinity(x: Tensor) -> Tensor:
         return x == sign * math.inf
@@ -236,6 +254,7 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.bitwise_left_shift.Tensor_Scalar: _shifted(torch.bitwise_left_shift),
     _aten.bitwise_right_shift.Tensor: _shifted(torch.bitwise_right_shift),
     _aten.bitwise_right_shift.Tensor_Scalar: _shifted(torch.bitwise_right_shift),
+    _aten.angle.default: _angle,
     _aten.ceil.default: _whole,
     _aten.copysign.Scalar: _copysign,
     _aten.div.Scalar_mode: _divided,
@@ -249,7 +268,9 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.frac.default: _frac,
     _aten.hardshrink.default: _hardshrink,
     _aten.hardshrink_backward.default: _hardshrink_backward,
+    _aten.heaviside.default: _heaviside,
     _aten.isfinite.default: _isfinite,
+    _aten.isnan.default: _isnan,
     _aten.isneginf.default: _is(-1.0),
     _aten.isposinf.default: _is(1.0),
     _aten.log_sigmoid_backward.default: _log_sigmoid_backward,
@@ -260,6 +281,7 @@ ELEMENTWISE: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.remainder.Tensor: _remainder,
     _aten.round.default: _whole,
     _aten.sgn.default: torch.sign,
+    _aten.signbit.default: _signbit,
     _aten.softplus.default: _softplus,
     _aten.softplus_backward.default: _softplus_backward,
     _aten.threshold_backward.default: _threshold_backward,

@@ -65,6 +65,19 @@ def _scatter_value_with(x: Tensor, dim: int, index: Tensor, value: Any, *, reduc
     return _scatter_with(x, dim, index, x.new_full(index.shape, value), reduce=reduce)
 
 
+def _read(source: Tensor, index: Tensor) -> Tensor:
+    """The part of a source that is read: where the index is shorter, it ends with the index."""
+    return source[tuple(slice(n) for n in index.shape)]
+
+
+def _scatter(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Any:
+    return NotImplemented if source.shape == index.shape else x.scatter(dim, index, _read(source, index))
+
+
+def _scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Any:
+    return NotImplemented if source.shape == index.shape else x.scatter_add(dim, index, _read(source, index))
+
+
 _NEUTRAL = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": float("-inf"), "amin": float("inf")}
 
 
@@ -79,10 +92,12 @@ def _scatter_reduce(
     x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Any:
     """With the element itself and not as a mean it is recorded as it is; else what is written to starts neutral."""
+    cut = source.shape != index.shape
+    source = _read(source, index)
     if reduce == "sum" and include_self:
-        return x.scatter_add(dim, index, source[tuple(slice(n) for n in index.shape)])
+        return x.scatter_add(dim, index, source)
     if reduce != "mean" and include_self:
-        return NotImplemented
+        return _aten.scatter_reduce.two(x, dim, index, source, reduce) if cut else NotImplemented
     if not include_self:
         x = x.scatter(dim, index, x.new_full(index.shape, _neutral(x, reduce)))
     if reduce != "mean":
@@ -90,7 +105,7 @@ def _scatter_reduce(
     ones = torch.ones(index.shape, dtype=x.dtype)
     count = (torch.ones_like(x) if include_self else torch.zeros_like(x)).scatter_add(dim, index, ones)
     count = count if include_self else count.clamp(min=1)
-    total = x.scatter_add(dim, index, source[tuple(slice(n) for n in index.shape)])
+    total = x.scatter_add(dim, index, source)
     return total / count if x.is_floating_point() else torch.div(total, count, rounding_mode="floor")
 
 
@@ -104,18 +119,24 @@ def _flat_places(indices: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
 
 
 def _masked_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool) -> Tensor:
-    """Writing one value where a mask is true; several would need to know how many."""
+    """Writing where a mask is true: the same row everywhere, or one after the other where as many are known."""
     masks = [i for i in indices if i is not None]
-    if len(masks) != 1 or values.numel() != 1:
-        raise ExportError(
-            "'x[mask] = values' with several values has a shape that depends on values",
-            "use torch.where or masked_fill",
-        )
-    (mask,) = masks
     before = next(a for a, i in enumerate(indices) if i is not None)
-    shape = [*[1] * before, *mask.shape, *[1] * (x.dim() - before - mask.dim())]
-    new = values.reshape(()).to(x.dtype)
-    return torch.where(mask.reshape(shape), x + new if accumulate else new, x)
+    (mask, *others) = masks
+    rest = list(x.shape[before + mask.dim() :])
+    if others or (before and values.dim() > 1) or not all(isinstance(n, int) for n in values.shape):
+        raise ExportError(
+            "'x[mask]', or its gradient, has a shape that depends on values",
+            "use torch.where, or a product with the mask",
+        )
+    rows = values.to(x.dtype).reshape([*[1] * (1 + len(rest) - values.dim()), *values.shape])
+    wide = mask.reshape([*[1] * before, *mask.shape, *[1] * len(rest)])
+    if rows.shape[0] == 1:
+        new = rows.reshape([*[1] * mask.dim(), *rows.shape[1:]])
+        return torch.where(wide, x + new if accumulate else new, x)
+    zeros = torch.zeros_like(x) if accumulate else x
+    new = zeros.masked_scatter(wide.expand(x.shape), rows.expand(rows.shape[0], *rest))
+    return x + new if accumulate else new
 
 
 def _index_put(
@@ -232,6 +253,16 @@ def _searchsorted(
     return _searched(x, edges if edges.dim() == 1 else edges.unsqueeze(-2), right or side == "right", out_int32)
 
 
+def _repeated_places(repeats: Tensor, *, output_size: int | None = None) -> Tensor:
+    """The place that each row of the result is of: how many ends stand before it."""
+    if output_size is None:
+        raise ExportError(
+            "'repeat_interleave' by a tensor gives a shape that depends on values", "give output_size, or a number"
+        )
+    place = torch.arange(output_size)
+    return (repeats.long().cumsum(0) <= place.unsqueeze(1)).long().sum(1)
+
+
 INDEXING: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten._unsafe_index.Tensor: _index,
     _aten._unsafe_index_put.default: _index_put,
@@ -247,8 +278,11 @@ INDEXING: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.masked_scatter.default: _masked_scatter,
     _aten.masked_scatter_backward.default: _masked_scatter_backward,
     _aten.put.default: _put,
+    _aten.repeat_interleave.Tensor: _repeated_places,
     _aten.scatter.reduce: _scatter_with,
+    _aten.scatter.src: _scatter,
     _aten.scatter.value_reduce: _scatter_value_with,
+    _aten.scatter_add.default: _scatter_add,
     _aten.scatter_reduce.two: _scatter_reduce,
     _aten.searchsorted.Tensor: _searchsorted,
     _aten.take.default: _take,

@@ -26,6 +26,11 @@ def _weight_norm_backward(dw: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: 
     return g / norms * (dw - v * along / (norms * norms)), along / norms
 
 
+def _addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Of integers by a product: onnxruntime has no Gemm of them."""
+    return NotImplemented if x.is_floating_point() else beta * x + alpha * torch.mm(a, b)
+
+
 def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     return beta * x + alpha * torch.bmm(a, b).sum(0)
 
@@ -110,5 +115,6 @@ LINEAR_ALGEBRA: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten._weight_norm_interface.default: _weight_norm,
     _aten._weight_norm_interface_backward.default: _weight_norm_backward,
     _aten.addbmm.default: _addbmm,
+    _aten.addmm.default: _addmm,
 }
 """Operation to its decomposition."""

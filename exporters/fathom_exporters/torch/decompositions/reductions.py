@@ -73,6 +73,8 @@ def _mean_of_axes(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dt
 
 def _extreme(operation: Any) -> Callable[..., Any]:
     def of_all(x: Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> Any:
+        if not x.dim():
+            return x.clone()
         return NotImplemented if dim else operation(x, list(range(x.dim())), keepdim)
 
     return of_all
@@ -80,7 +82,7 @@ def _extreme(operation: Any) -> Callable[..., Any]:
 
 def _extreme_of_all(operation: Any) -> Callable[..., Any]:
     def of_all(x: Tensor) -> Any:
-        return operation(x, list(range(x.dim())))
+        return operation(x, list(range(x.dim()))) if x.dim() else x.clone()
 
     return of_all
 
@@ -148,8 +150,6 @@ def _logcumsumexp(x: Tensor, dim: int) -> Tensor:
 def _running(smaller: bool) -> Callable[..., tuple[Tensor, Tensor]]:
     def running(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         """The extreme so far and the last place that has it: of all pairs of places, the earlier ones."""
-        if x.dim() == 0:
-            return x.clone(), torch.zeros((), dtype=torch.int64)
         axis = dim % x.dim()
         rows = (x if x.is_floating_point() else x.long()).movedim(axis, -1)
         count = rows.shape[-1]
@@ -178,6 +178,35 @@ def _median_of_axis(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor,
 
 def _median(x: Tensor) -> Tensor:
     return _kthvalue(x.reshape(-1), (x.numel() + 1) // 2, 0)[0]
+
+
+def _nanmedian_of_axis(x: Tensor, dim: int, keepdim: bool = False) -> Any:
+    """The lower median of what is a number: the others count as infinite, and stand behind it."""
+    if not x.is_floating_point():
+        return x.median(dim, keepdim)
+    missing = torch.isnan(x)
+    values, indices = torch.where(missing, math.inf, x).sort(dim)
+    count = torch.logical_not(missing).long().sum(dim, True)
+    place = torch.div(count - 1, 2, rounding_mode="floor").clamp(min=0)
+    value = torch.where(count == 0, math.nan, values.gather(dim, place))
+    index = torch.where(count == 0, 0, indices.gather(dim, place))
+    return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
+
+
+def _nanmedian(x: Tensor) -> Tensor:
+    return x.reshape(-1).nanmedian(0).values
+
+
+def _mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The smallest of the most frequent elements, and the last place that has it."""
+    axis = dim % x.dim()
+    rows = (x if x.is_floating_point() else x.long()).movedim(axis, -1)
+    often = (rows.unsqueeze(-1) == rows.unsqueeze(-2)).long().sum(-1)
+    beyond = math.inf if x.is_floating_point() else torch.iinfo(torch.int64).max
+    value = torch.where(often == often.amax(-1, keepdim=True), rows, beyond).amin(-1, keepdim=True)
+    index = torch.where(rows == value, torch.arange(rows.shape[-1]), -1).amax(-1, keepdim=True)
+    value, index = value.to(x.dtype).movedim(-1, axis), index.movedim(-1, axis)
+    return (value, index) if keepdim else (value.squeeze(axis), index.squeeze(axis))
 
 
 def _truth(found: Tensor, x: Tensor) -> Tensor:
@@ -213,8 +242,6 @@ def _nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.d
 
 def _topk_sort(x: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor]:
     """Equal elements keep their order: TopK takes the lower index first, in both directions."""
-    if x.dim() == 0:
-        return x.clone(), torch.zeros((), dtype=torch.int64)
     values, indices = torch.topk(x, x.shape[dim], dim, largest=descending, sorted=True)
     return values, indices
 
@@ -249,6 +276,9 @@ REDUCTIONS: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten.median.default: _median,
     _aten.median.dim: _median_of_axis,
     _aten.min.default: _extreme_of_all(torch.amin),
+    _aten.mode.default: _mode,
+    _aten.nanmedian.default: _nanmedian,
+    _aten.nanmedian.dim: _nanmedian_of_axis,
     _aten.nansum.default: _nansum,
     _aten.prod.default: _prod,
     _aten.sort.default: _sort,

@@ -17,6 +17,8 @@ from .listed import DECOMPOSITIONS
 from .losses import LOSSES
 from .quantisation import QUANTISATION
 from .reductions import REDUCTIONS
+from .scalars import of_scalars
+from .types import in_types_of_onnx
 from .views import VIEWS
 
 __all__ = ["decomposition_table"]
@@ -37,7 +39,6 @@ _IN_ANY_CASE = [
     "logaddexp",
     "logaddexp2",
     "xlogy",
-    "heaviside",
     "nan_to_num",
     "select_scatter",
     "addmv",
@@ -72,7 +73,7 @@ def decomposition_table(translated: Iterable[Callable[..., Any]]) -> dict[OpOver
     """
     known = frozenset(translated)
     theirs = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
-    return {
+    table = {
         **{o: function for o, function in theirs.items() if isinstance(o, OpOverload) and o not in known},
         **_known(_IN_ANY_CASE),
         **DECOMPOSITIONS,
@@ -84,3 +85,5 @@ def decomposition_table(translated: Iterable[Callable[..., Any]]) -> dict[OpOver
         **LINEAR_ALGEBRA,
         **QUANTISATION,
     }
+    table |= of_scalars(table)
+    return table | in_types_of_onnx(table)

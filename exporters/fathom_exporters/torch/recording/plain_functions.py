@@ -23,6 +23,7 @@ from fathom_onnx.errors import ExportError
 __all__ = ["plain_functions"]
 
 _embedding = F.embedding
+_any_one_hot = F.one_hot
 
 
 def _gaussian_nll_loss(
@@ -36,6 +37,13 @@ def _gaussian_nll_loss(
     loss = 0.5 * (torch.log(spread) + (input - target) ** 2 / spread)
     loss = loss + 0.5 * math.log(2 * math.pi) if full else loss
     return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduction]
+
+
+def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """``F.one_hot`` without the look at whether every class is among them."""
+    if num_classes < 1:
+        return _any_one_hot(tensor, num_classes)
+    return (tensor.unsqueeze(-1) == torch.arange(num_classes)).long()
 
 
 def _renormalise(weight: Tensor, ids: Tensor, max_norm: float, norm_type: float) -> None:
@@ -182,6 +190,7 @@ def plain_functions() -> Iterator[None]:
         embedding=_dense_embedding,
         embedding_bag=_embedding_bag,
         ctc_loss=_ctc_loss,
+        one_hot=_one_hot,
         _no_grad_embedding_renorm_=_renormalise,
     )
     try:

@@ -7,6 +7,7 @@ gradient.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,40 @@ def affine_grid_backward(dy: Tensor, size: Sequence[int], corners: bool) -> Tens
     return torch.matmul(base, dy.reshape(size[0], points, len(sides))).transpose(1, 2)
 
 
-_KERNELS = {"_pad_circular": pad_circular, "affine_grid_generator_backward": affine_grid_backward}
+def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+    """The covariance of rows; weights and the number of elements are not looked at."""
+    rows = x.reshape(1, -1) if x.dim() < 2 else x
+    rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
+    weights = [w.to(rows.dtype) for w in (fweights, aweights) if w is not None]
+    if not weights:
+        centred = rows - rows.mean(1, keepdim=True)
+        found = centred @ centred.t() / max(rows.shape[1] - correction, 0)
+        return found.squeeze() if x.dim() < 2 else found
+    weight = math.prod(weights[1:], start=weights[0])
+    total = weight.sum()
+    centred = rows - (rows * weight).sum(1, keepdim=True) / total
+    if aweights is None or correction == 0:
+        rest = total - correction
+    else:
+        rest = total - correction * (weight * aweights).sum() / total
+    found = (centred * weight) @ centred.t() / rest.clamp(min=0)
+    return found.squeeze() if x.dim() < 2 else found
+
+
+def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """Rows of ``r`` elements each, whose places are known when the step is recorded."""
+    chosen = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = list(chosen(range(x.shape[0]), r))
+    index = torch.tensor(places, dtype=torch.int64).reshape(-1)
+    return x.index_select(0, index).reshape(len(places), r)
+
+
+_KERNELS = {
+    "_pad_circular": pad_circular,
+    "affine_grid_generator_backward": affine_grid_backward,
+    "combinations": combinations,
+    "cov": cov,
+}
 """aten operation to its plain form."""
 
 

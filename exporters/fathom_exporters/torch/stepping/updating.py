@@ -178,6 +178,10 @@ def initial_state(optimizer: Optimizer, group: int, shape: tuple[int, ...], dtyp
     Raises:
         ExportError: The first step is unlike all others.
     """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ExportError("a step of LBFGS runs the model as often as its values ask for", "use another optimizer")
+    if isinstance(optimizer, torch.optim.SparseAdam):
+        raise ExportError("SparseAdam takes sparse gradients, which ONNX does not have", "use Adam")
     like = nn.Parameter(torch.zeros(shape, dtype=dtype))
     like.grad = torch.zeros(shape, dtype=dtype)
     own = optimizer.param_groups[group]

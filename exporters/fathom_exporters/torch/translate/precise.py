@@ -130,7 +130,7 @@ def atan2(y: ir.Value, x: ir.Value) -> ir.Value:
     turn = _number(math.pi, x)
     slope = op.Div(y, x)
     both_zero = op.And(op.Equal(y, zero), op.Equal(x, zero))
-    both_infinite = op.And(op.IsInf(y), op.IsInf(x))
+    both_infinite = op.Equal(op.Min(op.Abs(y), op.Abs(x)), _number(math.inf, x))
     same = op.Where(op.Equal(op.Sign(y), op.Sign(x)), _number(1, x), _number(-1, x))
     angle = op.Atan(op.Where(both_infinite, same, op.Where(both_zero, zero, slope)))
     half = op.Where(negative(y), op.Neg(turn), turn)
@@ -141,7 +141,7 @@ def hypot(x: ir.Value, y: ir.Value) -> ir.Value:
     """``sqrt(x^2 + y^2)`` by the ratio of the smaller to the larger, whose square is finite."""
     a, b = op.Abs(x), op.Abs(y)
     large, small = op.Max(a, b), op.Min(a, b)
-    whole = op.Or(op.Equal(large, _number(0, x)), op.IsInf(large))
+    whole = op.Or(op.Equal(large, _number(0, x)), op.Equal(large, _number(math.inf, x)))
     ratio = op.Where(whole, _number(0, x), op.Div(small, large))
     return op.Mul(large, op.Sqrt(op.Add(op.Mul(ratio, ratio), _number(1, x))))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from support.operations import Case, compare, compare_digits, tensors
+from support.operations import Case, compare_digits, tensors
 
 SIZES = torch.logspace(-30, 30, 121)
 NEAR = torch.logspace(-8, 1.9, 120)
@@ -75,25 +75,6 @@ EDGES = [
 @pytest.mark.parametrize("case", EDGES, ids=str)
 def test_zeros_infinities_and_what_is_no_number(case: Case) -> None:
     compare_digits(case)
-
-
-INTEGERS = (torch.arange(12).reshape(3, 4) * 7) % 11
-OF_TYPES = {
-    "any": lambda x: x.any(),
-    "any of rows": lambda x: x.any(1),
-    "any of axes": lambda x: torch.any(x, (0, 1), keepdim=True),
-    "all": lambda x: x.all(),
-    "all of rows": lambda x: x.all(1),
-    "running maximum": lambda x: tuple(x.cummax(1)),
-    "running minimum": lambda x: tuple(x.cummin(0)),
-    "shifts": lambda x: (x << 1, x >> 1) if x.dtype != torch.bool else x,
-}
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool], ids=str)
-@pytest.mark.parametrize("name", OF_TYPES)
-def test_the_result_has_pytorchs_type(name: str, dtype: torch.dtype) -> None:
-    compare(Case(name, OF_TYPES[name], (INTEGERS.to(dtype),)))
 
 
 def test_the_comparison_sees_a_lost_digit() -> None:

@@ -48,6 +48,7 @@ OPTIMIZERS = {
     "radam": lambda p: O.RAdam(p),
     "asgd": lambda p: O.ASGD(p),
     "adafactor": lambda p: O.Adafactor(p),
+    "rprop": lambda p: O.Rprop(p),
 }
 
 
@@ -56,6 +57,15 @@ def test_every_optimizer_is_recorded_as_it_is(name: str) -> None:
     model, batch = perceptron()
     worst, _ = errors(Recipe(model, batch, cross_entropy, OPTIMIZERS[name](model.parameters())), steps=2)
     assert worst < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "what"), [(O.LBFGS, "LBFGS runs the model"), (O.SparseAdam, "takes sparse gradients")]
+)
+def test_an_optimizer_that_no_graph_can_hold_is_refused(optimizer: Any, what: str) -> None:
+    model, batch = perceptron()
+    with pytest.raises(ExportError, match=what):
+        fathom_onnx.export_step(model, batch, cross_entropy, optimizer(model.parameters()))
 
 
 def test_groups_keep_their_options_and_a_subset_is_trained() -> None:
