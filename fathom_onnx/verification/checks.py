@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from fathom_onnx.data import batches_for
-from fathom_onnx.errors import ExportError
+from fathom_onnx.errors import ExportError, RunError
 from fathom_onnx.exporting import Purpose, StepResult
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, SessionSettings
@@ -53,7 +53,11 @@ def _judged_steps(subject: Subject, judge: _StepJudge, steps: int, seed: int, pr
 
 
 def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, float], ...]:
-    """Losses of a free run: (graph, framework in float32) relative errors per step, against float64."""
+    """Losses of a free run: (graph, framework in float32) relative errors per step, against float64.
+
+    Raises:
+        RunError: The framework's own loss is no number at the start, which any graph without numbers would equal.
+    """
     workload = subject.workload
     runs: list[Callable[[Mapping[str, Array]], StepResult]] = [
         subject.reference().step,
@@ -61,13 +65,18 @@ def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, flo
         subject.reference(double=False).step,
     ]
     states: list[dict[str, Array]] = [workload.initial_values("training", seed) for _ in runs]
-    rows = []
+    rows: list[tuple[float, float]] = []
     for feed, _ in zip(_feeds(workload, "training", seed), range(steps), strict=False):
         losses = []
         for index, run in enumerate(runs):
             result = run({**feed, **states[index]})
             states[index] |= {v.name: result.outputs[v.next.name] for v in workload.carried("training")}
             losses.append(result.outputs[Workload.LOSS])
+        if not rows and not np.isfinite(losses[0]).all():
+            raise RunError(
+                f"the loss is {float(losses[0])} in {subject.framework} itself, so that nothing can be judged",
+                "give a batch and starting values for which it is a number",
+            )
         rows.append((relative_error(losses[1], losses[0]), relative_error(losses[2], losses[0])))
     return tuple(rows)
 
@@ -103,7 +112,7 @@ def verify(
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, draws
             its noise itself, or names no gradients.
-        RunError: The graph cannot be run.
+        RunError: The graph cannot be run, or the framework's own loss is no number.
         MissingDependencyError: The framework or onnxruntime is not installed.
     """
     subject = make_subject(workload, framework, mode, settings, purpose, graph)

@@ -130,8 +130,12 @@ def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode
             f"graph '{graph.name}' is not of {workload.name} {mode} from {framework}",
             "give the graph that is to be judged, or none",
         )
-    needed = {(t.name, tuple(t.shape)) for t in workload.interface(mode, "input").inputs}
+    interface = workload.interface(mode, "input")
+    needed = {(t.name, tuple(t.shape)) for t in interface.inputs}
     given = {(t.name, tuple(t.shape or ())) for t in graph.inputs}
+    missing = {t.name for t in interface.outputs} - {t.name for t in graph.outputs}
+    if missing:
+        raise ExportError(f"graph '{graph.name}' does not give '{min(missing)}'", "export it again to be judged")
     if given != needed:
         name, _ = min(needed ^ given)
         raise ExportError(

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from fathom_exporters.torch.widening import Widening, limits_of_float32
+from fathom_onnx.errors import ExportError, RunError
 from fathom_onnx.exporting import ExportRequest, find_exporter, read_recipe
 from fathom_onnx.graph import from_model
 from fathom_onnx.recipes import Recipe
@@ -173,6 +174,23 @@ def test_a_threshold_that_no_gradient_reaches_is_judged() -> None:
     assert changed == 1
     faults = verify(workload, "torch", "training", steps=1, graph=from_model(exported, workload.name)).faults
     assert [fault.split(" '")[0] for fault in faults] == ["update of"]
+
+
+def test_a_loss_that_is_no_number_is_no_judgement() -> None:
+    model = nn.Linear(4, 4)
+    recipe = Recipe(model, torch.ones(2, 4), lambda y, _: (-(y * y).sum() - 1).log(), O.SGD(model.parameters(), 0.1))
+    with pytest.raises(RunError, match="the loss is nan in torch itself"):
+        verify(read_recipe(recipe), "torch", "training", steps=1)
+
+
+def test_a_graph_that_lacks_an_output_is_refused() -> None:
+    workload, exported = made("adam")
+    model = onnx.ModelProto()
+    model.CopyFrom(exported)
+    del model.graph.output[-1]
+    lost = exported.graph.output[-1].name
+    with pytest.raises(ExportError, match=f"does not give '{lost}'"):
+        verify(workload, "torch", "training", steps=1, graph=from_model(model, workload.name))
 
 
 def test_limits_of_numbers_are_those_of_float32() -> None:
