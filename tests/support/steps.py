@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 import fathom_onnx
 from fathom_exporters.torch.recipes import derive
 from fathom_exporters.torch.recipes.reference import RecipeReference
+from fathom_onnx.errors import ExportError
 from fathom_onnx.recipes import Recipe
 
-__all__ = ["errors"]
+__all__ = ["cross_entropy", "errors", "refused", "rows"]
 
 
 def errors(recipe: Recipe, steps: int = 1) -> tuple[float, Any]:
@@ -38,3 +43,22 @@ def errors(recipe: Recipe, steps: int = 1) -> tuple[float, Any]:
             worst = max(worst, float(np.abs(found[name] - value).max()) / scale)
         state = {n: found.get(f"{n}.next", v) for n, v in state.items()}
     return worst, graph
+
+
+def cross_entropy(outputs: Tensor, batch: Any) -> Tensor:
+    """The loss of the second part of a batch."""
+    return F.cross_entropy(outputs, batch[1])
+
+
+def rows(width: int = 4, count: int = 6) -> tuple[Tensor, Tensor]:
+    """A batch of rows and their classes, of which there are three."""
+    return torch.randn(count, width), torch.randint(0, 3, (count,))
+
+
+def refused(model: nn.Module, batch: Any, loss: Any = cross_entropy, optimizer: Any = None, **options: Any) -> str:
+    """The one line with which a step's export is refused."""
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(ExportError) as told:
+        fathom_onnx.export_step(model, batch, loss, optimizer, **options)
+    assert "\n" not in str(told.value)
+    return str(told.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class Call:
         features: The inputs that the module itself takes.
         pick: From a batch to the arguments of ``forward``, by position and by name.
         target: From a batch to what the module does not take; None where it takes all.
+        given: The values that were given last, and the batch of them: a loss can ask for the gradient of a tensor of
+            the very batch that the module had.
     """
 
     recipe: Recipe
@@ -39,6 +41,7 @@ class Call:
     features: frozenset[str]
     pick: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]
     target: Callable[[Any], Any] | None
+    given: list[Any] = field(default_factory=list, compare=False)
 
     def batch(self, values: Mapping[str, Any]) -> Any:
         """The batch in the user's structure, with other tensors."""
@@ -51,7 +54,8 @@ class Call:
 
     def forward(self, values: Mapping[str, Any]) -> Any:
         """The module's outputs for inputs by name."""
-        arguments, named = self.pick(self.batch(values))
+        self.given[:] = [values, self.batch(values)]
+        arguments, named = self.pick(self.given[1])
         return self.model(*arguments, **named)
 
     def loss(self, outputs: Any, values: Mapping[str, Any]) -> Tensor:
@@ -61,6 +65,8 @@ class Call:
             ExportError: There is none, or it is no scalar.
         """
         function = self.recipe.loss
+        batch = self.given[1] if self.given and self.given[0] is values else self.batch(values)
+        self.given.clear()
         if function is None:
             loss = _own_loss(outputs)
         elif isinstance(function, _Loss):
@@ -69,12 +75,16 @@ class Call:
                     f"{type(function).__name__} needs targets, and the module takes the whole batch",
                     "give a batch (inputs, targets), or a loss of (outputs, batch)",
                 )
-            loss = function(outputs, self.target(self.batch(values)))
+            loss = function(outputs, self.target(batch))
         else:
-            loss = function(outputs, self.batch(values))
+            loss = function(outputs, batch)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             kind = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
-            raise ExportError(f"the loss is {kind}, not a number", "return its mean or its sum")
+            several = isinstance(loss, Tensor | list)
+            advice = (
+                "return its mean or its sum" if several else "return one tensor of one element, and nothing beside it"
+            )
+            raise ExportError(f"the loss is {kind}, not a number", advice)
         return loss.reshape(()) if loss.dtype == torch.float32 else loss.reshape(()).to(torch.float32)
 
 
@@ -102,10 +112,14 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     Raises:
         UsageError: It is compiled to TorchScript.
     """
-    if isinstance(model, torch.jit.ScriptModule):
-        raise UsageError("the model is compiled to TorchScript, which cannot be recorded", "give the nn.Module itself")
     inner = getattr(model, "_orig_mod", model)
     assert isinstance(inner, nn.Module)
+    for path, module in inner.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            what = f"'{path}'" if path else "the model"
+            raise UsageError(
+                f"{what} is compiled to TorchScript, which cannot be recorded", "give the nn.Module itself"
+            )
     return inner
 
 

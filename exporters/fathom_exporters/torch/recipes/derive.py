@@ -98,6 +98,12 @@ def _trained(optimizer: Optimizer, model: nn.Module, reached: frozenset[str]) ->
     """
     if not isinstance(optimizer, Optimizer):
         raise UsageError(f"the optimizer is of type {type(optimizer).__name__}", "give one of torch.optim")
+    inner = next((value for value in vars(optimizer).values() if isinstance(value, Optimizer)), None)
+    if inner is not None:
+        raise ExportError(
+            f"the optimizer {type(optimizer).__name__} steps another one ({type(inner).__name__}), with a state apart",
+            f"give the {type(inner).__name__} itself, with a hook (register_step_pre_hook) for what is done beside it",
+        )
     own = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in own.items()}
     grouped = [p for group in optimizer.param_groups for p in group["params"]]

@@ -11,34 +11,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, rnn
+from torch.nn.utils import parametrizations
 
 import fathom_onnx
-from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import read_recipe
 from fathom_onnx.recipes import Recipe
 from fathom_onnx.verification import verify
-from support.steps import errors
+from support.steps import cross_entropy, errors, refused, rows
 
 pytestmark = pytest.mark.slow
 
 O = torch.optim  # noqa: E741
-
-
-def cross_entropy(outputs: Tensor, batch: Any) -> Tensor:
-    return F.cross_entropy(outputs, batch[1])
-
-
-def rows(width: int = 4, count: int = 6) -> tuple[Tensor, Tensor]:
-    return torch.randn(count, width), torch.randint(0, 3, (count,))
-
-
-def refused(model: nn.Module, batch: Any, loss: Any = cross_entropy, optimizer: Any = None, **options: Any) -> str:
-    optimizer = optimizer or O.SGD(model.parameters(), 0.1)
-    with pytest.raises(ExportError) as told:
-        fathom_onnx.export_step(model, batch, loss, optimizer, **options)
-    assert "\n" not in str(told.value)
-    return str(told.value)
 
 
 def _weight_norm() -> nn.Module:
@@ -295,110 +278,6 @@ def test_a_recording_that_fails_leaves_no_marks_for_the_next() -> None:
     assert {n.name.split("/")[1] for n in graph.model.graph.node} == {"0", "0.weight", "0.bias", "loss", "step"}
 
 
-class Chosen(nn.Module):
-    """A mean over the rows that a mask of the batch, a number drawn or the values themselves choose."""
-
-    def __init__(self, by: str) -> None:
-        super().__init__()
-        self.linear, self.by = nn.Linear(4, 3), by
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(x)
-        if self.by == "batch":
-            return y[x[:, 0] > 0]
-        if self.by == "values":
-            return y[y[:, 0] > 0]
-        if self.by == "chance":
-            return y if torch.rand(()) < 0.5 else 2 * y
-        order = np.argsort(y[:, 0].detach().numpy())
-        return y[torch.from_numpy(order)]
-
-
-def _mean(outputs: Tensor, batch: Any) -> Tensor:
-    return outputs.pow(2).mean()
-
-
-def test_rows_that_a_mask_of_the_batch_chooses_can_be_specialised() -> None:
-    torch.manual_seed(0)
-    model, batch = Chosen("batch"), rows()[:1]
-    assert "specialise=True" in refused(model, batch, _mean)
-    worst, _ = errors(Recipe(model, batch, _mean, O.SGD(model.parameters(), 0.1), specialise=True), steps=2)
-    assert worst < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("by", "why"), [("values", "the parameters"), ("chance", "a random number"), ("numpy", "the parameters")]
-)
-def test_a_choice_that_is_another_in_the_next_step_is_refused(by: str, why: str) -> None:
-    torch.manual_seed(0)
-    model, batch = Chosen(by), rows()[:1]
-    first = refused(model, batch, _mean)
-    assert "specialise=True" in first
-    told = refused(model, batch, _mean, specialise=True)
-    assert f"depends on {why}" in told
-    assert "torch.where" in told
-
-
-class Packed(nn.Module):
-    """Sequences of several lengths, packed."""
-
-    def __init__(self, kind: type[nn.RNNBase], lengths: list[int] | None, **options: Any) -> None:
-        super().__init__()
-        self.layer, self.lengths = kind(2, 3, batch_first=True, **options), lengths
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        packed = rnn.pack_padded_sequence(x, self.lengths or lengths, batch_first=True, enforce_sorted=False)
-        y, state = self.layer(packed)
-        y, found = rnn.pad_packed_sequence(y, batch_first=True, padding_value=0.5, total_length=3)
-        return y * found[:, None, None], state[0] if isinstance(state, tuple) else state
-
-
-@pytest.mark.parametrize(
-    ("kind", "lengths", "options"),
-    [(nn.LSTM, [1, 2], {}), (nn.GRU, None, {"bidirectional": True}), (nn.RNN, None, {"nonlinearity": "relu"})],
-)
-def test_packed_sequences_of_the_lengths_in_the_batch(kind: Any, lengths: Any, options: Any) -> None:
-    torch.manual_seed(0)
-    model = Packed(kind, lengths, **options)
-    batch = (torch.randn(2, 2, 2), torch.tensor([1, 2]))
-
-    def loss(outputs: Any, batch: Any) -> Tensor:
-        return sum((o.pow(2).mean() for o in outputs), torch.zeros(()))
-
-    optimizer = O.SGD(model.parameters(), 0.1)
-    if lengths is None:
-        assert "specialise=True" in refused(model, batch, loss)
-    worst, _ = errors(Recipe(model, batch, loss, optimizer, specialise=True))
-    assert worst < 1e-6
-
-
-class Cast(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return self.linear(x).float()
-
-
-def test_what_cannot_be_is_one_line_with_a_rewrite() -> None:
-    torch.manual_seed(0)
-    batch = rows()
-    told = refused(Cast(), batch)
-    assert "'linear'" in told
-    assert "bfloat16" in told
-    assert "float32" in told
-    model = nn.Linear(4, 3)
-    told = refused(model, batch, optimizer=O.LBFGS(model.parameters()))
-    assert told.startswith("the optimizer LBFGS cannot be recorded")
-    assert "no closure" in told
-    solved = nn.Sequential(parametrizations.orthogonal(nn.Linear(3, 3), orthogonal_map="cayley"))
-    told = refused(solved, rows(3))
-    assert "_linalg_solve_ex" in told
-    assert "factorisation" in told
-
-
 def test_samples_of_a_multinomial_with_and_without_replacement() -> None:
     class Sampled(nn.Module):
         def __init__(self, replacement: bool) -> None:
@@ -413,7 +292,7 @@ def test_samples_of_a_multinomial_with_and_without_replacement() -> None:
     for replacement in (False, True):
         torch.manual_seed(0)
         model, batch = Sampled(replacement), rows()[:1]
-        worst, graph = errors(Recipe(model, batch, _mean, O.SGD(model.parameters(), 0.1)))
+        worst, graph = errors(Recipe(model, batch, lambda o, b: o.pow(2).mean(), O.SGD(model.parameters(), 0.1)))
         assert worst < 1e-6
         assert {i.name: i.shape for i in graph.inputs}["noise.0"] == ((2, 4, 6) if replacement else (2, 6))
 
@@ -439,3 +318,23 @@ def test_a_copy_that_the_step_makes_and_a_constant_are_outputs_of_their_own() ->
     found = fathom_onnx.run_step(graph)
     assert found["ready.next"] == 1
     np.testing.assert_array_equal(found["old.weight.next"], model.linear.weight.detach().numpy())
+
+
+class Penalised(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.last = nn.Linear(4, 8), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.linear(x)))
+
+
+def test_a_loss_can_ask_for_the_gradient_of_an_input() -> None:
+    def penalty(outputs: Tensor, batch: Any) -> Tensor:
+        (slope,) = torch.autograd.grad(outputs.sum(), batch["x"], create_graph=True)
+        return F.softplus(-outputs).mean() + slope.pow(2).sum(1).mean()
+
+    torch.manual_seed(0)
+    model, x = Penalised(), torch.randn(5, 4, requires_grad=True)
+    worst, _ = errors(Recipe(model, {"x": x}, penalty, O.SGD(model.parameters(), 0.1)))
+    assert worst < 1e-6
