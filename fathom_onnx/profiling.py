@@ -17,7 +17,7 @@ from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
-from fathom_onnx.graph.files import check_replaceable, ensure_folder, publish
+from fathom_onnx.graph.files import check_replaceable, ensure_folder, publish, seal
 from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import cpu_cores, environment, graph_facts
@@ -287,6 +287,7 @@ def run_output(folder: Path | None) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield aside
+        seal(aside, [path.name for path in aside.iterdir()])
         publish(aside, 0o777)
         old = None
         if folder.exists():

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import FathomError, RunError, UnknownNameError, one_line
 
 __all__ = ["main"]
@@ -56,10 +57,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except FathomError as error:
-            click.echo(f"error: {error}", err=True)
+            tell(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except MemoryError as error:
-            click.echo(f"error: there is not enough memory ({one_line(error)}); make the sizes smaller", err=True)
+            tell(f"error: there is not enough memory ({one_line(error)}); make the sizes smaller", err=True)
             sys.exit(RunError.exit_code)
         except BrokenPipeError:
             sys.exit(0)  # whoever read the output has seen enough
@@ -67,9 +68,14 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fathom-onnx")
-def main() -> None:
+@click.option("--max-memory", metavar="SIZE", help="Memory that the command may take, such as 4GB; then it gives up.")
+def main(max_memory: str | None) -> None:
     """The Fathom workloads, and models of your own, as ONNX graphs: export, verify, profile, study.
 
     Exit codes: 0 done; 1 a check failed; 2 usage; 3 graph; 4 missing framework or provider; 5 output; 6 data; 7 export;
     8 run.
     """
+    if max_memory is not None:
+        from fathom_onnx.processes import limit_memory
+
+        limit_memory(max_memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -12,13 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .lines import printable
+
 __all__ = ["print_json", "progress", "size", "table", "time_us"]
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-    click.echo(orjson.dumps(value, option=options, default=str).decode())
+    """One JSON object on stdout, in ASCII."""
+    plain = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=str)
+    click.echo(json.dumps(orjson.loads(plain), indent=2))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: Collection[str]) -> None:
@@ -27,12 +30,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tex
     for column in columns:
         made.add_column(column, justify="left" if column in text else "right", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(printable(cell) for cell in row))
     console = Console(highlight=False, markup=False)
     # a pipe has no width of its own: wide enough that no name is broken
     console.width = console.width if console.is_terminal else 160
     if title:
-        console.print(f"\n{title}", style="bold")
+        console.print(f"\n{printable(title)}", style="bold")
     console.print(made)
 
 
@@ -61,7 +64,7 @@ def progress(total: int | None = None) -> Iterator[tuple[Callable[[str], None], 
         task = bar.add_task("", total=total)
 
         def say(text: str) -> None:
-            bar.update(task, description=text.replace("[", r"\["))
+            bar.update(task, description=printable(text).replace("[", r"\["))
 
         def advance() -> None:
             bar.advance(task)

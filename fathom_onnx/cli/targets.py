@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import OutputError, UsageError
 from fathom_onnx.exporting import read_recipe, recipe_name
 from fathom_onnx.graph import load_structure
@@ -130,7 +131,7 @@ def recipe_modes(workload: RecipeWorkload, modes: Sequence[Mode]) -> list[Mode]:
     Where training alone was asked for, the export says what is missing.
     """
     if not workload.recipe.trains and len(modes) > 1:
-        click.echo(f"{workload.target}: its recipe has no optimizer, and so no training graph", err=True)
+        tell(f"{workload.target}: its recipe has no optimizer, and so no training graph", err=True)
         return ["inference"]
     return list(modes)
 

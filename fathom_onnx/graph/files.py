@@ -1,17 +1,34 @@
-"""Atomic writing: files are written under a temporary name and renamed, so that no reader ever sees half of one."""
+"""Atomic writing: files are written under a temporary name and renamed, so that no reader ever sees half of one.
+
+A folder of several files is sealed when all of them are written: a list of their hashes says what belongs together.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from fathom_onnx.errors import OutputError, one_line
+from fathom_onnx.errors import DataError, OutputError, one_line
 
-__all__ = ["check_replaceable", "ensure_folder", "publish", "write_aside", "write_bytes", "write_text"]
+__all__ = [
+    "check_replaceable",
+    "check_sealed",
+    "ensure_folder",
+    "publish",
+    "seal",
+    "write_aside",
+    "write_bytes",
+    "write_text",
+]
+
+_SEAL = "files.json"
+"""The list of a sealed folder: name of a file to its size and SHA-256."""
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -96,3 +113,47 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file at once, in UTF-8."""
     write_bytes(path, text.encode())
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def seal(folder: Path, names: Collection[str]) -> None:
+    """Say that files of a folder are written and belong together; the last thing that is written there.
+
+    Args:
+        folder: The folder.
+        names: Names of the files; the list itself is none of them.
+    """
+    listed = {name: _fingerprint(folder / name) for name in sorted(set(names) - {_SEAL})}
+    write_text(folder / _SEAL, json.dumps(listed, indent=2) + "\n")
+
+
+def check_sealed(folder: Path, fix: str) -> None:
+    """Refuse a folder whose files are not what was written: cut short, changed, exchanged or never finished.
+
+    Args:
+        folder: The folder.
+        fix: What to do about it.
+
+    Raises:
+        DataError: It is not as it was sealed; the message names the file.
+    """
+    try:
+        listed = json.loads((folder / _SEAL).read_text())
+        entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
+    except FileNotFoundError as error:
+        raise DataError(f"folder '{folder}' was not written to its end: it has no {_SEAL}", fix) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise DataError(f"'{folder / _SEAL}' cannot be read ({one_line(error)})", fix) from error
+    for name, (size, digest) in entries.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise DataError(f"folder '{folder}' has no '{name}', which was written with the others", fix)
+        found = _fingerprint(path)
+        if found["bytes"] != size:
+            raise DataError(f"'{path}' has {found['bytes']} bytes, not the {size} that were written", fix)
+        if found["sha256"] != digest:
+            raise DataError(f"'{path}' was changed after it was written", fix)

@@ -1,7 +1,8 @@
 """Labels of original nodes: name, phase, layer, op and op class.
 
 In our graphs the label is in each node's name (its address). Any other graph gets one phase, layers from the scopes in
-its node names or metadata, and ops from the table of ONNX op types.
+its node names or metadata, and ops from the table of ONNX op types; there a name that happens to read like an address
+is a name like any other.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ def label_nodes(nodes: Sequence[NumberedNode]) -> tuple[Label, ...]:
     count = Counter(entry.node.name for entry in nodes)
     labels = []
     layers = layers_of([entry.node for entry in nodes])
-    for entry, layer in zip(nodes, layers, strict=True):
+    addresses = [Address.parse(entry.node.name) for entry in nodes]
+    # tools that rewrite one of our graphs add nodes without an address, and may drop its metadata
+    ours = 2 * sum(address is not None for address in addresses) > len(nodes)
+    for entry, layer, address in zip(nodes, layers, addresses, strict=True):
         node = entry.node
         name = node.name if node.name and count[node.name] == 1 else f"{node.name or node.op_type}#{entry.index}"
-        address = Address.parse(node.name)
-        if address is not None:
+        if ours and address is not None:
             labels.append(Label(name, address.phase, address.layer, address.op, str(address.op_class)))
         else:
             op = canonical_op(node.op_type, node.domain)

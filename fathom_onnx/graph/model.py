@@ -17,6 +17,7 @@ from .address import Address
 from .dimensions import GivenSize, fix_dimensions, open_dimensions
 from .functions import align_versions, without_functions
 from .loading.checking import check
+from .loading.limits import refuse_endless, refuse_gigantic, refuse_unreadable
 from .loading.order import put_in_order
 from .loading.reading import external_tensors, read_model, read_weights
 from .loading.shapes import infer_shapes
@@ -147,6 +148,7 @@ def _checked(
     given = [GivenSize(d.label, d.input, d.axis, d.dimension.dim_value) for d in sized]
     if not model.graph.node:
         raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
+    refuse_endless(model, name)
     put_in_order(model)
     align_versions(model)
     try:
@@ -158,6 +160,7 @@ def _checked(
         raise GraphError(
             f"'{name}' is not a valid ONNX graph ({refusal.reason})", refusal.advice_or("check the file")
         ) from error
+    refuse_gigantic(model, name)
     return Graph(model, name, path, given, values)
 
 
@@ -183,6 +186,7 @@ def from_model(
     """
     own = onnx.ModelProto()
     own.CopyFrom(model)
+    refuse_unreadable(own, name)
     return _checked(own, name, path, dimensions or {}, to_run=True, values=values)
 
 

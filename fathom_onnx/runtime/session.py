@@ -1,9 +1,12 @@
-"""Sessions: opening one under its settings, with values and operators that its model does not hold."""
+"""Sessions: opening one, with values and operators that its model does not hold, and a watch on its runs."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,10 @@ from fathom_onnx.workloads.contract import Array
 from .prepare import Prepared
 from .settings import LEVELS, SessionSettings
 
-__all__ = ["give_folder", "give_operators", "give_values", "open_session"]
+__all__ = ["Watch", "give_folder", "give_operators", "give_values", "open_session"]
+
+_INTERVAL_S = 0.5
+"""Seconds between two looks of a watch: a run is ended at most so much later than it should."""
 
 
 def give_values(ort: Any, options: Any, values: Mapping[str, Array]) -> list[Any]:
@@ -134,3 +140,51 @@ def open_session(
     if strict and isinstance(source, Prepared):
         refuse_compute(assigned_elsewhere(session, source.model, settings.ep), settings.ep)
     return session
+
+
+class Watch:
+    """A watch on a session's runs: one that takes too long is ended by onnxruntime, between two nodes.
+
+    A loop may run 2^62 times, and says so or not: what a file asks for is not always what its reader can wait for. The
+    watch is a context manager around each run.
+
+    One thread looks now and then. A run with options takes onnxruntime some 0.2 ms longer than one without, so that a
+    watch is for graphs that can run on and on: those with loops.
+
+    Args:
+        ort: The onnxruntime module.
+        longest_s: Seconds that a run may take.
+
+    Attributes:
+        options: What a run must be given so that it can be ended.
+        ended: Whether the last run was ended.
+    """
+
+    def __init__(self, ort: Any, longest_s: float) -> None:
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = FATAL_ONLY
+        self.longest_s = longest_s
+        self.ended = False
+        self._until = float("inf")
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watch:
+        self.ended = False
+        self._until = time.monotonic() + self.longest_s
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._until = float("inf")
+        self.options.terminate = False
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_INTERVAL_S)
+            if time.monotonic() > self._until:
+                self.ended = True
+                self.options.terminate = True

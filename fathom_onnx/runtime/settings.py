@@ -52,6 +52,7 @@ class SessionSettings:
         tf32: Whether CUDA may multiply in TensorFloat-32, which keeps 10 bits of a float32's 23.
         serialize: Whether each launch waits for its kernel, so that the host's times of nodes hold the device's.
         custom_ops: Libraries of operators of someone's own, in the order in which they are registered.
+        longest_step_s: Seconds after which a step of a graph with a loop is ended.
 
     Raises:
         UnknownNameError: No such provider or optimization level.
@@ -65,6 +66,7 @@ class SessionSettings:
     tf32: bool = False
     serialize: bool = False
     custom_ops: tuple[Path, ...] = ()
+    longest_step_s: float = 3600.0
 
     def __post_init__(self) -> None:
         if self.ep not in PROVIDERS:

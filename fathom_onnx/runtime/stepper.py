@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ import numpy as np
 import onnx
 
 from fathom_onnx.errors import RunError, StepError
+from fathom_onnx.graph.bodies import all_nodes
 from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
 from fathom_onnx.workloads.contract import Array
 
 from .prepare import Prepared
-from .session import open_session
+from .session import Watch, open_session
 from .settings import SessionSettings
 
 __all__ = ["Stepper", "fed_value", "open_stepper", "owned_value"]
@@ -72,6 +74,7 @@ class Stepper:
         settings: How it runs.
         state: (output, input) pairs.
         initial: Starting values of the state inputs, by input name.
+        watch: What ends a step that takes too long; None where no step can.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Stepper:
         settings: SessionSettings,
         state: tuple[tuple[str, str], ...] = (),
         initial: Mapping[str, Array] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.session = session
+        self._watch = watch
         self._ort = onnxruntime()
         self._device = PROVIDERS[settings.ep].device
         self._pairs = state
@@ -148,8 +153,14 @@ class Stepper:
         """
         given = {name: self._checked(name, batch) for name in self.batch_names}
         try:
-            elapsed = self._run_bound(given) if self._bound else self._run_unbound(given)
+            with self._watch or contextlib.nullcontext():
+                elapsed = self._run_bound(given) if self._bound else self._run_unbound(given)
         except Exception as error:
+            if self._watch is not None and self._watch.ended:
+                raise StepError(
+                    f"a step ran for more than {self._watch.longest_s:g} s and was ended",
+                    "see what its loops wait for (--inputs), or give it longer (--longest-step)",
+                ) from error
             fault = session_fault(str(error)) if self._device == "cuda" else None
             if fault is not None:
                 raise fault from error
@@ -172,7 +183,7 @@ class Stepper:
         # the step's time holds all its work on the device, and no copy of the batch to it
         binding.synchronize_inputs()
         started = time.perf_counter()
-        self.session.run_with_iobinding(binding)
+        self.session.run_with_iobinding(binding, self._watch and self._watch.options)
         binding.synchronize_outputs()
         elapsed = time.perf_counter() - started
         self._ran = binding
@@ -181,7 +192,7 @@ class Stepper:
     def _run_unbound(self, given: Mapping[str, Any]) -> float:
         fed = {name: value.astype(object) if _is_text(value) else value for name, value in given.items()}
         started = time.perf_counter()
-        results = self.session.run(list(self.result_names), fed)
+        results = self.session.run(list(self.result_names), fed, self._watch and self._watch.options)
         elapsed = time.perf_counter() - started
         self._results = dict(zip(self.result_names, results, strict=True))
         return elapsed
@@ -237,4 +248,6 @@ def open_stepper(
     # random ops without a seed of their own take it when the session is built
     onnxruntime(PROVIDERS[settings.ep].extra).set_seed(_generator_seed(prepared.seed))
     session = open_session(source, settings, optimized_to=optimized_to, profile_prefix=profile_prefix)
-    return Stepper(session, settings, prepared.state, prepared.initial)
+    loops = any(node.op_type == "Loop" for node in all_nodes(prepared.model.graph.node))
+    watch = Watch(onnxruntime(), settings.longest_step_s) if loops else None
+    return Stepper(session, settings, prepared.state, prepared.initial, watch)

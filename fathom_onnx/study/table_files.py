@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fathom_onnx.graph.files import write_bytes, write_text
+from fathom_onnx.csv_files import write_csv
+from fathom_onnx.graph.files import write_bytes
 
 __all__ = ["write_table"]
 
@@ -18,7 +19,7 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     Raises:
         OutputError: A file cannot be written.
     """
-    write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_csv(folder / f"{name}.csv", table)
     parquet = folder / f"{name}.parquet"
     if find_spec("pyarrow") is None:
         parquet.unlink(missing_ok=True)  # an older one would say something else than the CSV

@@ -170,7 +170,7 @@ def test_profile_prints_and_keeps(tmp_path: Path) -> None:
 def test_profile_json_adds_up() -> None:
     result = call("profile", "autoenc", "--preset", "tiny", "--steps", 3, "--json")
     found = json.loads(result.stdout)
-    assert found["schema"] == "fathom-onnx/run/2"
+    assert found["schema"] == "fathom-onnx/run/3"
     parts = found["attributed_us"] + found["charged_us"] + found["unattributed_us"]
     assert parts == pytest.approx(found["node_time_us"], abs=1e-6)
     assert found["node_time_us"] + found["outside_us"] == pytest.approx(found["run_time_us"], abs=1e-6)

@@ -105,14 +105,16 @@ def test_further_calls_of_a_module_are_the_module() -> None:
 
 
 def test_metadata_comes_before_names_and_addresses_before_both() -> None:
-    nodes = [
-        scoped("['', 'head', 'linear']", "/other/path/Gemm"),
-        scoped("['', 'head', 'linear']", "backward/fc/MatMul"),
-        op("Relu", "a", "b", "lonely"),
-    ]
-    labels = label_nodes(numbered(helper.make_graph(nodes, "g", [], [])))
-    assert [(label.phase, label.layer) for label in labels] == [
-        ("forward", "head"),
-        ("backward", "fc"),
-        ("forward", "lonely"),
-    ]
+    other, address = "/other/path/Gemm", "backward/fc/MatMul"
+    scopes = "['', 'head', 'linear']"
+
+    def labelled(*names: str) -> list[tuple[str, str, str]]:
+        nodes = [*(scoped(scopes, name) for name in names), op("Relu", "a", "b", "lonely")]
+        labels = label_nodes(numbered(helper.make_graph(nodes, "g", [], [])))
+        return [(label.phase, label.layer, label.op_class) for label in labels]
+
+    ours, theirs, lonely = ("backward", "fc", "B"), ("forward", "head", "B"), ("forward", "lonely", "A")
+    assert labelled(other, address, address, address) == [theirs, ours, ours, ours, lonely]
+    # a graph of someone else's, in which one name happens to read like an address
+    assert labelled(other, address, other) == [theirs, theirs, theirs, lonely]
+    assert labelled(other, "backward/fc/BatchNorm") == [theirs, theirs, lonely]

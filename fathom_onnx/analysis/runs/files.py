@@ -5,25 +5,24 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fathom_onnx.csv_files import read_csv, write_csv
 from fathom_onnx.errors import DataError, one_line
-from fathom_onnx.graph.files import write_bytes, write_text
-from fathom_onnx.graph.metadata import purpose_named
+from fathom_onnx.graph.files import check_sealed, seal, write_bytes, write_text
 from fathom_onnx.runtime.traces.steps import Microseconds
 
 from .costs.executed_costs import COST_COLUMNS
 from .kernels import KERNEL_COLUMNS, WHOLE_OR_EMPTY
 from .tables import ATTRIBUTION_COLUMNS, NODE_COLUMNS, ORIGINAL_COLUMNS, STEP_COLUMNS
 
-__all__ = ["SCHEMA", "read_run", "read_table", "write_run"]
+__all__ = ["SCHEMA", "read_run", "write_run"]
 
-SCHEMA = "fathom-onnx/run/2"
+SCHEMA = "fathom-onnx/run/3"
 """Name and version of the JSON schema."""
 
 _SAMPLES = "samples.npz"
@@ -81,26 +80,28 @@ def write_run(
     nodes = tables["nodes"]
     nodes_for_csv = nodes.assign(originals=nodes["originals"].map(lambda names: json.dumps(list(names))))
     for name, table in {**tables, "nodes": nodes_for_csv}.items():
-        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_csv(folder / f"{name}.csv", table)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, self_us=samples)
     write_bytes(folder / _SAMPLES, buffer.getvalue())
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    seal(folder, ["manifest.json", *(f"{name}.csv" for name in tables), _SAMPLES, "summary.json"])
 
 
 def read_run(folder: Path) -> dict[str, Any]:
     """The contents of a run folder: ``manifest``, the tables by name (``kernels`` may be None), and ``samples``.
 
     Raises:
-        DataError: It is not a run folder, has another schema, or a file in it is malformed.
+        DataError: It is not a run folder, has another schema, or a file in it is not as it was written.
     """
     manifest = _manifest(folder)
     for name in _REQUIRED:
         if not (folder / name).is_file():
             raise DataError(f"'{folder}' is not a run folder: it has no {name}", "give a folder that profile wrote")
+    check_sealed(folder, "profile again")
     try:
         tables = {
-            name: read_table(folder / f"{name}.csv", columns, _TEXT, COST_COLUMNS if name == "nodes" else ())
+            name: read_csv(folder / f"{name}.csv", columns, _TEXT, COST_COLUMNS if name == "nodes" else ())
             for name, columns in _TABLES.items()
         }
         tables["nodes"]["originals"] = tables["nodes"]["originals"].map(lambda text: tuple(json.loads(text)))
@@ -116,7 +117,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _kernels(path: Path) -> pd.DataFrame:
-    return read_table(path, KERNEL_COLUMNS, _TEXT).astype(
+    return read_csv(path, KERNEL_COLUMNS, _TEXT).astype(
         dict.fromkeys(WHOLE_OR_EMPTY, "Int64") | {"size_bytes": "float64"}
     )
 
@@ -133,31 +134,4 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"run folder '{folder}' is malformed ({one_line(error)})", "profile again") from error
     if schema != SCHEMA:
         raise DataError(f"run '{folder}' has schema '{schema}', not '{SCHEMA}'", "profile again with this version")
-    if "lowering" in manifest:
-        manifest["lowering"] = purpose_named(manifest["lowering"])
     return manifest
-
-
-def read_table(
-    path: Path, columns: tuple[str, ...], text_columns: Collection[str], further: tuple[str, ...] = ()
-) -> pd.DataFrame:
-    """Read a CSV table.
-
-    A layer or node may be called "NA" or "12": text columns are kept as text, and only an empty cell of another column
-    is a missing value.
-
-    Args:
-        path: The file.
-        columns: The columns that it must have, in order.
-        text_columns: Those of text; others are ignored.
-        further: Columns that may follow, all or none of them.
-
-    Raises:
-        ValueError: It has other columns.
-    """
-    dtypes = {name: str for name in (*columns, *further) if name in text_columns}
-    missing = {name: [""] for name in (*columns, *further) if name not in text_columns}
-    table = pd.read_csv(path, keep_default_na=False, na_values=missing, float_precision="round_trip", dtype=dtypes)
-    if tuple(table.columns) not in (columns, columns + further):
-        raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not {', '.join(columns)}")
-    return table

@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fathom_onnx.csv_files import read_csv, write_csv
 from fathom_onnx.errors import DataError, RunError, one_line
-from fathom_onnx.graph.files import write_bytes, write_text
+from fathom_onnx.graph.files import check_sealed, seal, write_bytes, write_text
 from fathom_onnx.graph.op_types import UNLISTED, class_of_op
 from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp
 
-from .files import read_table
 from .time_groups import TimeGroups, time_groups
 
 __all__ = ["OP_COLUMNS", "SCHEMA", "NativeRun", "build_native_run"]
@@ -139,9 +139,10 @@ class NativeRun(TimeGroups):
         buffer = io.BytesIO()
         np.savez_compressed(buffer, self_us=self.samples, run_us=self.run_us, wall_us=self.wall_us)
         write_bytes(folder / "samples.npz", buffer.getvalue())
-        write_text(folder / "ops.csv", self.ops.to_csv(index=False, lineterminator="\n"))
+        write_csv(folder / "ops.csv", self.ops)
         write_text(folder / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
         write_text(folder / "manifest.json", json.dumps(self.manifest, indent=2) + "\n")
+        seal(folder, _FILES)
 
     @classmethod
     def load(cls, folder: Path) -> NativeRun:
@@ -162,7 +163,8 @@ class NativeRun(TimeGroups):
                 raise DataError(
                     f"run '{folder}' has schema '{manifest.get('schema')}', not '{SCHEMA}'", "profile again"
                 )
-            ops = read_table(folder / "ops.csv", OP_COLUMNS, _TEXT)
+            check_sealed(folder, "profile again")
+            ops = read_csv(folder / "ops.csv", OP_COLUMNS, _TEXT)
             with np.load(folder / "samples.npz", allow_pickle=False) as arrays:
                 self_us, run_us, wall_us = (np.asarray(arrays[name], np.float64) for name in _SERIES)
             if self_us.shape != (len(run_us), len(ops)) or run_us.shape != wall_us.shape:

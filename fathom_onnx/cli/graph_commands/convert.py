@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.convert import CONVERTERS, find_converter
 from fathom_onnx.convert.converter import Option
 from fathom_onnx.errors import FathomError
@@ -66,7 +67,7 @@ def command(
                 made = convert_file(job, converter, format_options, dimensions)
             except FathomError as error:
                 failed.append(error)
-                click.echo(f"error: {error}", err=True)
+                tell(f"error: {error}", err=True)
             else:
                 done.append(made)
                 if not as_json:
@@ -92,19 +93,19 @@ def _print(made: dict[str, Any]) -> None:
     from fathom_onnx.cli.render import size, table
 
     for row in made["files"]:
-        click.echo(f"{row['path']}  {size(row['size_bytes'])}")
+        tell(f"{row['path']}  {size(row['size_bytes'])}")
     said = (
         f"nodes {made['kept']['nodes']:,} of {made['total']['nodes']:,}",
         _kept("MACs", made, "macs", "macs_kept"),
         _kept("bytes", made, "bytes_moved", "bytes_kept"),
     )
-    click.echo(f"kept: {'; '.join(said)}")
+    tell(f"kept: {'; '.join(said)}")
     for note in made["notes"]:
-        click.echo(f"note: {note}")
+        tell(f"note: {note}")
     if made["left_out"]:
         rows = [
             (r["op"], _number(r["nodes"]), _number(r["macs"]), _number(r["bytes_moved"]), r["reason"])
             for r in made["left_out"]
         ]
         table("Left out", ("op", "nodes", "MACs", "bytes", "reason"), rows, text=("op", "reason"))
-    click.echo()
+    tell()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options, refuse_replacing
 from fathom_onnx.errors import FathomError, UsageError
 from fathom_onnx.exporting import Exported, ExportRequest, Purpose, export_file, graph_path
@@ -86,11 +87,11 @@ def command(
                 raise  # would fail in the same way for every graph
             except FathomError as error:
                 failed.append(error)
-                click.echo(f"error: {error}", err=True)
+                tell(f"error: {error}", err=True)
             else:
                 done.append(made)
                 if not as_json:
-                    click.echo(_line(made))
+                    tell(_line(made))
             advance()
     if as_json:
         print_json({"schema": "fathom-onnx/export/1", "graphs": [asdict(made) for made in done]})

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import build_recipe, recipe_options
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import Gap, find_gaps, recipe_name
@@ -44,7 +45,7 @@ def command(
     elif gaps:
         table("", _COLUMNS, [_row(gap) for gap in gaps], text=[name for name in _COLUMNS if name != "times"])
     else:
-        click.echo(f"{recipe_name(recipe)} {mode}: no gaps")
+        tell(f"{recipe_name(recipe)} {mode}: no gaps")
     if gaps:
         click.get_current_context().exit(1)
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 
 __all__ = ["command"]
 
@@ -46,14 +47,14 @@ def _overview(s: dict[str, Any], top: int) -> None:
 
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     opsets = ", ".join(f"{domain} {version}" for domain, version in s["opset"].items())
-    click.echo(f"{' '.join(told)}; opset {opsets}; IR {s['ir_version']}; {s['producer'] or 'producer not named'}")
+    tell(f"{' '.join(told)}; opset {opsets}; IR {s['ir_version']}; {s['producer'] or 'producer not named'}")
     for what in ("inputs", "outputs"):
         rows = [(v["name"], v["dtype"], _shape(v["shape"])) for v in s[what]]
         if len(rows) > top:
             rows = [*rows[:top], (f"{len(rows) - top} more", "", "")]
         table(what.capitalize(), ("name", "type", "shape"), rows, text=("name", "type", "shape"))
     whole = s["totals"]
-    click.echo(
+    tell(
         f"\n{whole['nodes']} nodes, {s['initializers']} initializers, {whole['parameters']:,} parameters; "
         f"{_told(whole, 'macs', 'MACs')}{_definition(whole)}, {_told(whole, 'flops', 'FLOPs')}, "
         f"{_told(whole, 'bytes', 'bytes')} a step"
@@ -141,7 +142,7 @@ def _costs(s: dict[str, Any], group: str, top: int | None) -> None:
     columns = (group, "nodes", "MACs", *definition, "FLOPs", "bytes", "parameters", "FLOPs/byte", "unknown")
     table(f"By {group}", columns, rows, text=(group,))
     if len(rows) < len(ordered):
-        click.echo(f"{len(ordered) - len(rows)} more; see all with --by {group}")
+        tell(f"{len(ordered) - len(rows)} more; see all with --by {group}")
 
 
 def _bodies(s: dict[str, Any]) -> None:
@@ -183,4 +184,4 @@ def _not_understood(s: dict[str, Any], top: int) -> None:
         columns = ("what", "which", "number", "first")
         table("Not understood", columns, rows, text=("what", "which", "first"))
     else:
-        click.echo("\nEvery operator, shape and cost is understood.")
+        tell("\nEvery operator, shape and cost is understood.")

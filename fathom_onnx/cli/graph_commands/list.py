@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import FathomError
 from fathom_onnx.exporting import DEFAULT_FRAMEWORK, graph_path
 from fathom_onnx.workloads.contract import Mode, Workload
@@ -82,7 +83,7 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
         columns += ["nodes", "MACs", "nodes (training)", "MACs (training)"]
     table(f"Workloads, preset {preset}", columns, [_cells(row, bool(graphs)) for row in rows], text)
     for name, reason in left_out.items():
-        click.echo(f"workload '{name}' is left out: {reason}", err=True)
+        tell(f"workload '{name}' is left out: {reason}", err=True)
 
 
 def _cells(row: dict[str, Any], counted: bool) -> list[str]:

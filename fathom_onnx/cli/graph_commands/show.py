@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import ExportError, MissingDependencyError
 from fathom_onnx.exporting import ExportRequest, export_graph
 from fathom_onnx.recipes import RecipeWorkload
@@ -81,11 +82,11 @@ def command(
             }
         )
         return
-    click.echo(f"{workload}: {summary}")
+    tell(f"{workload}: {summary}")
     for paper in papers:
-        click.echo(f"  {paper}")
+        tell(f"  {paper}")
     if fidelity:
-        click.echo(f"Fidelity: {fidelity}")
+        tell(f"Fidelity: {fidelity}")
     table(
         "Configuration",
         ("field", "value", "source"),
@@ -115,6 +116,6 @@ def _costs(workload: Workload, framework: str) -> dict[str, LayerCost]:
     try:
         graph = export_graph(framework, ExportRequest(workload, "inference"))
     except (MissingDependencyError, ExportError) as error:
-        click.echo(f"shapes and MACs are left out: {error}", err=True)
+        tell(f"shapes and MACs are left out: {error}", err=True)
         return {}
     return layer_costs(graph)

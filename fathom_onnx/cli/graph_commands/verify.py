@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options
 from fathom_onnx.exporting import Purpose
 from fathom_onnx.workloads.contract import Mode, Workload
@@ -98,10 +99,10 @@ def command(
         table("", columns, [_row(check) for check in checks], text=columns[:5])
         for check in checks:
             for fault in check.faults:
-                click.echo(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
+                tell(f"{check.workload} {check.mode} {check.left} against {check.right}: {fault}")
         presets = dict.fromkeys(f"preset {w.preset}" for w in chosen)
         passed = sum(check.passed for check in checks)
-        click.echo(f"{passed} of {len(checks)} comparisons passed ({steps} steps, {', '.join(presets)}, on {ep})")
+        tell(f"{passed} of {len(checks)} comparisons passed ({steps} steps, {', '.join(presets)}, on {ep})")
     if not all(check.passed for check in checks):
         click.get_current_context().exit(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 
 __all__ = ["command"]
 
@@ -35,7 +36,7 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     facts = ceilings.facts
     device = "" if facts["provider"] == "cpu" else f"{facts['gpu'] or 'unknown device'}, "
     products = "" if facts["tf32"] is None else f", TensorFloat-32 {'on' if facts['tf32'] else 'off'}"
-    click.echo(
+    tell(
         f"{device}{facts['cpu']}, provider {facts['provider']}, {facts['threads']} threads, onnxruntime "
         f"{facts['onnxruntime']}{products}"
     )
@@ -55,9 +56,7 @@ def command(ep: str, threads: int | None, tf32: bool, as_json: bool) -> None:
     table("", ("op", "best", "time", "runs"), rows, text=("op",))
     for kind, gflops in ceilings.arithmetic.items():
         best = ceilings.best_product(kind)
-        click.echo(f"ceiling in {kind}: {gflops:.1f} GFLOP/s" + (f" ({best.op}, {best.form})" if best else ""))
+        tell(f"ceiling in {kind}: {gflops:.1f} GFLOP/s" + (f" ({best.op}, {best.form})" if best else ""))
     for kind, why in ceilings.not_measured.items():
-        click.echo(f"no ceiling in {kind}: {why}")
-    click.echo(
-        f"ceiling of memory: {ceilings.gbytes:.1f} GB/s; it and float32 bind at {ceilings.ridge:.1f} FLOPs a byte"
-    )
+        tell(f"no ceiling in {kind}: {why}")
+    tell(f"ceiling of memory: {ceilings.gbytes:.1f} GB/s; it and float32 bind at {ceilings.ridge:.1f} FLOPs a byte")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 
 if TYPE_CHECKING:
     from fathom_onnx.analysis.comparison import Comparison, Row
@@ -78,7 +79,7 @@ def command(
         _print(comparison, run_a, run_b, top)
     if slower in ("yes", "unknown"):
         failure = "slower than allowed" if slower == "yes" else "not known whether it is slower than allowed"
-        click.echo(f"failed: {failure}: {reason}", err=True)
+        tell(f"failed: {failure}: {reason}", err=True)
         click.get_current_context().exit(1)
 
 
@@ -91,26 +92,22 @@ def _print(comparison: Comparison, run_a: Path, run_b: Path, top: int) -> None:
         graph = [str(facts[key]) for key in ("graph", "mode", "framework", "preset") if facts[key]]
         threads, version = (facts[key] or "unknown" for key in ("threads", "onnxruntime"))
         settings = f"{facts['provider']}, {threads} threads, onnxruntime {version}"
-        click.echo(f"{letter}: {' '.join(graph)} on {settings} ({folder})")
+        tell(f"{letter}: {' '.join(graph)} on {settings} ({folder})")
     rows = [(d.kind, d.name, _short(d.a), _short(d.b)) for d in comparison.differences]
     if rows:
         table("The runs differ in", ("", "fact", "A", "B"), rows, text=("", "fact", "A", "B"))
     else:
-        click.echo("\nThe runs differ in nothing that the manifests tell")
+        tell("\nThe runs differ in nothing that the manifests tell")
     if len(comparison.causes) > 1:
-        click.echo(
-            f"\n{' and '.join(comparison.causes)} differ: no difference in time can be put down to one of them alone"
-        )
+        tell(f"\n{' and '.join(comparison.causes)} differ: no difference in time can be put down to one of them alone")
     for letter, drift in zip("AB", comparison.drifts, strict=True):
         if drift:
-            click.echo(
-                f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike"
-            )
-    click.echo(
+            tell(f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike")
+    tell(
         f"\nMedians of {comparison.steps[0]} steps of A and {comparison.steps[1]} of B. Slower and faster: by"
         f" {100 * comparison.threshold:g}% and more and by more than profiling costs,"
-        f"\nsignificant at {ALPHA:.0%} (Mann-Whitney U, corrected for the rows of the table)."
     )
+    tell(f"significant at {ALPHA:.0%} (Mann-Whitney U, corrected for the rows of the table).")
     totals = [(TOTALS[key], row) for key, row in comparison.totals.items()]
     table("Time", ("", *_COLUMNS), [(name, *_cells(row)) for name, row in totals], text=("", "verdict"))
     titles = {c.value: f"{c.value} {c.label}" for c in OpClass}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.render import table, time_us
 
 __all__ = ["NODE_TIMES", "print_device", "print_kernels"]
@@ -35,11 +34,11 @@ def print_device(found: dict[str, Any]) -> None:
     alone = found["unprofiled"]
     body = [(title, time_us(found[key]), note) for title, key, note in rows]
     table(f"Device ({found['source']})", ("", "median", "note"), body, text=("", "note"))
-    click.echo(
+    tell(
         f"without onnxruntime's profiler: span {time_us(alone['span_us'])}, busy {time_us(alone['busy_us'])}, idle "
         f"{time_us(alone['idle_us'])}; recording adds {time_us(alone['recording_overhead_us'])} to a step"
     )
-    click.echo(
+    tell(
         f"clocks of host and device agree within {found['clock_error_us']:.3g} us; "
         f"{found['invalid_records']} records without possible times were left out"
     )

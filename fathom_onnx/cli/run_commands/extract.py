@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
 __all__ = ["command"]
@@ -94,11 +95,11 @@ def _print(facts: dict[str, Any]) -> None:
 
     ops = ", ".join(dict.fromkeys(facts["op_types"]))
     what = {"executed": "executed node", "original": "node of the graph", "layer": "layer"}[facts["kind"]]
-    click.echo(f"{facts['file']}: {what} '{facts['node']}' ({ops})")
+    tell(f"{facts['file']}: {what} '{facts['node']}' ({ops})")
     for title, shapes in (("input", facts["inputs"]), ("constant", facts["constants"])):
         for name, shape in shapes.items():
             drawn = ", values drawn" if name in facts["drawn"] else ""
-            click.echo(f"  {title} {name} {shape}{drawn}")
+            tell(f"  {title} {name} {shape}{drawn}")
     rows = [
         (title, time_us(t["us"]), f"{time_us(t['q1_us'])} to {time_us(t['q3_us'])}", str(t["steps"]), f"{t['calls']:g}")
         for title, t in (("in the run", facts["in_run"]), ("alone", facts["alone"]))
@@ -107,6 +108,6 @@ def _print(facts: dict[str, Any]) -> None:
     columns = ("", "median", "middle half", "steps", "calls in a step")
     table("Time of one execution", columns, rows, text=("",))
     if facts["alone"] and facts["in_run"]["us"]:
-        click.echo(f"\nalone it takes {facts['alone']['us'] / facts['in_run']['us']:.2f} times its time in the run")
+        tell(f"\nalone it takes {facts['alone']['us'] / facts['in_run']['us']:.2f} times its time in the run")
     if facts["alone"] and len(facts["alone_nodes"]) != len(facts["op_types"]):
-        click.echo(f"alone it ran as {', '.join(facts['alone_nodes'])}")
+        tell(f"alone it ran as {', '.join(facts['alone_nodes'])}")

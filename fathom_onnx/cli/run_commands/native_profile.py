@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.native import native_frameworks
 from fathom_onnx.recipes.target import is_target
@@ -89,15 +90,15 @@ def profile_by_framework(context: click.Context) -> None:
         print_json(summary)
     else:
         _print(summary, given["top"])
-    click.echo(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
 
 
 def _print(s: dict[str, Any], top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
 
     told = " ".join(s[key] for key in ("workload", "mode", "preset"))
-    click.echo(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
-    click.echo(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    tell(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
+    tell(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
     rows = [
         ("step, unprofiled", s["control_us"], "as the framework runs it by default"),
         ("step, unprofiled, profile's settings", s["comparable_us"], ""),

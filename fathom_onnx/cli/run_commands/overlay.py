@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def command(run: Path, graph: Path | None, viewer: str, place: str | None, outpu
         facts = {"run": str(run), "to": viewer, "in": place, "file": str(output), "size_bytes": output.stat().st_size}
         print_json({"schema": "fathom-onnx/overlay/1", **facts, "shown": shown or None})
     else:
-        click.echo(f"{output}  {_sentence(shown)}" if shown else f"{output}")
+        tell(f"{output}  {_sentence(shown)}" if shown else f"{output}")
 
 
 def _write(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import Graph
 from fathom_onnx.recipes.target import is_target
@@ -29,6 +30,14 @@ __all__ = ["command"]
 @options.dimension_option("dims")
 @options.inputs_option
 @click.option("--keep-dynamic", is_flag=True, help="Time the graph with its open dimensions open, --dim only feeds it.")
+@click.option(
+    "--longest-step",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="End a step of a graph with loops that takes longer.",
+)
 @options.custom_ops_option
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @options.tf32_option
@@ -54,6 +63,7 @@ def command(
     dims: tuple[str, ...],
     inputs: tuple[Path, ...],
     keep_dynamic: bool,
+    longest_step: float,
     custom_ops: tuple[Path, ...],
     allow_fallback: bool,
     tf32: bool,
@@ -98,6 +108,7 @@ def command(
         tf32,
         serialize,
         custom_ops,
+        longest_step,
     )
     with progress() as (say, _):
         run = profile_graph(
@@ -116,7 +127,7 @@ def command(
         print_json(summary)
     else:
         print_run(summary, top)
-    click.echo(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
 
 
 def _exported(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def command(
     ceilings = read_ceilings(path) if path is not None else _measured(loaded, measure)
     _check_same(ceilings, loaded.manifest)
     if ceilings.facts["threads"] != loaded.manifest["threads"]:
-        click.echo(
+        tell(
             f"note: the run has threads {_threads(loaded.manifest)}, the ceilings {ceilings.facts['threads']}",
             err=True,
         )
@@ -68,7 +69,7 @@ def command(
         result = roofline(loaded, ceilings, by)
     if plot is not None:
         write_text(plot, roofline_svg(result, str(loaded.manifest["graph"])))
-        click.echo(f"drawing: {plot}", err=True)
+        tell(f"drawing: {plot}", err=True)
     if as_json:
         facts = {"run": str(run), "graph": loaded.manifest["graph"], "node_times": times}
         print_json({**facts, **result.as_json(), "ceilings": ceilings.facts})
@@ -82,19 +83,19 @@ def command(
 def _warn(result: Roofline) -> None:
     """Say on standard error what makes the roofline doubtful."""
     if not result.executed:
-        click.echo(
+        tell(
             "note: the run was profiled by an older version: its costs are those of the graph as written, not of what "
             "ran; profile again",
             err=True,
         )
     for row in result.unexplained.to_dict("records"):
-        click.echo(
+        tell(
             f"error: node '{row['node']}' ({row['op_type']}) is at {row['share']:.0%} of the roof, which cannot be: it "
             f"{row['why']}",
             err=True,
         )
     if len(result.unexplained):
-        click.echo(
+        tell(
             f"{len(result.unexplained)} nodes above the roof are not explained: the ceilings were measured on a busy "
             "machine (measure again), or a cost is wrong (report it)",
             err=True,
@@ -163,7 +164,7 @@ def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times
         f"{gflops:.1f} GFLOP/s" + ("" if kind == "float32" else f" in {kind}")
         for kind, gflops in result.arithmetic.items()
     )
-    click.echo(
+    tell(
         f"{manifest['graph']} on {manifest['provider']}, {_threads(manifest)} threads"
         f"{'' if times == 'kernel' else f', node times: {times}'}; ceilings "
         f"{arithmetic}, {ceilings.gbytes:.1f} GB/s, both bind at {ceilings.ridge:.1f} FLOPs a byte"
@@ -185,16 +186,16 @@ def _print(result: Roofline, ceilings: Ceilings, manifest: dict[str, Any], times
     columns = (result.by, "nodes", "time", "FLOPs/byte", "GFLOP/s", "GB/s", "of the roof", "bound by", "in")
     table("", columns, rows[:top], text=(result.by, "bound by", "in"))
     if len(rows) > top:
-        click.echo(f"{len(rows) - top} more; see them with --top {len(rows)}")
+        tell(f"{len(rows) - top} more; see them with --top {len(rows)}")
     total = result.total
     if total["us"]:
-        click.echo(
+        tell(
             f"\nall of it: {time_us(total['us'])}, at the roof {time_us(total['roof_us'])}, {total['share']:.1%} of "
             "the roof"
         )
     if result.by_memory_alone:
         kinds = ", ".join(f"{kind} ({time_us(us)})" for kind, us in result.by_memory_alone.items())
-        click.echo(f"held against memory alone, for arithmetic in these number types has no ceiling: {kinds}")
+        tell(f"held against memory alone, for arithmetic in these number types has no ceiling: {kinds}")
     if len(result.above_roof):
         above = [
             (row["node"], row["op_type"], time_us(row["us"]), f"{row['share']:.1%}", row["explanation"], row["why"])

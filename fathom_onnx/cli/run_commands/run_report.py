@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
+from fathom_onnx.cli.lines import tell
 
 __all__ = ["print_run"]
 
@@ -24,19 +24,19 @@ def print_run(summary: dict[str, Any], top: int) -> None:
     s = summary
     told = [str(s[key]) for key in ("graph", "mode", "framework", "preset") if s[key]]
     if s["trace"]:
-        click.echo(f"{' '.join(told)} on {s['provider']}, from trace {s['trace']['file']}; nothing was run")
+        tell(f"{' '.join(told)} on {s['provider']}, from trace {s['trace']['file']}; nothing was run")
         _print_trace(s)
     else:
-        click.echo(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
+        tell(f"{' '.join(told)} on {s['provider']}, {s['threads']} threads, optimization {s['optimization']}")
     data = s["data"]
     fed = data["description"] if data["kind"] == "given" else f"{data['source']} ({data['kind']})"
-    click.echo(f"data: {fed}; {s['steps']} steps after {s['warmup']} of warm-up")
+    tell(f"data: {fed}; {s['steps']} steps after {s['warmup']} of warm-up")
     for line in _input_lines(data.get("inputs") or {}):
-        click.echo(line)
+        tell(line)
     if s["dynamic"]:
-        click.echo(_dynamic_line(s["dynamic"]))
+        tell(_dynamic_line(s["dynamic"]))
     if s["node_times"] in NODE_TIMES:
-        click.echo(f"times of nodes: {NODE_TIMES[s['node_times']]}")
+        tell(f"times of nodes: {NODE_TIMES[s['node_times']]}")
     total, serialized = s["run_time_us"], ", serialized" if s["node_times"] == "serialized" else ""
     on_device = s["device_time"] is not None
     walls = [
@@ -117,22 +117,22 @@ def _print_trace(summary: dict[str, Any]) -> None:
     trace, states = summary["trace"], summary["original_nodes"]
     unknown = states.get("unknown", 0)
     if trace["optimized"] is None:
-        click.echo(
+        tell(
             "nodes are told by names, ops, indices, shapes and order"
             + (f"; of {unknown} nodes of the graph it is not known what they are in" if unknown else "")
             + ". --optimized tells them all: let the same session save its model with "
             "SessionOptions.optimized_model_filepath"
         )
     elif trace["open_groups"]:
-        click.echo(
+        tell(
             f"{trace['open_groups']} groups of executed nodes could be told apart by running the model alone; each "
             "shares its nodes of the graph"
         )
     if trace["parallel"]:
-        click.echo("nodes ran on several threads at once: their times add up to more than the run's")
+        tell("nodes ran on several threads at once: their times add up to more than the run's")
     if trace["device_events"]:
-        click.echo(f"{trace['device_events']} events of kernels on a device are not used")
-    click.echo("not in a trace: the unprofiled step and the profiler's cost, threads, optimization level, machine")
+        tell(f"{trace['device_events']} events of kernels on a device are not used")
+    tell("not in a trace: the unprofiled step and the profiler's cost, threads, optimization level, machine")
 
 
 def _print_control(rows: list[dict[str, Any]]) -> None:
@@ -158,27 +158,27 @@ def _print_trust(summary: dict[str, Any]) -> None:
     from fathom_onnx.cli.render import time_us
 
     found = summary["statistics"]
-    click.echo("")
+    tell("")
     dropped = [(found["dropped_steps"], "profiled"), (found["dropped_control_steps"], "unprofiled")]
     told = " and ".join(f"{count} {kind}" for count, kind in dropped if count)
     if told:
-        click.echo(f"warm-up: {told} steps more than asked for were not steady yet and are not counted")
+        tell(f"warm-up: {told} steps more than asked for were not steady yet and are not counted")
     if not found["settled"]:
-        click.echo(f"warm-up: not certain to be over: {found['settled_reason'] or 'it was not looked for'}")
+        tell(f"warm-up: not certain to be over: {found['settled_reason'] or 'it was not looked for'}")
     if found["step_drift"] is None:
-        click.echo("trend: unknown, the steps are too few")
+        tell("trend: unknown, the steps are too few")
     else:
         moved = found["step_drift"]
         step = f"the step changed by {moved:+.1%} over the run" if moved else "none in the step"
         share = found["stationary_share"]
         nodes = "" if share is None else f"; {share:.1%} of the node time in nodes without one"
-        click.echo(f"trend: {step}{nodes}")
+        tell(f"trend: {step}{nodes}")
     floor = found["floor"]
     if floor:
         span = "" if floor["low_us"] is None else f" ({floor['low_us']:.1f} to {floor['high_us']:.1f})"
         below = found["below_floor_share"]
         part = "" if below is None else f", {below:.1%} of the node time,"
-        click.echo(
+        tell(
             f"floor: profiling costs {time_us(floor['us'])}{span} a node; {found['below_floor_nodes']} nodes{part} "
             "are below it"
         )
@@ -190,10 +190,10 @@ def _print_placement(summary: dict[str, Any], top: int) -> None:
 
     shares = summary["node_shares"] or {}
     if summary["tf32"] is not None:
-        click.echo(f"TensorFloat-32: {'allowed' if summary['tf32'] else 'off'}")
+        tell(f"TensorFloat-32: {'allowed' if summary['tf32'] else 'off'}")
     if len(shares) > 1 or summary["provider"] != "cpu":
         told = ", ".join(f"{share:.1%} on {name}" for name, share in shares.items())
-        click.echo(f"node time: {told or 'none'}")
+        tell(f"node time: {told or 'none'}")
     if summary["elsewhere"]:
         kinds = {True: "compute", False: "shapes"}
         rows = [

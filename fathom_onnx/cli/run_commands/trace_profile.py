@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
 from .run_report import print_run
@@ -72,4 +73,4 @@ def profile_trace(context: click.Context) -> None:
         print_json(summary)
     else:
         print_run(summary, given["top"])
-    click.echo(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)

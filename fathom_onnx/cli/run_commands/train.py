@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
 
@@ -78,4 +79,4 @@ def command(
     marks = sorted({1, steps, *(steps * k // 10 for k in range(1, 10) if steps * k // 10)})
     rows = [(str(step), f"{losses[step - 1]:.4g}") for step in marks]
     table(f"{graph.name}: loss on {source.name} ({source.kind})", ("step", "loss"), rows, ())
-    click.echo(f"{steps} steps in {seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")
+    tell(f"{steps} steps in {seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
+from fathom_onnx.cli.lines import tell
 
 if TYPE_CHECKING:
     from fathom_onnx.study import Event
@@ -81,11 +81,11 @@ def print_events() -> Iterator[Callable[[Event], None]]:
             to_go = "" if left is None or not waiting else f", about {span(left)}"
             say(f"{event.stage}: {event.what} ({waiting} of {event.total} left{to_go})")
             if event.kind != "started":
-                click.echo(_line(event), err=True)
+                tell(_line(event), err=True)
 
         yield on_event
 
 
 def print_waiting(text: str) -> None:
     """Say that another measurement must end first."""
-    click.echo(text, err=True)
+    tell(text, err=True)

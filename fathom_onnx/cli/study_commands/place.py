@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _print(placed: NearestWorkloads, suite: Suite, remarks: list[str]) -> None:
     from fathom_onnx.cli.render import table
 
     by = "op classes" if placed.grouping == "class" else "ops"
-    click.echo(f"{placed.name} among the {placed.mode} runs ({placed.framework}, preset {suite.preset}), by {by}")
+    tell(f"{placed.name} among the {placed.mode} runs ({placed.framework}, preset {suite.preset}), by {by}")
     rows = [
         [
             neighbour.workload,
@@ -160,9 +161,9 @@ def _print(placed: NearestWorkloads, suite: Suite, remarks: list[str]) -> None:
     ]
     table("", ("workload", "distance", "differs most in"), rows, text=("workload", "differs most in"))
     joined = ", ".join(placed.companions)
-    click.echo(f"\nin the tree it joins {joined} at distance {placed.joins.distance:.3f}")
+    tell(f"\nin the tree it joins {joined} at distance {placed.joins.distance:.3f}")
     for remark in remarks:
-        click.echo(f"note: {remark}")
+        tell(f"note: {remark}")
 
 
 def _draw(placed: NearestWorkloads, path: Path) -> None:
@@ -175,4 +176,4 @@ def _draw(placed: NearestWorkloads, path: Path) -> None:
     )
     # a file of its own has no page to inherit its colours from
     write_text(path, drawn.replace("<svg ", '<svg color="#1a1e24" style="background:#ffffff" ', 1))
-    click.echo(f"tree: {path}", err=True)
+    tell(f"tree: {path}", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import refuse_preset
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ def command(
 
 
 def _print(result: StudyResult) -> None:
-    click.echo(f"verdict: {result.verdict}")
+    tell(f"verdict: {result.verdict}")
     for finding in result.findings:
-        click.echo(finding)
-    click.echo("\nThe paper's claims")
+        tell(finding)
+    tell("\nThe paper's claims")
     for entry in result.ledger:
-        click.echo(entry)
+        tell(str(entry))
     for level in result.framework:
-        click.echo(f"\nWhere frameworks differ most by {level.what}")
+        tell(f"\nWhere frameworks differ most by {level.what}")
         for difference in level.differences:
-            click.echo(difference)
-    click.echo(f"report: {result.report}")
+            tell(str(difference))
+    tell(f"report: {result.report}")

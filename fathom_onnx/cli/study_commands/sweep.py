@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom_onnx.cli import options
+from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import refuse_preset
 from fathom_onnx.exporting import Purpose
 
@@ -125,9 +126,9 @@ def command(
     else:
         _print(result)
     if not (result.folder / "cells.parquet").is_file():
-        click.echo("no cells.parquet: pyarrow is not installed; pip install 'fathom-onnx[parquet]'", err=True)
+        tell("no cells.parquet: pyarrow is not installed; pip install 'fathom-onnx[parquet]'", err=True)
     if not result.ok:
-        click.echo("failed cells are tried again with --retry", err=True)
+        tell("failed cells are tried again with --retry", err=True)
         click.get_current_context().exit(1)
 
 
@@ -157,10 +158,10 @@ def _print(result: SweepResult) -> None:
     table("", heads, rows, text=[name for name in heads if name not in numbers])
     tested = [e for e in result.ledger or () if e.ours]
     if tested:
-        click.echo("\nThe paper's claims that this sweep can test")
+        tell("\nThe paper's claims that this sweep can test")
     for entry in tested:
-        click.echo(entry)
+        tell(str(entry))
     done = sum(row["state"] == "done" for row in result.rows)
-    click.echo(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
+    tell(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
     for failure in result.failures:
-        click.echo(f"failed: {failure.what} ({failure.stage}): {failure.error}")
+        tell(f"failed: {failure.what} ({failure.stage}): {failure.error}")

@@ -16,6 +16,8 @@ from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph.bodies import all_graphs
 from fathom_onnx.graph.tensors import initializer_tensor
 
+from .limits import refuse_unreadable
+
 __all__ = ["LARGEST_BYTES", "external_tensors", "hold_values", "read_model", "read_weights"]
 
 SMALL_BYTES = 1024
@@ -41,7 +43,11 @@ def hold_values(tensor: onnx.TensorProto, folder: Path) -> None:
     Raises:
         OSError, ValueError, onnx.checker.ValidationError: They cannot be read.
     """
-    load_external_data_for_tensor(tensor, str(folder))
+    file = (folder / ExternalDataInfo(tensor).location).resolve()
+    for entry in tensor.external_data:
+        if entry.key == "location":  # onnx reads no links; that they lead nowhere else is checked before
+            entry.value = file.name
+    load_external_data_for_tensor(tensor, str(file.parent))
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
 
@@ -68,6 +74,7 @@ def read_model(path: Path, *, to_run: bool) -> onnx.ModelProto:
         raise GraphError(
             f"'{path}' is not an ONNX file or is cut short ({one_line(error, 80)})", "export or fetch it again"
         ) from error
+    refuse_unreadable(model, path.stem)
     for tensor in external_tensors(model):
         _read_small(tensor, path, to_run=to_run)
     return model
@@ -99,12 +106,42 @@ def _length(tensor: onnx.TensorProto) -> int:
     return int(ExternalDataInfo(tensor).length or initializer_tensor(tensor).size_bytes or 0)
 
 
+def _place(tensor: onnx.TensorProto, path: Path) -> ExternalDataInfo:
+    """Where the values of an external tensor are: a file in the folder of the graph, as onnx and onnxruntime ask for.
+
+    Raises:
+        GraphError: It is elsewhere, by its path or by a link, or what says so makes no sense.
+    """
+    try:
+        place = ExternalDataInfo(tensor)
+        folders = [path.parent.resolve(), path.resolve().parent]
+        file = (path.parent / place.location).resolve()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise GraphError(
+            f"where weight '{tensor.name}' of '{path}' is makes no sense ({one_line(error, 120)})",
+            "export or fetch it again",
+        ) from error
+    if not place.location or Path(place.location).is_absolute() or file.parent == file or file in folders:
+        raise GraphError(
+            f"weight '{tensor.name}' of '{path}' is in '{place.location}', which is no file beside the graph",
+            "put its weights beside the graph, under a relative name",
+        )
+    if not any(file.is_relative_to(folder) for folder in folders):
+        raise GraphError(
+            f"weight '{tensor.name}' of '{path}' is in '{file}', outside the folder of the graph",
+            "put its weights beside the graph; onnxruntime reads no others",
+        )
+    return place
+
+
 def _read_small(tensor: onnx.TensorProto, path: Path, *, to_run: bool) -> None:
     """Check that the values of an external tensor are there, and read them if they are few."""
-    place = ExternalDataInfo(tensor)
+    place = _place(tensor, path)
     file = path.parent / place.location
     length = _length(tensor)
     try:
+        if file.exists() and not file.is_file():
+            raise GraphError(f"the weights of '{path}' are in '{file}', which is no file", "export or fetch it again")
         missing = (place.offset or 0) + length - file.stat().st_size
     except OSError as error:
         if not to_run:

@@ -49,7 +49,17 @@ def _is_below(path: Path, parts: Iterable[str]) -> bool:
 WHOLE_PACKAGE = Sources((".",))
 """All code of the package."""
 
-_COMMON = ("errors.py", "plugins.py", "refusals.py", "versions.py", "vocabulary.py", "workloads", "recipes", "graph")
+_COMMON = (
+    "csv_files.py",
+    "errors.py",
+    "plugins.py",
+    "refusals.py",
+    "versions.py",
+    "vocabulary.py",
+    "workloads",
+    "recipes",
+    "graph",
+)
 _MEASURED = ("data", "runtime", "analysis/attribution", "analysis/cost", "analysis/runs")
 _NO_PART_OF_A_RUN = ("runtime/ceilings", "runtime/usable.py")
 

@@ -17,6 +17,7 @@ from fathom_onnx.analysis.runs.roofline import roofline
 from fathom_onnx.graph import from_model
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
+from support.runs.sealing import reseal
 
 CEILINGS = Ceilings(
     100.0,
@@ -286,6 +287,7 @@ def test_costs_are_kept_in_the_run_folder(tmp_path: Any) -> None:
     pd.testing.assert_frame_equal(Run.load(tmp_path / "run").nodes, run.nodes)
     older = run.nodes[[c for c in run.nodes.columns if c not in COSTS]]
     older.assign(originals='["fc"]').to_csv(tmp_path / "run" / "nodes.csv", index=False)
+    reseal(tmp_path / "run")
     assert "flops" not in Run.load(tmp_path / "run").nodes
 
 

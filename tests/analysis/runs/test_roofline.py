@@ -22,6 +22,7 @@ from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from support.graphs.small_models import cnn
+from support.runs.sealing import reseal
 
 Row = tuple[str, str, float, float | None, float | None]
 
@@ -361,6 +362,7 @@ def changed(folder: Path, to: Path, **facts: object) -> str:
             (to / file.name).write_bytes(file.read_bytes())
     manifest = json.loads((to / "manifest.json").read_text())
     (to / "manifest.json").write_text(json.dumps({**manifest, **facts}))
+    reseal(to)
     return str(to)
 
 
@@ -370,6 +372,7 @@ def test_the_command_checks_itself(folder: Path, tmp_path: Path) -> None:
     convolution = nodes.loc[nodes["op_type"] == "Conv"].index[0]
     nodes.loc[convolution, ["flops", "macs", "below_floor"]] = [10**12, 5 * 10**11, False]
     nodes.to_csv(wrong / "nodes.csv", index=False)
+    reseal(wrong)
     where = [str(wrong), "--ceilings", str(folder / "ceilings.json")]
     code, out, err = run(*where)
     assert code == 0
@@ -388,6 +391,7 @@ def test_the_command_on_an_older_run(folder: Path, tmp_path: Path) -> None:
     older = Path(changed(folder, tmp_path / "older"))
     nodes = pd.read_csv(older / "nodes.csv", keep_default_na=False).drop(columns=list(COST_COLUMNS))
     nodes.to_csv(older / "nodes.csv", index=False)
+    reseal(older)
     code, out, err = run(str(older), "--ceilings", str(folder / "ceilings.json"), "--json")
     assert (code, json.loads(out)["costs"]) == (0, "as written")
     assert "note: the run was profiled by an older version" in err
