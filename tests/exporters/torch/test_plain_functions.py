@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fathom_exporters.torch.recording.plain_functions import plain_functions
 
@@ -127,3 +129,22 @@ def test_what_was_replaced_is_put_back() -> None:
         assert F.ctc_loss is not own[2]
         assert not torch.backends.mha.get_fastpath_enabled()
     assert (F.embedding, F.embedding_bag, F.ctc_loss, torch.backends.mha.get_fastpath_enabled()) == own
+
+
+class _AsTheyAre(TorchFunctionMode):
+    """A mode that does nothing; PyTorch's own ``l1_loss`` forgets its weights under any."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_a_weighted_l1_loss_keeps_its_weights_while_it_is_recorded(reduction: str) -> None:
+    def loss(x: Tensor, weight: Tensor) -> Tensor:
+        return F.l1_loss(x, torch.zeros_like(x), reduction=reduction, weight=weight)
+
+    x, weight = WEIGHTS + 0.1, WEIGHTS.abs() + 0.5
+    agree(loss, x, weight)
+    want = loss(x, weight)
+    with _AsTheyAre(), plain_functions():
+        torch.testing.assert_close(loss(x, weight), want)

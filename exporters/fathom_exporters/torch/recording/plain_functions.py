@@ -1,7 +1,7 @@
 """Functions of ``torch.nn`` whose own operations have no static shapes, or change what is fake, in plain ones.
 
 They are replaced as functions and not in the table of decompositions: what they call is recorded by shapes that depend
-on values, looks at values before it computes, or has a backward pass without a decomposition.
+on values, looks at values before it computes, forgets an argument, or has a backward pass without a decomposition.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["plain_functions"]
 
 _embedding = F.embedding
 _any_one_hot = F.one_hot
+_plain_l1_loss = F.l1_loss
 
 
 def _gaussian_nll_loss(
@@ -37,6 +38,23 @@ def _gaussian_nll_loss(
     loss = 0.5 * (torch.log(spread) + (input - target) ** 2 / spread)
     loss = loss + 0.5 * math.log(2 * math.pi) if full else loss
     return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduction]
+
+
+def _l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """``F.l1_loss``, which forgets its weights while a step is recorded."""
+    if weight is None:
+        return _plain_l1_loss(input, target, size_average, reduce, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = nn._reduction.legacy_get_string(size_average, reduce)
+    loss = (input - target).abs() * weight
+    return {"none": loss, "mean": loss.sum() / weight.sum(), "sum": loss.sum()}[reduction]
 
 
 def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -187,6 +205,7 @@ def plain_functions() -> Iterator[None]:
     functions = unittest.mock.patch.multiple(
         F,
         gaussian_nll_loss=_gaussian_nll_loss,
+        l1_loss=_l1_loss,
         embedding=_dense_embedding,
         embedding_bag=_embedding_bag,
         ctc_loss=_ctc_loss,
