@@ -6,5 +6,6 @@
 * :mod:`.machine`: the control loop that shows when the machine changed speed;
 * :mod:`.rounds`: the rounds of a case, in which the contestants take turns;
 * :mod:`.figures`: medians, spreads, ratios with intervals;
-* :mod:`.report`: the tables and the plot in ``docs/performance.md``.
+* :mod:`.report`: the tables and the plot in ``docs/performance.md``;
+* :mod:`.forms`: a script of its own, the forms of convolutions against each other.
 """

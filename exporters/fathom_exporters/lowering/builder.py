@@ -15,14 +15,14 @@ __all__ = ["Builder"]
 
 
 class Builder:
-    """Builds the nodes that replace private ops in one graph.
+    """Builds the nodes that replace private ops in one graph; its tensors have names that begin with ``prefix``.
 
     Attributes:
         nodes: The nodes built since the last :meth:`begin`, in topological order.
     """
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: ir.Graph, prefix: str = "lowered") -> None:
+        self._graph, self._prefix = graph, prefix
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._numbers = itertools.count()
         self._tag: Tag | None = None
@@ -37,7 +37,7 @@ class Builder:
         """A node with several outputs."""
         node = ir.node(op_type, list(inputs), attributes or None, num_outputs=outputs)
         for value in node.outputs:
-            value.name = f"lowered_{next(self._numbers)}"
+            value.name = f"{self._prefix}_{next(self._numbers)}"
         if self._tag is not None:
             self._tag.put(node)
         self.nodes.append(node)
@@ -52,7 +52,7 @@ class Builder:
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             value = ir.Value(
-                name=f"lowering_constant_{len(self._constants)}",
+                name=f"{self._prefix}_constant_{len(self._constants)}",
                 const_value=ir.tensor(array),
                 type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
                 shape=ir.Shape(array.shape),

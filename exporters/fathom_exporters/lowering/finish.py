@@ -16,6 +16,7 @@ from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
+from .fast_forward import WriteForwardConvolutions
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
@@ -33,7 +34,7 @@ def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
 
     Some forms for onnxruntime depend on the values of constants, which are computed before them.
     """
-    first = (FoldConstants(), InheritTags()) if purpose == "onnxruntime" else ()
+    first = (FoldConstants(), InheritTags(), WriteForwardConvolutions()) if purpose == "onnxruntime" else ()
     return (*first, LowerGradients(purpose), InferShapes(), *CLEANUP, TopologicalSortPass())
 
 

@@ -12,6 +12,7 @@ from .builder import Builder
 from .gradients import (
     convolution,
     cuda,
+    fast_convolution,
     local_response,
     movement,
     normalisation,
@@ -45,7 +46,12 @@ _PLAIN: dict[str, Rule] = {
     "LRNGrad": local_response.lrn_grad,
 }
 
-_ONNXRUNTIME: dict[str, Rule] = {**_PLAIN, "GatherGrad": tables.gather_grad}
+_ONNXRUNTIME: dict[str, Rule] = {
+    **_PLAIN,
+    "Conv2DBackFilter": fast_convolution.back_filter,
+    "Conv2DBackInput": fast_convolution.back_input,
+    "GatherGrad": tables.gather_grad,
+}
 
 _SIMULATORS: dict[str, Rule] = {
     **_PLAIN,

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-__all__ = ["ORIGIN", "REPEATED", "Tag"]
+__all__ = ["NOT_FOLDED", "ORIGIN", "REPEATED", "Tag"]
 
 _PHASE, _SCOPE, _OP = "fathom.phase", "fathom.scope", "fathom.op"
 ORIGIN = "fathom.origin"
 """Metadata key of the framework op that a node comes from."""
 REPEATED = "fathom.repeated"
 """Metadata key of a node that repeats a part of the forward pass for the backward pass."""
+
+NOT_FOLDED = "fathom.not_folded"
+"""Metadata key of a node of constants that stays: in float64 its result has more digits than a constant would."""
 
 
 @dataclass(frozen=True)

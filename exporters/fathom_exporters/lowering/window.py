@@ -31,6 +31,20 @@ class Window:
         self.dilations = ints("dilations")
         self.group = node.attributes["group"].as_int() if "group" in node.attributes else 1
 
+    @classmethod
+    def of_standard(cls, node: ir.Node, kernel: Sequence[int]) -> Window | None:
+        """The window of a standard convolution with this kernel; None where its padding is not written out."""
+        attributes = node.attributes
+        if "auto_pad" in attributes and attributes["auto_pad"].as_string() != "NOTSET":
+            return None
+        made = cls.__new__(cls)
+        made.kernel = list(kernel)
+        for name, usual, count in (("strides", 1, 1), ("pads", 0, 2), ("dilations", 1, 1)):
+            given = list(attributes[name].as_ints()) if name in attributes else [usual] * count * len(kernel)
+            setattr(made, name, given)
+        made.group = attributes["group"].as_int() if "group" in attributes else 1
+        return made
+
     @property
     def rank(self) -> int:
         """The number of sides: 2 for height and width."""

@@ -7,7 +7,7 @@ import math
 import onnx_ir as ir
 import onnxscript.optimizer
 
-from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.tags import NOT_FOLDED, Tag
 from fathom_exporters.lowering.values import static_shape
 
 __all__ = ["FoldConstants", "InheritTags"]
@@ -23,7 +23,7 @@ def _should_fold(node: ir.Node) -> bool | None:
 
     None is onnxscript's own judgement.
     """
-    if any(output.is_graph_output() for output in node.outputs):
+    if NOT_FOLDED in node.metadata_props or any(output.is_graph_output() for output in node.outputs):
         return False
     shape = node.outputs[0].shape if node.outputs else None
     if node.op_type != "ConstantOfShape" or node.domain or shape is None or not shape.is_static():

@@ -1,0 +1,163 @@
+"""Measure the forms of 3x3 convolutions, forward and both gradients, against each other and PyTorch.
+
+    python benchmarks/step_speed/forms.py                       # the layers of the image workloads
+    python benchmarks/step_speed/forms.py 8x64x128x28 --threads 2   # batch, channels in and out, side
+
+All forms of a layer take turns in one process. Prints a table: the direct forms in ms, each other form as a part of
+that, by the mean of the ratios of minima and of medians, and its error in float32 against PyTorch in float64, the
+largest of output and gradients against the largest value. The costs in
+:mod:`fathom_exporters.lowering.gradients.fast_convolution` are fitted to such tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+from onnx_ir.passes.common import TopologicalSortPass
+
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.cleanup import CLEANUP
+from fathom_exporters.lowering.gradients import convolution
+from fathom_exporters.lowering.gradients.fast_convolution import Form, form_of
+from fathom_exporters.lowering.gradients.winograd import Winograd
+from fathom_exporters.lowering.infer import InferShapes
+from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.window import Window
+from fathom_onnx.runtime.prepare import Prepared
+from fathom_onnx.runtime.session import open_session
+from fathom_onnx.runtime.settings import SessionSettings
+
+LAYERS = (
+    "8x64x64x56", "8x128x128x28", "8x256x256x14", "8x512x512x7", "4x256x256x8", "4x512x512x4", "4x64x64x16",
+    "4x32x32x32", "2x64x64x112", "2x256x256x56", "2x512x512x28", "2x384x256x13",
+)  # fmt: skip
+OUTPUTS = ("y", "dx", "dw")
+FLOAT = ir.TensorType(ir.DataType.FLOAT)
+ATTRIBUTES = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A 3x3 convolution with padding 1."""
+
+    batch: int
+    channels_in: int
+    channels: int
+    side: int
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Input, filter and the gradient of the output."""
+        return {
+            "x": [self.batch, self.channels_in, self.side, self.side],
+            "w": [self.channels, self.channels_in, 3, 3],
+            "dy": [self.batch, self.channels, self.side, self.side],
+        }
+
+
+def model(layer: Layer, form: Form | None) -> onnx.ModelProto:
+    """Forward and both gradients of a layer in a form, None for the direct ones."""
+    shapes = layer.shapes
+    x, w, dy = (ir.Value(name=name, type=FLOAT, shape=ir.Shape(shape)) for name, shape in shapes.items())
+    graph = ir.Graph([x, w, dy], [], nodes=[], opset_imports={"": 18}, name="layer")
+    b = Builder(graph)
+    b.begin(Tag("forward", "layer", "Conv2D", "layer"))
+    if form is None:
+        back_filter = ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)
+        back_input = ir.node("Conv2DBackInput", [dy, w], ATTRIBUTES | {"input_shape": shapes["x"]})
+        back_filter.outputs[0].shape, back_input.outputs[0].shape = w.shape, x.shape
+        made = [
+            b.op("Conv", x, w, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            *convolution.back_input(b, back_input),
+            *convolution.back_filter(b, back_filter),
+        ]
+    else:
+        of = Winograd(b, form.tile, shapes["x"], shapes["dy"], [1, 1], form.groups)
+        made = [of.forward(x, w), of.back_input(dy, w), of.back_filter(dy, x)]
+    for value, name, like in zip(made, OUTPUTS, (dy, x, w), strict=True):
+        value.name, value.type, value.shape = name, FLOAT, like.shape
+        graph.outputs.append(value)
+    graph.extend(b.nodes)
+    found = ir.Model(graph, ir_version=10)
+    for step in (InferShapes(), *CLEANUP, TopologicalSortPass()):
+        step(found)
+    return ir.to_proto(found)
+
+
+def forms(layer: Layer) -> dict[str, Form | None]:
+    """The forms to compare, by name."""
+    found: dict[str, Form | None] = {"direct": None}
+    for tile in (2, 4):
+        tiles = -(-layer.side // tile)
+        groups = [1, *(g for g in (2, 4, 7, 14) if tile == 4 and tiles >= 8 and tiles % g == 0 and tiles // g > 1)]
+        found |= {f"F({tile})" + f", {g} groups" * (g > 1): Form(tile, (g, g)) for g in groups}
+    return found
+
+
+def torch_step(layer: Layer, values: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """PyTorch's own: output, gradients of input and filter."""
+    x, w, dy = (values[name] for name in ("x", "w", "dy"))
+    options = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False])
+    dx, dw, _ = torch.ops.aten.convolution_backward(dy, x, w, None, *options)
+    return F.conv2d(x, w, None, 1, 1), dx, dw
+
+
+def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float, float, float]]:
+    """Name, median ms, part of the direct forms and error of PyTorch and of each form."""
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in layer.shapes.items()}
+    tensors = {name: torch.from_numpy(v) for name, v in values.items()}
+    exact = torch_step(layer, {name: t.double() for name, t in tensors.items()})
+    runs: dict[str, Callable[[], object]] = {"PyTorch": lambda: torch_step(layer, tensors)}
+    errors: dict[str, float] = {}
+    for name, form in forms(layer).items():
+        session = open_session(Prepared(model(layer, form), {}, (), {}), SessionSettings("cpu", threads))
+        runs[name] = lambda session=session: session.run(list(OUTPUTS), values)
+    for name, run in runs.items():
+        found = [np.asarray(part) for part in run()]  # type: ignore[attr-defined]
+        pairs = zip(found, (part.numpy() for part in exact), strict=True)
+        errors[name] = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or len(times["direct"]) < 4:
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            times[name].append((time.perf_counter() - started) * 1e3)
+    direct = times["direct"]
+    parts = {
+        name: (min(t) / min(direct) + statistics.median(t) / statistics.median(direct)) / 2 for name, t in times.items()
+    }
+    return [(name, statistics.median(times[name]), parts[name], errors[name]) for name in runs]
+
+
+def taken(layer: Layer) -> str:
+    """The form that the rule of costs takes."""
+    shapes = layer.shapes
+    x, dy = (ir.Value(name=n, type=FLOAT, shape=ir.Shape(shapes[n])) for n in ("x", "dy"))
+    form = form_of(x, dy, Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)))
+    return next(name for name, other in forms(layer).items() if other == form)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layers", nargs="*", default=LAYERS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10, help="for a layer")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print("| layer | form | ms | part of the direct forms | error | taken |\n|---|---|---:|---:|---:|---|")
+    for text in given.layers:
+        layer = Layer(*(int(part) for part in text.split("x")))
+        for name, ms, part, error in measure(layer, given.threads, given.seconds):
+            mark = "yes" if name == taken(layer) else ""
+            print(f"| {text} | {name} | {ms:.2f} | {part:.2f} | {error:.0e} | {mark} |", flush=True)

@@ -1,0 +1,162 @@
+"""Which 3x3 convolutions and gradients are written by Winograd's algorithm for onnxruntime's CPU kernels, and these.
+
+A rule of costs compares the whole of a training step's convolution, forward and both gradients, with the direct forms
+of :mod:`.convolution`: the three share transforms, so that they have one form.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import onnx_ir as ir
+
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.values import known_shape, operands, static_shape
+from fathom_exporters.lowering.window import Window
+
+from . import convolution
+from .winograd import POINTS, Winograd
+
+__all__ = ["COSTS", "Form", "back_filter", "back_input", "form_of", "forward"]
+
+COSTS = {"product": 1.0, "rows": 32, "transform": 1.3, "move": 0.6, "grouped move": 1.3, "weight": 2.2}
+"""What Winograd's algorithm costs in onnxruntime, in units of a multiply-accumulate of the direct forms.
+
+In this order: one of its products; the rows that each product costs beside those it has; a multiply-accumulate of the
+transforms; an element that these write or read again, and one where tiles are in groups; an element of the transformed
+filters. Measured on one thread of a busy machine with 2 cores, in turns: ms of forward and both gradients in the direct
+forms, and the ratio of the others to it, the mean of those of minima and of medians; last what the rule takes.
+
+===========================  ======  ====  ==============  =======
+batch, channels, side        direct  F(2)  F(4) in groups  taken
+===========================  ======  ====  ==============  =======
+8, 64 to 64, 56              408           0.89, 7: 0.73   F(4), 7
+8, 128 to 128, 28            269     1.00  0.65            F(4)
+8, 256 to 256, 14            311     0.59  0.50            F(4)
+8, 512 to 512, 7             480     0.58  0.53            F(4)
+2, 64 to 64, 112             360           14: 0.91        F(4), 14
+2, 256 to 256, 56            1196          0.51, 7: 0.46   F(4), 7
+2, 512 to 512, 28            1452    0.59  0.37            F(4)
+4, 128 to 256, 28            364     0.90  0.50            F(4)
+2, 384 to 256, 13            122     0.63  0.72            F(2)
+4, 256 to 256, 8             37      0.68  0.85            F(2)
+4, 64 to 64, 16              3       0.86  0.53            F(4)
+4, 32 to 32, 32              6       2.31  0.72, 4: 0.71   F(4), 4
+32, 64 to 64, 9, no padding  14      0.91  0.35            F(4)
+4, 512 to 512, 4             98      0.76  1.41            direct
+2, 512 to 512, 2             37      1.11  2.65            direct
+===========================  ======  ====  ==============  ======="""
+
+_BELOW = 0.9
+"""Part of the direct forms' cost that a form must stay below to be taken."""
+_MOST_BYTES = 2**28
+"""Largest transformed input, which a step keeps from the forward to the backward pass."""
+_GROUPS = (1, 2, 4, 7, 8, 14, 28)
+"""Numbers of groups of tiles along a side that are considered."""
+_MANY_TILES = 8
+"""Fewest tiles along a side for which groups are considered, with F(4) alone: else one product is the fastest."""
+
+
+class Form(NamedTuple):
+    """Outputs along a side of a tile, and groups of tiles along each side."""
+
+    tile: int
+    groups: tuple[int, int]
+
+
+def _cost(x_shape: Sequence[int], y_shape: Sequence[int], form: Form) -> float:
+    """The cost of a form, forward and both gradients, in multiply-accumulates of the direct forms."""
+    batch, channels_in, *sizes = x_shape
+    channels, *outs = y_shape[1:]
+    elements = form.tile + 2
+    tiles = [-(-out // form.tile) for out in outs]
+    rows = elements**2 * (batch * tiles[0] * tiles[1] + COSTS["rows"])
+    transforms = moves = 0.0
+    for count, (height, width), reach in ((channels_in, sizes, 2), (channels, outs, 0)):
+        spans = [
+            side if groups == 1 else of_side // groups * form.tile + reach
+            for side, groups, of_side in zip((height, width), form.groups, tiles, strict=True)
+        ]
+        made = [elements * of_side for of_side in tiles]
+        of_rows, of_columns = made[0] * spans[0] * width, made[0] * made[1] * spans[1]
+        transforms += 2 * batch * count * (of_rows + of_columns)
+        moves += 2 * batch * count * (height * width + made[0] * width + 2 * made[0] * made[1])
+    return (
+        COSTS["product"] * 3 * rows * channels * channels_in
+        + COSTS["transform"] * transforms
+        + COSTS["move" if form.groups == (1, 1) else "grouped move"] * moves
+        + COSTS["weight"] * 4 * elements**2 * channels * channels_in
+    )
+
+
+@functools.cache
+def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Form | None:
+    direct = 3 * 9 * x_shape[1] * y_shape[0] * y_shape[1] * y_shape[2] * y_shape[3]
+    found: list[tuple[float, Form]] = []
+    for tile in POINTS:
+        tiles = [-(-out // tile) for out in y_shape[2:]]
+        if 4 * (tile + 2) ** 2 * tiles[0] * tiles[1] * x_shape[0] * max(x_shape[1], y_shape[1]) > _MOST_BYTES:
+            continue
+        grouped = [tile > 2 and n >= _MANY_TILES for n in tiles]
+        choices = [
+            [g for g in _GROUPS if g == 1 or (many and n % g == 0 and n // g > 1)]
+            for n, many in zip(tiles, grouped, strict=True)
+        ]
+        forms = [Form(tile, (g, h)) for g in choices[0] for h in choices[1]]
+        found += [(_cost(x_shape, y_shape, form), form) for form in forms]
+    cost, form = min(found, default=(0.0, None))
+    return form if form is not None and cost < _BELOW * direct else None
+
+
+def form_of(x: ir.Value, y: ir.Value, window: Window) -> Form | None:
+    """The form of the convolution from x to y, or None for the direct ones; x and y may be the gradients of both."""
+    shapes = known_shape(x), known_shape(y)
+    one = all(n == 1 for n in (*window.strides, *window.dilations, window.group))
+    if window.kernel != [3, 3] or not one or None in shapes or x.dtype != ir.DataType.FLOAT:
+        return None
+    x_shape, y_shape = shapes
+    assert x_shape is not None
+    assert y_shape is not None
+    # windows that lie in the padding alone are for the direct forms, which know them
+    if max(window.pads) > 2 or min(x_shape[2:]) < 3:
+        return None
+    return _cheapest(x_shape, y_shape)
+
+
+def _winograd(b: Builder, form: Form, x_shape: Sequence[int], y_shape: Sequence[int], window: Window) -> Winograd:
+    return Winograd(b, form.tile, x_shape, y_shape, window.starts, form.groups)
+
+
+def forward(b: Builder, node: ir.Node) -> list[ir.Value] | None:
+    """A Conv with x [N, C, H, W], w [O, C, 3, 3] and perhaps a bias [O], or None where its form is direct."""
+    x, w, *rest = operands(node)
+    y = node.outputs[0]
+    window = Window.of_standard(node, static_shape(w)[2:])
+    form = form_of(x, y, window) if window is not None else None
+    if form is None or window is None:
+        return None
+    made = _winograd(b, form, static_shape(x), static_shape(y), window)
+    return [made.forward(x, w, rest[0] if rest else None)]
+
+
+def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
+    dy, x = operands(node)
+    window = Window(node)
+    form = form_of(x, dy, window)
+    if form is None:
+        return convolution.back_filter(b, node)
+    return [_winograd(b, form, static_shape(x), static_shape(dy), window).back_filter(dy, x)]
+
+
+def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size]."""
+    dy, w = operands(node)
+    window = Window(node)
+    dx = node.outputs[0]
+    form = form_of(dx, dy, window)
+    if form is None:
+        return convolution.back_input(b, node)
+    return [_winograd(b, form, static_shape(dx), static_shape(dy), window).back_input(dy, w)]
