@@ -19,15 +19,23 @@ from .names import native
 __all__ = ["Training", "forward", "output_tensors"]
 
 
-def _takes_training(model: Any) -> bool:
+_TRAINING = ("training", "is_training")
+"""Names by which models are told whether they are trained: that of Keras and TensorFlow, and that of Sonnet."""
+
+
+def _told(model: Any, training: bool) -> dict[str, bool]:
+    """The argument by which a model is told whether it is trained, if it takes one."""
     if isinstance(model, keras.layers.Layer):
-        return True  # a layer hands it on to layers within it even if its own call does not take it
-    return "training" in inspect.signature(model.__call__).parameters
+        return {"training": training}  # a layer hands it on to layers within it even if its own call does not take it
+    parameters = inspect.signature(model.__call__).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and not set(_TRAINING) & set(parameters):
+        return {"training": training}  # taken by name, or handed on
+    return {name: training for name in _TRAINING if name in parameters}
 
 
 def forward(model: Any, inputs: Any, training: bool) -> Any:
     """The model's outputs in training or in inference."""
-    return model(inputs, training=training) if _takes_training(model) else model(inputs)
+    return model(inputs, **_told(model, training))
 
 
 def output_tensors(outputs: Any) -> dict[str, tf.Tensor]:

@@ -7,6 +7,8 @@ unrolled, and functions that Keras compiles by XLA (grouped and dilated convolut
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -32,8 +34,12 @@ class _Patches(contextlib.ExitStack):
 
 
 def _in_scope(call: Callable[..., Any], names: Mapping[int, str]) -> Callable[..., Any]:
-    """A class's ``__call__`` that opens the scope of a layer that has a name."""
+    """A class's ``__call__`` that opens the scope of a layer that has a name.
 
+    It has the signature of the class's own: whoever calls it may ask whether it takes ``training``.
+    """
+
+    @functools.wraps(call, updated=())
     def scoped(self: Any, *args: Any, **more: Any) -> Any:
         name = names.get(id(self))
         if name is None:
@@ -47,11 +53,14 @@ def _in_scope(call: Callable[..., Any], names: Mapping[int, str]) -> Callable[..
 def _normalised(layer: Any, name: str) -> Callable[..., Any]:
     """The ``call`` of a batch normalisation, in a scope that marks its operations as one canonical op."""
     call = layer.call
+    signature = inspect.signature(call)
 
-    def scoped(inputs: Any, training: Any = None, **more: Any) -> Any:
+    @functools.wraps(call, updated=())
+    def scoped(*args: Any, **more: Any) -> Any:
+        training = signature.bind(*args, **more).arguments.get("training")
         mark = "BatchNormTraining" if training and layer.trainable else "BatchNorm"
         with tf.name_scope(f"forward/{name}/{mark}/"):
-            return call(inputs, training=training, **more)
+            return call(*args, **more)
 
     return scoped
 
