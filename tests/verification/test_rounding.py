@@ -16,7 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from fathom_exporters.torch.widening import Widening, limits_of_float32
+from fathom_exporters.torch.widening import limits_of_float32, widened
 from fathom_onnx.errors import ExportError, RunError
 from fathom_onnx.exporting import ExportRequest, find_exporter, read_recipe
 from fathom_onnx.graph import from_model
@@ -195,7 +195,7 @@ def test_a_graph_that_lacks_an_output_is_refused() -> None:
 
 def test_limits_of_numbers_are_those_of_float32() -> None:
     x = torch.full((2, 4), 1e-3, dtype=torch.float64)
-    with Widening(), limits_of_float32():
+    with widened(), limits_of_float32():
         assert torch.finfo(torch.float64).eps == torch.finfo(x.dtype).tiny * 2.0**103 == 2.0**-23
         assert torch.finfo(torch.float16).eps == 2.0**-10
         row = nn.RMSNorm(4, dtype=torch.float64)(x)

@@ -14,13 +14,15 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-__all__ = ["Widening", "limits_of_float32"]
+__all__ = ["limits_of_float32", "widened"]
 
 _finfo = torch.finfo
+_l1_loss = F.l1_loss
 _SINGLE = torch.finfo(torch.float32)
 
 _BY_TYPE: dict[str, tuple[tuple[int, str, float], ...]] = {
@@ -31,7 +33,7 @@ _BY_TYPE: dict[str, tuple[tuple[int, str, float], ...]] = {
 """Function to its arguments that are a limit of the number type where they are left out: position, name, float32's."""
 
 
-class Widening(TorchFunctionMode):
+class _Widening(TorchFunctionMode):
     """While entered, float32 by name, or in a tensor from elsewhere, becomes float64."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -70,4 +72,17 @@ def _narrow_finfo(type: torch.dtype | None = None) -> torch.finfo:  # PyTorch's 
 def limits_of_float32() -> Iterator[None]:
     """While entered, ``torch.finfo`` of float64 is that of float32."""
     with mock.patch.object(torch, "finfo", _narrow_finfo):
+        yield
+
+
+def _l1_loss_with_weights(*args: Any, **kwargs: Any) -> Tensor:
+    """PyTorch's own function, which hands its weights on to no mode and so forgets them in any."""
+    with torch._C.DisableTorchFunction():
+        return _l1_loss(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def widened() -> Iterator[None]:
+    """While entered, float32 by name, or in a tensor from elsewhere, becomes float64."""
+    with mock.patch.object(F, "l1_loss", _l1_loss_with_weights), _Widening():
         yield

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fathom_exporters.torch.stepping.drawing import Draws
 from fathom_exporters.torch.stepping.leaving import attributes_kept
-from fathom_exporters.torch.widening import Widening, limits_of_float32
+from fathom_exporters.torch.widening import limits_of_float32, widened
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode, Workload
@@ -77,7 +77,7 @@ class RecipeReference:
                     group.update(own)
 
     def _widening(self) -> contextlib.AbstractContextManager[Any]:
-        return Widening() if self._double else contextlib.nullcontext()
+        return widened() if self._double else contextlib.nullcontext()
 
     def _optimizer_values(self) -> tuple[Any, list[dict[str, Any]]]:
         if self._optimizer is None:
