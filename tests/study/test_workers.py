@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.study.engine.workers import CallOutcome, ProcessWorkers, WorkerCall
+from support.paths import ROOT
 
 
 def pid(argument: Any) -> dict[str, Any]:
@@ -117,3 +120,51 @@ def test_no_process_is_left_behind_when_a_study_is_stopped(tmp_path: Path) -> No
     assert time.perf_counter() - started < 20
     with pytest.raises(ProcessLookupError):
         os.kill(running.result["pid"], 0)
+
+
+def leave_a_file(seconds: float) -> dict[str, Any]:
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        Path(file.name).with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(seconds)
+    return {}
+
+
+_KILLED = """
+from pathlib import Path
+from study.test_workers import leave_a_file
+from fathom_onnx.study.engine.workers import ProcessWorkers, WorkerCall
+
+if __name__ == "__main__":
+    with ProcessWorkers(Path({logs!r})) as workers:
+        list(workers.run([WorkerCall("a", leave_a_file, 60)]))
+"""
+
+
+def _works(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells whether a process works")
+def test_a_killed_study_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    script, logs = tmp_path / "script.py", tmp_path / "logs"
+    script.write_text(_KILLED.format(logs=str(logs)))
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "exporters"), str(ROOT / "tests")])
+    killed = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": paths})
+    waited = time.monotonic()
+    while not (left := list((logs / "scratch").glob("*.pid"))) or not left[0].read_text():
+        assert time.monotonic() - waited < 60
+        assert killed.poll() is None
+        time.sleep(0.05)
+    worker = int(left[0].read_text())
+    assert _works(worker)
+    killed.kill()
+    killed.wait()
+    waited = time.monotonic()
+    while _works(worker):
+        assert time.monotonic() - waited < 5
+        time.sleep(0.05)
+    with ProcessWorkers(logs):
+        assert not (logs / "scratch").exists()

@@ -1,7 +1,8 @@
 """Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
 
 A framework is imported once, in its own lane. When a process dies (killed for lack of memory, say), only the call it
-was doing fails; the lane continues in a new process. What libraries print goes to a log file.
+was doing fails; the lane continues in a new process. What libraries print goes to a log file. When this process dies,
+even by a signal that none can catch, its workers die with it, and their temporary files lie where the next run clears.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +47,8 @@ def _context() -> Any:
 
 
 _CONTEXT = _context()
+_SCRATCH = "scratch"
+"""Folder, beside the logs, for the temporary files of the processes."""
 _READY = "ready"
 """What a process says when it has started, the user's script imported: if it never does, no other one will."""
 
@@ -77,8 +83,22 @@ class Workers(Protocol):
         """
 
 
-def _serve(connection: Connection, log: str) -> None:
+def _die_with_parent() -> None:
+    """Let this process end at once when the one that asked for it does, even in the middle of a call."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _serve(connection: Connection, log: str, scratch: str) -> None:
     """The main loop of a worker process: answer calls until the pipe is closed."""
+    _die_with_parent()
+    tempfile.tempdir = scratch
     connection.send(_READY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
@@ -112,7 +132,8 @@ class _Worker:
 
     def __init__(self, log: Path) -> None:
         self.connection, child_end = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log)), daemon=True)
+        scratch = ensure_folder(log.parent / _SCRATCH)
+        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log), str(scratch)), daemon=True)
         self.process.start()
         child_end.close()
         try:
@@ -164,13 +185,18 @@ class ProcessWorkers:
         self._workers: dict[str, _Worker] = {}
 
     def __enter__(self) -> Self:
+        self._clear()  # what was left by processes that were killed
         return self
+
+    def _clear(self) -> None:
+        shutil.rmtree(self._logs / _SCRATCH, ignore_errors=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for lane in list(self._workers):
             self._stop(lane)
+        self._clear()
 
     def _stop(self, lane: str) -> None:
         self._workers.pop(lane).stop()
