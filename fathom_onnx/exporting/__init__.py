@@ -16,6 +16,7 @@ from .contract import (
     StepResult,
     find_exporter,
     frameworks,
+    one_gap,
     purpose_for,
 )
 from .graphs import Exported, export_file, export_graph, graph_path
@@ -38,6 +39,7 @@ __all__ = [
     "find_gaps",
     "frameworks",
     "graph_path",
+    "one_gap",
     "purpose_for",
     "read_recipe",
     "recipe_name",

@@ -6,12 +6,13 @@ framework is a new package. This package never imports a framework itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import onnx
 
+from fathom_onnx.errors import ExportError
 from fathom_onnx.graph.metadata import PURPOSES, Purpose
 from fathom_onnx.plugins import framework_names, framework_part
 from fathom_onnx.recipes import Recipe, RecipeWorkload
@@ -88,6 +89,17 @@ class Gap:
     lacks: str
     rewrite: str = ""
     count: int = 1
+
+
+def one_gap(gaps: Sequence[Gap]) -> ExportError | None:
+    """The first gap as an error that names the others' number; None where there is none."""
+    if not gaps:
+        return None
+    first = gaps[0]
+    more = f" (and {len(gaps) - 1} more; 'fathom-onnx gaps' lists them)" if len(gaps) > 1 else ""
+    at = f" at {first.source}" if first.source else ""
+    layer = f" in layer '{first.layer}'" if first.layer else ""
+    return ExportError(f"{first.operation}{layer}{at} cannot be written in ONNX: {first.lacks}{more}", first.rewrite)
 
 
 class Reference(Protocol):

@@ -9,13 +9,13 @@ import onnx
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.lowering import finish
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import ExportRequest, Gap, Reference
+from fathom_onnx.exporting import ExportRequest, Gap, Reference, one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from .capture import Captured, capture
 from .models import TENSORFLOW
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, one_gap
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of
 from .reference import TensorFlowReference
 from .translate import translate
 

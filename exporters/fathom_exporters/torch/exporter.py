@@ -9,13 +9,13 @@ import onnx
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.lowering import finish
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import ExportRequest, Gap, Reference
+from fathom_onnx.exporting import ExportRequest, Gap, Reference, one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Mode, Workload
 
 from .capture import capture
 from .models import TORCH
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, is_of_recording, one_gap
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, is_of_recording
 from .recorded import Capture
 from .reference import TorchReference
 from .translate import translate

@@ -7,7 +7,7 @@ goes the way of every workload's, and whose step TensorFlow itself runs in :mod:
 
 from .capture import capture_recipe
 from .derive import derive
-from .gaps import find_gaps, gaps_of, one_gap
+from .gaps import find_gaps, gaps_of
 from .reference import RecipeReference
 
-__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "gaps_of", "one_gap"]
+__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "gaps_of"]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fathom_onnx.errors import ExportError
+from fathom_onnx.exporting import one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable
 from fathom_onnx.workloads.contract import Array, Layer, TensorSpec, Variable
 
 from .described import Described, describe, trainable
-from .gaps import gaps_of, one_gap
+from .gaps import gaps_of
 from .names import is_seed, native
 from .optimizer import operation
 from .recorded import Traced, trace

@@ -111,7 +111,7 @@ def describe(recipe: Recipe) -> Described:
 def _check_types(found: Structure) -> None:
     for name, layer in found.layers.items():
         policy = getattr(layer, "compute_dtype", "float32")
-        if policy not in ("float32", None):
+        if policy not in ("float32", None) and tf.as_dtype(policy).is_floating:  # others look up or count
             raise ExportError(
                 f"layer '{name}' computes in {policy}", "make the model with keras.config.set_dtype_policy('float32')"
             )

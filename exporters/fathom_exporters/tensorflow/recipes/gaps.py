@@ -18,7 +18,6 @@ from fathom_exporters.tensorflow.fold import fold
 from fathom_exporters.tensorflow.refusals import AUGMENT, BY_VALUES, UNKNOWN, Refusal, refusal
 from fathom_exporters.tensorflow.translate.convert import HANDLERS
 from fathom_exporters.tensorflow.translate.ops import CANONICAL_OF, MOVED_AWAY
-from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Gap
 from fathom_onnx.recipes import Recipe
 from fathom_onnx.workloads.contract import Mode
@@ -27,7 +26,7 @@ from .described import Described, describe
 from .graph import SHAPES
 from .recorded import Traced, trace
 
-__all__ = ["find_gaps", "gaps_of", "one_gap"]
+__all__ = ["find_gaps", "gaps_of"]
 
 _OWN = ("FusedBatchNormV3",)  # its canonical op depends on its attributes
 _PACKAGES = tuple(os.path.dirname(p.__file__) + os.sep for p in (tf, keras))  # noqa: PTH120
@@ -137,14 +136,3 @@ def gaps_of(described: Described, mode: Mode) -> tuple[Gap, ...]:
             add(name, op_type, *known)
     gaps = [Gap(**{**vars(gap), "count": count}) for gap, count in found.items()]
     return tuple(sorted(gaps, key=lambda gap: gap.phase == "backward"))  # a gradient lacks what its operation does
-
-
-def one_gap(gaps: tuple[Gap, ...]) -> ExportError | None:
-    """The first gap as an error that names the others' number; None where there is none."""
-    if not gaps:
-        return None
-    first = gaps[0]
-    more = f" (and {len(gaps) - 1} more; 'fathom-onnx gaps' lists them)" if len(gaps) > 1 else ""
-    at = f" at {first.source}" if first.source else ""
-    layer = f" in layer '{first.layer}'" if first.layer else ""
-    return ExportError(f"{first.operation}{layer}{at} cannot be written in ONNX: {first.lacks}{more}", first.rewrite)

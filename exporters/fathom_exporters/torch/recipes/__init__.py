@@ -7,7 +7,7 @@ is recorded, :class:`RecipeReference` runs the module as it is, :func:`find_gaps
 from .capture import capture_recipe
 from .derive import derive, subject_of
 from .failing import is_of_recording
-from .gaps import find_gaps, gaps_of, one_gap
+from .gaps import find_gaps, gaps_of
 from .reference import RecipeReference
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "find_gaps",
     "gaps_of",
     "is_of_recording",
-    "one_gap",
     "subject_of",
 ]

@@ -26,7 +26,7 @@ from .derive import derive, subject_of
 from .failing import explained, reason_of
 from .trial import in_mode
 
-__all__ = ["find_gaps", "gaps_of", "one_gap"]
+__all__ = ["find_gaps", "gaps_of"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(?P<text>[^\n]*)')
 
@@ -80,18 +80,6 @@ def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
             count[Gap(str(node.target), phase, layer, lines.get(node, ""), " and ".join(lacks), rewrite)] += 1
     return tuple(
         Gap(g.operation, g.phase, g.layer, g.source, g.lacks, g.rewrite, number) for g, number in count.items()
-    )
-
-
-def one_gap(gaps: tuple[Gap, ...]) -> ExportError | None:
-    """The first gap as an error that names the others' number; None where there is none."""
-    if not gaps:
-        return None
-    first = gaps[0]
-    more = f" (and {len(gaps) - 1} more; 'fathom-onnx gaps' lists them)" if len(gaps) > 1 else ""
-    at = f" at {first.source}" if first.source else ""
-    return ExportError(
-        f"{first.operation} in layer '{first.layer}'{at} cannot be written in ONNX: {first.lacks}{more}", first.rewrite
     )
 
 
