@@ -6,7 +6,7 @@
 All forms of a layer take turns in one process. Prints a table: the direct forms in ms, each other form as a part of
 that, by the mean of the ratios of minima and of medians, and its error in float32 against PyTorch in float64, the
 largest of output and gradients against the largest value. The costs in
-:mod:`fathom_exporters.lowering.gradients.fast_convolution` are fitted to such tables.
+:mod:`fathom_exporters.lowering.gradients.fast_convolution` are set by hand on such tables.
 """
 
 from __future__ import annotations
