@@ -123,7 +123,8 @@ def _chosen(e: Emit, shape: Sequence[int], first: int) -> list[tuple[int, str]]:
 def strided_slice(e: Emit) -> None:
     """StridedSlice(x, begin, end, strides), in steps of either sign.
 
-    tf2onnx's own handler writes the plain ones, and is wrong about an ellipsis or a step beside axes that come or go.
+    tf2onnx's own handler writes the plain ones, and is wrong about flags, and about an ellipsis or a step beside axes
+    that come or go.
     """
     if not (_is_static(e, 1) and _is_static(e, 2)):
         x = e.inputs[0]
@@ -134,7 +135,7 @@ def strided_slice(e: Emit) -> None:
         return
     x, stated = e.inputs[0], e.static(3)
     added_far = e.attribute("ellipsis_mask", 0) and e.attribute("new_axis_mask", 0) and len(stated) > 2
-    if not added_far and all(step == 1 for step in stated):
+    if not added_far and e.dtype(x) != TensorProto.BOOL and all(step == 1 for step in stated):
         e.stock()
         return
     found = _strided(e, e.shape(x), 1)

@@ -62,11 +62,12 @@ def log_gamma(e: Emit) -> None:
 
 
 def digamma(e: Emit) -> None:
-    """Digamma(x): its series at x + 8, less 1/x + 1/(x + 1) + ... + 1/(x + 7); reflected below 1/2."""
+    """Digamma(x): its series at x + 8, less 1/(x + 7) + ... + 1/(x + 1) + 1/x; reflected below 0."""
     (x,) = e.inputs
-    low, y = _reflected(e, x)
-    total = e.unary("Reciprocal", y)
-    for step in range(1, _SHIFT):
+    low = e.compare("Less", x, e.number(0, x))
+    y = e.where(low, e.binary("Sub", e.number(1, x), x), x)
+    total = e.unary("Reciprocal", e.binary("Add", y, e.number(_SHIFT - 1, y)))
+    for step in reversed(range(_SHIFT - 1)):
         total = e.binary("Add", total, e.unary("Reciprocal", e.binary("Add", y, e.number(step, y))))
     z = e.binary("Add", y, e.number(_SHIFT, y))
     inverse = e.unary("Reciprocal", z)

@@ -93,6 +93,11 @@ FUNCTIONS = {
     "case by default": lambda x, w: tf.switch_case(
         tf.cast(tf.reduce_sum(x) > -1e9, tf.int32) * 7, [lambda: x, lambda: tf.tanh(x @ w)]
     ),
+    "ctc": lambda x, w: (
+        x * tf.nn.ctc_loss([[1, 2], [2, 0]], tf.reshape(x @ w, (2, 4, 3)), [2, 1], [4, 3], False, blank_index=0)[0]
+    ),
+    "flags": lambda x, w: tf.where((x[:, 0] > 0)[:, None], x @ w, x),
+    "gamma": lambda x, w: tf.math.lgamma(0.05 + tf.sigmoid(x @ w)),
 }
 
 
@@ -184,6 +189,14 @@ def test_what_prepares_images_is_to_be_left_out_of_the_model():
     ):
         recipe = Recipe(model, images, MSE, keras.optimizers.SGD(0.1))
         EXPORTER.export(ExportRequest(EXPORTER.workload(recipe), "training"))
+
+
+def test_what_looks_numbers_up_is_to_be_left_out_of_the_model():
+    lookup = L.IntegerLookup(vocabulary=[1, 3, 5], output_mode="one_hot")
+    model = keras.Sequential([L.Input((1,), dtype="int64"), lookup, L.Dense(3)])
+    numbers = np.array([[1], [3], [4], [5]])
+    with pytest.raises(ExportError, match=r"in layer 'integer_lookup'.*; look words and numbers up before the model"):
+        EXPORTER.workload(Recipe(model, (numbers, batch()[1]), MSE, keras.optimizers.SGD(0.1)))
 
 
 class Flagged(L.Layer):

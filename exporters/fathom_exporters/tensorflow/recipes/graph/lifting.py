@@ -86,7 +86,7 @@ class _Lifter:
             if id(outer) in by_handle:
                 self.frame.tensors[inner.name] = self.variables.take(inner.name, by_handle[id(outer)])
             elif inner.dtype in (tf.resource, tf.variant):
-                self._refuse(inner.op, "a resource that is no variable", "look words up before the model")
+                self._refuse(inner.op, "a resource that is no variable", "look words and numbers up before the model")
             else:
                 value = np.asarray(outer)
                 self.frame.tensors[inner.name] = self.building.constant(inner.op.name, value, inner.dtype)
@@ -109,6 +109,8 @@ class _Lifter:
     def _do(self, op: tf.Operation, values: list[Any], frame: _Frame) -> None:
         if op.type in _CALLS:
             self._give(op, self._called(op, op.get_attr("f").name, op.inputs, values), frame)
+        elif op.type in self._functions:  # a call as TensorFlow 1 wrote it
+            self._give(op, self._called(op, op.type, op.inputs, values), frame)
         elif op.type in _CONDITIONALS:
             self._conditional(op, values, frame)
         elif op.type in _LOOPS:
@@ -140,6 +142,11 @@ class _Lifter:
             return
         if op.type in SHAPES and all(t.shape.is_fully_defined() for t in op.inputs):
             self._give(op, [self._size(op, t, out) for t, out in zip(op.inputs, op.outputs, strict=True)], frame)
+            return
+        if op.type == "Empty" and op.outputs[0].shape.is_fully_defined():  # what is in it is written before it is read
+            zeros = np.zeros(op.outputs[0].shape.as_list(), op.outputs[0].dtype.as_numpy_dtype)
+            name = self.building.unique(op.name, frame.path)
+            self._give(op, [self.building.constant(name, zeros, op.outputs[0].dtype)], frame)
             return
         if op.type in SEGMENTS:
             made = segments(self.building, op, self.building.unique(op.name, frame.path), values)
