@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,6 +55,8 @@ class _Products(TorchDispatchMode):
         packet = func._overloadpacket
         if packet in flop_registry:
             self.counted += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
+            if packet.__name__ == "convolution_backward":
+                self.counted -= _too_many(*args)
         elif packet.__name__ in _NOT_COUNTED:
             self.names[packet.__name__] += 1
             if packet.__name__ in ("mv", "dot", "vdot"):
@@ -61,6 +64,30 @@ class _Products(TorchDispatchMode):
             elif packet.__name__ == "addmv":
                 self.rest += args[1].numel()
         return out
+
+
+def _too_many(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias_sizes: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    mask: tuple[bool, bool, bool],
+) -> int:
+    """MACs that the counter's formula has too many for the gradient of a grouped convolution's weights.
+
+    It takes every channel of the input with every channel of the output; only those of the same group meet.
+    """
+    if groups == 1 or not mask[1]:
+        return 0
+    positions = x if transposed else grad
+    exact = weight.numel() * positions.shape[0] * math.prod(positions.shape[2:])
+    return exact * (groups - 1)
 
 
 def eager_loss(model: nn.Module, batch: Mapping[str, Any], loss: Callable[..., Any] | None) -> torch.Tensor:

@@ -12,7 +12,8 @@ onnxruntime, in float32.
 - In float32 the graph may be off from float64 by a few times as much as the framework itself. A value within rounding
   of a ReLU's zero, or of another in a max-pool window, can be on one side in the graph and on the other in the
   framework, and then one of them is off by far more. So the framework's step is repeated with parameters and batch
-  changed by one rounding each, at random, and its own error is the largest of these.
+  changed by one rounding each, at random, and its own error is the largest of these. A sum over many rows may be off by
+  as much as adding them in turn makes it, which is onnxruntime's order and not the framework's (:mod:`.sums`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fathom_onnx.workloads.contract import Array
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
 from .subject import Subject
+from .sums import error_of_order
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
 from .updates import update_errors
 
@@ -138,17 +140,25 @@ class Judge:
         """The worst tensor in float32, as a multiple of the framework's own error."""
         largest_values = sizes(expected, own)
         errors = {tensor: apart(result, expected, tensor) for tensor in largest_values}
-        native, runs = dict(own), 0
-        while True:
-            worst = worst_of(
-                Worst(str(t), _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * size))
-                for t, size in largest_values.items()
-            )
-            if worst.error <= SINGLE_FACTOR or runs == PERTURBED:
-                return worst
-            runs += 1
+        native = dict(own)
+        for run in range(PERTURBED + 1):
+            over = _over(_ratios(largest_values, errors, native))
+            if over and run == 0:
+                native |= {t: max(native[t], self._order(values, t)) for t in over}
+                over = _over(_ratios(largest_values, errors, native))
+            if not over or run == PERTURBED:
+                break
             other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng))
             native = {tensor: max(native[tensor], apart(other, expected, tensor)) for tensor in native}
+        ratios = _ratios(largest_values, errors, native)
+        return worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())
+
+    def _order(self, values: Mapping[str, Array], tensor: Judged) -> float:
+        """What the order of onnxruntime's sums makes a tensor's error."""
+        graph = self._subject.graph
+        gradients = dict(graph.metadata.gradients) if graph.metadata else {}
+        name = gradients.get(tensor.name, "") if tensor.kind == "gradient" else tensor.name
+        return error_of_order(graph.model, name, values)
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""
@@ -162,6 +172,18 @@ class Judge:
             native = update_errors(exact, values, own, _UNDERFLOW)
             limits = {name: max(limit, SINGLE_FACTOR * native[name].error) for name, limit in limits.items()}
         return worst_of(Worst(name, _ratio(error.error, limits[name], 0.0)) for name, error in errors.items())
+
+
+def _ratios(
+    largest_values: Mapping[Judged, float], errors: Mapping[Judged, float], native: Mapping[Judged, float]
+) -> dict[Judged, float]:
+    """The error of each tensor as a multiple of the framework's own, or of a few roundings of its largest value."""
+    return {t: _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * size) for t, size in largest_values.items()}
+
+
+def _over(ratios: Mapping[Judged, float]) -> list[Judged]:
+    """The tensors whose error the framework's own does not explain."""
+    return [tensor for tensor, ratio in ratios.items() if not ratio <= SINGLE_FACTOR]
 
 
 def _ratio(error: float, native: float, least: float) -> float:

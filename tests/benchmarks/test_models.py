@@ -65,6 +65,17 @@ def test_macs_by_formulas_are_those_of_the_counter_and_of_paper() -> None:
     assert products == (7 * 3 * 5, 3 * 5, {"mv": 1})
 
 
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("kind, positions", [(torch.nn.Conv1d, 8), (torch.nn.ConvTranspose1d, 10)])
+def test_channels_of_different_groups_do_not_meet(kind, positions, groups) -> None:
+    from models.counting import eager_macs
+
+    layer = kind(8, 16, 3, groups=groups)
+    rows = {"input": torch.ones(2, 8, 10, requires_grad=True)}
+    once = 2 * positions * 16 * (8 // groups) * 3
+    assert eager_macs(layer, rows, lambda o, b: o.sum()) == (3 * once, 0, {})
+
+
 def test_a_rewritten_model_is_in_a_zoo_beside_its_original() -> None:
     from any_model import REWRITTEN
 
