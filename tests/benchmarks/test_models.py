@@ -66,7 +66,7 @@ def test_macs_by_formulas_are_those_of_the_counter_and_of_paper() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 4, 8])
-@pytest.mark.parametrize("kind, positions", [(torch.nn.Conv1d, 8), (torch.nn.ConvTranspose1d, 10)])
+@pytest.mark.parametrize(("kind", "positions"), [(torch.nn.Conv1d, 8), (torch.nn.ConvTranspose1d, 10)])
 def test_channels_of_different_groups_do_not_meet(kind, positions, groups) -> None:
     from models.counting import eager_macs
 
