@@ -212,7 +212,8 @@ class RecipeReference:
         batch, noise = (self._batch, self._noise) if self._whole else ([], [])
         update = self._updates[given]
         update([*(values[n] for n in batch), *(gradients[n] for n in given)], [values[n] for n in noise], values)
-        carried = {v.next.name for v in self._workload.carried("training")}
+        statistics = {v.next.name for v in self._workload.buffers}  # the forward pass makes them, not the optimizer
+        carried = {v.next.name for v in self._workload.carried("training")} - statistics
         return {name: value for name, value in self._new(update).items() if name in carried}
 
     def _update_of(self, given: tuple[str, ...]) -> _Native:
