@@ -118,7 +118,7 @@ class TensorFlowStep:
             with mock.patch.object(
                 tf.nn, "max_pool2d", _padded_max_pool(tf.nn.max_pool2d) if xla else tf.nn.max_pool2d
             ):
-                outputs, _ = run_step(definition, model, case.mode, values, data_format="NHWC")
+                outputs = run_step(definition, model, case.mode, values, data_format="NHWC")
             if case.mode == "inference":
                 return outputs
             carried = {v.name: v.next.name for v in definition.carried("training")}

@@ -39,6 +39,7 @@ from support.fakes import fake_cupti
 from support.fakes.fake_device import MadeUpDevice, kernel_ns
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op
 from support.paths import SAMPLES
+from support.runs.sealing import reseal
 
 CUDA = "CUDAExecutionProvider"
 THREAD = 41
@@ -420,9 +421,13 @@ def test_a_run_folder_with_device_times_is_read_back_the_same(monkeypatch: pytes
     found = device_times([runs], [recorded], "CPUExecutionProvider")
     assert sorted(found.times.self_us.sum(axis=0)) == sorted(run.samples.sum(axis=0))
     (folder / "kernels.csv").write_text("executed\n")
+    reseal(folder)
     with pytest.raises(DataError, match=r"kernels\.csv has columns executed"):
         Run.load(folder)
     (folder / "kernels.csv").unlink()
+    with pytest.raises(DataError, match=r"has no 'kernels\.csv'"):
+        Run.load(folder)
+    reseal(folder)
     with pytest.raises(DataError, match="malformed"):
         Run.load(folder)
 
