@@ -30,6 +30,7 @@ __all__ = [
     "StepResult",
     "find_exporter",
     "frameworks",
+    "one_gap",
     "purpose_for",
 ]
 
