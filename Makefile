@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= study
+# 2016, 2026 or all
+SUITE ?= 2016
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 
@@ -24,7 +26,7 @@ setup: .venv/ready
 	touch $@
 
 study: setup
-	$(BIN)/fathom-onnx study --preset small -o $(STUDY)
+	$(BIN)/fathom-onnx study --suite $(SUITE) --preset small -o $(STUDY)
 
 test: setup lint types layers quick-simulators unit
 

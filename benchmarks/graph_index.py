@@ -17,7 +17,7 @@ from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_
 from fathom_onnx.graph import Graph, load
 from fathom_onnx.graph.definition import macs_by_definition
 from fathom_onnx.graph.files import write_text
-from fathom_onnx.workloads import names, workload
+from fathom_onnx.workloads import USUAL_SUITE, names, workload
 from fathom_onnx.workloads.contract import MODES
 
 GRAPHS = Path(__file__).resolve().parent.parent / "graphs"
@@ -44,7 +44,7 @@ metadata (`fathom_onnx.macs_by_definition`); `fathom-onnx inspect` shows both.
 
 def all_graphs() -> list[tuple[str, str, str, Path]]:
     """(workload, framework, mode, path) of every graph there should be."""
-    return [(w, f, m, graph_path(GRAPHS, w, f, m)) for f in frameworks() for w in names() for m in MODES]
+    return [(w, f, m, graph_path(GRAPHS, w, f, m)) for f in frameworks() for w in names(USUAL_SUITE) for m in MODES]
 
 
 def macs(graph: Graph) -> tuple[int, int]:

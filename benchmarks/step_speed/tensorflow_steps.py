@@ -15,7 +15,7 @@ from fathom_exporters.tensorflow.net import Net
 from fathom_exporters.tensorflow.step import gradient_name, run_step
 from fathom_onnx.data import batches_for
 from fathom_onnx.workloads import workload
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, AdamW, GradientDescent, Gradients, RMSProp, Workload
 
 from .contestants import Case
 
@@ -89,6 +89,8 @@ def _update(definition: Workload, held: _Variables, gradients: Mapping[str, Any]
         slots = () if isinstance(rule, GradientDescent) else [held[slot].handle for slot in rule.slots(name)]
         if isinstance(rule, Adam):
             numbers = {"lr": rule.learning_rate, "beta1": rule.beta1, "beta2": rule.beta2, "epsilon": rule.epsilon}
+            if isinstance(rule, AdamW):
+                held[name].assign(held[name] * (1 - rule.learning_rate * rule.weight_decay))
             ops.ResourceApplyAdam(var=variable, m=slots[0], v=slots[1], grad=gradient, **powers, **numbers)
         elif isinstance(rule, RMSProp):
             numbers = {"lr": rule.learning_rate, "rho": rule.decay, "momentum": 0.0, "epsilon": rule.epsilon}

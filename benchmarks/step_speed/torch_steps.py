@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from fathom_exporters.torch.models import make
 from fathom_onnx.data import batches_for
 from fathom_onnx.workloads import workload
-from fathom_onnx.workloads.contract import Adam, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, AdamW, Gradients, RMSProp, Workload
 
 from .contestants import Case
 
@@ -83,7 +83,10 @@ def _model(definition: Workload) -> tuple[nn.Module, Callable[..., Tensor]]:
 def _optimizer(definition: Workload, parameters: list[nn.Parameter], how: Mapping[str, bool]) -> torch.optim.Optimizer:
     rule = definition.optimizer
     if isinstance(rule, Adam):
-        return torch.optim.Adam(parameters, rule.learning_rate, (rule.beta1, rule.beta2), rule.epsilon, **how)
+        betas = (rule.beta1, rule.beta2)
+        if isinstance(rule, AdamW):
+            return torch.optim.AdamW(parameters, rule.learning_rate, betas, rule.epsilon, rule.weight_decay, **how)
+        return torch.optim.Adam(parameters, rule.learning_rate, betas, rule.epsilon, **how)
     if isinstance(rule, RMSProp):  # epsilon is outside of the root here; PyTorch has no fused kernel for the rule
         foreach = how.get("foreach", True)
         return torch.optim.RMSprop(parameters, rule.learning_rate, rule.decay, rule.epsilon**0.5, foreach=foreach)

@@ -12,7 +12,7 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.exporting import PURPOSES, find_exporter, frameworks
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.recipes.target import is_target
-from fathom_onnx.workloads import definition, names
+from fathom_onnx.workloads import ALL_SUITES, SUITES, USUAL_SUITE, definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
 from .targets import read_targets, recipe_modes
@@ -40,6 +40,7 @@ __all__ = [
     "purpose_option",
     "serialize_option",
     "session_options",
+    "suite_option",
     "text_list",
     "tf32_option",
 ]
@@ -125,6 +126,16 @@ def list_option(flag: str, kind: Callable[[str], tuple[Any, ...]], default: str 
     return click.option(
         flag, type=kind, metavar="A,B,...", default=default, show_default=default is not None, help=text
     )
+
+
+suite_option = click.option(
+    "--suite",
+    type=click.Choice([*SUITES, ALL_SUITES]),
+    default=USUAL_SUITE,
+    show_default=True,
+    help="Whose workloads are meant where none is named.",
+)
+"""``--suite``."""
 
 
 def session_options(command: F) -> F:
@@ -242,9 +253,13 @@ def _size(name: str, text: str) -> int:
 
 
 def chosen_workloads(
-    wanted: Sequence[str], preset: str, batch: int | None = None, changes: Sequence[str] = ()
+    wanted: Sequence[str],
+    preset: str,
+    batch: int | None = None,
+    changes: Sequence[str] = (),
+    suite: str = USUAL_SUITE,
 ) -> list[Workload]:
-    """The workloads named, all of them for none, at a preset with changes; those of recipes by their targets.
+    """The workloads named, those of a suite for none, at a preset with changes; those of recipes by their targets.
 
     Raises:
         UnknownNameError: No such workload, preset or field.
@@ -257,7 +272,7 @@ def chosen_workloads(
         fields["batch"] = batch
     return [
         own[name] if name in own else definition(name).configure(preset, fields)
-        for name in dict.fromkeys(wanted or names())
+        for name in dict.fromkeys(wanted or names(suite))
     ]
 
 

@@ -138,9 +138,9 @@ def run_study(
         folder: The study's folder: ``graphs/``, ``runs/``, ``cells/`` (stored results), ``logs/``, ``report.html``,
             ``study.json``, the tables (``docs/guide/study.md``).
         preset: Preset of every workload.
-        workloads: Their names, or all; targets (``FILE.py:build``) stand for models of one's own, which are verified,
-            run and placed among the workloads, and are no part of the framework question, the claims or the native
-            runs.
+        workloads: Their names, or those of the usual suite; targets (``FILE.py:build``) stand for models of one's own,
+            which are verified, run and placed among the workloads, and are no part of the framework question, the
+            claims or the native runs.
         frameworks: Their names, or all that have an exporter.
         modes: ``inference``, ``training``, or both.
         ep: Execution providers, or ``all`` or None for every one that can be used on this machine. The figures and

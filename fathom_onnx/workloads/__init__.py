@@ -12,14 +12,23 @@ from .config import Definition
 from .contract import Workload
 from .suite2016 import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "definition", "names", "workload"]
+__all__ = [
+    "ALL_SUITES",
+    "BUILT_IN",
+    "ENTRY_POINT_GROUP",
+    "SUITES",
+    "USUAL_SUITE",
+    "definition",
+    "names",
+    "suite_of",
+    "workload",
+]
 
 ENTRY_POINT_GROUP = "fathom_onnx.workloads"
 """Another package adds a workload by an entry point of this group that names a :class:`Definition`."""
 
-BUILT_IN: dict[str, Definition] = {
-    d.name: d
-    for d in (
+SUITES: dict[str, tuple[Definition, ...]] = {
+    "2016": (
         seq2seq.DEFINITION,
         memnet.DEFINITION,
         speech.DEFINITION,
@@ -28,8 +37,18 @@ BUILT_IN: dict[str, Definition] = {
         vgg.DEFINITION,
         alexnet.DEFINITION,
         deepq.DEFINITION,
-    )
+    ),
+    "2026": (),
 }
+"""The workloads of this package by suite: the eight of the paper, and those of today."""
+
+ALL_SUITES = "all"
+"""Stands for every suite where one is chosen."""
+
+USUAL_SUITE = "2016"
+"""The suite that is meant where none is named."""
+
+BUILT_IN: dict[str, Definition] = {d.name: d for suite in SUITES.values() for d in suite}
 """The workloads of this package, by name."""
 
 
@@ -37,9 +56,21 @@ def _entry_points() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def names() -> tuple[str, ...]:
-    """All workload names, the built-in ones first."""
-    return tuple(dict.fromkeys([*BUILT_IN, *sorted(_entry_points())]))
+def suite_of(name: str) -> str | None:
+    """The suite of a workload; None for those of other packages."""
+    return next((suite for suite, of_it in SUITES.items() if any(d.name == name for d in of_it)), None)
+
+
+def names(suite: str = ALL_SUITES) -> tuple[str, ...]:
+    """The names of a suite's workloads, and after them of those of other packages, which belong to every suite.
+
+    Raises:
+        UnknownNameError: No such suite.
+    """
+    if suite not in (*SUITES, ALL_SUITES):
+        raise UnknownNameError("suite", suite, [*SUITES, ALL_SUITES])
+    built_in = [name for name in BUILT_IN if suite in (suite_of(name), ALL_SUITES)]
+    return tuple(dict.fromkeys([*built_in, *sorted(_entry_points())]))
 
 
 def definition(name: str) -> Definition:

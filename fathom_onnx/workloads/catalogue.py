@@ -1,22 +1,23 @@
-"""Table II of the paper: its description of each workload, shown beside our own numbers."""
+"""Table II of the paper, and its continuation: a description of each workload, shown beside our own numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TABLE_II", "CatalogueRow"]
+__all__ = ["CATALOGUE", "TABLE_II", "TODAY", "CatalogueRow"]
 
 
 @dataclass(frozen=True)
 class CatalogueRow:
-    """One row of Table II (Adolf et al., IISWC 2016).
+    """One row of Table II (Adolf et al., IISWC 2016), or of its continuation.
 
     Attributes:
         year: Year in which the model was published.
         style: Neuronal style.
-        layers: Number of layers as the paper counts them.
+        layers: Number of layers as the model's paper, or Table II, counts them.
         task: Learning task.
         dataset: Data set.
+        legacy: Purpose and legacy: what the model is for, and what came of it; empty for those of Table II.
     """
 
     year: int
@@ -24,6 +25,7 @@ class CatalogueRow:
     layers: int
     task: str
     dataset: str
+    legacy: str = ""
 
 
 TABLE_II: dict[str, CatalogueRow] = {
@@ -36,4 +38,10 @@ TABLE_II: dict[str, CatalogueRow] = {
     "alexnet": CatalogueRow(2012, "convolutional, full", 5, "supervised", "ImageNet"),
     "deepq": CatalogueRow(2013, "convolutional, full", 5, "reinforcement", "Atari ALE"),
 }
+"""A workload of 2016 to its row."""
+
+TODAY: dict[str, CatalogueRow] = {}
+"""A workload of today to its row."""
+
+CATALOGUE = {**TABLE_II, **TODAY}
 """Workload name to its row; workloads of other packages have none."""

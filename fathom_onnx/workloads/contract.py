@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .optimizers import Adam, GradientDescent, Gradients, Optimizer, RMSProp
+from .optimizers import Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp
 from .variables import Array, Draw, Initialiser, Noise, TensorSpec, Variable
 
 __all__ = [
     "MODES",
     "Adam",
+    "AdamW",
     "Array",
     "Draw",
     "GradientDescent",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .variables import Array, Initialiser, Variable
 
-__all__ = ["Adam", "GradientDescent", "Gradients", "Optimizer", "RMSProp"]
+__all__ = ["Adam", "AdamW", "GradientDescent", "Gradients", "Optimizer", "RMSProp"]
 
 _ZERO = Initialiser.constant(0.0)
 
@@ -79,6 +79,21 @@ class Adam:
 
 
 @dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: every parameter shrinks by ``1 - lr * decay`` before Adam's own update.
+
+    Loshchilov and Hutter 2019, algorithm 2, with the decay scaled by the learning rate as frameworks do.
+    """
+
+    weight_decay: float = 0.1
+
+    def update(self, name: str, values: Mapping[str, Array], new: Mapping[str, Array]) -> Array | None:
+        """The new value of parameter ``name`` in float64, from its old value and the step's new moments."""
+        shrunk: Array = values[name] * (1 - self.learning_rate * self.weight_decay)
+        return super().update(name, {**values, name: shrunk}, new)
+
+
+@dataclass(frozen=True)
 class RMSProp:
     """RMSProp with epsilon inside the root: ``v = decay * v + (1 - decay) * g^2; p - lr * g / sqrt(v + epsilon)``."""
 
@@ -119,5 +134,5 @@ class GradientDescent:
         return None
 
 
-Optimizer = Adam | RMSProp | GradientDescent
+Optimizer = Adam | AdamW | RMSProp | GradientDescent
 """The update rules that a workload can have."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fathom_onnx.workloads.contract import Adam, GradientDescent, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, AdamW, GradientDescent, Gradients, RMSProp, Workload
 
 from .net import Net
 
@@ -56,7 +56,10 @@ def _adam(net: Net, rule: Adam, values: Tensors, gradients: Tensors) -> dict[str
             m = rule.beta1 * values[m_name] + (1 - rule.beta1) * gradient
             v = rule.beta2 * values[v_name] + (1 - rule.beta2) * tf.square(gradient)
             update = (m / correction1) / (tf.sqrt(v / correction2) + rule.epsilon)
-            new |= {name: values[name] - rule.learning_rate * update, m_name: m, v_name: v}
+            old = values[name]
+            if isinstance(rule, AdamW):
+                old = old * (1 - rule.learning_rate * rule.weight_decay)
+            new |= {name: old - rule.learning_rate * update, m_name: m, v_name: v}
     return {**new, rule.STEP: step}
 
 
@@ -81,6 +84,7 @@ def _descent(net: Net, rule: GradientDescent, values: Tensors, gradients: Tensor
 
 _RULES: dict[type, Callable[[Net, Any, Tensors, Tensors], dict[str, tf.Tensor]]] = {
     Adam: _adam,
+    AdamW: _adam,
     RMSProp: _rmsprop,
     GradientDescent: _descent,
 }

@@ -28,6 +28,7 @@ def _line(made: Exported) -> str:
 
 @click.command("export")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
+@options.suite_option
 @options.framework_option("torch")
 @options.mode_option("all")
 @options.configuration_options("paper")
@@ -44,6 +45,7 @@ def _line(made: Exported) -> str:
 @options.json_option
 def command(
     workloads: tuple[str, ...],
+    suite: str,
     framework: str,
     mode: str,
     preset: str,
@@ -56,7 +58,7 @@ def command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Write the ONNX graphs of workloads, all of them where none is named, and of models of your own.
+    """Write the ONNX graphs of workloads, a suite's where none is named, and of models of your own.
 
     FILE.py:build, or package.module:build, is a function that returns (model, batch, loss, optimizer): any model's step
     becomes a graph. Its arguments are given by --set. What the model starts from is written beside its graph.
@@ -66,7 +68,7 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress
 
-    chosen = options.chosen_workloads(workloads, preset, batch, changes)
+    chosen = options.chosen_workloads(workloads, preset, batch, changes, suite)
     cells = options.chosen_cells(chosen, framework, mode)
     one_file = output.suffix == ".onnx" and not output.is_dir()
     if one_file and len(cells) != 1:

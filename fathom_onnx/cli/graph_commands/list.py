@@ -29,6 +29,7 @@ def _measured(folder: Path | None, workload: Workload, mode: Mode) -> dict[str, 
 
 
 @click.command("list")
+@options.suite_option
 @options.configuration_options("paper")
 @click.option(
     "--graphs",
@@ -36,19 +37,21 @@ def _measured(folder: Path | None, workload: Workload, mode: Mode) -> dict[str, 
     help="Count its graphs too.",
 )
 @options.json_option
-def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Path | None, as_json: bool) -> None:
+def command(
+    suite: str, preset: str, batch: int | None, changes: tuple[str, ...], graphs: Path | None, as_json: bool
+) -> None:
     """Show the workloads there are: the paper's Table II, with our numbers at a preset.
 
     A workload of another package that does not have the preset, or cannot be loaded, is left out with the reason.
     With --graphs, nodes and multiply-accumulates a step are those of the graph files in a folder.
     """
     from fathom_onnx.cli.render import print_json, table
-    from fathom_onnx.workloads import BUILT_IN, definition, names
-    from fathom_onnx.workloads.catalogue import TABLE_II
+    from fathom_onnx.workloads import BUILT_IN, definition, names, suite_of
+    from fathom_onnx.workloads.catalogue import CATALOGUE
 
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
-    for name in names():
+    for name in names(suite):
         try:
             (w,) = options.chosen_workloads([name], preset, batch, changes)
         except FathomError as error:
@@ -56,10 +59,11 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
                 raise
             left_out[name] = str(error)
             continue
-        row = TABLE_II.get(name)
+        row = CATALOGUE.get(name)
         rows.append(
             {
                 "name": name,
+                "suite": suite_of(name),
                 "summary": definition(name).summary,
                 "year": row.year if row else None,
                 "style": row.style if row else None,
@@ -77,8 +81,8 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
     if as_json:
         print_json({"schema": "fathom-onnx/list/1", "preset": preset, "workloads": rows, "left_out": left_out})
         return
-    columns = ["workload", "year", "style", "layers (paper)", "task", "data", "parameters", "batch"]
-    text = ("workload", "style", "task", "data")
+    columns = ["workload", "suite", "year", "style", "layers (paper)", "task", "data", "parameters", "batch"]
+    text = ("workload", "suite", "style", "task", "data")
     if graphs:
         columns += ["nodes", "MACs", "nodes (training)", "MACs (training)"]
     table(f"Workloads, preset {preset}", columns, [_cells(row, bool(graphs)) for row in rows], text)
@@ -88,7 +92,8 @@ def command(preset: str, batch: int | None, changes: tuple[str, ...], graphs: Pa
 
 def _cells(row: dict[str, Any], counted: bool) -> list[str]:
     layers = f"{row['layers']} ({row['paper_layers'] or '-'})"
-    about = [row["name"], str(row["year"] or ""), row["style"] or row["summary"], layers, row["task"] or ""]
+    about = [row["name"], row["suite"] or "", str(row["year"] or ""), row["style"] or row["summary"]]
+    about += [layers, row["task"] or ""]
     cells = [*about, row["data"], f"{row['parameters']:,}", str(row["batch"] or "")]
     for mode in ("inference", "training") if counted else ():
         found = row[mode]

@@ -19,7 +19,8 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
-@click.option("--all", "_everything", is_flag=True, help="Every workload, as where none is named.")
+@click.option("--all", "_everything", is_flag=True, help="Every workload of the suite, as where none is named.")
+@options.suite_option
 @options.framework_option("all")
 @options.mode_option("all")
 @options.configuration_options("tiny")
@@ -33,6 +34,7 @@ __all__ = ["command"]
 def command(
     workloads: tuple[str, ...],
     _everything: bool,
+    suite: str,
     framework: str,
     mode: str,
     preset: str,
@@ -59,7 +61,7 @@ def command(
 
     check_provider(ep)  # before anything is exported
 
-    chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes)
+    chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes, suite)
     cells = options.chosen_cells(chosen, framework, mode)
     shared: dict[str, Any] = {
         "steps": steps,

@@ -19,6 +19,7 @@ __all__ = ["command"]
 
 @click.command("study")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
+@options.suite_option
 @options.framework_option("all")
 @options.mode_option("all")
 @options.preset_option("small")
@@ -35,6 +36,7 @@ __all__ = ["command"]
 @options.json_option
 def command(
     workloads: tuple[str, ...],
+    suite: str,
     framework: str,
     mode: str,
     preset: str,
@@ -51,7 +53,7 @@ def command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Export, verify, profile and compare workloads, all of them where none is named, and write a report.
+    """Export, verify, profile and compare workloads, a suite's where none is named, and write a report.
 
     A FILE.py:build among them is a model of your own: it is verified and profiled like a workload, and placed among
     those of the study.
@@ -61,6 +63,7 @@ def command(
     """
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.study import run_study
+    from fathom_onnx.workloads import names
 
     from .live import print_events, print_waiting
 
@@ -69,7 +72,7 @@ def command(
         result = run_study(
             output,
             preset,
-            workloads or None,
+            workloads or names(suite),
             None if framework == "all" else [framework],
             None if mode == "all" else [mode],
             ep=ep,

@@ -21,6 +21,7 @@ __all__ = ["command"]
 
 @click.command("sweep")
 @click.argument("targets", nargs=-1, metavar="[WORKLOAD|FILE.py:build|GRAPH.onnx]...")
+@options.suite_option
 @options.list_option("--framework", options.text_list, "torch", "Frameworks, or all.")
 @options.list_option("--mode", options.text_list, "training", "inference, training, or all.")
 @options.list_option("--ep", options.text_list, "cpu", "Execution providers: cpu, cuda.")
@@ -54,6 +55,7 @@ __all__ = ["command"]
 @options.json_option
 def command(
     targets: tuple[str, ...],
+    suite: str,
     framework: Sequence[str],
     mode: Sequence[str],
     ep: Sequence[str],
@@ -75,7 +77,7 @@ def command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Profile workloads, all of them where nothing is named, and graph files, over every combination of the lists.
+    """Profile workloads, a suite's where nothing is named, and graph files, over every combination of the lists.
 
     A FILE.py:build is a model of your own, of its own framework; --set gives its function's arguments.
 
@@ -88,12 +90,13 @@ def command(
     """
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.study import Axes, run_sweep
+    from fathom_onnx.workloads import names
 
     from .live import print_events, print_waiting
 
     refuse_preset(targets)
     axes = Axes(
-        workloads=[name for name in targets if not _is_file(name)] if targets else None,
+        workloads=[name for name in targets if not _is_file(name)] if targets else names(suite),
         frameworks=_all(framework),
         modes=_all(mode),
         providers=ep,

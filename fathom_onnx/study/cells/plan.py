@@ -14,7 +14,7 @@ from fathom_onnx.exporting import Purpose, frameworks, graph_path
 from fathom_onnx.graph import load_structure
 from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
-from fathom_onnx.workloads import definition, names
+from fathom_onnx.workloads import USUAL_SUITE, definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
 from .own_models import OwnModel
@@ -263,10 +263,12 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every combination of the given workloads, modes and frameworks; None stands for all of them.
 
+    Of workloads it stands for those of the usual suite.
+
     Raises:
         UnknownNameError: No such workload, framework, mode or preset.
     """
-    chosen_workloads = _select("workload", workloads, names())
+    chosen_workloads = _select("workload", names(USUAL_SUITE) if workloads is None else workloads, names())
     chosen_modes = [mode for mode in MODES if mode in _select("mode", modes, MODES)]
     chosen_frameworks = _select("framework", from_frameworks, frameworks())
     for name in chosen_workloads:

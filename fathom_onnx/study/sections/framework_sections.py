@@ -9,7 +9,7 @@ from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
-from fathom_onnx.workloads.catalogue import TABLE_II
+from fathom_onnx.workloads.catalogue import CATALOGUE
 
 from .table_cells import number_cell, time_cell
 from .workload_pages import page_anchor
@@ -52,7 +52,7 @@ def _workloads_section(result: StudyResult) -> Section:
     rows = []
     paged = {cell.cell.workload for cell in result.cells if cell.done}
     for name, facts in {cell.cell.workload: _facts(cell) for cell in result.cells}.items():
-        paper = TABLE_II.get(name)
+        paper = CATALOGUE.get(name)
         row: list[TableCell | str] = [
             TableCell(name, to=page_anchor(name) if name in paged else ""),
             TableCell(str(paper.year), paper.year) if paper else TableCell(""),

@@ -133,13 +133,13 @@ def test_position_encoding_by_hand(framework) -> None:
     if framework == "torch":
         import torch
 
-        from fathom_exporters.torch.models.memnet import position_encoding
+        from fathom_exporters.torch.models.suite2016.memnet import position_encoding
 
         actual = position_encoding(2, torch.zeros(5, 4, dtype=torch.float64))
     else:
         import tensorflow as tf
 
-        from fathom_exporters.tensorflow.models.memnet import position_encoding
+        from fathom_exporters.tensorflow.models.suite2016.memnet import position_encoding
 
         actual = position_encoding(2, tf.zeros((5, 4), tf.float64))
     # J = 2, d = 4: the first word has 1/2 everywhere, the last k/d

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 import torch
 
-import fathom_exporters.tensorflow.models.seq2seq as tf_model
-import fathom_exporters.torch.models.seq2seq as torch_model
+import fathom_exporters.tensorflow.models.suite2016.seq2seq as tf_model
+import fathom_exporters.torch.models.suite2016.seq2seq as torch_model
 import fathom_onnx.verification.subject as subject
 from fathom_onnx.data import batches_for
 from fathom_onnx.data.text.translations import log_uniform

@@ -7,11 +7,11 @@ import functools
 import onnx
 
 from fathom_onnx.exporting import ExportRequest, find_exporter
-from fathom_onnx.workloads import workload
+from fathom_onnx.workloads import BUILT_IN, workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 
 FRAMEWORKS = ("torch", "tensorflow")
-WORKLOADS = ("seq2seq", "memnet", "speech", "autoenc", "residual", "vgg", "alexnet", "deepq")
+WORKLOADS = tuple(BUILT_IN)
 
 
 @functools.cache

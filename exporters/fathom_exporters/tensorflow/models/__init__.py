@@ -7,44 +7,21 @@ and returns tensors by name, the inference outputs among them; it names every la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 import tensorflow as tf
 
 from fathom_exporters.framework import Framework
-from fathom_exporters.tensorflow.net import Net
 
-from . import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
+from .contract import Model
+from .suite2016 import SUITE_2016
+from .suite2026 import SUITE_2026
 
 __all__ = ["TENSORFLOW", "Model"]
-
-
-class Model(Protocol):
-    """A workload's model in TensorFlow."""
-
-    def forward(self, net: Net, config: Any, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Tensors by name, the inference outputs among them."""
-
-    def loss(
-        self, net: Net, config: Any, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """The scalar loss from the tensors that ``forward`` returned."""
 
 
 TENSORFLOW: Framework[Model] = Framework(
     "tensorflow",
     "TensorFlow",
     str(tf.__version__),
-    {
-        "seq2seq": seq2seq,
-        "memnet": memnet,
-        "speech": speech,
-        "autoenc": autoenc,
-        "residual": residual,
-        "vgg": vgg,
-        "alexnet": alexnet,
-        "deepq": deepq,
-    },
+    {**SUITE_2016, **SUITE_2026},
 )
 """TensorFlow and its models: a workload's name to the module with its functions."""

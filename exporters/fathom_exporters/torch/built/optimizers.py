@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fathom_onnx.workloads.contract import Adam, GradientDescent, RMSProp, Workload
+from fathom_onnx.workloads.contract import Adam, AdamW, GradientDescent, RMSProp, Workload
 
 __all__ = ["RootedRMSprop", "optimizer_of", "slots_of"]
 
@@ -43,6 +43,9 @@ class RootedRMSprop(Optimizer):
 def optimizer_of(workload: Workload, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimizer of a workload over a model's parameters."""
     rule = workload.optimizer
+    if isinstance(rule, AdamW):
+        betas = (rule.beta1, rule.beta2)
+        return torch.optim.AdamW(parameters, rule.learning_rate, betas, rule.epsilon, rule.weight_decay, foreach=False)
     if isinstance(rule, Adam):
         return torch.optim.Adam(parameters, rule.learning_rate, (rule.beta1, rule.beta2), rule.epsilon, foreach=False)
     if isinstance(rule, RMSProp):
@@ -52,6 +55,7 @@ def optimizer_of(workload: Workload, parameters: Iterable[nn.Parameter]) -> Opti
 
 _KEYS: dict[type[Any], tuple[str, ...]] = {
     Adam: ("exp_avg", "exp_avg_sq"),
+    AdamW: ("exp_avg", "exp_avg_sq"),
     RMSProp: ("square_avg",),
     GradientDescent: (),
 }

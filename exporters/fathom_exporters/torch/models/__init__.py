@@ -19,14 +19,8 @@ from fathom_exporters.torch.stepping.averages import COUNTER, unread_counters
 from fathom_onnx.errors import ExportError
 from fathom_onnx.workloads.contract import Variable, Workload
 
-from .alexnet import Alexnet
-from .autoenc import Autoencoder
-from .deepq import DeepQ
-from .memnet import MemoryNetwork
-from .residual import ResNet
-from .seq2seq import Seq2seq
-from .speech import DeepSpeech
-from .vgg import Vgg
+from .suite2016 import SUITE_2016
+from .suite2026 import SUITE_2026
 
 __all__ = ["TORCH", "make"]
 
@@ -34,16 +28,7 @@ TORCH: Framework[Callable[[Any], nn.Module]] = Framework(
     "torch",
     "PyTorch",
     str(torch.__version__),
-    {
-        "seq2seq": Seq2seq,
-        "memnet": MemoryNetwork,
-        "speech": DeepSpeech,
-        "autoenc": Autoencoder,
-        "residual": ResNet,
-        "vgg": Vgg,
-        "alexnet": Alexnet,
-        "deepq": DeepQ,
-    },
+    {**SUITE_2016, **SUITE_2026},
 )
 """PyTorch and its models: a workload's name to the module class, built from the workload's configuration."""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from .net import Net
+from fathom_exporters.tensorflow.net import Net
 
 __all__ = [
     "add",

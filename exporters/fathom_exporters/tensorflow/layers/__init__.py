@@ -1,0 +1,37 @@
+"""Layers as functions, which the models are written with, by subject."""
+
+from .basic import (
+    add,
+    batch_norm,
+    classifier,
+    conv2d,
+    dropout,
+    flatten,
+    global_average_pool,
+    huber,
+    linear,
+    local_response_norm,
+    max_pool,
+    relu,
+    sigmoid,
+    softmax_cross_entropy,
+    softplus,
+)
+
+__all__ = [
+    "add",
+    "batch_norm",
+    "classifier",
+    "conv2d",
+    "dropout",
+    "flatten",
+    "global_average_pool",
+    "huber",
+    "linear",
+    "local_response_norm",
+    "max_pool",
+    "relu",
+    "sigmoid",
+    "softmax_cross_entropy",
+    "softplus",
+]

@@ -1,0 +1,10 @@
+"""The workloads of today in TensorFlow."""
+
+from __future__ import annotations
+
+from fathom_exporters.tensorflow.models.contract import Model
+
+__all__ = ["SUITE_2026"]
+
+SUITE_2026: dict[str, Model] = {}
+"""A workload's name to the module with its functions."""

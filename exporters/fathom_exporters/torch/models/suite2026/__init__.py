@@ -1,0 +1,13 @@
+"""The workloads of today in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+__all__ = ["SUITE_2026"]
+
+SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {}
+"""A workload's name to the module class, built from the workload's configuration."""

@@ -1,0 +1,1 @@
+"""The workloads of today, one module each."""
