@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fathom_onnx.analysis.report.report import Report, render
-from fathom_onnx.study.sections import framework_sections, paper_sections, workload_pages
+from fathom_onnx.study.sections import framework_sections, movement_sections, paper_sections, workload_pages
 
 from .result import StudyResult
 
@@ -38,7 +38,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
         verdict=result.verdict,
         findings=result.findings,
-        opening=paper_sections(result),
+        opening=[*movement_sections(result.suites), *paper_sections(result)],
         closing=framework_sections(result),
         pages=workload_pages(result),
         summaries=result.summaries,

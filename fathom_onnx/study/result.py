@@ -26,7 +26,9 @@ from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel
 from fathom_onnx.study.cells.plan import Job, Options, Role
 from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.ceilings import CeilingsKey
+from fathom_onnx.workloads import suite_of
 
+from .movements import NEWER, SuiteComparison, compare_suites
 from .roofs import roofline_json, run_rooflines
 
 if TYPE_CHECKING:
@@ -163,9 +165,15 @@ class StudyResult:
         return run_rooflines(self.folder, self.all_providers, self.ceilings)
 
     @cached_property
+    def suites(self) -> SuiteComparison | None:
+        """The workloads of today beside those of 2016; None where the study ran only one suite."""
+        return compare_suites(self.cells, self.rooflines)
+
+    @cached_property
     def ledger(self) -> tuple[Entry, ...]:
-        """The paper's claims, each with our number and a verdict."""
-        runs = tuple(run for c in (*self.all_providers, *self.fewer_threads) if (run := c.evidence) is not None)
+        """The paper's claims, each with our number and a verdict; they are not about the workloads of today."""
+        cells = [c for c in (*self.all_providers, *self.fewer_threads) if suite_of(c.cell.workload) != NEWER]
+        runs = tuple(run for c in cells if (run := c.evidence) is not None)
         return ledger(Evidence(runs, self.framework))
 
     @property
@@ -193,6 +201,7 @@ class StudyResult:
         checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
         lines = [
             *(level.verdict for level in self.framework if level is not self._main),
+            self.suites.verdict if self.suites else "",
             *(distance_finding(effect) for effect in self.effects),
             self._ledger_count,
             outside_finding(self.summaries),
@@ -263,6 +272,7 @@ class StudyResult:
             ],
             "ceilings": [ceilings.as_json() for ceilings in self.ceilings.values()],
             "rooflines": [roofline_json(job, by["node"]) for job, by in self.rooflines.items()],
+            "suites": None if self.suites is None else self.suites.json(),
             "distances": [_effect_json(effect) for effect in self.effects],
             "checks": list(self.checks),
             "failures": [asdict(f) for f in self.failures],
