@@ -17,6 +17,7 @@ from .drawn.batches import drawn_inputs
 from .example import open_example
 from .games.atari import PACKAGE, open_atari
 from .games.breakout import open_breakout
+from .games.rollouts import open_pendulum
 from .images.digits import open_digits
 from .images.photographs import open_photographs
 from .speech.utterances import open_utterances
@@ -78,6 +79,12 @@ _ROWS = (
         "simulated",
         "a simulation of Breakout written here, of the console's screen and sizes, played at random",
         open_breakout,
+    ),
+    Source(
+        "pendulum",
+        "simulated",
+        "segments of a pendulum that a seed's starting policy tries to swing up, simulated and played here in NumPy",
+        open_pendulum,
     ),
     Source(
         "utterances",

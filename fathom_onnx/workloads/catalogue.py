@@ -40,7 +40,17 @@ TABLE_II: dict[str, CatalogueRow] = {
 }
 """A workload of 2016 to its row."""
 
-TODAY: dict[str, CatalogueRow] = {}
+TODAY: dict[str, CatalogueRow] = {
+    "ppo": CatalogueRow(
+        2017,
+        "full",
+        3,
+        "reinforcement",
+        "MuJoCo",
+        "Policy gradients that stay near the policy that acted. Trained robots and game players, and tuned the first "
+        "language models to human preferences.",
+    ),
+}
 """A workload of today to its row."""
 
 CATALOGUE = {**TABLE_II, **TODAY}

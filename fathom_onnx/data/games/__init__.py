@@ -1,1 +1,1 @@
-"""Breakout for deepq, emulated or simulated, and the replay memory that transitions are drawn from."""
+"""Games to learn from: Breakout for deepq, with the replay memory of its transitions; a pendulum for ppo."""

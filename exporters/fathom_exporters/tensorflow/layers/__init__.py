@@ -1,5 +1,6 @@
 """Layers as functions, which the models are written with, by subject."""
 
+from .activations import tanh
 from .basic import (
     add,
     batch_norm,
@@ -34,4 +35,5 @@ __all__ = [
     "sigmoid",
     "softmax_cross_entropy",
     "softplus",
+    "tanh",
 ]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
+from . import ppo
+
 __all__ = ["SUITE_2026"]
 
-SUITE_2026: dict[str, Model] = {}
+SUITE_2026: dict[str, Model] = {
+    "ppo": ppo,
+}
 """A workload's name to the module with its functions."""

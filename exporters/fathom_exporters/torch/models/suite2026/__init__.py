@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from .ppo import Ppo
+
 __all__ = ["SUITE_2026"]
 
-SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {}
+SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
+    "ppo": Ppo,
+}
 """A workload's name to the module class, built from the workload's configuration."""
