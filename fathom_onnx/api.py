@@ -13,7 +13,7 @@ print(fathom_onnx.run_step(graph)["loss"])
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.one_step import run_step
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
-from fathom_onnx.runtime.training import train as train_graph
-from fathom_onnx.workloads.contract import MODES, Mode, NoiseSource, Workload
+from fathom_onnx.training import CheckpointFolder, Evaluation, TrainingRun
+from fathom_onnx.training import train as train_graph
+from fathom_onnx.workloads.contract import MODES, Array, Mode, NoiseSource, Workload
 
-from .data import batches_for_graph
+from .data import batches_for_graph, source_for_graph
 from .errors import UnknownNameError
 from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph, read_recipe
 from .graph import Graph, load
@@ -168,16 +169,64 @@ def train(
     graph: Graph,
     steps: int,
     *,
+    batches: Iterable[Any] | None = None,
     ep: str = "cpu",
     threads: int | None = None,
     optimization: Optimization = "all",
     seed: int = 0,
-) -> list[float]:
-    """Train a training graph on its workload's data; the loss of every step.
+    values: Mapping[str, Array] | None = None,
+    evaluations: Sequence[Evaluation] = (),
+    eval_every: int = 0,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 0,
+    resume: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
+) -> TrainingRun:
+    """Train a training graph in onnxruntime.
+
+    Args:
+        graph: The training graph.
+        steps: Number of the last step.
+        batches: A batch a step, as a dict of arrays or tensors by input name or in the order of the inputs: any
+            iterable, a PyTorch ``DataLoader``, a ``tf.data`` set; begun anew when it ends. The workload's own data by
+            default.
+        ep: Execution provider.
+        threads: Threads inside an operator; all cores by default.
+        optimization: Graph optimization level.
+        seed: Seed of weights, of the workload's own data and of what the graph draws.
+        values: Starting values that take the place of the graph's own, by name.
+        evaluations: What is measured on held-out batches (:class:`~fathom_onnx.training.HeldOutLoss`,
+            :class:`~fathom_onnx.training.InferenceMetrics`).
+        eval_every: Steps between evaluations; they are also made before the first step and after the last.
+        checkpoint: Folder for checkpoints, losses and metrics.
+        checkpoint_every: Steps between checkpoints; one is written at the end too.
+        resume: Whether to go on from the newest checkpoint there.
+        on_step: Called after every step with its number and its loss.
+
+    Returns:
+        Losses, metrics, and the values of all variables after the last step.
 
     Raises:
+        UsageError: Something that cannot work, or a checkpoint of another run.
         GraphError: It is not a training graph.
-        RunError: onnxruntime fails, or the loss is not finite.
+        DataError: A checkpoint cannot be read.
+        RunError: onnxruntime fails, the batches run out, or the loss is not finite.
+        OutputError: A checkpoint cannot be written.
     """
     settings = SessionSettings(ep, threads or cpu_cores(), optimization)
-    return train_graph(graph, batches_for_graph(graph, seed), steps, settings, seed)
+    own = batches_for_graph(graph, seed) if batches is None else batches
+    return train_graph(
+        graph,
+        own,
+        steps,
+        settings,
+        seed,
+        on_step,
+        values=values,
+        evaluations=evaluations,
+        eval_every=eval_every,
+        checkpoints=CheckpointFolder(Path(checkpoint)) if checkpoint is not None else None,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        data=source_for_graph(graph).name if batches is None else "given",
+    )

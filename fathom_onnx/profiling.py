@@ -29,7 +29,9 @@ from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, Session
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.shapes import read_shapes
 from fathom_onnx.runtime.traces.steps import StepTimes
+from fathom_onnx.runtime.value_files import ValueFile
 from fathom_onnx.runtime.weights import variable_values
+from fathom_onnx.workloads.contract import Array
 
 from .data import Feeds, run_batches
 from .dynamic_sizes import dynamic_facts
@@ -59,6 +61,7 @@ def profile(
     keep_dynamic: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
+    values: Path | None = None,
 ) -> Run:
     """Profile a graph and attribute every microsecond of its node time.
 
@@ -82,6 +85,7 @@ def profile(
         folder: Run folder to write: tables, manifest, the raw trace compressed, a timeline. It appears whole or not at
             all, and replaces an older run folder.
         progress: Called with what is being done, how much of it is done, and how much there is.
+        values: File that the variables take their values from where it has them: a checkpoint of a training run.
 
     Raises:
         UsageError: A setting that cannot work.
@@ -110,7 +114,20 @@ def profile(
         keep_dynamic=keep_dynamic,
         folder=folder,
         progress=progress,
+        values=values,
     )
+
+
+def _start(graph: Graph, seed: int, values: Path | None) -> dict[str, Array]:
+    """Starting values of the variables, from a file where one is given."""
+    start = variable_values(graph, seed)
+    if values is None:
+        return start
+    held = graph.metadata
+    if held is None or not held.variables:
+        raise UsageError(f"graph '{graph.name}' has no variables to give values to", "leave out --values")
+    file = ValueFile(values, [v for v in held.variables if v.name in held.parameters])
+    return {**start, **{v.name: file.read(v) for v in held.variables if v.name in file.names}}
 
 
 def profile_graph(
@@ -124,12 +141,13 @@ def profile_graph(
     keep_dynamic: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
+    values: Path | None = None,
 ) -> Run:
     """Profile a graph under the settings of a session; for arguments and errors see :func:`profile`."""
     if steps < 1 or warmup < 0:
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = run_batches(graph, feeds, seed, warmup + steps)
-    prepared = prepare(graph, variable_values(graph, seed), seed, keep_dynamic=keep_dynamic)
+    prepared = prepare(graph, _start(graph, seed, values), seed, keep_dynamic=keep_dynamic)
     with run_output(folder) as place, _blamed_on(data):
         measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
         attribution = explain(graph, prepared, measured, batches[0], settings)
@@ -142,6 +160,7 @@ def profile_graph(
         device = measured.device.without(counted.dropped) if measured.device else None
         manifest = {
             **_manifest(graph, settings, seed, data, measured),
+            "values": str(values) if values else None,
             **counted.facts(),
             "device_time": device_facts(device, measured.recorded, counted.control_us)
             if device and measured.recorded

@@ -95,7 +95,8 @@ CONVERTERS: dict[str, Converter] = {
             options=(
                 Option(
                     "values",
-                    "zero (a file that takes no disk), seed (starting values), or an .npz of arrays by name",
+                    "zero (a file that takes no disk), seed (starting values), or a file of arrays by name: a "
+                    "checkpoint of train, or another .safetensors or .npz",
                     example="zero",
                     default="zero",
                 ),

@@ -18,6 +18,7 @@ __all__ = [
     "RequestedTensor",
     "Source",
     "SourceKind",
+    "Split",
     "check_inputs",
     "endless_shuffle",
     "generator",
@@ -25,6 +26,9 @@ __all__ = [
 
 Batch = dict[str, Array]
 """Input name to values, for one step."""
+
+Split = Literal["all", "training", "held-out"]
+"""Which of a source's data: all of it, or one of two parts that share nothing."""
 
 SourceKind = Literal["real", "simulated", "synthetic"]
 """Recorded; made by a model of the real thing; drawn from distributions."""
@@ -55,12 +59,14 @@ class BatchRequest:
         seed: The same seed gives the same batches, on any machine.
         draws: Input name to the distribution that the synthetic source draws it from.
         examples: Input name to its values in the example batch, of a recipe.
+        split: Which part of the data; a source that makes its data needs only another seed for it.
     """
 
     specs: tuple[RequestedTensor, ...]
     seed: int
     draws: Mapping[str, Draw] = field(default_factory=dict)
     examples: Mapping[str, Array] = field(default_factory=dict)
+    split: Split = "all"
 
     def spec(self, name: str) -> RequestedTensor | None:
         """The tensor of this name, or None where it is not requested."""

@@ -12,7 +12,7 @@ from fathom_onnx.recipes import PRESET, RecipeWorkload
 from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.contract import Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
 
-from .contract import Batch, BatchRequest, RequestedTensor, Source
+from .contract import Batch, BatchRequest, RequestedTensor, Source, Split
 from .drawn.batches import drawn_inputs
 from .example import open_example
 from .games.atari import PACKAGE, open_atari
@@ -43,6 +43,8 @@ DISTINCT_BATCHES = 4
 
 SYNTHETIC = "synthetic"
 """The source that draws every input at random."""
+
+_HELD_OUT_SEED = 2**31
 
 EXAMPLE = "example"
 """The source that gives the example batch of a recipe."""
@@ -134,6 +136,7 @@ def batches(
     seed: int,
     draws: Mapping[str, Draw] | None = None,
     examples: Mapping[str, Array] | None = None,
+    split: Split = "all",
 ) -> Iterator[Batch]:
     """Endless batches from a source.
 
@@ -143,6 +146,7 @@ def batches(
         seed: The same seed gives the same batches.
         draws: Input name to the distribution that the synthetic source draws it from; by default from its type.
         examples: Input name to its values in the example batch of a recipe, for the source that gives it.
+        split: Which part of its data.
 
     Raises:
         UnknownNameError: No such source.
@@ -150,7 +154,9 @@ def batches(
     """
     if source not in SOURCES:
         raise UnknownNameError("data source", source, SOURCES)
-    stream = SOURCES[source].open(BatchRequest(tuple(specs), seed, dict(draws or {}), dict(examples or {})))
+    # held-out data that a source makes: those of a seed which nobody gives
+    own = seed if split != "held-out" else seed + _HELD_OUT_SEED
+    stream = SOURCES[source].open(BatchRequest(tuple(specs), own, dict(draws or {}), dict(examples or {}), split))
     first = next(stream)
 
     def all_batches() -> Iterator[Batch]:
@@ -166,9 +172,10 @@ def _joined(
     drawn: Sequence[TensorSpec],
     seed: int,
     examples: Mapping[str, Array] | None = None,
+    split: Split = "all",
 ) -> Iterator[Batch]:
     """Batches of ``specs`` from a source, each with the ``drawn`` tensors (noise), which no data set has."""
-    main = batches(source, specs, seed, {s.name: s.draw for s in specs}, examples)
+    main = batches(source, specs, seed, {s.name: s.draw for s in specs}, examples, split)
     if not drawn:
         return main
     noise = batches(SYNTHETIC, drawn, seed, {s.name: s.draw for s in drawn})
@@ -224,7 +231,11 @@ def _has_example(graph: Graph) -> bool:
 
 
 def batches_for_graph(
-    graph: Graph, seed: int, source: str | None = None, only: Collection[str] | None = None
+    graph: Graph,
+    seed: int,
+    source: str | None = None,
+    only: Collection[str] | None = None,
+    split: Split = "all",
 ) -> Iterator[Batch]:
     """Endless batches for a graph's batch inputs; values are drawn for a graph of another origin.
 
@@ -233,6 +244,7 @@ def batches_for_graph(
         seed: The same seed gives the same batches.
         source: A name of :data:`SOURCES`; by default that of the graph's workload.
         only: Names of the inputs that are wanted; all of them by default.
+        split: Which part of the source's data; the example batch of a recipe is all there is of it.
 
     Raises:
         UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
@@ -266,6 +278,7 @@ def batches_for_graph(
         [data[n] for n in names if n in data],
         [noise[n] for n in names if n in noise],
         seed,
+        split=split,
     )
 
 

@@ -140,12 +140,13 @@ class Stepper:
             )
         return value
 
-    def step(self, batch: Mapping[str, Any]) -> float:
+    def step(self, batch: Mapping[str, Any], carry: bool = True) -> float:
         """Run one step and carry its state over; the seconds that onnxruntime's run call took.
 
         Args:
             batch: Input name to an array; to a list of arrays for a sequence; to None for an optional value that is
                 not there.
+            carry: Whether the new state is kept; where not, the next step starts from the same state again.
 
         Raises:
             RunError: The batch does not fit the graph.
@@ -168,7 +169,7 @@ class Stepper:
             raise StepError(
                 f"onnxruntime failed in a step ({refusal.reason})", refusal.advice_or("check the values that were fed")
             ) from error
-        if self._pairs:
+        if self._pairs and carry:
             self._front = 1 - self._front
         return elapsed
 

@@ -63,7 +63,7 @@ def test_values_are_replaced_and_steps_follow_each_other():
     assert fathom_onnx.run_step(graph, values={"line.w": 1.0})["loss"] == 5.0
     first = fathom_onnx.run_step(graph)
     assert fathom_onnx.run_step(graph, values=first)["loss"] == 0.25 * 5  # from w = -0.5
-    assert fathom_onnx.train(graph, 2) == [20.0, 1.25]
+    assert fathom_onnx.train(graph, 2).losses == [20.0, 1.25]
 
 
 def test_an_inference_graph_gives_its_outputs():

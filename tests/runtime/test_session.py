@@ -1,4 +1,4 @@
-"""Sessions, weights, settings, providers and the training loop."""
+"""Sessions, weights, settings, providers and steps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fathom_onnx.runtime.providers import names as providers
 from fathom_onnx.runtime.providers.names import check_provider
 from fathom_onnx.runtime.settings import LEVELS, OPTIMIZATIONS, SessionSettings
 from fathom_onnx.runtime.stepper import open_stepper
-from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.runtime.weights import variable_values
+from fathom_onnx.training.loop import open_training, train
 from support.graphs.small_models import FLOAT, cnn, line_inference, line_training, model, op
 
 CPU = SessionSettings()
@@ -85,26 +85,6 @@ def test_state_is_handed_out_as_copies_and_the_callers_values_stay() -> None:
     assert (start == 1).all()
     # 1 -> 1 - 0.02 * 3 = 0.94 -> 0.94 - 0.02 * 2.82 = 0.8836
     np.testing.assert_allclose(stepper.state()["line.w"], np.full(3, 0.8836), rtol=1e-5)
-
-
-def test_train_gives_the_losses_and_calls_back() -> None:
-    told: list[tuple[int, float]] = []
-    batches = itertools.repeat({"x": np.ones(3, np.float32)})
-    losses = train(line_training(), batches, 3, CPU, on_step=lambda number, loss: told.append((number, loss)))
-    assert losses == pytest.approx([9.0, 2.82**2, (3 * 0.8836) ** 2], rel=1e-5)
-    assert told == list(enumerate(losses, 1))
-
-
-def test_train_refuses_what_cannot_go_on() -> None:
-    graph, batch = line_training(), {"x": np.ones(3, np.float32)}
-    with pytest.raises(UsageError, match="steps cannot be 0"):
-        train(graph, [batch], 0, CPU)
-    with pytest.raises(RunError, match="ran out after 1 of 2 steps"):
-        train(graph, [batch], 2, CPU)
-    with pytest.raises(RunError, match="loss is nan at step 1"):
-        train(graph, [{"x": np.full(3, np.nan, np.float32)}], 1, CPU)
-    with pytest.raises(GraphError, match="not a training graph"):
-        train(line_inference(), [batch], 1, CPU)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +183,8 @@ def test_cuda_gives_what_the_cpu_gives() -> None:
     except MissingDependencyError as error:
         pytest.skip(str(error))
     batch = {"x": np.array([1, 2, 3], np.float32)}
-    losses = [train(line_training(), itertools.repeat(batch), 3, SessionSettings(ep=ep)) for ep in ("cpu", "cuda")]
+    runs = [train(line_training(), itertools.repeat(batch), 3, SessionSettings(ep=ep)) for ep in ("cpu", "cuda")]
+    losses = [run.losses for run in runs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

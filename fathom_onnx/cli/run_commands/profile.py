@@ -39,6 +39,12 @@ __all__ = ["command"]
     help="End a step of a graph with loops that takes longer.",
 )
 @options.custom_ops_option
+@click.option(
+    "--values",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Values of parameters and state: a checkpoint of train, or an .npz of arrays by name.",
+)
 @click.option("--allow-fallback", is_flag=True, help="Let nodes run on the CPU that the provider cannot take.")
 @options.tf32_option
 @options.serialize_option
@@ -65,6 +71,7 @@ def command(
     keep_dynamic: bool,
     longest_step: float,
     custom_ops: tuple[Path, ...],
+    values: Path | None,
     allow_fallback: bool,
     tf32: bool,
     serialize: bool,
@@ -120,6 +127,7 @@ def command(
             feeds=feeds,
             keep_dynamic=keep_dynamic,
             folder=output,
+            values=values,
             progress=lambda text, done, total: say(f"{text} {done} of {total}"),
         )
     summary = run.summary()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import itertools
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +17,74 @@ from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
 
+if TYPE_CHECKING:
+    from fathom_onnx.data.contract import Split
+    from fathom_onnx.graph import Graph
+    from fathom_onnx.runtime.settings import SessionSettings
+    from fathom_onnx.training import Evaluation, TrainingRun
+
 __all__ = ["command"]
+
+_STOPPED = 130
+"""Exit code of a run that a signal stopped, as shells give it for an interrupted command."""
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """While entered, SIGINT and SIGTERM ask the run to stop after the step that it takes; a second one ends it."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _graphs(
+    target: str, framework: str, preset: str, batch: int | None, changes: tuple[str, ...], ep: str, evaluate: bool
+) -> tuple[Graph, Graph | None]:
+    """The training graph, and the inference graph of the same workload where one can be made and is wanted."""
+    from fathom_onnx.data import workload_of
+    from fathom_onnx.graph import load
+    from fathom_onnx.training.metrics import METRICS
+
+    if target.endswith(".onnx"):
+        graph = load(Path(target))
+        workload = workload_of(graph) if evaluate else None
+        name = graph.metadata.framework if graph.metadata else ""
+    else:
+        chosen = options.chosen_workloads([target], preset, batch, changes)
+        cells = options.chosen_cells(chosen, framework, "training")
+        if len(cells) > 1:
+            raise UsageError("train runs one graph", "name one framework")
+        ((workload, name, _),) = cells
+        graph = export_graph(name, ExportRequest(workload, "training", purpose=purpose_for(ep)))
+    if not evaluate or workload is None or workload.name not in METRICS:
+        return graph, None
+    return graph, export_graph(name, ExportRequest(workload, "inference", purpose=purpose_for(ep)))
+
+
+def _evaluations(
+    graph: Graph, inference: Graph | None, source: str, seed: int, count: int, settings: SessionSettings
+) -> list[Evaluation]:
+    from fathom_onnx.data import EXAMPLE, batches_for_graph
+    from fathom_onnx.training import HeldOutLoss, InferenceMetrics
+
+    if source == EXAMPLE:
+        raise UsageError("the data are one example batch, and no other is held out", "leave out --eval-every")
+    held_out = list(itertools.islice(batches_for_graph(graph, seed, source, split="held-out"), count))
+    found: list[Evaluation] = [HeldOutLoss(held_out)]
+    return found if inference is None else [*found, InferenceMetrics(inference, held_out, settings)]
 
 
 @click.command("train")
@@ -20,8 +92,19 @@ __all__ = ["command"]
 @options.framework_option("torch")
 @options.configuration_options("small")
 @options.session_options
-@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Training steps.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches.")
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Number of the last step.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and draws.")
+@click.option("--data", metavar="SOURCE", help="Data source; the workload's own by default.")
+@click.option("--eval-every", type=click.IntRange(min=1), metavar="N", help="Evaluate on held-out data every N steps.")
+@click.option(
+    "--eval-batches", type=click.IntRange(min=1), default=8, show_default=True, help="Batches of an evaluation."
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path, file_okay=False), help="Folder of checkpoints, losses and metrics."
+)
+@click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="N", help="Steps between checkpoints.")
+@click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints that stay.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of --checkpoint, where there is one.")
 @options.json_option
 def command(
     target: str,
@@ -34,49 +117,95 @@ def command(
     optimization: str,
     steps: int,
     seed: int,
+    data: str | None,
+    eval_every: int | None,
+    eval_batches: int,
+    checkpoint: Path | None,
+    checkpoint_every: int | None,
+    keep: int,
+    resume: bool,
     as_json: bool,
 ) -> None:
-    """Train a workload, a training graph, or a model of your own on its example batch, and show the loss."""
-    from fathom_onnx.cli.render import print_json, progress, table
-    from fathom_onnx.data import batches_for_graph, source_for_graph
-    from fathom_onnx.graph import load
+    """Train a workload, a training graph, or a model of your own on its example batch.
+
+    With --eval-every it is evaluated on held-out data in its field's terms. With --checkpoint the state is kept, every
+    --checkpoint-every steps and at the end; SIGINT and SIGTERM stop a run after the step that it takes, with a
+    checkpoint, and the exit code is then 130. --resume goes on to the same values as without the interruption.
+    """
+    from fathom_onnx.cli.render import print_json, progress
+    from fathom_onnx.data import batches_for_graph, source_for_graph, usual_source
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
-    from fathom_onnx.runtime.training import train
+    from fathom_onnx.training import CheckpointFolder, train
 
+    if checkpoint is None and (resume or checkpoint_every):
+        raise UsageError("there is no folder for checkpoints", "name one with --checkpoint")
+    source_named = usual_source(data) if data else None
     settings = SessionSettings(ep, threads or cpu_cores(), optimization)  # type: ignore[arg-type]
-    if target.endswith(".onnx"):
-        graph = load(Path(target))
-    else:
-        chosen = options.chosen_workloads([target], preset, batch, changes)
-        cells = options.chosen_cells(chosen, framework, "training")
-        if len(cells) > 1:
-            raise UsageError("train runs one graph", "name one framework")
-        ((workload, name, _),) = cells
-        graph = export_graph(name, ExportRequest(workload, "training", purpose=purpose_for(ep)))
-    source = source_for_graph(graph)
-    started = time.perf_counter()
-    with progress(steps) as (say, advance):
+    graph, inference = _graphs(target, framework, preset, batch, changes, ep, bool(eval_every))
+    source = source_named or source_for_graph(graph)
+    evaluations = _evaluations(graph, inference, source.name, seed, eval_batches, settings) if eval_every else []
+    split: Split = "training" if eval_every else "all"
+    with progress(steps) as (say, advance), _signals() as asked:
 
         def on_step(number: int, loss: float) -> None:
             say(f"loss {loss:.4g}")
             advance()
 
-        losses = train(graph, batches_for_graph(graph, seed), steps, settings, seed, on_step)
-    seconds = time.perf_counter() - started
+        run = train(
+            graph,
+            batches_for_graph(graph, seed, source.name, split=split),
+            steps,
+            settings,
+            seed,
+            on_step,
+            evaluations=evaluations,
+            eval_every=eval_every or 0,
+            checkpoints=CheckpointFolder(checkpoint, keep) if checkpoint else None,
+            checkpoint_every=checkpoint_every or 0,
+            resume=resume,
+            data=f"{source.name} ({split})",
+            stop=asked.is_set,
+        )
+    for remark in run.remarks:
+        tell(f"note: {remark}", err=True)
     if as_json:
         print_json(
             {
-                "schema": "fathom-onnx/train/1",
+                "schema": "fathom-onnx/train/2",
                 "graph": graph.name,
                 "source": {"name": source.name, "kind": source.kind, "description": source.description},
-                "steps": steps,
-                "seconds": seconds,
-                "losses": losses,
+                "steps": len(run.losses),
+                "first_step": run.first_step,
+                "interrupted": run.interrupted,
+                "seconds": run.seconds,
+                "waited_s": run.waited_s,
+                "losses": run.losses,
+                "metrics": [{"step": s, "name": n, "value": v} for s, n, v in run.metrics],
+                "checkpoint": str(checkpoint) if checkpoint else None,
             }
         )
-        return
-    marks = sorted({1, steps, *(steps * k // 10 for k in range(1, 10) if steps * k // 10)})
-    rows = [(str(step), f"{losses[step - 1]:.4g}") for step in marks]
-    table(f"{graph.name}: loss on {source.name} ({source.kind})", ("step", "loss"), rows, ())
-    tell(f"{steps} steps in {seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")
+    else:
+        _print(run, f"{graph.name}: loss on {source.name} ({source.kind})")
+    if run.interrupted:
+        kept = f"; go on with --resume from '{checkpoint}'" if checkpoint else "; nothing was kept (--checkpoint)"
+        tell(f"stopped after step {len(run.losses)} of {steps}{kept}", err=True)
+        click.get_current_context().exit(_STOPPED)
+
+
+def _print(run: TrainingRun, title: str) -> None:
+    from fathom_onnx.cli.render import table
+
+    losses, last = run.losses, len(run.losses)
+    marks = sorted({1, last, *(last * k // 10 for k in range(1, 10) if last * k // 10)})
+    table(title, ("step", "loss"), [(str(step), f"{losses[step - 1]:.4g}") for step in marks], ())
+    if run.metrics:
+        names = list(dict.fromkeys(name for _, name, _ in run.metrics))
+        values = {(step, name): value for step, name, value in run.metrics}
+        rows = [
+            (str(step), *(f"{values[step, name]:.4g}" if (step, name) in values else "" for name in names))
+            for step in dict.fromkeys(step for step, *_ in run.metrics)
+        ]
+        table("On held-out data", ("step", *names), rows, ())
+    taken = last - run.first_step + 1
+    tell(f"{taken} steps in {run.seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")

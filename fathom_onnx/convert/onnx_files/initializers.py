@@ -10,8 +10,6 @@ With ``values=zero`` the file is a hole of the right size, which takes no space 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +20,9 @@ import onnx
 
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
-from fathom_onnx.errors import DataError, GraphError, one_line
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, GraphMetadata
+from fathom_onnx.runtime.value_files import ValueFile
 from fathom_onnx.workloads.contract import Array, Variable
 
 from .onnx_file import copy_of, finish
@@ -34,8 +33,6 @@ _ALIGNMENT = 4096
 """Offsets are multiples of a page, so that a runtime can map tensors into memory (advised by the ONNX format)."""
 
 DATA_SUFFIX = ".onnx.data"
-
-_UNREADABLE = (OSError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 ValueSource = Callable[[Variable], Array | None]
 """From a variable to its values, or None for zeros."""
@@ -56,36 +53,6 @@ def _variables(graph: Graph) -> tuple[GraphMetadata, list[Variable]]:
     return graph.metadata, chosen
 
 
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    reason = getattr(error, "strerror", None) or one_line(error, 80)
-    return DataError(f"cannot read values from '{path}' ({reason})", "give zero, seed or an .npz file")
-
-
-def _from_file(path: Path, variables: list[Variable]) -> ValueSource:
-    try:
-        arrays = np.load(path)
-        missing = [v.name for v in variables if v.name not in arrays.files]
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-    if missing:
-        raise DataError(f"'{path}' has no array '{missing[0]}'", "save one array a parameter, under its name")
-
-    def source(variable: Variable) -> Array:
-        try:
-            value: Array = arrays[variable.name]
-        except _UNREADABLE as error:
-            raise _unreadable(path, error) from error
-        if value.shape != variable.shape or not np.can_cast(value.dtype, variable.dtype, "same_kind"):
-            raise DataError(
-                f"'{variable.name}' in '{path}' is {value.dtype} {list(value.shape)}, "
-                f"not {variable.dtype} {list(variable.shape)}",
-                "give values of the parameter's own shape and type",
-            )
-        return value.astype(variable.dtype)
-
-    return source
-
-
 def _source(graph: Graph, request: ConversionRequest, variables: list[Variable]) -> ValueSource:
     values, seed = str(request.options["values"]), int(request.options["seed"] or 0)
     if values == "zero":
@@ -93,7 +60,7 @@ def _source(graph: Graph, request: ConversionRequest, variables: list[Variable])
     if values == "seed":
         stored = graph.stored_values
         return lambda v: stored[v.name] if v.name in stored else v.initial_value(seed)
-    return _from_file(Path(values), variables)
+    return ValueFile(Path(values), variables).read
 
 
 def _external_tensor(variable: Variable, location: str, offset: int, length: int) -> onnx.TensorProto:

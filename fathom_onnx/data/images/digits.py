@@ -23,10 +23,13 @@ from fathom_onnx.data.contract import Batch, BatchRequest, check_inputs, endless
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["FIELD_SHARE", "digits", "open_digits"]
+__all__ = ["FIELD_SHARE", "HELD_OUT_EVERY", "digits", "open_digits"]
 
 FIELD_SHARE = 20 / 28
 """Side of the digit over side of the image, as in MNIST."""
+
+HELD_OUT_EVERY = 5
+"""Every fifth digit is held out, the first among them."""
 
 _LEVELS = 16.0  # the set's grey levels are 0 to 16
 
@@ -77,6 +80,9 @@ def open_digits(request: BatchRequest) -> Iterator[Batch]:
     if spec is None:
         raise DataError("data source 'digits' was asked for no input", "ask for 'images'")
     pool = digits(_side(spec.shape))
+    if request.split != "all":
+        held_out = np.arange(len(pool)) % HELD_OUT_EVERY == 0
+        pool = pool[held_out == (request.split == "held-out")]
     indices = endless_shuffle(len(pool), generator(request.seed, "digits"))
     batch = spec.shape[0]
     while True:

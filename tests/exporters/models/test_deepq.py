@@ -16,8 +16,8 @@ from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.runtime.weights import variable_values
+from fathom_onnx.training.loop import open_training, train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import RMSProp
 from support.graphs.exports import FRAMEWORKS
@@ -182,7 +182,7 @@ def test_frozen_variables_are_constants_of_a_session(tiny, framework) -> None:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_training_on_the_game_lowers_the_loss(tiny, framework) -> None:
     graph = tiny("deepq", framework, "training")
-    losses = train(graph, batches_for_graph(graph, 0, "breakout"), 200, SessionSettings(threads=1))
+    losses = train(graph, batches_for_graph(graph, 0, "breakout"), 200, SessionSettings(threads=1)).losses
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
 
 

@@ -15,7 +15,7 @@ from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import GraphMetadata, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.training import train
+from fathom_onnx.training.loop import train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Initialiser
 from support.graphs.exports import FRAMEWORKS, exported
@@ -214,7 +214,7 @@ def test_training_learns_to_answer(framework) -> None:
     """Knowing that answers are places, and no more, costs ln 6 a question."""
     spec = workload("memnet", "tiny", {"batch": 32, "embedding": 20})
     graph = from_model(find_exporter(framework).export(ExportRequest(spec, "training")), "memnet")
-    losses = train(graph, batches_for(spec, "training", 0), 500, SessionSettings(threads=1))
+    losses = train(graph, batches_for(spec, "training", 0), 500, SessionSettings(threads=1)).losses
     each = np.array(losses) / spec.config.batch
     assert each[0] == pytest.approx(math.log(40), rel=0.02)
     assert each[-50:].mean() < 0.5 * math.log(6)

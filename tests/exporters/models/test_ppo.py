@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fathom_onnx.runtime.training import open_training, train
 
 from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.data import batches_for_graph
@@ -18,7 +19,6 @@ from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.training import open_training, train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Adam, Gradients
 from support.graphs.exports import FRAMEWORKS

@@ -12,7 +12,7 @@ from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import find_exporter
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.training import train
+from fathom_onnx.training.loop import train
 from fathom_onnx.workloads import workload
 from support.graphs.exports import FRAMEWORKS
 from support.graphs.lowering import close
@@ -103,7 +103,7 @@ def test_nodes_of_a_time_step(tiny, framework, clip) -> None:
 def test_training_lowers_the_loss(tiny, framework) -> None:
     spec = workload("speech", "tiny")
     settings_ = SessionSettings(threads=1)
-    losses = train(tiny("speech", framework, "training"), batches_for(spec, "training", 0), 120, settings_)
+    losses = train(tiny("speech", framework, "training"), batches_for(spec, "training", 0), 120, settings_).losses
     assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:5])
 
 

@@ -1,0 +1,21 @@
+"""Training in onnxruntime: the loop, its data, evaluation on held-out batches, checkpoints, and the files of a run.
+
+A training graph and batches come in; losses, metrics, values of all variables and a folder that the run can be resumed
+from go out. Nothing but onnxruntime and numpy takes a step.
+"""
+
+from .checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
+from .evaluation import Evaluation, HeldOutLoss, InferenceMetrics
+from .loop import TrainingRun, open_training, train
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointFolder",
+    "Evaluation",
+    "HeldOutLoss",
+    "InferenceMetrics",
+    "TrainingRun",
+    "open_training",
+    "read_checkpoint",
+    "train",
+]
