@@ -183,7 +183,12 @@ def _joined(
 
 
 def batches_for(
-    workload: Workload, mode: Mode, seed: int, source: str | None = None, noise: NoiseSource = "graph"
+    workload: Workload,
+    mode: Mode,
+    seed: int,
+    source: str | None = None,
+    noise: NoiseSource = "graph",
+    split: Split = "all",
 ) -> Iterator[Batch]:
     """Endless batches for a workload, from its own source (or the stand-in of it) unless another is named.
 
@@ -195,7 +200,8 @@ def batches_for(
     """
     drawn = [n.spec for n in workload.noise.get(mode, ())] if noise == "input" else []
     examples = workload.example if isinstance(workload, RecipeWorkload) else {}
-    return _joined(source or usual_source(workload.data).name, workload.batch_inputs(mode), drawn, seed, examples)
+    name = source or usual_source(workload.data).name
+    return _joined(name, workload.batch_inputs(mode), drawn, seed, examples, split)
 
 
 def workload_of(graph: Graph) -> Workload | None:
