@@ -46,6 +46,7 @@ def test_a_run_is_evaluated_kept_and_resumed(tmp_path: Path) -> None:
     assert values[30, "reconstruction"] < values[0, "reconstruction"]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         ".lock",
+        "curves.svg",
         "losses.csv",
         "metrics.csv",
         "step-00000028.safetensors",

@@ -14,6 +14,8 @@ from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, Usa
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.training import CheckpointFolder, HeldOutLoss, TrainingRun, read_checkpoint, train
+from fathom_onnx.training.figure import curves
+from fathom_onnx.training.record import Record
 from support.graphs.small_models import line_inference, line_training
 
 CPU = SessionSettings(threads=1)
@@ -227,6 +229,15 @@ def test_a_record_that_does_not_reach_its_checkpoint_is_refused(tmp_path: Path) 
     (tmp_path / "losses.csv").write_text("step,loss\n1,2.0\n")
     with pytest.raises(DataError, match="does not hold every step to 4"):
         run(line_training(), 6, checkpoints=CheckpointFolder(tmp_path), resume=True)
+
+
+def test_the_figure_has_a_panel_for_the_loss_and_each_metric() -> None:
+    metrics = [(0, "top-1 accuracy", 0.5), (9000, "top-1 accuracy", 0.9), (0, "held-out loss", 2.0)]
+    svg = curves(Record([1.0] * 9000, metrics), "vgg-train")
+    for text in ("vgg-train: loss", "top-1 accuracy", "held-out loss", "step"):
+        assert f">{text}</text>" in svg
+    assert len(svg) < 200_000
+    assert "vgg-train" in curves(Record([1.0], []), "vgg-train")
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:

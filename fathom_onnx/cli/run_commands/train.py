@@ -134,9 +134,12 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress
     from fathom_onnx.data import batches_for_graph, source_for_graph, usual_source
+    from fathom_onnx.graph.files import write_text
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.training import CheckpointFolder, train
+    from fathom_onnx.training.figure import curves
+    from fathom_onnx.training.record import Record
 
     if checkpoint is None and (resume or checkpoint_every):
         raise UsageError("there is no folder for checkpoints", "name one with --checkpoint")
@@ -167,6 +170,8 @@ def command(
             data=f"{source.name} ({split})",
             stop=asked.is_set,
         )
+    if checkpoint and run.losses:
+        write_text(checkpoint / "curves.svg", curves(Record(run.losses, run.metrics), graph.name))
     for remark in run.remarks:
         tell(f"note: {remark}", err=True)
     if as_json:
