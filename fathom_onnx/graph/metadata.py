@@ -33,7 +33,7 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
 """All purposes."""
 
-_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws")
+_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws", "rounded")
 """Fields that are left out where they are empty."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
@@ -68,6 +68,8 @@ class GraphMetadata:
         target: Of a recipe's graph, the function that built the recipe; empty for none.
         paths: Of a recipe's graph, where each input is in the recipe's batch: keys, indices and field names.
         draws: Of a recipe's graph with noise as input, the distribution of each such input.
+        rounded: Constant of float32 to the numbers of double precision that elements of it were, where the shortest
+            decimals of the elements are others.
     """
 
     workload: str
@@ -89,6 +91,7 @@ class GraphMetadata:
     target: str = ""
     paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     draws: Mapping[str, Literal["normal", "uniform"]] = field(default_factory=dict)
+    rounded: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -148,6 +151,7 @@ class GraphMetadata:
             fields["state"] = tuple((a, b) for a, b in fields["state"])
             fields["specialised"] = tuple(fields.get("specialised", ()))
             fields["paths"] = {name: tuple(path) for name, path in fields.get("paths", {}).items()}
+            fields["rounded"] = {name: tuple(numbers) for name, numbers in fields.get("rounded", {}).items()}
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error

@@ -13,20 +13,22 @@ onnxruntime, in float32.
   of a ReLU's zero, or of another in a max-pool window, can be on one side in the graph and on the other in the
   framework, and then one of them is off by far more. So the framework's step is repeated with parameters and batch
   changed by one rounding each, at random, and its own error is the largest of these. A sum over many rows may be off by
-  as much as adding them in turn makes it, which is onnxruntime's order and not the framework's (:mod:`.sums`).
+  as much as adding them in turn makes it, which is onnxruntime's order and not the framework's (:mod:`.sums`); every
+  tensor by as much as the kernels of functions make it (:mod:`.functions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from fathom_onnx.exporting import StepResult
-from fathom_onnx.workloads.contract import Array
+from fathom_onnx.workloads.contract import Array, Workload
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
+from .functions import errors_of_functions
 from .subject import Subject
 from .sums import error_of_order
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
@@ -99,7 +101,7 @@ class Judge:
             exact = self._double(values, expected, own, guess=False)
             errors = exact if exact.in_double < errors.in_double else errors
         single = subject.evaluator.step(values)
-        errors = errors.max(Errors(single=self._single(values, expected, single, own)))
+        errors = errors.max(self._single(values, expected, single, own))
         if subject.mode == "training":
             errors = errors.max(Errors(single_update=self._single_update(values, single)))
         return errors, single
@@ -136,29 +138,36 @@ class Judge:
 
     def _single(
         self, values: Mapping[str, Array], expected: StepResult, result: StepResult, own: dict[Judged, float]
-    ) -> Worst:
-        """The worst tensor in float32, as a multiple of the framework's own error."""
+    ) -> Errors:
+        """The worst tensor in float32, as a multiple of the framework's own error, and what explains the loss's."""
         largest_values = sizes(expected, own)
         errors = {tensor: apart(result, expected, tensor) for tensor in largest_values}
         native = dict(own)
         for run in range(PERTURBED + 1):
             over = _over(_ratios(largest_values, errors, native))
             if over and run == 0:
-                native |= {t: max(native[t], self._order(values, t)) for t in over}
+                kernels = self._kernels(values, over)
+                native |= {t: max(native[t], kernels[t]) for t in over}
                 over = _over(_ratios(largest_values, errors, native))
             if not over or run == PERTURBED:
                 break
             other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng))
             native = {tensor: max(native[tensor], apart(other, expected, tensor)) for tensor in native}
         ratios = _ratios(largest_values, errors, native)
-        return worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())
+        worst = worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())
+        return Errors(single=worst, loss_rounding=_share(Judged("loss", Workload.LOSS), native, largest_values))
 
-    def _order(self, values: Mapping[str, Array], tensor: Judged) -> float:
-        """What the order of onnxruntime's sums makes a tensor's error."""
+    def _kernels(self, values: Mapping[str, Array], tensors: Iterable[Judged]) -> dict[Judged, float]:
+        """How far off tensors are by onnxruntime's kernels: the order of its sums and its functions' approximations."""
         graph = self._subject.graph
         gradients = dict(graph.metadata.gradients) if graph.metadata else {}
-        name = gradients.get(tensor.name, "") if tensor.kind == "gradient" else tensor.name
-        return error_of_order(graph.model, name, values)
+        names = {t: gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
+        named = {name for name in names.values() if name}
+        of_functions = errors_of_functions(graph.model, named, values, self._subject.evaluator.settings)
+        return {
+            tensor: max(error_of_order(graph.model, name, values), of_functions.get(name, 0.0))
+            for tensor, name in names.items()
+        }
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""
@@ -179,6 +188,12 @@ def _ratios(
 ) -> dict[Judged, float]:
     """The error of each tensor as a multiple of the framework's own, or of a few roundings of its largest value."""
     return {t: _ratio(errors[t], native[t], ROUNDINGS * _ROUNDING * size) for t, size in largest_values.items()}
+
+
+def _share(tensor: Judged, errors: Mapping[Judged, float], largest_values: Mapping[Judged, float]) -> float:
+    """An error as a part of the tensor's largest value; 0 where there is none, or no number."""
+    size, error = largest_values.get(tensor, 0.0), errors.get(tensor, 0.0)
+    return error / size if size and np.isfinite(error) else 0.0
 
 
 def _over(ratios: Mapping[Judged, float]) -> list[Judged]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from .rounding import rounded
 from .tags import Tag
 
 __all__ = ["Builder"]
@@ -47,13 +48,15 @@ class Builder:
         """A node with one output."""
         return self.ops(op_type, *inputs, outputs=1, **attributes)[0]
 
-    def constant(self, array: np.ndarray[Any, Any]) -> ir.Value:
-        """A constant tensor, one for all uses of the same values."""
+    def constant(self, array: np.ndarray[Any, Any], dtype: np.dtype[Any] | None = None) -> ir.Value:
+        """A constant tensor, one for all uses of the same values, of the array's type or another."""
+        tensor = rounded(array, dtype or array.dtype)
+        array = tensor.numpy()
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             value = ir.Value(
                 name=f"{self._prefix}_constant_{len(self._constants)}",
-                const_value=ir.tensor(array),
+                const_value=tensor,
                 type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
                 shape=ir.Shape(array.shape),
             )
@@ -69,7 +72,7 @@ class Builder:
         """A scalar constant of the element type of ``like``."""
         if like.dtype is None:
             raise ValueError(f"tensor '{like.name}' has no element type")
-        return self.constant(np.array(value, dtype=like.dtype.numpy()))
+        return self.constant(np.array(value), like.dtype.numpy())
 
     def reshape(self, x: ir.Value, *shape: int) -> ir.Value:
         """``x`` with another shape."""

@@ -20,6 +20,7 @@ from .fast_forward import WriteForwardConvolutions
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
+from .rounding import rounded_numbers, single_numbers
 
 __all__ = ["IR_VERSION", "OPSET", "finish"]
 
@@ -88,6 +89,7 @@ def finish(
     """
     interface = [output.name for output in request.workload.interface(request.mode, request.noise).outputs]
     names = [output.name for output in model.graph.outputs]
+    single = single_numbers(model.graph)
     for step in _passes(request.purpose):
         step(model)
     tensors = dict(zip(names, [*model.graph.outputs][: len(interface)], strict=False))
@@ -97,6 +99,6 @@ def finish(
     proto = infer(ir.to_proto(model))
     metadata = GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.purpose)
     named = {parameter: str(tensors[output].name) for parameter, output in (gradients or {}).items()}
-    replace(metadata, gradients=named).write(proto)
+    replace(metadata, gradients=named, rounded=rounded_numbers(model.graph, single)).write(proto)
     check(proto, request)
     return proto

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -65,15 +65,21 @@ def _fraction(size: float) -> float:
     return near.numerator / near.denominator if near.numerator <= _TERMS else 0.0
 
 
-def wide(array: Array, guess: bool = True) -> Array:
+def wide(array: Array, guess: bool = True, before: Sequence[float] = ()) -> Array:
     """A float32 array in float64: exactly, but a single number as it was before rounding.
 
     Args:
         array: Any array; one of another type stays as it is.
         guess: Whether single numbers, and arrays all of whose elements are the same number, are unrounded.
+        before: What some elements were before rounding, where that is known. What rounds to no element is not taken.
     """
     if array.dtype != np.float32:
         return array
+    if before:
+        exact = array.astype(np.float64)
+        for number in before:
+            exact[array == np.float32(number)] = number
+        return exact
     if guess and array.size and (array == array.flat[0]).all():
         return np.full(array.shape, unrounded(float(array.flat[0])))
     return array.astype(np.float64)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
+
+from fathom_onnx.graph import GraphMetadata
+from fathom_onnx.workloads.contract import Array
 
 from .numbers import wide
 
@@ -34,9 +38,20 @@ EyeLike has the type of its input where it says nothing.
 """
 
 
-def _widen_tensor(tensor: onnx.TensorProto, guess: bool) -> None:
+@dataclass(frozen=True)
+class _Numbers:
+    """What constants were before they were rounded: guessed for single numbers, and as the file says."""
+
+    guess: bool
+    told: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def wide(self, array: Array, name: str) -> Array:
+        return wide(array, self.guess, self.told.get(name, ()) if self.guess else ())
+
+
+def _widen_tensor(tensor: onnx.TensorProto, numbers: _Numbers, name: str) -> None:
     if tensor.data_type == _SINGLE:
-        tensor.CopyFrom(numpy_helper.from_array(wide(numpy_helper.to_array(tensor), guess), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(numbers.wide(numpy_helper.to_array(tensor), name), tensor.name))
 
 
 def _widen_type(declared: onnx.TypeProto) -> None:
@@ -49,19 +64,19 @@ def _widen_type(declared: onnx.TypeProto) -> None:
         _widen_type(declared.optional_type.elem_type)
 
 
-def _widen_constant(node: onnx.NodeProto, guess: bool) -> None:
+def _widen_constant(node: onnx.NodeProto, numbers: _Numbers) -> None:
     """Numbers in the attributes of a Constant as a tensor, since such attributes hold float32 alone."""
     for attribute in node.attribute:
         if attribute.name in ("value_float", "value_floats"):
-            numbers = attribute.f if attribute.name == "value_float" else list(attribute.floats)
-            tensor = numpy_helper.from_array(wide(np.asarray(numbers, np.float32), guess))
+            held = attribute.f if attribute.name == "value_float" else list(attribute.floats)
+            tensor = numpy_helper.from_array(numbers.wide(np.asarray(held, np.float32), node.output[0]))
             attribute.CopyFrom(onnx.helper.make_attribute("value", tensor))
 
 
-def _widen_nodes(nodes: Iterable[onnx.NodeProto], guess: bool) -> None:
+def _widen_nodes(nodes: Iterable[onnx.NodeProto], numbers: _Numbers) -> None:
     for node in nodes:
         if node.op_type == "Constant":
-            _widen_constant(node, guess)
+            _widen_constant(node, numbers)
         names = {attribute.name for attribute in node.attribute}
         if node.op_type == "ConstantOfShape" and "value" not in names:
             node.attribute.append(onnx.helper.make_attribute("value", numpy_helper.from_array(np.zeros(1))))
@@ -73,21 +88,21 @@ def _widen_nodes(nodes: Iterable[onnx.NodeProto], guess: bool) -> None:
             if names_type and attribute.type == onnx.AttributeProto.INT and attribute.i == _SINGLE:
                 attribute.i = _DOUBLE
             if attribute.HasField("t"):
-                _widen_tensor(attribute.t, guess)
+                _widen_tensor(attribute.t, numbers, node.output[0])
             for tensor in attribute.tensors:
-                _widen_tensor(tensor, guess)
+                _widen_tensor(tensor, numbers, "")
             if attribute.HasField("g"):
-                _widen_graph(attribute.g, guess)
+                _widen_graph(attribute.g, numbers)
             for body in attribute.graphs:
-                _widen_graph(body, guess)
+                _widen_graph(body, numbers)
 
 
-def _widen_graph(graph: onnx.GraphProto, guess: bool) -> None:
+def _widen_graph(graph: onnx.GraphProto, numbers: _Numbers) -> None:
     for info in (*graph.input, *graph.output, *graph.value_info):
         _widen_type(info.type)
     for tensor in graph.initializer:
-        _widen_tensor(tensor, guess)
-    _widen_nodes(graph.node, guess)
+        _widen_tensor(tensor, numbers, tensor.name)
+    _widen_nodes(graph.node, numbers)
 
 
 def widened(model: onnx.ModelProto, guess: bool = True) -> onnx.ModelProto:
@@ -96,13 +111,16 @@ def widened(model: onnx.ModelProto, guess: bool = True) -> onnx.ModelProto:
     Args:
         model: The model, its weights within it.
         guess: Whether single numbers are taken for what they were before they were rounded to float32
-            (:func:`.numbers.unrounded`). Tensors of several numbers always keep the values that they have.
+            (:func:`.numbers.unrounded`), where the model's metadata do not say what they were. Of tensors of several
+            numbers only those are that the metadata tell.
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    _widen_graph(made.graph, guess)
+    metadata = GraphMetadata.read(model)
+    numbers = _Numbers(guess, metadata.rounded if metadata else {})
+    _widen_graph(made.graph, numbers)
     for function in made.functions:
         for info in function.value_info:
             _widen_type(info.type)
-        _widen_nodes(function.node, guess)
+        _widen_nodes(function.node, numbers)
     return made

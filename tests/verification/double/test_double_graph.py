@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fathom_onnx.errors import RunError
+from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.verification.double import DoubleGraph, widened
 from fathom_onnx.verification.double.numbers import unrounded, wide
 
@@ -43,6 +44,32 @@ def test_several_numbers_keep_their_values() -> None:
     np.testing.assert_array_equal(wide(np.full((2, 3), 0.1, np.float32)), np.full((2, 3), 0.1))
     np.testing.assert_array_equal(wide(np.array(0.1, np.float32), guess=False), np.float64(np.float32(0.1)))
     assert wide(np.arange(3)).dtype == np.int64
+
+
+def test_known_numbers_are_taken_where_they_round_to_an_element() -> None:
+    several = np.array([1 / 3, 0.2, 1 / 3, 5], np.float32)
+    np.testing.assert_array_equal(wide(several, before=[1 / 3, 0.2, 7.5]), [1 / 3, 0.2, 1 / 3, 5])
+    np.testing.assert_array_equal(wide(several, before=[0.33, 0.2 + 1e-7]), several.astype(np.float64))
+    assert float(wide(np.array(1 / 3, np.float32), before=[1 / 3 + 1e-10])) == 1 / 3 + 1e-10
+
+
+def test_what_the_metadata_say_of_constants_is_read() -> None:
+    near = 0.7 + 1e-9
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["m"], "m"),
+        helper.make_node("Constant", [], ["one"], "c", value=numpy_helper.from_array(np.array(0.7, np.float32))),
+        helper.make_node("Add", ["m", "one"], ["y"], "a"),
+    ]
+    made = model(nodes, [("x", F, [2])], [("y", F, [2])], [("two", np.array([0.7, 0.3], np.float32))])
+    told = {"two": (near,), "one": (near,)}
+    fields = {"config": {}, "variables": (), "parameters": (), "state": (), "rounded": told}
+    names = {"workload": "w", "preset": "own", "mode": "inference", "framework": "torch", "framework_version": "1"}
+    GraphMetadata(**fields, **names, noise="input", purpose="simulators", data="example").write(made)
+    ones = {"x": np.ones(2, np.float32)}
+    exact = [near, float(np.float32(0.3))]
+    np.testing.assert_array_equal(DoubleGraph(made).run(ones)["y"], np.add(exact, near))
+    single = np.array([0.7, 0.3], np.float32).astype(np.float64)
+    np.testing.assert_array_equal(DoubleGraph(made, guess=False).run(ones)["y"], single + single[0])
 
 
 def model(nodes, inputs, outputs, constants=(), **options) -> onnx.ModelProto:

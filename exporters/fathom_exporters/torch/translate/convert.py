@@ -11,14 +11,17 @@ import contextlib
 import unittest.mock
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import InlinePass
-from torch.onnx._internal.exporter import _core, _ir_passes
+from torch.onnx._internal.exporter import _building, _core, _ir_passes
 
 from fathom_exporters.lowering import OPSET, REPEATED, Tag, register_schemas
+from fathom_exporters.lowering.rounding import note
 from fathom_exporters.torch.recorded import Capture
 from fathom_onnx.errors import ExportError, one_line
 
@@ -71,6 +74,22 @@ def _signatures_are_kept() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _numbers_are_kept() -> Iterator[None]:
+    """While entered, constants that PyTorch's exporter makes of Python's numbers remember them."""
+    make = _building._get_or_create_constant
+
+    def kept(farm: Any, number: Any, dtype: ir.DataType, opset: Any) -> ir.Value:
+        value = make(farm, number, dtype, opset)
+        producer = value.producer()
+        if dtype == ir.DataType.FLOAT and producer is not None and not isinstance(number, complex):
+            note(producer.attributes["value"].as_tensor(), np.asarray(number))
+        return value
+
+    with unittest.mock.patch.object(_building, "_get_or_create_constant", kept):
+        yield
+
+
 def translate(capture: Capture) -> ir.Model:
     """The recorded step as an ``onnx_ir`` model for :func:`fathom_exporters.lowering.finish`.
 
@@ -81,7 +100,7 @@ def translate(capture: Capture) -> ir.Model:
     model = ir.Model(ir.Graph([], [], nodes=[], name="step", opset_imports={"": OPSET}), ir_version=10)
     fx_graph = capture.module.graph
     try:
-        with warnings.catch_warnings(), _signatures_are_kept():
+        with warnings.catch_warnings(), _signatures_are_kept(), _numbers_are_kept():
             warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about its own code
             values = _core._translate_fx_graph(
                 fx_graph, model, graph_like=model.graph, owned_graphs={}, lower="at_conversion", registry=registry()

@@ -15,6 +15,7 @@ from onnxscript import opset18
 from onnxscript.values import Opset
 
 from fathom_exporters.lowering import DOMAIN, VERSION
+from fathom_exporters.lowering.rounding import rounded
 
 __all__ = [
     "array",
@@ -65,7 +66,7 @@ def array(values: np.ndarray[Any, Any], like: ir.Value) -> ir.Value:
     Raises:
         ValueError: ``like`` has no element type.
     """
-    return op.Constant(value=ir.tensor(values.astype(element_type(like))))
+    return op.Constant(value=rounded(values, element_type(like)))
 
 
 def element_type(x: ir.Value) -> np.dtype[Any]:

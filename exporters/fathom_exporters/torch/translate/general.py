@@ -9,9 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from fathom_exporters.lowering.rounding import rounded
 from fathom_exporters.lowering.values import static_shape
 
-from .emit import gradient, op, ops
+from .emit import array, gradient, op, ops
 
 __all__ = ["GENERAL"]
 
@@ -23,8 +24,7 @@ def threshold_backward(dy: ir.Value, y: ir.Value, threshold: float) -> ir.Value:
     producer = y.producer()
     if threshold == 0 and producer is not None and producer.op_type == "Relu":
         return gradient.ReluGrad(dy, y)
-    dtype = ir.DataType(_dtype_of(y)).numpy()
-    at, zero = (op.Constant(value=ir.tensor(np.array(number, dtype))) for number in (threshold, 0))
+    at, zero = (array(np.array(number), y) for number in (threshold, 0))
     return op.Where(op.Greater(y, at), dy, zero)
 
 
@@ -126,8 +126,7 @@ def split_with_sizes(x: ir.Value, sizes: Sequence[int], dim: int = 0) -> Sequenc
 def lerp(start: ir.Value, end: ir.Value, weight: float) -> ir.Value:
     """Lerp by a number, as the moments of Adam are updated, in the form that PyTorch takes for it -> Sub, Mul, Add."""
     near = abs(weight) < 0.5
-    share = np.array(weight if near else 1 - weight, ir.DataType(_dtype_of(start)).numpy())
-    part = op.Mul(op.Sub(end, start), op.Constant(value=ir.tensor(share)))
+    part = op.Mul(op.Sub(end, start), array(np.array(weight if near else 1 - weight), start))
     return op.Add(start, part) if near else op.Sub(end, part)
 
 
@@ -140,7 +139,7 @@ def squeeze_dims(x: ir.Value, dims: Sequence[int]) -> ir.Value:
 def _filled(size: Sequence[int], value: float, dtype: int) -> ir.Value:
     # an attribute without any number would not say that it is a list of integers; a tensor does
     shape = op.Constant(value=ir.tensor(np.array(size, np.int64)))
-    return op.ConstantOfShape(shape, value=ir.tensor(np.array([value], ir.DataType(dtype).numpy())))
+    return op.ConstantOfShape(shape, value=rounded(np.array([value]), ir.DataType(dtype).numpy()))
 
 
 def full(

@@ -1,0 +1,89 @@
+"""Numbers of double precision that become constants of float32: the file says what they were.
+
+1/9 of a mean or 0.9189385332046727 of a likelihood are off by up to 6e-8 in a file, and where terms cancel that is all
+that is left. Tensors remember what was rounded while the graph is made, and its metadata say it for those numbers that
+the shortest decimal of the float32 is not, so that a reading in float64 has the numbers of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+__all__ = ["note", "rounded", "rounded_numbers", "single_numbers"]
+
+_BEFORE = "before rounding"
+_MOST = 256
+"""Different numbers of one tensor that are remembered at most: tables of sines stay as they are."""
+
+_CLOSE = 1e-13
+"""Relative difference of numbers that are told apart: ``1 - 0.9`` is 0.1 but for the rounding of double precision."""
+
+
+def rounded(values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> ir.TensorProtocol:
+    """A tensor of a number type, which remembers the numbers that were rounded."""
+    with np.errstate(over="ignore"):
+        tensor = ir.Tensor(values.astype(dtype))
+    note(tensor, values)
+    return tensor
+
+
+def note(tensor: ir.TensorProtocol, values: np.ndarray[Any, Any] | float) -> None:
+    """Remember what the numbers of a tensor of float32 were; nothing for other types."""
+    numbers = np.asarray(values)
+    if tensor.dtype != ir.DataType.FLOAT or numbers.dtype != np.float64:
+        return
+    found = np.unique(numbers[np.isfinite(numbers)])
+    lost = [float(number) for number in found if _is_lost(float(number))]
+    if 0 < len(lost) <= _MOST:
+        tensor.meta[_BEFORE] = tuple(lost)
+
+
+def _is_lost(number: float) -> bool:
+    """Whether neither a float32 nor its shortest decimal is the number."""
+    with np.errstate(over="ignore"):
+        single = np.float32(number)
+    if not np.isfinite(single):
+        return False
+    return all(abs(number - guess) > _CLOSE * abs(number) for guess in (float(single), float(str(single))))
+
+
+def single_numbers(graph: ir.Graph) -> dict[float, float]:
+    """Float32 to the number that it was, of constants that are a single number; folding makes others of them."""
+    found: dict[float, float] = {}
+    for node in graph:
+        attribute = node.attributes.get("value")
+        if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+            tensor = attribute.as_tensor()
+            if tensor.size == 1:
+                found |= {float(np.float32(number)): number for number in tensor.meta.get(_BEFORE, ())}
+    return found
+
+
+def rounded_numbers(graph: ir.Graph, single: Mapping[float, float]) -> dict[str, tuple[float, ...]]:
+    """Constant to the numbers that some of its elements were, for the metadata.
+
+    Args:
+        graph: The finished graph.
+        single: What single numbers were when the graph was translated (:func:`single_numbers`).
+    """
+    tensors = {name: value.const_value for name, value in graph.initializers.items()}
+    for node in graph:
+        attribute = node.attributes.get("value")
+        if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+            tensors[str(node.outputs[0].name)] = attribute.as_tensor()
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or not tensor.size:
+            continue
+        before = tensor.meta.get(_BEFORE, ())
+        if not before and single:
+            elements = tensor.numpy()
+            first = float(elements.flat[0])
+            before = (single[first],) if first in single and (elements == elements.flat[0]).all() else ()
+        if before:
+            found[name] = before
+    return found
