@@ -20,6 +20,7 @@ from .games.breakout import open_breakout
 from .games.rollouts import open_pendulum
 from .images.digits import open_digits
 from .images.photographs import open_photographs
+from .records.clicks import open_clicks
 from .speech.utterances import open_utterances
 from .synthetic import open_synthetic
 from .text.stories import open_stories
@@ -99,6 +100,12 @@ _ROWS = (
         "synthetic",
         "sentences of two made-up languages with Zipf's word frequencies, a fixed dictionary and another word order",
         open_translations,
+    ),
+    Source(
+        "clicks",
+        "synthetic",
+        "logs of impressions: counts, categories of power-law frequencies, and clicks by planted interactions of them",
+        open_clicks,
     ),
     Source(
         EXAMPLE,

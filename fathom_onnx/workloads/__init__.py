@@ -11,7 +11,7 @@ from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_lin
 from .config import Definition
 from .contract import Workload
 from .suite2016 import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
-from .suite2026 import ppo
+from .suite2026 import dlrm, ppo
 
 __all__ = [
     "ALL_SUITES",
@@ -39,7 +39,10 @@ SUITES: dict[str, tuple[Definition, ...]] = {
         alexnet.DEFINITION,
         deepq.DEFINITION,
     ),
-    "2026": (ppo.DEFINITION,),
+    "2026": (
+        dlrm.DEFINITION,
+        ppo.DEFINITION,
+    ),
 }
 """The workloads of this package by suite: the eight of the paper, and those of today."""
 

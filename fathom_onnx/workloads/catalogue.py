@@ -41,6 +41,15 @@ TABLE_II: dict[str, CatalogueRow] = {
 """A workload of 2016 to its row."""
 
 TODAY: dict[str, CatalogueRow] = {
+    "dlrm": CatalogueRow(
+        2019,
+        "embedding, full",
+        7,
+        "supervised",
+        "Criteo Kaggle",
+        "Ranks what a user may click on, from tables that hold nearly all of its parameters. The recommendation model "
+        "of MLPerf; most of the inference in large data centres has been of this kind.",
+    ),
     "ppo": CatalogueRow(
         2017,
         "full",

@@ -18,6 +18,7 @@ from .basic import (
     softmax_cross_entropy,
     softplus,
 )
+from .tables import embedding_bag
 
 __all__ = [
     "add",
@@ -25,6 +26,7 @@ __all__ = [
     "classifier",
     "conv2d",
     "dropout",
+    "embedding_bag",
     "flatten",
     "global_average_pool",
     "huber",

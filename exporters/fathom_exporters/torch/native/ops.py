@@ -25,8 +25,10 @@ _GROUPS: dict[str, str] = {
     "Conv2DBackInput": CONVOLUTION_BACKWARD,
     "CrossEntropy": "binary_cross_entropy_with_logits cross_entropy_loss",
     "Fill": "empty_strided new_empty resize zero",
-    "GatherGrad": "embedding_backward",
-    "Identity": "_local_scalar_dense item real resolve_conj resolve_neg result_type",
+    "Gather": "_embedding_bag _embedding_bag_forward_only embedding_bag",
+    "GatherGrad": "_embedding_bag_backward _embedding_bag_dense_backward embedding_backward index_add "
+    "index_select_backward",
+    "Identity": "_local_scalar_dense item lift_fresh real resolve_conj resolve_neg result_type",
     "LogSoftmax": "log_softmax",
     "Logical": "__and__ __or__ __xor__",
     "Reshape": "_reshape_alias as_strided unflatten",
@@ -42,8 +44,8 @@ if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
 _COMPOSITE = (
-    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d cross_entropy_loss "
-    "embedding_backward flatten item linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape "
+    "__and__ __or__ __xor__ _batch_norm_impl_index _embedding_bag_backward batch_norm broadcast_tensors contiguous conv2d "
+    "cross_entropy_loss embedding_backward embedding_bag flatten index_select_backward item linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape "
     "resolve_conj resolve_neg result_type softmax to type_as unflatten"
 )
 

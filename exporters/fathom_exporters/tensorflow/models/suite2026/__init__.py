@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import ppo
+from . import dlrm, ppo
 
 __all__ = ["SUITE_2026"]
 
 SUITE_2026: dict[str, Model] = {
+    "dlrm": dlrm,
     "ppo": ppo,
 }
 """A workload's name to the module with its functions."""

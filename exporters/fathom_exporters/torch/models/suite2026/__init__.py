@@ -7,11 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from .dlrm import RecommendationModel
 from .ppo import Ppo
 
 __all__ = ["SUITE_2026"]
 
 SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
+    "dlrm": RecommendationModel,
     "ppo": Ppo,
 }
 """A workload's name to the module class, built from the workload's configuration."""

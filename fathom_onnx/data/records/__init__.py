@@ -1,0 +1,1 @@
+"""Tables and graphs of records: click logs."""
