@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fathom_onnx.runtime.training import train
 
 from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.data import batches_for_graph
@@ -15,7 +16,6 @@ from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.training import train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import GradientDescent
 from fathom_onnx.workloads.suite2026.dlrm import DlrmConfig, pairs

@@ -44,9 +44,9 @@ if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
 _COMPOSITE = (
-    "__and__ __or__ __xor__ _batch_norm_impl_index _embedding_bag_backward batch_norm broadcast_tensors contiguous conv2d "
-    "cross_entropy_loss embedding_backward embedding_bag flatten index_select_backward item linear log_sigmoid log_softmax matmul max_pool2d narrow pad real reshape "
-    "resolve_conj resolve_neg result_type softmax to type_as unflatten"
+    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors contiguous conv2d cross_entropy_loss "
+    "embedding_backward embedding_bag flatten index_select_backward item linear log_sigmoid log_softmax matmul "
+    "max_pool2d narrow pad real reshape resolve_conj resolve_neg result_type softmax square to type_as unflatten"
 )
 
 COMPOSITE = frozenset(_COMPOSITE.split()) | {
