@@ -23,6 +23,7 @@ class WriteForwardConvolutions(ir.passes.InPlacePass):
         """Run the pass on ``model``."""
         graph = model.graph
         builder = Builder(graph, "forward")
+        fast_convolution.mark(graph)
         modified = False
         for node in list(graph):
             if node.op_type != "Conv" or node.domain or not _has_filter_gradient(node):

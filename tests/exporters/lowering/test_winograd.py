@@ -136,8 +136,8 @@ def test_errors_are_of_the_size_that_the_table_says(tile: int, limit: float) -> 
     step.check(written(step, tile), limit)
 
 
-def private(step: Step, strides=(1, 1), group: int = 1) -> ir.Model:
-    """A Conv and the private ops of its gradients."""
+def private(step: Step, strides=(1, 1), group: int = 1, normalised: bool = True) -> ir.Model:
+    """A Conv and the private ops of its gradients, as if there were a batch normalisation behind it, or none."""
     inputs = {name: value(name, array) for name, array in step.inputs.items()}
     window = {"kernel_shape": [3, 3], "strides": list(strides), "pads": list(step.pads), "dilations": [1, 1]}
     window["group"] = group
@@ -149,6 +149,8 @@ def private(step: Step, strides=(1, 1), group: int = 1) -> ir.Model:
     nodes = [forward, back_input, back_filter]
     for node in nodes:
         Tag("forward" if node is forward else "backward", "layer", "Conv2D", node.op_type).put(node)
+        if normalised:
+            node.metadata_props["fathom.normalised"] = "1"
     opsets = {"": 18, DOMAIN: VERSION}
     graph = ir.Graph(list(inputs.values()), [], nodes=[], opset_imports=opsets, name="g")
     return model_of(step, nodes, [node.outputs[0] for node in nodes], graph)
@@ -171,6 +173,71 @@ def test_the_three_share_their_transforms(bias: bool) -> None:
     assert kinds.count("MatMul") == 11
     assert kinds.count("Gemm") == 2
     step.check(model, 4e-6)
+
+
+def half_empty(relu: bool) -> Step:
+    """A step whose inputs are zero in the left part of each image and whose dy is zero in the rest."""
+    step = Step(batch=4, channels=(64, 64), size=(16, 16))
+    x, dy = step.x.detach().abs() if relu else step.x.detach().clone(), step.dy.clone()
+    x[:, :, :, :6], dy[:, :, :, 5:] = 0, 0  # the edge is within a tile
+    dy[:, :32] = step.dy[:, :32]  # of some output channels dy is everywhere
+    step.x = x.requires_grad_()
+    step.dy = dy
+    w = step.w.detach().requires_grad_()
+    step.y = F.conv2d(F.pad(step.x, (1, 1, 1, 1)), w)
+    step.dx, step.dw = torch.autograd.grad(step.y, (step.x, w), dy)
+    return step
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_what_is_zero_in_the_direct_forms_is_zero(relu: bool) -> None:
+    step = half_empty(relu)
+    model = private(step, normalised=False)
+    kinds = lowered(model)
+    assert "Conv" not in kinds  # forward and the input's gradient are Winograd's
+    assert kinds.count("MatMul") == 10
+    step.check(model, 4e-6)
+    y, _, dw = run(model, step.inputs)
+    assert (np.asarray(step.y.detach()) == 0).any()
+    np.testing.assert_array_equal(y == 0, step.y.detach() == 0)
+    empty = np.asarray(step.dw == 0)
+    assert empty.mean() > 0.1
+    assert (dw[empty] == 0).all()
+
+
+def test_a_bias_is_added_where_the_window_is_empty_too() -> None:
+    step = half_empty(relu=True)
+    step.bias = torch.arange(64.0).double()
+    step.y = step.y + step.bias[:, None, None]
+    model = private(step, normalised=False)
+    lowered(model)
+    step.check(model, 4e-6)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_batch_normalisation_behind_a_convolution_is_seen(normalised: bool, moved: bool) -> None:
+    step = Step()
+    model = private(step, normalised=False)
+    conv, *gradients = list(model.graph)
+    dy = gradients[0].inputs[0]
+    kinds = ("BatchNormTraining", "BatchNormGrad") if normalised else ("Relu", "ReluGrad")
+    behind, source = conv.outputs[0], dy
+    nodes = []
+    if moved:
+        nodes = [ir.node("Transpose", [behind], {"perm": [0, 2, 3, 1]})]
+        behind = nodes[0].outputs[0]
+    nodes += [ir.node(kinds[0], [behind]), ir.node(kinds[1], [source])]
+    made = nodes[-1].outputs[0]
+    if moved:
+        nodes.append(ir.node("Transpose", [made], {"perm": [0, 3, 1, 2]}))
+        made = nodes[-1].outputs[0]
+    model.graph.extend(nodes)
+    for gradient in gradients:
+        gradient.replace_input_with(0, made)
+    fast_convolution.mark(model.graph)
+    marked = ["fathom.normalised" in node.metadata_props for node in (conv, *gradients)]
+    assert marked == [normalised] * 3
 
 
 def test_the_filters_transform_is_a_quotient_of_exact_constants() -> None:

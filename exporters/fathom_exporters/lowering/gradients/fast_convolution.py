@@ -2,6 +2,17 @@
 
 A rule of costs compares the whole of a training step's convolution, forward and both gradients, with the direct forms
 of :mod:`.convolution`: the three share transforms, so that they have one form.
+
+Winograd's algorithm leaves rounding where the direct forms give an exact zero, and a zero can matter:
+
+* where an output is zero since all of its window is, ReLU's gradient is zero, and that of rounding is not. The output
+  is multiplied by whether there is anything in its window (:func:`_occupied`);
+* an element of the filter's gradient is zero where the input and dy never meet, as happens after ReLU in small batches.
+  An optimizer that divides by the gradient's size, such as Adam, moves a weight by as much for rounding as for a
+  gradient. Filter gradients are written directly.
+
+Batch normalisation behind a convolution takes both away: it has no kink at zero, and its gradient takes a mean off, so
+that dy is nowhere zero. There all three are written by Winograd's algorithm, and nothing is multiplied (:func:`mark`).
 """
 
 from __future__ import annotations
@@ -19,7 +30,7 @@ from fathom_exporters.lowering.window import Window
 from . import convolution
 from .winograd import POINTS, Winograd
 
-__all__ = ["COSTS", "Form", "back_filter", "back_input", "form_of", "forward"]
+__all__ = ["COSTS", "Form", "back_filter", "back_input", "form_of", "forward", "mark"]
 
 COSTS = {"product": 1.0, "rows": 32, "transform": 1.3, "move": 0.6, "grouped move": 1.3, "weight": 2.2}
 """What Winograd's algorithm costs in onnxruntime, in units of a multiply-accumulate of the direct forms.
@@ -59,6 +70,39 @@ _MANY_TILES = 8
 """Fewest tiles along a side for which groups are considered, with F(4) alone: else one product is the fastest."""
 
 
+_NORMALISED = "fathom.normalised"
+"""Metadata key of a convolution, and of its gradients, behind which there is a batch normalisation."""
+
+
+_LAYOUT = ("Transpose", "Identity")
+"""What may stand between a convolution and its normalisation where images have their channels last."""
+
+
+def _users(value: ir.Value) -> list[ir.Node]:
+    users = [user for user, _ in value.uses()]
+    return [found for u in users for found in (_users(u.outputs[0]) if u.op_type in _LAYOUT else [u])]
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    producer = value.producer() if value is not None else None
+    return _producer(producer.inputs[0]) if producer is not None and producer.op_type in _LAYOUT else producer
+
+
+def mark(graph: ir.Graph) -> None:
+    """Mark the convolutions and gradients whose output is normalised, while the canonical ops are there to tell."""
+    for node in graph:
+        if node.op_type == "Conv" and not node.domain:
+            users = _users(node.outputs[0])
+            normalised = bool(users) and all(user.op_type in ("BatchNormTraining", "BatchNormGrad") for user in users)
+        elif node.op_type in ("Conv2DBackFilter", "Conv2DBackInput"):
+            producer = _producer(node.inputs[0])
+            normalised = producer is not None and producer.op_type == "BatchNormGrad"
+        else:
+            continue
+        if normalised:
+            node.metadata_props[_NORMALISED] = "1"
+
+
 class Form(NamedTuple):
     """Outputs along a side of a tile, and groups of tiles along each side."""
 
@@ -66,8 +110,15 @@ class Form(NamedTuple):
     groups: tuple[int, int]
 
 
-def _cost(x_shape: Sequence[int], y_shape: Sequence[int], form: Form) -> float:
-    """The cost of a form, forward and both gradients, in multiply-accumulates of the direct forms."""
+def _cost(x_shape: Sequence[int], y_shape: Sequence[int], form: Form, parts: int) -> float:
+    """The cost of a form in multiply-accumulates of the direct forms.
+
+    Args:
+        x_shape: Of the input.
+        y_shape: Of the output.
+        form: The form.
+        parts: 3 for forward and both gradients, 2 without the filter's.
+    """
     batch, channels_in, *sizes = x_shape
     channels, *outs = y_shape[1:]
     elements = form.tile + 2
@@ -84,16 +135,16 @@ def _cost(x_shape: Sequence[int], y_shape: Sequence[int], form: Form) -> float:
         transforms += 2 * batch * count * (of_rows + of_columns)
         moves += 2 * batch * count * (height * width + made[0] * width + 2 * made[0] * made[1])
     return (
-        COSTS["product"] * 3 * rows * channels * channels_in
+        COSTS["product"] * parts * rows * channels * channels_in
         + COSTS["transform"] * transforms
         + COSTS["move" if form.groups == (1, 1) else "grouped move"] * moves
-        + COSTS["weight"] * 4 * elements**2 * channels * channels_in
+        + COSTS["weight"] * 2 * (parts - 1) * elements**2 * channels * channels_in
     )
 
 
 @functools.cache
-def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Form | None:
-    direct = 3 * 9 * x_shape[1] * y_shape[0] * y_shape[1] * y_shape[2] * y_shape[3]
+def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...], parts: int) -> Form | None:
+    direct = parts * 9 * x_shape[1] * y_shape[0] * y_shape[1] * y_shape[2] * y_shape[3]
     found: list[tuple[float, Form]] = []
     for tile in POINTS:
         tiles = [-(-out // tile) for out in y_shape[2:]]
@@ -105,13 +156,20 @@ def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Form | None
             for n, many in zip(tiles, grouped, strict=True)
         ]
         forms = [Form(tile, (g, h)) for g in choices[0] for h in choices[1]]
-        found += [(_cost(x_shape, y_shape, form), form) for form in forms]
+        found += [(_cost(x_shape, y_shape, form, parts), form) for form in forms]
     cost, form = min(found, default=(0.0, None))
     return form if form is not None and cost < _BELOW * direct else None
 
 
-def form_of(x: ir.Value, y: ir.Value, window: Window) -> Form | None:
-    """The form of the convolution from x to y, or None for the direct ones; x and y may be the gradients of both."""
+def form_of(x: ir.Value, y: ir.Value, window: Window, parts: int = 3) -> Form | None:
+    """The form of a convolution, or None for the direct ones.
+
+    Args:
+        x: The input, or its gradient.
+        y: The output, or its gradient.
+        window: Of the convolution.
+        parts: 3 where forward and both gradients have it, 2 without the filter's gradient.
+    """
     shapes = known_shape(x), known_shape(y)
     one = all(n == 1 for n in (*window.strides, *window.dilations, window.group))
     if window.kernel != [3, 3] or not one or None in shapes or x.dtype != ir.DataType.FLOAT:
@@ -122,7 +180,25 @@ def form_of(x: ir.Value, y: ir.Value, window: Window) -> Form | None:
     # windows that lie in the padding alone are for the direct forms, which know them
     if max(window.pads) > 2 or min(x_shape[2:]) < 3:
         return None
-    return _cheapest(x_shape, y_shape)
+    return _cheapest(x_shape, y_shape, parts)
+
+
+def _parts(node: ir.Node) -> int:
+    return 3 if _NORMALISED in node.metadata_props else 2
+
+
+def _never_negative(x: ir.Value) -> bool:
+    producer = _producer(x)
+    if producer is not None and producer.op_type == "MaxPool":
+        producer = _producer(producer.inputs[0])
+    return producer is not None and producer.op_type == "Relu" and not producer.domain
+
+
+def _occupied(b: Builder, x: ir.Value, window: Window) -> ir.Value:
+    """1 where a window over x has anything but zeros, else 0, as [N, 1, OH, OW]."""
+    size = x if _never_negative(x) else b.op("Abs", x)
+    most = b.op("ReduceMax", size, b.ints(1), keepdims=1)
+    return b.op("Sign", b.op("MaxPool", most, **window.attributes))
 
 
 def _winograd(b: Builder, form: Form, x_shape: Sequence[int], y_shape: Sequence[int], window: Window) -> Winograd:
@@ -134,18 +210,19 @@ def forward(b: Builder, node: ir.Node) -> list[ir.Value] | None:
     x, w, *rest = operands(node)
     y = node.outputs[0]
     window = Window.of_standard(node, static_shape(w)[2:])
-    form = form_of(x, y, window) if window is not None else None
+    form = form_of(x, y, window, _parts(node)) if window is not None else None
     if form is None or window is None:
         return None
     made = _winograd(b, form, static_shape(x), static_shape(y), window)
-    return [made.forward(x, w, rest[0] if rest else None)]
+    occupied = None if _NORMALISED in node.metadata_props else _occupied(b, x, window)
+    return [made.forward(x, w, rest[0] if rest else None, occupied)]
 
 
 def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
     dy, x = operands(node)
     window = Window(node)
-    form = form_of(x, dy, window)
+    form = form_of(x, dy, window) if _NORMALISED in node.metadata_props else None
     if form is None:
         return convolution.back_filter(b, node)
     return [_winograd(b, form, static_shape(x), static_shape(dy), window).back_filter(dy, x)]
@@ -156,7 +233,7 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     dy, w = operands(node)
     window = Window(node)
     dx = node.outputs[0]
-    form = form_of(dx, dy, window)
+    form = form_of(dx, dy, window, _parts(node))
     if form is None:
         return convolution.back_input(b, node)
     return [_winograd(b, form, static_shape(dx), static_shape(dy), window).back_input(dy, w)]

@@ -245,12 +245,19 @@ class Winograd:
         moved = self._last(dy, self._out, [rows.out, columns.out])
         return self._tiled(self._both(rows.out_of.T, columns.out_of.T, moved, self._out), self._out)
 
-    def forward(self, x: ir.Value, w: ir.Value, bias: ir.Value | None = None) -> ir.Value:
-        """The output: x [N, C, H, W], w [O, C, 3, 3], perhaps bias [O] -> y [N, O, OH, OW]."""
+    def forward(
+        self, x: ir.Value, w: ir.Value, bias: ir.Value | None = None, factor: ir.Value | None = None
+    ) -> ir.Value:
+        """The output: x [N, C, H, W], w [O, C, 3, 3], perhaps bias [O] -> y [N, O, OH, OW].
+
+        ``factor`` [N, 1, OH, OW] multiplies the output before the bias is added.
+        """
         b, (rows, columns) = self._b, self._sides
         m = b.op("MatMul", self._v(x), b.op("Transpose", self._u(w), perm=[0, 2, 1]))
         y = self._both(rows.out_of, columns.out_of, self._untiled(m, self._out), self._out)
         y = b.reshape(y, rows.out, columns.out, self._batch, self._out)
+        if factor is not None:
+            y = b.op("Mul", y, self._first(factor))
         return self._first(y if bias is None else b.op("Add", y, bias))
 
     def back_input(self, dy: ir.Value, w: ir.Value) -> ir.Value:
