@@ -4,16 +4,18 @@ BIN := .venv/bin
 STUDY ?= study
 # 2016, 2026 or all
 SUITE ?= 2016
+SECONDS ?= 600
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: help setup study test quick coverage lint types layers unit quick-simulators simulators graphs check-graphs clean
+.PHONY: help setup study test quick coverage fuzz lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
 	@echo "make test   set up, run every check and test"
 	@echo "make quick  the checks, and the tests that take less than a second: the loop to work in"
 	@echo "make coverage  every test, with the lines that none reaches in htmlcov/"
+	@echo "make fuzz   damaged and twisted files to every reader, for SECONDS=600"
 	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
 	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
 
@@ -35,6 +37,9 @@ quick: setup lint types layers
 
 coverage: setup quick-simulators
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-report=html
+
+fuzz: setup
+	$(BIN)/python benchmarks/fuzz --seconds $(SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .

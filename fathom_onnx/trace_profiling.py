@@ -22,7 +22,7 @@ from fathom_onnx.analysis.runs.control_flow import control_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import timeline_lines
-from fathom_onnx.errors import OutputError, one_line
+from fathom_onnx.errors import OutputError, RunError, one_line
 from fathom_onnx.graph import Graph, load_structure
 from fathom_onnx.graph.functions import without_functions
 from fathom_onnx.graph.loading.reading import read_model
@@ -81,6 +81,8 @@ def profile_from_trace(
         told = attribute_trace_of(graph, found.nodes, ran, trace.name)
     skipped = _WARM_UP if found.runs > _WARM_UP else 0
     times = step_times(run for number, run in enumerate(_runs(found, told)) if number >= skipped)
+    if not times.names:
+        raise RunError(f"no node ran in the runs of trace '{trace.name}'", "record it with the profiler on throughout")
     walls = [float(us) for us in times.run_us]  # what the application waited for is not in a trace
     counted = count_steps(times, walls, (), [len(walls)], skipped)
     manifest = {

@@ -209,7 +209,8 @@ def parameters_inside(facts: Facts) -> Iterator[Violation]:
 def cuda_kernels(facts: Facts) -> Iterator[Violation]:
     """Every node has a CUDA kernel in onnxruntime, except shape arithmetic, which may run on the CPU."""
     types = {name: tensor.dtype for name, tensor in facts.graph.tensors.items()}
-    opset = next(o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx"))
+    # a graph of other domains alone may leave the default one out
+    opset = next((o.version for o in facts.graph.model.opset_import if o.domain in ("", "ai.onnx")), 1)
     for index, node in enumerate(facts.nodes):
         if node.op_type == "Constant":
             continue  # it becomes an initializer before anything runs

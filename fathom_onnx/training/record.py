@@ -54,7 +54,7 @@ class Record:
             rows = metrics[metrics["step"] <= step]
             named = zip(rows["step"], rows["metric"], rows["value"], strict=True)
             return cls([float(v) for v in kept["loss"]], [(int(s), str(n), float(v)) for s, n, v in named])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"the record of the run in '{folder}' cannot be read ({one_line(error)})",
                 "start anew in another folder",

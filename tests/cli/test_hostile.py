@@ -123,3 +123,15 @@ def test_text_is_printable_and_short() -> None:
 def test_a_limit_of_memory_that_is_none_is_refused(size: str, said: str) -> None:
     result = call("--max-memory", size, "list")
     assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_a_graph_without_the_default_domain_is_judged(tmp_path: Path) -> None:
+    """Its one node is of another domain, and so it need not say which version of the default one it is of."""
+    model = plain(onnx.helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0]))
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+    model.graph.output[0].type.tensor_type.shape.SetInParent()
+    for command in ("inspect", "compat"):
+        result = call(command, saved(tmp_path, model))
+        assert result.exit_code in (0, 3), result.output
+        assert "Traceback" not in result.output

@@ -16,7 +16,7 @@ from fathom_onnx.analysis.comparison import compare, worse_than
 from fathom_onnx.analysis.overlays import coverage, node_times, read_graph
 from fathom_onnx.analysis.runs import Run
 from fathom_onnx.cli import main
-from fathom_onnx.errors import UsageError
+from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.graph import from_model
 from fathom_onnx.trace_profiling import profile_from_trace
 from support.graphs.small_models import FLOAT, cnn, model, op
@@ -177,3 +177,15 @@ def test_wrong_traces_and_models_are_one_line(tmp_path: Path) -> None:
         assert refused.exit_code == code, refused.output
         (line,) = refused.output.strip().splitlines()
         assert why in line
+
+
+def test_runs_in_which_no_node_ran_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cnn.onnx"
+    path.write_bytes(cnn().model.SerializeToString())
+    run = {"cat": "Session", "pid": 1, "tid": 1, "dur": 90, "ts": 9, "ph": "X", "name": "model_run", "args": {}}
+    node = {**run, "cat": "Node", "dur": 5, "ts": 2, "name": "relu_kernel_time"}
+    before = {**node, "args": {"op_name": "Relu", "provider": "CPUExecutionProvider", "node_index": "0"}}
+    trace = tmp_path / "t.json"
+    trace.write_text(json.dumps([run, before]))
+    with pytest.raises(RunError, match=r"no node ran in the runs of trace 't\.json'"):
+        profile_from_trace(path, trace)

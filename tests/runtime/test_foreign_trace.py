@@ -92,6 +92,8 @@ def test_what_is_no_whole_trace_is_an_error_that_says_why(tmp_path: Path) -> Non
         (text[: len(text) // 2], "cut short"),
         ("", "cut short after 0 events"),
         ("no trace", "is no trace of onnxruntime"),
+        ("7", "it has no list of events"),
+        ('{"traceEvents": "x"}', "it has no list of events"),
         ("[\n" + json.dumps(events_of([])[0]) + "\n]\n", "holds no run"),
         (text[:-3] + ",\n" + json.dumps(lost) + "\n]\n", "12 events were lost"),
     ):

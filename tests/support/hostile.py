@@ -142,6 +142,15 @@ HOSTILE: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     "two makers": (plain(_relu("a", "x", "y"), _relu("b", "x", "y")), "single static assignment"),
     "no maker": (plain(_relu("a", "q", "y")), "not output of any previous nodes"),
     "no opset": (_changed(lambda m: m.ClearField("opset_import")), "must specify opset_import"),
+    "opset beyond any": (
+        _changed(lambda m: setattr(m.opset_import[0], "version", 2**62)),
+        "asks for version 4611686018427387904 of domain 'ai.onnx', which is none",
+    ),
+    "opset below any": (_changed(lambda m: setattr(m.opset_import[0], "version", -3)), "version -3 of domain"),
+    "attribute of no function": (
+        _changed(lambda m: m.graph.node[0].attribute.add(name="axis", ref_attr_name="axis", type=2)),
+        "attribute 'axis' of node 'Add' in 'given' is that of a function, and the node is in none",
+    ),
     "future IR": (_changed(lambda m: setattr(m, "ir_version", 9999)), "ir_version 9999 is higher"),
     "short values": (
         _changed(lambda m: setattr(m.graph.initializer[0], "raw_data", b"abc")),

@@ -226,9 +226,14 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
 
 def test_a_record_that_does_not_reach_its_checkpoint_is_refused(tmp_path: Path) -> None:
     run(line_training(), 4, checkpoints=CheckpointFolder(tmp_path))
-    (tmp_path / "losses.csv").write_text("step,loss\n1,2.0\n")
-    with pytest.raises(DataError, match="does not hold every step to 4"):
-        run(line_training(), 6, checkpoints=CheckpointFolder(tmp_path), resume=True)
+    for damaged, said in (
+        ("step,loss\n1,2.0\n", "does not hold every step to 4"),
+        ("step,loss\nx,2.0\ny,1.0\n", "cannot be read"),
+        ("", "cannot be read"),
+    ):
+        (tmp_path / "losses.csv").write_text(damaged)
+        with pytest.raises(DataError, match=said):
+            run(line_training(), 6, checkpoints=CheckpointFolder(tmp_path), resume=True)
 
 
 def test_the_figure_has_a_panel_for_the_loss_and_each_metric() -> None:

@@ -25,11 +25,16 @@ LARGEST_NODES = 200_000
 LARGEST_TENSOR = 2**47
 """Bytes of a tensor: what a process can address at all."""
 
+_VERSIONS = 2**31
+"""Versions of a domain are below this."""
+
 _TYPES = frozenset(onnx.TensorProto.DataType.values())
 
 
 def refuse_unreadable(model: onnx.ModelProto, name: str) -> None:
-    """Refuse texts that are not UTF-8 and element types that ONNX does not have, wherever they stand in a model.
+    """Refuse texts that are not UTF-8, and element types and versions that ONNX does not have, anywhere in a model.
+
+    So are attributes that stand for those of a function, outside of one.
 
     A size below zero is what some exporters write for one that is open, as onnxruntime reads it: it is made one.
 
@@ -48,11 +53,24 @@ def refuse_unreadable(model: onnx.ModelProto, name: str) -> None:
             _known(message.data_type, name)
         elif isinstance(message, onnx.TypeProto.Tensor | onnx.TypeProto.SparseTensor):
             _known(message.elem_type, name)
+        elif isinstance(message, onnx.OperatorSetIdProto) and not 0 <= message.version < _VERSIONS:
+            raise GraphError(
+                f"'{name}' asks for version {message.version} of domain '{message.domain or 'ai.onnx'}', which is none",
+                "export it again",
+            )
         for field, value in _texts(message):
             if isinstance(value, bytes):
                 raise GraphError(
                     f"'{name}' is damaged: {message.DESCRIPTOR.name}.{field} is no UTF-8 text ({value[:40]!r})",
                     "export or fetch it again",
+                )
+    for node in all_nodes(model.graph.node):
+        for attribute in node.attribute:
+            if attribute.ref_attr_name:
+                raise GraphError(
+                    f"attribute '{attribute.name}' of node '{node.name or node.op_type}' in '{name}' is that of a "
+                    f"function, and the node is in none",
+                    "export it again",
                 )
 
 

@@ -130,7 +130,10 @@ def _parsed(path: Path) -> Iterator[dict[str, Any]]:
                 whole = orjson.loads(file.read())
         except orjson.JSONDecodeError as error:
             raise RunError(f"'{path.name}' is no trace of onnxruntime, or is cut short", _AS_WRITTEN) from error
-        yield from whole.get("traceEvents", ()) if isinstance(whole, dict) else whole
+        events = whole.get("traceEvents", ()) if isinstance(whole, dict) else whole
+        if not isinstance(events, list | tuple):
+            raise RunError(f"'{path.name}' is no trace of onnxruntime: it has no list of events", _AS_WRITTEN)
+        yield from events
         return
     for count, line in enumerate(read_lines(path)):
         try:
