@@ -34,6 +34,10 @@ SourceKind = Literal["real", "simulated", "synthetic"]
 """Recorded; made by a model of the real thing; drawn from distributions."""
 
 
+def _unheard(remark: str) -> None:
+    """Where nobody listens."""
+
+
 class RequestedTensor(Protocol):
     """A tensor that a source must fill; a :class:`~fathom_onnx.workloads.contract.TensorSpec` is one."""
 
@@ -60,6 +64,7 @@ class BatchRequest:
         draws: Input name to the distribution that the synthetic source draws it from.
         examples: Input name to its values in the example batch, of a recipe.
         split: Which part of the data; a source that makes its data needs only another seed for it.
+        remark: Told, in a line each, what a user should know of the data, such as records that were left out.
     """
 
     specs: tuple[RequestedTensor, ...]
@@ -67,6 +72,7 @@ class BatchRequest:
     draws: Mapping[str, Draw] = field(default_factory=dict)
     examples: Mapping[str, Array] = field(default_factory=dict)
     split: Split = "all"
+    remark: Callable[[str], None] = field(default=_unheard, compare=False)
 
     def spec(self, name: str) -> RequestedTensor | None:
         """The tensor of this name, or None where it is not requested."""
@@ -84,6 +90,7 @@ class Source:
         open: From a request to an endless stream of batches.
         needs: Import name of the optional package that it needs; empty for none.
         stand_in: The source that is used instead where that package is not installed.
+        on_disk: Whether it reads files that the user has, which have parts of their own for training and evaluation.
     """
 
     name: str
@@ -92,6 +99,7 @@ class Source:
     open: Callable[[BatchRequest], Iterator[Batch]]
     needs: str = ""
     stand_in: str = ""
+    on_disk: bool = False
 
 
 def generator(seed: int, label: str) -> np.random.Generator:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +14,7 @@ from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.contract import Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
 
 from .contract import Batch, BatchRequest, RequestedTensor, Source, Split
+from .corpora import READERS, corpus_source
 from .drawn.batches import drawn_inputs
 from .example import open_example
 from .games.atari import PACKAGE, open_atari
@@ -34,6 +36,7 @@ __all__ = [
     "batches",
     "batches_for",
     "batches_for_graph",
+    "named_source",
     "source_for_graph",
     "usual_source",
     "workload_of",
@@ -137,6 +140,20 @@ def usual_source(name: str) -> Source:
     return source if not source.stand_in or find_spec(source.needs) else SOURCES[source.stand_in]
 
 
+def named_source(name: str) -> Source:
+    """The source that a user names: one of the table, as :func:`usual_source`, or ``READER:PATH``, a corpus on disk.
+
+    Raises:
+        UnknownNameError: No such source or reader.
+        UsageError: A reader without a path.
+    """
+    if ":" in name:
+        return corpus_source(name)
+    if name not in SOURCES:
+        raise UnknownNameError("data source", name, [*SOURCES, *(f"{reader}:PATH" for reader in READERS)])
+    return usual_source(name)
+
+
 def batches(
     source: str,
     specs: Sequence[RequestedTensor],
@@ -144,26 +161,28 @@ def batches(
     draws: Mapping[str, Draw] | None = None,
     examples: Mapping[str, Array] | None = None,
     split: Split = "all",
+    remark: Callable[[str], None] | None = None,
 ) -> Iterator[Batch]:
     """Endless batches from a source.
 
     Args:
-        source: A name of :data:`SOURCES`.
+        source: A name of :data:`SOURCES`, or ``READER:PATH``.
         specs: The tensors of a batch: name, shape and dtype of each.
         seed: The same seed gives the same batches.
         draws: Input name to the distribution that the synthetic source draws it from; by default from its type.
         examples: Input name to its values in the example batch of a recipe, for the source that gives it.
         split: Which part of its data.
+        remark: Told what a user should know of the data.
 
     Raises:
         UnknownNameError: No such source.
         DataError: The source cannot provide these tensors (raised by this call, not at the first batch).
     """
-    if source not in SOURCES:
-        raise UnknownNameError("data source", source, SOURCES)
+    found = SOURCES.get(source) or named_source(source)
     # held-out data that a source makes: those of a seed which nobody gives
     own = seed if split != "held-out" else seed + _HELD_OUT_SEED
-    stream = SOURCES[source].open(BatchRequest(tuple(specs), own, dict(draws or {}), dict(examples or {}), split))
+    request = BatchRequest(tuple(specs), own, dict(draws or {}), dict(examples or {}), split)
+    stream = found.open(replace(request, remark=remark) if remark else request)
     first = next(stream)
 
     def all_batches() -> Iterator[Batch]:
@@ -180,9 +199,10 @@ def _joined(
     seed: int,
     examples: Mapping[str, Array] | None = None,
     split: Split = "all",
+    remark: Callable[[str], None] | None = None,
 ) -> Iterator[Batch]:
     """Batches of ``specs`` from a source, each with the ``drawn`` tensors (noise), which no data set has."""
-    main = batches(source, specs, seed, {s.name: s.draw for s in specs}, examples, split)
+    main = batches(source, specs, seed, {s.name: s.draw for s in specs}, examples, split, remark)
     if not drawn:
         return main
     noise = batches(SYNTHETIC, drawn, seed, {s.name: s.draw for s in drawn})
@@ -249,15 +269,17 @@ def batches_for_graph(
     source: str | None = None,
     only: Collection[str] | None = None,
     split: Split = "all",
+    remark: Callable[[str], None] | None = None,
 ) -> Iterator[Batch]:
     """Endless batches for a graph's batch inputs; values are drawn for a graph of another origin.
 
     Args:
         graph: The graph.
         seed: The same seed gives the same batches.
-        source: A name of :data:`SOURCES`; by default that of the graph's workload.
+        source: A name of :data:`SOURCES`, or ``READER:PATH``; by default that of the graph's workload.
         only: Names of the inputs that are wanted; all of them by default.
         split: Which part of the source's data; the example batch of a recipe is all there is of it.
+        remark: Told what a user should know of the data.
 
     Raises:
         UnknownNameError: No such source, or the metadata names a workload that this installation does not have.
@@ -271,7 +293,8 @@ def batches_for_graph(
         drawn = drawn_inputs(graph, only)
         if source in (None, SYNTHETIC):
             return drawn.batches(seed)
-        return batches(source, [TensorSpec(d.name, d.sizes or (), d.dtype) for d, _ in drawn.drawings], seed)
+        specs = [TensorSpec(d.name, d.sizes or (), d.dtype) for d, _ in drawn.drawings]
+        return batches(source, specs, seed, split=split, remark=remark)
     inputs = [tensor for tensor in graph.batch_inputs if only is None or tensor.name in only]
     mode = graph.metadata.mode
     data = {spec.name: spec for spec in workload.batch_inputs(mode)}
@@ -292,6 +315,7 @@ def batches_for_graph(
         [noise[n] for n in names if n in noise],
         seed,
         split=split,
+        remark=remark,
     )
 
 

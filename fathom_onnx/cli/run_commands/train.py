@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +75,20 @@ def _graphs(
 
 
 def _evaluations(
-    graph: Graph, inference: Graph | None, source: str, seed: int, count: int, settings: SessionSettings
+    graph: Graph,
+    inference: Graph | None,
+    source: str,
+    seed: int,
+    count: int,
+    settings: SessionSettings,
+    remark: Callable[[str], None],
 ) -> list[Evaluation]:
     from fathom_onnx.data import EXAMPLE, batches_for_graph
     from fathom_onnx.training import HeldOutLoss, InferenceMetrics
 
     if source == EXAMPLE:
         raise UsageError("the data are one example batch, and no other is held out", "leave out --eval-every")
-    held_out = list(itertools.islice(batches_for_graph(graph, seed, source, split="held-out"), count))
+    held_out = list(itertools.islice(batches_for_graph(graph, seed, source, split="held-out", remark=remark), count))
     found: list[Evaluation] = [HeldOutLoss(held_out)]
     return found if inference is None else [*found, InferenceMetrics(inference, held_out, settings)]
 
@@ -94,7 +100,7 @@ def _evaluations(
 @options.session_options
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Number of the last step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and draws.")
-@click.option("--data", metavar="SOURCE", help="Data source; the workload's own by default.")
+@click.option("--data", metavar="SOURCE", help="Data source, or READER:PATH of files; the workload's own.")
 @click.option("--eval-every", type=click.IntRange(min=1), metavar="N", help="Evaluate on held-out data every N steps.")
 @click.option(
     "--eval-batches", type=click.IntRange(min=1), default=8, show_default=True, help="Batches of an evaluation."
@@ -133,7 +139,7 @@ def command(
     checkpoint, and the exit code is then 130. --resume goes on to the same values as without the interruption.
     """
     from fathom_onnx.cli.render import print_json, progress
-    from fathom_onnx.data import batches_for_graph, source_for_graph, usual_source
+    from fathom_onnx.data import batches_for_graph, named_source, source_for_graph
     from fathom_onnx.graph.files import write_text
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
@@ -143,12 +149,15 @@ def command(
 
     if checkpoint is None and (resume or checkpoint_every):
         raise UsageError("there is no folder for checkpoints", "name one with --checkpoint")
-    source_named = usual_source(data) if data else None
+    source_named = named_source(data) if data else None
     settings = SessionSettings(ep, threads or cpu_cores(), optimization)  # type: ignore[arg-type]
     graph, inference = _graphs(target, framework, preset, batch, changes, ep, bool(eval_every))
     source = source_named or source_for_graph(graph)
-    evaluations = _evaluations(graph, inference, source.name, seed, eval_batches, settings) if eval_every else []
-    split: Split = "training" if eval_every else "all"
+    remarks: list[str] = []
+    parts = (graph, inference, source.name, seed, eval_batches, settings, remarks.append)
+    evaluations = _evaluations(*parts) if eval_every else []
+    # a run on a corpus never takes its held-out part, so that what it learned can be judged on that later
+    split: Split = "training" if eval_every or source.on_disk else "all"
     with progress(steps) as (say, advance), _signals() as asked:
 
         def on_step(number: int, loss: float) -> None:
@@ -157,7 +166,7 @@ def command(
 
         run = train(
             graph,
-            batches_for_graph(graph, seed, source.name, split=split),
+            batches_for_graph(graph, seed, source.name, split=split, remark=remarks.append),
             steps,
             settings,
             seed,
@@ -172,7 +181,7 @@ def command(
         )
     if checkpoint and run.losses:
         write_text(checkpoint / "curves.svg", curves(Record(run.losses, run.metrics), graph.name))
-    for remark in run.remarks:
+    for remark in (*remarks, *run.remarks):
         tell(f"note: {remark}", err=True)
     if as_json:
         print_json(

@@ -1,0 +1,97 @@
+"""Files of a corpus: that they are there and what they should be, and their bytes, packed by gzip or not."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import zlib
+from collections.abc import Callable
+from io import BufferedIOBase
+from pathlib import Path
+from typing import TypeVar
+
+from fathom_onnx.errors import DataError, one_line
+
+__all__ = ["open_bytes", "read_bytes", "require_file", "require_folder", "what_is"]
+
+_Result = TypeVar("_Result")
+_GZIP = b"\x1f\x8b"
+
+
+def what_is(path: Path) -> str:
+    """``file``, ``folder``, ``nothing`` or, of a pipe, a device or the like, ``special file``.
+
+    Raises:
+        DataError: It cannot be asked, for want of permission.
+    """
+    try:
+        mode = path.stat().st_mode
+    except PermissionError as error:
+        raise DataError(f"'{path}' cannot be reached: {error.strerror}", "check its permissions") from error
+    except (OSError, ValueError):  # no such file, a name that no file can have, links in a circle
+        return "nothing"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "special file"
+
+
+def _require(path: Path, wanted: str, expected: str) -> Path:
+    found = what_is(path)
+    if found == wanted:
+        return path
+    if found == "nothing":
+        raise DataError(f"no {wanted} '{path}'", f"expected {expected}")
+    raise DataError(f"'{path}' is a {found}, not a {wanted}", f"expected {expected}")
+
+
+def require_file(path: Path, expected: str) -> Path:
+    """The path, if it is a regular file.
+
+    Args:
+        path: The path.
+        expected: What should be there, in words.
+
+    Raises:
+        DataError: It is not.
+    """
+    return _require(path, "file", expected)
+
+
+def require_folder(path: Path, expected: str) -> Path:
+    """The path, if it is a folder.
+
+    Raises:
+        DataError: It is not.
+    """
+    return _require(path, "folder", expected)
+
+
+def open_bytes(path: Path, expected: str, use: Callable[[BufferedIOBase], _Result]) -> _Result:
+    """What ``use`` makes of a file's bytes; those of a gzip file, which is known by its first bytes, are unpacked.
+
+    Raises:
+        DataError: It is no regular file, cannot be read, or is gzip that is cut short or broken.
+    """
+    require_file(path, expected)
+    try:
+        with path.open("rb") as file:
+            if file.peek(2)[:2] != _GZIP:
+                return use(file)
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return use(unpacked)
+    except EOFError as error:
+        size = path.stat().st_size
+        raise DataError(f"'{path}' is gzip that is cut short at byte {size}", "get the file again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"'{path}' is gzip that is broken: {one_line(error, 80)}", "get the file again") from error
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or one_line(error, 80)}", "check it") from error
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """All bytes of a file, unpacked.
+
+    Raises:
+        DataError: As for :func:`open_bytes`.
+    """
+    return open_bytes(path, expected, lambda file: file.read())

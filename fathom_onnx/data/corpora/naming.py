@@ -1,0 +1,66 @@
+"""The table of readers, and the one place where ``READER:PATH`` is taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fathom_onnx.data.contract import Batch, BatchRequest, Source
+from fathom_onnx.errors import UnknownNameError, UsageError
+
+from .mnist import open_mnist
+
+__all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
+
+SEPARATOR = ":"
+"""Between a reader and a path. No built-in source has it in its name."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One row of the table of readers.
+
+    Attributes:
+        name: Its name on the command line.
+        description: What it reads, in one line.
+        open: From a request and a path to an endless stream of batches.
+    """
+
+    name: str
+    description: str
+    open: Callable[[BatchRequest, str], Iterator[Batch]]
+
+
+_ROWS = (
+    Reader(
+        "mnist",
+        "images and labels in IDX files, plain or gzip: a folder with MNIST's own file names, or one file of images",
+        open_mnist,
+    ),
+)
+
+READERS: dict[str, Reader] = {row.name: row for row in _ROWS}
+"""Name to reader. Another format needs one more row."""
+
+
+def corpus_source(named: str) -> Source:
+    """The data source of a corpus; its name is ``named`` as it stands.
+
+    Nothing is read before the source is opened.
+
+    Args:
+        named: ``READER:PATH``.
+
+    Raises:
+        UnknownNameError: No such reader.
+        UsageError: No path.
+    """
+    name, _, path = named.partition(SEPARATOR)
+    if name not in READERS:
+        raise UnknownNameError("reader of corpora", name, READERS)
+    reader = READERS[name]
+    if not path:
+        raise UsageError(f"data source '{named}' names no path", f"give one, as in '{name}{SEPARATOR}PATH'")
+    home = str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path  # no shell does it after a ':'
+    return Source(named, "real", reader.description, lambda request: reader.open(request, home), on_disk=True)
