@@ -93,8 +93,8 @@ def _labels_beside(path: Path) -> Path:
     raise DataError(f"'{path}' has no file of labels", f"expected '{name}' beside it")
 
 
-def _pair(images: Path, labels: Path | None) -> tuple[Array, Array]:
-    """Images and labels; without a file of labels, classes of 0."""
+def _pair(images: Path, labels: Path | None, limit: int | None) -> tuple[Array, Array]:
+    """Images and labels below a limit; without a file of labels, classes of 0."""
     pictures = read_idx(images, 3)
     if pictures.shape[1] != pictures.shape[2]:
         raise DataError(f"'{images}' has images of {pictures.shape[1]} x {pictures.shape[2]}", "expected square ones")
@@ -105,14 +105,23 @@ def _pair(images: Path, labels: Path | None) -> tuple[Array, Array]:
         raise DataError(
             f"'{images}' has {len(pictures)} images and '{labels}' {len(classes)} labels", "give files of the same part"
         )
+    if limit is not None and classes.max() >= limit:
+        first = int(np.argmax(classes >= limit))
+        raise DataError(
+            f"'{labels}' has the label {classes[first]} for image {first} (byte {8 + first}), and the graph {limit} "
+            "classes",
+            f"expected 0 to {limit - 1}, or a graph of more classes (--set classes=N)",
+        )
     return pictures, classes
 
 
 def _corpus(request: BatchRequest, path: Path) -> tuple[Array, Array]:
     """Images and labels of the part requested."""
-    labelled = request.spec("labels") is not None
+    wanted = request.spec("labels")
+    labelled = wanted is not None
+    limit = wanted.shape[1] if wanted is not None and len(wanted.shape) == 2 else None
     if what_is(path) != "folder":
-        images, labels = _pair(path, _labels_beside(path) if labelled and what_is(path) == "file" else None)
+        images, labels = _pair(path, _labels_beside(path) if labelled and what_is(path) == "file" else None, limit)
         if request.split == "all":
             return images, labels
         chosen = part_of(images, request.split, f"'{path}'")
@@ -121,7 +130,8 @@ def _corpus(request: BatchRequest, path: Path) -> tuple[Array, Array]:
     if request.split == "all" and _found(path, _HELD_OUT, "images", 3):
         parts = [_TRAINING, _HELD_OUT]
     read = [
-        _pair(_named(path, part, "images", 3), _named(path, part, "labels", 1) if labelled else None) for part in parts
+        _pair(_named(path, part, "images", 3), _named(path, part, "labels", 1) if labelled else None, limit)
+        for part in parts
     ]
     sizes = [images.shape[1:] for images, _ in read]
     if any(size != sizes[0] for size in sizes):
@@ -143,4 +153,4 @@ def open_mnist(request: BatchRequest, path: str) -> Iterator[Batch]:
         DataError: A file is not what it should be, or the request cannot be filled.
     """
     images, labels = _corpus(request, Path(path))
-    return labelled_pictures(request, f"mnist:{path}", stored_pictures(images), labels, len(images), "image")
+    return labelled_pictures(request, f"mnist:{path}", stored_pictures(images), labels, int(labels.max()) + 1)

@@ -9,6 +9,8 @@ from pathlib import Path
 from fathom_onnx.data.contract import Batch, BatchRequest, Source
 from fathom_onnx.errors import UnknownNameError, UsageError
 
+from .cifar10 import open_cifar10
+from .class_folders import open_class_folders
 from .mnist import open_mnist
 
 __all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
@@ -37,6 +39,16 @@ _ROWS = (
         "mnist",
         "images and labels in IDX files, plain or gzip: a folder with MNIST's own file names, or one file of images",
         open_mnist,
+    ),
+    Reader(
+        "cifar10",
+        "CIFAR-10's binary version: a folder with data_batch_1.bin and so on and test_batch.bin, or one such file",
+        open_cifar10,
+    ),
+    Reader(
+        "images",
+        "images in a folder for each class, as ImageNet and torchvision have them, with train and val or without",
+        open_class_folders,
     ),
 )
 

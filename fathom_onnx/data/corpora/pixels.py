@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from fathom_onnx.workloads.contract import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Layout", "labelled_pictures", "layout_of", "one_hot", "stored_pictures"]
+__all__ = ["Layout", "labelled_pictures", "labels_as", "layout_of", "stored_pictures"]
 
 Picture = Callable[[int, int], "Image"]
 """From an index of a corpus and a side to a picture; of other sizes too, which are resized."""
@@ -75,37 +75,40 @@ def layout_of(spec: RequestedTensor, source: str) -> Layout:
     return Layout(side, colour=False)
 
 
-def one_hot(spec: RequestedTensor, classes: Array) -> Array:
+def labels_as(spec: RequestedTensor, classes: Array) -> Array:
     """Labels of a batch in the layout of a requested tensor."""
-    if len(spec.shape) == 1:
+    if _class_numbers(spec):
         return classes.astype(spec.dtype)
     return np.eye(spec.shape[1], dtype=spec.dtype)[classes]
 
 
-def _check_labels(spec: RequestedTensor, source: str, labels: Sequence[int] | Array, record: str) -> None:
+def _class_numbers(spec: RequestedTensor) -> bool:
+    """Whether labels are asked for as numbers of classes, not one-hot."""
+    return len(spec.shape) == 1 and np.dtype(spec.dtype).kind in "iu"
+
+
+def _check_labels(spec: RequestedTensor, source: str, classes: int) -> None:
     """Check that labels can be filled.
 
     Raises:
         DataError: They have another layout, or there are fewer classes in them than in the corpus.
     """
-    numbers = len(spec.shape) == 1 and np.dtype(spec.dtype).kind in "iu"
-    if not numbers and len(spec.shape) != 2:
+    if _class_numbers(spec):
+        return
+    if len(spec.shape) != 2:
         raise DataError(
             f"data source '{source}' cannot fill labels of shape {list(spec.shape)} and type {spec.dtype}",
             "ask for one-hot labels [batch, classes], or integers [batch]",
         )
-    known = np.asarray(labels)
-    if not numbers and known.max() >= spec.shape[1]:
-        first = int(np.argmax(known >= spec.shape[1]))
+    if classes > spec.shape[1]:
         raise DataError(
-            f"data source '{source}': {record} {first} is of class {known[first]}, and the graph has the classes 0 to "
-            f"{spec.shape[1] - 1}",
-            f"give it {int(known.max()) + 1} classes (--set classes={int(known.max()) + 1})",
+            f"data source '{source}' has {classes} classes, and the graph {spec.shape[1]}",
+            f"give it {classes} or more (--set classes={classes})",
         )
 
 
 def labelled_pictures(
-    request: BatchRequest, source: str, picture: Picture, labels: Array | None, count: int, record: str = "record"
+    request: BatchRequest, source: str, picture: Picture, labels: Array, classes: int
 ) -> Iterator[Batch]:
     """Endless batches of ``images`` and ``labels``; every picture once, in a random order, before any is repeated.
 
@@ -113,14 +116,13 @@ def labelled_pictures(
         request: The request.
         source: Name of the corpus.
         picture: Gives the pictures.
-        labels: Class of each picture; None where there are no labels.
-        count: Number of pictures.
-        record: What the corpus calls a picture, for errors.
+        labels: Class of each picture.
+        classes: Number of classes.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
     """
-    check_inputs(request, source, ("images",) if labels is None else ("images", "labels"))
+    check_inputs(request, source, ("images", "labels"))
     sizes = {spec.shape[0] if spec.shape else 0 for spec in request.specs}
     if len(sizes) != 1 or not min(sizes):
         asked = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in request.specs) or "no input"
@@ -128,17 +130,17 @@ def labelled_pictures(
     batch_size = sizes.pop()
     images, wanted = request.spec("images"), request.spec("labels")
     layout = layout_of(images, source) if images is not None else None
-    if wanted is not None and labels is not None:
-        _check_labels(wanted, source, labels, record)
-    indices = endless_shuffle(count, generator(request.seed, source.partition(":")[0]))
+    if wanted is not None:
+        _check_labels(wanted, source, classes)
+    indices = endless_shuffle(len(labels), generator(request.seed, source.partition(":")[0]))
     while True:
         picked = list(itertools.islice(indices, batch_size))
         batch: Batch = {}
         if images is not None and layout is not None:
             shown = np.stack([layout.values(picture(index, layout.side)) for index in picked])
             batch["images"] = shown.reshape(images.shape).astype(images.dtype)
-        if wanted is not None and labels is not None:
-            batch["labels"] = one_hot(wanted, labels[picked])
+        if wanted is not None:
+            batch["labels"] = labels_as(wanted, labels[picked])
         yield batch
 
 

@@ -188,7 +188,10 @@ def test_parts_that_were_mixed_are_refused(folder: Path, read) -> None:
 @pytest.mark.parametrize(
     ("specs", "message"),
     [
-        ([("images", (2, 16)), ("labels", (2, 5))], "image 5 is of class 5, and the graph has the classes 0 to 4"),
+        (
+            [("images", (2, 16)), ("labels", (2, 5))],
+            r"train-labels.* has the label 5 for image 5 \(byte 13\), and the graph 5 classes; expected 0 to 4",
+        ),
         ([("images", (2, 15))], r"cannot fill images of shape \[2, 15\]"),
         ([("images", (2, 2, 4, 4))], r"cannot fill images of shape \[2, 2, 4, 4\]"),
         ([("images", (2, 16)), ("labels", (3, 10))], "ask for as many images as labels"),
