@@ -8,7 +8,7 @@ SECONDS ?= 600
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: help setup study test quick coverage fuzz lint types layers unit quick-simulators simulators graphs check-graphs clean
+.PHONY: help setup study test quick coverage fuzz audit sbom lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make quick  the checks, and the tests that take less than a second: the loop to work in"
 	@echo "make coverage  every test, with the lines that none reaches in htmlcov/"
 	@echo "make fuzz   damaged and twisted files to every reader, for SECONDS=600"
+	@echo "make audit  known faults of the dependencies (pip-audit); make sbom lists them (CycloneDX)"
 	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
 	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
 
@@ -40,6 +41,17 @@ coverage: setup quick-simulators
 
 fuzz: setup
 	$(BIN)/python benchmarks/fuzz --seconds $(SECONDS)
+
+# Tools that look at our environment live in one of their own, so that they are no part of what they look at.
+build/tools:
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom
+
+audit: setup build/tools
+	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+sbom: setup build/tools
+	build/tools/bin/cyclonedx-py environment $(BIN)/python --output-file build/sbom.json
 
 lint: setup
 	$(BIN)/ruff check .
