@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fathom_onnx.errors import DataError, one_line
 
-__all__ = ["open_bytes", "read_bytes", "require_file", "require_folder", "what_is"]
+__all__ = ["folder_entries", "open_bytes", "read_bytes", "require_file", "require_folder", "what_is"]
 
 _Result = TypeVar("_Result")
 _GZIP = b"\x1f\x8b"
@@ -64,6 +64,18 @@ def require_folder(path: Path, expected: str) -> Path:
         DataError: It is not.
     """
     return _require(path, "folder", expected)
+
+
+def folder_entries(folder: Path) -> list[Path]:
+    """What is in a folder, by name.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"folder '{folder}' cannot be read: {error.strerror}", "check its permissions") from error
 
 
 def open_bytes(path: Path, expected: str, use: Callable[[BufferedIOBase], _Result]) -> _Result:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fathom_onnx.data.contract import Batch, BatchRequest, Source
 from fathom_onnx.errors import UnknownNameError, UsageError
 
+from .babi import open_babi
 from .cifar10 import open_cifar10
 from .class_folders import open_class_folders
 from .mnist import open_mnist
@@ -49,6 +50,11 @@ _ROWS = (
         "images",
         "images in a folder for each class, as ImageNet and torchvision have them, with train and val or without",
         open_class_folders,
+    ),
+    Reader(
+        "babi",
+        "task files of bAbI v1.2: a file qa..._train.txt with qa..._test.txt beside it, or a folder of them",
+        open_babi,
     ),
 )
 
