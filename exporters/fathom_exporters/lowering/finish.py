@@ -11,12 +11,14 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.cleanup.folding import FoldConstants, InheritTags
+from fathom_exporters.lowering.cleanup.merging import MergeEqualNodes
 from fathom_onnx.exporting import ExportRequest, Purpose
 from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
 from .fast_forward import WriteForwardConvolutions
+from .fast_optimizer import FoldMomentCorrections
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
@@ -35,8 +37,11 @@ def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
 
     Some forms for onnxruntime depend on the values of constants, which are computed before them.
     """
-    first = (FoldConstants(), InheritTags(), WriteForwardConvolutions()) if purpose == "onnxruntime" else ()
-    return (*first, LowerGradients(purpose), InferShapes(), *CLEANUP, TopologicalSortPass())
+    lower = (LowerGradients(purpose), InferShapes(), *CLEANUP)
+    if purpose != "onnxruntime":
+        return (*lower, TopologicalSortPass())
+    first = (FoldConstants(), InheritTags(), WriteForwardConvolutions())
+    return (*first, *lower, FoldMomentCorrections(), MergeEqualNodes(), RemoveUnusedNodesPass(), TopologicalSortPass())
 
 
 def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:
