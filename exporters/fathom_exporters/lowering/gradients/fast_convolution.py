@@ -65,8 +65,8 @@ _BELOW = 0.9
 """Part of the direct forms' cost that a form must stay below to be taken."""
 _BELOW_EXACT = 0.7
 """Part of the cost of F(2), and of the direct forms, that F(4) must stay below: its error is five times theirs, and
-adds up over layers. In residual's TensorFlow graph at the small preset the gradient of the first filter was 5.9 times as
-far off in float32 as TensorFlow's own where F(4) was taken without this, and is 1.5 times with F(2) throughout."""
+adds up over layers. In residual's TensorFlow graph at the small preset the gradient of the first filter was 5.9 times
+as far off in float32 as TensorFlow's own where F(4) was taken without this, and is 1.5 times with F(2) throughout."""
 _MOST_BYTES = 2**28
 """Largest transformed input, which a step keeps from the forward to the backward pass."""
 _GROUPS = (1, 2, 4, 7, 8, 14, 28)
