@@ -48,7 +48,7 @@ def profile_native(
         progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
-        UsageError: A setting that cannot work; TensorFlow's threads were set to another number in this process.
+        UsageError: A setting that cannot work; the workload lacks the mode; TensorFlow's threads were set to another number in this process.
         UnknownNameError: No native profiler of this framework.
         MissingDependencyError: The framework is not installed.
         ExportError: The framework has no model of the workload.
@@ -70,6 +70,7 @@ def profile_native(
             f"workload '{workload.name}' has no model in {framework}",
             f"add one by the entry-point group 'fathom_onnx.models.{framework}'",
         )
+    workload.check_mode(mode)
     drawn = itertools.islice(batches_for(workload, mode, seed, noise=noise), min(DISTINCT_BATCHES, warmup + steps))
     request = NativeRequest(
         workload=workload,

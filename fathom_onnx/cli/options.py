@@ -300,16 +300,22 @@ def chosen_modes(mode: str) -> list[Mode]:
 def chosen_cells(chosen: Sequence[Workload], framework: str, mode: str) -> list[tuple[Workload, str, Mode]]:
     """Workload, framework and mode of every graph: the frameworks asked for, a recipe's being its model's own.
 
+    Of several workloads those that lack a mode are left out of it.
+
     Raises:
+        UsageError: The one workload chosen lacks the mode.
         UnknownNameError: No such framework.
         MissingDependencyError: It is not installed.
     """
     usual = [w for w in chosen if not isinstance(w, RecipeWorkload)]
+    modes = chosen_modes(mode)
+    if len(chosen) == 1 and usual and not set(modes) & set(usual[0].modes):
+        usual[0].check_mode(modes[0])
     cells = [
-        (w, f, m) for f in (chosen_frameworks(framework) if usual else ()) for w in usual for m in chosen_modes(mode)
+        (w, f, m) for f in (chosen_frameworks(framework) if usual else ()) for w in usual for m in modes if m in w.modes
     ]
     own = [w for w in chosen if isinstance(w, RecipeWorkload)]
-    return cells + [(w, w.framework, m) for w in own for m in recipe_modes(w, chosen_modes(mode))]
+    return cells + [(w, w.framework, m) for w in own for m in recipe_modes(w, modes)]
 
 
 def preset_option(default: str) -> Callable[[F], F]:

@@ -26,6 +26,7 @@ from .records.clicks import open_clicks
 from .speech.utterances import open_utterances
 from .synthetic import open_synthetic
 from .text.stories import open_stories
+from .text.tokens import open_tokens
 from .text.translations import open_translations
 
 __all__ = [
@@ -109,6 +110,12 @@ _ROWS = (
         "synthetic",
         "logs of impressions: counts, categories of power-law frequencies, and clicks by planted interactions of them",
         open_clicks,
+    ),
+    Source(
+        "tokens",
+        "synthetic",
+        "endless text of a made-up language: word classes of a Markov chain, Zipf's frequencies, habitual followers",
+        open_tokens,
     ),
     Source(
         EXAMPLE,

@@ -90,6 +90,8 @@ def _made(framework: str, request: ExportRequest) -> tuple[onnx.ModelProto, dict
     workload, mode = request.workload, request.mode
     if isinstance(workload, RecipeWorkload):
         workload.recipe.check(mode)
+    else:
+        workload.check_mode(mode)
     exporter = find_exporter(framework)
     if not isinstance(workload, RecipeWorkload) and workload.name not in exporter.workloads():
         raise ExportError(

@@ -34,8 +34,8 @@ def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Arra
         yield {**batch, **noise}
 
 
-def _carried(workload: Workload, state: Mapping[str, Array], result: StepResult) -> dict[str, Array]:
-    new = {v.name: result.outputs[v.next.name].astype(v.dtype) for v in workload.carried("training")}
+def _carried(workload: Workload, mode: Mode, state: Mapping[str, Array], result: StepResult) -> dict[str, Array]:
+    new = {v.name: result.outputs[v.next.name].astype(v.dtype) for v in workload.carried(mode)}
     return {**state, **new}
 
 
@@ -47,8 +47,7 @@ def _judged_steps(subject: Subject, judge: _StepJudge, steps: int, seed: int, pr
         progress(f"step {number + 1} of {steps}")
         more, result = judge({**feed, **state})
         errors = errors.max(more)
-        if mode == "training":
-            state = _carried(workload, state, result)
+        state = _carried(workload, mode, state, result)
     return errors
 
 

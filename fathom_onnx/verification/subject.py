@@ -107,7 +107,9 @@ def make_subject(
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, draws
             its noise itself, or does not say which of its tensors are gradients.
+        UsageError: The workload lacks the mode.
     """
+    workload.check_mode(mode)
     if graph is None:
         model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose))
         graph = from_model(model, workload.name)

@@ -16,7 +16,7 @@ from .compare import Worst, difference, largest
 __all__ = ["Judged", "Kind", "apart", "errors_beside", "found", "judged", "named_worst", "sizes"]
 
 Kind = Literal["loss", "gradient", "state"]
-"""What a tensor is: the loss, a gradient, a running statistic; outputs in inference count among the last."""
+"""What a tensor is: the loss, a gradient, a running statistic; outputs and caches in inference count among the last."""
 
 _ZERO = 1e-9
 """Part of the largest gradient that one is relative to where it is exactly zero, in float32 too."""
@@ -38,7 +38,7 @@ class Judged:
 def judged(workload: Workload, mode: Mode, expected: StepResult) -> list[Judged]:
     """What is compared directly; what the optimizer makes of gradients is judged apart."""
     if mode == "inference":
-        return [Judged("state", output.name) for output in workload.outputs]
+        return [Judged("state", output.name) for output in workload.interface(mode).outputs]
     buffers = [Judged("state", b.next.name) for b in workload.buffers]
     return [Judged("loss", Workload.LOSS), *(Judged("gradient", name) for name in expected.gradients), *buffers]
 

@@ -11,7 +11,7 @@ from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_lin
 from .config import Definition
 from .contract import Workload
 from .suite2016 import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
-from .suite2026 import dlrm, ppo
+from .suite2026 import dlrm, llama, ppo
 
 __all__ = [
     "ALL_SUITES",
@@ -40,6 +40,8 @@ SUITES: dict[str, tuple[Definition, ...]] = {
         deepq.DEFINITION,
     ),
     "2026": (
+        llama.DEFINITION,
+        llama.DECODE_DEFINITION,
         dlrm.DEFINITION,
         ppo.DEFINITION,
     ),

@@ -41,6 +41,22 @@ TABLE_II: dict[str, CatalogueRow] = {
 """A workload of 2016 to its row."""
 
 TODAY: dict[str, CatalogueRow] = {
+    "llama": CatalogueRow(
+        2024,
+        "attention, full",
+        32,
+        "self-supervised",
+        "web text",
+        "Decoder language model with open weights. The architecture that most language models of its time follow.",
+    ),
+    "llama-decode": CatalogueRow(
+        2024,
+        "attention, full",
+        32,
+        "self-supervised",
+        "web text",
+        "The same model as it answers: one token at a time, bound by the reading of weights and caches.",
+    ),
     "dlrm": CatalogueRow(
         2019,
         "embedding, full",

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fathom_onnx.errors import UsageError
+
 from .optimizers import Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp
 from .variables import Array, Draw, Initialiser, Noise, TensorSpec, Variable
 
@@ -86,6 +88,8 @@ class Workload:
         frozen: Variables that a training step reads and does not change (a target network).
         data: The data source that feeds it (a name of :data:`fathom_onnx.data.SOURCES`).
         gradients: What is done to gradients before the update.
+        modes: The modes that it has.
+        caches: Variables that a step of inference computes new values of (keys and values of the tokens so far).
     """
 
     name: str
@@ -102,6 +106,8 @@ class Workload:
     frozen: tuple[Variable, ...] = ()
     data: str = "synthetic"
     gradients: Gradients = field(default_factory=Gradients)
+    modes: tuple[Mode, ...] = MODES
+    caches: tuple[Variable, ...] = ()
 
     LOSS = "loss"
 
@@ -111,30 +117,38 @@ class Workload:
         size = getattr(self.config, "batch", None)
         return None if size is None else int(size)
 
+    def check_mode(self, mode: Mode) -> None:
+        """Refuse a mode that the workload lacks.
+
+        Raises:
+            UsageError: It does.
+        """
+        if mode not in self.modes:
+            raise UsageError(f"workload '{self.name}' has no {mode} step", f"give the mode '{self.modes[0]}'")
+
     def batch_inputs(self, mode: Mode) -> tuple[TensorSpec, ...]:
         """The tensors that a data source must provide for one step."""
         return self.features + (self.targets if mode == "training" else ())
 
     def carried(self, mode: Mode) -> tuple[Variable, ...]:
-        """Variables that a step computes new values of, in interface order; none in inference."""
+        """Variables that a step computes new values of, in interface order; in inference the caches."""
         if mode == "inference":
-            return ()
+            return self.caches
         return self.parameters + self.buffers + self.optimizer.variables(self.parameters)
 
     def variables(self, mode: Mode) -> tuple[Variable, ...]:
-        """All variables of a mode, in interface order: parameters, buffers; in training optimizer state and frozen."""
+        """All variables of a mode, in interface order: parameters, buffers; caches, or optimizer state and frozen."""
         if mode == "inference":
-            return self.parameters + self.buffers
+            return self.parameters + self.buffers + self.caches
         return self.carried(mode) + self.frozen
 
     def interface(self, mode: Mode, noise: NoiseSource = "graph") -> Interface:
         """Inputs and outputs of the graph of ``mode``, the same for every framework."""
         drawn = tuple(n.spec for n in self.noise.get(mode, ())) if noise == "input" else ()
         inputs = self.batch_inputs(mode) + drawn + tuple(v.spec for v in self.variables(mode))
-        if mode == "inference":
-            return Interface(inputs, self.outputs, ())
         carried = self.carried(mode)
-        outputs = (TensorSpec(self.LOSS, ()), *(v.next for v in carried))
+        made = self.outputs if mode == "inference" else (TensorSpec(self.LOSS, ()),)
+        outputs = (*made, *(v.next for v in carried))
         return Interface(inputs, outputs, tuple((v.next.name, v.name) for v in carried))
 
     def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:

@@ -137,7 +137,7 @@ class Initialiser:
 
 @dataclass(frozen=True)
 class Variable:
-    """A tensor that persists over steps: a parameter, a running statistic, an optimizer slot, a frozen copy.
+    """A tensor that persists over steps: a parameter, a running statistic, an optimizer slot, a frozen copy, a cache.
 
     Attributes:
         name: Its name, ``<layer>.<part>``.
@@ -174,7 +174,7 @@ class Variable:
 
     @property
     def next(self) -> TensorSpec:
-        """The output of a training step that holds its new value."""
+        """The output of a step that holds its new value."""
         return TensorSpec(f"{self.name}.next", self.shape, self.dtype)
 
 

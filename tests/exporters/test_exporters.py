@@ -14,10 +14,10 @@ from fathom_onnx.graph import Address, GraphMetadata
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
-from fathom_onnx.workloads.contract import MODES, Workload
-from support.graphs.exports import FRAMEWORKS, WORKLOADS
+from fathom_onnx.workloads.contract import Workload
+from support.graphs.exports import FRAMEWORKS, MODES_OF, TRAINED
 
-CELLS = [(name, framework, mode) for name in WORKLOADS for framework in FRAMEWORKS for mode in MODES]
+CELLS = [(name, framework, mode) for name, mode in MODES_OF for framework in FRAMEWORKS]
 
 
 @pytest.mark.parametrize(("name", "framework", "mode"), CELLS)
@@ -79,8 +79,7 @@ def test_every_node_has_an_address(tiny, name, framework, mode) -> None:
     assert phases == (set(PHASES) if mode == "training" else {"forward"})
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "mode"), MODES_OF)
 def test_frameworks_name_the_same_layers(tiny, name, mode) -> None:
     seen = []
     for framework in FRAMEWORKS:
@@ -90,7 +89,7 @@ def test_frameworks_name_the_same_layers(tiny, name, mode) -> None:
     assert seen[0] - {("backward", "loss")} == seen[1] - {("backward", "loss")}
 
 
-@pytest.mark.parametrize(("name", "framework"), [(n, f) for n in WORKLOADS for f in FRAMEWORKS])
+@pytest.mark.parametrize(("name", "framework"), [(n, f) for n in TRAINED for f in FRAMEWORKS])
 def test_noise_as_input_is_the_same_graph_without_the_draw(tiny, name, framework) -> None:
     drawn, given = (tiny(name, framework, "training", noise) for noise in ("graph", "input"))
     kinds = [Counter(node.op_type for node in graph.model.graph.node) for graph in (drawn, given)]

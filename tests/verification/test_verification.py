@@ -16,7 +16,7 @@ from fathom_onnx.verification import verify, verify_pair
 from fathom_onnx.verification.compare import change_error, difference, relative_error
 from fathom_onnx.verification.judge import perturbed
 from fathom_onnx.workloads import workload
-from support.graphs.exports import FRAMEWORKS, WORKLOADS, exported
+from support.graphs.exports import FRAMEWORKS, MODES_OF, exported
 
 
 class Doctored:
@@ -52,9 +52,8 @@ def exported_once(doctored) -> None:
     doctored(lambda model: None)
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(("name", "mode"), MODES_OF)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.usefixtures("exported_once")
 def test_graphs_compute_what_their_framework_computes(name, framework, mode) -> None:
     check = verify(workload(name, "tiny"), framework, mode, steps=2)
@@ -65,8 +64,7 @@ def test_graphs_compute_what_their_framework_computes(name, framework, mode) -> 
         assert len(check.free_losses) == 2
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
-@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize(("name", "mode"), MODES_OF)
 @pytest.mark.usefixtures("exported_once")
 def test_graphs_of_two_frameworks_compute_the_same(name, mode) -> None:
     assert verify_pair(workload(name, "tiny"), FRAMEWORKS, mode, steps=2).faults == ()

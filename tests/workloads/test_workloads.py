@@ -8,7 +8,7 @@ import pytest
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.workloads import definition, names, workload
 from fathom_onnx.workloads.config import settings
-from fathom_onnx.workloads.contract import MODES, Adam
+from fathom_onnx.workloads.contract import Adam
 
 
 def test_published_sizes() -> None:
@@ -41,8 +41,7 @@ def test_definitions_are_whole(name: str) -> None:
         assert len(layers) == len(made.layers)
 
 
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "mode"), [(name, mode) for name in names() for mode in workload(name, "tiny").modes])
 def test_interfaces(name: str, mode: str) -> None:
     made = workload(name, "tiny")
     interface = made.interface(mode)

@@ -16,6 +16,9 @@ from .step import gradient_name, run_step
 
 __all__ = ["Captured", "capture"]
 
+_LARGEST = 1024
+"""Elements up to which what depends on constants alone is a constant, as in the lowering of both frameworks."""
+
 
 @dataclass(frozen=True)
 class Captured:
@@ -73,7 +76,7 @@ def capture(
     specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in interface.inputs]
     function = tf.function(step, autograph=False).get_concrete_function(*specs)
     graph_def = function.graph.as_graph_def()
-    graph = fold(graph_def, [t.op.name for t in function.inputs], [t.op.name for t in function.outputs])
+    graph = fold(graph_def, [t.op.name for t in function.inputs], [t.op.name for t in function.outputs], _LARGEST)
     made = [*(spec.name for spec in interface.outputs), *dict.fromkeys(further.values())]
     return Captured(
         workload=workload,

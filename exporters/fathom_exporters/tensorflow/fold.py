@@ -31,7 +31,14 @@ def _known_shape(op: tf.Operation) -> list[_Array] | None:
     return values
 
 
-def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, _Array]]:
+def _fits(op: tf.Operation, largest: int | None) -> bool:
+    """Whether what an operation computes may be stored; a filled tensor is written as such whatever its size."""
+    if largest is None or op.type == "Fill":
+        return True
+    return all(t.shape.is_fully_defined() and t.shape.num_elements() <= largest for t in op.outputs)
+
+
+def _static(operations: Iterable[tf.Operation], largest: int | None) -> tuple[set[str], dict[str, _Array]]:
     """Names of operations whose outputs are constant, and those outputs already known from shapes."""
     names: set[str] = set()
     shapes: dict[str, _Array] = {}
@@ -41,7 +48,10 @@ def _static(operations: Iterable[tf.Operation]) -> tuple[set[str], dict[str, _Ar
             shapes |= {output.name: value for output, value in zip(op.outputs, known, strict=True)}
             names.add(op.name)
         elif op.type == "Const" or (
-            op.inputs and not op.op_def.is_stateful and all(t.op.name in names for t in op.inputs)
+            op.inputs
+            and not op.op_def.is_stateful
+            and all(t.op.name in names for t in op.inputs)
+            and _fits(op, largest)
         ):
             names.add(op.name)
     return names, shapes
@@ -64,7 +74,9 @@ def _import(graph_def: tf.compat.v1.GraphDef) -> tf.Graph:
     return graph
 
 
-def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Iterable[str]) -> tf.Graph:
+def fold(
+    graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Iterable[str], largest: int | None = None
+) -> tf.Graph:
     """A graph of the same operations with the same names, without those that are constant or not needed.
 
     Control dependencies are dropped: the graph is pure, except for random draws, whose order does not matter.
@@ -73,10 +85,12 @@ def fold(graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Itera
         graph_def: The captured graph.
         inputs: Names of operations to keep whether they are needed or not.
         outputs: Names of the operations whose results are the graph's.
+        largest: Elements of the largest result that becomes a constant: a larger one (a mask, a table of angles) is
+            computed in the graph, which would swell otherwise. None for any.
     """
     # before anything is evaluated: the tape makes even constants depend on other operations
     graph = _import(_without_control(graph_def))
-    static, shapes = _static(graph.get_operations())
+    static, shapes = _static(graph.get_operations(), largest)
     needed: set[str] = set(inputs)
     border: dict[str, tf.Tensor] = {}
     stack = [graph.get_operation_by_name(name) for name in outputs]

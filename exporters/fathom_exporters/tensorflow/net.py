@@ -22,13 +22,13 @@ class Net:
     """The network that the layers of one step share.
 
     Attributes:
-        variables: Parameters and buffers by name, in the workload's layout.
+        variables: Parameters, buffers and caches by name, in the workload's layout.
         mode: In training, batch normalisation uses the batch's own statistics and noise is drawn.
         data_format: The layout of images between layers.
         given_noise: Random tensors that are inputs, by name; the others are drawn.
         noise: The workload's random tensors, by name.
         phase: The phase that layers are named under.
-        new_buffers: New values of buffers, by name.
+        new_buffers: New values of buffers and caches, by name.
     """
 
     variables: Mapping[str, tf.Tensor]

@@ -44,7 +44,8 @@ def run_step(
         data_format: The layout of images between layers.
 
     Raises:
-        ExportError: The loss does not depend on a parameter, or the model lacks an output or a buffer's new value.
+        ExportError: The loss does not depend on a parameter, or the model lacks an output or the new value of a buffer or
+            cache.
     """
     noise = {n.name: n for n in workload.noise.get(mode, ())}
     net = Net(
@@ -59,7 +60,9 @@ def run_step(
         outputs = model.forward(net, workload.config, batch)
         names = [spec.name for spec in workload.outputs]
         _refuse_missing("output", [name for name in names if name not in outputs])
-        return {name: outputs[name] for name in names}
+        _refuse_missing("new value of cache", [v.name for v in workload.caches if v.name not in net.new_buffers])
+        new = {v.next.name: net.new_buffers[v.name] for v in workload.caches}
+        return {**{name: outputs[name] for name in names}, **new}
     return _training(workload, model, net, values, batch)
 
 

@@ -30,6 +30,7 @@ _GROUPS: dict[str, str] = {
     "bucketize searchsorted",
     "Concat": "cat stack roll",
     "Conv2D": "conv2d convolution mkldnn_convolution",
+    "CrossEntropy": "nll_loss_backward nll_loss_forward",
     "CumSum": "cumsum logcumsumexp cummax cummin cumprod",
     "Div": "div floor_divide fmod remainder true_divide",
     "Dropout": "native_dropout native_dropout_backward feature_dropout",

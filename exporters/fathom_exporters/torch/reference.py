@@ -59,7 +59,7 @@ class TorchReference:
     def _infer(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
             outputs = self._model(batch)
-        return {spec.name: outputs[spec.name] for spec in self._workload.outputs}
+        return {spec.name: outputs[spec.name] for spec in self._workload.interface("inference").outputs}
 
     def _train(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss, and the new state as the module and the optimizer hold it."""

@@ -263,7 +263,7 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every combination of the given workloads, modes and frameworks; None stands for all of them.
 
-    Of workloads it stands for those of the usual suite.
+    Of workloads it stands for those of the usual suite. A workload has no cells of a mode that it lacks.
 
     Raises:
         UnknownNameError: No such workload, framework, mode or preset.
@@ -271,6 +271,6 @@ def cells(
     chosen_workloads = _select("workload", names(USUAL_SUITE) if workloads is None else workloads, names())
     chosen_modes = [mode for mode in MODES if mode in _select("mode", modes, MODES)]
     chosen_frameworks = _select("framework", from_frameworks, frameworks())
-    for name in chosen_workloads:
-        definition(name).configure(preset)
-    return tuple(Cell(w, f, m) for w, m, f in product(chosen_workloads, chosen_modes, chosen_frameworks))
+    has = {name: definition(name).configure(preset).modes for name in chosen_workloads}
+    every = product(chosen_workloads, chosen_modes, chosen_frameworks)
+    return tuple(Cell(w, f, m) for w, m, f in every if m in has[w])

@@ -20,7 +20,7 @@ from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.graphs.exports import WORKLOADS
+from support.graphs.exports import MODES_OF
 
 
 def graph_of(name: str, mode: Mode, noise: NoiseSource) -> NativeGraph:
@@ -56,7 +56,7 @@ def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
     assert progress == [(what, number, 3) for what in series for number in (1, 2, 3)]
 
 
-CASES = [(name, mode) for name in WORKLOADS for mode in ("inference", "training")]
+CASES = MODES_OF
 DRAWS: list[tuple[str, Mode, NoiseSource]] = [("autoenc", "training", "graph"), ("alexnet", "training", "graph")]
 
 

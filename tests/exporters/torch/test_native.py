@@ -23,7 +23,7 @@ from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp, NativeReque
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.graphs.exports import WORKLOADS
+from support.graphs.exports import MODES_OF
 
 
 @functools.cache
@@ -34,7 +34,7 @@ def measured(name: str, mode: Mode, noise: NoiseSource = "input") -> NativeMeasu
     return TorchNative().measure(request, lambda what, done, total: None)
 
 
-CASES = [(name, mode) for name in WORKLOADS for mode in ("inference", "training")]
+CASES = MODES_OF
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)

@@ -12,6 +12,10 @@ from fathom_onnx.workloads.contract import Mode, NoiseSource
 
 FRAMEWORKS = ("torch", "tensorflow")
 WORKLOADS = tuple(BUILT_IN)
+MODES_OF = [(name, mode) for name in WORKLOADS for mode in workload(name, "tiny").modes]
+"""Workload and mode of every graph."""
+TRAINED = tuple(name for name, mode in MODES_OF if mode == "training")
+"""The workloads that have a training step."""
 
 
 @functools.cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from fathom_exporters.torch.models import make
@@ -14,19 +16,26 @@ from fathom_onnx.workloads.contract import Mode, Workload
 
 from .optimizers import optimizer_of, slots_of
 
-__all__ = ["built_subject"]
+__all__ = ["LARGEST", "built_subject"]
+
+LARGEST = 2**30
+"""Bytes of parameters from which a model is made without memory, and with it any tensor that its class computes."""
 
 
 def built_subject(workload: Workload, mode: Mode) -> Subject:
     """The subject of a workload: its model, its loss and its optimizer.
 
-    The counters of batches that nothing reads are values of the step alone: the workload leaves them out.
+    The counters of batches that nothing reads are values of the step alone: the workload leaves them out. A model that
+    is too large to be made for nothing (:data:`LARGEST`) is made without memory: a step's tensors take the places of
+    its own anyway.
 
     Raises:
         UnknownNameError: The workload has no model in PyTorch.
         ExportError: The model has other parameters or buffers than the workload.
     """
-    model = make(workload)
+    large = 4 * sum(p.elements for p in workload.parameters) > LARGEST
+    with torch.device("meta") if large else contextlib.nullcontext():
+        model = make(workload)
     model.train(mode == "training")
     own = dict(model.named_parameters())
     parameters = {p.name: own[p.name] for p in workload.parameters}

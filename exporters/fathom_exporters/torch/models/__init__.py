@@ -2,8 +2,8 @@
 
 A model is an ``nn.Module`` class built from the workload's configuration. Its submodules have the workload's layer
 names, and its parameters and buffers the workload's variable names. ``forward(batch)`` takes the batch inputs by name
-(and the noise, where that is given) and returns tensors by name, the inference outputs among them; ``loss(outputs,
-batch)`` computes the scalar loss from them.
+(and the noise, where that is given, and caches) and returns tensors by name, the inference outputs among them, and a
+cache's new values under its name and ``.next``; ``loss(outputs, batch)`` computes the scalar loss from them.
 """
 
 from __future__ import annotations

@@ -150,10 +150,12 @@ def make_step(
         known: From the step's tensors by name to a context in which some of their values can be read.
     """
     workload = subject.workload
-    variables = [v.name for v in workload.variables(mode)]
+    caches = {v.name for v in workload.caches}  # the model takes them with the batch, and returns them anew
+    variables = [v.name for v in workload.variables(mode) if v.name not in caches]
     trained = [p.name for p in workload.parameters]
     buffers = [b.name for b in workload.buffers]
     noise = [n.name for n in workload.noise.get(mode, ())] if subject.draws else []
+    inferred = [o.name for o in workload.interface("inference").outputs]
     root = {SCOPE: subject.root} if subject.root else {}
 
     def optimizer_mark(scope: str, op: str) -> AbstractContextManager[Any]:
@@ -183,7 +185,7 @@ def make_step(
             mark({PHASE: "forward", **root}),
         ):
             outputs = subject.outputs(subject.forward(batch_of(values)))
-        return {o.name: outputs[o.name] for o in workload.outputs}
+        return {name: outputs[name] for name in inferred}
 
     def training(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         leaves = {name: values[name].detach().clone().requires_grad_(True) for name in trained}

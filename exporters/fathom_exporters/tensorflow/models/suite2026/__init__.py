@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, ppo
+from . import dlrm, llama, ppo
 
 __all__ = ["SUITE_2026"]
 
 SUITE_2026: dict[str, Model] = {
+    "llama": llama,
+    "llama-decode": llama,
     "dlrm": dlrm,
     "ppo": ppo,
 }

@@ -8,11 +8,14 @@ from typing import Any
 from torch import nn
 
 from .dlrm import RecommendationModel
+from .llama import Llama
 from .ppo import Ppo
 
 __all__ = ["SUITE_2026"]
 
 SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
+    "llama": Llama,
+    "llama-decode": Llama,
     "dlrm": RecommendationModel,
     "ppo": Ppo,
 }
