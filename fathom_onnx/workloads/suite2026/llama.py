@@ -139,7 +139,8 @@ DEFINITION = Definition(
     summary="Llama 3 decoder: training and prefill",
     presets=_PRESETS,
     build=build,
-    fidelity=_COMMON + "A step has one sequence of 2048 tokens, not millions of tokens. The learning rate is constant at "
+    fidelity=_COMMON
+    + "A step has one sequence of 2048 tokens, not millions of tokens. The learning rate is constant at "
     "its peak, where the authors warm up and decay. Weight decay is on all parameters, norms included. Nothing keeps "
     "documents of one sequence apart. Matrices start normal with deviation 0.02.",
     papers=_PAPERS,

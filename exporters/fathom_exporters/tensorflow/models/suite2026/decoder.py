@@ -84,9 +84,7 @@ def cached(net: Net, name: str, new: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return net.new_buffers[name]
 
 
-def attention(
-    net: Net, name: str, query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, mask: tf.Tensor
-) -> tf.Tensor:
+def attention(net: Net, name: str, query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Grouped-query attention: query heads, one after the other, share a head of keys and values.
 
     [batch, T, heads, size], [batch, kv heads, places, size] twice, [T, places] -> rows [batch * T, width].

@@ -27,8 +27,6 @@ def forward(net: Net, config: LlamaConfig, batch: Mapping[str, tf.Tensor]) -> di
     return decode(net, config, batch["tokens"], swiglu)
 
 
-def loss(
-    net: Net, config: LlamaConfig, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
-) -> tf.Tensor:
+def loss(net: Net, config: LlamaConfig, outputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Mean softmax cross-entropy of the tokens after each."""
     return next_token_loss(outputs, batch)
