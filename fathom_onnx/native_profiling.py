@@ -48,7 +48,8 @@ def profile_native(
         progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
-        UsageError: A setting that cannot work; the workload lacks the mode; TensorFlow's threads were set to another number in this process.
+        UsageError: A setting that cannot work; the workload lacks the mode; TensorFlow's threads were set to another
+            number in this process.
         UnknownNameError: No native profiler of this framework.
         MissingDependencyError: The framework is not installed.
         ExportError: The framework has no model of the workload.

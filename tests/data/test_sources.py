@@ -49,7 +49,7 @@ def test_every_row_stands_under_its_own_name_and_says_what_it_is() -> None:
 
 def test_every_workload_names_a_source_that_feeds_it_in_its_modes() -> None:
     every = [workload(name, "tiny") for name in names()]
-    for made, mode in [(made, mode) for made in every for mode in made.modes]:
+    for made, mode in [(one, mode) for one in every for mode in one.modes]:
         batch = next(batches_for(made, mode, seed=3))
         assert {k: (v.shape, str(v.dtype)) for k, v in batch.items()} == {
             s.name: (s.shape, s.dtype) for s in made.batch_inputs(mode)

@@ -17,7 +17,7 @@ from fathom_onnx.workloads.contract import Draw, TensorSpec
 def stream(vocabulary: int = 200, batch: int = 3, length: int = 5, seed: int = 0, names=("tokens", "labels")):
     draw = Draw("integers", 0, vocabulary)
     specs = [TensorSpec(name, (batch, length), "int64", draw=draw) for name in names]
-    return batches("tokens", specs, seed, {name: draw for name in names})
+    return batches("tokens", specs, seed, dict.fromkeys(names, draw))
 
 
 def test_labels_are_the_next_tokens_and_batches_go_on_where_the_last_one_ended() -> None:
@@ -45,7 +45,7 @@ def test_every_token_is_one_of_the_vocabulary(vocabulary: int) -> None:
     sizes = language.sizes(np.arange(language.classes))
     assert sizes.sum() == vocabulary
     followers = language.follower(np.arange(vocabulary))
-    assert (0 <= followers).all()
+    assert (followers >= 0).all()
     assert (followers < vocabulary).all()
 
 

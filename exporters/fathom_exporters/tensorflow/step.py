@@ -44,8 +44,8 @@ def run_step(
         data_format: The layout of images between layers.
 
     Raises:
-        ExportError: The loss does not depend on a parameter, or the model lacks an output or the new value of a buffer or
-            cache.
+        ExportError: The loss does not depend on a parameter, or the model lacks an output or the new value of a
+            buffer or cache.
     """
     noise = {n.name: n for n in workload.noise.get(mode, ())}
     net = Net(

@@ -1,1 +1,1 @@
-"""Generated text as word ids: stories with questions (memnet), parallel sentences (seq2seq), endless text (language models)."""
+"""Generated text as word ids: stories with questions, parallel sentences, endless text for language models."""

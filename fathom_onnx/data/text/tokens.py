@@ -56,13 +56,15 @@ class Language:
 
     def sizes(self, of: Array) -> Array:
         """Number of tokens in each of some classes."""
-        return (self.vocabulary - of - 1) // self.classes + 1
+        sizes: Array = (self.vocabulary - of - 1) // self.classes + 1
+        return sizes
 
     def follower(self, tokens: Array) -> Array:
         """The habitual follower of each token, in the likeliest class after its own."""
         following = self.successors[tokens % self.classes, 0]
         rank = (tokens // self.classes * 7 + 3) % self.sizes(following)
-        return following + self.classes * rank
+        follower: Array = following + self.classes * rank
+        return follower
 
     def after(self, tokens: Array, rng: np.random.Generator) -> Array:
         """A token drawn after each, int64 of the same shape."""
@@ -75,7 +77,8 @@ class Language:
         """A token of each class, by Zipf's law: the continuous law's quantile, rounded down to a whole rank."""
         sizes = self.sizes(classes)
         rank = np.floor((sizes + 1.0) ** rng.random(classes.shape)).astype(np.int64) - 1
-        return classes + self.classes * np.minimum(rank, sizes - 1)
+        token: Array = classes + self.classes * np.minimum(rank, sizes - 1)
+        return token
 
 
 def _shape(request: BatchRequest) -> tuple[int, int]:

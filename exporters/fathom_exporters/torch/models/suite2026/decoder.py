@@ -25,6 +25,7 @@ class RmsNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        """Rows to rows."""
         return x * torch.rsqrt((x * x).mean(1, keepdim=True) + self.epsilon) * self.weight
 
 
@@ -32,6 +33,7 @@ class Addition(nn.Module):
     """The residual addition, a layer of its own so that its time has a name."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sum."""
         return x + y
 
 
