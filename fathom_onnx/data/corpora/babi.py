@@ -22,8 +22,8 @@ import numpy as np
 from fathom_onnx.data.contract import Batch, BatchRequest, check_inputs, endless_shuffle, generator
 from fathom_onnx.errors import DataError
 
-from .files import folder_entries, open_bytes, require_file, what_is
-from .lines import Lines, decoded_lines
+from .files import folder_entries, require_file, what_is
+from .lines import Lines, lines_of
 
 __all__ = ["Question", "open_babi", "questions_of"]
 
@@ -127,7 +127,7 @@ def _read(path: Path) -> list[Question]:
     Raises:
         DataError: It is none, or has none.
     """
-    found = open_bytes(path, _EXPECTED, lambda file: list(questions_of(decoded_lines(file, path), path)))
+    found = list(questions_of(lines_of(path, _EXPECTED), path))
     if not found:
         raise DataError(f"'{path}' has no question", f"expected {_EXPECTED}")
     return found

@@ -5,17 +5,24 @@ from __future__ import annotations
 import gzip
 import stat
 import zlib
-from collections.abc import Callable
-from io import BufferedIOBase
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from fathom_onnx.errors import DataError, one_line
 
-__all__ = ["folder_entries", "open_bytes", "read_bytes", "require_file", "require_folder", "what_is"]
+__all__ = [
+    "blocks",
+    "folder_entries",
+    "in_home",
+    "path_pair",
+    "read_bytes",
+    "require_file",
+    "require_folder",
+    "what_is",
+]
 
-_Result = TypeVar("_Result")
 _GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 20
 
 
 def what_is(path: Path) -> str:
@@ -78,8 +85,8 @@ def folder_entries(folder: Path) -> list[Path]:
         raise DataError(f"folder '{folder}' cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def open_bytes(path: Path, expected: str, use: Callable[[BufferedIOBase], _Result]) -> _Result:
-    """What ``use`` makes of a file's bytes; those of a gzip file, which is known by its first bytes, are unpacked.
+def blocks(path: Path, expected: str) -> Iterator[bytes]:
+    """The bytes of a file, in blocks; those of a gzip file, which is known by its first bytes, are unpacked.
 
     Raises:
         DataError: It is no regular file, cannot be read, or is gzip that is cut short or broken.
@@ -87,10 +94,10 @@ def open_bytes(path: Path, expected: str, use: Callable[[BufferedIOBase], _Resul
     require_file(path, expected)
     try:
         with path.open("rb") as file:
-            if file.peek(2)[:2] != _GZIP:
-                return use(file)
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                return use(unpacked)
+            packed = file.peek(2)[:2] == _GZIP
+            unpacked = gzip.GzipFile(fileobj=file) if packed else file
+            while block := unpacked.read(_BLOCK):
+                yield block
     except EOFError as error:
         size = path.stat().st_size
         raise DataError(f"'{path}' is gzip that is cut short at byte {size}", "get the file again") from error
@@ -104,6 +111,24 @@ def read_bytes(path: Path, expected: str) -> bytes:
     """All bytes of a file, unpacked.
 
     Raises:
-        DataError: As for :func:`open_bytes`.
+        DataError: As for :func:`blocks`.
     """
-    return open_bytes(path, expected, lambda file: file.read())
+    return b"".join(blocks(path, expected))
+
+
+def in_home(path: str) -> str:
+    """A path with the user's home folder for a leading ``~``, which no shell puts in after a colon or a comma."""
+    return str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def path_pair(path: str) -> tuple[Path, Path] | None:
+    """The two files of ``FIRST,SECOND``; where there are several commas, the one that has a file on either side.
+
+    None where there is no comma, or none that divides it so.
+    """
+    parts = path.split(",")
+    ways = [(",".join(parts[:i]), in_home(",".join(parts[i:]))) for i in range(1, len(parts))]
+    pairs = [(Path(first), Path(second)) for first, second in ways if first and second]
+    there = [pair for pair in pairs if all(what_is(one) == "file" for one in pair)]
+    fitting = there or pairs
+    return fitting[0] if len(fitting) == 1 else None

@@ -8,14 +8,14 @@ byte order mark at the start is no part of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BufferedIOBase
 from pathlib import Path
 
 from fathom_onnx.errors import DataError
 
-__all__ = ["Lines", "decoded_lines"]
+from .files import blocks
 
-_BLOCK = 1 << 20
+__all__ = ["Lines", "lines_of"]
+
 _LONGEST = 1 << 26
 _OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _MARK = b"\xef\xbb\xbf"
@@ -24,38 +24,34 @@ Lines = Iterator[tuple[int, str]]
 """Pairs of a line's number, from 1, and its text without its end."""
 
 
-def _raw(file: BufferedIOBase, path: Path) -> Iterator[bytes]:
+def _raw(path: Path, expected: str) -> Iterator[bytes]:
     """Lines without their ends. Whether CR ends a line is known where the file's first LF is, or its end."""
-    rest, ended_by_cr = b"", None
-    while block := file.read(_BLOCK):
+    rest, has_lf = b"", False
+    for block in blocks(path, expected):
         rest += block
-        if b"\n" in rest:
-            ended_by_cr = False
+        if b"\n" in block:
+            has_lf = True
             *lines, rest = rest.split(b"\n")
             yield from (line.removesuffix(b"\r") for line in lines)
         elif len(rest) > _LONGEST:
-            raise DataError(
-                f"'{path}' has no line end in its first {len(rest)} bytes", "expected lines that end with LF"
-            )
-    if ended_by_cr is None and b"\r" in rest:
-        *lines, rest = rest.removesuffix(b"\r").split(b"\r")
-        yield from lines
-        yield rest
+            raise DataError(f"'{path}' has no line end in {len(rest)} bytes", "expected lines that end with LF")
+    if not has_lf:
+        yield from rest.removesuffix(b"\r").split(b"\r") if rest else ()
     elif rest:
         yield rest.removesuffix(b"\r")
 
 
-def decoded_lines(file: BufferedIOBase, path: Path) -> Lines:
-    """The lines of a file of text.
+def lines_of(path: Path, expected: str) -> Lines:
+    """The lines of a file of text, packed by gzip or not.
 
     Args:
-        file: Its bytes.
-        path: Its path, for errors.
+        path: The file.
+        expected: What should be there, in words.
 
     Raises:
-        DataError: It is not UTF-8, or it is no text; the line and the byte are named.
+        DataError: It cannot be read, is not UTF-8, or is no text; the line and the byte are named.
     """
-    for number, line in enumerate(_raw(file, path), 1):
+    for number, line in enumerate(_raw(path, expected), 1):
         if number == 1:
             encoding = _OTHER_MARKS.get(line[:2])
             if encoding is not None:

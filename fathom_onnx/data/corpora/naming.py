@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fathom_onnx.data.contract import Batch, BatchRequest, Source
 from fathom_onnx.errors import UnknownNameError, UsageError
@@ -12,7 +11,9 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 from .babi import open_babi
 from .cifar10 import open_cifar10
 from .class_folders import open_class_folders
+from .files import in_home
 from .mnist import open_mnist
+from .parallel import open_parallel
 
 __all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
 
@@ -56,6 +57,11 @@ _ROWS = (
         "task files of bAbI v1.2: a file qa..._train.txt with qa..._test.txt beside it, or a folder of them",
         open_babi,
     ),
+    Reader(
+        "parallel",
+        "sentences and their translations: SOURCE,TARGET, two files of text whose lines belong together",
+        open_parallel,
+    ),
 )
 
 READERS: dict[str, Reader] = {row.name: row for row in _ROWS}
@@ -80,5 +86,4 @@ def corpus_source(named: str) -> Source:
     reader = READERS[name]
     if not path:
         raise UsageError(f"data source '{named}' names no path", f"give one, as in '{name}{SEPARATOR}PATH'")
-    home = str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path  # no shell does it after a ':'
-    return Source(named, "real", reader.description, lambda request: reader.open(request, home), on_disk=True)
+    return Source(named, "real", reader.description, lambda request: reader.open(request, in_home(path)), on_disk=True)
