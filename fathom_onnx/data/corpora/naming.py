@@ -14,6 +14,7 @@ from .class_folders import open_class_folders
 from .files import in_home
 from .mnist import open_mnist
 from .parallel import open_parallel
+from .text import open_text
 
 __all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
 
@@ -61,6 +62,11 @@ _ROWS = (
         "parallel",
         "sentences and their translations: SOURCE,TARGET, two files of text whose lines belong together",
         open_parallel,
+    ),
+    Reader(
+        "text",
+        "a text as bytes, or FILE,TOKENIZER.json: as tokens of a tokenizer in the format of the package tokenizers",
+        open_text,
     ),
 )
 
