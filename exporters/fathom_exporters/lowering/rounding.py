@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["note", "rounded", "rounded_numbers", "single_numbers"]
+__all__ = ["note", "rounded", "rounded_numbers", "single_numbers", "widen_constants"]
 
 _BEFORE = "before rounding"
 _MOST = 256
@@ -37,9 +37,13 @@ def note(tensor: ir.TensorProtocol, values: np.ndarray[Any, Any] | float) -> Non
     if tensor.dtype != ir.DataType.FLOAT or numbers.dtype != np.float64:
         return
     found = np.unique(numbers[np.isfinite(numbers)])
-    lost = [float(number) for number in found if _is_lost(float(number))]
-    if 0 < len(lost) <= _MOST:
-        tensor.meta[_BEFORE] = tuple(lost)
+    if 0 < len(found) <= _MOST:
+        tensor.meta[_BEFORE] = tuple(float(number) for number in found)
+
+
+def _lost(tensor: ir.TensorProtocol) -> tuple[float, ...]:
+    """The numbers of a tensor that its file does not tell."""
+    return tuple(number for number in tensor.meta.get(_BEFORE, ()) if _is_lost(number))
 
 
 def _is_lost(number: float) -> bool:
@@ -51,6 +55,41 @@ def _is_lost(number: float) -> bool:
     return all(abs(number - guess) > _CLOSE * abs(number) for guess in (float(single), float(str(single))))
 
 
+def widen_constants(graph: ir.Graph) -> None:
+    """Constants of float32 that are cast to float64 become the numbers of float64 that they were.
+
+    PyTorch's exporter writes a number of a float64 tensor so, 0.9 of an optimizer among them.
+    """
+    for node in list(graph):
+        value = node.inputs[0] if node.op_type in ("Cast", "CastLike") and not node.domain else None
+        producer = value.producer() if value is not None else None
+        if (
+            producer is None
+            or producer.op_type != "Constant"
+            or "value" not in producer.attributes
+            or not _gives_double(node)
+        ):
+            continue
+        tensor = producer.attributes["value"].as_tensor()
+        before = tensor.meta.get(_BEFORE, ())
+        if before:
+            single = tensor.numpy()
+            exact = single.astype(np.float64)
+            for number in before:
+                exact[single == np.float32(number)] = number
+            made = ir.node("Constant", [], {"value": ir.Tensor(exact)})
+            made.meta.update(node.meta)
+            made.metadata_props.update(node.metadata_props)
+            ir.convenience.replace_nodes_and_values(graph, node, [node], [made], list(node.outputs), list(made.outputs))
+
+
+def _gives_double(node: ir.Node) -> bool:
+    if node.op_type == "Cast":
+        return bool(node.attributes["to"].as_int() == ir.DataType.DOUBLE)
+    like = node.inputs[1]
+    return like is not None and like.dtype == ir.DataType.DOUBLE
+
+
 def single_numbers(graph: ir.Graph) -> dict[float, float]:
     """Float32 to the number that it was, of constants that are a single number; folding makes others of them."""
     found: dict[float, float] = {}
@@ -59,7 +98,7 @@ def single_numbers(graph: ir.Graph) -> dict[float, float]:
         if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
             if tensor.size == 1:
-                found |= {float(np.float32(number)): number for number in tensor.meta.get(_BEFORE, ())}
+                found |= {float(np.float32(number)): number for number in _lost(tensor)}
     return found
 
 
@@ -79,7 +118,7 @@ def rounded_numbers(graph: ir.Graph, single: Mapping[float, float]) -> dict[str,
     for name, tensor in tensors.items():
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or not tensor.size:
             continue
-        before = tensor.meta.get(_BEFORE, ())
+        before = _lost(tensor)
         if not before and single:
             elements = tensor.numpy()
             first = float(elements.flat[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BFLOAT16", "REFUSALS", "Refusal", "refusal"]
+__all__ = ["BFLOAT16", "FLOAT16", "REFUSALS", "Refusal", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,12 @@ BFLOAT16 = Refusal(
     "leave torch.autocast and .bfloat16() out: the whole step in float32",
 )
 """Why arithmetic in bfloat16 is refused, whatever the operation."""
+
+FLOAT16 = Refusal(
+    "computes a training step in float16, whose rounding is larger than what a wrong step would differ by",
+    "leave torch.autocast and .half() out: the whole step in float32",
+)
+"""Why arithmetic in float16 is refused in training, whatever the operation."""
 
 _NO_OPERATOR = "has no ONNX operator"
 _BY_VALUES = "gives a shape that depends on values"

@@ -34,14 +34,22 @@ _BY_TYPE: dict[str, tuple[tuple[int, str, float], ...]] = {
 
 
 class _Widening(TorchFunctionMode):
-    """While entered, float32 by name, or in a tensor from elsewhere, becomes float64."""
+    """While entered, float32 by name, or in a tensor from elsewhere, becomes float64.
+
+    Args:
+        narrow: Whether limits of number types that are not given are those of float32.
+    """
+
+    def __init__(self, narrow: bool) -> None:
+        super().__init__()
+        self._by_type = _BY_TYPE if narrow else {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.float:
             func = Tensor.double
         name = getattr(func, "__name__", "")
         kwargs = dict(kwargs or {})
-        for position, option, value in _BY_TYPE.get(name, ()):
+        for position, option, value in self._by_type.get(name, ()):
             if len(args) > position:
                 kept = value if args[position] is None else args[position]
                 args = (*args[:position], kept, *args[position + 1 :])
@@ -82,7 +90,11 @@ def _l1_loss_with_weights(*args: Any, **kwargs: Any) -> Tensor:
 
 
 @contextlib.contextmanager
-def widened() -> Iterator[None]:
-    """While entered, float32 by name, or in a tensor from elsewhere, becomes float64."""
-    with mock.patch.object(F, "l1_loss", _l1_loss_with_weights), _Widening():
+def widened(narrow: bool = True) -> Iterator[None]:
+    """While entered, float32 by name, or in a tensor from elsewhere, becomes float64.
+
+    Args:
+        narrow: Whether limits of number types that are not given are those of float32.
+    """
+    with mock.patch.object(F, "l1_loss", _l1_loss_with_weights), _Widening(narrow):
         yield

@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import fx
 
 from fathom_exporters.torch.aten import canonical_op
-from fathom_exporters.torch.recording.graph import drop_copies, drop_profiler_marks, in_bfloat16, promote_types
+from fathom_exporters.torch.recording.graph import drop_copies, drop_profiler_marks, half_precision, promote_types
 from fathom_exporters.torch.recording.record import trace
 from fathom_exporters.torch.recording.tagging import Tagger
-from fathom_exporters.torch.refusals import BFLOAT16, refusal
+from fathom_exporters.torch.refusals import refusal
 from fathom_exporters.torch.translate.attempt import refusals
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import Gap
@@ -72,10 +72,10 @@ def gaps_of(workload: RecipeWorkload, mode: Mode) -> tuple[Gap, ...]:
             canonical_op(node)
         except ExportError:
             lacks.append("a canonical op")
-        half = in_bfloat16(node)
+        half = half_precision(node, mode)
         if lacks or half:
             phase, layer = tagger.place(node)
-            known = BFLOAT16 if half else refusal(str(node.target))
+            known = half or refusal(str(node.target))
             lacks, rewrite = ([known.reason], known.rewrite) if known else (lacks, "")
             count[Gap(str(node.target), phase, layer, lines.get(node, ""), " and ".join(lacks), rewrite)] += 1
     return tuple(

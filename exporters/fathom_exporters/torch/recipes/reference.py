@@ -42,6 +42,8 @@ class RecipeReference:
         self._call = described.call
         self._model = described.call.model
         self._optimizer = workload.recipe.optimizer
+        own = {tensor.dtype for tensor in (*self._model.parameters(), *self._model.buffers())}
+        self._own_double = torch.float64 in own  # the limits of numbers are its own, and float32 by name is meant
 
     def _tensor(self, array: Array) -> Tensor:
         tensor = torch.tensor(array)
@@ -62,7 +64,10 @@ class RecipeReference:
                 if tensor.is_leaf:
                     tensor.grad = None
             self._set_optimizer(values)
-            with attributes_kept(self._model), limits_of_float32() if self._double else contextlib.nullcontext():
+            with (
+                attributes_kept(self._model),
+                limits_of_float32() if self._double and not self._own_double else contextlib.nullcontext(),
+            ):
                 yield
         finally:
             torch.set_default_dtype(usual)
@@ -77,7 +82,7 @@ class RecipeReference:
                     group.update(own)
 
     def _widening(self) -> contextlib.AbstractContextManager[Any]:
-        return widened() if self._double else contextlib.nullcontext()
+        return widened(not self._own_double) if self._double else contextlib.nullcontext()
 
     def _optimizer_values(self) -> tuple[Any, list[dict[str, Any]]]:
         if self._optimizer is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -114,9 +114,11 @@ def state_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> St
             if not isinstance(start, Start):
                 state.constants.setdefault(name, {})[key_] = start
                 continue
+            if parameter.dtype == torch.float64 and start.shape == () and start.dtype == torch.float32:
+                start = replace(start, dtype=torch.float64)  # the optimizer computes with a count in Python's numbers
             value = float(start.value) if start.shape == () and not _is_fake(start.value) else None
             if start.shape == () and key_ in SHARED and value is not None:
-                mark = (key_, value, tuple(sorted(options.items())))
+                mark = (key_, value, start.dtype, tuple(sorted(options.items())))
                 slot = shared.setdefault(mark, _numbered(f"optimizer.{key_}", set(state.starts)))
             else:
                 slot = f"{name}.{key_}"

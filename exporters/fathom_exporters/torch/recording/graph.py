@@ -14,13 +14,15 @@ from torch.onnx._internal.fx.passes.type_promotion import (
     get_type_promotion_rule,
 )
 
+from fathom_exporters.torch.refusals import BFLOAT16, FLOAT16, Refusal
 from fathom_onnx.errors import ExportError, one_line
+from fathom_onnx.workloads.contract import Mode
 
 __all__ = [
     "drop_copies",
     "drop_profiler_marks",
     "give_constants_values",
-    "in_bfloat16",
+    "half_precision",
     "merge_shared_arithmetic",
     "name_gradients",
     "number_placeholders",
@@ -101,10 +103,24 @@ def give_constants_values(module: fx.GraphModule) -> None:
         node.meta["val"] = value
 
 
-def in_bfloat16(node: fx.Node) -> bool:
-    """Whether an operation gives a tensor of an element type that no runtime has kernels for."""
+_CASTS = ("_to_copy", "convert_element_type", "lift_fresh_copy", "clone", "detach", "alias", "view", "scalar_tensor")
+"""Operations that compute nothing in the type that they give."""
+
+
+def half_precision(node: fx.Node, mode: Mode) -> Refusal | None:
+    """Why an operation is refused for the element type that it gives, if it is.
+
+    Casts to float16 and back are rounding that a model asks for; in inference a graph of float16 is what it says.
+    """
     value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.dtype == torch.bfloat16
+    if node.op != "call_function" or not isinstance(value, Tensor):
+        return None
+    if value.dtype == torch.bfloat16:
+        return BFLOAT16
+    name = getattr(node.target, "_opname", "")
+    if value.dtype == torch.float16 and mode == "training" and name not in _CASTS:
+        return FLOAT16
+    return None
 
 
 def drop_profiler_marks(graph: fx.Graph) -> None:

@@ -22,7 +22,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from fathom_exporters.torch.decompositions import decomposition_table
 from fathom_exporters.torch.recorded import Capture
 from fathom_exporters.torch.recording.plain_functions import plain_functions
-from fathom_exporters.torch.refusals import BFLOAT16
 from fathom_exporters.torch.stepping import gradient_name, layer_marks, make_step
 from fathom_exporters.torch.stepping.assignments import Assignments
 from fathom_exporters.torch.stepping.averages import averages_by_tensor
@@ -39,7 +38,7 @@ from .graph import (
     drop_copies,
     drop_profiler_marks,
     give_constants_values,
-    in_bfloat16,
+    half_precision,
     merge_shared_arithmetic,
     name_gradients,
     number_placeholders,
@@ -167,15 +166,16 @@ def _refuse_unchanged(graph: fx.Graph, names: Sequence[str]) -> None:
             )
 
 
-def _refuse_bfloat16(graph: fx.Graph) -> None:
-    """Refuse arithmetic in bfloat16.
+def _refuse_half_precision(graph: fx.Graph, mode: Mode) -> None:
+    """Refuse arithmetic in bfloat16 and, in training, in float16.
 
     Raises:
         ExportError: There is some.
     """
     for node in graph.nodes:
-        if node.op == "call_function" and in_bfloat16(node):
-            raise ExportError(f"{node.target} {BFLOAT16.reason}", BFLOAT16.rewrite)
+        refused = half_precision(node, mode)
+        if refused is not None:
+            raise ExportError(f"{node.target} {refused.reason}", refused.rewrite)
 
 
 def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[str, Tensor] | None = None) -> Capture:
@@ -196,7 +196,7 @@ def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[s
     common = merge_shared_arithmetic(graph, [placeholders[name] for name in names if name in shared])
     promote_types(module)
     give_constants_values(module)
-    _refuse_bfloat16(graph)
+    _refuse_half_precision(graph, mode)
     if not subject.root:
         _refuse_unchanged(graph, outputs[: len(interface.outputs)])
     copies = own_outputs(graph, len(interface.outputs))

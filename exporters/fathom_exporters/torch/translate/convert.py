@@ -21,7 +21,7 @@ from onnx_ir.passes.common import InlinePass
 from torch.onnx._internal.exporter import _building, _core, _ir_passes
 
 from fathom_exporters.lowering import OPSET, REPEATED, Tag, register_schemas
-from fathom_exporters.lowering.rounding import note
+from fathom_exporters.lowering.rounding import note, widen_constants
 from fathom_exporters.torch.recorded import Capture
 from fathom_onnx.errors import ExportError, one_line
 
@@ -124,4 +124,5 @@ def translate(capture: Capture) -> ir.Model:
     _tag(model, capture)
     _ir_passes.add_opset_imports(model)
     InlinePass()(model)  # some of the exporter's functions are functions of the model
+    widen_constants(model.graph)
     return model

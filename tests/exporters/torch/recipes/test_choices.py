@@ -99,12 +99,13 @@ def test_packed_sequences_of_the_lengths_in_the_batch(kind: Any, lengths: Any, o
 
 
 class Cast(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, kind: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
+        self.kind = kind
         self.linear = nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=self.kind):
             return self.linear(x).float()
 
 
@@ -115,6 +116,12 @@ def test_what_cannot_be_is_one_line_with_a_rewrite() -> None:
     assert "'linear'" in told
     assert "bfloat16" in told
     assert "float32" in told
+    told = refused(Cast(torch.float16), batch)
+    assert "computes a training step in float16" in told
+    assert "the whole step in float32" in told
+    half = nn.Linear(4, 3).half()
+    told = refused(half, tuple(t.half() if t.is_floating_point() else t for t in batch))
+    assert "float16" in told
     model = nn.Linear(4, 3)
     told = refused(model, batch, optimizer=O.LBFGS(model.parameters()))
     assert told.startswith("a step of LBFGS runs the model as often as its values ask for")

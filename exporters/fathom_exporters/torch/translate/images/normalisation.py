@@ -11,7 +11,7 @@ import onnx_ir as ir
 import torch
 
 from fathom_exporters.lowering.values import static_shape
-from fathom_exporters.torch.translate.emit import array, gradients, ints, op
+from fathom_exporters.torch.translate.emit import array, gradients, ints, op, ops
 
 __all__ = ["NORMALISATION"]
 
@@ -112,6 +112,33 @@ def batch_norm_backward(
     return dx, dscale, op.ReduceSum(dy, axes, keepdims=0)
 
 
+def layer_norm(
+    x: ir.Value,
+    normalized_shape: Sequence[int],
+    scale: ir.Value | None = None,
+    bias: ir.Value | None = None,
+    eps: float = 1e-5,
+) -> Sequence[ir.Value]:
+    """native_layer_norm -> LayerNormalization; in float64, whose statistics that has in float32, means and products.
+
+    Also the mean and the inverse standard deviation, with axes of one element.
+    """
+    axis = -len(normalized_shape)
+    if x.dtype != ir.DataType.DOUBLE:
+        if scale is None:
+            ones = op.Expand(op.Constant(value_floats=[1.0]), op.Shape(x, start=axis))
+            scale = op.CastLike(ones, x)
+        return ops.LayerNormalization(x, scale, bias, axis=axis, epsilon=eps)
+    axes = ints(*range(axis, 0))
+    mean = op.ReduceMean(x, axes, keepdims=1)
+    centred = op.Sub(x, mean)
+    var = op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1)
+    inv_std = op.Reciprocal(op.Sqrt(op.Add(var, array(np.array(eps), x))))
+    y = op.Mul(centred, inv_std)
+    y = y if scale is None else op.Mul(y, scale)
+    return (y if bias is None else op.Add(y, bias)), mean, inv_std
+
+
 def group_norm(
     x: ir.Value,
     scale: ir.Value | None,
@@ -176,6 +203,7 @@ NORMALISATION: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten._native_batch_norm_legit.no_stats: batch_norm_without_statistics,
     _aten._native_batch_norm_legit_no_training.default: frozen_batch_norm,
     _aten.native_batch_norm_backward.default: batch_norm_backward,
+    _aten.native_layer_norm.default: layer_norm,
     _aten.native_group_norm.default: group_norm,
     _aten.native_group_norm_backward.default: group_norm_backward,
 }
