@@ -13,16 +13,20 @@ turns into whole steps of either sign in any precision: such tensors are judged 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
+from .volumes import POOLS, pool_function
+
 __all__ = ["widen"]
 
 _FLOAT, _DOUBLE = tf.float32.as_datatype_enum, tf.float64.as_datatype_enum
 _SUFFIX = "__wide"
+_TYPE = {"MaxPool3D": "T", "MaxPool3DGrad": "TInput"}
 _RANDOM = ("StatelessRandom", "StatelessTruncated", "Random")
 """Draws from a fixed seed are other numbers in another type."""
 
@@ -33,6 +37,7 @@ class _Wide:
     Attributes:
         nodes: The new nodes.
         renamed: A tensor that stays narrow to the tensor that is its wide copy.
+        made: Functions in the place of operations that TensorFlow lacks in float64.
     """
 
     def __init__(self, functions: set[str], reference: Callable[[str, str, int, int], str]) -> None:
@@ -40,6 +45,7 @@ class _Wide:
         self._reference = reference
         self.nodes: list[Any] = []
         self.renamed: dict[str, str] = {}
+        self.made: list[Any] = []
 
     def add(self, node: Any) -> None:
         """Add a node, with casts where it takes or makes float32 whatever its attributes say."""
@@ -47,6 +53,9 @@ class _Wide:
         if node.op in self._functions:
             node.op += _SUFFIX
         definition = op_def_registry.get(node.op)
+        if node.op in POOLS and node.attr[_TYPE[node.op]].type == _FLOAT:
+            self._call(node)
+            return
         narrow = _narrow(node, definition)
         for key, value in node.attr.items():
             _widen_attribute(value, self._functions, types=key not in narrow)
@@ -66,6 +75,15 @@ class _Wide:
                         self.renamed[tensor] = self._cast(f"{node.name}/wide_{index}", tensor, _FLOAT, _DOUBLE)
                     index += 1
 
+    def _call(self, node: Any) -> None:
+        """A function of float64 in the place of an operation that has no such type."""
+        function = pool_function(node, f"{node.op}_{hashlib.sha256(_key(node)).hexdigest()[:16]}{_SUFFIX}")
+        self.made.append(function)
+        node.op = function.signature.name
+        for key in list(node.attr):
+            del node.attr[key]
+        self.nodes.append(node)
+
     def _cast(self, name: str, tensor: str, source: int, target: int) -> str:
         node = tf.compat.v1.NodeDef(op="Cast", name=name, input=[tensor])
         node.attr["SrcT"].type, node.attr["DstT"].type = source, target
@@ -78,6 +96,15 @@ class _Wide:
             if "/wide_" not in node.name:
                 node.input[:] = [self.renamed.get(_whole(name), name) for name in node.input]
         return self.nodes
+
+
+def _key(node: Any) -> bytes:
+    """What makes the function in the place of an operation another one."""
+    alone = _copy(node)
+    alone.name = ""
+    del alone.input[:]
+    key: bytes = alone.SerializeToString(deterministic=True)
+    return key
 
 
 def _whole(tensor: str) -> str:
@@ -157,7 +184,8 @@ def _widen_nodes(nodes: Sequence[Any], functions: set[str], reference: Callable[
     return wide
 
 
-def _widen_function(definition: Any, functions: set[str]) -> Any:
+def _widen_function(definition: Any, functions: set[str]) -> list[Any]:
+    """The function in float64, and those that it calls in the place of operations."""
     wide = tf.compat.v1.GraphDef().library.function.add()
     wide.CopyFrom(definition)
     wide.signature.name += _SUFFIX
@@ -171,7 +199,7 @@ def _widen_function(definition: Any, functions: set[str]) -> Any:
     wide.node_def.extend(nodes.finish())
     for name, tensor in wide.ret.items():
         wide.ret[name] = nodes.renamed.get(tensor, tensor)
-    return wide
+    return [wide, *nodes.made]
 
 
 def widen(graph_def: tf.compat.v1.GraphDef) -> tuple[tf.compat.v1.GraphDef, dict[str, str]]:
@@ -180,5 +208,6 @@ def widen(graph_def: tf.compat.v1.GraphDef) -> tuple[tf.compat.v1.GraphDef, dict
     wide = tf.compat.v1.GraphDef(versions=graph_def.versions)
     nodes = _widen_nodes(graph_def.node, functions, _in_graph)
     wide.node.extend(nodes.finish())
-    wide.library.function.extend(_widen_function(f, functions) for f in graph_def.library.function)
+    made = [*nodes.made, *(f for own in graph_def.library.function for f in _widen_function(own, functions))]
+    wide.library.function.extend({f.signature.name: f for f in made}.values())
     return wide, nodes.renamed
