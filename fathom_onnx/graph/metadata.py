@@ -157,13 +157,19 @@ class GraphMetadata:
             raise GraphError(f"graph metadata cannot be read ({error})", "export the graph again") from error
 
 
+def _start(start: Initialiser) -> list[Any]:
+    """The fields of an initialiser in order, without default values at the end."""
+    fields: list[Any] = [start.kind, start.value, start.zero_row, start.centre]
+    return fields if start.centre else fields[: 2 if start.zero_row is None else 3]
+
+
 def _row(variable: Variable) -> dict[str, Any]:
     """A variable as JSON without default values; a graph has hundreds."""
     start = variable.initialiser
     row: dict[str, Any] = {
         "name": variable.name,
         "shape": variable.shape,
-        "initialiser": [start.kind, start.value, *([] if start.zero_row is None else [start.zero_row])],
+        "initialiser": _start(start),
     }
     if variable.dtype != "float32":
         row["dtype"] = variable.dtype

@@ -66,6 +66,15 @@ TODAY: dict[str, CatalogueRow] = {
         "Ranks what a user may click on, from tables that hold nearly all of its parameters. The recommendation model "
         "of MLPerf; most of the inference in large data centres has been of this kind.",
     ),
+    "mamba": CatalogueRow(
+        2024,
+        "state space",
+        24,
+        "self-supervised",
+        "Pile",
+        "A recurrence with a state of fixed size, computed as matrix products. Brought recurrent models back beside "
+        "attention; most hybrid language models since have such layers.",
+    ),
     "ppo": CatalogueRow(
         2017,
         "full",

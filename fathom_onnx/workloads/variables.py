@@ -78,12 +78,14 @@ class Initialiser:
         kind: ``constant`` (``value``), ``normal`` (mean 0, standard deviation ``value``), ``uniform`` (-``value`` to
             ``value``) or ``stored``: no formula gives them, they are kept beside the graph.
         value: The constant, the standard deviation or the bound.
+        centre: What is added to a normal or uniform draw: its mean.
         zero_row: A row along the first axis that starts at zero whatever the kind: the nil word of an embedding.
     """
 
     kind: Literal["constant", "normal", "uniform", "stored"]
     value: float
     zero_row: int | None = None
+    centre: float = 0.0
 
     @classmethod
     def constant(cls, value: float) -> Initialiser:
@@ -107,8 +109,9 @@ class Initialiser:
 
     @property
     def label(self) -> str:
-        """The kind, and the row that starts at zero where there is one."""
-        return self.kind if self.zero_row is None else f"{self.kind}, row {self.zero_row} zero"
+        """The kind, its centre where that is not zero, and the row that starts at zero where there is one."""
+        kind = f"{self.kind} around {self.centre:.4g}" if self.centre else self.kind
+        return kind if self.zero_row is None else f"{kind}, row {self.zero_row} zero"
 
     def sample(self, name: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
         """The initial values of variable ``name``; they depend on the seed and the name only, not on any order.
@@ -131,8 +134,8 @@ class Initialiser:
         key = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16], "little")
         rng = np.random.default_rng(key)
         if self.kind == "normal":
-            return rng.normal(0.0, self.value, shape).astype(dtype)
-        return rng.uniform(-self.value, self.value, shape).astype(dtype)
+            return rng.normal(self.centre, self.value, shape).astype(dtype)
+        return rng.uniform(self.centre - self.value, self.centre + self.value, shape).astype(dtype)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from fathom_onnx.errors import UnknownNameError, UsageError
+from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.workloads import definition, names, workload
 from fathom_onnx.workloads.config import settings
-from fathom_onnx.workloads.contract import Adam
+from fathom_onnx.workloads.contract import Adam, Initialiser
 
 
 def test_published_sizes() -> None:
@@ -126,3 +128,22 @@ def test_adam_by_hand() -> None:
     }
     updated = rule.update("p", {"p": np.array([1.0])}, new)
     assert updated == pytest.approx([1 - 0.1 * 2 / (2 + 1e-8)], rel=1e-12)
+
+
+def test_a_draw_around_a_centre_is_a_draw_that_is_moved() -> None:
+    for kind in ("uniform", "normal"):
+        about_zero = Initialiser(kind, 0.5).sample("p", (1000,), "float64", 3)
+        moved = Initialiser(kind, 0.5, centre=-4.0).sample("p", (1000,), "float64", 3)
+        np.testing.assert_allclose(moved, about_zero - 4, atol=1e-12)
+    assert Initialiser("uniform", 0.5, centre=-4.0).label == "uniform around -4"
+    assert Initialiser("normal", 0.5, zero_row=1, centre=2.5).label == "normal around 2.5, row 1 zero"
+
+
+def test_a_centre_stays_in_the_metadata() -> None:
+    made = workload("mamba", "tiny")
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+    GraphMetadata.of(made, "training", "torch", "1", "graph", "simulators").write(model)
+    read = GraphMetadata.read(model)
+    assert read is not None
+    assert read.variables == made.variables("training")
+    assert {v.name: v.initialiser.centre for v in read.variables}["layers.0.mixer.A_log"] == pytest.approx(np.log(4))

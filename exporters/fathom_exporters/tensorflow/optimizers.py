@@ -19,12 +19,22 @@ STEP_SCOPE = "step"
 Tensors = Mapping[str, tf.Tensor]
 
 
+def _sum_of_squares(gradient: tf.Tensor) -> tf.Tensor:
+    """The sum over rows, then over their sums.
+
+    Runtimes add all elements of a tensor in turn in float32: for 50,288 x 768 of them onnxruntime's sum is 0.6 % off,
+    by rows 1e-6.
+    """
+    squares = tf.square(gradient)
+    return tf.reduce_sum(tf.reduce_sum(squares, -1) if len(squares.shape) > 1 else squares)
+
+
 def _treat(net: Net, rule: Gradients, gradients: Tensors) -> dict[str, tf.Tensor]:
     """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
         with net.scope(f"{STEP_SCOPE}/{rule.OP}"):
-            norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in treated.values()]))
+            norm = tf.sqrt(tf.add_n([_sum_of_squares(g) for g in treated.values()]))
             scale = rule.clip_global_norm / tf.maximum(norm, rule.clip_global_norm)
         for name in treated:
             with net.scope(f"{name}/{rule.OP}"):

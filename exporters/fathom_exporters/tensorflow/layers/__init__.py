@@ -1,6 +1,6 @@
 """Layers as functions, which the models are written with, by subject."""
 
-from .activations import tanh
+from .activations import silu, tanh
 from .basic import (
     add,
     batch_norm,
@@ -18,6 +18,7 @@ from .basic import (
     softmax_cross_entropy,
     softplus,
 )
+from .norms import rms_norm
 from .tables import embedding_bag
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "relu",
+    "rms_norm",
     "sigmoid",
+    "silu",
     "softmax_cross_entropy",
     "softplus",
     "tanh",

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from fathom_exporters.tensorflow.net import Net
 
-__all__ = ["tanh"]
+__all__ = ["silu", "tanh"]
+
+
+def silu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """``x sigmoid(x)``: the product, since ``tf.nn.silu`` computes its gradient outside of the layer's scope."""
+    with net.scope(f"{name}/Silu"):
+        return x * tf.sigmoid(x)
 
 
 def tanh(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:

@@ -21,9 +21,10 @@ CONVOLUTION_BACKWARD = "convolution_backward"
 _GROUPS: dict[str, str] = {
     "Activation": "huber_loss huber_loss_backward",
     "BatchNormTraining": "_batch_norm_impl_index batch_norm",
-    "Conv2D": "_convolution",
+    "Conv2D": "_convolution conv1d",
     "Conv2DBackInput": CONVOLUTION_BACKWARD,
-    "CrossEntropy": "binary_cross_entropy_with_logits cross_entropy_loss nll_loss nll_loss_nd",
+    "CrossEntropy": "binary_cross_entropy_with_logits cross_entropy_loss nll_loss nll_loss_backward nll_loss_forward "
+    "nll_loss_nd",
     "Fill": "empty_strided new_empty resize zero",
     "Gather": "_embedding_bag _embedding_bag_forward_only embedding_bag",
     "GatherGrad": "_embedding_bag_backward _embedding_bag_dense_backward embedding_backward index_add "
@@ -44,7 +45,7 @@ if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
 _COMPOSITE = (
-    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors chunk contiguous conv2d "
+    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors chunk contiguous conv1d conv2d "
     "cross_entropy_loss embedding_backward embedding_bag flatten index_select_backward item linear log_sigmoid "
     "log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape resolve_conj resolve_neg "
     "result_type softmax square to type_as unflatten"

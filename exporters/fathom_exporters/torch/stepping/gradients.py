@@ -23,12 +23,22 @@ class Annotate(Protocol):
         """A context in which everything belongs to ``scope`` and ``op``."""
 
 
+def _sum_of_squares(gradient: Tensor) -> Tensor:
+    """The sum over rows, then over their sums.
+
+    Runtimes add all elements of a tensor in turn in float32: for 50,288 x 768 of them onnxruntime's sum is 0.6 % off,
+    by rows 1e-6.
+    """
+    squares = gradient * gradient
+    return squares.sum(-1).sum() if squares.dim() > 1 else squares.sum()
+
+
 def treat(rule: Gradients, values: Tensors, gradients: Tensors, mark: Annotate) -> dict[str, Tensor]:
     """The gradients after the rule's clipping, noise and rows of zeros."""
     treated = dict(gradients)
     if rule.clip_global_norm:
         with mark("step", rule.OP):
-            norm = torch.sqrt(torch.stack([(g * g).sum() for g in treated.values()]).sum())
+            norm = torch.sqrt(torch.stack([_sum_of_squares(g) for g in treated.values()]).sum())
             scale = rule.clip_global_norm / torch.clamp(norm, min=rule.clip_global_norm)
         for name in treated:
             with mark(name, rule.OP):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, llama, ppo
+from . import dlrm, llama, mamba, ppo
 
 __all__ = ["SUITE_2026"]
 
@@ -12,6 +12,7 @@ SUITE_2026: dict[str, Model] = {
     "llama": llama,
     "llama-decode": llama,
     "dlrm": dlrm,
+    "mamba": mamba,
     "ppo": ppo,
 }
 """A workload's name to the module with its functions."""

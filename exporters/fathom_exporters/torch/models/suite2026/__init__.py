@@ -9,6 +9,7 @@ from torch import nn
 
 from .dlrm import RecommendationModel
 from .llama import Llama
+from .mamba import Mamba
 from .ppo import Ppo
 
 __all__ = ["SUITE_2026"]
@@ -17,6 +18,7 @@ SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
     "llama": Llama,
     "llama-decode": Llama,
     "dlrm": RecommendationModel,
+    "mamba": Mamba,
     "ppo": Ppo,
 }
 """A workload's name to the module class, built from the workload's configuration."""
