@@ -19,6 +19,7 @@ from fathom_onnx.versions import package_version
 from .check import check, infer
 from .fast_forward import WriteForwardConvolutions
 from .fast_optimizer import FoldMomentCorrections
+from .fast_sums import JoinSummedProducts
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
@@ -41,7 +42,8 @@ def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
     if purpose != "onnxruntime":
         return (*lower, TopologicalSortPass())
     first = (FoldConstants(), InheritTags(), WriteForwardConvolutions())
-    return (*first, *lower, FoldMomentCorrections(), MergeEqualNodes(), RemoveUnusedNodesPass(), TopologicalSortPass())
+    last = (FoldMomentCorrections(), JoinSummedProducts(), MergeEqualNodes(), RemoveUnusedNodesPass())
+    return (*first, *lower, *last, TopologicalSortPass())
 
 
 def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:
