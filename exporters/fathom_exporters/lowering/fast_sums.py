@@ -5,8 +5,8 @@ product for each t and additions of the whole of dW. With A [T N, O] and B [T N,
 is ``dW = A' B``: exact up to the order of the sum. The parts are copied once, and dW is written once instead of 2 T - 1
 times.
 
-Part of the time of the others that one product takes, minima in turns on one thread of a busy machine: 0.77 with 3 steps
-of 4 rows to 64 x 64, 0.55 with 8, 0.82 with 2 of 16 to 512 x 512, 0.64 with 9 of 16 to 1024 x 256.
+Part of the time of the others that one product takes, minima in turns on one thread of a busy machine: 0.77 with 3
+steps of 4 rows to 64 x 64, 0.55 with 8, 0.82 with 2 of 16 to 512 x 512, 0.64 with 9 of 16 to 1024 x 256.
 """
 
 from __future__ import annotations
