@@ -17,9 +17,9 @@ from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
-from .fast_forward import WriteForwardConvolutions
-from .fast_optimizer import FoldMomentCorrections
-from .fast_sums import JoinSummedProducts
+from .fast.forward import WriteForwardConvolutions
+from .fast.optimizer import FoldMomentCorrections
+from .fast.sums import JoinSummedProducts
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients

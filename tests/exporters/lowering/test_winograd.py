@@ -14,7 +14,7 @@ from onnx_ir.passes.common import TopologicalSortPass
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
-from fathom_exporters.lowering.fast_forward import WriteForwardConvolutions
+from fathom_exporters.lowering.fast.forward import WriteForwardConvolutions
 from fathom_exporters.lowering.gradients import fast_convolution
 from fathom_exporters.lowering.gradients.fast_convolution import Form, form_of
 from fathom_exporters.lowering.gradients.winograd import Winograd, matrices

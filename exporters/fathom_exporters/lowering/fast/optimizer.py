@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from .builder import Builder
-from .tags import Tag
-from .values import known_shape, standard_producer
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.values import known_shape, standard_producer
 
 __all__ = ["FoldMomentCorrections"]
 

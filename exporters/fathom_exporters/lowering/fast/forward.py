@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .builder import Builder
-from .canonical import DOMAIN
-from .gradients import fast_convolution
-from .tags import Tag
-from .values import known_shape
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.canonical import DOMAIN
+from fathom_exporters.lowering.gradients import fast_convolution
+from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.values import known_shape
 
 __all__ = ["WriteForwardConvolutions"]
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .builder import Builder
-from .tags import Tag
-from .values import known_shape
+from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.tags import Tag
+from fathom_exporters.lowering.values import known_shape
 
 __all__ = ["JoinSummedProducts"]
 

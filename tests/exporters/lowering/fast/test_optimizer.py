@@ -10,7 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
-from fathom_exporters.lowering.fast_optimizer import FoldMomentCorrections
+from fathom_exporters.lowering.fast.optimizer import FoldMomentCorrections
 from fathom_exporters.lowering.infer import InferShapes
 from support.graphs.lowering import FLOAT, close, run, standard_model, value
 

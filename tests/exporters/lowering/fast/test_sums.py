@@ -10,7 +10,7 @@ import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from fathom_exporters.lowering import Tag
-from fathom_exporters.lowering.fast_sums import JoinSummedProducts
+from fathom_exporters.lowering.fast.sums import JoinSummedProducts
 from support.graphs.lowering import FLOAT, close, run, standard_model, value
 
 STEPS = 4
