@@ -17,7 +17,7 @@ from .step import gradient_name, run_step
 __all__ = ["Captured", "capture"]
 
 _LARGEST = 1024
-"""Elements up to which what depends on constants alone is a constant, as in the lowering of both frameworks."""
+"""Elements up to which what depends on a range alone is a constant, as in the lowering of both frameworks."""
 
 
 @dataclass(frozen=True)

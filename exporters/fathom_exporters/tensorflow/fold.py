@@ -32,18 +32,19 @@ def _known_shape(op: tf.Operation) -> list[_Array] | None:
 
 
 def _fits(op: tf.Operation, largest: int | None) -> bool:
-    """Whether what an operation computes may be stored; a filled tensor is written as such whatever its size."""
-    if largest is None or op.type == "Fill":
-        return True
-    return all(t.shape.is_fully_defined() and t.shape.num_elements() <= largest for t in op.outputs)
+    """Whether all that an operation computes has at most so many elements."""
+    return largest is None or all(t.shape.num_elements() <= largest for t in op.outputs if t.shape.is_fully_defined())
 
 
 def _static(operations: Iterable[tf.Operation], largest: int | None) -> tuple[set[str], dict[str, _Array]]:
     """Names of operations whose outputs are constant, and those outputs already known from shapes."""
     names: set[str] = set()
+    counted: set[str] = set()  # what depends on a range: other constants are filled with one number, and stay small
     shapes: dict[str, _Array] = {}
     for op in operations:  # an imported graph lists operations in topological order
         known = _known_shape(op)
+        if op.type == "Range" or any(t.op.name in counted for t in op.inputs):
+            counted.add(op.name)
         if known is not None:
             shapes |= {output.name: value for output, value in zip(op.outputs, known, strict=True)}
             names.add(op.name)
@@ -51,7 +52,7 @@ def _static(operations: Iterable[tf.Operation], largest: int | None) -> tuple[se
             op.inputs
             and not op.op_def.is_stateful
             and all(t.op.name in names for t in op.inputs)
-            and _fits(op, largest)
+            and (op.name not in counted or _fits(op, largest))
         ):
             names.add(op.name)
     return names, shapes
@@ -85,8 +86,8 @@ def fold(
         graph_def: The captured graph.
         inputs: Names of operations to keep whether they are needed or not.
         outputs: Names of the operations whose results are the graph's.
-        largest: Elements of the largest result that becomes a constant: a larger one (a mask, a table of angles) is
-            computed in the graph, which would swell otherwise. None for any.
+        largest: Elements of the largest result of a range that becomes a constant: a larger one (a mask, a table of
+            angles) is computed in the graph, which would swell otherwise. None for any.
     """
     # before anything is evaluated: the tape makes even constants depend on other operations
     graph = _import(_without_control(graph_def))

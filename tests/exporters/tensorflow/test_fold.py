@@ -31,3 +31,18 @@ def test_folding_keeps_names_and_draws_and_drops_the_rest():
     assert not any(op.control_inputs for op in folded.get_operations())
     tensor = folded.get_operation_by_name("double").get_attr("value")
     np.testing.assert_array_equal(tf.make_ndarray(tensor), [4, 6])
+
+
+def test_a_large_result_of_a_range_is_computed_in_the_graph_and_a_filled_tensor_is_not() -> None:
+    def step(x: tf.Tensor) -> tf.Tensor:
+        mask = tf.cast(tf.range(9)[:, tf.newaxis] >= tf.range(9), tf.float32)
+        return x * mask + 2 * tf.tile(tf.constant([[0.5]]), (9, 9))
+
+    function = tf.function(step, autograph=False).get_concrete_function(tf.TensorSpec((9, 9), tf.float32))
+    names = [t.op.name for t in function.inputs], [t.op.name for t in function.outputs]
+    left = {
+        largest: {op.type for op in fold(function.graph.as_graph_def(), *names, largest).get_operations()}
+        for largest in (None, 81, 80)
+    }
+    assert left[None] == left[81] == {"Placeholder", "Const", "Mul", "AddV2", "Identity"}
+    assert left[80] == left[81] | {"GreaterEqual", "Cast"}
