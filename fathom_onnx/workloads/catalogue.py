@@ -57,6 +57,15 @@ TODAY: dict[str, CatalogueRow] = {
         "web text",
         "The same model as it answers: one token at a time, bound by the reading of weights and caches.",
     ),
+    "mixtral": CatalogueRow(
+        2023,
+        "attention, experts",
+        32,
+        "self-supervised",
+        "web text",
+        "A language model of which a token sees two in eight parts. The way large models have grown since without "
+        "their computation.",
+    ),
     "dlrm": CatalogueRow(
         2019,
         "embedding, full",

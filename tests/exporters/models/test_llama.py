@@ -9,42 +9,8 @@ from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.exporting import find_exporter
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.workloads import workload
+from support.graphs.decoders import InDouble, attended, rms_norm, set_in_double, transformers_name, values_of
 from support.graphs.exports import FRAMEWORKS
-
-
-def values_of(name: str, mode: str = "inference", seed: int = 3) -> dict[str, np.ndarray]:
-    """Float64 values with parameters large enough that every part matters, and tokens."""
-    made, rng = workload(name, "tiny"), np.random.default_rng(seed)
-    values = {p.name: rng.normal(0.0, 0.3, p.shape) for p in made.parameters}
-    values |= {name: 1 + value for name, value in values.items() if "norm" in name}
-    specs = made.batch_inputs(mode)
-    return values | {s.name: rng.integers(0, made.config.vocabulary, s.shape) for s in specs}
-
-
-def rms_norm(x, weight, epsilon):
-    return x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * weight
-
-
-def rotated(x, theta):
-    """[T, size] at places 0 to T - 1, as complex numbers: the pair (i, i + size / 2) times exp(i * angle)."""
-    half = x.shape[1] // 2
-    angles = np.arange(len(x))[:, None] * theta ** (-2 * np.arange(half) / x.shape[1])
-    turned = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
-    return np.concatenate([turned.real, turned.imag], 1)
-
-
-def attended(x, v, block, c):
-    """The attention of one sequence [T, width], one query head and one token at a time."""
-    size = c.width // c.heads
-    q, k, u = (x @ v[f"{block}.{part}.weight"].T for part in ("query", "key", "value"))
-    read = np.zeros_like(q)
-    for head in range(c.heads):
-        own, shared = (slice(h * size, (h + 1) * size) for h in (head, head // (c.heads // c.kv_heads)))
-        query, key = rotated(q[:, own], c.theta), rotated(k[:, shared], c.theta)
-        for t in range(len(x)):
-            scores = np.exp(key[: t + 1] @ query[t] / np.sqrt(size))
-            read[t, own] = scores / scores.sum() @ u[: t + 1, shared]
-    return read @ v[f"{block}.output.weight"].T
 
 
 def logits_of(v, c):
@@ -65,7 +31,7 @@ def logits_of(v, c):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_logits_and_loss_are_those_of_the_formulas(framework) -> None:
     made = workload("llama", "tiny")
-    v = values_of("llama", "training")
+    v = values_of(workload("llama", "tiny"), "training")
     expected = logits_of(v, made.config)
     exporter = find_exporter(framework)
     actual = exporter.reference(made, "inference", "float64").step(v).outputs["logits"]
@@ -83,7 +49,7 @@ def test_decoding_token_by_token_is_prefill(framework) -> None:
     made, c = workload("llama-decode", "tiny"), workload("llama", "tiny").config
     exporter = find_exporter(framework)
     decode, prefill = (exporter.reference(workload(n, "tiny"), "inference", "float64") for n in (made.name, "llama"))
-    v = values_of("llama")
+    v = values_of(workload("llama", "tiny"))
     state = {x.name: x.initial_value(0).astype(np.float64 if x.shape else x.dtype) for x in made.caches}
     for offset in (0, 1):
         tokens = (v["tokens"] + offset) % c.vocabulary
@@ -125,15 +91,6 @@ def test_multiply_accumulates_of_inference(tiny, framework) -> None:
         assert sum(cost.macs or 0 for cost in costs) == c.batch * tokens * (weights + attention)
 
 
-class InDouble:
-    """PyTorch for a module that asks for float32 whatever the type of its model: it gets float64."""
-
-    def __getattr__(self, name: str) -> object:
-        import torch
-
-        return torch.float64 if name == "float32" else getattr(torch, name)
-
-
 def test_transformers_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     transformers = pytest.importorskip("transformers")
     import torch
@@ -141,7 +98,7 @@ def test_transformers_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(modeling_llama, "torch", InDouble())
     made = workload("llama", "tiny")
-    c, v = made.config, values_of("llama")
+    c, v = made.config, values_of(workload("llama", "tiny"))
     config = transformers.LlamaConfig(
         vocab_size=c.vocabulary,
         hidden_size=c.width,
@@ -154,30 +111,8 @@ def test_transformers_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None
         attn_implementation="sdpa",
     )
     theirs = transformers.LlamaForCausalLM(config).double().eval()
-    parts = {
-        "embedding": "model.embed_tokens",
-        "norm": "model.norm",
-        "head": "lm_head",
-        "attention_norm": "input_layernorm",
-        "feed_norm": "post_attention_layernorm",
-        **{ours: f"self_attn.{x}_proj" for ours, x in (("query", "q"), ("key", "k"), ("value", "v"), ("output", "o"))},
-        **{ours: f"mlp.{ours}_proj" for ours in ("gate", "up", "down")},
-    }
-
-    def named(name: str) -> str:
-        *block, part, weight = name.split(".")
-        at = f"model.layers.{int(block[0].removeprefix('block')) - 1}." if block else ""
-        return f"{at}{parts[part]}.{weight}"
-
-    def angles(x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Theirs are in float32 even of float64 places."""
-        size = c.width // c.heads
-        half = position_ids[..., None] * c.theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
-        both = torch.cat([half, half], -1)
-        return both.cos(), both.sin()
-
-    theirs.load_state_dict({named(p.name): torch.tensor(v[p.name]) for p in made.parameters})
-    theirs.model.rotary_emb.forward = angles
+    theirs.load_state_dict({transformers_name(p.name): torch.tensor(v[p.name]) for p in made.parameters})
+    set_in_double(theirs.model.rotary_emb, c)
     with torch.no_grad():
         expected = theirs(torch.tensor(v["tokens"])).logits.numpy()
     actual = find_exporter("torch").reference(made, "inference", "float64").step(v).outputs["logits"]

@@ -14,8 +14,14 @@ __all__ = ["FoldConstants", "InheritTags"]
 
 _FOLD_LIMIT = 1024
 """Elements up to which a result becomes a constant; a broadcast tensor would swell the file."""
+_EVALUATED = 2**20
+"""Elements from which a result is not even computed to be looked at."""
 _FILL_LIMIT = 64
 """Elements up to which a filled tensor becomes a constant."""
+
+
+def _elements(value: ir.Value) -> int:
+    return math.prod(static_shape(value))
 
 
 def _should_fold(node: ir.Node) -> bool | None:
@@ -25,10 +31,12 @@ def _should_fold(node: ir.Node) -> bool | None:
     """
     if NOT_FOLDED in node.metadata_props or any(output.is_graph_output() for output in node.outputs):
         return False
+    if any(o.shape is not None and o.shape.is_static() and _elements(o) > _EVALUATED for o in node.outputs):
+        return False
     shape = node.outputs[0].shape if node.outputs else None
     if node.op_type != "ConstantOfShape" or node.domain or shape is None or not shape.is_static():
         return None
-    return math.prod(static_shape(node.outputs[0])) <= _FILL_LIMIT
+    return _elements(node.outputs[0]) <= _FILL_LIMIT
 
 
 class FoldConstants(ir.passes.InPlacePass):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, llama, mamba, ppo
+from . import dlrm, llama, mamba, mixtral, ppo
 
 __all__ = ["SUITE_2026"]
 
 SUITE_2026: dict[str, Model] = {
     "llama": llama,
     "llama-decode": llama,
+    "mixtral": mixtral,
     "dlrm": dlrm,
     "mamba": mamba,
     "ppo": ppo,

@@ -10,6 +10,7 @@ from torch import nn
 from .dlrm import RecommendationModel
 from .llama import Llama
 from .mamba import Mamba
+from .mixtral import Mixtral
 from .ppo import Ppo
 
 __all__ = ["SUITE_2026"]
@@ -17,6 +18,7 @@ __all__ = ["SUITE_2026"]
 SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
     "llama": Llama,
     "llama-decode": Llama,
+    "mixtral": Mixtral,
     "dlrm": RecommendationModel,
     "mamba": Mamba,
     "ppo": Ppo,
