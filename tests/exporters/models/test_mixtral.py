@@ -8,7 +8,7 @@ import pytest
 from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.exporting import find_exporter
 from fathom_onnx.workloads import workload
-from support.graphs.decoders import InDouble, attended, rms_norm, set_in_double, transformers_name, values_of
+from support.decoders import InDouble, attended, rms_norm, set_in_double, transformers_name, values_of
 from support.graphs.exports import FRAMEWORKS
 
 
