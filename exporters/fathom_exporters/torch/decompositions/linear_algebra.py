@@ -31,6 +31,16 @@ def _addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1
     return NotImplemented if x.is_floating_point() else beta * x + alpha * torch.mm(a, b)
 
 
+def _mv(a: Tensor, v: Tensor) -> Tensor:
+    """As a product of matrices, which ONNX calls so; PyTorch's own decomposition multiplies and adds."""
+    return torch.mm(a, v.unsqueeze(1)).squeeze(1) if a.is_floating_point() else (a * v).sum(1)
+
+
+def _dot(v: Tensor, w: Tensor) -> Tensor:
+    """As a product of matrices, as that of a matrix and a vector."""
+    return torch.mm(v.unsqueeze(0), w.unsqueeze(1)).reshape(()) if v.is_floating_point() else (v * w).sum()
+
+
 def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     return beta * x + alpha * torch.bmm(a, b).sum(0)
 
@@ -116,5 +126,7 @@ LINEAR_ALGEBRA: dict[OpOverload[..., Any], Callable[..., Any]] = {
     _aten._weight_norm_interface_backward.default: _weight_norm_backward,
     _aten.addbmm.default: _addbmm,
     _aten.addmm.default: _addmm,
+    _aten.dot.default: _dot,
+    _aten.mv.default: _mv,
 }
 """Operation to its decomposition."""

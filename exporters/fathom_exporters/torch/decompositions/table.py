@@ -42,8 +42,6 @@ _IN_ANY_CASE = [
     "nan_to_num",
     "select_scatter",
     "addmv",
-    "mv",
-    "dot",
     "isin",
     "std",
     "std_mean",
