@@ -133,11 +133,6 @@ def _read(path: Path) -> list[Question]:
     return found
 
 
-def _by_number(path: Path) -> tuple[int, str]:
-    number = re.match(r"qa(\d+)", path.name)
-    return (int(number[1]) if number else 0, path.name)
-
-
 def _task_files(path: Path) -> tuple[list[Path], list[Path]]:
     """The training files and the held-out files that a path stands for.
 
@@ -145,7 +140,7 @@ def _task_files(path: Path) -> tuple[list[Path], list[Path]]:
         DataError: It stands for none.
     """
     if what_is(path) == "folder":
-        training = sorted((p for p in folder_entries(path) if p.name.endswith(_TRAINING)), key=_by_number)
+        training = [entry for entry in folder_entries(path) if entry.name.endswith(_TRAINING)]
         if not training:
             raise DataError(f"folder '{path}' has no file '..._train.txt'", f"expected {_EXPECTED}")
     else:

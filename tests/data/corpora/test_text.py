@@ -160,13 +160,20 @@ def test_pieces_of_a_text_make_the_same_tokens(tmp_path: Path, read, monkeypatch
 
 
 @needs_tokenizers
-def test_texts_are_not_cut_as_the_tokenizer_says_for_some_model(tmp_path: Path, read) -> None:
+def test_nothing_is_cut_or_added_that_the_tokenizer_has_for_some_model(tmp_path: Path, read) -> None:
     (tmp_path / "x").write_text("the cat saw the cat saw")
     path = words(tmp_path, ["the", "cat", "saw"])
     made = json.loads(path.read_text())
     made["truncation"] = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
     pad = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None}
     made["padding"] = {**pad, "pad_id": 0, "pad_type_id": 0, "pad_token": "?"}
+    begin = {"SpecialToken": {"id": "?", "type_id": 0}}
+    template = {"single": [begin, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [begin]}
+    made["post_processor"] = {
+        "type": "TemplateProcessing",
+        **template,
+        "special_tokens": {"?": {"id": "?", "ids": [0], "tokens": ["?"]}},
+    }
     path.write_text(json.dumps(made))
     assert read(f"text:{tmp_path}/x,{path}", *TOKENS, count=3)["tokens"].tolist() == [[1, 2, 3, 1, 2]] * 3
 
