@@ -28,7 +28,6 @@ __all__ = ["open_text"]
 
 _TEXT = "a file of text"
 _TOKENIZER = "a tokenizer of the package tokenizers, in JSON"
-_FOLLOWING = ("labels", "targets")  # workloads have either name for the tokens that follow
 _PIECE = 1 << 20
 
 
@@ -96,7 +95,7 @@ def _shape(request: BatchRequest, source: str) -> tuple[int, int]:
     Raises:
         DataError: Its shapes are not one [batch, tokens].
     """
-    check_inputs(request, source, ("tokens", *_FOLLOWING))
+    check_inputs(request, source, ("tokens", "labels"))
     shapes = {tuple(spec.shape) for spec in request.specs}
     if len(shapes) != 1 or any(len(shape) != 2 or not all(shape) for shape in shapes):
         asked = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in request.specs) or "no input"
@@ -133,7 +132,7 @@ def _part(tokens: Array, split: Split) -> Array:
 
 
 def open_text(request: BatchRequest, path: str) -> Iterator[Batch]:
-    """Endless batches of ``tokens`` and of ``labels`` or ``targets``, the token after each, [batch, tokens].
+    """Endless batches of ``tokens`` and of ``labels``, the token after each, [batch, tokens].
 
     Args:
         request: The request.
@@ -161,5 +160,5 @@ def _batches(request: BatchRequest, part: Array, count: int, batch: int, length:
     while True:
         starts = [index * length for index in itertools.islice(indices, batch)]
         rows = np.stack([part[start : start + length + 1] for start in starts])
-        values = {"tokens": rows[:, :-1], **dict.fromkeys(_FOLLOWING, rows[:, 1:])}
+        values = {"tokens": rows[:, :-1], "labels": rows[:, 1:]}
         yield {spec.name: values[spec.name].astype(spec.dtype) for spec in request.specs}

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fathom_onnx.data import batches_for
 from fathom_onnx.data.corpora import text as reader
 from fathom_onnx.errors import DataError, MissingDependencyError, UsageError
+from fathom_onnx.workloads import workload
 
 TOKENS = [("tokens", (1, 5), "int64"), ("labels", (1, 5), "int64")]
 needs_tokenizers = pytest.mark.skipif(find_spec("tokenizers") is None, reason="the package tokenizers is not installed")
@@ -47,11 +49,18 @@ def test_the_parts_share_no_byte(corpus: Path, read) -> None:
     assert max(seen["training"]) < 93 <= min(seen["held-out"])
 
 
-def test_targets_are_the_other_name_of_labels(corpus: Path, read) -> None:
-    named = read(f"text:{corpus}", TOKENS[0], ("targets", (1, 5), "int32"), count=3)
-    np.testing.assert_array_equal(named["targets"], read(f"text:{corpus}", *TOKENS, count=3)["labels"])
-    np.testing.assert_array_equal(named["tokens"], read(f"text:{corpus}", TOKENS[0], count=3)["tokens"])
-    assert named["targets"].dtype == np.int32
+def test_tokens_do_not_depend_on_what_else_is_asked_for(corpus: Path, read) -> None:
+    alone = read(f"text:{corpus}", ("tokens", (1, 5), "int32"), count=3)["tokens"]
+    np.testing.assert_array_equal(alone, read(f"text:{corpus}", *TOKENS, count=3)["tokens"])
+    assert alone.dtype == np.int32
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral", "mamba"])
+def test_language_models_are_fed(corpus: Path, name: str) -> None:
+    made = workload(name, "tiny", {"vocabulary": 256})
+    for mode in ("training", "inference"):
+        batch = next(batches_for(made, mode, 0, f"text:{corpus}", split="training"))
+        assert {k: v.shape for k, v in batch.items()} == {s.name: s.shape for s in made.batch_inputs(mode)}
 
 
 def test_gzip_is_unpacked_and_line_ends_are_bytes_like_others(tmp_path: Path, read) -> None:
