@@ -22,6 +22,7 @@ from .games.breakout import open_breakout
 from .games.rollouts import open_pendulum
 from .images.digits import open_digits
 from .images.photographs import open_photographs
+from .records.citations import open_citations
 from .records.clicks import open_clicks
 from .speech.utterances import open_utterances
 from .synthetic import open_synthetic
@@ -104,6 +105,12 @@ _ROWS = (
         "synthetic",
         "sentences of two made-up languages with Zipf's word frequencies, a fixed dictionary and another word order",
         open_translations,
+    ),
+    Source(
+        "citations",
+        "synthetic",
+        "a citation graph grown by preferential attachment within planted fields; papers have words of their fields",
+        open_citations,
     ),
     Source(
         "clicks",

@@ -75,6 +75,15 @@ TODAY: dict[str, CatalogueRow] = {
         "Ranks what a user may click on, from tables that hold nearly all of its parameters. The recommendation model "
         "of MLPerf; most of the inference in large data centres has been of this kind.",
     ),
+    "gat": CatalogueRow(
+        2018,
+        "graph attention",
+        3,
+        "supervised",
+        "ogbn-products",
+        "Lets each node of a graph choose which neighbours it listens to. Molecules, traffic and recommendations are "
+        "learned by networks of this kind.",
+    ),
     "mamba": CatalogueRow(
         2024,
         "state space",

@@ -13,7 +13,8 @@ __all__ = ["ATEN", "canonical_op"]
 
 _GROUPS: dict[str, str] = {
     "Abs": "abs",
-    "Activation": "elu gelu hardsigmoid hardswish leaky_relu mish prelu selu silu silu_backward _prelu_kernel glu celu",
+    "Activation": "elu elu_backward gelu hardsigmoid hardswish leaky_relu leaky_relu_backward mish prelu selu silu "
+    "silu_backward _prelu_kernel glu celu",
     "Add": "add add_ lerp",
     "ArgMax": "argmax argmin topk",
     "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d _adaptive_avg_pool3d "

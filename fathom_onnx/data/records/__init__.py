@@ -1,1 +1,1 @@
-"""Tables and graphs of records: click logs."""
+"""Tables and graphs of records: click logs, citations."""

@@ -1,6 +1,6 @@
 """Layers as functions, which the models are written with, by subject."""
 
-from .activations import silu, tanh
+from .activations import elu, silu, tanh
 from .basic import (
     add,
     batch_norm,
@@ -19,6 +19,7 @@ from .basic import (
     softplus,
 )
 from .norms import rms_norm
+from .segments import segment_softmax, segment_sum
 from .tables import embedding_bag
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "classifier",
     "conv2d",
     "dropout",
+    "elu",
     "embedding_bag",
     "flatten",
     "global_average_pool",
@@ -36,6 +38,8 @@ __all__ = [
     "max_pool",
     "relu",
     "rms_norm",
+    "segment_softmax",
+    "segment_sum",
     "sigmoid",
     "silu",
     "softmax_cross_entropy",

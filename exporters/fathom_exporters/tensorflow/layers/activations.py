@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from fathom_exporters.tensorflow.net import Net
 
-__all__ = ["silu", "tanh"]
+__all__ = ["elu", "silu", "tanh"]
+
+
+def elu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
+    """X where it is above 0, else ``exp(x) - 1``."""
+    with net.scope(name):
+        return tf.nn.elu(x)
 
 
 def silu(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:

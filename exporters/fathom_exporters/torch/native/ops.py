@@ -35,7 +35,7 @@ _GROUPS: dict[str, str] = {
     "Reshape": "_reshape_alias as_strided unflatten",
     "Sigmoid": "log_sigmoid",
     "Softmax": "softmax",
-    "Tile": "broadcast_tensors",
+    "Tile": "broadcast_tensors expand_as",
 }
 
 NATIVE: dict[str, str] = {**ATEN, **{name: op for op, names in _GROUPS.items() for name in names.split()}}
@@ -46,8 +46,8 @@ if not set(_GROUPS) <= set(OPS):
 
 _COMPOSITE = (
     "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors chunk contiguous conv1d conv2d "
-    "cross_entropy_loss embedding_backward embedding_bag flatten index_select_backward item linear log_sigmoid "
-    "log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape resolve_conj resolve_neg "
+    "cross_entropy_loss embedding_backward embedding_bag expand_as flatten index_select_backward item linear "
+    "log_sigmoid log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape resolve_conj resolve_neg "
     "result_type softmax square to type_as unflatten"
 )
 

@@ -12,6 +12,7 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from fathom_exporters.lowering import OPSET
 
+from .activations import ACTIVATIONS
 from .general import GENERAL
 from .images import IMAGES
 from .precise import PRECISE
@@ -28,7 +29,7 @@ def _unannotated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    target: _unannotated(function) for target, function in {**GENERAL, **IMAGES, **PRECISE}.items()
+    target: _unannotated(function) for target, function in {**ACTIVATIONS, **GENERAL, **IMAGES, **PRECISE}.items()
 }
 """aten operation to the function that writes it, in place of the exporter's own where there is one."""
 

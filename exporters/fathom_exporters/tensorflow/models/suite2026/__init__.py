@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, llama, mamba, mixtral, ppo
+from . import dlrm, gat, llama, mamba, mixtral, ppo
 
 __all__ = ["SUITE_2026"]
 
@@ -13,6 +13,7 @@ SUITE_2026: dict[str, Model] = {
     "llama-decode": llama,
     "mixtral": mixtral,
     "dlrm": dlrm,
+    "gat": gat,
     "mamba": mamba,
     "ppo": ppo,
 }

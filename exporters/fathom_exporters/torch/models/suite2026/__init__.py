@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from .dlrm import RecommendationModel
+from .gat import GraphAttentionNetwork
 from .llama import Llama
 from .mamba import Mamba
 from .mixtral import Mixtral
@@ -20,6 +21,7 @@ SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
     "llama-decode": Llama,
     "mixtral": Mixtral,
     "dlrm": RecommendationModel,
+    "gat": GraphAttentionNetwork,
     "mamba": Mamba,
     "ppo": Ppo,
 }
