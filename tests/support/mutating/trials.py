@@ -64,7 +64,7 @@ class Trials:
         for feed, _ in zip(_feeds(workload, "training", 0), range(steps), strict=False):
             values = {**feed, **state}
             self._values.append(values)
-            state = _carried(workload, state, self._subject.evaluator.step(values))
+            state = _carried(workload, "training", state, self._subject.evaluator.step(values))
         self._right = [self._subject.double(values) for values in self._values]
         rough = self._subject.reference(double=False).step(self._values[0])
         fine = self._subject.reference().step(self._values[0])
