@@ -41,8 +41,10 @@ _BY_CANONICAL = {
     "Softplus": "Softplus",
     "Softmax": "Softmax",
     "LogSoftmax": "LogSoftmax",
-    "Activation": "Elu Selu Celu LeakyRelu PRelu ThresholdedRelu HardSigmoid HardSwish Hardmax Mish Gelu Softsign "
-    "Shrink Swish SwiGLU",
+    "Activation": "Elu Selu Celu LeakyRelu PRelu ThresholdedRelu HardSigmoid HardSwish Hardmax Mish Softsign "
+    "Shrink SwiGLU",
+    "Gelu": "Gelu",
+    "Silu": "Swish",
     "BatchNorm": "BatchNormalization",
     "MatMul": "MatMul Gemm MatMulInteger QLinearMatMul Einsum Det",
     "Recurrent": "LSTM GRU RNN LinearAttention CausalConvWithState",
@@ -59,8 +61,8 @@ _BY_CANONICAL = {
     "MaxPool": "MaxPool GlobalMaxPool MaxRoiPool",
     "AvgPool": "AveragePool GlobalAveragePool LpPool GlobalLpPool RoiAlign",
     "MaxPoolGrad": "MaxUnpool",
-    "LayerNorm": "LayerNormalization GroupNormalization InstanceNormalization RMSNormalization LpNormalization "
-    "MeanVarianceNormalization",
+    "LayerNorm": "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization",
+    "GroupNorm": "GroupNormalization InstanceNormalization",
     "LRN": "LRN",
     "Conv2D": "Conv ConvInteger QLinearConv DeformConv DFT STFT",
     "Conv2DBackInput": "ConvTranspose Col2Im",
@@ -105,7 +107,9 @@ _BY_CANONICAL_CONTRIB = {
     "LongformerAttention QOrderedLongformerAttention PagedAttention DynamicSparseAttention SparsePagedAttention "
     "SparseAttentionIndexer PackedSparseAttentionIndexer RelativePositionBias GatedRelativePositionBias "
     "LinearAttentionGate",
-    "Activation": "Gelu FastGelu BiasGelu QuickGelu BiasSplitGelu QLinearLeakyRelu QOrderedGelu ScaledSiLU EngramGate",
+    "Activation": "QLinearLeakyRelu EngramGate",
+    "Gelu": "Gelu FastGelu BiasGelu QuickGelu BiasSplitGelu QOrderedGelu",
+    "Silu": "ScaledSiLU",
     "Sigmoid": "QLinearSigmoid",
     "Softmax": "BiasSoftmax QLinearSoftmax",
     "Add": "BiasAdd QLinearAdd GatedAdd HyperConnectionPostMix",
@@ -114,8 +118,9 @@ _BY_CANONICAL_CONTRIB = {
     "Sum": "ReduceSumInteger",
     "Mean": "QLinearReduceMean",
     "Dropout": "BiasDropout BitmaskDropout BitmaskBiasDropout",
-    "LayerNorm": "SkipLayerNormalization SkipSimplifiedLayerNormalization GroupNorm SkipGroupNorm "
-    "EmbedLayerNormalization QEmbedLayerNormalization QOrderedLayerNormalization BranchwiseRMSNorm GatedRMSNorm",
+    "LayerNorm": "SkipLayerNormalization SkipSimplifiedLayerNormalization EmbedLayerNormalization "
+    "QEmbedLayerNormalization QOrderedLayerNormalization BranchwiseRMSNorm GatedRMSNorm",
+    "GroupNorm": "GroupNorm SkipGroupNorm",
     "MaxPool": "NhwcMaxPool MaxpoolWithMask",
     "AvgPool": "QLinearAveragePool QLinearGlobalAveragePool",
     "Transpose": "ReorderInput ReorderOutput RotaryEmbedding GemmaRotaryEmbedding MRotaryEmbedding RemovePadding "

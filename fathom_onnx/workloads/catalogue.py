@@ -66,6 +66,15 @@ TODAY: dict[str, CatalogueRow] = {
         "A language model of which a token sees two in eight parts. The way large models have grown since without "
         "their computation.",
     ),
+    "vit": CatalogueRow(
+        2021,
+        "attention",
+        12,
+        "supervised",
+        "ImageNet",
+        "Image recognition without convolutions, by attention between patches. The image encoder of most models of "
+        "today that read pictures and text.",
+    ),
     "dlrm": CatalogueRow(
         2019,
         "embedding, full",

@@ -80,6 +80,14 @@ _OPS = (
     CanonicalGradientOp("SigmoidGrad", ("dy", "y"), ("dx",), "dy * y * (1 - y), y the output"),
     CanonicalGradientOp("TanhGrad", ("dy", "y"), ("dx",), "dy * (1 - y^2), y the output"),
     CanonicalGradientOp("SoftplusGrad", ("dy", "x"), ("dx",), "dy * sigmoid(x), x the input"),
+    CanonicalGradientOp(
+        "GeluGrad",
+        ("dy", "x"),
+        ("dx",),
+        "dy times the derivative of x * Phi(x), x the input; tanh says whether Phi is approximated by a tanh",
+        {"tanh": "int"},
+    ),
+    CanonicalGradientOp("SiluGrad", ("dy", "x"), ("dx",), "dy * s * (1 + x * (1 - s)), s = sigmoid(x), x the input"),
     CanonicalGradientOp("LogSoftmaxGrad", ("dy", "y"), ("dx",), "dy - exp(y) * sum(dy), y the output", {"axis": "int"}),
     CanonicalGradientOp("SoftmaxGrad", ("dy", "y"), ("dx",), "(dy - sum(dy * y)) * y, y the output", {"axis": "int"}),
     CanonicalGradientOp(
@@ -100,6 +108,18 @@ _OPS = (
         ("dy", "x", "scale", "mean", "inv_std"),
         ("dx", "dscale", "dbias"),
         "gradient of BatchNormTraining from its mean and inv_std",
+    ),
+    CanonicalGradientOp(
+        "LayerNormGrad",
+        ("dy", "x", "scale", "mean", "inv_std"),
+        ("dx", "dscale", "dbias"),
+        "gradient of a normalisation over the last axes, those of scale; mean and inv_std have 1 in their places",
+    ),
+    CanonicalGradientOp(
+        "GroupNormGrad",
+        ("dy", "x", "scale", "mean", "inv_std"),
+        ("dx", "dscale", "dbias"),
+        "gradient of a normalisation of [N, C, *size] over groups of channels; mean and inv_std are [N, groups]",
     ),
     CanonicalGradientOp(
         "GatherGrad",

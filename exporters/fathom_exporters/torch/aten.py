@@ -13,8 +13,8 @@ __all__ = ["ATEN", "canonical_op"]
 
 _GROUPS: dict[str, str] = {
     "Abs": "abs",
-    "Activation": "elu elu_backward gelu hardsigmoid hardswish leaky_relu leaky_relu_backward mish prelu selu silu "
-    "silu_backward _prelu_kernel glu celu",
+    "Activation": "elu elu_backward hardsigmoid hardswish leaky_relu leaky_relu_backward mish prelu selu "
+    "_prelu_kernel glu celu",
     "Add": "add add_ lerp",
     "ArgMax": "argmax argmin topk",
     "AvgPool": "_adaptive_avg_pool2d adaptive_avg_pool2d avg_pool2d avg_pool3d _adaptive_avg_pool3d "
@@ -42,8 +42,13 @@ _GROUPS: dict[str, str] = {
     "new_empty tril_indices triu_indices",
     "Gather": "embedding gather index index_select im2col",
     "GatherGrad": "embedding_dense_backward",
+    "Gelu": "gelu",
+    "GeluGrad": "gelu_backward",
+    "GroupNorm": "native_group_norm",
+    "GroupNormGrad": "native_group_norm_backward",
     "Identity": "alias clone contiguous detach lift_fresh_copy copy",
-    "LayerNorm": "native_group_norm native_layer_norm native_layer_norm_backward native_group_norm_backward",
+    "LayerNorm": "native_layer_norm",
+    "LayerNormGrad": "native_layer_norm_backward",
     "Log": "log log10 log2 logaddexp logit xlogy",
     "Log1p": "log1p",
     "LogSoftmax": "_log_softmax",
@@ -92,6 +97,8 @@ _GROUPS: dict[str, str] = {
     "Sigmoid": "log_sigmoid_forward sigmoid",
     "SigmoidGrad": "log_sigmoid_backward sigmoid_backward",
     "Sign": "copysign sgn sign",
+    "Silu": "silu",
+    "SiluGrad": "silu_backward",
     "Sin": "acos asin atan atan2 cos sin tan blackman_window hamming_window hann_window acosh asinh atanh",
     "Slice": "as_strided narrow select slice split split_with_sizes unbind chunk diagonal unfold flip unsafe_split",
     "SliceGrad": "select_backward slice_backward",

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "ImageClassifier"]
+__all__ = ["Addition", "Dropout", "HeadsAttention", "ImageClassifier"]
+
+
+class Addition(nn.Module):
+    """The residual addition, a layer of its own so that its time has a name."""
+
+    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """The sum."""
+        return x + shortcut
+
+
+class HeadsAttention(nn.Module):
+    """``softmax(q k^T / sqrt(d)) v`` for each head, the features of the heads one after another.
+
+    Query, key and value are [N, tokens, width]; each head has ``d = width / heads`` features (Vaswani et al. 2017,
+    section 3.2).
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What each token reads, [N, tokens, width]."""
+        batch, tokens, width = query.shape
+        size = width // self.heads
+
+        def of_heads(x: Tensor) -> Tensor:
+            return x.reshape(batch, tokens, self.heads, size).transpose(1, 2)
+
+        scores = of_heads(query) @ of_heads(key).transpose(-2, -1) * (1 / math.sqrt(size))
+        read = torch.softmax(scores, -1) @ of_heads(value)
+        return read.transpose(1, 2).reshape(batch, tokens, width)
 
 
 class Dropout(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx_ir as ir
 
 from fathom_exporters.lowering.builder import Builder
@@ -10,9 +12,11 @@ from fathom_exporters.lowering.values import operands
 __all__ = [
     "clip_grad",
     "cross_entropy",
+    "gelu_grad",
     "log_softmax_grad",
     "relu_grad",
     "sigmoid_grad",
+    "silu_grad",
     "softmax_grad",
     "softplus_grad",
     "tanh_grad",
@@ -69,6 +73,43 @@ def softplus_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     """SoftplusGrad: ``dy * sigmoid(x)``."""
     dy, x = operands(node)
     return [b.op("Mul", dy, b.op("Sigmoid", x))]
+
+
+def gelu_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """GeluGrad: ``dy * (Phi(x) + x * phi(x))`` with the normal distribution Phi and its density phi.
+
+    ``Phi(x) = (1 + erf(x / sqrt(2))) / 2`` and ``phi(x) = exp(-x^2 / 2) / sqrt(2 pi)`` (Hendrycks and Gimpel 2016). In
+    the approximation ``Phi(x) = (1 + t) / 2`` with ``t = tanh(k (x + 0.044715 x^3))``, ``k = sqrt(2 / pi)``, and in the
+    place of phi its derivative, ``(1 - t^2) / 2 * k (1 + 3 * 0.044715 x^2)``.
+    """
+    dy, x = operands(node)
+
+    def times(value: ir.Value, factor: float) -> ir.Value:
+        return b.op("Mul", value, b.number(factor, x))
+
+    def plus_one(value: ir.Value) -> ir.Value:
+        return b.op("Add", value, b.number(1.0, x))
+
+    square = b.op("Mul", x, x)
+    if node.attributes["tanh"].as_int():
+        scale, cubic = math.sqrt(2 / math.pi), 0.044715
+        t = b.op("Tanh", times(b.op("Mul", x, plus_one(times(square, cubic))), scale))
+        share = times(plus_one(t), 0.5)
+        slope = b.op("Sub", b.number(0.5, x), times(b.op("Mul", t, t), 0.5))
+        density = b.op("Mul", slope, times(plus_one(times(square, 3 * cubic)), scale))
+    else:
+        share = times(plus_one(b.op("Erf", times(x, math.sqrt(0.5)))), 0.5)
+        density = times(b.op("Exp", times(square, -0.5)), 1 / math.sqrt(2 * math.pi))
+    return [b.op("Mul", dy, b.op("Add", share, b.op("Mul", x, density)))]
+
+
+def silu_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
+    """SiluGrad: ``dy * s * (1 + x * (1 - s))`` with ``s = sigmoid(x)``."""
+    dy, x = operands(node)
+    one = b.number(1.0, x)
+    s = b.op("Sigmoid", x)
+    slope = b.op("Add", b.op("Mul", x, b.op("Sub", one, s)), one)
+    return [b.op("Mul", b.op("Mul", dy, s), slope)]
 
 
 def log_softmax_grad(b: Builder, node: ir.Node) -> list[ir.Value]:

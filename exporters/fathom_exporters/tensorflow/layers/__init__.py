@@ -1,6 +1,7 @@
 """Layers as functions, which the models are written with, by subject."""
 
-from .activations import elu, silu, tanh
+from .activations import elu, gelu, silu, tanh
+from .attention import heads_attention
 from .basic import (
     add,
     batch_norm,
@@ -18,7 +19,7 @@ from .basic import (
     softmax_cross_entropy,
     softplus,
 )
-from .norms import rms_norm
+from .norms import group_norm, layer_norm, rms_norm
 from .segments import segment_softmax, segment_sum
 from .tables import embedding_bag
 
@@ -31,8 +32,12 @@ __all__ = [
     "elu",
     "embedding_bag",
     "flatten",
+    "gelu",
     "global_average_pool",
+    "group_norm",
+    "heads_attention",
     "huber",
+    "layer_norm",
     "linear",
     "local_response_norm",
     "max_pool",

@@ -34,10 +34,12 @@ __all__ = [
 
 
 def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
-    """``x W^T + b``: [N, in] -> [N, out]."""
+    """``x W^T + b``: [..., in] -> [..., out]."""
     with net.scope(name):
-        product = tf.matmul(x, net.variables[f"{name}.weight"], transpose_b=True)
-        return tf.nn.bias_add(product, net.variables[f"{name}.bias"])
+        weight = net.variables[f"{name}.weight"]
+        rows = x if len(x.shape) == 2 else tf.reshape(x, (-1, weight.shape[1]))
+        y = tf.nn.bias_add(tf.matmul(rows, weight, transpose_b=True), net.variables[f"{name}.bias"])
+        return y if len(x.shape) == 2 else tf.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
 def conv2d(net: Net, name: str, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:

@@ -26,6 +26,11 @@ _TAPE = "gradient_tape"
 WHOLE = {
     "BatchNormTraining": {"forward": "BatchNormTraining", "backward": "BatchNormGrad"},
     "BatchNorm": {"forward": "BatchNorm"},
+    "Gelu": {"forward": "Gelu", "backward": "GeluGrad"},
+    "GroupNorm": {"forward": "GroupNorm", "backward": "GroupNormGrad"},
+    "LayerNorm": {"forward": "LayerNorm", "backward": "LayerNormGrad"},
+    "Silu": {"forward": "Silu", "backward": "SiluGrad"},
+    "Softmax": {"forward": "Softmax", "backward": "SoftmaxGrad"},
 }
 """Name scope within a layer's, of operations that are one canonical op together, to this op by phase."""
 
@@ -73,6 +78,29 @@ def _computing(ops: Iterable[tf.Operation]) -> list[tf.Operation]:
     return computing
 
 
+def _mark(name: str) -> str:
+    """The scope of a canonical op that a name spells; empty where there is none."""
+    return next((mark for mark in WHOLE if f"/{mark}/" in name), "")
+
+
+def _spelled(op: tf.Operation) -> str:
+    """The name that says where an operation belongs.
+
+    That is its own; of a sum of gradients that are all parts of one canonical op, the path of these parts.
+    """
+    if op.type == "AddN":
+        names = [t.op.name for t in op.inputs]
+        paths = {name.partition(f"/{_mark(name)}/")[0] for name in names if _mark(name)}
+        if len(paths) == 1 and all(_mark(name) == _mark(names[0]) for name in names):
+            return f"{paths.pop()}/{_mark(names[0])}/{op.name}"
+    return str(op.name)
+
+
+def _whole(op: tf.Operation, phase: str) -> str:
+    """The canonical op that an operation is a part of by its name; empty where it stands for itself."""
+    return WHOLE.get(_mark(_spelled(op)), {}).get(phase, "")
+
+
 class _Finder:
     """Finds the scope of every operation of a graph.
 
@@ -85,7 +113,7 @@ class _Finder:
         self._operations: Sequence[tf.Operation] = graph.get_operations()
         self.found: dict[str, _Scope] = {}
         for op in self._operations:
-            self._add(op, self._scopes.in_name(op.name))
+            self._add(op, self._scopes.in_name(_spelled(op)))
         # a sum of gradients can be read by another such sum, so the last comes first
         for op in reversed(self._operations):
             if op.type == "AddN" and op.name not in self.found:
@@ -141,11 +169,6 @@ class _Finder:
     def _of(self, operations: Iterable[tf.Operation]) -> list[_Scope]:
         """The scopes of those operations that have one."""
         return [self.found[op.name] for op in operations if op.name in self.found]
-
-
-def _whole(op: tf.Operation, phase: str) -> str:
-    """The canonical op that an operation is a part of by its name; empty where it stands for itself."""
-    return next((of_phase.get(phase, "") for mark, of_phase in WHOLE.items() if f"/{mark}/" in op.name), "")
 
 
 def tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:

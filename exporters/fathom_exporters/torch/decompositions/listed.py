@@ -24,15 +24,12 @@ DECOMPOSITIONS: dict[OpOverload[..., Any], Callable[..., Any]] = {
             _aten.binary_cross_entropy,
             _aten.binary_cross_entropy_backward,
             _aten.binary_cross_entropy_with_logits,
-            _aten.gelu_backward,
             _aten.huber_loss,
             _aten.huber_loss_backward,
             _aten.mse_loss_backward,
-            _aten.native_layer_norm_backward,
             _aten.nll_loss_backward,
             _aten.nll_loss_forward,
             _aten.rsub,
-            _aten.silu_backward,
             _aten.smooth_l1_loss_backward,
         ]
     ).items()

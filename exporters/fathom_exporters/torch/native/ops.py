@@ -29,7 +29,9 @@ _GROUPS: dict[str, str] = {
     "Gather": "_embedding_bag _embedding_bag_forward_only embedding_bag",
     "GatherGrad": "_embedding_bag_backward _embedding_bag_dense_backward embedding_backward index_add "
     "index_select_backward",
+    "GroupNorm": "group_norm",
     "Identity": "_local_scalar_dense item lift_fresh real resolve_conj resolve_neg result_type",
+    "LayerNorm": "layer_norm",
     "LogSoftmax": "log_softmax",
     "Logical": "__and__ __or__ __xor__",
     "Reshape": "_reshape_alias as_strided unflatten",
@@ -46,9 +48,9 @@ if not set(_GROUPS) <= set(OPS):
 
 _COMPOSITE = (
     "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors chunk contiguous conv1d conv2d "
-    "cross_entropy_loss embedding_backward embedding_bag expand_as flatten index_select_backward item linear "
-    "log_sigmoid log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape resolve_conj resolve_neg "
-    "result_type softmax square to type_as unflatten"
+    "cross_entropy_loss embedding_backward embedding_bag expand_as flatten group_norm index_select_backward item "
+    "layer_norm linear log_sigmoid log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape "
+    "resolve_conj resolve_neg result_type softmax square to type_as unflatten"
 )
 
 COMPOSITE = frozenset(_COMPOSITE.split()) | {

@@ -53,6 +53,16 @@ def tanh_backward(dy: ir.Value, y: ir.Value) -> ir.Value:
     return gradient.TanhGrad(dy, y)
 
 
+def gelu_backward(dy: ir.Value, x: ir.Value, approximate: str = "none") -> ir.Value:
+    """gelu_backward -> GeluGrad."""
+    return gradient.GeluGrad(dy, x, tanh=int(approximate == "tanh"))
+
+
+def silu_backward(dy: ir.Value, x: ir.Value) -> ir.Value:
+    """silu_backward -> SiluGrad."""
+    return gradient.SiluGrad(dy, x)
+
+
 def _require_usual_softplus(beta: float, threshold: float) -> None:
     if beta != 1 or threshold != 20:
         raise ValueError("only the softplus with beta 1 and threshold 20 has a canonical op")
@@ -214,6 +224,8 @@ GENERAL: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.hardtanh_backward.default: hardtanh_backward,
     _aten.sigmoid_backward.default: sigmoid_backward,
     _aten.tanh_backward.default: tanh_backward,
+    _aten.gelu_backward.default: gelu_backward,
+    _aten.silu_backward.default: silu_backward,
     _aten.softplus.default: softplus,
     _aten.softplus_backward.default: softplus_backward,
     _aten.addmm.default: addmm,

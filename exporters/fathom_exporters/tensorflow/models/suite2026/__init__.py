@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, gat, llama, mamba, mixtral, ppo
+from . import dlrm, gat, llama, mamba, mixtral, ppo, vit
 
 __all__ = ["SUITE_2026"]
 
@@ -12,6 +12,7 @@ SUITE_2026: dict[str, Model] = {
     "llama": llama,
     "llama-decode": llama,
     "mixtral": mixtral,
+    "vit": vit,
     "dlrm": dlrm,
     "gat": gat,
     "mamba": mamba,

@@ -7,16 +7,10 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fathom_exporters.torch.layers import Addition
 from fathom_onnx.workloads.suite2016.residual import Block, ResidualConfig, blocks
 
 __all__ = ["ResNet"]
-
-
-class Addition(nn.Module):
-    """The residual addition, a layer of its own so that its time has a name."""
-
-    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        return x + shortcut
 
 
 class BasicBlock(nn.Module):

@@ -13,6 +13,7 @@ from .llama import Llama
 from .mamba import Mamba
 from .mixtral import Mixtral
 from .ppo import Ppo
+from .vit import VisionTransformer
 
 __all__ = ["SUITE_2026"]
 
@@ -20,6 +21,7 @@ SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
     "llama": Llama,
     "llama-decode": Llama,
     "mixtral": Mixtral,
+    "vit": VisionTransformer,
     "dlrm": RecommendationModel,
     "gat": GraphAttentionNetwork,
     "mamba": Mamba,

@@ -178,24 +178,26 @@ def group_norm_backward(
     elements: int,
     groups: int,
     output_mask: Sequence[bool],
-) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """native_group_norm_backward -> means, products and sums.
+) -> tuple[ir.Value, ...]:
+    """native_group_norm_backward -> GroupNormGrad."""
+    return gradients.GroupNormGrad(dy, x, _scale_and_bias(x, scale, None)[0], mean, inv_std)
 
-    With ``xhat = (x - mean) * inv_std`` and ``d = dy * scale``, over each group
-    ``dx = inv_std * (d - mean(d) - xhat * mean(d * xhat))``; over batch and elements of a channel
-    ``dscale = sum(dy * xhat)`` and ``dbias = sum(dy)``.
-    """
-    rows, column, apart = ints(batch, groups, -1), ints(batch, groups, 1), ints(batch, channels, elements)
-    axes = ints(2)
-    inverse = op.Reshape(inv_std, column)
-    xhat = op.Mul(op.Sub(op.Reshape(x, rows), op.Reshape(mean, column)), inverse)
-    by_channel = op.Reshape(dy, apart)
-    d = op.Reshape(by_channel if scale is None else op.Mul(by_channel, op.Reshape(scale, ints(channels, 1))), rows)
-    shared = op.Add(op.ReduceMean(d, axes, keepdims=1), op.Mul(xhat, op.ReduceMean(op.Mul(d, xhat), axes, keepdims=1)))
-    dx = op.Reshape(op.Mul(op.Sub(d, shared), inverse), ints(*static_shape(x)))
-    over = ints(0, 2)
-    dscale = op.ReduceSum(op.Mul(by_channel, op.Reshape(xhat, apart)), over, keepdims=0)
-    return dx, dscale, op.ReduceSum(by_channel, over, keepdims=0)
+
+def layer_norm_backward(
+    dy: ir.Value,
+    x: ir.Value,
+    features: Sequence[int],
+    mean: ir.Value,
+    inv_std: ir.Value,
+    scale: ir.Value | None,
+    bias: ir.Value | None,
+    output_mask: Sequence[bool],
+) -> tuple[ir.Value, ...]:
+    """native_layer_norm_backward -> LayerNormGrad."""
+    if scale is None:
+        scale = array(np.ones(features), x)
+        scale.shape, scale.type = ir.Shape(features), x.type  # the exporter knows these of recorded values only
+    return gradients.LayerNormGrad(dy, x, scale, mean, inv_std)
 
 
 NORMALISATION: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
@@ -206,5 +208,6 @@ NORMALISATION: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     _aten.native_layer_norm.default: layer_norm,
     _aten.native_group_norm.default: group_norm,
     _aten.native_group_norm_backward.default: group_norm_backward,
+    _aten.native_layer_norm_backward.default: layer_norm_backward,
 }
 """aten operation of normalisation to the function that writes it in ONNX."""
