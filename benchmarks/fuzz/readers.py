@@ -10,6 +10,8 @@ import onnx
 
 from fathom_onnx.errors import FathomError
 
+from . import corpora
+
 __all__ = ["READERS", "Reader"]
 
 Reader = Callable[[Path], object]
@@ -82,5 +84,6 @@ READERS: dict[str, tuple[str, Reader]] = {
     "trace": (".json", _trace),
     "checkpoint": (".safetensors", _checkpoint),
     "losses": (".csv", _losses),
+    **corpora.READERS,
 }
 """Kind of file to its suffix, and what reads it."""

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from safetensors.numpy import save
 
+from . import corpora
+
 __all__ = ["graphs", "others"]
 
 
@@ -62,7 +64,12 @@ def others() -> dict[str, tuple[bytes, ...]]:
             "args": {"op_name": "Relu", "provider": "CPUExecutionProvider", "node_index": "0"},
         },
     ]
-    return {"trace": (json.dumps(events).encode(),), "checkpoint": (checkpoint, weights), "losses": (losses,)}
+    return {
+        "trace": (json.dumps(events).encode(),),
+        "checkpoint": (checkpoint, weights),
+        "losses": (losses,),
+        **corpora.seeds(),
+    }
 
 
 def model(data: bytes) -> onnx.ModelProto:

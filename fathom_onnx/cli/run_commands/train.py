@@ -100,7 +100,7 @@ def _evaluations(
 @options.session_options
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Number of the last step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and draws.")
-@click.option("--data", metavar="SOURCE", help="Data source, or READER:PATH of files; the workload's own.")
+@click.option("--data", metavar="SOURCE|READER:PATH", help="Data source; the workload's own by default.")
 @click.option("--eval-every", type=click.IntRange(min=1), metavar="N", help="Evaluate on held-out data every N steps.")
 @click.option(
     "--eval-batches", type=click.IntRange(min=1), default=8, show_default=True, help="Batches of an evaluation."
@@ -133,6 +133,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Train a workload, a training graph, or a model of your own on its example batch.
+
+    --data takes another source, or reads files of yours as READER:PATH: mnist, cifar10, images, babi, parallel, text.
 
     With --eval-every it is evaluated on held-out data in its field's terms. With --checkpoint the state is kept, every
     --checkpoint-every steps and at the end; SIGINT and SIGTERM stop a run after the step that it takes, with a

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fathom_onnx.cli import main
+from fathom_onnx.data.corpora import READERS
 from fathom_onnx.training import CheckpointFolder
 
 from .test_mnist import idx
@@ -51,6 +52,11 @@ def test_a_run_reads_a_corpus_and_keeps_its_name(graph: Path, folder: Path) -> N
     rest = json.loads(call(graph, "--steps", 5, "--json", *run, "--resume", "--eval-every", 5).stdout)
     assert (rest["first_step"], rest["losses"]) == (4, whole["losses"])
     assert {row["name"] for row in rest["metrics"]} == {"held-out loss", "reconstruction"}
+
+
+def test_the_help_lists_the_readers() -> None:
+    told = " ".join(CliRunner().invoke(main, ["train", "--help"]).output.split())
+    assert f"as READER:PATH: {', '.join(READERS)}." in told
 
 
 @pytest.mark.parametrize(
