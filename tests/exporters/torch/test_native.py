@@ -95,7 +95,11 @@ def _is_composite(name: str) -> bool:
             continue
         try:
             key = getattr(packet, overload).name()
-            kernels.append(torch._C._dispatch_has_kernel_for_dispatch_key(key, "CompositeImplicitAutograd"))
+            composite, own = (
+                torch._C._dispatch_has_kernel_for_dispatch_key(key, where)
+                for where in ("CompositeImplicitAutograd", "CPU")
+            )
+            kernels.append(composite and not own)  # silu_backward is composite on devices that have no kernel of it
         except RuntimeError:  # an overload of TorchScript alone
             continue
     return any(kernels)
