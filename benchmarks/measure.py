@@ -26,7 +26,7 @@ from fathom_onnx.exporting import ExportRequest, export_file, frameworks
 from fathom_onnx.graph import load
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
-from fathom_onnx.workloads import BUILT_IN, workload
+from fathom_onnx.workloads import SUITES, USUAL_SUITE, workload
 from fathom_onnx.workloads.contract import MODES
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "results" / "measurements.md"
@@ -157,6 +157,6 @@ if __name__ == "__main__":
     else:
         write(
             given.section,
-            {"paper": paper, "train": train}[given.section](given.job or list(BUILT_IN)),
+            {"paper": paper, "train": train}[given.section](given.job or [d.name for d in SUITES[USUAL_SUITE]]),
             " ".join(["measure.py", given.section, *given.job]),
         )

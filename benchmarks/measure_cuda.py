@@ -26,7 +26,7 @@ from fathom_onnx.errors import FathomError
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.providers.gpu import gpu_facts
 from fathom_onnx.runtime.providers.names import check_provider, onnxruntime
-from fathom_onnx.workloads import BUILT_IN
+from fathom_onnx.workloads import SUITES, USUAL_SUITE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "reference" / "cuda.md"
@@ -36,13 +36,16 @@ UNKNOWN = ""
 Results = Mapping[str, Mapping[str, Any]]
 """Job to its result; a job that failed has ``error``."""
 
+WORKLOADS = tuple(definition.name for definition in SUITES[USUAL_SUITE])
+"""The workloads whose graphs are in git."""
+
 
 def jobs(only: str = "") -> list[str]:
     """All jobs, those of short graphs first."""
     paths = sorted((ROOT / "graphs").rglob("*.onnx"), key=lambda p: p.stat().st_size)
     graphs = [p.relative_to(ROOT).as_posix() for p in paths]
     of_graphs = [f"{kind} {graph}" for graph in graphs for kind in ("run", "difference")]
-    of_workloads = [f"{kind} {name}" for name in BUILT_IN for kind in ("verify", "eager", "lowered")]
+    of_workloads = [f"{kind} {name}" for name in WORKLOADS for kind in ("verify", "eager", "lowered")]
     return [job for job in (*of_graphs, *of_workloads) if only in job]
 
 
@@ -146,7 +149,7 @@ def graph_rows(results: Results) -> list[list[str]]:
 def step_rows(results: Results) -> list[list[str]]:
     """One row a workload whose training step was run in both."""
     rows = []
-    for name in BUILT_IN:
+    for name in WORKLOADS:
         theirs = results.get(f"eager {name}")
         plain, lowered = results.get(f"run graphs/{name}-train.onnx"), results.get(f"lowered {name}")
         if not (theirs and plain and lowered):
@@ -171,7 +174,7 @@ def step_rows(results: Results) -> list[list[str]]:
 def check_rows(results: Results) -> list[list[str]]:
     """One row a graph that was verified on the device."""
     rows = []
-    for name in BUILT_IN:
+    for name in WORKLOADS:
         found = results.get(f"verify {name}", {})
         if "error" in found:
             rows.append([name, UNKNOWN, found["error"], *[UNKNOWN] * 4])

@@ -31,7 +31,7 @@ from fathom_onnx.graph import load
 from fathom_onnx.runtime.ceilings.measured import measure_ceilings
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.workloads import BUILT_IN
+from fathom_onnx.workloads import BUILT_IN, SUITES, USUAL_SUITE
 from fathom_onnx.workloads.contract import MODES
 from step_speed.contestants import CONTESTANTS, Case, contestants_of
 from step_speed.figures import summary
@@ -131,7 +131,8 @@ def machine(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, or write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(BUILT_IN), default=list(BUILT_IN))
+    usual = [definition.name for definition in SUITES[USUAL_SUITE]]
+    parser.add_argument("--only", nargs="+", choices=list(BUILT_IN), default=usual)
     parser.add_argument("--mode", nargs="+", choices=list(MODES), default=["training", "inference"])
     parser.add_argument("--preset", nargs="+", choices=["tiny", "small", "paper"], default=["small", "paper"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])

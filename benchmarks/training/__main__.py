@@ -59,9 +59,9 @@ class Lesson:
 
 
 LESSONS: dict[str, Lesson] = {
-    "seq2seq": Lesson("tiny", 6000, (("learning_rate", 0.5),)),
-    "memnet": Lesson("tiny", 6000),
-    "speech": Lesson("tiny", 4000),
+    "seq2seq": Lesson("tiny", 60_000, (("learning_rate", 0.5),)),
+    "memnet": Lesson("tiny", 20_000),
+    "speech": Lesson("tiny", 12_000),
     "autoenc": Lesson("small", 3000),
     "residual": Lesson("tiny", 1000),
     "vgg": Lesson("tiny", 1500),

@@ -11,8 +11,10 @@ from click.testing import CliRunner, Result
 
 from fathom_onnx.cli import main
 from fathom_onnx.errors import MissingDependencyError
-from fathom_onnx.workloads import BUILT_IN, workload
+from fathom_onnx.workloads import SUITES, USUAL_SUITE, workload
 from support.fakes import plug_ins
+
+USUAL = [definition.name for definition in SUITES[USUAL_SUITE]]
 
 
 def call(*arguments: str) -> Result:
@@ -39,7 +41,7 @@ def listed() -> tuple[dict[str, Any], dict[str, Any]]:
     result = call("list", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert [row["name"] for row in found["workloads"]][: len(BUILT_IN)] == list(BUILT_IN)
+    assert [row["name"] for row in found["workloads"]][: len(USUAL)] == USUAL
     return found["workloads"][-1], found["left_out"]
 
 
@@ -72,7 +74,7 @@ def test_list_leaves_out_what_cannot_be_made_and_says_why(
 ) -> None:
     plug_ins.install(monkeypatch, {"line": given})
     row, left_out = listed()
-    assert row["name"] == list(BUILT_IN)[-1]
+    assert row["name"] == USUAL[-1]
     assert reason in left_out["line"]
     result = call("list")
     assert result.exit_code == 0
