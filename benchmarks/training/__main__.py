@@ -166,16 +166,17 @@ def kills(count: int) -> None:
         graph.write_bytes(
             export_graph("torch", ExportRequest(workload("autoenc", "tiny"), "training")).model.SerializeToString()
         )
-        steps = 400 * count
+        steps = 3500 * count  # more than it comes to between two kills
         command = [sys.executable, "-m", "fathom_onnx", "train", str(graph), "--steps", str(steps), "--threads", "1"]
-        command += ["--checkpoint-every", "50", "--resume", "--json", "--checkpoint"]
+        command += ["--checkpoint-every", "250", "--resume", "--json", "--checkpoint"]
         started = time.perf_counter()
         subprocess.run([*command, str(Path(place) / "first"), "--steps", "1"], capture_output=True, check=True)
         begun = time.perf_counter() - started
-        folder, done, faults = Path(place) / "run", 0, 0
+        folder, done, faults, hit = Path(place) / "run", 0, 0, 0
         for number in range(count):
             process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             time.sleep(begun * chosen.uniform(0.2, 2.0))
+            hit += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.communicate()
             found, damaged = CheckpointFolder(folder).latest() if folder.is_dir() else (None, [])
@@ -185,8 +186,8 @@ def kills(count: int) -> None:
             print(f"kill {number + 1}: step {step}", flush=True)
         ended = [_ended(command, place) for place in (folder, Path(place) / "alone")]
         same = ended[0] == ended[1]
-        keep({"section": "kills", "count": count, "reached": done, "faults": faults, "same": same, "steps": steps})
-        print(f"{count} kills: {faults} faults; at the end {'the same' if same else 'NOT the same'}")
+        keep({"section": "kills", "count": hit, "reached": done, "faults": faults, "same": same, "steps": steps})
+        print(f"{hit} kills: {faults} faults; at the end {'the same' if same else 'NOT the same'}")
 
 
 def _ended(command: list[str], folder: Path) -> tuple[list[float], dict[str, bytes]]:
