@@ -129,7 +129,7 @@ def _batches(name: str, lesson: Lesson, split: str) -> Iterator[Any]:
 
 
 def loop(only: list[str], rounds: int) -> None:
-    """The loop over bare steps of the same session on the same batches, in turns within one process."""
+    """The loop over bare steps of another session on the same batches, in turns within one process."""
     for name in only or names("2016"):
         graph = export_graph("torch", ExportRequest(workload(name, "small"), "training", purpose="onnxruntime"))
         settings = SessionSettings(threads=1)
