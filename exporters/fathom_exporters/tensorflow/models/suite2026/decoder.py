@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from fathom_exporters.tensorflow.layers import add
+from fathom_exporters.tensorflow.layers import add, rms_norm
 from fathom_exporters.tensorflow.net import Net
 from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig
 
-__all__ = ["Places", "attention_part", "decode", "linear", "next_token_loss", "rms_norm"]
+__all__ = ["Places", "attention_part", "decode", "linear", "next_token_loss"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,6 @@ def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
     """``x W^T`` without a bias: [N, in] -> [N, out]."""
     with net.scope(name):
         return tf.matmul(x, net.variables[f"{name}.weight"], transpose_b=True)
-
-
-def rms_norm(net: Net, name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """``x / rms(x) * weight`` of rows [N, width]."""
-    with net.scope(name):
-        mean = tf.reduce_mean(x * x, 1, keepdims=True)
-        return x * tf.math.rsqrt(mean + epsilon) * net.variables[f"{name}.weight"]
 
 
 def places_of(net: Net, c: DecoderConfig, dtype: tf.DType) -> Places:

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fathom_exporters.torch.layers import Addition
 from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig
 
-__all__ = ["Addition", "AttentionPart", "Decoder", "RmsNorm"]
+__all__ = ["AttentionPart", "Decoder", "RmsNorm"]
 
 
 class RmsNorm(nn.Module):
@@ -27,14 +28,6 @@ class RmsNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Rows to rows."""
         return x * torch.rsqrt((x * x).mean(1, keepdim=True) + self.epsilon) * self.weight
-
-
-class Addition(nn.Module):
-    """The residual addition, a layer of its own so that its time has a name."""
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The sum."""
-        return x + y
 
 
 class Position(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fathom_exporters.torch.layers import Dropout
+from fathom_exporters.torch.layers import Addition, Dropout
 from fathom_onnx.workloads.suite2026.gat import GatConfig, GatLayer, gat_layers
 
 __all__ = ["GraphAttentionNetwork", "segment_softmax", "segment_sum"]
@@ -56,13 +56,6 @@ class Gathering(nn.Module):
         messages = z.index_select(0, sources) * weights.unsqueeze(-1)
         gathered = segment_sum(messages, targets, self.count + 1)[: self.count]
         return (gathered.mean(1) if self.last else gathered.flatten(1)) + self.bias
-
-
-class Addition(nn.Module):
-    """The sum of a layer and what goes around it."""
-
-    def forward(self, x: Tensor, skipped: Tensor) -> Tensor:
-        return x + skipped
 
 
 class AttentionLayer(nn.Module):

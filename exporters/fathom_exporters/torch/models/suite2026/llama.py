@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fathom_exporters.torch.layers import Addition
 from fathom_onnx.workloads.suite2026.llama import LlamaConfig
 
-from .decoder import Addition, AttentionPart, Decoder, RmsNorm
+from .decoder import AttentionPart, Decoder, RmsNorm
 
 __all__ = ["Llama"]
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fathom_exporters.torch.layers import Addition
 from fathom_onnx.workloads.suite2026.mixtral import CHOICES, MixtralConfig
 
-from .decoder import Addition, AttentionPart, Decoder, RmsNorm
+from .decoder import AttentionPart, Decoder, RmsNorm
 from .llama import SwiGlu
 
 __all__ = ["Choice", "Mixtral"]
