@@ -23,12 +23,12 @@ from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.one_step import run_step
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
-from fathom_onnx.training import CheckpointFolder, Evaluation, TrainingRun
+from fathom_onnx.training import CheckpointFolder, CheckpointPlan, Evaluation, EvaluationPlan, TrainingRun
 from fathom_onnx.training import train as train_graph
 from fathom_onnx.workloads.contract import MODES, Array, Mode, NoiseSource, Workload
 
 from .data import batches_for_graph, source_for_graph
-from .errors import UnknownNameError
+from .errors import UnknownNameError, UsageError
 from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph, read_recipe
 from .graph import Graph, load
 from .verification import Check
@@ -215,6 +215,12 @@ def train(
     """
     settings = SessionSettings(ep, threads or cpu_cores(), optimization)
     own = batches_for_graph(graph, seed) if batches is None else batches
+    kept = None
+    if checkpoint is not None:
+        data = source_for_graph(graph).name if batches is None else "given"
+        kept = CheckpointPlan(CheckpointFolder(Path(checkpoint)), checkpoint_every, resume, data)
+    elif resume:
+        raise UsageError("there is nothing to resume from", "give the folder of the checkpoints")
     return train_graph(
         graph,
         own,
@@ -223,10 +229,6 @@ def train(
         seed,
         on_step,
         values=values,
-        evaluations=evaluations,
-        eval_every=eval_every,
-        checkpoints=CheckpointFolder(Path(checkpoint)) if checkpoint is not None else None,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        data=source_for_graph(graph).name if batches is None else "given",
+        evaluated=EvaluationPlan(evaluations, eval_every),
+        kept=kept,
     )

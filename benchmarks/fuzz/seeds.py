@@ -42,7 +42,7 @@ def graphs() -> tuple[bytes, ...]:
 def others() -> dict[str, tuple[bytes, ...]]:
     """Kind of file to examples of it."""
     from fathom_onnx.runtime.settings import SessionSettings
-    from fathom_onnx.training import CheckpointFolder, train
+    from fathom_onnx.training import CheckpointFolder, CheckpointPlan, train
     from support.graphs.small_models import line_training
 
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def others() -> dict[str, tuple[bytes, ...]]:
             [{"x": np.ones(3, np.float32)}],
             3,
             SessionSettings(threads=1),
-            checkpoints=CheckpointFolder(run),
+            kept=CheckpointPlan(CheckpointFolder(run)),
         )
         (checkpoint,) = [path.read_bytes() for path in run.glob("*.safetensors")]
         losses = (run / "losses.csv").read_bytes()

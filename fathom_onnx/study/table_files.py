@@ -10,7 +10,7 @@ import pandas as pd
 from fathom_onnx.csv_files import write_csv
 from fathom_onnx.graph.files import write_bytes
 
-__all__ = ["write_table"]
+__all__ = ["write_parquet", "write_table"]
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
@@ -19,8 +19,18 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     Raises:
         OutputError: A file cannot be written.
     """
-    write_csv(folder / f"{name}.csv", table)
-    parquet = folder / f"{name}.parquet"
+    path = folder / f"{name}.csv"
+    write_csv(path, table)
+    write_parquet(path, table)
+
+
+def write_parquet(csv: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet beside its CSV file, where pyarrow is installed.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    parquet = csv.with_suffix(".parquet")
     if find_spec("pyarrow") is None:
         parquet.unlink(missing_ok=True)  # an older one would say something else than the CSV
     else:

@@ -6,12 +6,14 @@ from go out. Nothing but onnxruntime and numpy takes a step.
 
 from .checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from .evaluation import Evaluation, HeldOutLoss, InferenceMetrics
-from .loop import TrainingRun, open_training, train
+from .loop import CheckpointPlan, EvaluationPlan, TrainingRun, open_training, train
 
 __all__ = [
     "Checkpoint",
     "CheckpointFolder",
+    "CheckpointPlan",
     "Evaluation",
+    "EvaluationPlan",
     "HeldOutLoss",
     "InferenceMetrics",
     "TrainingRun",

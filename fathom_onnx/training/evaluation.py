@@ -48,8 +48,9 @@ class HeldOutLoss:
     def measure(self, stepper: Stepper, noise: Sequence[NoiseInput]) -> dict[str, float]:
         """``held-out loss``: the mean over the batches."""
         total = 0.0
+        samplers = {n.name: n.sampler(_SEED) for n in noise}
         for number, batch in enumerate(self._batches):
-            drawn = {n.name: n.sample(_SEED, number) for n in noise}
+            drawn = {name: sample(number) for name, sample in samplers.items()}
             stepper.step({**batch, **drawn}, carry=False)
             total += float(stepper.results()[Workload.LOSS])
         return {"held-out loss": total / len(self._batches)}
@@ -73,7 +74,8 @@ class InferenceMetrics:
             raise UsageError(f"workload '{name}' has no metric", "look at its held-out loss")
         if not batches:
             raise UsageError("an evaluation has no batch", "give one or more")
-        given, self._noise, _ = take_noise_out(graph)
+        given, noise, _ = take_noise_out(graph)
+        self._samplers = {n.name: n.sampler(_SEED) for n in noise}
         self._metrics = METRICS[name]
         self._evaluator = Evaluator(given, settings)
         self._names = {t.name for t in given.inputs}
@@ -88,7 +90,7 @@ class InferenceMetrics:
         """Each metric over all batches, with given weights."""
         sums: dict[str, list[float]] = {metric.name: [0.0, 0.0] for metric in self._metrics}
         for number, batch in enumerate(self._batches):
-            drawn = {n.name: n.sample(_SEED, number) for n in self._noise}
+            drawn = {name: sample(number) for name, sample in self._samplers.items()}
             fed: dict[str, Any] = {**values, **{k: v for k, v in batch.items() if k in self._names}, **drawn}
             outputs = self._evaluator.step(fed).outputs
             for metric in self._metrics:

@@ -22,7 +22,7 @@ class Ahead:
         depth: How many may wait.
     """
 
-    def __init__(self, source: Iterator[Made], depth: int = 2) -> None:
+    def __init__(self, source: Iterator[Made], depth: int = 4) -> None:
         self._source = source
         self._ready: queue.Queue[Made | BaseException | None] = queue.Queue(depth)
         self._stopped = threading.Event()

@@ -8,7 +8,9 @@ the seed, the tensor's name and the number of the step only.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -44,18 +46,29 @@ class NoiseInput:
     first: float
     second: float
 
-    def sample(self, seed: int, step: int) -> Array:
-        """The values of a step, float32 before they are cast: the same for the same seed and step, on any machine."""
+    def sampler(self, seed: int) -> Callable[[int], Array]:
+        """What gives the values of a step, float32 before they are cast, by its number.
+
+        They are the same for the same seed and step, on any machine. A sampler has one generator, which it sets anew
+        for every step: threads may not share it.
+        """
         digest = hashlib.sha256(f"{seed}:{self.name}".encode()).digest()
-        key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
-        generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
-        if self.op == "RandomNormal":
-            drawn = generator.standard_normal(self.shape, dtype=np.float32) * np.float32(self.second)
-            drawn += np.float32(self.first)
-        else:
-            drawn = generator.random(self.shape, dtype=np.float32) * np.float32(self.second - self.first)
-            drawn += np.float32(self.first)
-        return np.asarray(drawn, dtype=self.dtype)
+        philox = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
+        generator = np.random.Generator(philox)
+        begin: Any = philox.state
+        normal = self.op == "RandomNormal"
+        first, width = np.float32(self.first), np.float32(self.second if normal else self.second - self.first)
+
+        def sample(step: int) -> Array:
+            begin["state"]["counter"][:] = (0, 0, 0, step)
+            philox.state = begin
+            draw = generator.standard_normal if normal else generator.random
+            drawn = draw(self.shape, dtype=np.float32)
+            drawn *= width
+            drawn += first
+            return np.asarray(drawn, dtype=self.dtype)
+
+        return sample
 
 
 def _read(node: onnx.NodeProto) -> NoiseInput:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from fathom_onnx.csv_files import read_csv, write_csv
-from fathom_onnx.errors import DataError, one_line
+from fathom_onnx.errors import DataError, OutputError, one_line
+from fathom_onnx.graph.files import write_text
 
 __all__ = ["LOSSES", "METRICS", "Record"]
 
@@ -27,16 +30,42 @@ class Record:
 
     losses: list[float] = field(default_factory=list)
     metrics: list[tuple[int, str, float]] = field(default_factory=list)
+    _written: int | None = field(default=None, init=False, repr=False)
+    """Losses in the file that this record wrote; None before it did."""
 
     def write(self, folder: Path) -> None:
-        """Write both files, each whole or not at all.
+        """Bring both files up to this step.
+
+        Losses are added to their file: what a run of a million steps writes does not grow with its length. A line that
+        was cut short lies after the last checkpoint, and is not read.
 
         Raises:
             OutputError: One cannot be written.
         """
-        steps = range(1, len(self.losses) + 1)
-        write_csv(folder / LOSSES, pd.DataFrame({"step": steps, "loss": self.losses}))
-        write_csv(folder / METRICS, pd.DataFrame(self.metrics, columns=["step", "metric", "value"]))
+        path = folder / LOSSES
+        lines = [f"{step},{loss!r}\n" for step, loss in enumerate(self.losses, 1) if step > (self._written or 0)]
+        if self._written is None:
+            write_text(path, "".join(["step,loss\n", *lines]))
+        else:
+            try:
+                with path.open("a", encoding="utf-8", newline="") as file:
+                    file.writelines(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write '{path}' ({error.strerror or one_line(error)})", "free some space"
+                ) from error
+        self._written = len(self.losses)
+        write_csv(folder / METRICS, self.metric_table())
+
+    def loss_table(self) -> pd.DataFrame:
+        """Columns ``step`` and ``loss``."""
+        return pd.DataFrame({"step": range(1, len(self.losses) + 1), "loss": self.losses})
+
+    def metric_table(self) -> pd.DataFrame:
+        """Columns ``step``, ``metric`` and ``value``."""
+        return pd.DataFrame(self.metrics, columns=["step", "metric", "value"])
 
     @classmethod
     def read(cls, folder: Path, step: int) -> Record:
@@ -46,7 +75,7 @@ class Record:
             DataError: A file is missing, cannot be read, or does not reach that step.
         """
         try:
-            losses = read_csv(folder / LOSSES, ("step", "loss"), ())
+            losses = _read_losses(folder / LOSSES)
             metrics = read_csv(folder / METRICS, ("step", "metric", "value"), ("metric",))
             kept = losses[losses["step"] <= step]
             if list(kept["step"]) != list(range(1, step + 1)):
@@ -59,3 +88,16 @@ class Record:
                 f"the record of the run in '{folder}' cannot be read ({one_line(error)})",
                 "start anew in another folder",
             ) from error
+
+
+def _read_losses(path: Path) -> pd.DataFrame:
+    """The table of losses, without a last line that has no end.
+
+    Raises:
+        ValueError: It has other columns.
+    """
+    text = path.read_text(encoding="utf-8")
+    table = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]), float_precision="round_trip")
+    if list(table.columns) != ["step", "loss"]:
+        raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not step, loss")
+    return table

@@ -120,7 +120,7 @@ def test_the_vocabulary() -> None:
     assert VOCABULARY[0] == ""
     assert list(VOCABULARY) == sorted(set(VOCABULARY))
     assert (len(VOCABULARY), LONGEST) == (36, 7)
-    assert encode("where is mary", 5) == [VOCABULARY.index(word) for word in ("where", "is", "mary", "", "")]
+    assert encode("where is mary", 5) == tuple(VOCABULARY.index(word) for word in ("where", "is", "mary", "", ""))
 
 
 def test_a_seed_gives_the_same_stories_with_and_without_answers() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -44,14 +45,45 @@ def test_a_run_is_evaluated_kept_and_resumed(tmp_path: Path) -> None:
     assert {(row["step"], row["name"]): row["value"] for row in whole["metrics"]}.items() <= values.items()
     assert values[30, "held-out loss"] < values[0, "held-out loss"]
     assert values[30, "reconstruction"] < values[0, "reconstruction"]
+    for name in ("losses", "metrics"):
+        table = pd.read_csv(tmp_path / "run" / f"{name}.csv", float_precision="round_trip")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / f"{name}.parquet"), table)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         ".lock",
         "curves.svg",
         "losses.csv",
+        "losses.parquet",
         "metrics.csv",
+        "metrics.parquet",
         "step-00000028.safetensors",
         "step-00000030.safetensors",
     ]
+
+
+@pytest.mark.slow
+def test_event_files_hold_losses_and_metrics_as_tensorflow_reads_them(tmp_path: Path) -> None:
+    from tensorflow.compat.v1.train import summary_iterator
+
+    common = ("autoenc", "--preset", "tiny", "--eval-every", 4, "--eval-batches", 1, "--json")
+    files = ("--checkpoint", tmp_path / "run", "--tensorboard", tmp_path / "events")
+    first = json.loads(call(*common, "--steps", 4, *files).stdout)
+    rest = json.loads(call(*common, "--steps", 8, *files, "--resume").stdout)
+    paths = sorted((tmp_path / "events").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    events = [[*summary_iterator(str(path))] for path in paths]
+    found = [(e.step, v.tag, v.simple_value) for file in events for e in file for v in e.summary.value]
+    expected = [(step, "loss", loss) for step, loss in enumerate(rest["losses"], 1)]
+    expected += [(row["step"], f"held_out/{row['name']}".replace(" ", "_"), row["value"]) for row in rest["metrics"]]
+    assert len(first["losses"]) == 4
+    assert sorted(found) == [(*key, pytest.approx(value, rel=1e-6)) for *key, value in sorted(expected)]
+    restarts = [[e.step for e in file if e.session_log.status == e.session_log.START] for file in events]
+    assert restarts[1] == [5]  # what an interrupted run may have told of step 5 and later is dropped
+
+
+def test_event_files_without_their_package_are_one_line(graph: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    result = call(graph, "--steps", 1, "--tensorboard", tmp_path)
+    assert result.exit_code == 4
+    assert "event files need tensorboardX, which is not installed; pip install tensorboardX" in result.output
 
 
 @pytest.mark.slow

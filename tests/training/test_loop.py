@@ -13,7 +13,15 @@ import pytest
 from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.training import CheckpointFolder, HeldOutLoss, TrainingRun, read_checkpoint, train
+from fathom_onnx.training import (
+    CheckpointFolder,
+    CheckpointPlan,
+    EvaluationPlan,
+    HeldOutLoss,
+    TrainingRun,
+    read_checkpoint,
+    train,
+)
 from fathom_onnx.training.figure import curves
 from fathom_onnx.training.record import Record
 from support.graphs.small_models import line_inference, line_training
@@ -42,8 +50,10 @@ def batches(seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
         yield {"x": rng.normal(size=3).astype("float32")}
 
 
-def run(graph: Graph, steps: int, **options) -> TrainingRun:
-    return train(graph, batches(), steps, CPU, **options)
+def run(graph: Graph, steps: int, folder: CheckpointFolder | None = None, **options) -> TrainingRun:
+    kept = {name: options.pop(name) for name in ("every", "resume", "data") if name in options}
+    plan = CheckpointPlan(folder, **kept) if folder else None
+    return train(graph, batches(), steps, options.pop("settings", CPU), kept=plan, **options)
 
 
 def test_losses_are_exact_and_every_step_is_told() -> None:
@@ -105,8 +115,8 @@ def test_a_run_that_is_resumed_ends_bit_for_bit_as_one_that_was_not_stopped(
             raise Killed
 
     with pytest.raises(Killed):
-        run(graph, 7, checkpoints=folder, checkpoint_every=2, on_step=kill)
-    found = run(graph, 7, checkpoints=folder, checkpoint_every=2, resume=True)
+        run(graph, 7, folder, every=2, on_step=kill)
+    found = run(graph, 7, folder, every=2, resume=True)
     assert found.first_step == 1 + 2 * ((stopped_at - 1) // 2)  # a step that was not ended has no checkpoint
     assert found.losses == whole.losses
     for name, value in whole.values.items():
@@ -115,17 +125,17 @@ def test_a_run_that_is_resumed_ends_bit_for_bit_as_one_that_was_not_stopped(
 
 def test_a_run_that_is_asked_to_stop_keeps_the_step_that_it_took(tmp_path: Path) -> None:
     graph, folder, taken = noisy_training(), CheckpointFolder(tmp_path), []
-    found = run(graph, 9, checkpoints=folder, on_step=lambda n, _: taken.append(n), stop=lambda: len(taken) == 4)
+    found = run(graph, 9, folder, on_step=lambda n, _: taken.append(n), stop=lambda: len(taken) == 4)
     assert (found.interrupted, found.last_step, len(found.losses)) == (True, 4, 4)
-    rest = run(graph, 9, checkpoints=folder, resume=True)
+    rest = run(graph, 9, folder, resume=True)
     assert (rest.first_step, rest.last_step) == (5, 9)
     assert rest.losses == run(graph, 9).losses
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
-    first = run(line_training(), 3, checkpoints=folder)
-    again = run(line_training(), 3, checkpoints=folder, resume=True)
+    first = run(line_training(), 3, folder)
+    again = run(line_training(), 3, folder, resume=True)
     assert again.losses == first.losses
     assert again.first_step == 4
     assert again.last_step == 3
@@ -142,18 +152,20 @@ def test_draws_are_other_ones_in_every_step_and_the_same_for_a_seed() -> None:
 def test_an_evaluation_leaves_the_run_as_it_is() -> None:
     held_out = HeldOutLoss([next(batches(9)), next(batches(8))])
     plain = run(noisy_training(), 6)
-    found = run(noisy_training(), 6, evaluations=[held_out], eval_every=2)
+    found = run(noisy_training(), 6, evaluated=EvaluationPlan([held_out], 2))
     assert found.losses == plain.losses
     assert [(step, name) for step, name, _ in found.metrics] == [(s, "held-out loss") for s in (0, 2, 4, 6)]
     expected = np.mean([float(b["x"].sum()) ** 2 for b in (next(batches(9)), next(batches(8)))])
-    assert run(line_training(), 1, evaluations=[held_out]).metrics[0][2] == pytest.approx(expected, rel=1e-6)
+    assert run(line_training(), 1, evaluated=EvaluationPlan([held_out])).metrics[0][2] == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     bad = [ONES, ONES, ONES, {"x": np.full(3, np.inf, np.float32)}]
     with pytest.raises(RunError, match="at step 4"):
-        train(line_training(), bad, 9, CPU, checkpoints=folder, checkpoint_every=2)
+        train(line_training(), bad, 9, CPU, kept=CheckpointPlan(folder, every=2))
     found, faults = folder.latest()
     assert found is not None
     assert (found.step, faults) == (2, [])
@@ -174,37 +186,35 @@ def test_a_full_disk_names_the_step_and_leaves_the_last_checkpoint(
 
     monkeypatch.setattr(module, "write_bytes", full)
     with pytest.raises(OutputError, match=r"after step 4: cannot write .* \(No space left on device\)"):
-        run(line_training(), 9, checkpoints=folder, checkpoint_every=2)
+        run(line_training(), 9, folder, every=2)
     monkeypatch.undo()
-    assert run(line_training(), 9, checkpoints=folder, resume=True).losses == run(line_training(), 9).losses
+    assert run(line_training(), 9, folder, resume=True).losses == run(line_training(), 9).losses
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
-    run(line_training(), 2, checkpoints=folder, data="here")
+    run(line_training(), 2, folder, data="here")
     with pytest.raises(UsageError, match="has checkpoints of a run; go on with --resume"):
-        run(line_training(), 4, checkpoints=folder)
+        run(line_training(), 4, folder)
     with pytest.raises(UsageError, match="of a run with another graph"):
-        run(noisy_training(), 4, checkpoints=folder, resume=True, data="here")
+        run(noisy_training(), 4, folder, resume=True, data="here")
     with pytest.raises(UsageError, match="of a run with another seed"):
-        run(line_training(), 4, checkpoints=folder, resume=True, data="here", seed=3)
+        run(line_training(), 4, folder, resume=True, data="here", seed=3)
     with pytest.raises(UsageError, match=r"of a run with another data source \(here\)"):
-        run(line_training(), 4, checkpoints=folder, resume=True, data="there")
-    other = train(
-        line_training(), batches(), 4, SessionSettings(threads=2), checkpoints=folder, resume=True, data="here"
-    )
+        run(line_training(), 4, folder, resume=True, data="there")
+    other = run(line_training(), 4, folder, resume=True, data="here", settings=SessionSettings(threads=2))
     assert other.remarks == ("threads was 1 and is 2: results may differ in their last digits",)
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
-    whole = run(noisy_training(), 6, checkpoints=folder, checkpoint_every=2)
+    whole = run(noisy_training(), 6, folder, every=2)
     newest, middle, oldest = folder.paths()
     newest.write_bytes(newest.read_bytes()[:-3])
     flipped = bytearray(middle.read_bytes())
     flipped[-2] ^= 1
     middle.write_bytes(bytes(flipped))
-    found = run(noisy_training(), 6, checkpoints=folder, resume=True)
+    found = run(noisy_training(), 6, folder, resume=True)
     assert found.first_step == read_checkpoint(oldest).step + 1 == 3
     assert found.losses == whole.losses
     assert "step-00000006.safetensors' is no checkpoint" in found.remarks[0]
@@ -212,11 +222,11 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
     for path in folder.paths():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="is no checkpoint"):
-        run(noisy_training(), 6, checkpoints=folder, resume=True)
+        run(noisy_training(), 6, folder, resume=True)
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
-    run(line_training(), 9, checkpoints=CheckpointFolder(tmp_path, keep=2), checkpoint_every=2)
+    run(line_training(), 9, CheckpointFolder(tmp_path, keep=2), every=2)
     assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == [
         "step-00000008.safetensors",
         "step-00000009.safetensors",
@@ -225,7 +235,7 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
 
 
 def test_a_record_that_does_not_reach_its_checkpoint_is_refused(tmp_path: Path) -> None:
-    run(line_training(), 4, checkpoints=CheckpointFolder(tmp_path))
+    run(line_training(), 4, CheckpointFolder(tmp_path))
     for damaged, said in (
         ("step,loss\n1,2.0\n", "does not hold every step to 4"),
         ("step,loss\nx,2.0\ny,1.0\n", "cannot be read"),
@@ -233,7 +243,19 @@ def test_a_record_that_does_not_reach_its_checkpoint_is_refused(tmp_path: Path) 
     ):
         (tmp_path / "losses.csv").write_text(damaged)
         with pytest.raises(DataError, match=said):
-            run(line_training(), 6, checkpoints=CheckpointFolder(tmp_path), resume=True)
+            run(line_training(), 6, CheckpointFolder(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize("torn", ["", "5", "5,0.", "5,0.25\n6,"])
+def test_losses_are_added_to_their_file_and_a_torn_line_is_not_read(tmp_path: Path, torn: str) -> None:
+    whole = run(line_training(), 6)
+    run(line_training(), 4, CheckpointFolder(tmp_path), every=1)
+    path = tmp_path / "losses.csv"
+    assert path.read_text() == "step,loss\n" + "".join(f"{n},{x!r}\n" for n, x in enumerate(whole.losses[:4], 1))
+    with path.open("a") as file:
+        file.write(torn)
+    assert run(line_training(), 6, CheckpointFolder(tmp_path), resume=True).losses == whole.losses
+    assert [float(line.split(",")[1]) for line in path.read_text().splitlines()[1:]] == whole.losses
 
 
 def test_the_figure_has_a_panel_for_the_loss_and_each_metric() -> None:
@@ -251,5 +273,5 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with folder.held():
         assert not list(tmp_path.glob(".*.part"))
         with pytest.raises(OutputError, match="another run writes into"):
-            run(line_training(), 1, checkpoints=CheckpointFolder(tmp_path))
-    run(line_training(), 1, checkpoints=CheckpointFolder(tmp_path))
+            run(line_training(), 1, CheckpointFolder(tmp_path))
+    run(line_training(), 1, CheckpointFolder(tmp_path))

@@ -17,15 +17,15 @@ from support.graphs.small_models import FLOAT, model, op
 )
 def test_values_have_the_distribution_of_the_node(op_type, first, second, mean, deviation) -> None:
     noise = NoiseInput("n", op_type, (200, 500), "float32", first, second)
-    drawn = noise.sample(0, 1)
+    drawn = noise.sampler(0)(1)
     assert (drawn.dtype, drawn.shape) == (np.float32, (200, 500))
     assert drawn.mean() == pytest.approx(mean, abs=5 * deviation / 100_000**0.5)
     assert drawn.std() == pytest.approx(deviation, rel=0.02)
-    assert (drawn == noise.sample(0, 1)).all()
+    assert (drawn == noise.sampler(0)(1)).all()
     for other in (
-        noise.sample(0, 2),
-        noise.sample(1, 1),
-        NoiseInput("m", *list(vars(noise).values())[1:]).sample(0, 1),
+        noise.sampler(0)(2),
+        noise.sampler(1)(1),
+        NoiseInput("m", *list(vars(noise).values())[1:]).sampler(0)(1),
     ):
         assert abs(np.corrcoef(drawn.ravel(), other.ravel())[0, 1]) < 0.02
 
@@ -44,7 +44,7 @@ def test_a_draw_becomes_an_input_of_its_shape_and_type() -> None:
     assert [(t.name, t.shape, t.dtype) for t in given.inputs][1:] == [("half", (2, 3), "float16")]
     assert [n.op_type for n in given.model.graph.node] == ["Cast", "Add"]
     assert left == ()
-    assert noise[0].sample(0, 0).dtype == np.float16
+    assert noise[0].sampler(0)(0).dtype == np.float16
 
 
 def test_what_cannot_be_fed_stays_and_is_named() -> None:

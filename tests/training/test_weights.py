@@ -14,7 +14,7 @@ from fathom_onnx.profiling import profile
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.stepper import open_stepper
-from fathom_onnx.training import CheckpointFolder, InferenceMetrics, read_checkpoint, train
+from fathom_onnx.training import CheckpointFolder, CheckpointPlan, InferenceMetrics, read_checkpoint, train
 from fathom_onnx.workloads import workload
 from support.graphs.exports import FRAMEWORKS, WORKLOADS
 from support.graphs.small_models import cnn
@@ -28,7 +28,7 @@ def trained(request, tiny, tmp_path_factory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp(request.param)
     graph = tiny("residual", request.param, "training")
     batches = batches_for(workload("residual", "tiny"), "training", 0)
-    train(graph, batches, 5, CPU, checkpoints=CheckpointFolder(folder))
+    train(graph, batches, 5, CPU, kept=CheckpointPlan(CheckpointFolder(folder)))
     return request.param, CheckpointFolder(folder).paths()[0]
 
 
@@ -122,15 +122,14 @@ def test_metrics_are_those_of_the_weights_of_the_run(tiny) -> None:
 def test_every_workload_is_resumed_bit_for_bit(tiny, tmp_path: Path, name: str) -> None:
     """Statistics, counters, dropout and other noise, gradient noise: all of it is state, or depends on the step."""
     graph, spec = tiny(name, "torch", "training"), workload(name, "tiny")
-    data = {"data": spec.data}
 
     def run(steps: int, **options):
-        return train(graph, batches_for(spec, "training", 0), steps, CPU, **options, **data)
+        return train(graph, batches_for(spec, "training", 0), steps, CPU, **options)
 
     whole = run(5)
     folder = CheckpointFolder(tmp_path)
-    run(2, checkpoints=folder)
-    resumed = run(5, checkpoints=folder, resume=True)
+    run(2, kept=CheckpointPlan(folder, data=spec.data))
+    resumed = run(5, kept=CheckpointPlan(folder, resume=True, data=spec.data))
     assert resumed.first_step == 3
     assert resumed.losses == whole.losses
     assert resumed.remarks == ()

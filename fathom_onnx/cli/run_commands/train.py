@@ -111,6 +111,9 @@ def _evaluations(
 @click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="N", help="Steps between checkpoints.")
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints that stay.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of --checkpoint, where there is one.")
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Folder of event files for TensorBoard."
+)
 @options.json_option
 def command(
     target: str,
@@ -130,6 +133,7 @@ def command(
     checkpoint_every: int | None,
     keep: int,
     resume: bool,
+    tensorboard: Path | None,
     as_json: bool,
 ) -> None:
     """Train a workload, a training graph, or a model of your own on its example batch.
@@ -145,9 +149,11 @@ def command(
     from fathom_onnx.graph.files import write_text
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
-    from fathom_onnx.training import CheckpointFolder, train
+    from fathom_onnx.study.table_files import write_parquet
+    from fathom_onnx.training import CheckpointFolder, CheckpointPlan, EvaluationPlan, train
     from fathom_onnx.training.figure import curves
-    from fathom_onnx.training.record import Record
+    from fathom_onnx.training.record import LOSSES, METRICS, Record
+    from fathom_onnx.training.tensorboard import EventFile
 
     if checkpoint is None and (resume or checkpoint_every):
         raise UsageError("there is no folder for checkpoints", "name one with --checkpoint")
@@ -160,11 +166,20 @@ def command(
     evaluations = _evaluations(*parts) if eval_every else []
     # a run on a corpus never takes its held-out part, so that what it learned can be judged on that later
     split: Split = "training" if eval_every or source.on_disk else "all"
-    with progress(steps) as (say, advance), _signals() as asked:
+    kept = None
+    if checkpoint:
+        data_name = f"{source.name} ({split})"
+        kept = CheckpointPlan(CheckpointFolder(checkpoint, keep), checkpoint_every or 0, resume, data_name)
+    with contextlib.ExitStack() as held_open:
+        say, advance = held_open.enter_context(progress(steps))
+        asked = held_open.enter_context(_signals())
+        events = held_open.enter_context(EventFile(tensorboard)) if tensorboard else None
 
         def on_step(number: int, loss: float) -> None:
             say(f"loss {loss:.4g}")
             advance()
+            if events:
+                events.loss(number, loss)
 
         run = train(
             graph,
@@ -173,16 +188,15 @@ def command(
             settings,
             seed,
             on_step,
-            evaluations=evaluations,
-            eval_every=eval_every or 0,
-            checkpoints=CheckpointFolder(checkpoint, keep) if checkpoint else None,
-            checkpoint_every=checkpoint_every or 0,
-            resume=resume,
-            data=f"{source.name} ({split})",
+            evaluated=EvaluationPlan(evaluations, eval_every or 0, events.metrics if events else None),
+            kept=kept,
             stop=asked.is_set,
         )
     if checkpoint and run.losses:
-        write_text(checkpoint / "curves.svg", curves(Record(run.losses, run.metrics), graph.name))
+        record = Record(run.losses, run.metrics)
+        write_text(checkpoint / "curves.svg", curves(record, graph.name))
+        write_parquet(checkpoint / LOSSES, record.loss_table())
+        write_parquet(checkpoint / METRICS, record.metric_table())
     for remark in (*remarks, *run.remarks):
         tell(f"note: {remark}", err=True)
     if as_json:
@@ -204,8 +218,8 @@ def command(
     else:
         _print(run, f"{graph.name}: loss on {source.name} ({source.kind})")
     if run.interrupted:
-        kept = f"; go on with --resume from '{checkpoint}'" if checkpoint else "; nothing was kept (--checkpoint)"
-        tell(f"stopped after step {len(run.losses)} of {steps}{kept}", err=True)
+        advice = f"go on with --resume from '{checkpoint}'" if checkpoint else "nothing was kept (--checkpoint)"
+        tell(f"stopped after step {len(run.losses)} of {steps}; {advice}", err=True)
         click.get_current_context().exit(_STOPPED)
 
 

@@ -14,6 +14,7 @@ section 4.1). Words are in lower case without full stops; id 0 is nil, which fil
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -190,10 +191,11 @@ def make_story(number: int, memory: int, rng: random.Random) -> Story:
             return Story(number, sentences, _QUESTIONS[number].format(**words), answer)
 
 
-def encode(text: str, length: int) -> list[int]:
+@functools.lru_cache(maxsize=1024)  # the world has some 200 sentences, and a batch hundreds
+def encode(text: str, length: int) -> tuple[int, ...]:
     """The word ids of a sentence, padded with nil to ``length``."""
-    ids = [_IDS[word] for word in text.split()]
-    return ids + [0] * (length - len(ids))
+    ids = tuple(_IDS[word] for word in text.split())
+    return ids + (0,) * (length - len(ids))
 
 
 def _check(request: BatchRequest) -> tuple[int, int, int]:
@@ -242,7 +244,7 @@ def open_stories(request: BatchRequest) -> Iterator[Batch]:
     batch, memory, words = _check(request)
     # Python's generator: single draws of numpy's cost ten times as much
     rng = random.Random(int(generator(request.seed, "stories").integers(2**63)))
-    empty = [0] * words
+    empty = (0,) * words
     while True:
         stories = [make_story(rng.choice(list(TASKS)), memory, rng) for _ in range(batch)]
         values: Batch = {}
