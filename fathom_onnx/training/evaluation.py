@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.stepper import Stepper
 from fathom_onnx.workloads.contract import Array, Workload
 
-from .metrics import METRICS
+from .metrics import METRICS, Metric
 from .noise import NoiseInput, take_noise_out
 
 __all__ = ["Evaluation", "HeldOutLoss", "InferenceMetrics"]
@@ -97,4 +98,8 @@ class InferenceMetrics:
                 counted, of = metric.count(outputs, batch)
                 sums[metric.name][0] += counted
                 sums[metric.name][1] += of
-        return {name: counted / of for name, (counted, of) in sums.items()}
+        return {metric.name: _quotient(metric, *sums[metric.name]) for metric in self._metrics}
+
+
+def _quotient(metric: Metric, counted: float, of: float) -> float:
+    return metric.of_mean(counted / of) if of else math.nan

@@ -5,10 +5,12 @@ A metric is a pair of sums, so that it can be added up over batches: what is cou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax
 
 from fathom_onnx.workloads.contract import Array
 from fathom_onnx.workloads.suite2016.seq2seq import EOS
@@ -25,18 +27,22 @@ class Metric:
     Attributes:
         name: Its name in the field.
         count: From outputs and batch to (what is counted, out of how much).
+        of_mean: From the quotient of the sums over all batches to the metric.
     """
 
     name: str
     count: Callable[[Batch, Batch], tuple[float, float]]
+    of_mean: Callable[[float], float] = float
 
 
 def _top_1(labels: str) -> Callable[[Batch, Batch], tuple[float, float]]:
     """How often the largest score is that of the one-hot row's class."""
 
     def count(outputs: Batch, batch: Batch) -> tuple[float, float]:
-        right = outputs["logits"].argmax(-1) == batch[labels].argmax(-1)
-        return float(right.sum()), float(right.size)
+        rows = batch[labels]
+        labelled = rows.any(axis=-1)  # a row of zeros has no class
+        right = (outputs["logits"].argmax(-1) == rows.argmax(-1)) & labelled
+        return float(right.sum()), float(labelled.sum())
 
     return count
 
@@ -90,11 +96,36 @@ def _reconstruction(outputs: Batch, batch: Batch) -> tuple[float, float]:
     return float(loss.sum()), float(len(loss))
 
 
+def _next_tokens(outputs: Batch, batch: Batch) -> tuple[float, float]:
+    """Tokens that follow and have the largest score."""
+    right = outputs["logits"].argmax(-1) == batch["labels"]
+    return float(right.sum()), float(right.size)
+
+
+def _surprise(outputs: Batch, batch: Batch) -> tuple[float, float]:
+    """Nats of the tokens that follow."""
+    found = log_softmax(outputs["logits"].astype("float64"), axis=-1)
+    nats = -np.take_along_axis(found, batch["labels"][..., None], axis=-1)
+    return float(nats.sum()), float(nats.size)
+
+
+def _clicks(outputs: Batch, batch: Batch) -> tuple[float, float]:
+    """Records where a click is said to be as likely as not, or more, if and only if there was one."""
+    right = (outputs["probability"] >= 0.5) == (batch["clicks"] >= 0.5)
+    return float(right.sum()), float(right.size)
+
+
 METRICS: dict[str, tuple[Metric, ...]] = {
     "seq2seq": (Metric("token accuracy", _tokens), Metric("sentence accuracy", _sentences)),
     "memnet": (Metric("answer accuracy", _top_1("answers")),),
     "speech": (Metric("phoneme error rate", _phonemes),),
     "autoenc": (Metric("reconstruction", _reconstruction),),
     **{name: (Metric("top-1 accuracy", _top_1("labels")),) for name in ("residual", "vgg", "alexnet", "vit")},
+    **{
+        name: (Metric("perplexity", _surprise, math.exp), Metric("token accuracy", _next_tokens))
+        for name in ("llama", "mixtral", "mamba")
+    },
+    "gat": (Metric("node accuracy", _top_1("labels")),),
+    "dlrm": (Metric("click accuracy", _clicks),),
 }
 """Workload to its metrics; a workload without one has its held-out loss."""

@@ -25,6 +25,26 @@ def test_top_1() -> None:
     assert counted("memnet", "answer accuracy", {"logits": logits}, {"answers": labels}) == (2, 3)
 
 
+def test_a_node_without_a_class_does_not_count() -> None:
+    logits = [[0.1, 0.9], [2.0, 1.0], [3.0, 1.0]]
+    assert counted("gat", "node accuracy", {"logits": logits}, {"labels": [[0, 1], [0, 0], [0, 1]]}) == (1, 2)
+
+
+def test_tokens_that_follow() -> None:
+    outputs = {"logits": np.log([[[1, 2, 1], [6, 1, 1]], [[1, 1, 8], [1, 1, 2]]])}
+    batch = {"labels": [[1, 1], [2, 0]]}
+    assert counted("llama", "token accuracy", outputs, batch) == (2, 4)
+    nats, tokens = counted("mamba", "perplexity", outputs, batch)
+    assert (nats, tokens) == (pytest.approx(math.log(2 * 8 * 10 / 8 * 4), rel=1e-12), 4)
+    (perplexity,) = [m for m in METRICS["mixtral"] if m.name == "perplexity"]
+    assert perplexity.of_mean(nats / tokens) == pytest.approx(80**0.25, rel=1e-12)
+
+
+def test_clicks() -> None:
+    outputs, batch = {"probability": [[0.2], [0.5], [0.7], [0.4]]}, {"clicks": [[0.0], [1.0], [0.0], [1.0]]}
+    assert counted("dlrm", "click accuracy", outputs, batch) == (2, 4)
+
+
 def test_words_after_the_end_of_a_sentence_do_not_count() -> None:
     target = [[5, 6, 2, 0], [7, 2, 0, 0]]
     weights = [[1, 1, 1, 0], [1, 1, 0, 0]]
