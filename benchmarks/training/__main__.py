@@ -2,6 +2,7 @@
 
     python benchmarks/training learn --only autoenc memnet    # rows go to build/training.jsonl
     python benchmarks/training loop                           # the loop against bare steps, small preset
+    python benchmarks/training values                         # op times before and after training, small preset
     python benchmarks/training kills --count 100              # kills at random moments, and the run's end after them
     python benchmarks/training report                         # write the tables of docs/results/training.md
 
@@ -25,6 +26,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import over_time
 
 from fathom_onnx.data import batches_for
 from fathom_onnx.exporting import ExportRequest, export_graph, frameworks
@@ -253,7 +256,12 @@ def _pairs(rows: list[Row]) -> str:
     return _rows(["workload", "largest relative difference of both graphs' losses in 50 steps"], lines, 1)
 
 
-TABLES = {"learn": _learned, "loop": _looped, "kills": _killed}
+def _over_time(rows: list[Row]) -> str:
+    columns, cells = over_time.table(rows)
+    return _rows(columns, cells, 1)
+
+
+TABLES = {"learn": _learned, "loop": _looped, "values": _over_time, "kills": _killed}
 """Section to what writes its rows."""
 
 
@@ -271,16 +279,21 @@ def report() -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", choices=["learn", "loop", "kills", "report"])
+    parser.add_argument("section", choices=["learn", "loop", "values", "kills", "report"])
     parser.add_argument("--only", nargs="+", default=[], help="workloads")
     parser.add_argument("--count", type=int, default=100, help="kills")
-    parser.add_argument("--rounds", type=int, default=5, help="of the loop")
+    parser.add_argument("--rounds", type=int, default=5, help="of the loop, and of op times")
     parser.add_argument("--again", action="store_true", help="measure what has a row already")
     given = parser.parse_args()
     if given.section == "learn":
         learn(given.only, given.again)
     elif given.section == "loop":
         loop(given.only, given.rounds)
+    elif given.section == "values":
+        for name in given.only or names("2016"):
+            row = over_time.measure(name, given.rounds)
+            keep(row)
+            print(name, row, flush=True)
     elif given.section == "kills":
         kills(given.count)
     else:
