@@ -269,7 +269,8 @@ def report() -> None:
     """Put the tables into the document."""
     text = DOCUMENT.read_text()
     for section, write in TABLES.items():
-        table = write([row for row in kept() if row["section"] == section])
+        newest = {(row.get("workload"), row.get("framework")): row for row in kept() if row["section"] == section}
+        table = write(list(newest.values()))
         before, _, rest = text.partition(START.format(section))
         _, _, after = rest.partition(END.format(section))
         text = f"{before}{START.format(section)}\n\n{table}\n\n{END.format(section)}{after}"
