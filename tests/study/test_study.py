@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fathom_onnx.analysis.similarity.distances import CRITERIA
+from fathom_onnx.analysis.similarity.criteria import CRITERIA
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, OutputError, UnknownNameError, UsageError
 from fathom_onnx.study import CallOutcome, Event, StudyResult, WorkerCall

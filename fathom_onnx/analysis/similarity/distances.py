@@ -4,143 +4,155 @@ The paper (Adolf et al., IISWC 2016, section III-C) states that the primitive op
 the choice of framework matters little. The statement is tested at several levels: the graphs alone (modelled cost, no
 execution), their time in onnxruntime, and the time of the frameworks themselves. Each level is a set of labelled op
 mixes (:class:`~.op_mix.OpMix`), compared by cosine distance within a mode, by op class and by op. The criteria for an
-answer are in :data:`CRITERIA`; they were fixed before the first measurement.
+answer are in :mod:`.criteria`; what counts of a distance, in :mod:`.resampling`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fathom_onnx.workloads.contract import MODES
 
+from .criteria import CRITERIA, RULES, FrameworkOutcome, Statistics, share_of, together
 from .op_mix import OpMix
-from .resampling import Grid, bootstrap_intervals, cosine_square, silhouette
+from .resampling import Grid, cosine_square, counted, drawn_medians, interval, noise_floor, silhouette
 from .share_differences import ShareDifference, differences
-from .similarity import MixGrouping
+from .similarity import MixGrouping, RunLabel
 
 __all__ = [
-    "CRITERIA",
     "Assessment",
-    "Criterion",
     "FrameworkLevel",
-    "FrameworkOutcome",
+    "MixDistance",
     "assess",
 ]
 
-FrameworkOutcome = Literal["little", "much", "mixed", "unknown"]
-"""Whether the framework matters: little, much, by some criteria only, or too little data to say."""
+Floats = npt.NDArray[np.float64]
+_SEED = 0
+OUTCOME_RESAMPLES = 200
+"""Resamples whose outcome is determined: each takes a permutation test."""
 
 
 @dataclass(frozen=True)
-class Assessment:
+class MixDistance:
+    """The distance of two runs, and the larger noise floor of the two; None where neither has several rounds."""
+
+    a: RunLabel
+    b: RunLabel
+    distance: float
+    floor: float | None
+
+    @property
+    def counts(self) -> float:
+        """What counts of the distance: the part above the floor."""
+        return max(0.0, self.distance - (self.floor or 0.0))
+
+    def json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {
+            "a": self.a._asdict(),
+            "b": self.b._asdict(),
+            "distance": self.distance,
+            "floor": self.floor,
+            "counts": self.counts,
+        }
+
+
+@dataclass(frozen=True)
+class Assessment(Statistics):
     """The framework question for one mode and one grouping of ops.
 
     Attributes:
         mode: The mode.
         grouping: By op class or by op.
         frameworks: The frameworks.
-        workloads: The workloads that all of them ran.
-        within: Mean distance between the frameworks of a workload.
-        between: Mean distance between two workloads, over all frameworks.
         farthest: The workload whose frameworks are farthest apart, and how far.
-        nearest: Of how many workloads every run is nearer to one of its own than to any other.
-        silhouette: Silhouette with workloads as labels, -1 to 1, None where it is not defined.
-        silhouette_framework: The same with frameworks as labels.
-        p: Probability of a ``within`` this small when workload labels are permuted at random.
-        smallest_p: The smallest ``p`` that this number of workloads can give.
-        intervals: Bootstrap interval over steps of ``within``, ``ratio``, ``nearest`` and ``silhouette``; empty where
-            the op mixes have one row.
+        pairs: The distances within workloads and between them.
+        intervals: Bootstrap interval over rounds and steps of ``within``, ``ratio``, ``nearest`` and ``silhouette``;
+            empty where the op mixes have one row.
+        resampled: The outcome of each resample; empty likewise.
     """
 
     mode: str
     grouping: MixGrouping
     frameworks: tuple[str, ...]
-    workloads: tuple[str, ...]
-    within: float
-    between: float
     farthest: tuple[str, float]
-    nearest: int
-    silhouette: float | None
-    silhouette_framework: float | None
-    p: float
-    smallest_p: float
+    pairs: tuple[MixDistance, ...]
     intervals: dict[str, tuple[float, float]]
+    resampled: tuple[FrameworkOutcome, ...] = ()
 
     @property
-    def ratio(self) -> float | None:
-        """``within / between``; None where all workloads are the same."""
-        return self.within / self.between if self.between > 0 else None
+    def above_floor(self) -> int:
+        """In how many workloads the distance between two frameworks counts."""
+        apart = {p.a.workload for p in self.pairs if p.a.other_framework_of(p.b) and p.counts > 0}
+        return len(apart)
 
     @property
-    def met(self) -> dict[str, bool]:
-        """Criterion to whether it is met."""
-        return {c.name: c.met(self) for c in CRITERIA}
-
-    @property
-    def outcome(self) -> FrameworkOutcome:
-        """Whether the framework matters ``little`` or ``much``, by the criteria; ``mixed`` or ``unknown`` else."""
-        if self.smallest_p > P_AT_MOST:
-            return "unknown"
-        if all(self.met.values()):
-            return "little"
-        if self.p > P_AT_MOST or 2 * self.nearest < len(self.workloads):
-            return "much"
-        return "mixed"
+    def holds(self) -> float | None:
+        """Share of the resamples with the same outcome; None where there are none."""
+        return share_of(self.resampled, self.outcome)
 
     def json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        fields = {"level" if n == "grouping" else n: getattr(self, n) for n in self.__dataclass_fields__}
-        return {**fields, "ratio": self.ratio, "met": self.met, "outcome": self.outcome}
+        left_out = ("pairs", "resampled")
+        fields = {
+            "level" if n == "grouping" else n: getattr(self, n) for n in self.__dataclass_fields__ if n not in left_out
+        }
+        return {
+            **fields,
+            "ratio": self.ratio,
+            "resolved": self.resolved,
+            "above_floor": self.above_floor,
+            "met": self.met,
+            "outcome": self.outcome,
+            "holds": self.holds,
+            "within_pairs": [p.json() for p in self.pairs if p.a.other_framework_of(p.b)],
+            "between_pairs": [p.json() for p in self.pairs if p.a.other_workload_of(p.b)],
+        }
 
     def __str__(self) -> str:
         silhouette = "undefined" if self.silhouette is None else f"{self.silhouette:.2f}"
+        floor = "" if self.floor is None else f" (noise floor {self.floor:.4f})"
         return (
-            f"{self.mode} by {self.grouping}: frameworks {self.within:.3f} apart, workloads {self.between:.3f}; "
+            f"{self.mode} by {self.grouping}: frameworks {self.within:.3f} apart{floor}, workloads {self.between:.3f}; "
             f"own workload nearest in {self.nearest} of {len(self.workloads)}; silhouette {silhouette}; p {self.p:.2g}"
         )
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """A condition for the framework to matter little."""
+def _statistics(
+    square: Floats, grid: Grid, floors: Floats, workloads: tuple[str, ...], floor: float | None
+) -> Statistics:
+    counts = counted(square, floors)
+    return Statistics(
+        workloads=workloads,
+        within=float(grid.within(counts)),
+        between=float(grid.between(counts)),
+        nearest=int(grid.nearest(counts)),
+        silhouette=silhouette(counts, grid.workload),
+        silhouette_framework=silhouette(counts, grid.framework),
+        p=grid.permutation_p(counts),
+        smallest_p=1 / grid.every,
+        floor=floor,
+    )
 
-    name: str
-    text: str
-    met: Callable[[Assessment], bool]
 
-
-P_AT_MOST = 0.01
-
-CRITERIA: tuple[Criterion, ...] = (
-    Criterion(
-        "nearest",
-        "in at least 7 of 8 workloads every framework's profile has another framework's of that workload nearest",
-        lambda a: 8 * a.nearest >= 7 * len(a.workloads),
-    ),
-    Criterion(
-        "ratio",
-        "frameworks of one workload are on average at most a quarter as far apart as two workloads",
-        lambda a: a.ratio is not None and a.ratio <= 0.25,
-    ),
-    Criterion(
-        # Kaufman and Rousseeuw, Finding Groups in Data (1990): above 0.5 a clustering is reasonable
-        "silhouette",
-        "the silhouette of the workloads is at least 0.5, and above that of the frameworks",
-        lambda a: a.silhouette is not None and a.silhouette >= max(0.5, a.silhouette_framework or -1.0),
-    ),
-    Criterion(
-        "permutation",
-        f"workload labels dealt at random do as well in at most {P_AT_MOST:.0%} of deals",
-        lambda a: a.p <= P_AT_MOST,
-    ),
-)
-"""All met: the framework matters little. Permutation test failed, or the own workload nearest in fewer than half of the
-workloads: it matters much. Anything between is mixed. Too few workloads for the permutation test: unknown."""
+def _intervals(square: Floats, grid: Grid) -> dict[str, tuple[float, float]]:
+    """Intervals of the statistics of resampled squares [resamples, runs, runs] of distances that count."""
+    within, between = grid.within(square), grid.between(square)
+    scores = [silhouette(s, grid.workload) for s in square]
+    values = {
+        "within": within,
+        "ratio": np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0),
+        "nearest": grid.nearest(square).astype(float),
+        "silhouette": np.array([np.nan if score is None else score for score in scores]),
+    }
+    return {name: ends for name, drawn in values.items() if (ends := interval(drawn)) is not None}
 
 
 def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessment | None:
@@ -149,33 +161,57 @@ def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessme
     Returns:
         The assessment; None where fewer than two frameworks have two workloads in common.
     """
-    amounts = {(m.label.workload, m.label.framework): m.amounts(grouping) for m in mixes if m.label.mode == mode}
-    frameworks = tuple(dict.fromkeys(f for _, f in amounts))
-    workloads = tuple(dict.fromkeys(w for w, _ in amounts if all((w, f) in amounts for f in frameworks)))
+    from sklearn import config_context
+
+    rounds = {(m.label.workload, m.label.framework): m.in_rounds(grouping) for m in mixes if m.label.mode == mode}
+    frameworks = tuple(dict.fromkeys(f for _, f in rounds))
+    workloads = tuple(dict.fromkeys(w for w, _ in rounds if all((w, f) in rounds for f in frameworks)))
     if len(frameworks) < 2 or len(workloads) < 2:
         return None
-    tables = [amounts[w, f] for f in frameworks for w in workloads]
-    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
-    steps = [table.reindex(columns=columns, fill_value=0.0).to_numpy(float) for table in tables]
+    labels = [RunLabel(w, f, mode) for f in frameworks for w in workloads]
+    tables = [rounds[label.workload, label.framework] for label in labels]
+    columns = list(dict.fromkeys(name for several in tables for table in several for name in table.columns))
+    steps = [[t.reindex(columns=columns, fill_value=0.0).to_numpy(float) for t in several] for several in tables]
     grid = Grid(len(workloads), len(frameworks))
-    square = cosine_square(np.stack([np.median(rows, axis=0) for rows in steps]))
+    square = cosine_square(np.stack([np.median(np.concatenate(several), axis=0) for several in steps]))
+    known = [noise_floor(several) for several in steps]
+    floors = np.array([floor or 0.0 for floor in known])
+    pairs = _distances(labels, square, known)
+    of_pairs = [p.floor for p in pairs if p.floor is not None and p.a.other_framework_of(p.b)]
+    floor = float(np.mean(of_pairs)) if of_pairs else None
     spreads = [float(square[np.ix_(grid.workload == w, grid.workload == w)].max()) for w in range(len(workloads))]
     widest = int(np.argmax(spreads))
+    intervals: dict[str, tuple[float, float]] = {}
+    resampled: tuple[FrameworkOutcome, ...] = ()
+    if min(sum(map(len, several)) for several in steps) > 1:
+        # one generator a run, so that both groupings of a run's ops resample the same rounds and steps
+        medians = [drawn_medians(several, np.random.default_rng((_SEED, n))) for n, several in enumerate(steps)]
+        squares = cosine_square(np.stack(medians, axis=1))
+        with config_context(assume_finite=True, skip_parameter_validation=True):  # they take longer than the score
+            intervals = _intervals(counted(squares, floors), grid)
+            of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
+            resampled = tuple(statistics.outcome for statistics in of_each)
     return Assessment(
+        **vars(_statistics(square, grid, floors, workloads, floor)),
         mode=mode,
         grouping=grouping,
         frameworks=frameworks,
-        workloads=workloads,
-        within=float(grid.within(square)),
-        between=float(grid.between(square)),
         farthest=(workloads[widest], spreads[widest]),
-        nearest=int(grid.nearest(square)),
-        silhouette=silhouette(square, grid.workload),
-        silhouette_framework=silhouette(square, grid.framework),
-        p=grid.permutation_p(square),
-        smallest_p=1 / math.factorial(len(workloads)) ** (len(frameworks) - 1),
-        intervals=bootstrap_intervals(steps, grid),
+        pairs=pairs,
+        intervals=intervals,
+        resampled=resampled,
     )
+
+
+def _distances(labels: Sequence[RunLabel], square: Floats, floors: Sequence[float | None]) -> tuple[MixDistance, ...]:
+    """The distances of runs that differ in framework or in workload."""
+    found = []
+    for i, j in combinations(range(len(labels)), 2):
+        a, b = labels[i], labels[j]
+        if a.other_framework_of(b) or a.other_workload_of(b):
+            known = [f for f in (floors[i], floors[j]) if f is not None]
+            found.append(MixDistance(a, b, float(square[i, j]), max(known, default=None)))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -211,16 +247,29 @@ class FrameworkLevel:
     @property
     def outcome(self) -> FrameworkOutcome:
         """``little`` where every assessment says so, ``much`` where one does; else ``mixed`` or ``unknown``."""
-        outcomes = {a.outcome for a in self.assessments}
-        if not outcomes or "unknown" in outcomes:
-            return "unknown"
-        if "much" in outcomes:
-            return "much"
-        return "little" if outcomes == {"little"} else "mixed"
+        return together(a.outcome for a in self.assessments)
+
+    @property
+    def resampled(self) -> dict[FrameworkOutcome, float]:
+        """Outcome to how often it comes out when rounds and steps are resampled; empty where nothing can be drawn."""
+        if not self.assessments or not all(a.resampled for a in self.assessments):
+            return {}
+        outcomes = [together(several) for several in zip(*(a.resampled for a in self.assessments), strict=True)]
+        return {name: share for name in dict.fromkeys(outcomes) if (share := share_of(outcomes, name))}
+
+    @property
+    def holds(self) -> float | None:
+        """How often the level's outcome holds under resampling; None where nothing can be drawn."""
+        return self.resampled.get(self.outcome, 0.0) if self.resampled else None
 
     @property
     def verdict(self) -> str:
-        """One line: the answer at this level, with its numbers."""
+        """One line: the answer at this level, with its numbers and how often it holds under resampling."""
+        held = "" if self.holds is None else f" It holds in {self.holds:.0%} of resamples of rounds and steps."
+        return f"{self._answer}{held}"
+
+    @property
+    def _answer(self) -> str:
         head = f"By {self.what}"
         if not self.assessments:
             return (
@@ -229,8 +278,16 @@ class FrameworkLevel:
         worst = max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
         numbers = (
             f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "
-            f"({worst.mode} by {worst.grouping}, the worst case)"
+            f"({worst.mode} by {worst.grouping}, the worst case{_floor(worst)})"
         )
+        noisy = [a for a in self.assessments if not a.resolved]
+        if noisy:
+            loudest = max(noisy, key=lambda a: (a.floor or 0.0) / a.between if a.between else math.inf)
+            return (
+                f"{head} it cannot be told whether the framework matters: rounds of one framework are "
+                f"{loudest.floor:.3f} apart ({loudest.mode} by {loudest.grouping}), too much beside "
+                f"{loudest.between:.3f} between workloads."
+            )
         if self.outcome == "unknown":
             few = min(self.assessments, key=lambda a: len(a.workloads))
             return (
@@ -250,9 +307,17 @@ class FrameworkLevel:
             "name": self.name,
             "what": self.what,
             "outcome": self.outcome,
+            "holds": self.holds,
+            "resampled": self.resampled,
             "verdict": self.verdict,
             "criteria": {c.name: c.text for c in CRITERIA},
+            "rules": dict(RULES),
             "assessments": [a.json() for a in self.assessments],
             "differences": [d.json() for d in self.differences],
             "unknown_nodes": self.unknown,
         }
+
+
+def _floor(assessment: Assessment) -> str:
+    """The noise floor in words, after the numbers that it belongs to."""
+    return "" if assessment.floor is None else f", above a noise floor of {assessment.floor:.3f}"

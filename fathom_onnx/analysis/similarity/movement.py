@@ -20,7 +20,7 @@ import pandas as pd
 from fathom_onnx.errors import RunError
 
 from .op_mix import OpMix
-from .resampling import RESAMPLES, cosine_square
+from .resampling import cosine_square, drawn_medians
 from .similarity import Gap, MixGrouping
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
     "verdict",
 ]
 
-MovementOutcome = Literal["moved", "extended", "within", "unknown"]
-"""Whether a suite has moved: most of it outside, some of it, none of it, or too little data to say."""
+MovementOutcome = Literal["moved", "extended", "within", "open", "unknown"]
+"""Whether a suite has moved: most of it outside, some of it, none of it; open workloads decide; or too little data."""
 
 SURE = 0.95
 """Share of the resamples in which a workload must lie outside (or inside) to be said to."""
@@ -51,12 +51,14 @@ CRITERIA: tuple[tuple[str, str], ...] = (
     (
         "outside",
         "a workload of 2026 lies outside when the workload of 2016 nearest to it is farther than the most isolated "
-        f"workload of 2016 is from its own nearest, in at least {SURE:.0%} of resamples of the steps and in every "
-        "framework",
+        f"workload of 2016 is from its own nearest, in at least {SURE:.0%} of resamples of the rounds and steps and in "
+        f"every framework; inside, when that is so in at most {1 - SURE:.0%} of them in every framework; else it is "
+        "open",
     ),
     ("moved", "more than half of the workloads of 2026 lie outside, by op in training"),
-    ("extended", "at least one, and at most half of them, lies outside"),
-    ("within", "none lies outside"),
+    ("extended", "at least one, and at most half of them, lies outside, also if every open one did"),
+    ("within", "all of them lie inside"),
+    ("open", "none of these: the answer depends on workloads that are open"),
     (
         "op class",
         f"the mean share of an op class differs by at least {100 * POINTS:.0f} points between the suites, in the same "
@@ -73,7 +75,7 @@ CRITERIA: tuple[tuple[str, str], ...] = (
         f"differs by a factor of {FACTOR:g} or more, in the same direction in every framework",
     ),
 )
-"""Name and text of what is asked; the first four make the verdict."""
+"""Name and text of what is asked; the first five make the verdict."""
 
 _GAPS = 3
 _SEED = 0
@@ -142,8 +144,8 @@ def _nearest(square: Floats, old: int) -> tuple[Floats, Floats]:
 def movement(older: Sequence[OpMix], newer: Sequence[OpMix], grouping: MixGrouping) -> Movement:
     """Place the workloads of a newer suite among those of an older one.
 
-    Steps are drawn with replacement, for each run by itself, :data:`~.resampling.RESAMPLES` times, to say how sure the
-    answer is; a mix of one row has nothing to draw.
+    Rounds and steps are drawn with replacement, for each run by itself (:func:`~.resampling.drawn_medians`), to say how
+    sure the answer is; a mix of one row has nothing to draw.
 
     Args:
         older: Op mixes of different workloads, two or more.
@@ -159,17 +161,14 @@ def movement(older: Sequence[OpMix], newer: Sequence[OpMix], grouping: MixGroupi
     if len(older) < 2 or not newer or len(kinds) != 1 or len(set(names)) != len(names):
         raise RunError("suites are compared by runs of one framework and mode: two workloads or more, and one or more")
     ((framework, mode),) = kinds
-    tables = [m.amounts(grouping) for m in mixes]
-    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
-    steps = [table.reindex(columns=columns, fill_value=0.0).to_numpy(float) for table in tables]
-    medians = np.stack([np.median(rows, axis=0) for rows in steps])
+    tables = [m.in_rounds(grouping) for m in mixes]
+    columns = list(dict.fromkeys(name for several in tables for table in several for name in table.columns))
+    steps = [[t.reindex(columns=columns, fill_value=0.0).to_numpy(float) for t in several] for several in tables]
+    medians = np.stack([np.median(np.concatenate(several), axis=0) for several in steps])
     square = cosine_square(medians)
     own, away = _nearest(square, len(older))
     generator = np.random.default_rng(_SEED)
-    drawn = np.stack(
-        [np.median(rows[generator.integers(len(rows), size=(RESAMPLES, len(rows)))], axis=1) for rows in steps],
-        axis=1,
-    )
+    drawn = np.stack([drawn_medians(several, generator) for several in steps], axis=1)
     drawn_own, drawn_away = _nearest(cosine_square(drawn), len(older))
     outside = (drawn_away > drawn_own.max(axis=-1, keepdims=True)).mean(axis=0)
     shares = pd.DataFrame(medians / medians.sum(axis=1, keepdims=True), index=names, columns=columns)
@@ -216,13 +215,22 @@ def verdict(movements: Sequence[Movement]) -> tuple[MovementOutcome, str]:
     count = f"{len(outside)} of {len(answers)} workloads of 2026"
     named = f" ({', '.join(outside)})" if outside else ""
     open_ones = f"; frameworks or resamples do not agree about {', '.join(unsure)}" if unsure else ""
-    outcome: MovementOutcome = "moved" if 2 * len(outside) > len(answers) else "extended" if outside else "within"
+    fewest = _outcome(len(outside), len(answers))
+    outcome = fewest if fewest == _outcome(len(outside) + len(unsure), len(answers)) else "open"
     words = {
         "moved": "Workloads have moved: ",
         "extended": "Workloads of today extend the suite of 2016: ",
         "within": "Workloads of today lie within the suite of 2016: ",
+        "open": "How far workloads have moved is open: ",
     }[outcome]
     return outcome, f"{words}{count} lie farther from it than its own reach{named}{open_ones}. Reach: {reaches}."
+
+
+def _outcome(outside: int, workloads: int) -> MovementOutcome:
+    """The outcome where so many of so many workloads lie outside."""
+    if 2 * outside > workloads:
+        return "moved"
+    return "extended" if outside else "within"
 
 
 @dataclass(frozen=True)

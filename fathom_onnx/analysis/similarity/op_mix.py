@@ -1,7 +1,8 @@
 """Op mixes: how the time of a run, or the modelled cost of a graph, is distributed over the canonical ops.
 
-An op mix has one row a step, so that the variation between steps can be propagated into any statistic of it. A graph
-that did not run has one row: the modelled cost of its nodes. Any other measurement by op (from a framework's own
+An op mix has one row a step, and knows which steps were measured in one round, so that the variation between steps and
+between rounds can be propagated into any statistic of it. A graph that did not run has one row: the modelled cost of
+its nodes. Any other measurement by op (from a framework's own
 profiler, say) becomes an :class:`OpMix` and can be compared in the same way.
 
 The modelled cost of a node is that of a simple roofline: the larger of its FLOPs and of its bytes times
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, count_nodes
@@ -47,12 +49,14 @@ class OpMix:
         steps: One row a step, one column a canonical op; microseconds, or modelled cost in FLOPs.
         nodes: Op to its largest nodes and the share of the op's time that each has.
         unknown: Number of nodes left out because their cost is not known.
+        rounds: Number of steps of each round, in the order of the rows; empty where all are of one.
     """
 
     label: RunLabel
     steps: pd.DataFrame
     nodes: Nodes = field(default_factory=dict)
     unknown: int = 0
+    rounds: tuple[int, ...] = ()
 
     def amounts(self, grouping: MixGrouping) -> pd.DataFrame:
         """One row a step, one column an op, or a class (all of A to G)."""
@@ -62,13 +66,21 @@ class OpMix:
         summed = self.steps.T.groupby(classes).sum().T
         return summed.reindex(columns=[str(c) for c in OpClass], fill_value=0.0)
 
+    def in_rounds(self, grouping: MixGrouping) -> list[pd.DataFrame]:
+        """The amounts of each round: one row a step, one column an op or class."""
+        amounts = self.amounts(grouping)
+        ends = np.cumsum(self.rounds or (len(amounts),))
+        return [amounts.iloc[end - count : end] for end, count in zip(ends, self.rounds or ends, strict=True)]
+
     def shares(self, grouping: MixGrouping) -> pd.Series[float]:
         """The median over the steps of each op's (or class's) amount, as shares that sum to 1."""
         medians = self.amounts(grouping).median()
         return medians / medians.sum()
 
 
-def _op_mix(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0) -> OpMix:
+def _op_mix(
+    label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0, rounds: tuple[int, ...] = ()
+) -> OpMix:
     """An op mix of the ops that the vocabulary has.
 
     Raises:
@@ -77,7 +89,7 @@ def _op_mix(label: RunLabel, steps: pd.DataFrame, nodes: Nodes, unknown: int = 0
     known = steps[[op for op in OPS if op in steps.columns]].astype(float)
     if not float(known.median().sum()) > 0:
         raise RunError(f"run {label} has no time in any op", "profile it again with more steps")
-    return OpMix(label, known, nodes, unknown)
+    return OpMix(label, known, nodes, unknown, rounds)
 
 
 def run_op_mix(run: Run) -> OpMix:

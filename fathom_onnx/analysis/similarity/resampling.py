@@ -1,4 +1,11 @@
-"""Statistics of distances between op mixes of workloads from several frameworks: silhouette, permutations, bootstrap.
+"""Statistics of distances between op mixes of workloads from several frameworks: noise floors, permutations, resamples.
+
+A run is measured in *rounds*, each in a process of its own. Two rounds of a run differ by nothing but noise, so the
+largest distance between two of them is the run's *noise floor*: of the distance of two runs, what exceeds the larger
+floor of the two counts, and the rest does not.
+
+Resamples follow the rounds: rounds are drawn with replacement, then steps within each drawn round (a cluster
+bootstrap), since steps of one process are alike in what differs between processes.
 
 The permutation test keeps the first framework's op mixes and permutes the workload labels of the others: under the
 hypothesis that an op mix says nothing about the workload in another framework, every permutation is equally likely.
@@ -9,13 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
-from typing import Any
+from functools import cached_property
+from itertools import combinations, permutations, product
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grid", "bootstrap_intervals", "cosine_square", "silhouette"]
+__all__ = ["RESAMPLES", "Grid", "cosine_square", "counted", "drawn_medians", "interval", "noise_floor", "silhouette"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +33,7 @@ DRAWN_PERMUTATIONS = 10_000
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 _SEED = 0
+_ROUNDING = 1e-14
 
 
 def _unit(rows: Floats) -> Floats:
@@ -38,6 +46,54 @@ def cosine_square(mixes: Floats) -> Floats:
     square = np.clip(1.0 - unit @ np.swapaxes(unit, -1, -2), 0.0, 1.0)
     square[..., np.arange(square.shape[-1]), np.arange(square.shape[-1])] = 0.0
     return np.asarray(square)
+
+
+def noise_floor(rounds: Sequence[Floats]) -> float | None:
+    """The largest cosine distance between two rounds of a run; None where there is one round.
+
+    Args:
+        rounds: Amounts [steps, columns] of each round; a round's op mix is the median over its steps.
+    """
+    if len(rounds) < 2:
+        return None
+    return float(cosine_square(np.stack([np.median(rows, axis=0) for rows in rounds])).max())
+
+
+def counted(square: Floats, floors: Floats) -> Floats:
+    """The part of each distance that counts: what exceeds the larger noise floor of the two runs.
+
+    Args:
+        square: Distances [..., runs, runs].
+        floors: Noise floor of each run; 0 where none is known.
+    """
+    return np.maximum(square - np.maximum(floors[:, None], floors[None, :]), 0.0)
+
+
+def drawn_medians(rounds: Sequence[Floats], generator: np.random.Generator, count: int = RESAMPLES) -> Floats:
+    """Medians [count, columns] over the steps of resamples: rounds with replacement, then steps of each drawn round.
+
+    As many rounds are drawn as there are, and from each as many steps as the longest round has.
+
+    Args:
+        rounds: Amounts [steps, columns] of each round.
+        generator: What draws.
+        count: Number of resamples.
+    """
+    longest = max(len(rows) for rows in rounds)
+    lengths = np.array([len(rows) for rows in rounds])
+    starts = np.cumsum([0, *lengths[:-1]])
+    which = generator.integers(len(rounds), size=(count, len(rounds)))
+    steps = generator.integers(lengths[which][..., None], size=(*which.shape, longest)) + starts[which][..., None]
+    return np.asarray(np.median(np.concatenate(rounds)[steps.reshape(count, -1)], axis=1))
+
+
+def interval(values: Floats) -> tuple[float, float] | None:
+    """The percentile interval of resampled values; None where some are not defined."""
+    if np.isnan(values).any():
+        return None
+    outside = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(values, [outside, 100 - outside])
+    return float(low), float(high)
 
 
 def silhouette(square: Floats, labels: npt.NDArray[np.int64]) -> float | None:
@@ -69,66 +125,41 @@ class Grid:
         return np.asarray(square[..., self.workload_pairs].mean(axis=-1))
 
     def nearest(self, square: Floats) -> Floats:
-        """How many workloads have all their runs nearer to one another than to any other; a tie is not nearer."""
+        """How many workloads have all their runs nearer to one another than to any other workload's.
+
+        A run at no distance from its own is near it, whatever others are there too; any other tie is not nearer.
+        """
         own = np.where(self.framework_pairs, square, np.inf).min(axis=-1)
         other = np.where(self.workload_pairs, square, np.inf).min(axis=-1)
-        near = (own < other).reshape(*square.shape[:-2], self.frameworks, self.workloads)
+        near = ((own < other) | (own == 0)).reshape(*square.shape[:-2], self.frameworks, self.workloads)
         return np.asarray(near.all(axis=-2).sum(axis=-1))
 
-    def permutation_p(self, square: Floats) -> float:
-        """The p value of the permutation test."""
-        from scipy.stats import permutation_test
+    @property
+    def every(self) -> int:
+        """How many ways there are to permute the labels of all frameworks but the first."""
+        return int(math.factorial(self.workloads) ** (self.frameworks - 1))
 
+    @cached_property
+    def _pairings(self) -> list[npt.NDArray[np.int64]]:
+        """For every two frameworks, places [permutations, workloads] in a flattened square; the first is as it is."""
         n, others = self.workloads, self.frameworks - 1
+        if self.every <= EXACT_PERMUTATIONS:
+            one = np.array(list(permutations(range(n))))
+            choices = np.array(list(product(range(len(one)), repeat=others)))
+            deals = one[choices]
+        else:
+            generator = np.random.default_rng(_SEED)
+            drawn = generator.permuted(np.broadcast_to(np.arange(n), (DRAWN_PERMUTATIONS, others, n)), axis=-1)
+            deals = np.concatenate([np.broadcast_to(np.arange(n), (1, others, n)), drawn])
+        runs = [np.broadcast_to(np.arange(n), (len(deals), n))]
+        runs += [deals[:, f] + (f + 1) * n for f in range(others)]
+        return [a * (n * self.frameworks) + b for a, b in combinations(runs, 2)]
 
-        def statistic(*permuted: Any, axis: int = -1) -> Any:
-            runs = [np.broadcast_to(np.arange(n), np.shape(permuted[0]))]
-            runs += [np.asarray(d, int) + (f + 1) * n for f, d in enumerate(permuted)]
-            pairs = [square[a, b].mean(axis=axis) for a, b in combinations(runs, 2)]
-            return np.mean(pairs, axis=0)
+    def permutation_p(self, square: Floats) -> float:
+        """The p value of the permutation test: the share of permutations that bring frameworks as close.
 
-        every = math.factorial(n) ** others
-        test = permutation_test(
-            (np.arange(n),) * others,
-            statistic,
-            permutation_type="pairings",
-            vectorized=True,
-            alternative="less",
-            n_resamples=every if every <= EXACT_PERMUTATIONS else DRAWN_PERMUTATIONS,
-            rng=np.random.default_rng(_SEED),
-        )
-        return float(test.pvalue)
-
-
-def bootstrap_intervals(steps: Sequence[Floats], grid: Grid) -> dict[str, tuple[float, float]]:
-    """Percentile intervals over steps drawn with replacement, for each run by itself."""
-    from scipy.stats import bootstrap
-    from sklearn import config_context
-
-    if min(len(rows) for rows in steps) < 2:
-        return {}
-    names = ("within", "ratio", "nearest", "silhouette")
-
-    def statistic(*drawn: Any, axis: int = -1) -> Any:
-        # scipy asks with steps on the last axis: [steps] for the sample itself, [resamples, steps] for the drawn ones
-        medians = [np.median(rows[np.asarray(d, int)], axis=-2) for rows, d in zip(steps, drawn, strict=True)]
-        square = cosine_square(np.stack(medians, axis=-2))
-        flat = square.reshape(-1, *square.shape[-2:])
-        with config_context(assume_finite=True, skip_parameter_validation=True):  # they take longer than the score
-            scores = [silhouette(s, grid.workload) for s in flat]
-        silhouettes = np.reshape([np.nan if s is None else s for s in scores], square.shape[:-2])
-        within, between = grid.within(square), grid.between(square)
-        ratio = np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0)
-        return np.stack([within, ratio, grid.nearest(square), silhouettes])
-
-    interval = bootstrap(
-        tuple(np.arange(len(rows)) for rows in steps),
-        statistic,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        rng=np.random.default_rng(_SEED),
-    ).confidence_interval
-    intervals = {n: (float(low), float(high)) for n, low, high in zip(names, interval.low, interval.high, strict=True)}
-    return {n: ends for n, ends in intervals.items() if not any(math.isnan(end) for end in ends)}
+        Where permutations are drawn, the labels as they are count among them.
+        """
+        flat = square.ravel()
+        sums = np.sum([flat.take(places).sum(axis=1) for places in self._pairings], axis=0)
+        return float((sums <= sums[0] * (1 + _ROUNDING) + _ROUNDING).mean())

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from fathom_onnx.analysis.paper.claims import Entry, Verdict
 from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
-from fathom_onnx.analysis.similarity.distances import CRITERIA, Assessment, FrameworkLevel
+from fathom_onnx.analysis.similarity.criteria import CRITERIA, RULES
+from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
 from fathom_onnx.analysis.similarity.share_differences import ShareDifference
 from fathom_onnx.study.result import StudyResult
 
@@ -101,6 +102,7 @@ def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
         *("own workload nearest", "silhouette", "95% interval", "of frameworks", "p", "not met"),
     )
     differences = ("run", "op", "points", "here", "share", "largest nodes", "there", "share", "largest nodes")
+    criteria = [*((c.name, c.text) for c in CRITERIA), *RULES]
     largest = [_difference_row(level, d) for level in levels for d in level.differences]
     return Section(
         "question",
@@ -109,6 +111,8 @@ def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
         tables=[
             Table("Statistics", statistics, [_assessment_row(level, a) for level in levels for a in level.assessments]),
             Table("Where frameworks differ most", differences, largest),
-            Table("What counts as an answer", ("criterion", "met when"), [(c.name, c.text) for c in CRITERIA]),
+            Table(
+                "What counts as an answer", ("criterion", "met when"), [*((c.name, c.text) for c in CRITERIA), *RULES]
+            ),
         ],
     )

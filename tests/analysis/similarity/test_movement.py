@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from fathom_onnx.analysis.similarity.movement import class_shifts, movement, outside_everywhere, verdict
+from fathom_onnx.analysis.similarity.movement import (
+    Movement,
+    Placement,
+    class_shifts,
+    movement,
+    outside_everywhere,
+    verdict,
+)
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError
@@ -72,10 +80,45 @@ def test_the_verdict_needs_every_framework() -> None:
     inside = spent("far", {"Conv2D": 1}, framework="tensorflow")
     mixed = [here[0], movement(older("tensorflow"), [newer("tensorflow")[0], inside], "op")]
     assert outside_everywhere(mixed) == {"near": False, "far": None}
-    assert verdict(mixed)[0] == "within"
+    assert verdict(mixed)[0] == "open"  # within if far is inside, extended if it is outside
     assert "do not agree about far" in verdict(mixed)[1]
     assert verdict([movement(older(), [newer()[1]], "op")])[0] == "moved"
     assert verdict([])[0] == "unknown"
+
+
+def placed(outside: int, unsure: int, inside: int) -> Movement:
+    """A movement with so many workloads outside, open and inside."""
+    shares = [1.0] * outside + [0.5] * unsure + [0.0] * inside
+    placements = [Placement(f"w{n}", "vgg", 0.5, share, ()) for n, share in enumerate(shares)]
+    return Movement("torch", "training", "op", 0.3, "residual", tuple(placements))
+
+
+@pytest.mark.parametrize(
+    ("outside", "unsure", "inside", "outcome"),
+    [
+        (0, 0, 8, "within"),
+        (0, 1, 7, "open"),  # within, or extended
+        (0, 8, 0, "open"),  # anything
+        (1, 3, 4, "extended"),  # at most half, whatever the open ones are
+        (1, 4, 3, "open"),  # extended, or moved
+        (5, 3, 0, "moved"),
+        (4, 0, 4, "extended"),
+        (4, 1, 3, "open"),
+    ],
+)
+def test_a_verdict_holds_however_the_open_workloads_are_decided(
+    outside: int, unsure: int, inside: int, outcome: str
+) -> None:
+    assert verdict([placed(outside, unsure, inside)])[0] == outcome
+
+
+def test_rounds_that_disagree_leave_the_answer_open() -> None:
+    """Two of four rounds are inside; of rounds drawn with replacement the majority is either in a part of the draws."""
+    mix = spent("torn", *([{"Conv2D": 1.0, "Gather": 0.0}] * 8 + [{"Conv2D": 0.0, "Gather": 1.0}] * 8))
+    whole = movement(older(), [replace(mix, rounds=(4, 4, 4, 4))], "op").placements[0]
+    # the draws with 3 or 4 of 4 rounds outside: 5 of 16; ties have a median between, cosine 1 / sqrt(2) with vgg
+    assert whole.outside_share == pytest.approx(5 / 16, abs=0.05)
+    assert whole.outside is None
 
 
 def test_a_workload_that_one_framework_lacks_is_not_judged() -> None:
