@@ -65,8 +65,11 @@ def _assessment_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | st
     return [
         f"{level.name}, {a.mode} by {a.grouping}",
         TableCell(words, state=state),
+        number_cell(a.holds, ".0%"),
         number_cell(a.within),
         _interval(a, "within"),
+        number_cell(a.floor, ".4f"),
+        TableCell("" if a.floor is None else f"{a.above_floor} of {len(a.workloads)}", a.above_floor),
         number_cell(a.between),
         number_cell(a.ratio),
         TableCell(f"{a.nearest} of {len(a.workloads)}", a.nearest / len(a.workloads)),
@@ -98,7 +101,8 @@ def _difference_row(level: FrameworkLevel, d: ShareDifference) -> list[TableCell
 
 def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
     statistics = (
-        *("asked of", "the framework", "between frameworks", "95% interval", "between workloads", "ratio"),
+        *("asked of", "the framework", "holds", "between frameworks", "95% interval", "noise floor", "above it"),
+        *("between workloads", "ratio"),
         *("own workload nearest", "silhouette", "95% interval", "of frameworks", "p", "not met"),
     )
     differences = ("run", "op", "points", "here", "share", "largest nodes", "there", "share", "largest nodes")
@@ -111,8 +115,6 @@ def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
         tables=[
             Table("Statistics", statistics, [_assessment_row(level, a) for level in levels for a in level.assessments]),
             Table("Where frameworks differ most", differences, largest),
-            Table(
-                "What counts as an answer", ("criterion", "met when"), [*((c.name, c.text) for c in CRITERIA), *RULES]
-            ),
+            Table("What counts as an answer", ("criterion", "met when"), criteria),
         ],
     )
