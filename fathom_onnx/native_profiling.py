@@ -11,6 +11,7 @@ from typing import Any
 from fathom_onnx.analysis.runs.native_run import NativeRun, build_native_run
 from fathom_onnx.graph.files import check_replaceable, ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores, process_facts
+from fathom_onnx.runtime.speed.gauge import Gauge
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
 from .data import DISTINCT_BATCHES, batches_for, usual_source
@@ -83,8 +84,9 @@ def profile_native(
         steps=steps,
         seed=seed,
     )
-    measured = profiler.measure(request, progress or (lambda what, done, total: None))
-    run = build_native_run(measured, _manifest(profiler, request, measured))
+    gauge = Gauge()
+    measured = profiler.measure(request, gauge.around(progress))
+    run = build_native_run(measured, {**_manifest(profiler, request, measured), "gauge": gauge.facts()})
     if folder is not None:
         run.save(folder)
     return run

@@ -26,6 +26,7 @@ from fathom_onnx.runtime.optimized import STRUCTURE, executed_name, write_struct
 from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.profiler import Measurement, Progress, measure, profiled_runs
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, Optimization, SessionSettings
+from fathom_onnx.runtime.speed.gauge import Gauge
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.shapes import read_shapes
 from fathom_onnx.runtime.traces.steps import StepTimes
@@ -148,8 +149,11 @@ def profile_graph(
         raise UsageError(f"cannot profile {steps} steps after {warmup}", "give 1 or more steps and 0 or more warm-up")
     batches, data = run_batches(graph, feeds, seed, warmup + steps)
     prepared = prepare(graph, _start(graph, seed, values), seed, keep_dynamic=keep_dynamic)
+    gauge = Gauge()
     with run_output(folder) as place, _blamed_on(data):
-        measured = measure(prepared, settings, batches, place, warmup=warmup, steps=steps, progress=progress)
+        measured = measure(
+            prepared, settings, batches, place, warmup=warmup, steps=steps, progress=gauge.around(progress)
+        )
         attribution = explain(graph, prepared, measured, batches[0], settings)
         if folder is not None:
             write_structure(measured.optimized, measured.model_folder, place / STRUCTURE)
@@ -162,6 +166,7 @@ def profile_graph(
             **_manifest(graph, settings, seed, data, measured),
             "values": str(values) if values else None,
             **counted.facts(),
+            "gauge": gauge.facts(),
             "device_time": device_facts(device, measured.recorded, counted.control_us)
             if device and measured.recorded
             else None,

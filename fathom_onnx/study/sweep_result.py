@@ -36,9 +36,10 @@ CELL_COLUMNS = (
     *("serialize", "threads", "optimization"),
     *("warmup", "steps", "seed", "state", "error", "seconds", "graph", "graph_sha256", "graph_nodes", "run"),
     *_MEASURED,
+    *("steady", "gauge_spread"),
     *(f"share_{c}" for c in _CLASSES),
 )
-"""Columns of ``cells.csv``; a failed cell has empty values."""
+"""Columns of ``cells.csv``; a failed cell has empty values. ``steady``: whether the machine kept its speed."""
 
 SHARE_COLUMNS = ("cell", "by", "name", "us", "share", "nodes")
 """Columns of ``shares.csv``: ``by`` is phase, class, op or layer."""
@@ -142,6 +143,8 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "graph_nodes": cell.export.get("nodes"),
         "run": cell.profile.get("folder"),
         **{name: s.get(name) for name in _MEASURED},
+        "steady": (s.get("gauge") or {}).get("steady"),
+        "gauge_spread": (s.get("gauge") or {}).get("spread"),
         **{f"share_{c}": classes.get(c, 0.0) if cell.done else None for c in _CLASSES},
     }
 

@@ -24,6 +24,7 @@ from fathom_onnx.errors import DataError, RunError, one_line
 from fathom_onnx.graph.files import check_sealed, seal, write_bytes, write_text
 from fathom_onnx.graph.op_types import UNLISTED, class_of_op
 from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp
+from fathom_onnx.runtime.speed.gauge import gauge_summary
 
 from .time_groups import TimeGroups, time_groups
 
@@ -109,6 +110,7 @@ class NativeRun(TimeGroups):
         return {
             "schema": SCHEMA,
             **{name: self.manifest[name] for name in names},
+            "gauge": gauge_summary(self.manifest),
             "control_us": self.control_us,
             "comparable_us": control,
             "step_us": self.step_us,

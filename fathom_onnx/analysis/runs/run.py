@@ -22,6 +22,7 @@ from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.times import DeviceTimes
+from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.runtime.traces.shapes import NodeShapes
 from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
@@ -161,6 +162,7 @@ class Run(TimeGroups):
             "steps": self.manifest["steps"],
             "node_times": self.manifest.get("node_times"),
             "device_time": self.manifest.get("device_time"),
+            "gauge": gauge_summary(self.manifest),
             "control_us": self.control_us,
             "step_us": self.step_us,
             "run_time_us": self.run_time_us,

@@ -95,6 +95,7 @@ def profile_by_framework(context: click.Context) -> None:
 
 def _print(s: dict[str, Any], top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
+    from fathom_onnx.runtime.speed.gauge import gauge_line
 
     told = " ".join(s[key] for key in ("workload", "mode", "preset"))
     tell(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
@@ -116,6 +117,8 @@ def _print(s: dict[str, Any], top: int) -> None:
         for name, us, note in rows
     ]
     table("Time", ("", "median", "share", "note"), cells, text=("", "note"))
+    if line := gauge_line(s):
+        tell(line)
     for key, title in (
         ("by_phase", "phase"),
         ("by_class", "class"),

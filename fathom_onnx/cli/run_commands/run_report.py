@@ -156,9 +156,12 @@ def _print_control(rows: list[dict[str, Any]]) -> None:
 def _print_trust(summary: dict[str, Any]) -> None:
     """What the times can bear: dropped steps, trends, the profiler's own cost."""
     from fathom_onnx.cli.render import time_us
+    from fathom_onnx.runtime.speed.gauge import gauge_line
 
     found = summary["statistics"]
     tell("")
+    if line := gauge_line(summary):
+        tell(line)
     dropped = [(found["dropped_steps"], "profiled"), (found["dropped_control_steps"], "unprofiled")]
     told = " and ".join(f"{count} {kind}" for count, kind in dropped if count)
     if told:

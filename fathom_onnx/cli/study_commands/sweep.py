@@ -166,5 +166,7 @@ def _print(result: SweepResult) -> None:
         tell(str(entry))
     done = sum(row["state"] == "done" for row in result.rows)
     tell(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
+    if unsteady := sum(row["steady"] is False for row in result.rows):
+        tell(f"the machine changed speed in {unsteady} of them, which were repeated (column gauge_spread)")
     for failure in result.failures:
         tell(f"failed: {failure.what} ({failure.stage}): {failure.error}")

@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
-__all__ = ["profile_cell", "profile_native_step", "read_native_run", "read_run", "run_exists"]
+__all__ = [
+    "ATTEMPTS",
+    "measure_steadily",
+    "profile_cell",
+    "profile_native_step",
+    "read_native_run",
+    "read_run",
+    "run_exists",
+]
+
+
+ATTEMPTS = 3
+"""How often a run is measured at most where the machine changes its speed meanwhile."""
+
+
+def measure_steadily(job: Job, measure: Callable[[], Mapping[str, Any]]) -> StageResult:
+    """Measure a run again, :data:`ATTEMPTS` times at most, until the machine keeps its speed; the last one stays.
+
+    Args:
+        job: The job.
+        measure: Measures the run into the job's folder, in place of an earlier one, and returns its manifest.
+
+    Returns:
+        ``folder``, ``attempts``, and the ``gauge``'s spread and whether it is steady.
+    """
+    attempts, gauge = 0, None
+    while attempts < ATTEMPTS:
+        attempts += 1
+        gauge = gauge_summary(measure())
+        if gauge is None or gauge["steady"] is not False:
+            break
+    return {"folder": job.output.relative_to(job.folder).as_posix(), "attempts": attempts, "gauge": gauge}
 
 
 def profile_cell(job: Job) -> StageResult:
-    """Run a cell's graph under the profiler, into a run folder."""
+    """Run a cell's graph under the profiler, into a run folder, again where the machine changes speed."""
     from fathom_onnx.data import load_with_inputs
     from fathom_onnx.profiling import profile_graph
 
     options = job.options
     graph, feeds = load_with_inputs(job.graph(), dict(options.dimensions), [Path(name) for name in options.inputs])
-    profile_graph(
-        graph,
-        options.session,
-        warmup=options.warmup,
-        steps=options.steps,
-        seed=options.seed,
-        feeds=feeds,
-        folder=job.output,
-    )
-    return _folder_of(job)
+
+    def measure() -> Mapping[str, Any]:
+        run = profile_graph(
+            graph,
+            options.session,
+            warmup=options.warmup,
+            steps=options.steps,
+            seed=options.seed,
+            feeds=feeds,
+            folder=job.output,
+        )
+        return run.manifest
+
+    return measure_steadily(job, measure)
 
 
 def read_run(folder: Path, result: StageResult) -> FinishedRun:
@@ -39,21 +77,25 @@ def read_run(folder: Path, result: StageResult) -> FinishedRun:
 
 
 def profile_native_step(job: Job) -> StageResult:
-    """Have the framework itself run a cell's step under its own profiler, into a run folder."""
+    """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
     from fathom_onnx.native_profiling import profile_native
 
     options, cell = job.options, job.cell
-    profile_native(
-        job.workload,
-        cell.framework,
-        cell.mode,
-        threads=options.threads,
-        warmup=options.warmup,
-        steps=options.steps,
-        seed=options.seed,
-        folder=job.output,
-    )
-    return _folder_of(job)
+
+    def measure() -> Mapping[str, Any]:
+        run = profile_native(
+            job.workload,
+            cell.framework,
+            cell.mode,
+            threads=options.threads,
+            warmup=options.warmup,
+            steps=options.steps,
+            seed=options.seed,
+            folder=job.output,
+        )
+        return run.manifest
+
+    return measure_steadily(job, measure)
 
 
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
@@ -63,10 +105,6 @@ def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
 
     run = NativeRun.load(folder / result["folder"])
     return FinishedRun(run.summary(), run.manifest, native_op_mix(run))
-
-
-def _folder_of(job: Job) -> StageResult:
-    return {"folder": job.output.relative_to(job.folder).as_posix()}
 
 
 def run_exists(job: Job, result: StageResult) -> bool:
