@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .errors import FathomError
     from .graph import Graph, load
     from .profiling import profile
+    from .run_reporting import report
     from .trace_profiling import profile_from_trace
     from .verification import Check
 
@@ -29,6 +30,7 @@ __all__ = [
     "load",
     "profile",
     "profile_from_trace",
+    "report",
     "run_step",
     "train",
     "verify",
@@ -46,6 +48,7 @@ _HOMES = {
     "load": ("graph", "load"),
     "profile": ("profiling", "profile"),
     "profile_from_trace": ("trace_profiling", "profile_from_trace"),
+    "report": ("run_reporting", "report"),
     "run_step": ("api", "run_step"),
     "train": ("api", "train"),
     "verify": ("api", "verify"),

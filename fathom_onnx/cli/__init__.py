@@ -26,6 +26,7 @@ _COMMANDS = {
     "overlay": ("run_commands", "Put the times of a run on its graph, for Netron, Model Explorer or Perfetto."),
     "place": ("study_commands", "Show where a graph stands among the workloads."),
     "profile": ("run_commands", "Run a graph and show where its time goes."),
+    "report": ("run_commands", "Write an offline HTML page on runs: where the time goes, or how they compare."),
     "roofline": ("run_commands", "Set a profiled run against what its machine can do."),
     "show": ("graph_commands", "Show one workload: configuration, interface, layers."),
     "study": ("study_commands", "Export, verify, profile and compare; write a report."),

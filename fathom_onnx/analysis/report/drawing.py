@@ -91,14 +91,25 @@ class Canvas:
 
 
 @contextmanager
-def drawing(name: str, description: str, height: float) -> Iterator[Canvas]:
-    """A figure of ``height`` inches; its SVG is complete when the block ends."""
+def drawing(
+    name: str, description: str, height: float, width: float = _WIDTH, font: float | None = None
+) -> Iterator[Canvas]:
+    """A figure of ``height`` and ``width`` inches; its SVG is complete when the block ends.
+
+    Args:
+        name: What its ids start with.
+        description: What it shows, for those who do not see it.
+        height: Inches.
+        width: Inches.
+        font: Size of its letters in points; the usual one for None.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     # ids are hashed with the name, so that figures in one page do not share any
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        canvas = Canvas(Figure(figsize=(_WIDTH, height), layout="constrained"))
+    style = {**_STYLE, "svg.hashsalt": name, **({} if font is None else {"font.size": font})}
+    with matplotlib.rc_context(style):
+        canvas = Canvas(Figure(figsize=(width, height), layout="constrained"))
         yield canvas
         buffer = io.StringIO()
         canvas.figure.savefig(

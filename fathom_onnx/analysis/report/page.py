@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from .bars import Bars
+
 __all__ = ["CellState", "Figure", "Further", "Page", "Section", "Table", "TableCell", "side_by_side", "three_digits"]
 
 CellState = Literal["good", "bad", "open"]
@@ -27,12 +29,14 @@ class TableCell:
         value: What it is sorted by, where that is a number.
         state: Marks it as good, bad or undecided.
         to: The anchor in this file that it leads to.
+        anchor: The id of its row, where it is the first.
     """
 
     text: str
     value: float | None = None
     state: CellState | None = None
     to: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,11 @@ class Section:
     Attributes:
         anchor: Its id in the page.
         title: Its heading, also in the list of sections.
-        lead: Paragraphs before its figures and tables.
+        lead: Paragraphs before its pictures and tables.
+        bars: Pictures of stacked bars, which come first.
         figures: Drawings.
         tables: Tables.
-        folded: Whether it is shown closed until one opens it.
+        folded: Whether its tables are shown closed until one opens them.
     """
 
     anchor: str
@@ -98,6 +103,7 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     folded: bool = False
+    bars: Sequence[Bars] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""A study as one self-contained HTML file.
+"""A study, or a run, as one self-contained HTML file.
 
-The verdict comes first, then the figures, the tables behind them, the checks, the facts of every run, and the commands
-that reproduce it. Names come from graph files and paths and are escaped; the page's content security policy allows no
-script but its own and no request to anywhere.
+The first screen and the verdict come first, then the figures, the tables behind them, the checks, the facts of every
+run, and the commands that reproduce it. Names come from graph files and paths and are escaped; the page's content
+security policy allows no script but its own and no request to anywhere.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel, distances, share_table
 from fathom_onnx.vocabulary import OpClass
 
+from .overview import Overview
 from .page import Figure, Page, Section, three_digits
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Report:
         failures: What could not be done: ``what``, ``stage``, ``error``.
         manifests: Manifest by run.
         commands: The commands that make the same again.
+        overview: The first screen; the verdict and the findings then come below it.
+        pages_title: What the pages are about.
     """
 
     title: str
@@ -68,6 +71,8 @@ class Report:
     failures: Sequence[Mapping[str, str]] = ()
     manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     commands: Sequence[str] = ()
+    overview: Overview | None = None
+    pages_title: str = "Workloads"
 
 
 def duration(us: float) -> str:
@@ -200,7 +205,8 @@ def _sections(report: Report) -> list[tuple[str, str]]:
     failures = [row for row in fixed if row[0] == "failures"]
     rest = [row for row in fixed if row[0] != "failures"]
     last = next((i for i, row in enumerate(rest) if row[0] in ("manifests", "reproduce")), len(rest))
-    return [*failures, *opening, *rest[:last], *closing, *rest[last:]]
+    first = [("overview", "Overview"), ("verdict", "In words")] if report.overview else [("verdict", "Verdict")]
+    return [*first, *failures, *opening, *rest[:last], *closing, *rest[last:]]
 
 
 def render(report: Report) -> str:

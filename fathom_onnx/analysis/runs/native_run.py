@@ -91,6 +91,10 @@ class NativeRun(TimeGroups):
         """Median wall time of a profiled step."""
         return float(np.median(self.wall_us))
 
+    @property
+    def _timed(self) -> pd.DataFrame:
+        return self.ops
+
     def _by(self, column: str) -> pd.DataFrame:
         """Time by the values of a column; shares are of the time of all operations."""
         return time_groups(self.ops, column, self.op_time_us, "calls", lambda g: g["calls"].sum())

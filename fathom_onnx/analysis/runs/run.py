@@ -135,6 +135,10 @@ class Run(TimeGroups):
         """Node time of one kind: ``attributed``, ``charged`` or ``unattributed``."""
         return float(self.nodes.loc[self.nodes["kind"] == kind, "median_us"].sum())
 
+    @property
+    def _timed(self) -> pd.DataFrame:
+        return self.attribution
+
     def _by(self, column: str) -> pd.DataFrame:
         """Time by a column of the attribution table (:data:`GROUP_COLUMNS`); shares are of the node time."""
         return time_groups(self.attribution, column, self.node_time_us, "nodes", lambda g: g["executed"].nunique())

@@ -48,6 +48,23 @@ def time_groups(
 class TimeGroups(ABC):
     """A run whose time can be summed by phase, class, op and layer."""
 
+    @property
+    @abstractmethod
+    def _timed(self) -> pd.DataFrame:
+        """Rows with their time (``us``) and what they can be grouped by."""
+
+    def crossed(self, rows: Grouping, columns: Grouping) -> pd.DataFrame:
+        """Microseconds by two groupings at once: a row and a column a name, 0 where they have no time in common.
+
+        Args:
+            rows: The grouping of the rows, the longest first.
+            columns: The grouping of the columns.
+        """
+        table = self._timed.pivot_table(
+            index=GROUPING_COLUMNS[rows], columns=GROUPING_COLUMNS[columns], values="us", aggfunc="sum", fill_value=0.0
+        )
+        return table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+
     @abstractmethod
     def _by(self, column: str) -> pd.DataFrame:
         """Time by the values of a column, largest first."""

@@ -15,6 +15,8 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.native import native_frameworks
 from fathom_onnx.recipes.target import is_target
 
+from .report import say_what_is_kept
+
 __all__ = ["ONNXRUNTIME", "profile_by_framework", "runtime_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,7 +92,7 @@ def profile_by_framework(context: click.Context) -> None:
         print_json(summary)
     else:
         _print(summary, given["top"])
-    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    say_what_is_kept(output, given["html"])
 
 
 def _print(s: dict[str, Any], top: int) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from fathom_onnx.cli import options
-from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import Graph
 from fathom_onnx.recipes.target import is_target
 
 from .native_profile import ONNXRUNTIME, profile_by_framework, runtime_option
+from .report import say_what_is_kept
 from .run_report import print_run
 from .trace_profile import profile_trace, trace_options
 
@@ -51,6 +51,7 @@ __all__ = ["command"]
 @trace_options
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of the longer tables.")
 @options.output_option(None, "Run folder to write: tables, manifest, raw trace, timeline.")
+@click.option("--html", is_flag=True, help="Write report.html into the run folder; see 'fathom-onnx report'.")
 @options.json_option
 def command(
     target: str,
@@ -79,6 +80,7 @@ def command(
     optimized: Path | None,
     top: int,
     output: Path | None,
+    html: bool,
     as_json: bool,
 ) -> None:
     """Run a graph in onnxruntime and show where its time goes, by phase, class, op and layer.
@@ -90,6 +92,8 @@ def command(
     On CUDA the times of nodes are the device's, recorded by CUPTI. With --trace nothing runs: a profile that
     onnxruntime wrote for someone else is attributed, best with the --optimized model of its session.
     """
+    if html and output is None:
+        raise UsageError("the report is written into the run folder, and none is kept", "give -o FOLDER")
     if trace is not None or optimized is not None:
         profile_trace(click.get_current_context())
         return
@@ -135,7 +139,7 @@ def command(
         print_json(summary)
     else:
         print_run(summary, top)
-    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    say_what_is_kept(output, html)
 
 
 def _exported(

@@ -37,26 +37,20 @@ def command(
     RUN is a folder that 'profile -o' wrote. Without --ceilings they are measured, with the run's provider and threads
     and, on CUDA, with TensorFloat-32 as in the run, for the number types that the run computed in.
     """
-    from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, node_times
     from fathom_onnx.analysis.report.roofline_figure import roofline_svg
     from fathom_onnx.analysis.runs import Run
     from fathom_onnx.analysis.runs.roofline import roofline
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph.files import write_text
+    from fathom_onnx.run_ceilings import check_ceilings, check_node_times
     from fathom_onnx.runtime.ceilings import best_of, read_ceilings
 
     if path is not None and measure:
         raise UsageError("ceilings cannot be both read and measured", "give --ceilings or --measure")
     loaded = Run.load(run)
-    times = node_times(loaded.manifest, loaded.manifest["provider"])
-    if times not in OF_THE_WORK:
-        raise UsageError(
-            f"the node times of run '{run}' are "
-            + ("not told" if times == "unknown" else "those of launching kernels, not of running them"),
-            "profile with a provider whose kernels are timed",
-        )
+    times = check_node_times(loaded, str(run))
     ceilings = read_ceilings(path) if path is not None else _measured(loaded, measure)
-    _check_same(ceilings, loaded.manifest)
+    check_ceilings(ceilings, loaded)
     if ceilings.facts["threads"] != loaded.manifest["threads"]:
         tell(
             f"note: the run has threads {_threads(loaded.manifest)}, the ceilings {ceilings.facts['threads']}",
@@ -102,54 +96,14 @@ def _warn(result: Roofline) -> None:
         )
 
 
-def _check_same(ceilings: Ceilings, manifest: dict[str, Any]) -> None:
-    """Refuse ceilings that were not measured with the provider and precision of the run.
-
-    Raises:
-        UsageError: The provider or the use of TensorFloat-32 differs.
-    """
-    tf32 = manifest.get("tf32")
-    for fact, of_ceilings, of_run in (
-        ("provider", ceilings.facts["provider"], manifest["provider"]),
-        ("TensorFloat-32", _on_off(ceilings.facts["tf32"]), _on_off(tf32)),
-    ):
-        if of_ceilings != of_run:
-            fix = "measure with 'ceilings --ep " + str(manifest["provider"]) + (" --tf32'" if tf32 else "'")
-            raise UsageError(f"the ceilings are of {fact} {of_ceilings}, the run of {of_run}", fix)
-
-
-def _on_off(tf32: bool | None) -> str:
-    return "unknown" if tf32 is None else "on" if tf32 else "off"
-
-
 def _measured(run: Run, anyway: bool) -> Ceilings:
-    """Measure ceilings with the settings of a run.
-
-    Raises:
-        UsageError: The run is from another machine, and ``anyway`` is not set.
-    """
-    from fathom_onnx.analysis.runs.roofline import computed_in
+    """Measure ceilings with the settings of a run."""
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.runtime.ceilings.measured import measure_ceilings
-    from fathom_onnx.runtime.environment import cpu_cores, cpu_model
-    from fathom_onnx.runtime.providers.gpu import gpu_facts
-    from fathom_onnx.runtime.settings import SessionSettings
+    from fathom_onnx.run_ceilings import ceilings_for
 
-    manifest = run.manifest
-    if manifest["provider"] == "cpu":
-        run_device, this_device = manifest["cpu"], cpu_model()
-    else:
-        run_device, this_device = (str((facts or {}).get("name") or "") for facts in (manifest.get("gpu"), gpu_facts()))
-    if (run_device != this_device or not run_device) and not anyway:
-        raise UsageError(
-            f"the run is from another machine ({run_device or 'unknown'}, this is {this_device or 'unknown'})",
-            "give that machine's --ceilings FILE, or --measure to measure here anyway",
-        )
     with progress() as (say, _):
         say("measuring the ceilings")
-        threads = manifest["threads"] or cpu_cores()
-        settings = SessionSettings(manifest["provider"], threads, tf32=bool(manifest.get("tf32")))
-        return measure_ceilings(settings, types=computed_in(run))
+        return ceilings_for(run, anyway)
 
 
 def _threads(manifest: dict[str, Any]) -> str:

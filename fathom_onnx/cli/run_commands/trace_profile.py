@@ -10,16 +10,16 @@ import click
 from click.core import ParameterSource
 
 from fathom_onnx.cli import options
-from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 
+from .report import say_what_is_kept
 from .run_report import print_run
 
 __all__ = ["profile_trace", "trace_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_WITH_TRACE = frozenset({"target", "trace", "optimized", "dims", "top", "output", "as_json"})
+_WITH_TRACE = frozenset({"target", "trace", "optimized", "dims", "top", "output", "html", "as_json"})
 """Parameters of ``profile`` that mean something where nothing is run."""
 
 
@@ -73,4 +73,4 @@ def profile_trace(context: click.Context) -> None:
         print_json(summary)
     else:
         print_run(summary, given["top"])
-    tell(f"run folder: {output}" if output else "nothing kept; give -o FOLDER to keep the run", err=True)
+    say_what_is_kept(output, given["html"])

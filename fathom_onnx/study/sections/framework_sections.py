@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
+from fathom_onnx.analysis.report.sections.table_cells import number_cell, time_cell
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.catalogue import CATALOGUE
 
-from .table_cells import number_cell, time_cell
 from .workload_pages import page_anchor
 
 __all__ = ["framework_sections"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
+from fathom_onnx.analysis.report.sections.table_cells import number_cell
 from fathom_onnx.analysis.similarity.nearest import nearest_workloads
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 
 from .run_groups import Runs
-from .table_cells import number_cell
 
 __all__ = ["nearest_sections"]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fathom_onnx.analysis.paper.claims import Entry, Verdict
 from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
+from fathom_onnx.analysis.report.sections.table_cells import number_cell
 from fathom_onnx.analysis.similarity.criteria import CRITERIA, RULES
 from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
 from fathom_onnx.analysis.similarity.share_differences import ShareDifference
@@ -13,7 +14,6 @@ from fathom_onnx.study.result import StudyResult
 
 from .paper_figures import figures_section
 from .provider_sections import provider_sections
-from .table_cells import number_cell
 
 __all__ = ["paper_sections"]
 

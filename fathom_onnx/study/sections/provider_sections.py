@@ -20,11 +20,10 @@ from fathom_onnx.analysis.paper.provider_comparison import (
 )
 from fathom_onnx.analysis.report import provider_figures as draw
 from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
+from fathom_onnx.analysis.report.sections.table_cells import number_cell, time_cell
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
-
-from .table_cells import number_cell, time_cell
 
 __all__ = ["provider_sections"]
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from fathom_onnx.analysis.report.page import Further, Page, Section, Table, TableCell, side_by_side
+from fathom_onnx.analysis.report.page import Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import duration
+from fathom_onnx.analysis.report.sections.group_tables import group_table
+from fathom_onnx.analysis.report.sections.memory_sections import memory_sections
+from fathom_onnx.analysis.report.sections.roofline_sections import roofline_sections
+from fathom_onnx.analysis.report.sections.table_cells import rounded_cell, time_cell
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.workloads import definition
 
-from .memory_sections import memory_sections
 from .nearest_sections import nearest_sections
-from .roofline_sections import Roofs, roofline_sections
 from .run_groups import Runs, group_runs, summaries
-from .table_cells import percent_cell, rounded_cell, time_cell
 
 __all__ = ["page_anchor", "workload_pages"]
 
-_ROOF_COLUMNS = ("FLOPs/byte", "GFLOP/s", "of the roof", "bound by")
 _HEAVIEST = ("by_op", "by_layer")
-_BOUND = {"compute": "arithmetic", "memory": "memory", "none": "neither"}
-
-_GROUP_NOTE = (
-    "Shares are of the run's node time. FLOPs a byte, GFLOP/s and the share of the roof are of the nodes of known cost."
-)
 
 
 def page_anchor(workload: str) -> str:
@@ -60,10 +54,10 @@ def _page(
         Section("steps", "Steps", tables=[_steps(modes, natives)]),
         *nearest_sections(modes, result),
         *roofline_sections(f"roofline-{number}", roofs),
-        *memory_sections(f"memory-{number}", modes),
+        *memory_sections(f"memory-{number}", {mode: summaries(runs) for mode, runs in modes.items()}),
     ]
     for what, title in (("op", "Ops"), ("layer", "Layers")):
-        tables = [_groups(mode, runs, what, roofs[mode]) for mode, runs in modes.items()]
+        tables = [group_table(f"{mode}, by {what}", summaries(runs), what, roofs[mode]) for mode, runs in modes.items()]
         tables += [
             side_by_side(f"{mode}, by {what}, in the frameworks", summaries(runs), f"by_{what}", what, duration)
             for mode, runs in natives.items()
@@ -111,26 +105,3 @@ def _steps(modes: Mapping[str, Runs], natives: Mapping[str, Runs]) -> Table:
         *("nodes of the graph", "heaviest op", "heaviest layer"),
     )
     return Table("A step of each run", columns, rows)
-
-
-def _groups(mode: str, runs: Runs, what: str, roofs: Roofs) -> Table:
-    """Ops or layers side by side: their time and, where there is a roofline, how well they use the machine."""
-    title, shown = f"{mode}, by {what}", summaries(runs)
-    if not roofs:
-        return side_by_side(title, shown, f"by_{what}", what, duration)
-    cells = {
-        who: {str(row["name"]): _roof_cells(row) for row in by_rows[what].table.to_dict("records")}
-        for who, by_rows in roofs.items()
-    }
-    table = side_by_side(title, shown, f"by_{what}", what, duration, Further(_ROOF_COLUMNS, cells))
-    return Table(table.title, table.columns, table.rows, _GROUP_NOTE)
-
-
-def _roof_cells(row: Mapping[Any, Any]) -> list[TableCell]:
-    computes = row["flops"] > 0
-    return [
-        rounded_cell(row["intensity"] if computes else None),
-        rounded_cell(row["gflops"] if computes else None),
-        percent_cell(row["share"] if row["bound"] != "none" else None),
-        TableCell(_BOUND[row["bound"]]),
-    ]

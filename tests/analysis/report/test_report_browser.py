@@ -206,7 +206,7 @@ def test_a_workloads_page_is_shown_alone_and_the_study_again_after_it(browser: A
     assert (own.is_visible(), claims.is_visible()) == (False, True)
     page.get_by_role("navigation", name="Workloads").get_by_role("link", name="residual").click()
     assert (own.is_visible(), claims.is_visible()) == (True, False)
-    page.get_by_role("link", name="Back to the study").click()
+    page.get_by_role("link", name="Back to the first page").click()
     assert (own.is_visible(), claims.is_visible()) == (False, True)
     page.close()
 

@@ -1,4 +1,4 @@
-"""The section of a workload's page that shows its runs under the machine's ceilings."""
+"""The section that shows runs under the machine's ceilings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROOF_NOTE = (
 
 
 def roofline_sections(name: str, roofs: Mapping[str, Roofs]) -> list[Section]:
-    """The workload under the machine's ceilings; nothing where no run has a roofline.
+    """Runs under the machine's ceilings; nothing where none has a roofline.
 
     Args:
         name: Prefix of the ids in the drawing.

@@ -1,4 +1,4 @@
-"""Sections of a workload's page on memory: the step of each run, and its layers."""
+"""Sections on memory: the step of each run, and its layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
 from fathom_onnx.analysis.report.workload_figures import MemoryBar, memory_bars
 
-from .run_groups import Runs
 from .table_cells import megabytes_cell
 
 __all__ = ["memory_sections"]
@@ -26,15 +25,15 @@ _MEMORY_NOTE = (
 )
 
 
-def memory_sections(name: str, modes: Mapping[str, Runs]) -> list[Section]:
+def memory_sections(name: str, modes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Section]:
     """The memory of a step of each run; nothing where no run has a record of it.
 
     Args:
         name: Prefix of the ids in the drawing.
-        modes: Mode to its runs.
+        modes: Mode to the summaries of its runs by name.
     """
     by_mode = {
-        mode: {who: cell.summary["memory"] for who, cell in runs.items() if cell.summary.get("memory")}
+        mode: {who: summary["memory"] for who, summary in runs.items() if summary.get("memory")}
         for mode, runs in modes.items()
     }
     by_run = {f"{mode}, {who}": memory for mode, runs in by_mode.items() for who, memory in runs.items()}
