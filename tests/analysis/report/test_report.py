@@ -198,7 +198,8 @@ def test_a_run_on_a_page_stands_nowhere_else() -> None:
     assert EVIL not in html
     assert {"id": page.anchor, "class": "page"} in [a for t, a in shown.tags if t == "section"]
     assert [a["href"] for t, a in shown.tags if t == "a"].count(f"#{page.anchor}") == 2  # the list of pages, the table
-    assert [a["href"][1:] for t, a in shown.tags if t == "a"][:5] == ["verdict", "figures", "runs", "index", "reproduce"]
+    links = [a["href"][1:] for t, a in shown.tags if t == "a"]
+    assert links[:5] == ["verdict", "figures", "runs", "index", "reproduce"]
     assert "lead of the page" in shown.words
     assert "lead of steps" in shown.words
     own = html[html.index('class="page"') : html.index("How to make this again")]
