@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .errors import FathomError
     from .graph import Graph, load
     from .profiling import profile
-    from .run_reporting import report
+    from .reporting import report
     from .trace_profiling import profile_from_trace
     from .verification import Check
 
@@ -48,7 +48,7 @@ _HOMES = {
     "load": ("graph", "load"),
     "profile": ("profiling", "profile"),
     "profile_from_trace": ("trace_profiling", "profile_from_trace"),
-    "report": ("run_reporting", "report"),
+    "report": ("reporting", "report"),
     "run_step": ("api", "run_step"),
     "train": ("api", "train"),
     "verify": ("api", "verify"),

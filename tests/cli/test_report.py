@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import fathom_onnx
-import fathom_onnx.run_reporting as reporting
+import fathom_onnx.reporting.run_reporting as reporting
 from fathom_onnx.cli import main
 from fathom_onnx.errors import UsageError
 from fathom_onnx.runtime.ceilings import Ceilings, Sample

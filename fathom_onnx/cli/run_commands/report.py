@@ -45,7 +45,7 @@ def write_report(
 ) -> None:
     """Write the report of run folders and say where it is, on standard error where ``err`` is set."""
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.run_reporting import report
+    from fathom_onnx.reporting import report
 
     with progress() as (say, _):
         report(runs, path, ceilings=ceilings, measure=not no_roofline, progress=say)

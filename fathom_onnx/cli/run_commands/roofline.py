@@ -42,7 +42,7 @@ def command(
     from fathom_onnx.analysis.runs.roofline import roofline
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph.files import write_text
-    from fathom_onnx.run_ceilings import check_ceilings, check_node_times
+    from fathom_onnx.reporting import check_ceilings, check_node_times
     from fathom_onnx.runtime.ceilings import best_of, read_ceilings
 
     if path is not None and measure:
@@ -99,7 +99,7 @@ def _warn(result: Roofline) -> None:
 def _measured(run: Run, anyway: bool) -> Ceilings:
     """Measure ceilings with the settings of a run."""
     from fathom_onnx.cli.render import progress
-    from fathom_onnx.run_ceilings import ceilings_for
+    from fathom_onnx.reporting import ceilings_for
 
     with progress() as (say, _):
         say("measuring the ceilings")

@@ -15,8 +15,9 @@ from fathom_onnx.analysis.runs.roofline import Roofline, computed_in, rooflines
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph.files import write_text
-from fathom_onnx.run_ceilings import ceilings_for, check_ceilings, check_node_times
 from fathom_onnx.runtime.ceilings import Ceilings, read_ceilings
+
+from .run_ceilings import ceilings_for, check_ceilings, check_node_times
 
 __all__ = ["load_run", "report"]
 
