@@ -15,6 +15,7 @@ from .files import in_home
 from .mnist import open_mnist
 from .parallel import open_parallel
 from .text import open_text
+from .timit import open_timit
 
 __all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
 
@@ -67,6 +68,11 @@ _ROWS = (
         "text",
         "a text as bytes, or FILE,TOKENIZER.json: as tokens of a tokenizer in the format of the package tokenizers",
         open_text,
+    ),
+    Reader(
+        "timit",
+        "TIMIT: a folder with TRAIN and TEST, sounds in NIST SPHERE files and their phonemes in .PHN files",
+        open_timit,
     ),
 )
 

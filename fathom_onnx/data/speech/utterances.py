@@ -14,19 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, check_inputs, generator
-from fathom_onnx.errors import DataError
+from fathom_onnx.data.contract import Batch, BatchRequest, generator
 from fathom_onnx.workloads.contract import Array
 
 from .cepstra import HOP, RATE, cepstra, samples_for
+from .padding import SHORTEST, UtteranceShape, padded, utterance_shape
 from .phonemes import INDEX, PHONEMES, SILENCE, Phoneme
 
-__all__ = ["SHORTEST", "Utterance", "open_utterances", "random_utterance", "synthesise"]
-
-INPUTS = ("features", "feature_lengths", "labels", "label_lengths")
-
-SHORTEST = 2
-"""Frames of the shortest phoneme: an utterance has enough frames for its labels and for blanks between equal ones."""
+__all__ = ["Utterance", "open_utterances", "random_utterance", "synthesise"]
 
 _SHORTEST_SHARE = 0.6
 """Frames of the shortest utterance over the frames of the input."""
@@ -38,7 +33,6 @@ _PIECES = 3
 """Pieces of constant formants in a gliding phoneme."""
 _SMOOTHING = RATE // 200  # 5 ms
 _BACKGROUND = 1e-4
-_COEFFICIENTS = 40
 
 
 def _of(*kinds: str) -> tuple[int, ...]:
@@ -152,32 +146,6 @@ def synthesise(utterance: Utterance, rng: np.random.Generator) -> Array:
     return spoken
 
 
-def _check(specs: dict[str, RequestedTensor]) -> None:
-    """Check that the requested shapes can be filled.
-
-    Raises:
-        DataError: One cannot.
-    """
-    if "features" not in specs:
-        raise DataError("data source 'utterances' was not asked for features", "ask for 'features' with the others")
-    shape = specs["features"].shape
-    if len(shape) != 3 or shape[1] < 2 * SHORTEST or shape[2] > _COEFFICIENTS:
-        raise DataError(
-            f"data source 'utterances' cannot fill features of shape {list(shape)}",
-            f"ask for [batch, {2 * SHORTEST} or more frames, {_COEFFICIENTS} or fewer coefficients]",
-        )
-    ranks = {"feature_lengths": 1, "labels": 2, "label_lengths": 1}
-    for name, rank in ranks.items():
-        spec = specs.get(name)
-        if spec is None:
-            continue
-        if len(spec.shape) != rank or spec.shape[0] != shape[0] or (rank == 2 and spec.shape[1] < 2):
-            raise DataError(
-                f"data source 'utterances' cannot fill {name} of shape {list(spec.shape)} with {shape[0]} utterances",
-                "ask for [batch] lengths and [batch, 2 or more] labels",
-            )
-
-
 def open_utterances(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of utterances, each with its own length.
 
@@ -187,26 +155,16 @@ def open_utterances(request: BatchRequest) -> Iterator[Batch]:
     Raises:
         DataError: Another input is requested, features are not, or a shape cannot be filled.
     """
-    check_inputs(request, "utterances", INPUTS)
-    specs = {spec.name: spec for spec in request.specs}
-    _check(specs)
-    batch, frames, coefficients = specs["features"].shape
-    most = specs["labels"].shape[1] if "labels" in specs else frames
+    shape = utterance_shape(request, "utterances")
     rng = generator(request.seed, "utterances")
     while True:
-        values = {
-            "features": np.zeros((batch, frames, coefficients)),
-            "feature_lengths": np.zeros(batch),
-            "labels": np.full((batch, most), SILENCE),
-            "label_lengths": np.zeros(batch),
-        }
-        for index in range(batch):
-            # a generator for each, so that the content of one utterance does not change the sound of the next
-            voice = np.random.default_rng(rng.integers(2**63))
-            length = int(voice.integers(max(2 * SHORTEST, math.ceil(_SHORTEST_SHARE * frames)), frames + 1))
-            utterance = random_utterance(length, most, voice)
-            values["features"][index, :length] = cepstra(synthesise(utterance, voice), coefficients)
-            values["feature_lengths"][index] = length
-            values["labels"][index, : len(utterance.labels)] = utterance.labels
-            values["label_lengths"][index] = len(utterance.labels)
-        yield {name: values[name].astype(spec.dtype) for name, spec in specs.items()}
+        # a generator for each, so that the content of one utterance does not change the sound of the next
+        voices = [np.random.default_rng(rng.integers(2**63)) for _ in range(shape.batch)]
+        yield padded(request, shape, [_spoken(shape, voice) for voice in voices])
+
+
+def _spoken(shape: UtteranceShape, voice: np.random.Generator) -> tuple[Array, Sequence[int]]:
+    """Features and labels of an utterance."""
+    length = int(voice.integers(max(2 * SHORTEST, math.ceil(_SHORTEST_SHARE * shape.frames)), shape.frames + 1))
+    utterance = random_utterance(length, shape.labels, voice)
+    return cepstra(synthesise(utterance, voice), shape.coefficients), utterance.labels
