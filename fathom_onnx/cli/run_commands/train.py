@@ -138,7 +138,8 @@ def command(
 ) -> None:
     """Train a workload, a training graph, or a model of your own on its example batch.
 
-    --data takes another source, or reads files of yours as READER:PATH: mnist, cifar10, images, babi, parallel, text, timit.
+    --data takes another source, or reads files of yours as READER:PATH: mnist, cifar10, images, babi, parallel, text,
+    timit.
 
     With --eval-every it is evaluated on held-out data in its field's terms. With --checkpoint the state is kept, every
     --checkpoint-every steps and at the end; SIGINT and SIGTERM stop a run after the step that it takes, with a
