@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -11,30 +12,38 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from fathom_exporters.torch import TorchExporter
-from fathom_exporters.torch.native.events import ROOT, find_step, operation_times
+from fathom_exporters.torch.native.events import ROOT, find_step, operation_times, profiler_mark
 from fathom_exporters.torch.native.ops import COMPOSITE, NATIVE, canonical_op, plain_name
 from fathom_exporters.torch.native.profiler import TorchNative
 from fathom_exporters.torch.native.split import ConvolutionGradients
+from fathom_exporters.torch.native.updates import Trained, owners
+from fathom_exporters.torch.native.users import UserStep, library_optimizer, treat_in_place
 from fathom_onnx.data import batches_for
 from fathom_onnx.errors import RunError
 from fathom_onnx.native import UNKNOWN, NativeMeasurement, NativeOp, NativeRequest
 from fathom_onnx.vocabulary import OPS, PHASES
 from fathom_onnx.workloads import workload
-from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.graphs.exports import MODES_OF
+from fathom_onnx.workloads.contract import Gradients, Mode, NoiseSource, RMSProp
+from support.graphs.exports import MODES_OF, TRAINED, WORKLOADS
 
 
 @functools.cache
 def measured(name: str, mode: Mode, noise: NoiseSource = "input") -> NativeMeasurement:
     spec = workload(name, "tiny")
     batch = next(batches_for(spec, mode, 0, noise=noise))
-    request = NativeRequest(spec, mode, [batch], noise, threads=1, warmup=0, steps=1)
+    request = NativeRequest(spec, mode, [batch], noise, threads=1, warmup=1, steps=1)
     return TorchNative().measure(request, lambda what, done, total: None)
 
 
 CASES = MODES_OF
+
+
+def test_every_workload_is_here() -> None:
+    assert {name for name, _ in CASES} == set(WORKLOADS)
+    assert len(WORKLOADS) == 16
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
@@ -46,6 +55,87 @@ def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
     assert set(actual) == ({"loss"} if mode == "training" else {o.name for o in spec.outputs})
     for key, value in actual.items():
         np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-6)
+
+
+FORMS: list[tuple[str, dict[str, bool]]] = [
+    *((name, {}) for name in TRAINED),
+    *((name, {form: True}) for name in ("gat", "vit", "dlrm") for form in ("foreach", "fused")),
+]
+
+
+@pytest.mark.parametrize(("name", "forms"), FORMS, ids=[f"{name}-{'-'.join(forms)}" for name, forms in FORMS])
+def test_the_losses_of_several_steps_are_the_references(name: str, forms: dict[str, bool]) -> None:
+    spec = workload(name, "tiny")
+    batches = list(itertools.islice(batches_for(spec, "training", 0, noise="input"), 3))
+    start = spec.initial_values("training", 0)
+    reference, values, expected = TorchExporter().reference(spec, "training", "float32"), dict(start), []
+    for batch in batches:
+        outputs = reference.step({**values, **batch}).outputs
+        expected.append(outputs["loss"])
+        values |= {v.name: outputs[v.next.name] for v in spec.carried("training")}
+    step = UserStep(spec, "training", forms=forms)
+    step.load(start)
+    losses = [step.run({n: torch.from_numpy(v) for n, v in batch.items()})["loss"].item() for batch in batches]
+    # torch.optim.RMSprop adds epsilon to the root, where the workload has it inside
+    same = slice(0, 1 if isinstance(spec.optimizer, RMSProp) else None)
+    np.testing.assert_allclose(losses[same], expected[same], rtol=2e-5)
+    assert len(set(losses)) == len(losses)
+
+
+def test_loading_begins_anew() -> None:
+    spec = workload("memnet", "tiny")
+    batch = {n: torch.from_numpy(v) for n, v in next(batches_for(spec, "training", 0, noise="input")).items()}
+    step, losses = UserStep(spec, "training"), []
+    for _ in range(2):
+        step.load(spec.initial_values("training", 0))
+        losses.append([step.run(batch)["loss"].item() for _ in range(3)])
+    assert losses[0] == losses[1]
+    assert losses[0][2] < losses[0][1] < losses[0][0]
+
+
+def test_rmsprop_is_pytorchs_own() -> None:
+    spec = SimpleNamespace(optimizer=RMSProp(0.5, decay=0.75, epsilon=0.0625))
+    p = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    p.grad = torch.tensor([3.0, 0.0], dtype=torch.float64)
+    library_optimizer(spec, [p]).step()  # type: ignore[arg-type]
+    # v = 0.25 * 9; p - 0.5 * 3 / (1.5 + 0.25), where the workload divides by the root of 2.25 + 0.0625
+    np.testing.assert_allclose(p.detach().numpy(), [1 - 1.5 / 1.75, -2.0], rtol=1e-12)
+
+
+def test_gradients_are_treated_in_place() -> None:
+    names, gradients = ["a", "b"], [[3.0, 0.0], [0.0, 4.0]]
+    parameters = {name: torch.nn.Parameter(torch.zeros(2, 1, dtype=torch.float64)) for name in names}
+    for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64)[:, None]
+    rule = Gradients(clip_global_norm=2.5, clip_norm=1.0, noise=0.5, zero_rows=(("b", 0),))
+    noise = {rule.noise_of(name): torch.full((2, 1), 2.0, dtype=torch.float64) for name in names}
+    treat_in_place(rule, parameters, noise)
+    # norm 5 to 2.5: 1.5 and 2, each to 1, plus 0.5 * 2, and the first row of b to zero
+    for name, expected in (("a", [2.0, 1.0]), ("b", [0.0, 2.0])):
+        gradient = parameters[name].grad
+        assert gradient is not None
+        np.testing.assert_allclose(gradient[:, 0].numpy(), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("forms", [{"foreach": True}, {"fused": True}], ids=["foreach", "fused"])
+def test_other_forms_of_an_update_are_read_too(forms: dict[str, bool]) -> None:
+    spec = workload("vit", "tiny")
+    batch = {n: torch.from_numpy(v) for n, v in next(batches_for(spec, "training", 0, noise="input")).items()}
+    step = UserStep(spec, "training", mark=profiler_mark, forms=forms)
+    step.load(spec.initial_values("training", 0))
+    step.run(batch)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(ROOT):
+        step.run(batch)
+    found = list(operation_times(find_step(profiler.events() or ()), "training", [0.0], step.trained()))
+    updates = [(op, us) for op, us in found if op.op == "ApplyAdam"]
+    assert {op.op for op, _ in found if op.phase == "optimizer"} == {"ApplyAdam", "ClipGradient"}
+    sizes = {p.name: p.elements for p in spec.parameters}
+    assert {op.layer for op, _ in updates} == {"step", *sizes}
+    split = {op.layer: us for op, us in updates if op.split}
+    assert bool(split) == ("fused" in forms)
+    if split:  # by elements
+        us = sum(split.values())
+        np.testing.assert_allclose([split[n] / us for n in sizes], [n / sum(sizes.values()) for n in sizes.values()])
 
 
 DRAWS: list[tuple[str, Mode, NoiseSource]] = [("autoenc", "training", "graph"), ("alexnet", "training", "graph")]
@@ -67,7 +157,11 @@ def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> 
             assert {op.phase for op in step.ops} >= set(PHASES)
             assert {op.layer for op in step.ops if op.phase == "backward"} >= owners
             updates = {op.op for op in step.ops if op.phase == "optimizer"}
-            assert updates <= {spec.optimizer.OP, spec.gradients.OP}
+            treated = spec.gradients != Gradients()
+            assert updates == {spec.optimizer.OP, *([spec.gradients.OP] if treated else [])}
+            # the loop over parameters leaves nothing of the update without a parameter
+            assert {op.layer for op in step.ops if op.op == spec.optimizer.OP} == {p.name for p in spec.parameters}
+            assert not any(op.split for op in step.ops if op.phase == "optimizer")
         else:
             assert not {op for op in step.ops if op.op == "BatchNormTraining"}
 
@@ -180,6 +274,57 @@ def test_events_are_read_exactly() -> None:
         list(operation_times(step, "training", [0.25]))
     with pytest.raises(RunError, match="fewer convolution gradients"):
         list(operation_times(step, "training", [0.25, 0.0, 1.0]))
+
+
+UPDATED = [Trained("w", 30), Trained("b", 10)]
+
+
+def test_owners_of_operations() -> None:
+    assert owners(["mul", "add", "mul", "add"], UPDATED) == ["w", "w", "b", "b"]
+    assert owners(["add", "add"], UPDATED) == ["w", "b"]
+    # not the same ones for each parameter, or not the same number
+    assert owners(["mul", "add", "add", "mul"], UPDATED) == [""] * 4
+    assert owners(["add", "add", "add"], UPDATED) == [""] * 3
+    assert owners([], UPDATED) == owners([], []) == []
+    assert owners(["add"], []) == [""]
+
+
+def update_of(*events: Any) -> list[tuple[str, str, float, bool]]:
+    """Framework operation, layer, microseconds and mark of the operations of an update."""
+    hook = event("Optimizer.step#Adam.step", 1, *events)
+    step = event(ROOT, 1, scope([hook], phase="optimizer", scope="step", op="ApplyAdam"))
+    found = list(operation_times(step, "training", [], UPDATED))
+    assert {(op.op, op.phase) for op, _ in found} <= {("ApplyAdam", "optimizer")}
+    return [(op.framework_op.removeprefix("aten::"), op.layer, us, op.split) for op, us in found]
+
+
+def test_updates_are_read_exactly() -> None:
+    def loop(*us: float) -> list[Any]:
+        return [event(("aten::mul_", "aten::add_")[i % 2], each, at=i) for i, each in enumerate(us)]
+
+    assert update_of(*loop(1, 2, 3, 4)) == [
+        ("mul_", "w", 1, False),
+        ("add_", "w", 2, False),
+        ("mul_", "b", 3, False),
+        ("add_", "b", 4, False),
+    ]
+    assert [row[1] for row in update_of(*loop(1, 2, 3))] == ["step"] * 3
+    listed = event("aten::_foreach_mul_", 5, event("aten::mul_", 7, at=0), event("aten::mul_", 8, at=1), at=0)
+    device = event("aten::_foreach_add_", 9, at=1)  # a device calls nothing for each
+    assert update_of(listed, device) == [
+        ("_foreach_mul_", "step", 5, False),
+        ("mul_", "w", 7, False),
+        ("mul_", "b", 8, False),
+        ("_foreach_add_", "step", 9, False),
+    ]
+    steps = event("aten::_foreach_add_", 2, at=0)
+    fused = event("aten::_fused_adam_", 80, at=1)
+    assert update_of(steps, fused) == [
+        ("_foreach_add_", "step", 2, False),
+        ("_fused_adam_", "w", 60, True),
+        ("_fused_adam_", "b", 20, True),
+    ]
+    assert canonical_op("_fused_adamw", "training") == "ApplyAdam"
 
 
 def test_a_trace_that_cannot_be_trusted_is_refused() -> None:

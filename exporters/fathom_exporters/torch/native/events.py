@@ -1,9 +1,9 @@
 """From the events of PyTorch's profiler to the time of each operation, with its phase and layer.
 
-The step opens scopes for phases, for the layers of the forward pass and for the parameters of the update. A backward
-function has the sequence number of the forward operation whose gradient it computes, and so its layer. An operation
-with neither is of an unknown phase or layer, such as a sum of gradients, which the autograd engine computes between
-two backward functions.
+The step opens scopes for phases and for the layers of the forward pass. A backward function has the sequence number of
+the forward operation whose gradient it computes, and so its layer. An operation with neither is of an unknown phase or
+layer, such as a sum of gradients, which the autograd engine computes between two backward functions. The operations of
+an update are counted off over the parameters (:mod:`.updates`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from fathom_onnx.native import UNKNOWN, NativeOp
 from fathom_onnx.workloads.contract import Mode
 
 from .ops import COMPOSITE, CONVOLUTION_BACKWARD, PREFIX, canonical_op, plain_name
+from .updates import FOREACH, FUSED, Trained, owners
+from .users import STEP_SCOPE
 
 __all__ = ["ROOT", "find_step", "operation_times", "profiler_mark"]
 
@@ -55,7 +57,7 @@ def find_step(events: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True)
 class _Context:
-    """The marks around an event: phase, layer and, within a parameter's update, the update's op."""
+    """The marks around an event: phase, layer and, within the update, the update's op."""
 
     phase: str = UNKNOWN
     layer: str = UNKNOWN
@@ -70,11 +72,20 @@ def _in_order(event: Any) -> list[Any]:
     return sorted(event.cpu_children, key=lambda child: child.time_range.start)
 
 
+def _operations(event: Any) -> Iterator[Any]:
+    """The outermost operations below an event, in order of time."""
+    for child in _in_order(event):
+        if child.name.startswith(PREFIX):
+            yield child
+        else:
+            yield from _operations(child)
+
+
 class _Reader:
     """Reads one step; keeps the layer of each sequence number and the shares that are left."""
 
-    def __init__(self, mode: Mode, input_shares: Sequence[float]) -> None:
-        self._mode, self._shares = mode, iter(input_shares)
+    def __init__(self, mode: Mode, input_shares: Sequence[float], trained: Sequence[Trained]) -> None:
+        self._mode, self._shares, self._trained = mode, iter(input_shares), trained
         self._layers: dict[int, str] = {}
 
     def whole(self, step: Any) -> Iterator[tuple[NativeOp, float]]:
@@ -92,6 +103,9 @@ class _Reader:
             marks = json.loads(event.name.removeprefix(_MARK))
             phase, op = marks.get(PHASE, context.phase), marks.get(OP, context.op)
             context = _Context(phase, marks.get(SCOPE, context.layer), op)
+            if context.op and context.layer == STEP_SCOPE:
+                yield from self._update(event, context)
+                return
         elif event.name.startswith(_BACKWARD):
             yield from self._backward(event)
             return
@@ -103,6 +117,34 @@ class _Reader:
             # besides the function itself the engine fits its results to their shapes, and sums gradients
             summed = child.name.startswith(PREFIX) and plain_name(child.name) == "add"
             yield from self.read(child, replace(context, layer=UNKNOWN) if summed else context)
+
+    def _update(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+        """The operations of a treatment or an update of all parameters."""
+        found = list(_operations(event))
+        for operation, owner in zip(found, owners([o.name for o in found], self._trained), strict=True):
+            own = replace(context, layer=owner or context.layer)
+            name = plain_name(operation.name)
+            if name.startswith(FOREACH):
+                yield from self._listed(operation, own)
+            elif name.startswith(FUSED):
+                yield from self._fused(operation, own)
+            else:
+                yield from self._operation(operation, own)
+
+    def _listed(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+        """An operation on a list of tensors: what it calls for each of them, and the rest of its time."""
+        calls = list(_operations(event))
+        rest = float(event.cpu_time_total) - sum(float(call.cpu_time_total) for call in calls)
+        yield NativeOp(context.op, event.name, context.phase, context.layer), max(rest, 0.0)
+        for call, owner in zip(calls, owners([c.name for c in calls], self._trained), strict=True):
+            yield from self._operation(call, replace(context, layer=owner or context.layer))
+
+    def _fused(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+        """One kernel for all parameters: its time is split by their elements."""
+        total = sum(p.elements for p in self._trained)
+        for name, elements in self._trained:
+            op = NativeOp(context.op, event.name, context.phase, name, split=len(self._trained) > 1)
+            yield op, float(event.cpu_time_total) * elements / total
 
     def _inside(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         for child in _in_order(event):
@@ -133,7 +175,9 @@ class _Reader:
             yield op._replace(op="Conv2DBackFilter", split=split), us * (1 - share)
 
 
-def operation_times(step: Any, mode: Mode, input_shares: Sequence[float]) -> Iterator[tuple[NativeOp, float]]:
+def operation_times(
+    step: Any, mode: Mode, input_shares: Sequence[float], trained: Sequence[Trained] = ()
+) -> Iterator[tuple[NativeOp, float]]:
     """Operations of a step and their exclusive microseconds, in order of time.
 
     Args:
@@ -141,8 +185,9 @@ def operation_times(step: Any, mode: Mode, input_shares: Sequence[float]) -> Ite
         mode: Its mode.
         input_shares: For each gradient of a convolution in order, the input gradient's share of the time; the filter's
             and bias's gradients, which one kernel computes, have the rest.
+        trained: The parameters that the step updates, in the optimizer's order.
 
     Raises:
         RunError: The step has more gradients of convolutions than there are shares, or fewer.
     """
-    return _Reader(mode, input_shares).whole(step)
+    return _Reader(mode, input_shares, trained).whole(step)

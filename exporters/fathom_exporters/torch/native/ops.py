@@ -20,6 +20,9 @@ CONVOLUTION_BACKWARD = "convolution_backward"
 
 _GROUPS: dict[str, str] = {
     "Activation": "huber_loss huber_loss_backward",
+    "ApplyAdagrad": "_fused_adagrad",
+    "ApplyAdam": "_fused_adam _fused_adamw",
+    "ApplyMomentum": "_fused_sgd",
     "BatchNormTraining": "_batch_norm_impl_index batch_norm",
     "Conv2D": "_convolution conv1d",
     "Conv2DBackInput": CONVOLUTION_BACKWARD,
