@@ -1,9 +1,9 @@
 """The parameter that each operation of an update belongs to.
 
 ``torch.optim`` updates parameters in one of three ways, of which the profiler shows the operations and not the
-parameters. By default (on the CPU) it is a loop that runs the same operations for each parameter. ``foreach`` operations
-take lists of all parameters; on the CPU they call one operation for each element. A ``fused`` operation is one kernel
-for all.
+parameters. By default, on the CPU, it is a loop that runs the same operations for each parameter. ``foreach``
+operations take lists of all parameters; on the CPU they call one operation for each element. A ``fused`` operation is
+one kernel for all.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class UserStep:
         return {spec.name: outputs[spec.name] for spec in self._workload.outputs}
 
     def _train(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        optimizer, rule = self._optimizer, self._workload
+        optimizer = self._optimizer
         assert optimizer is not None
         optimizer.zero_grad()
         loss = self._forward(batch)
