@@ -33,6 +33,7 @@ __all__ = [
     "json_option",
     "list_option",
     "measuring_options",
+    "measuring_options_of",
     "mode_option",
     "output_option",
     "pairs",
@@ -151,17 +152,32 @@ def session_options(command: F) -> F:
     return command
 
 
+def measuring_options_of(steps: int, warmup: int, of: str = "") -> Callable[[F], F]:
+    """``--warmup``, ``--steps`` and ``--seed`` with these defaults; ``of``: what the steps are counted in."""
+
+    def add(command: F) -> F:
+        for option in (
+            click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches."),
+            click.option(
+                "--steps", type=click.IntRange(min=1), default=steps, show_default=True, help=f"Steps to count{of}."
+            ),
+            click.option(
+                "--warmup",
+                type=click.IntRange(min=0),
+                default=warmup,
+                show_default=True,
+                help=f"Steps to run and not count{of}.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def measuring_options(command: F) -> F:
     """``--warmup``, ``--steps`` and ``--seed`` of a run."""
-    for option in (
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and batches."),
-        click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to count."),
-        click.option(
-            "--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Steps to run and not count."
-        ),
-    ):
-        command = option(command)
-    return command
+    return measuring_options_of(10, 3)(command)
 
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA multiply in TensorFloat-32; off by default.")

@@ -29,11 +29,14 @@ from fathom_onnx.workloads import names
 
 from .result import StudyResult
 
-__all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "run_study"]
+__all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "ROUNDS", "STEPS", "WARMUP", "run_study"]
+
+ROUNDS, STEPS, WARMUP = 3, 4, 2
+"""Rounds, and steps that are counted in each after those of its warm-up."""
 
 BRIEF_STEPS, BRIEF_WARMUP = 5, 2
-"""Most steps of the runs with fewer threads and of the frameworks' own runs; each of the latter is done three times
-(with the framework's rewriting, without it, and with its profiler)."""
+"""Steps, in all rounds together, of the runs with fewer threads and of the frameworks' own runs, and those of warm-up
+in each; each of the latter is done three times (with the framework's rewriting, without it, and with its profiler)."""
 
 
 def _commands(
@@ -43,6 +46,7 @@ def _commands(
     thread_counts: Sequence[int],
     chosen: Sequence[Cell],
     own: Sequence[OwnModel],
+    rounds: int,
     flags: Sequence[str],
 ) -> list[str]:
     """The command lines that repeat the study: one, or one a framework where some but not all of them are chosen.
@@ -53,6 +57,7 @@ def _commands(
     modes = list(dict.fromkeys(c.mode for c in chosen))
     common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", ",".join(providers)]
     common += ["--threads", ",".join(map(str, thread_counts))]
+    common += ["--rounds", str(rounds)]
     for name in ("steps", "warmup", "seed"):
         common += [f"--{name}", str(getattr(options, name))]
     common += flags
@@ -78,11 +83,13 @@ def _plan(
     chosen: Sequence[Cell],
     native: bool,
     own: Mapping[Cell, OwnModel],
+    rounds: int,
 ) -> list[Job]:
     """The jobs of a study, whose options are those of CUDA where they differ between providers."""
     first, *others = providers
     base = replace(options, tf32=False, serialize=False)
-    brief = replace(base, ep="cpu", steps=min(options.steps, BRIEF_STEPS), warmup=min(options.warmup, BRIEF_WARMUP))
+    few = -(-BRIEF_STEPS // rounds)
+    brief = replace(base, ep="cpu", steps=min(options.steps, few), warmup=min(options.warmup, BRIEF_WARMUP))
     cuda = {"tf32": options.tf32, "serialize": options.serialize}
     plan = [Job(cell, on_provider(base, first, cell.mode, **cuda), folder) for cell in chosen]
     if first == "cpu":  # threads inside an operator are the CPU's
@@ -114,8 +121,9 @@ def run_study(
     tf32: bool = False,
     serialize: bool = False,
     threads: int | Sequence[int] | None = None,
-    steps: int = 10,
-    warmup: int = 3,
+    rounds: int = ROUNDS,
+    steps: int = STEPS,
+    warmup: int = WARMUP,
     seed: int = 0,
     purpose: Purpose = "onnxruntime",
     verify: bool = True,
@@ -135,8 +143,8 @@ def run_study(
     runs: while another study or sweep measures on this machine, this one waits.
 
     Args:
-        folder: The study's folder: ``graphs/``, ``runs/``, ``cells/`` (stored results), ``logs/``, ``report.html``,
-            ``study.json``, the tables (``docs/guide/study.md``).
+        folder: The study's folder: ``graphs/``, ``rounds/``, ``runs/``, ``cells/`` (stored results), ``logs/``,
+            ``report.html``, ``study.json``, the tables (``docs/guide/study.md``).
         preset: Preset of every workload.
         workloads: Their names, or those of the usual suite; targets (``FILE.py:build``) stand for models of one's own,
             which are verified, run and placed among the workloads, and are no part of the framework question, the
@@ -148,15 +156,16 @@ def run_study(
         tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch on CUDA waits for its kernel, where the device cannot be recorded.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. The figures and
-            verdicts are about the largest number; runs with the others, of at most :data:`BRIEF_STEPS` steps, show how
+            verdicts are about the largest number; runs with the others, of :data:`BRIEF_STEPS` steps or so, show how
             ops scale on the CPU.
-        steps: Steps of each run that are counted.
+        rounds: How often each run is measured, each time in a process of its own and after all the others were.
+        steps: Steps of each round that are counted.
         warmup: Steps before them that are not counted.
         seed: Seed of weights and batches.
         purpose: What the graphs are for.
         verify: Whether graphs are checked against their frameworks and against each other.
-        native: Whether the frameworks run the same steps themselves, with the largest number of threads and at most
-            :data:`BRIEF_STEPS` steps.
+        native: Whether the frameworks run the same steps themselves, with the largest number of threads and
+            :data:`BRIEF_STEPS` steps or so.
         checked_steps: Steps of each such check.
         target_options: Arguments of the functions that targets name.
         on_event: Called with each event.
@@ -177,10 +186,11 @@ def run_study(
 
     given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)
     thread_counts = sorted(set(given))
-    if not thread_counts or min(*thread_counts, steps, checked_steps) < 1 or warmup < 0:
+    if not thread_counts or min(*thread_counts, rounds, steps, checked_steps) < 1 or warmup < 0:
         raise UsageError(
-            f"a study cannot have {', '.join(map(str, thread_counts)) or 'no'} threads, {steps} steps after {warmup}",
-            "give 1 or more threads and steps",
+            f"a study cannot have {', '.join(map(str, thread_counts)) or 'no'} threads, {rounds} rounds of {steps} "
+            f"steps after {warmup}",
+            "give 1 or more threads, rounds and steps",
         )
     targets = [name for name in workloads or () if is_target(name)]
     usual = None if workloads is None else [name for name in workloads if not is_target(name)]
@@ -213,12 +223,13 @@ def run_study(
         chosen,
         native,
         model_of,
+        rounds,
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
     with machine_lock(study_folder, on_wait=on_wait), workers(study_folder / "logs") as crew:
         engine = Engine(study_folder, crew, on_event or (lambda event: None))
-        done = carry_out(engine, plan, stages)
+        done = carry_out(engine, plan, stages, rounds)
         measured = [run.job for run in done.runs if run.done and run.job.role in (Role.MAIN, Role.OTHER_PROVIDER)]
         ceilings = measure_machine(engine, stages.ceilings, measured)
     result = StudyResult(
@@ -232,9 +243,10 @@ def run_study(
         reused=engine.reused,
         worked=engine.worked,
         ceilings=ceilings,
+        rounds=rounds,
     )
     switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
     flags = [flag for flag, is_given in switches.items() if is_given]
-    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, flags)
+    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
     write_if_changed(engine.store, result, commands)
     return result

@@ -35,7 +35,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     return Report(
         title=f"Study of {', '.join(workloads)}",
         subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
-        f"{o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
+        f"{result.rounds} rounds of {o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
         verdict=result.verdict,
         findings=result.findings,
         opening=[*movement_sections(result.suites), *paper_sections(result)],

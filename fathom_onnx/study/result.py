@@ -64,6 +64,7 @@ class StudyResult:
         worked: How many jobs were done now.
         left_out: Providers that were to be used and cannot be, and the reason.
         ceilings: Ceilings of the machine for each provider and number of threads of the cells.
+        rounds: How often each run was measured.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class StudyResult:
     worked: int
     left_out: Mapping[str, str] = field(default_factory=dict)
     ceilings: Mapping[CeilingsKey, Ceilings] = field(default_factory=dict)
+    rounds: int = 1
 
     def _of(self, role: Role) -> tuple[CellResult, ...]:
         return tuple(run for run in self.runs if run.job.role is role)
@@ -258,6 +260,7 @@ class StudyResult:
             "ok": self.ok,
             "findings": self.findings,
             "options": self.options.json(),
+            "rounds": self.rounds,
             "framework": [level.json() for level in self.framework],
             "ledger": [entry.json() for entry in self.ledger],
             "cells": [c.json() for c in self.cells],

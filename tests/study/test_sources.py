@@ -21,6 +21,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
         *("fathom_onnx.native_profiling", "fathom_exporters.torch.native", "fathom_exporters.tensorflow.native"),
     ),
     "ceilings": ("fathom_onnx.runtime.ceilings", "fathom_onnx.runtime.ceilings.measured"),
+    "pool": ("fathom_onnx.analysis.runs.pooled",),
 }
 """Stage to the modules that its work and the exporters' entry points run."""
 

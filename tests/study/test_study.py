@@ -120,7 +120,7 @@ def test_one_framework_and_no_verification_are_in_the_command(tmp_path: Path, wo
     conduct(tmp_path, world, workloads=["autoenc"], frameworks=["tensorflow"], modes=None, verify=False, threads=2)
     page = (tmp_path / "report.html").read_text()
     assert f"fathom-onnx study autoenc -o {tmp_path} --preset tiny --framework tensorflow --mode all" in page
-    assert "--threads 2 --steps 10 --warmup 3 --seed 0 --no-verify" in page
+    assert "--threads 2 --rounds 1 --steps 4 --warmup 2 --seed 0 --no-verify" in page
 
 
 def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> None:
@@ -289,7 +289,7 @@ def test_the_command_prints_the_verdict_then_the_ledger(
     )
     assert "torch: 0.58 by op, 1.00 by class (Conv2D 99%, Add 1%" in line
     assert lines[-1] == f"report: {tmp_path / 'report.html'}"
-    assert "profile 8/8 residual training (tensorflow) done in 0.5 s" in result.stderr
+    assert "profile 8/8 residual training (tensorflow) round 3 done in 0.5 s" in result.stderr
     held = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     assert held["schema"] == "fathom-onnx/study/2"
     assert {"framework", "ledger"} <= set(held)

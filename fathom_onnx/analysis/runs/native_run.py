@@ -115,6 +115,7 @@ class NativeRun(TimeGroups):
             "schema": SCHEMA,
             **{name: self.manifest[name] for name in names},
             "gauge": gauge_summary(self.manifest),
+            "rounds": self.manifest.get("rounds", []),
             "control_us": self.control_us,
             "comparable_us": control,
             "step_us": self.step_us,

@@ -167,6 +167,7 @@ class Run(TimeGroups):
             "node_times": self.manifest.get("node_times"),
             "device_time": self.manifest.get("device_time"),
             "gauge": gauge_summary(self.manifest),
+            "rounds": self.manifest.get("rounds", []),
             "control_us": self.control_us,
             "step_us": self.step_us,
             "run_time_us": self.run_time_us,

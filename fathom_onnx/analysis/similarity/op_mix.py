@@ -21,6 +21,7 @@ import pandas as pd
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost, count_nodes
 from fathom_onnx.analysis.runs.native_run import NativeRun
+from fathom_onnx.analysis.runs.pooled import round_sizes
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import Graph
@@ -102,7 +103,8 @@ def run_op_mix(run: Run) -> OpMix:
     parts = run.attribution
     weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
-    return _op_mix(label, steps, _largest(zip(parts["op"], parts["original"], parts["us"], strict=True)))
+    nodes = _largest(zip(parts["op"], parts["original"], parts["us"], strict=True))
+    return _op_mix(label, steps, nodes, rounds=round_sizes(run.manifest))
 
 
 def native_op_mix(run: NativeRun) -> OpMix:
@@ -115,7 +117,8 @@ def native_op_mix(run: NativeRun) -> OpMix:
     label = RunLabel(str(m["workload"]), str(m["framework"]), str(m["mode"]))
     steps = pd.DataFrame(run.samples.T).groupby(run.ops["op"].to_numpy()).sum().T
     places = [f"{row.phase}/{row.layer}/{row.framework_op}" for row in run.ops.itertuples()]
-    return _op_mix(label, steps, _largest(zip(run.ops["op"], places, run.ops["us"], strict=True)))
+    nodes = _largest(zip(run.ops["op"], places, run.ops["us"], strict=True))
+    return _op_mix(label, steps, nodes, rounds=round_sizes(m))
 
 
 def _largest(rows: Iterable[tuple[str, str, float]]) -> Nodes:

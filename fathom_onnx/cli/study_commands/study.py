@@ -29,7 +29,14 @@ __all__ = ["command"]
 )
 @options.cuda_options
 @options.list_option("--threads", options.count_list, None, "Threads inside an operator; 1 and all cores by default.")
-@options.measuring_options
+@options.measuring_options_of(4, 2, " in a round")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each run is measured, in a process of its own.",
+)
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @options.output_option("study", "Folder of the study.")
@@ -48,6 +55,7 @@ def command(
     steps: int,
     warmup: int,
     seed: int,
+    rounds: int,
     no_verify: bool,
     no_native: bool,
     output: Path,
@@ -79,6 +87,7 @@ def command(
             tf32=tf32,
             serialize=serialize,
             threads=threads,
+            rounds=rounds,
             steps=steps,
             warmup=warmup,
             seed=seed,

@@ -138,6 +138,8 @@ class Job:
         source: The graph file that is run, where no workload's graph is exported; its cell is named after it.
         batch: The batch size of such a file, where one was given.
         own: The model of the user's own whose graph it is, where it is no workload's of a definition.
+        round: Which of several measurements of a run it is, from 1; 0 for the only one and for what is made of several.
+        rounds: Folders of the rounds that a run is pooled from, in their order.
     """
 
     cell: Cell
@@ -149,6 +151,8 @@ class Job:
     source: Path | None = None
     batch: int | None = None
     own: OwnModel | None = None
+    round: int = 0
+    rounds: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -166,7 +170,8 @@ class Job:
             Role.NATIVE: "in the framework",
         }.get(self.role, "")
         changed = (f"{name}={value}" for name, value in (*o.changes, *o.dimensions))
-        return " ".join([str(self.cell), *changed, difference]).rstrip()
+        which = [f"round {self.round}"] if self.round else []
+        return " ".join(part for part in [str(self.cell), *changed, difference, *which] if part)
 
     @property
     def slug(self) -> str:

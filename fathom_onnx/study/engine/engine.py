@@ -74,7 +74,7 @@ class Engine:
         inputs: dict[Job, Any] = {}
         calls: list[WorkerCall] = []
         for job in jobs:
-            inputs[job] = dict(stage.inputs(job))
+            inputs[job] = stage.inputs_of(job)
             stored = self.store.get(job.slug, stage.name, inputs[job])
             if stored is not None and stage.complete(job, stored):
                 finished.results[job] = stored

@@ -17,7 +17,15 @@ from .providers import device_inputs
 from .sources import SOURCES, exporter_facts, source_hash
 from .store import sha256
 
-__all__ = ["ceilings_inputs", "export_inputs", "native_inputs", "profile_inputs", "structure_inputs", "verify_inputs"]
+__all__ = [
+    "ceilings_inputs",
+    "export_inputs",
+    "native_inputs",
+    "pool_inputs",
+    "profile_inputs",
+    "structure_inputs",
+    "verify_inputs",
+]
 
 Inputs = dict[str, Any]
 
@@ -102,6 +110,12 @@ def ceilings_inputs(job: Job) -> Inputs:
     """Provider, threads, onnxruntime and machine as for a run, and the code that measures."""
     facts = {name: value for name, value in profile_inputs(job).items() if name in _CEILINGS_FACTS}
     return {**facts, "sources": source_hash(SOURCES["ceilings"])}
+
+
+def pool_inputs(job: Job) -> Inputs:
+    """The rounds as they were measured, and the code that makes one run of them."""
+    rounds = [sha256(job.folder / folder / "manifest.json") for folder in job.rounds]
+    return {"rounds": rounds, "sources": source_hash(SOURCES["pool"])}
 
 
 def _onnxruntime() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,15 +37,17 @@ class PlanResult:
     checks: tuple[dict[str, Any], ...]
 
 
-def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> PlanResult:
+def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int = 1) -> PlanResult:
     """Make the graphs of a plan, verify and compare them where the stages say so, and run them.
 
-    Jobs of a plan may share a graph, which is then made once.
+    Jobs of a plan may share a graph, which is then made once. Every job is run once in a round, so that the rounds of a
+    job are as far apart in time as a round takes; then they are pooled.
 
     Args:
         engine: What does the work.
-        plan: The jobs; those whose role is native are run in the frameworks themselves, after all others.
+        plan: The jobs; those whose role is native are run in the frameworks themselves, after the others of a round.
         stages: What is done for each.
+        rounds: How often each is run.
     """
     native = [job for job in plan if job.role is Role.NATIVE]
     jobs = [job for job in plan if job.role is not Role.NATIVE]
@@ -57,7 +59,8 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> PlanResult
     exported = [graph for graph in graphs.values() if graph in exports.results]
     checks = _check(engine, stages, exported)
     structures = StageResults() if stages.structure is None else engine.run_stage(stages.structure, exported)
-    _clear_partial(engine.folder / "runs")
+    for under in ("runs", "rounds"):
+        _clear_partial(engine.folder / under)
     started = [
         CellResult(
             job,
@@ -68,12 +71,15 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages) -> PlanResult
         for job in jobs
         for graph in [graphs[job.graph()]]
     ]
-    finished = _run(engine, [cell for cell in started if cell.export], stages.profile, stages.read, "runs")
-    by_job = {cell.job: cell for cell in finished}
-    runs = [by_job.get(cell.job, cell) for cell in started]
+    kinds = [_Kind(stages.profile, stages.read, "runs", [cell for cell in started if cell.export])]
     if stages.native is not None and stages.read_native is not None:
-        runs += _run(engine, [CellResult(job) for job in native], stages.native, stages.read_native, "native")
-    return PlanResult(tuple(runs), checks)
+        kinds.append(_Kind(stages.native, stages.read_native, "native", [CellResult(job) for job in native]))
+    for number in range(1, rounds + 1):
+        for kind in kinds:
+            _measure(engine, kind, number if rounds > 1 else 0)
+    finished = {cell.job: cell for kind in kinds for cell in _finish(engine, kind, stages.pool)}
+    planned = [*started, *(cell for kind in kinds[1:] for cell in kind.cells)]
+    return PlanResult(tuple(finished.get(cell.job, cell) for cell in planned), checks)
 
 
 def _check(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[dict[str, Any], ...]:
@@ -103,28 +109,81 @@ def _comparisons(graphs: Sequence[Job]) -> list[Job]:
     ]
 
 
-def _run(
-    engine: Engine,
-    cells: Sequence[CellResult],
-    stage: Stage,
-    read: Callable[[Path, StageResult], FinishedRun],
-    under: str,
-) -> list[CellResult]:
-    """Run cells, one at a time, and read their runs."""
+@dataclass
+class _Kind:
+    """Runs of one kind: the stage that measures them, what reads them, where they lie, and what became of them.
+
+    Attributes:
+        stage: The stage that measures.
+        read: Reads a finished run.
+        under: Folder for the runs.
+        cells: The cells that are run.
+        measured: Cell's job to the results of its rounds.
+        errors: Cell's job to the error of the round that failed.
+    """
+
+    stage: Stage
+    read: Callable[[Path, StageResult], FinishedRun]
+    under: str
+    cells: Sequence[CellResult]
+    measured: dict[Job, list[StageResult]] = field(default_factory=dict)
+    errors: dict[Job, str] = field(default_factory=dict)
+
+
+def _measure(engine: Engine, kind: _Kind, number: int) -> None:
+    """Measure a round of cells, one at a time; a cell whose earlier round failed is left out.
+
+    Args:
+        engine: What does the work.
+        kind: The cells; takes the results.
+        number: The round's number from 1, or 0 where there is only one.
+    """
+    under = "rounds" if number else kind.under
     # a run's folder is named by what the run depends on, so that none replaces another
-    runs = [replace(cell.job, output=_run_folder(cell.job, stage, under)) for cell in cells]
-    profiled = engine.run_stage(stage, runs, alone=True)
-    results = []
-    for cell, run in zip(cells, runs, strict=True):
-        if run in profiled.results:
-            results.append(_read(engine, run, replace(cell, profile=profiled.results[run]), read))
+    jobs = {
+        cell.job: replace(
+            cell.job, round=number, output=_run_folder(replace(cell.job, round=number), kind.stage, under)
+        )
+        for cell in kind.cells
+        if cell.job not in kind.errors
+    }
+    found = engine.run_stage(kind.stage, list(jobs.values()), alone=True)
+    for planned, job in jobs.items():
+        if job in found.results:
+            kind.measured.setdefault(planned, []).append(found.results[job])
         else:
-            results.append(replace(cell, error=profiled.errors.get(run, "")))
-    return results
+            kind.errors[planned] = found.errors.get(job, "")
+
+
+def _finish(engine: Engine, kind: _Kind, pool: Stage | None) -> list[CellResult]:
+    """Pool the rounds of cells that were measured in several, and read the runs; of some a round may have failed."""
+    pooled: dict[Job, StageResult] = {}
+    several = {job: results for job, results in kind.measured.items() if len(results) > 1}
+    errors = dict(kind.errors)
+    if several and pool is not None:
+        jobs = {}
+        for job, results in several.items():
+            made_of = replace(job, rounds=tuple(Path(result["folder"]) for result in results))
+            jobs[job] = replace(made_of, output=_run_folder(made_of, pool, kind.under))
+        found = engine.run_stage(pool, list(jobs.values()))
+        pooled = {job: found.results[made] for job, made in jobs.items() if made in found.results}
+        errors |= {job: found.errors[made] for job, made in jobs.items() if made in found.errors}
+    finished: list[CellResult] = []
+    for cell in kind.cells:
+        rounds = kind.measured.get(cell.job, [])
+        run = pooled.get(cell.job) if len(rounds) > 1 else next(iter(rounds), None)
+        if run is None:
+            finished.append(replace(cell, error=errors.get(cell.job, "")))
+        else:
+            seconds = sum(float(one.get("seconds", 0.0)) for one in rounds)
+            of_each = [{name: one.get(name) for name in ("folder", "attempts", "gauge", "seconds")} for one in rounds]
+            profile = {**run, "seconds": seconds, "rounds": of_each}
+            finished.append(_read(engine, cell.job, replace(cell, profile=profile), kind.read))
+    return finished
 
 
 def _run_folder(job: Job, stage: Stage, under: str) -> Path:
-    return job.folder / under / f"{job.cell.slug}-{key(stage.inputs(job))}"
+    return job.folder / under / f"{job.cell.slug}-{key(stage.inputs_of(job))}"
 
 
 def _clear_partial(runs: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fathom_onnx.runtime.optimized import STRUCTURE
 from fathom_onnx.runtime.speed.gauge import gauge_summary
-from fathom_onnx.study.cells.plan import Job
+from fathom_onnx.study.cells.plan import Job, Role
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
 __all__ = [
     "ATTEMPTS",
     "measure_steadily",
+    "pool_rounds",
     "profile_cell",
     "profile_native_step",
     "read_native_run",
@@ -105,6 +108,24 @@ def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
 
     run = NativeRun.load(folder / result["folder"])
     return FinishedRun(run.summary(), run.manifest, native_op_mix(run))
+
+
+def pool_rounds(job: Job) -> StageResult:
+    """Make one run of the rounds of a job, into a run folder; the rounds stay as they are."""
+    from fathom_onnx.analysis.runs.native_run import NativeRun
+    from fathom_onnx.analysis.runs.pooled import pool_native_runs, pool_runs
+    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.profiling import run_output
+
+    folders = [job.folder / folder for folder in job.rounds]
+    with run_output(job.output) as place:
+        if job.role is Role.NATIVE:
+            pool_native_runs([NativeRun.load(folder) for folder in folders]).save(place)
+        else:
+            pool_runs([Run.load(folder) for folder in folders]).save(place)
+            if (folders[0] / STRUCTURE).is_file():
+                shutil.copyfile(folders[0] / STRUCTURE, place / STRUCTURE)
+    return {"folder": job.output.relative_to(job.folder).as_posix()}
 
 
 def run_exists(job: Job, result: StageResult) -> bool:

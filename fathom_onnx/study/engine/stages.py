@@ -24,8 +24,16 @@ from .graphs import (
     model_structure,
     verify_graph,
 )
-from .inputs import ceilings_inputs, export_inputs, native_inputs, profile_inputs, structure_inputs, verify_inputs
-from .runs import profile_cell, profile_native_step, read_native_run, read_run, run_exists
+from .inputs import (
+    ceilings_inputs,
+    export_inputs,
+    native_inputs,
+    pool_inputs,
+    profile_inputs,
+    structure_inputs,
+    verify_inputs,
+)
+from .runs import pool_rounds, profile_cell, profile_native_step, read_native_run, read_run, run_exists
 
 __all__ = ["STAGES", "Stage", "Stages"]
 
@@ -46,6 +54,11 @@ class Stage:
     inputs: Callable[[Job], Mapping[str, Any]]
     complete: Callable[[Job, StageResult], bool] = lambda job, result: True
 
+    def inputs_of(self, job: Job) -> dict[str, Any]:
+        """Everything that a job's result depends on: a further round is another measurement of the same."""
+        further = {"round": job.round} if job.round > 1 else {}
+        return {**self.inputs(job), **further}
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -65,6 +78,7 @@ class Stages:
         export_checked: Writes a second graph of a cell whose step draws random tensors, which takes them as inputs and
             can be checked, or None.
         ceilings: Measures the machine's ceilings with a job's provider and threads, or None.
+        pool: Makes one run of the rounds of a job, of either kind of run; needed where there are several.
     """
 
     export: Stage
@@ -77,6 +91,7 @@ class Stages:
     read_native: Callable[[Path, StageResult], FinishedRun] | None = None
     export_checked: Stage | None = None
     ceilings: Stage | None = None
+    pool: Stage | None = None
 
 
 STAGES = Stages(
@@ -90,5 +105,6 @@ STAGES = Stages(
     native=Stage("native", profile_native_step, native_inputs, run_exists),
     read_native=read_native_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
+    pool=Stage("pool", pool_rounds, pool_inputs, run_exists),
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

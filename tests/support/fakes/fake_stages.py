@@ -27,9 +27,12 @@ class World:
         self.ops_on: dict[str, dict[str, dict[str, float]]] = {}
         self.faster: dict[str, float] = {}
         self.node_times: dict[str, str] = {"cpu": "kernel", "cuda": "device"}
+        self.ops_in: dict[tuple[str, str, int], dict[str, float]] = {}
+        """(Workload, framework, round) to the ops of that round, where they are not the usual ones."""
 
     def _work(self, stage: str, job: Job) -> None:
         what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
+        what += f" round {job.round}" if job.round else ""
         self.did.append(what)
         for name in (str(job.cell), job.name):
             if (stage, name) in self.broken:
@@ -54,11 +57,25 @@ class World:
         job.output.mkdir(parents=True)
         o = job.options
         return {
+            "folder": f"{job.output.name}-{job.round}",
+            "cell": list(astuple(job.cell)),
+            "threads": o.threads,
+            "ep": o.ep,
+            "tf32": o.tf32,
+        }
+
+    def pool(self, job: Job) -> dict[str, Any]:
+        self._work("pool", job)
+        job.output.mkdir(parents=True)
+        rounds = [int(folder.name.rpartition("-")[2]) for folder in job.rounds]
+        o = job.options
+        return {
             "folder": job.output.name,
             "cell": list(astuple(job.cell)),
             "threads": o.threads,
             "ep": o.ep,
             "tf32": o.tf32,
+            "rounds_of": rounds,
         }
 
     def structure(self, job: Job) -> dict[str, Any]:
@@ -74,11 +91,17 @@ class World:
         ops = self.ops_on.get(ep, self.ops)[workload]
         step = (200.0 if mode == "training" else 100.0) / (self.faster.get(workload, 1.0) if ep != "cpu" else 1.0)
         facts = {"control_us": step, "node_time_us": sum(ops.values()), "threads": result["threads"], "provider": ep}
+        numbers = result.get("rounds_of") or [0]
+        several = [self.ops_in.get((workload, framework, number), ops) for number in numbers]
+        mix = spent(workload, framework, mode, several)
+        if len(numbers) > 1:
+            mix = replace(mix, rounds=(1,) * len(numbers))
+            facts["rounds"] = [{"steps": 1, "control_us": step, "step_us": step, "gauge": None} for _ in numbers]
         read = summary(workload, framework, mode, facts, **ops)
         manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
         if ep != "cpu":
             manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
-        return FinishedRun(read, manifest, spent(workload, framework, mode, [ops]))
+        return FinishedRun(read, manifest, mix)
 
     def stages(self) -> Stages:
         def graph_inputs(job: Job) -> dict[str, Any]:
@@ -94,6 +117,7 @@ class World:
             structure=Stage("structure", self.structure, graph_inputs),
             profile=Stage("profile", self.profile, inputs),
             read=self.read,
+            pool=Stage("pool", self.pool, lambda job: {**inputs(job), "rounds": [p.name for p in job.rounds]}),
         )
 
     def with_natives(self) -> Stages:
@@ -141,5 +165,5 @@ def conduct(folder: Path, world: World, inline: Inline | None = None, **options:
     def workers(logs: Path) -> Iterator[Inline]:
         yield inline or Inline()
 
-    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": 2}
+    usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "modes": ["inference"], "threads": 2, "rounds": 1}
     return run_study(folder, workers=workers, **{"stages": world.stages(), **usual, **options})
