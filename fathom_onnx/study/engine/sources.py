@@ -70,7 +70,7 @@ SOURCES: dict[str, Sources] = {
     "profile": Sources((*_COMMON, *_MEASURED, "profiling.py", "dynamic_sizes.py", "native.py"), _NO_PART_OF_A_RUN),
     "native": Sources((*_COMMON, *_MEASURED, "native.py", "native_profiling.py", "exporting"), _NO_PART_OF_A_RUN),
     "ceilings": Sources((*_COMMON, "runtime"), ("runtime/usable.py",)),
-    "pool": Sources((*_COMMON, "runtime", "analysis/runs", "native.py"), _NO_PART_OF_A_RUN),
+    "pool": Sources((*_COMMON, *_MEASURED, "native.py"), _NO_PART_OF_A_RUN),
 }
 """Stage to the code that its result depends on; the graphs themselves are among the inputs of what uses them."""
 
