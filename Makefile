@@ -5,6 +5,8 @@ STUDY ?= study
 # 2016, 2026 or all
 SUITE ?= 2016
 SECONDS ?= 600
+# onnxruntime's binaries send data to their maker unless this is set
+export ORT_DISABLE_TELEMETRY ?= 1
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 

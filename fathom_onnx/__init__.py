@@ -7,7 +7,12 @@ used, so that importing the package loads neither a framework nor onnxruntime.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# Official binaries of onnxruntime tell their maker about every session (names and hashes of graphs, times), from a
+# thread of their own, unless this is set when they are loaded. Processes that are started from here inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .analysis.runs.run import Run

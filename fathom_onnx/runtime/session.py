@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fathom_onnx.errors import RunError
+from fathom_onnx.errors import OutputError, RunError
 from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import FATAL_ONLY, check_provider, onnxruntime
@@ -22,6 +22,9 @@ from .prepare import Prepared
 from .settings import LEVELS, SessionSettings
 
 __all__ = ["Watch", "give_folder", "give_operators", "give_values", "open_session"]
+
+_NOT_WRITTEN = ("Failed to write external initializers", "Protobuf serialization failed", "No space left on device")
+"""What onnxruntime says when it cannot save an optimized model."""
 
 _INTERVAL_S = 0.5
 """Seconds between two looks of a watch: a run is ended at most so much later than it should."""
@@ -82,6 +85,7 @@ def open_session(
         MissingDependencyError: onnxruntime or the provider is absent.
         RunError: onnxruntime refuses the model, the provider cannot be used, or nodes would run elsewhere that
             :mod:`.placement` does not allow there.
+        OutputError: The optimized model cannot be written.
     """
     provider = check_provider(settings.ep)
     ort = onnxruntime(provider.extra)
@@ -123,6 +127,11 @@ def open_session(
         if fault is not None:
             raise fault from error
         refusal = explain(error)
+        if optimized_to is not None and any(said in str(error) for said in _NOT_WRITTEN):
+            raise OutputError(
+                f"onnxruntime cannot write '{optimized_to}' ({refusal.reason})",
+                "free some space or choose another folder",
+            ) from error
         raise RunError(
             f"onnxruntime cannot build a session on '{settings.ep}' ({refusal.reason})",
             refusal.advice_or(

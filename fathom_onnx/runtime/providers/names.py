@@ -61,6 +61,7 @@ def onnxruntime(extra: str = "cpu") -> ModuleType:
         raise MissingDependencyError(
             f"onnxruntime cannot be used ({one_line(error, 120)})", f"pip install 'fathom-onnx[{extra}]'"
         ) from error
+    module.disable_telemetry_events()  # for one that was loaded before this package
     # what is said outside of sessions, of a provider whose libraries do not load; sessions have a level of their own
     module.set_default_logger_severity(FATAL_ONLY)
     return module
