@@ -185,7 +185,7 @@ def _greedy(
         with layer("decoder.argmax"):
             word = logits.argmax(-1).astype(like.dtype)
             ids.append(word)
-            scores.append(logits.max(-1))
+            scores.append(jnp.take_along_axis(logits, word[:, None], 1, mode="promise_in_bounds").squeeze(1))
     with layer("decoder.argmax"):
         shape = (config.target_length, config.batch)
         chosen, largest = (jnp.concatenate(part).reshape(shape).T for part in (ids, scores))
