@@ -6,7 +6,7 @@ while nothing else runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from fathom_onnx.study.cells.results import Failure, StageResult
 
 from .stages import Stage
 from .store import Store
-from .workers import WorkerCall, Workers
+from .workers import CallOutcome, WorkerCall, Workers
 
 __all__ = ["Engine", "StageResults"]
 
@@ -85,8 +85,10 @@ class Engine:
             if earlier_error:
                 fail(job, f"{earlier_error} (failed before, not tried again)")
             else:
-                calls.append(WorkerCall(_lane(stage, job, alone, len(calls)), stage.work, job))
-        for call, outcome in self.workers.run(calls, fresh=alone):
+                name, imports = stage.imports(job) if stage.imports and alone else ("", None)
+                lane = f"{stage.name} {name}".rstrip() if alone else _lane(job, stage, len(calls))
+                calls.append(WorkerCall(lane, stage.work, job, imports))
+        for call, outcome in self._run(calls, alone):
             job = call.argument
             if outcome is None:
                 report("started", job)
@@ -101,9 +103,15 @@ class Engine:
                 report("done", job, seconds=outcome.seconds)
         return finished
 
+    def _run(self, calls: Sequence[WorkerCall], alone: bool) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
+        """Do calls: all of them side by side by their lanes, or one at a time, each in a process of its own."""
+        if not alone:
+            yield from self.workers.run(calls)
+            return
+        for call in calls:
+            yield from self.workers.run([call], fresh=True)
 
-def _lane(stage: Stage, job: Job, alone: bool, number: int) -> str:
+
+def _lane(job: Job, stage: Stage, number: int) -> str:
     """The process that does a job: one a framework; comparisons, which need several, alternate between two."""
-    if alone:
-        return stage.name
     return f"{stage.name} {number % 2}" if job.role is Role.COMPARISON else job.cell.framework

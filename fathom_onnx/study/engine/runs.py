@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from fathom_onnx.study.cells.results import FinishedRun, StageResult
 __all__ = [
     "ATTEMPTS",
     "measure_steadily",
+    "native_imports",
     "pool_rounds",
     "profile_cell",
+    "profile_imports",
     "profile_native_step",
     "read_native_run",
     "read_run",
@@ -68,6 +72,28 @@ def profile_cell(job: Job) -> StageResult:
         return run.manifest
 
     return measure_steadily(job, measure)
+
+
+def profile_imports(job: Job) -> tuple[str, Callable[[], object]]:
+    """What a run of a graph imports: onnxruntime, whose threads start with a session, and what statistics take."""
+    return "onnxruntime", _import_for_profiles
+
+
+def _import_for_profiles() -> None:
+    for name in ("onnxruntime", "scipy.stats", "fathom_onnx.profiling", "fathom_onnx.data"):
+        importlib.import_module(name)
+
+
+def native_imports(job: Job) -> tuple[str, Callable[[], object]]:
+    """What a run in a framework imports: the framework, whose threads start with the first operation."""
+    return job.cell.framework, partial(_import_framework, job.cell.framework)
+
+
+def _import_framework(framework: str) -> None:
+    from fathom_onnx.native import find_native
+
+    importlib.import_module("fathom_onnx.native_profiling")
+    find_native(framework)
 
 
 def read_run(folder: Path, result: StageResult) -> FinishedRun:

@@ -33,7 +33,16 @@ from .inputs import (
     structure_inputs,
     verify_inputs,
 )
-from .runs import pool_rounds, profile_cell, profile_native_step, read_native_run, read_run, run_exists
+from .runs import (
+    native_imports,
+    pool_rounds,
+    profile_cell,
+    profile_imports,
+    profile_native_step,
+    read_native_run,
+    read_run,
+    run_exists,
+)
 
 __all__ = ["STAGES", "Stage", "Stages"]
 
@@ -47,12 +56,15 @@ class Stage:
         work: What it does; the result must be JSON.
         inputs: Everything its result depends on.
         complete: Whether the files that a stored result names still exist.
+        imports: Of a job, what imports all that ``work`` needs and starts nothing, and a name for it; None where
+            ``work`` does that itself. Processes that measure are copies of one that has done it.
     """
 
     name: str
     work: Callable[[Job], StageResult]
     inputs: Callable[[Job], Mapping[str, Any]]
     complete: Callable[[Job, StageResult], bool] = lambda job, result: True
+    imports: Callable[[Job], tuple[str, Callable[[], object]]] | None = None
 
     def inputs_of(self, job: Job) -> dict[str, Any]:
         """Everything that a job's result depends on: a further round is another measurement of the same."""
@@ -100,9 +112,9 @@ STAGES = Stages(
     verify=Stage("verify", verify_graph, verify_inputs),
     compare=Stage("compare", compare_graphs, verify_inputs),
     structure=Stage("structure", model_structure, structure_inputs),
-    profile=Stage("profile", profile_cell, profile_inputs, run_exists),
+    profile=Stage("profile", profile_cell, profile_inputs, run_exists, profile_imports),
     read=read_run,
-    native=Stage("native", profile_native_step, native_inputs, run_exists),
+    native=Stage("native", profile_native_step, native_inputs, run_exists, native_imports),
     read_native=read_native_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
     pool=Stage("pool", pool_rounds, pool_inputs, run_exists),

@@ -1,8 +1,10 @@
 """Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
 
-A framework is imported once, in its own lane. When a process dies (killed for lack of memory, say), only the call it
-was doing fails; the lane continues in a new process. What libraries print goes to a log file. When this process dies,
-even by a signal that none can catch, its workers die with it, and their temporary files lie where the next run clears.
+A framework is imported once, in its own lane. A call that needs a process of its own gets a new one, or a copy of one
+that has only imported what such calls need, which takes seconds for a framework. When a process dies (killed for lack
+of memory, say), only the call it was doing fails; the lane continues in a new process. What libraries print goes to a
+log file. When this process dies, even by a signal that none can catch, its workers die with it, and their temporary
+files lie where the next run clears.
 """
 
 from __future__ import annotations
@@ -55,11 +57,19 @@ _READY = "ready"
 
 @dataclass(frozen=True)
 class WorkerCall:
-    """A module-level function and its argument, both of which can be pickled, and the lane that runs it."""
+    """A module-level function and its argument, both of which can be pickled, and the lane that runs it.
+
+    Attributes:
+        lane: The lane.
+        function: What is done.
+        argument: What it is done for.
+        imports: Imports what the call needs, and starts nothing; None where the call does that itself. A lane has one.
+    """
 
     lane: str
     function: Callable[[Any], dict[str, Any]]
     argument: Any
+    imports: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,17 @@ class Workers(Protocol):
         """
 
 
-def _die_with_parent() -> None:
-    """Let this process end at once when the one that asked for it does, even in the middle of a call."""
+def _die_with_parent(original: Connection | None = None) -> None:
+    """Let this process end at once when the one that asked for it does, even in the middle of a call.
+
+    Args:
+        original: In a copy of a process, the end of a pipe to that: the copy ends when it does.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
-        wait([parent.sentinel])
+        wait([parent.sentinel, *([] if original is None else [original])])
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
@@ -106,21 +120,57 @@ def _serve(connection: Connection, log: str, scratch: str) -> None:
         os.dup2(file, stream.fileno())
     while True:
         try:
-            function, argument = connection.recv()
+            call, in_a_copy = connection.recv()
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            answer = (function(argument), "")
+            answer = _answer_of_a_copy(call) if in_a_copy else _answer(call)
         except KeyboardInterrupt:
             return
-        except FathomError as error:
-            answer = (None, one_line(error, 500))
-        except BaseException as error:
-            import traceback
-
-            traceback.print_exc()  # to the log: an unexpected error
-            answer = (None, f"{type(error).__name__}: {one_line(error, 500)}")
         connection.send(answer)
+
+
+_Answer = tuple[dict[str, Any] | None, str]
+"""(result, error) of a call."""
+
+
+def _answer(call: WorkerCall) -> _Answer:
+    """Do a call in this process."""
+    try:
+        return call.function(call.argument), ""
+    except KeyboardInterrupt:
+        raise
+    except FathomError as error:
+        return None, one_line(error, 500)
+    except BaseException as error:
+        import traceback
+
+        traceback.print_exc()  # to the log: an unexpected error
+        return None, f"{type(error).__name__}: {one_line(error, 500)}"
+
+
+def _answer_of_a_copy(call: WorkerCall) -> _Answer:
+    """Do a call in a copy of this process, which has imported what it needs and has run nothing."""
+    if call.imports is not None:
+        with contextlib.suppress(Exception):  # the call says what is missing
+            call.imports()
+    ours, theirs = _CONTEXT.Pipe()
+    child = os.fork()
+    if not child:
+        try:
+            ours.close()  # this copy would otherwise keep the pipe open whose end says that its original died
+            _die_with_parent(theirs)
+            theirs.send(_answer(call))
+        finally:
+            os._exit(0)
+    theirs.close()
+    try:
+        answer: _Answer = ours.recv()
+    except (EOFError, ConnectionResetError):
+        answer = None, ""
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    ours.close()
+    return answer if any(answer) else (None, f"its process died ({_ending(status)})")
 
 
 class _Worker:
@@ -144,10 +194,10 @@ class _Worker:
             if code is None or code >= 0:  # one that was killed fails its call, see answer
                 raise ended_at_import() from None
 
-    def give(self, call: WorkerCall) -> None:
-        """Send a call; that the process died is said by its answer."""
+    def give(self, call: WorkerCall, in_a_copy: bool = False) -> None:
+        """Send a call, to be done by the process or by a copy of it; that it died is said by its answer."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send((call.function, call.argument))
+            self.connection.send((call, in_a_copy))
 
     def answer(self) -> tuple[dict[str, Any] | None, str]:
         """(result, error) of the call that was sent."""
@@ -171,6 +221,11 @@ def _ending(code: int | None) -> str:
         return f"exit code {code}"
     name = signal.Signals(-code).name
     return f"{name}; out of memory?" if -code == signal.SIGKILL else name
+
+
+def _copied(call: WorkerCall, fresh: bool) -> bool:
+    """Whether the process of its own that a call gets is a copy of one that has imported what it needs."""
+    return fresh and call.imports is not None and hasattr(os, "fork")
 
 
 class ProcessWorkers:
@@ -216,11 +271,11 @@ class ProcessWorkers:
                     self._workers[lane] = _Worker(self._logs / f"{lane}.log")
                 yield call, None
                 busy[lane] = call, time.perf_counter()
-                self._workers[lane].give(call)
+                self._workers[lane].give(call, _copied(call, fresh))
             ready = wait([self._workers[lane].connection for lane in busy])
             for lane in [lane for lane in busy if self._workers[lane].connection in ready]:
                 call, started = busy.pop(lane)
                 result, error = self._workers[lane].answer()
-                if fresh or not self._workers[lane].process.is_alive():
+                if (fresh and not _copied(call, fresh)) or not self._workers[lane].process.is_alive():
                     self._stop(lane)
                 yield call, CallOutcome(result, error, time.perf_counter() - started)
