@@ -61,7 +61,11 @@ def framework(levels: list[dict[str, Any]]) -> str:
 
 def claims(entries: list[dict[str, Any]]) -> str:
     """The ledger: one row a claim."""
-    rows = [[e["id"], e["verdict"], e["claim"], e["paper"], e["ours"] or e["why"], e["criterion"]] for e in entries]
+    told = [e["ours"] or "; ".join(part for part in (e["why"], e["model"]) if part) for e in entries]
+    rows = [
+        [e["id"], e["verdict"], e["claim"], e["paper"], ours, e["criterion"]]
+        for e, ours in zip(entries, told, strict=True)
+    ]
     return table(["claim", "verdict", "what the paper says", "the paper's number", "our result", "criterion"], rows)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel
 
 from . import mix_criteria as mix
+from . import thread_model as threads
 from . import time_criteria as time
 from .evidence import CriterionResult, Evidence, Untestable
 from .reported import FIGURE_3
@@ -35,6 +36,7 @@ class Claim:
         paper: The paper's number, or nothing where it gives none.
         criterion: The condition on our runs for the claim to hold, in words.
         check: The criterion as a function of the evidence.
+        model: Says, of evidence that cannot test the claim, what a model makes of it; None where there is no model.
     """
 
     id: str
@@ -42,28 +44,38 @@ class Claim:
     paper: str
     criterion: str
     check: Callable[[Evidence], CriterionResult]
+    model: Callable[[Evidence], str] | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the ledger: a claim, our number, the verdict, and what is missing where it could not be tested."""
+    """A row of the ledger: a claim, our number, the verdict, and what is missing where it could not be tested.
+
+    ``model`` is what a model says of such a claim, in words that call it one; it has no part in the verdict.
+    """
 
     claim: Claim
     ours: str
     verdict: Verdict
     why: str = ""
+    model: str = ""
+
+    @property
+    def told(self) -> str:
+        """Our number, or what is missing and what a model says."""
+        return self.ours or "; ".join(part for part in (self.why, self.model) if part)
 
     def __str__(self) -> str:
         c = self.claim
         paper = f" (paper: {c.paper})" if c.paper else ""
-        return f"{c.id} {self.verdict}: {c.text}{paper}; {self.ours or self.why}"
+        return f"{c.id} {self.verdict}: {c.text}{paper}; {self.told}"
 
     def json(self) -> dict[str, Any]:
         """The entry as JSON can hold it."""
         c = self.claim
         return {
             **{"id": c.id, "claim": c.text, "paper": c.paper, "criterion": c.criterion},
-            **{"ours": self.ours, "verdict": self.verdict, "why": self.why},
+            **{"ours": self.ours, "verdict": self.verdict, "why": self.why, "model": self.model},
         }
 
 
@@ -84,15 +96,16 @@ CLAIMS: tuple[Claim, ...] = (
         "F1a",
         "an operation's time is stationary over the steps",
         "",
-        f"at most {mix.TRENDING:.0%} of the op types with 1% of a step or more have a trend over the steps (Kendall, "
-        f"false discovery rate {mix.DISCOVERY:.0%})",
+        f"at most {mix.TRENDING:.0%} of the op types with 1% of a step or more have a trend over the steps of the "
+        f"rounds (Kendall, rounds as strata, false discovery rate {mix.DISCOVERY:.0%})",
         mix.stationary,
     ),
     Claim(
         "F1b",
         "an operation's time varies little between steps",
         "",
-        f"median coefficient of variation of the op types with 1% of a step or more below {mix.VARIES:.0%}",
+        f"median coefficient of variation, within rounds, of the op types with 1% of a step or more below "
+        f"{mix.VARIES:.0%}",
         mix.steady,
     ),
     Claim(
@@ -193,6 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
         "",
         f"from 1 thread to {time.MANY_THREADS} or more, the share of a training step's largest op falls in most runs",
         time.heavy_shrinks,
+        threads.modelled_heavy,
     ),
     Claim(
         "F6b",
@@ -200,6 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         "about 7% at 8 threads",
         "its share of a training step is larger at 8 threads than at 1, and at least 4%",
         time.optimizer_surfaces,
+        threads.modelled_optimizer,
     ),
     Claim(
         "F6c",
@@ -207,6 +222,7 @@ CLAIMS: tuple[Claim, ...] = (
         "",
         f"its share of a training step grows from 1 thread to {time.MANY_THREADS} or more, to at least 1%",
         time.loss_surfaces,
+        threads.modelled_loss,
     ),
     Claim(
         "F6d",
@@ -214,6 +230,7 @@ CLAIMS: tuple[Claim, ...] = (
         "",
         f"training ops other than MatMul gain less than 1.5 times from 1 thread to {time.MANY_THREADS} or more",
         time.small_do_not_scale,
+        threads.modelled_small,
     ),
     Claim(
         "OV",
@@ -243,7 +260,17 @@ def ledger(evidence: Evidence) -> tuple[Entry, ...]:
         try:
             result = claim.check(evidence)
         except Untestable as missing:
-            entries.append(Entry(claim, "", "cannot be tested here", str(missing)))
+            entries.append(Entry(claim, "", "cannot be tested here", str(missing), _model(claim, evidence)))
         else:
             entries.append(Entry(claim, result.ours, "holds" if result.holds else "differs"))
     return tuple(entries)
+
+
+def _model(claim: Claim, evidence: Evidence) -> str:
+    """What the claim's model says, or nothing."""
+    if claim.model is None:
+        return ""
+    try:
+        return claim.model(evidence)
+    except Untestable:
+        return ""

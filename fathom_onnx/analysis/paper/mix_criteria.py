@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fathom_onnx.analysis.similarity.clusters import centroid_distance, centroid_linkage
@@ -16,6 +17,7 @@ from fathom_onnx.vocabulary import OPS, OpClass
 
 from .evidence import CriterionResult, Evidence, RunEvidence, Untestable, in_each
 from .reported import FIGURE_3, LEFT_OUT_BELOW, figure_3
+from .trends import coefficient_of_variation, trend_p
 
 __all__ = [
     "ALIKE",
@@ -35,6 +37,8 @@ __all__ = [
     "stationary",
     "steady",
 ]
+
+Floats = npt.NDArray[np.float64]
 
 ALIKE = 0.8
 """F3: smallest cosine similarity of two op mixes that count as the same."""
@@ -59,35 +63,31 @@ _IMAGE_NETS = ("residual", "vgg", "alexnet")
 # F1: steps
 
 
-def _notable_steps(evidence: Evidence) -> list[np.ndarray]:
-    """Times over the steps of every op type with a notable share, of every run."""
-    series = []
+def _notable_steps(evidence: Evidence) -> list[list[Floats]]:
+    """Times over the steps of each round, of every op type with a notable share, of every run."""
+    series: list[list[Floats]] = []
     for run in evidence.usual.values():
-        steps = run.op_mix.steps
-        if len(steps) >= _MIN_STEPS:
+        if len(run.op_mix.steps) >= _MIN_STEPS:
             shares = run.op_mix.shares("op")
-            series += [steps[op].to_numpy(float) for op in steps.columns if shares[op] >= _NOTABLE]
+            rounds = run.op_mix.in_rounds("op")
+            series += [[table[op].to_numpy(float) for table in rounds] for op in shares.index if shares[op] >= _NOTABLE]
     if not series:
         raise Untestable(f"needs runs that keep {_MIN_STEPS} steps or more")
     return series
 
 
 def stationary(evidence: Evidence) -> CriterionResult:
-    """Few op types have a trend over the steps."""
-    from scipy.stats import false_discovery_control, kendalltau
+    """Few op types have a trend over the steps of the rounds."""
+    from scipy.stats import false_discovery_control
 
-    series = _notable_steps(evidence)
-    p_values = [float(kendalltau(np.arange(len(times)), times).pvalue) for times in series]
-    p = [1.0 if np.isnan(value) else value for value in p_values]  # a constant time has no trend
+    p = [trend_p(rounds) for rounds in _notable_steps(evidence)]
     trending = int((false_discovery_control(p) <= DISCOVERY).sum())
     return CriterionResult(trending <= TRENDING * len(p), f"{trending} of {len(p)} op types of all runs have a trend")
 
 
 def steady(evidence: Evidence) -> CriterionResult:
     """The usual op type varies little."""
-    from scipy.stats import variation
-
-    variations = [float(variation(times, ddof=1)) for times in _notable_steps(evidence)]
+    variations = [coefficient_of_variation(rounds) for rounds in _notable_steps(evidence)]
     middle, high = np.percentile(variations, [50, 90])
     return CriterionResult(
         bool(middle < VARIES), f"coefficient of variation {middle:.1%} (median), {high:.1%} (90th percentile)"

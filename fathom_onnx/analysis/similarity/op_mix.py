@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class OpMix:
         nodes: Op to its largest nodes and the share of the op's time that each has.
         unknown: Number of nodes left out because their cost is not known.
         rounds: Number of steps of each round, in the order of the rows; empty where all are of one.
+        phases: One row a step, one column a phase; empty where it is not known.
     """
 
     label: RunLabel
@@ -58,6 +59,7 @@ class OpMix:
     nodes: Nodes = field(default_factory=dict)
     unknown: int = 0
     rounds: tuple[int, ...] = ()
+    phases: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def amounts(self, grouping: MixGrouping) -> pd.DataFrame:
         """One row a step, one column an op, or a class (all of A to G)."""
@@ -69,9 +71,15 @@ class OpMix:
 
     def in_rounds(self, grouping: MixGrouping) -> list[pd.DataFrame]:
         """The amounts of each round: one row a step, one column an op or class."""
-        amounts = self.amounts(grouping)
-        ends = np.cumsum(self.rounds or (len(amounts),))
-        return [amounts.iloc[end - count : end] for end, count in zip(ends, self.rounds or ends, strict=True)]
+        return self._apart(self.amounts(grouping))
+
+    def phases_in_rounds(self) -> list[pd.DataFrame]:
+        """The times of each round by phase; nothing where they are not known."""
+        return self._apart(self.phases) if len(self.phases) else []
+
+    def _apart(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
+        ends = np.cumsum(self.rounds or (len(rows),))
+        return [rows.iloc[end - count : end] for end, count in zip(ends, self.rounds or ends, strict=True)]
 
     def shares(self, grouping: MixGrouping) -> pd.Series[float]:
         """The median over the steps of each op's (or class's) amount, as shares that sum to 1."""
@@ -104,7 +112,8 @@ def run_op_mix(run: Run) -> OpMix:
     weighted = run.samples.astype(float)[:, parts["executed"].to_numpy(int)] * parts["weight"].to_numpy(float)
     steps = pd.DataFrame(weighted.T).groupby(parts["op"].to_numpy()).sum().T
     nodes = _largest(zip(parts["op"], parts["original"], parts["us"], strict=True))
-    return _op_mix(label, steps, nodes, rounds=round_sizes(run.manifest))
+    mix = _op_mix(label, steps, nodes, rounds=round_sizes(run.manifest))
+    return replace(mix, phases=pd.DataFrame(weighted.T).groupby(parts["phase"].to_numpy()).sum().T)
 
 
 def native_op_mix(run: NativeRun) -> OpMix:

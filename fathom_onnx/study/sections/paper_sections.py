@@ -44,7 +44,7 @@ def _claims_section(entries: Sequence[Entry]) -> Section:
             e.claim.id,
             TableCell(e.verdict, state=_STATES[e.verdict]),
             e.claim.text,
-            e.ours or e.why,
+            e.told,
             e.claim.paper,
             e.claim.criterion,
         )

@@ -270,4 +270,5 @@ def test_an_entry_says_all_in_a_line_and_in_json() -> None:
         "ours": "",
         "verdict": "cannot be tested here",
         "why": "needs runs on the CPU and on a GPU, of 5 graphs or more from one framework; there are 0",
+        "model": "",
     }

@@ -255,7 +255,8 @@ def test_a_runs_steps_are_its_nodes_samples_by_weight() -> None:
     made = run_op_mix(run)
     assert made.label == RunLabel("w", "torch", "training")
     assert made.steps.to_dict("list") == {"Mul": [6.0], "MatMul": [4.0]}
-    assert made.nodes["Mul"] == (("forward/a/Mul", pytest.approx(4 / 6)), ("forward/b/Mul", pytest.approx(2 / 6)))
+    assert made.nodes["Mul"] == (("forward/a/Mul", pytest.approx(4 / 6)), ("loss/b/Mul", pytest.approx(2 / 6)))
+    assert made.phases.to_dict("list") == {"forward": [8.0], "loss": [2.0]}
     run.samples = np.array([[8, 2], [4, 6], [6, 6]])
     assert run_op_mix(run).steps.to_dict("list") == {"Mul": [6.0, 8.0, 9.0], "MatMul": [4.0, 2.0, 3.0]}
 
@@ -263,15 +264,15 @@ def test_a_runs_steps_are_its_nodes_samples_by_weight() -> None:
 def small_run() -> Any:
     """Two executed nodes of 8 and 2 microseconds; the first stands for a MatMul and a Mul, half each."""
     rows = [
-        (0, "forward/fc/MatMul", 0.5, 4.0, "MatMul"),
-        (0, "forward/a/Mul", 0.5, 4.0, "Mul"),
-        (1, "forward/b/Mul", 1.0, 2.0, "Mul"),
+        (0, "forward/fc/MatMul", 0.5, 4.0, "MatMul", "forward"),
+        (0, "forward/a/Mul", 0.5, 4.0, "Mul", "forward"),
+        (1, "loss/b/Mul", 1.0, 2.0, "Mul", "loss"),
     ]
     return SimpleNamespace(
         manifest={"workload": "w", "framework": "torch", "mode": "training"},
         nodes=pd.DataFrame({"median_us": [8.0, 2.0]}),
         samples=np.array([[8, 2]]),
-        attribution=pd.DataFrame(rows, columns=["executed", "original", "weight", "us", "op"]),
+        attribution=pd.DataFrame(rows, columns=["executed", "original", "weight", "us", "op", "phase"]),
     )
 
 
