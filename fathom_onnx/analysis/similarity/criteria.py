@@ -31,6 +31,7 @@ class Statistics:
         p: Probability of a ``within`` this small when workload labels are permuted at random.
         smallest_p: The smallest ``p`` that this number of workloads can give.
         floor: Mean noise floor of the pairs that ``within`` is about; None where no run has several rounds.
+        workloads_apart: Mean distance between two workloads, all of it, also what does not count.
     """
 
     workloads: tuple[str, ...]
@@ -42,6 +43,7 @@ class Statistics:
     p: float
     smallest_p: float
     floor: float | None
+    workloads_apart: float
 
     @property
     def ratio(self) -> float | None:
@@ -51,7 +53,7 @@ class Statistics:
     @property
     def resolved(self) -> bool:
         """Whether the noise is small enough to answer: it does not hide what the criterion ``ratio`` asks for."""
-        return self.floor is None or self.floor <= RATIO_AT_MOST * self.between
+        return self.floor is None or self.floor <= RATIO_AT_MOST * self.workloads_apart
 
     @property
     def met(self) -> dict[str, bool]:

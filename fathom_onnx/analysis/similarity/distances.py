@@ -129,28 +129,30 @@ def _statistics(
     square: Floats, grid: Grid, floors: Floats, workloads: tuple[str, ...], floor: float | None
 ) -> Statistics:
     counts = counted(square, floors)
+    of_workloads, of_frameworks = silhouette(counts, grid.workload), silhouette(counts, grid.framework)
     return Statistics(
         workloads=workloads,
         within=float(grid.within(counts)),
         between=float(grid.between(counts)),
         nearest=int(grid.nearest(counts)),
-        silhouette=silhouette(counts, grid.workload),
-        silhouette_framework=silhouette(counts, grid.framework),
+        silhouette=None if of_workloads is None else float(of_workloads),
+        silhouette_framework=None if of_frameworks is None else float(of_frameworks),
         p=grid.permutation_p(counts),
         smallest_p=1 / grid.every,
         floor=floor,
+        workloads_apart=float(grid.between(square)),
     )
 
 
 def _intervals(square: Floats, grid: Grid) -> dict[str, tuple[float, float]]:
     """Intervals of the statistics of resampled squares [resamples, runs, runs] of distances that count."""
     within, between = grid.within(square), grid.between(square)
-    scores = [silhouette(s, grid.workload) for s in square]
+    scores = silhouette(square, grid.workload)
     values = {
         "within": within,
         "ratio": np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0),
         "nearest": grid.nearest(square).astype(float),
-        "silhouette": np.array([np.nan if score is None else score for score in scores]),
+        "silhouette": np.full_like(within, np.nan) if scores is None else scores,
     }
     return {name: ends for name, drawn in values.items() if (ends := interval(drawn)) is not None}
 
@@ -161,8 +163,6 @@ def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessme
     Returns:
         The assessment; None where fewer than two frameworks have two workloads in common.
     """
-    from sklearn import config_context
-
     rounds = {(m.label.workload, m.label.framework): m.in_rounds(grouping) for m in mixes if m.label.mode == mode}
     frameworks = tuple(dict.fromkeys(f for _, f in rounds))
     workloads = tuple(dict.fromkeys(w for w, _ in rounds if all((w, f) in rounds for f in frameworks)))
@@ -187,10 +187,9 @@ def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessme
         # one generator a run, so that both groupings of a run's ops resample the same rounds and steps
         medians = [drawn_medians(several, np.random.default_rng((_SEED, n))) for n, several in enumerate(steps)]
         squares = cosine_square(np.stack(medians, axis=1))
-        with config_context(assume_finite=True, skip_parameter_validation=True):  # they take longer than the score
-            intervals = _intervals(counted(squares, floors), grid)
-            of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
-            resampled = tuple(statistics.outcome for statistics in of_each)
+        intervals = _intervals(counted(squares, floors), grid)
+        of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
+        resampled = tuple(statistics.outcome for statistics in of_each)
     return Assessment(
         **vars(_statistics(square, grid, floors, workloads, floor)),
         mode=mode,
@@ -265,7 +264,11 @@ class FrameworkLevel:
     @property
     def verdict(self) -> str:
         """One line: the answer at this level, with its numbers and how often it holds under resampling."""
-        held = "" if self.holds is None else f" It holds in {self.holds:.0%} of resamples of rounds and steps."
+        held = (
+            ""
+            if self.holds is None or self.outcome == "unknown"
+            else f" It holds in {self.holds:.0%} of resamples of rounds and steps."
+        )
         return f"{self._answer}{held}"
 
     @property
@@ -282,11 +285,11 @@ class FrameworkLevel:
         )
         noisy = [a for a in self.assessments if not a.resolved]
         if noisy:
-            loudest = max(noisy, key=lambda a: (a.floor or 0.0) / a.between if a.between else math.inf)
+            loudest = max(noisy, key=lambda a: (a.floor or 0.0) / a.workloads_apart if a.workloads_apart else math.inf)
             return (
                 f"{head} it cannot be told whether the framework matters: rounds of one framework are "
                 f"{loudest.floor:.3f} apart ({loudest.mode} by {loudest.grouping}), too much beside "
-                f"{loudest.between:.3f} between workloads."
+                f"{loudest.workloads_apart:.3f} between workloads."
             )
         if self.outcome == "unknown":
             few = min(self.assessments, key=lambda a: len(a.workloads))

@@ -12,7 +12,7 @@ import pytest
 
 from fathom_onnx.analysis.similarity.distances import FrameworkLevel, assess
 from fathom_onnx.analysis.similarity.op_mix import OpMix
-from fathom_onnx.analysis.similarity.resampling import Grid, counted, drawn_medians, interval, noise_floor
+from fathom_onnx.analysis.similarity.resampling import Grid, counted, drawn_medians, interval, noise_floor, silhouette
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 
 OWN = ("Conv2D", "MatMul", "Mul", "Tile", "Sum")
@@ -93,6 +93,20 @@ def test_drawn_deals_count_the_labels_as_they_are() -> None:
     grid = Grid(9, 2)  # 362,880 deals: 10,000 are drawn
     square = np.ones((18, 18)) - np.tile(np.eye(9), (2, 2))
     assert grid.permutation_p(square) == pytest.approx(1 / 10_001)
+
+
+def test_silhouettes_of_many_squares_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import silhouette_score
+
+    labels = np.array([0, 0, 1, 1, 1, 2])  # of which one is alone
+    random = np.random.default_rng(1).random((5, 6, 6))
+    squares = (random + random.swapaxes(1, 2)) * (1 - np.eye(6))
+    squares[0, :2, :2] = 0
+    expected = [silhouette_score(square, labels, metric="precomputed") for square in squares]
+    assert silhouette(squares, labels) == pytest.approx(expected)
+    assert silhouette(np.zeros((6, 6)), labels) == 0  # nothing is apart from anything
+    assert silhouette(squares, np.zeros(6, int)) is None
+    assert silhouette(squares, np.arange(6)) is None
 
 
 def test_a_difference_below_the_floor_is_not_counted() -> None:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
+import torch._dynamo  # what the first optimizer of a process imports: a copy of one that has imported this need not
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
