@@ -46,6 +46,7 @@ def capture(
     noise: NoiseSource,
     data_format: DataFormat = "NCHW",
     gradients: bool = True,
+    update: bool = True,
 ) -> Captured:
     """Trace a workload's step, with images in the given layout, and fold what is static.
 
@@ -56,6 +57,7 @@ def capture(
         noise: Where random tensors come from.
         data_format: The layout of images between layers.
         gradients: Whether a training step's gradients are further outputs, one for each different tensor.
+        update: Whether a training step has its optimizer; without it, new values of buffers are all its new state.
 
     Raises:
         ExportError: The model and the workload do not agree.
@@ -64,20 +66,24 @@ def capture(
     names = [spec.name for spec in interface.inputs]
     trained = [p.name for p in workload.parameters] if gradients and mode == "training" else []
     further: dict[str, str] = {}
+    results = [spec.name for spec in interface.outputs]
+    if mode == "training" and not update:
+        results = [Workload.LOSS, *(b.next.name for b in workload.buffers)]
 
     def step(*arguments: tf.Tensor) -> list[tf.Tensor]:
-        outputs = run_step(workload, model, mode, dict(zip(names, arguments, strict=True)), data_format=data_format)
+        values = dict(zip(names, arguments, strict=True))
+        outputs = run_step(workload, model, mode, values, data_format=data_format, update=update)
         tensors = {name: outputs[gradient_name(name)] for name in trained}
         first = {id(tensor): gradient_name(name) for name, tensor in reversed(tensors.items())}
         further.update({name: first[id(tensor)] for name, tensor in tensors.items()})
-        made = [*(spec.name for spec in interface.outputs), *dict.fromkeys(further.values())]
+        made = [*results, *dict.fromkeys(further.values())]
         return [outputs[name] for name in made]
 
     specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in interface.inputs]
     function = tf.function(step, autograph=False).get_concrete_function(*specs)
     graph_def = function.graph.as_graph_def()
     graph = fold(graph_def, [t.op.name for t in function.inputs], [t.op.name for t in function.outputs], _LARGEST)
-    made = [*(spec.name for spec in interface.outputs), *dict.fromkeys(further.values())]
+    made = [*results, *dict.fromkeys(further.values())]
     return Captured(
         workload=workload,
         graph=graph,

@@ -33,6 +33,7 @@ def run_step(
     values: Mapping[str, tf.Tensor],
     *,
     data_format: DataFormat = "NCHW",
+    update: bool = True,
 ) -> dict[str, tf.Tensor]:
     """One step: the outputs of the interface by name; in training the gradients too (:func:`gradient_name`).
 
@@ -42,6 +43,7 @@ def run_step(
         mode: Inference is the forward pass; training is forward, loss, gradients, optimizer.
         values: The inputs of the interface by name; noise that is not among them is drawn.
         data_format: The layout of images between layers.
+        update: Whether a training step has its optimizer; without it, new values of buffers are all the new state.
 
     Raises:
         ExportError: The loss does not depend on a parameter, or the model lacks an output or the new value of a
@@ -63,11 +65,16 @@ def run_step(
         _refuse_missing("new value of cache", [v.name for v in workload.caches if v.name not in net.new_buffers])
         new = {v.next.name: net.new_buffers[v.name] for v in workload.caches}
         return {**{name: outputs[name] for name in names}, **new}
-    return _training(workload, model, net, values, batch)
+    return _training(workload, model, net, values, batch, update)
 
 
 def _training(
-    workload: Workload, model: Model, net: Net, values: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
+    workload: Workload,
+    model: Model,
+    net: Net,
+    values: Mapping[str, tf.Tensor],
+    batch: Mapping[str, tf.Tensor],
+    update: bool,
 ) -> dict[str, tf.Tensor]:
     """The loss and the new state by interface name, and the gradients."""
     parameters = {p.name: values[p.name] for p in workload.parameters}
@@ -85,8 +92,8 @@ def _training(
         if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
             with tf.name_scope(f"gradient_tape/forward/{name.rpartition('.')[0]}/"):
                 gradients[name] = tf.convert_to_tensor(gradient)
-    new = optimizers.apply(net, workload, values, gradients) | net.new_buffers
-    state = {v.next.name: new[v.name] for v in workload.carried("training")}
+    new = (optimizers.apply(net, workload, values, gradients) if update else {}) | net.new_buffers
+    state = {v.next.name: new[v.name] for v in workload.carried("training") if v.name in new}
     return {Workload.LOSS: loss, **state, **{gradient_name(name): gradient for name, gradient in gradients.items()}}
 
 

@@ -17,7 +17,8 @@ from fathom_onnx.native import NativeMeasurement, NativeRequest, Progress
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.workloads.contract import Array
 
-from .graph import NativeSession, native_graph, open_session
+from .graph import native_graph
+from .session import NativeSession, open_session
 from .stats import native_step
 
 __all__ = ["TensorFlowNative", "set_threads"]
@@ -53,9 +54,10 @@ class TensorFlowNative(FrameworkPart):
         set_threads(request.threads)
         workload, mode = request.workload, request.mode
         model = TENSORFLOW.model(workload.name)
-        captured = capture(workload, model, mode, request.noise, data_format="NHWC", gradients=False)
+        captured = capture(workload, model, mode, request.noise, data_format="NHWC", update=False)
         graph = native_graph(captured, mode, request.noise)
         start = workload.initial_values(mode, request.seed)
+        batches = [graph.laid_out(batch) for batch in request.batches]
         first: dict[str, Array] = {}
 
         def plain(session: NativeSession, batch: Mapping[str, Array]) -> float:
@@ -75,7 +77,7 @@ class TensorFlowNative(FrameworkPart):
             session.load(start)
             count = request.warmup + request.steps
             results = []
-            for number, batch in enumerate(itertools.islice(itertools.cycle(request.batches), count), 1):
+            for number, batch in enumerate(itertools.islice(itertools.cycle(batches), count), 1):
                 results.append(once(session, batch))
                 progress(what, number, count)
             return tuple(results[request.warmup :])
@@ -88,7 +90,8 @@ class TensorFlowNative(FrameworkPart):
         facts = {
             "execution": "graph in a session, one operation after the other, state in variables",
             "profiler": "step statistics, graph rewriting (Grappler) off; the control has it on",
-            "layout": "NHWC",
+            "layout": "images NHWC, filters HWIO",
+            "permuted_variables": len(graph.permuted),
             "graph_operations": len(graph.graph.get_operations()),
         }
         return NativeMeasurement(steps, control_us, comparable_us, first, facts)
