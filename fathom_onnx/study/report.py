@@ -8,7 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from fathom_onnx.analysis.report.report import Report, render
-from fathom_onnx.study.sections import framework_sections, movement_sections, paper_sections, workload_pages
+from fathom_onnx.study.sections import (
+    framework_sections,
+    movement_sections,
+    noise_sections,
+    paper_sections,
+    workload_pages,
+)
 
 from .result import StudyResult
 
@@ -39,7 +45,8 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         verdict=result.verdict,
         findings=result.findings,
         opening=[*movement_sections(result.suites), *paper_sections(result)],
-        closing=framework_sections(result),
+        closing=[*framework_sections(result), *noise_sections(result)],
+        floors=result.floors,
         pages=workload_pages(result),
         summaries=result.summaries,
         effects=result.effects,

@@ -29,6 +29,7 @@ from fathom_onnx.study.engine.ceilings import CeilingsKey
 from fathom_onnx.workloads import suite_of
 
 from .movements import NEWER, SuiteComparison, compare_suites
+from .noise import RunNoise, mix_floor, noise_finding, run_noise
 from .roofs import roofline_json, run_rooflines
 
 if TYPE_CHECKING:
@@ -172,6 +173,17 @@ class StudyResult:
         return compare_suites(self.cells, self.rooflines)
 
     @cached_property
+    def noise(self) -> tuple[RunNoise, ...]:
+        """The rounds of every run beside each other; empty where runs were measured in one round."""
+        return run_noise((*self.all_providers, *self.fewer_threads, *self.native_runs))
+
+    @property
+    def floors(self) -> dict[RunLabel, float]:
+        """Noise floors by class of the runs on the first provider; empty where runs were measured in one round."""
+        mixes = [c.op_mix for c in self.cells if c.op_mix is not None]
+        return {mix.label: floor for mix in mixes if (floor := mix_floor(mix, "class")) is not None}
+
+    @cached_property
     def ledger(self) -> tuple[Entry, ...]:
         """The paper's claims, each with our number and a verdict; they are not about the workloads of today."""
         cells = [c for c in (*self.all_providers, *self.fewer_threads) if suite_of(c.cell.workload) != NEWER]
@@ -205,6 +217,7 @@ class StudyResult:
             *(level.verdict for level in self.framework if level is not self._main),
             self.suites.verdict if self.suites else "",
             *(distance_finding(effect) for effect in self.effects),
+            noise_finding(self.noise),
             self._ledger_count,
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
@@ -261,6 +274,7 @@ class StudyResult:
             "findings": self.findings,
             "options": self.options.json(),
             "rounds": self.rounds,
+            "noise": [run.json() for run in self.noise],
             "framework": [level.json() for level in self.framework],
             "ledger": [entry.json() for entry in self.ledger],
             "cells": [c.json() for c in self.cells],

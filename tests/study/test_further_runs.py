@@ -49,7 +49,7 @@ def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, wor
     assert "Workloads and graphs" in page
     assert "ImageNet; here photographs" in page
     assert "Figure 6" in page
-    assert "--threads 1,2 --steps 10" in page
+    assert "--threads 1,2 --rounds 1 --steps 4" in page
     ops = pd.read_csv(tmp_path / "ops.csv")
     native = ops[(ops.runtime == "native") & (ops.workload == "residual") & (ops["mode"] == "training")]
     assert native.groupby("framework")["us"].sum().to_dict() == {"torch": 50.0, "tensorflow": 50.0}

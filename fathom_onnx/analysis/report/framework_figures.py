@@ -139,16 +139,23 @@ def _op_bars(axes: Any, label: RunLabel, ops: Sequence[Mapping[str, Any]], slots
     plain(axes)
 
 
-def distance_matrix(square: pd.DataFrame) -> str:
-    """Cosine distances of every two runs (:func:`~fathom_onnx.analysis.similarity.distances`); near is strong."""
+def distance_matrix(square: pd.DataFrame, floors: Mapping[RunLabel, float] | None = None) -> str:
+    """Cosine distances of every two runs (:func:`~fathom_onnx.analysis.similarity.distances`); near is strong.
+
+    Args:
+        square: The distances.
+        floors: Noise floor of runs; a distance that is not above the larger one of its two runs is in brackets.
+    """
     labels = [RunLabel(*row) for row in square.index]
+    noise = [(floors or {}).get(label, -1.0) for label in labels]
     with drawing("distances", "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
         axes = canvas.figure.subplots()
         for y in range(len(labels)):
             for x in range(len(labels)):
                 distance = float(square.iat[y, x])
                 axes.add_patch(heat_cell(x, y, 1.0 - distance))
-                axes.text(x + 0.5, y + 0.52, f"{distance:.2f}" if x != y else "", ha="center", va="center")
+                told = f"{distance:.2f}" if distance > max(noise[x], noise[y]) else f"({distance:.2f})"
+                axes.text(x + 0.5, y + 0.52, told if x != y else "", ha="center", va="center")
         axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0))
         axes.set_yticks([y + 0.5 for y in range(len(labels))], [short(str(label)) for label in labels])
         axes.set_xticks([x + 0.5 for x in range(len(labels))], [str(n + 1) for n in range(len(labels))])

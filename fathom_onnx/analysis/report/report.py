@@ -56,6 +56,7 @@ class Report:
         commands: The commands that make the same again.
         overview: The first screen; the verdict and the findings then come below it.
         pages_title: What the pages are about.
+        floors: Noise floor by class of runs that were measured in rounds; distances up to it are marked as such.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Report:
     commands: Sequence[str] = ()
     overview: Overview | None = None
     pages_title: str = "Workloads"
+    floors: Mapping[RunLabel, float] = field(default_factory=dict)
 
 
 def duration(us: float) -> str:
@@ -139,7 +141,7 @@ def _run(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _figures(summaries: Sequence[Summary]) -> list[Figure]:
+def _figures(summaries: Sequence[Summary], floors: Mapping[RunLabel, float]) -> list[Figure]:
     """The drawings that these runs allow, with what each shows."""
     from . import framework_figures as figures
 
@@ -166,7 +168,9 @@ def _figures(summaries: Sequence[Summary]) -> list[Figure]:
     if len(summaries) > 1:
         square = distances(share_table(summaries, "class"))
         caption = "Cosine distance of the op-class profiles: 0 is the same mix, 1 has no class in common."
-        drawn.append(Figure("Distances", figures.distance_matrix(square), caption))
+        if floors:
+            caption += " In brackets: not above the noise floor, the largest distance between two rounds of either run."
+        drawn.append(Figure("Distances", figures.distance_matrix(square, floors), caption))
     return drawn
 
 
@@ -222,7 +226,7 @@ def render(report: Report) -> str:
         .render(
             report=report,
             sections=_sections(report),
-            figures=_figures(report.summaries),
+            figures=_figures(report.summaries, report.floors),
             runs=[_run(summary) for summary in _apart(report)],
             pages=[(page, [_run(summary) for summary in page.summaries]) for page in report.pages],
             failed_checks=[check for check in report.checks if not check["passed"]],

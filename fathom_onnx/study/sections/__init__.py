@@ -6,8 +6,16 @@ report puts together, and tables, go out.
 
 from .framework_sections import framework_sections
 from .movement_sections import movement_sections
+from .noise_sections import noise_sections
 from .paper_sections import paper_sections
 from .tables import study_tables
 from .workload_pages import workload_pages
 
-__all__ = ["framework_sections", "movement_sections", "paper_sections", "study_tables", "workload_pages"]
+__all__ = [
+    "framework_sections",
+    "movement_sections",
+    "noise_sections",
+    "paper_sections",
+    "study_tables",
+    "workload_pages",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,15 @@ from fathom_onnx.study.cells.results import CellResult
 from fathom_onnx.study.result import StudyResult
 from fathom_onnx.vocabulary import OPS, OpClass
 
-__all__ = ["GROUP_COLUMNS", "MEMORY_COLUMNS", "ROOFLINE_COLUMNS", "RUN_COLUMNS", "study_tables"]
+__all__ = [
+    "GROUP_COLUMNS",
+    "MEMORY_COLUMNS",
+    "ROOFLINE_COLUMNS",
+    "ROUND_COLUMNS",
+    "ROUND_OP_COLUMNS",
+    "RUN_COLUMNS",
+    "study_tables",
+]
 
 _LABEL = (*RunLabel._fields, "runtime", "provider", "threads")
 
@@ -32,6 +40,12 @@ nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes o
 
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
+
+ROUND_COLUMNS = (*_LABEL, "round", "steps", "control_us", "step_us", "gauge_spread", "steady")
+"""Columns of ``rounds.csv``: a row a run and round; ``steady``: whether the machine kept its speed in it."""
+
+ROUND_OP_COLUMNS = (*_LABEL, "round", "op", "us", "share")
+"""Columns of ``round_ops.csv``: a row a run, round and op; medians over the steps of the round."""
 
 _PLACE = (*RunLabel._fields, "provider", "threads")
 
@@ -69,7 +83,7 @@ def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
 
 
 def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
-    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``, ``rooflines``, ``memory``."""
+    """Name to table: ``runs``, ``classes``, ``ops``, ``layers``, ``phases``, ``rooflines``, ``memory``, of rounds."""
     runs = list(_runs(result))
     measured = [
         {
@@ -91,7 +105,35 @@ def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
     titles = {str(c): c.label for c in OpClass}
     tables["classes"]["title"] = tables["classes"]["op_class"].map(titles).fillna("")
     tables["ops"]["op_class"] = [str(OPS[op].op_class) if op in OPS else "" for op in tables["ops"]["op"]]
+    tables |= {"rounds": _rounds(runs), "round_ops": _round_ops(runs)}
     return {**tables, "rooflines": _rooflines(result), "memory": _memory(result)}
+
+
+def _rounds(runs: Sequence[tuple[dict[str, Any], CellResult]]) -> pd.DataFrame:
+    """A row a run and round; empty where runs were measured in one."""
+    rows = [
+        {
+            **{**label, "round": number, "steps": one["steps"]},
+            **{name: one.get(name) for name in ("control_us", "step_us")},
+            "gauge_spread": (one.get("gauge") or {}).get("spread"),
+            "steady": (one.get("gauge") or {}).get("steady"),
+        }
+        for label, cell in runs
+        for number, one in enumerate(cell.summary.get("rounds") or (), 1)
+    ]
+    return pd.DataFrame(rows, columns=list(ROUND_COLUMNS))
+
+
+def _round_ops(runs: Sequence[tuple[dict[str, Any], CellResult]]) -> pd.DataFrame:
+    """A row a run, round and op; empty where runs were measured in one."""
+    rows = [
+        {**label, "round": number, "op": op, "us": us, "share": us / medians.sum() if medians.sum() else 0.0}
+        for label, cell in runs
+        if cell.op_mix is not None and len(cell.op_mix.rounds) > 1
+        for number, medians in enumerate((table.median() for table in cell.op_mix.in_rounds("op")), 1)
+        for op, us in medians.items()
+    ]
+    return pd.DataFrame(rows, columns=list(ROUND_OP_COLUMNS))
 
 
 def _rooflines(result: StudyResult) -> pd.DataFrame:

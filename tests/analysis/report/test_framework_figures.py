@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from fathom_onnx.analysis.report import framework_figures as figures
-from fathom_onnx.analysis.similarity.similarity import distances, share_table
+from fathom_onnx.analysis.similarity.similarity import RunLabel, distances, share_table
 from fathom_onnx.vocabulary import PHASES, OpClass
 from support.runs.summaries import summary
 
@@ -122,6 +122,15 @@ def test_the_distances_are_written_out() -> None:
     said = texts(figures.distance_matrix(distances(table)))
     assert said.count("1.00") == 2
     assert said.count("0.29") == 4
+
+
+def test_distances_up_to_the_noise_floor_are_in_brackets() -> None:
+    table = share_table([summary("a", Conv2D=1), summary("b", MatMul=1), summary("c", Conv2D=1, MatMul=1)], "class")
+    floors = {RunLabel("a", "torch", "inference"): 0.3, RunLabel("b", "torch", "inference"): 0.1}
+    said = texts(figures.distance_matrix(distances(table), floors))
+    assert said.count("1.00") == 2
+    assert said.count("(0.29)") == 2  # of a, whose rounds are 0.3 apart
+    assert said.count("0.29") == 2
 
 
 def test_every_class_and_phase_has_a_colour_of_its_own() -> None:

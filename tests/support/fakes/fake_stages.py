@@ -29,6 +29,8 @@ class World:
         self.node_times: dict[str, str] = {"cpu": "kernel", "cuda": "device"}
         self.ops_in: dict[tuple[str, str, int], dict[str, float]] = {}
         """(Workload, framework, round) to the ops of that round, where they are not the usual ones."""
+        self.speed_in: dict[int, list[float]] = {}
+        """Round to the readings of the speed gauge in it, which the step's time follows."""
 
     def _work(self, stage: str, job: Job) -> None:
         what = f"{stage} {job.cell}" + (f" with {len(job.others)}" if job.others else "")
@@ -96,12 +98,20 @@ class World:
         mix = spent(workload, framework, mode, several)
         if len(numbers) > 1:
             mix = replace(mix, rounds=(1,) * len(numbers))
-            facts["rounds"] = [{"steps": 1, "control_us": step, "step_us": step, "gauge": None} for _ in numbers]
+            facts["rounds"] = [self._round(step, number) for number in numbers]
         read = summary(workload, framework, mode, facts, **ops)
         manifest = {"cpu": "test", "provider": ep, "node_times": self.node_times[ep]}
         if ep != "cpu":
             manifest |= {"gpu": {"name": "Test <GPU>", "driver": None, "wheels": ["a", "b"]}, "tf32": result["tf32"]}
         return FinishedRun(read, manifest, mix)
+
+    def _round(self, step: float, number: int) -> dict[str, Any]:
+        """What the summary of a pooled run says of a round."""
+        readings = self.speed_in.get(number, [1.0, 1.0])
+        spread = max(readings) / min(readings) - 1
+        gauge = {"readings_us": readings, "spread": spread, "steady": spread <= 0.1}
+        us = step * readings[0]
+        return {"steps": 1, "control_us": us, "step_us": us, "gauge": gauge}
 
     def stages(self) -> Stages:
         def graph_inputs(job: Job) -> dict[str, Any]:
