@@ -13,12 +13,16 @@ from fathom_onnx.study.sections import (
     movement_sections,
     noise_sections,
     paper_sections,
+    study_overview,
     workload_pages,
 )
 
 from .result import StudyResult
 
 __all__ = ["study_report"]
+
+_NAMED = 4
+"""Most workloads that the title names."""
 
 
 def study_report(result: StudyResult, commands: Sequence[str]) -> str:
@@ -37,9 +41,10 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     frameworks = list(dict.fromkeys(c.cell.framework for c in result.cells))
     providers = list(dict.fromkeys(c.job.options.ep for c in result.all_providers))
     on = f"provider{'s' if providers[1:] else ''} {', '.join(providers)}"
+    named = ", ".join(workloads) if len(workloads) <= _NAMED else f"{len(workloads)} workloads"
     written = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
-        title=f"Study of {', '.join(workloads)}",
+        title=f"Study of {named}",
         subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
         f"{result.rounds} rounds of {o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
         verdict=result.verdict,
@@ -54,6 +59,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         failures=[asdict(f) for f in result.failures],
         manifests={result.run_name(c.job): _identity(c.manifest) for c in result.all_providers if c.manifest},
         commands=commands,
+        overview=study_overview(result),
     )
 
 

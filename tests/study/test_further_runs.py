@@ -46,7 +46,7 @@ def test_the_frameworks_own_runs_are_a_level_of_the_question(tmp_path: Path, wor
     assert "Beside them 8 of 8 with fewer threads and 8 of 8 in the frameworks themselves." in result.findings
     page = (tmp_path / "report.html").read_text()
     assert "In the frameworks themselves" in page
-    assert "Workloads and graphs" in page
+    assert "The workloads" in page
     assert "ImageNet; here photographs" in page
     assert "Figure 6" in page
     assert "--threads 1,2 --rounds 1 --steps 4" in page

@@ -40,7 +40,7 @@ def strip_svg(
         unit: What the axis is in.
         end: Where the axis, which starts at 0, ends; what fits for None.
     """
-    with drawing(name, description, 0.5 + 0.3 * len(strips), _WIDTH, font=11) as canvas:
+    with drawing(name, description, 0.45 + 0.26 * len(strips), _WIDTH, font=11) as canvas:
         axes = canvas.figure.subplots()
         if floor is not None:
             axes.axvspan(0, floor, color="#8a8f98", alpha=0.3, linewidth=0)
@@ -54,6 +54,7 @@ def strip_svg(
                 markersize=6,
                 markerfacecolor=f"{colour}80",
                 markeredgecolor=colour,
+                clip_on=False,
             )
             if strip.middle is not None:
                 axes.plot([strip.middle] * 2, [y - 0.38, y + 0.38], color=INK, linewidth=1.6)

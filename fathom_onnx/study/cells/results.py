@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from fathom_onnx.analysis.paper.evidence import RunEvidence
 from fathom_onnx.analysis.paper.provider_comparison import OF_THE_WORK, node_times
 from fathom_onnx.analysis.similarity.op_mix import OpMix
@@ -28,11 +30,12 @@ class Failure:
 
 
 class FinishedRun(NamedTuple):
-    """A finished run as it is read back: summary, manifest, and its time by op in every step."""
+    """A finished run as it is read back: summary, manifest, its time by op in every step, and by layer and phase."""
 
     summary: dict[str, Any]
     manifest: dict[str, Any]
     op_mix: OpMix | None
+    layers: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class CellResult:
         summary: The run's summary.
         manifest: The run's manifest.
         op_mix: The run's time by op in every step.
+        layers: Its microseconds by layer (rows) and phase (columns).
         error: The one-line error of a cell that was not exported or not run.
     """
 
@@ -57,6 +61,7 @@ class CellResult:
     summary: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     op_mix: OpMix | None = None
+    layers: pd.DataFrame | None = None
     error: str = ""
 
     @property

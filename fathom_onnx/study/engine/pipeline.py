@@ -198,7 +198,7 @@ def _read(engine: Engine, run: Job, cell: CellResult, read: Callable[[Path, Stag
     except FathomError as error:
         engine.fail(run, "read", one_line(error, 500))
         return replace(cell, error=one_line(error, 500))
-    return replace(cell, summary=finished.summary, manifest=finished.manifest, op_mix=finished.op_mix)
+    return replace(cell, **finished._asdict())
 
 
 def measure_machine(engine: Engine, stage: Stage | None, runs: Sequence[Job]) -> dict[CeilingsKey, Ceilings]:

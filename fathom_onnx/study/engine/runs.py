@@ -102,7 +102,8 @@ def read_run(folder: Path, result: StageResult) -> FinishedRun:
     from fathom_onnx.analysis.similarity.op_mix import run_op_mix
 
     run = Run.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, run_op_mix(run) if run.manifest.get("workload") else None)
+    mix = run_op_mix(run) if run.manifest.get("workload") else None
+    return FinishedRun(run.summary(), run.manifest, mix, run.crossed("layer", "phase"))
 
 
 def profile_native_step(job: Job) -> StageResult:
@@ -133,7 +134,7 @@ def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
     from fathom_onnx.analysis.similarity.op_mix import native_op_mix
 
     run = NativeRun.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, native_op_mix(run))
+    return FinishedRun(run.summary(), run.manifest, native_op_mix(run), run.crossed("layer", "phase"))
 
 
 def pool_rounds(job: Job) -> StageResult:

@@ -7,6 +7,7 @@ report puts together, and tables, go out.
 from .framework_sections import framework_sections
 from .movement_sections import movement_sections
 from .noise_sections import noise_sections
+from .overview import study_overview
 from .paper_sections import paper_sections
 from .tables import study_tables
 from .workload_pages import workload_pages
@@ -16,6 +17,7 @@ __all__ = [
     "movement_sections",
     "noise_sections",
     "paper_sections",
+    "study_overview",
     "study_tables",
     "workload_pages",
 ]

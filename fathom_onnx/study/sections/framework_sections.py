@@ -49,7 +49,7 @@ def _workloads_section(result: StudyResult) -> Section:
             key = cell.cell.framework, cell.cell.mode
             nodes.setdefault(cell.cell.workload, {})[key] = int(cell.export["nodes"])
     kinds = list(dict.fromkeys(key for several in nodes.values() for key in several))
-    rows = []
+    rows, graphs = [], []
     paged = {cell.cell.workload for cell in result.cells if cell.done}
     for name, facts in {cell.cell.workload: _facts(cell) for cell in result.cells}.items():
         paper = CATALOGUE.get(name)
@@ -61,16 +61,21 @@ def _workloads_section(result: StudyResult) -> Section:
             facts.summary,
             f"{paper.dataset}; here {facts.data}" if paper else facts.data,
             TableCell(str(paper.layers), paper.layers) if paper else TableCell(""),
+        ]
+        rows.append(row)
+        counts = [nodes.get(name, {}).get(kind) for kind in kinds]
+        sizes: list[TableCell | str] = [
+            TableCell(name),
             TableCell("") if facts.parameters is None else TableCell(f"{facts.parameters:,}", facts.parameters),
             TableCell("") if facts.batch_size is None else TableCell(str(facts.batch_size), facts.batch_size),
         ]
-        counts = [nodes.get(name, {}).get(kind) for kind in kinds]
-        rows.append([*row, *(TableCell("") if n is None else TableCell(f"{n:,}", n) for n in counts)])
-    columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)", "parameters", "batch")
+        graphs.append([*sizes, *(TableCell("") if n is None else TableCell(f"{n:,}", n) for n in counts)])
+    columns = ("workload", "year", "style", "task", "model", "data", "layers (paper)")
     titles = [f"nodes, {framework} {mode}" for framework, mode in kinds]
     note = "After the paper's Table II, with the sizes of this study's preset. Each name leads to the workload's page."
-    table = Table("Workloads and graphs", (*columns, *titles), rows, note)
-    return Section("workloads", "The workloads", lead=[_TABLE_I], tables=[table])
+    table = Table("Workloads", columns, rows, note)
+    sized = Table("Graphs", ("workload", "parameters", "batch", *titles), graphs)
+    return Section("workloads", "The workloads", lead=[_TABLE_I], tables=[table, sized])
 
 
 _TABLE_I = (

@@ -15,15 +15,18 @@ from fathom_onnx.study.result import StudyResult
 from .paper_figures import figures_section
 from .provider_sections import provider_sections
 
-__all__ = ["paper_sections"]
+__all__ = ["CLAIM_STATES", "OUTCOMES", "claim_anchor", "paper_sections"]
 
-_STATES: dict[Verdict, CellState] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
-_OUTCOMES: dict[str, tuple[str, CellState]] = {
+CLAIM_STATES: dict[Verdict, CellState] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
+"""How the verdict on a claim is marked."""
+
+OUTCOMES: dict[str, tuple[str, CellState]] = {
     "little": ("matters little", "good"),
     "much": ("matters", "bad"),
     "mixed": ("mixed", "open"),
     "unknown": ("cannot be told", "open"),
 }
+"""Answer to the framework question to its words and how they are marked."""
 
 
 def paper_sections(result: StudyResult) -> list[Section]:
@@ -38,17 +41,22 @@ def paper_sections(result: StudyResult) -> list[Section]:
     ]
 
 
+def claim_anchor(number: int) -> str:
+    """The id of an entry's row in the ledger, by its place there."""
+    return f"claim-{number}"
+
+
 def _claims_section(entries: Sequence[Entry]) -> Section:
     rows = [
         (
-            e.claim.id,
-            TableCell(e.verdict, state=_STATES[e.verdict]),
+            TableCell(e.claim.id, anchor=claim_anchor(number)),
+            TableCell(e.verdict, state=CLAIM_STATES[e.verdict]),
             e.claim.text,
             e.told,
             e.claim.paper,
             e.claim.criterion,
         )
-        for e in entries
+        for number, e in enumerate(entries)
     ]
     columns = ("claim", "verdict", "what the paper says", "here", "the paper's number", "criterion")
     note = "Criteria were fixed before anything was measured. A claim holds when it holds in every framework that ran."
@@ -60,10 +68,14 @@ def _interval(assessment: Assessment, name: str) -> str:
     return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
-def _assessment_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
-    words, state = _OUTCOMES[a.outcome]
+def _asked(level: FrameworkLevel, a: Assessment) -> str:
+    return f"{level.name}, {a.mode} by {a.grouping}"
+
+
+def _distance_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
+    words, state = OUTCOMES[a.outcome]
     return [
-        f"{level.name}, {a.mode} by {a.grouping}",
+        _asked(level, a),
         TableCell(words, state=state),
         number_cell(a.holds, ".0%"),
         number_cell(a.within),
@@ -72,6 +84,12 @@ def _assessment_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | st
         TableCell("" if a.floor is None else f"{a.above_floor} of {len(a.workloads)}", a.above_floor),
         number_cell(a.between),
         number_cell(a.ratio),
+    ]
+
+
+def _test_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
+    return [
+        _asked(level, a),
         TableCell(f"{a.nearest} of {len(a.workloads)}", a.nearest / len(a.workloads)),
         number_cell(a.silhouette, ".2f"),
         _interval(a, "silhouette"),
@@ -90,22 +108,21 @@ def _difference_row(level: FrameworkLevel, d: ShareDifference) -> list[TableCell
         f"{level.name}: {d.workload} {d.mode}",
         d.op,
         TableCell(f"{100 * d.size:.1f}", d.size),
-        d.first,
-        TableCell(f"{d.first_share:.1%}", d.first_share),
+        TableCell(f"{d.first} {d.first_share:.1%}", d.first_share),
         _named_shares(d.first_nodes),
-        d.second,
-        TableCell(f"{d.second_share:.1%}", d.second_share),
+        TableCell(f"{d.second} {d.second_share:.1%}", d.second_share),
         _named_shares(d.second_nodes),
     ]
 
 
 def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
-    statistics = (
+    distances = (
         *("asked of", "the framework", "holds", "between frameworks", "95% interval", "noise floor", "above it"),
         *("between workloads", "ratio"),
-        *("own workload nearest", "silhouette", "95% interval", "of frameworks", "p", "not met"),
     )
-    differences = ("run", "op", "points", "here", "share", "largest nodes", "there", "share", "largest nodes")
+    tests = ("asked of", "own workload nearest", "silhouette", "95% interval", "of frameworks", "p", "not met")
+    asked = [(level, a) for level in levels for a in level.assessments]
+    differences = ("run", "op", "points", "share here", "largest nodes", "share there", "largest nodes")
     criteria = [*((c.name, c.text) for c in CRITERIA), *RULES]
     largest = [_difference_row(level, d) for level in levels for d in level.differences]
     return Section(
@@ -113,7 +130,8 @@ def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
         "Does the framework matter?",
         lead=[level.verdict for level in levels],
         tables=[
-            Table("Statistics", statistics, [_assessment_row(level, a) for level in levels for a in level.assessments]),
+            Table("Distances", distances, [_distance_row(level, a) for level, a in asked]),
+            Table("Tests", tests, [_test_row(level, a) for level, a in asked]),
             Table("Where frameworks differ most", differences, largest),
             Table("What counts as an answer", ("criterion", "met when"), criteria),
         ],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fathom_onnx.analysis.report.page import Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import duration
 from fathom_onnx.analysis.report.sections.group_tables import group_table
+from fathom_onnx.analysis.report.sections.layer_bars import layer_bars
 from fathom_onnx.analysis.report.sections.memory_sections import memory_sections
 from fathom_onnx.analysis.report.sections.roofline_sections import roofline_sections
 from fathom_onnx.analysis.report.sections.table_cells import rounded_cell, time_cell
@@ -51,6 +52,7 @@ def _page(
     }
     # ids in drawings are numbered: a name may hold any character
     sections = [
+        *_picture(modes),
         Section("steps", "Steps", tables=[_steps(modes, natives)]),
         *nearest_sections(modes, result),
         *roofline_sections(f"roofline-{number}", roofs),
@@ -76,6 +78,18 @@ def _page(
         [fidelity] if fidelity else [],
         sections,
         [cell.summary for runs in modes.values() for cell in runs.values()],
+    )
+
+
+def _picture(modes: Mapping[str, Runs]) -> list[Section]:
+    """Time by layer and phase, frameworks and modes side by side; nothing where that is not known."""
+    columns = {
+        mode: times
+        for mode, runs in sorted(modes.items(), key=lambda item: item[0] != "training")
+        if (times := {who: cell.layers for who, cell in runs.items() if cell.layers is not None})
+    }
+    return (
+        [Section("where", "Where the time goes", bars=[layer_bars("By layer and phase", columns)])] if columns else []
     )
 
 

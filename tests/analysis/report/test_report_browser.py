@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from fathom_onnx.analysis.report import paper_figures
-from fathom_onnx.analysis.report.page import Figure, Page, Section, Table, TableCell, side_by_side
+from fathom_onnx.analysis.report.bars import CLASS_KEY, Bar, BarRow, Bars
+from fathom_onnx.analysis.report.overview import Mark, Overview, Tile
+from fathom_onnx.analysis.report.page import CellState, Figure, Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import Report, duration, render
+from fathom_onnx.analysis.report.strips import Strip, strip_svg
 from fathom_onnx.analysis.report.workload_figures import MemoryBar, layers_under_the_roof, memory_bars
 from fathom_onnx.analysis.similarity.similarity import RunLabel, framework_effect
 from support.runs.small_rooflines import ROOFS
 from support.runs.summaries import summary
 
 EVIL = '<img src=x onerror="console.error(1)">' + "a_very_long_name" * 8
+TITLE = "Study of 16 <b>workloads</b>"
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
@@ -41,6 +45,31 @@ def page_sections(runs: list[dict[str, Any]]) -> list[Section]:
     ]
 
 
+CLASSES = {"A": 0.3, "B": 0.1, "C": 0.2, "D": 0.35, "G": 0.05}
+
+
+def overview() -> Overview:
+    """A first screen as full as it gets: four levels, the claims, sixteen workloads."""
+    strips = [Strip("frameworks", [0.01, 0.2, 0.02], 0.08), Strip("workloads", [n / 100 for n in range(100)], 0.5)]
+    tiles = [
+        Tile(
+            "Time in the frameworks themselves",
+            "matters little",
+            [("0.027", "between frameworks"), ("0.546", "between workloads")],
+            ("good", "bad", "open", None)[n],
+            strip_svg(f"strip-{n}", "distances", strips, floor=0.05, unit="training by op"),
+            "ledger",
+        )
+        for n in range(4)
+    ]
+    bars = [Bar("torch", CLASSES), Bar("tensorflow", {"D": 1.0})]
+    rows = [BarRow(f"workload{n}", [bars, bars], PAGE) for n in range(16)]
+    picture = Bars("Where the time goes", "Upper and lower.", ["training", "inference"], rows, CLASS_KEY, groups=2)
+    states: list[CellState] = ["good", "bad", "open"]
+    marks = [Mark(f"F{n} residual" if n % 3 else f"F{n}a", states[n % 3], EVIL, f"claim-{n % 20}") for n in range(35)]
+    return Overview("Does the choice of framework matter?", tiles, "Points are distances.", picture, marks, "Claims")
+
+
 def page_text() -> str:
     runs = [
         summary("residual", "torch", facts={"step_us": 12345.0}, Conv2D=93, Relu=7),
@@ -49,12 +78,15 @@ def page_text() -> str:
         summary(EVIL, "torch", Add=1),
     ]
     long = Table(
-        "Ledger", ["claim", "ours"], [[f"claim {n}", TableCell(str(n), n, "good")] for n in range(20)], note=EVIL
+        "Ledger",
+        ["claim", "ours"],
+        [[TableCell(f"claim {n}", anchor=f"claim-{n}"), TableCell(str(n), n, "good")] for n in range(20)],
+        note=EVIL,
     )
     drawn = Figure("Figure 2", paper_figures.cumulative_ops({RunLabel(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL)
     return render(
         Report(
-            title=f"Study of {EVIL}",
+            title=TITLE,
             verdict=EVIL,
             subtitle="subtitle",
             findings=[EVIL],
@@ -69,6 +101,7 @@ def page_text() -> str:
             failures=[{"what": EVIL, "stage": "run", "error": EVIL}],
             manifests={EVIL: {"graph": EVIL, "threads": 2}},
             commands=[f"fathom-onnx study {EVIL}"],
+            overview=overview(),
         )
     )
 
@@ -170,7 +203,7 @@ def test_text_stands_out_from_its_background_and_is_large_enough(opened: Opened)
 
 def test_names_are_text_and_make_no_elements(opened: Opened) -> None:
     assert opened.page.locator("img").count() == 0
-    assert opened.page.locator("h1").inner_text() == f"Study of {EVIL}"
+    assert opened.page.locator("h1").inner_text() == TITLE
 
 
 @pytest.mark.slow
@@ -231,3 +264,91 @@ def test_the_letters_of_its_drawings_stand_out(turned: Opened) -> None:
         low, high = sorted((luminance(ink), luminance(ground)))
         assert (high + 0.05) / (low + 0.05) >= 4.5
         assert width > 0
+
+
+def test_the_first_screen_needs_no_scrolling(browser: Any, file: Path) -> None:
+    page = Opened(browser, file, 1280, "light").page
+    end = page.evaluate("document.querySelector('#overview').getBoundingClientRect().bottom")
+    assert end <= 900
+    beside, first = (page.locator(s).bounding_box() for s in (".contents", "#overview"))
+    assert beside["x"] + beside["width"] <= first["x"]  # a side bar
+    page.close()
+
+
+CUT = """() => [...document.querySelectorAll("#overview *")]
+  .filter((e) => !["I", "svg", "SVG"].includes(e.tagName) && !e.closest("svg"))
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline" && e.clientWidth)
+  .map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`)"""
+
+LAID_OVER = """() => {
+  const kinds = ["tile", "marks a", "bars th", "track"].map((kind) => `#overview .${kind}`).join(", ");
+  const boxes = [...document.querySelectorAll(kinds)].map((e) => [e.textContent.slice(0, 30), e.getBoundingClientRect()]);
+  const found = [];
+  boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
+    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+    const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    if (across > 1 && down > 1) found.push([a, b]);
+  }));
+  return found;
+}"""
+
+
+def test_nothing_of_the_first_screen_is_cut_or_lies_over_something_else(opened: Opened) -> None:
+    assert opened.page.evaluate(CUT) == []
+    assert opened.page.evaluate(LAID_OVER) == []
+
+
+LETTERS = """() => [...document.querySelectorAll(".bars i")].filter((e) => e.textContent).map((e) => {
+  const rgb = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
+  const style = getComputedStyle(e);
+  return [rgb(style.color), rgb(style.backgroundColor), parseFloat(style.fontSize)];
+})"""
+
+
+def test_letters_in_bars_stand_out(opened: Opened) -> None:
+    found = opened.page.evaluate(LETTERS)
+    assert len(found) > 50
+    for ink, ground, size in found:
+        low, high = sorted((luminance(ink), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+        assert size >= 12
+
+
+def test_a_wide_table_keeps_its_first_column(browser: Any, file: Path) -> None:
+    page = Opened(browser, file, 400, "light").page
+    page.goto(f"{file.as_uri()}#{PAGE}")
+    box = page.locator("#workload-residual .scroll", has=page.locator("th", has_text="a long heading 12"))
+    first = box.locator("tbody th").first
+    before = first.bounding_box()
+    box.evaluate("(e) => { e.scrollLeft = 300; }")
+    assert first.bounding_box()["x"] == before["x"]
+    assert before["width"] < 200  # something of the other columns is seen beside it
+    page.close()
+
+
+def test_marks_and_rows_are_reached_with_the_keyboard_alone(browser: Any, file: Path) -> None:
+    page = Opened(browser, file, 1280, "light").page
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "F4 residual":
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector(':target').textContent").strip().startswith("claim 4")
+    top = "document.querySelector(':target').getBoundingClientRect().top"
+    on_screen = f"() => {top} >= 0 && {top} < 900"
+    page.wait_for_function(on_screen, timeout=5000)  # it scrolls there smoothly
+    page.keyboard.press("Tab")  # goes on from there
+    assert page.evaluate("Boolean(document.activeElement)")
+    page.close()
+
+
+def test_it_prints_with_every_page_and_without_the_side_bar(browser: Any, file: Path, tmp_path: Path) -> None:
+    page = Opened(browser, file, 1280, "light").page
+    page.emulate_media(media="print")
+    assert page.locator(f"#{PAGE}").is_visible()
+    assert not page.locator(".contents").is_visible()
+    printed = page.pdf(format="A4")
+    assert printed.startswith(b"%PDF")
+    assert len(printed) > 20_000
+    page.close()

@@ -132,6 +132,9 @@ def test_each_run_is_set_under_the_roof() -> None:
         "by neither": "5.0%",
         "of unknown cost": "5.0%",
         "unexplained": "0",
+    }
+    assert texts(tables(page)["Rates"])[1] == {
+        "run": "training, tensorflow",
         "FLOPs/byte": "15.5",
         "GFLOP/s": "32.6",
         "ceiling, GFLOP/s": "100",

@@ -42,31 +42,41 @@ def roofline_sections(name: str, roofs: Mapping[str, Roofs]) -> list[Section]:
     drawn = layers_under_the_roof(
         name, {mode: {who: r["layer"] for who, r in runs.items()} for mode, runs in by_mode.items()}
     )
-    rows = [_row(f"{mode}, {who}", r["node"]) for mode, runs in by_mode.items() for who, r in runs.items()]
+    runs = {f"{mode}, {who}": r["node"] for mode, several in by_mode.items() for who, r in several.items()}
     columns = (
         *("run", "nodes' time", "at the roof", "of the roof", "bound by arithmetic", "by memory", "by neither"),
-        *("of unknown cost", "unexplained", "FLOPs/byte", "GFLOP/s", "ceiling, GFLOP/s", "GB/s", "ceiling, GB/s"),
+        *("of unknown cost", "unexplained"),
     )
+    rates = ("run", "FLOPs/byte", "GFLOP/s", "ceiling, GFLOP/s", "GB/s", "ceiling, GB/s")
     return [
         Section(
             "roofline",
             "Roofline",
             figures=[Figure("Layers under the roof", drawn, _ROOF_CAPTION)],
-            tables=[Table("Under the roof", columns, rows, _ROOF_NOTE)],
+            tables=[
+                Table("Under the roof", columns, [_row(*run) for run in runs.items()], _ROOF_NOTE),
+                Table("Rates", rates, [_rates(*run) for run in runs.items()]),
+            ],
         )
     ]
 
 
 def _row(run: str, roofline: Roofline) -> list[TableCell | str]:
     total, bound = roofline.total, roofline.bound_shares
-    us, flops, moved = total["us"], float(roofline.table["flops"].sum()), float(roofline.table["bytes"].sum())
     return [
         run,
-        time_cell(us),
+        time_cell(total["us"]),
         time_cell(total["roof_us"]),
         percent_cell(total["share"]),
         *(percent_cell(bound.get(name)) for name in ("compute", "memory", "none", "unknown")),
         str(len(roofline.unexplained)),
+    ]
+
+
+def _rates(run: str, roofline: Roofline) -> list[TableCell | str]:
+    us, flops, moved = roofline.total["us"], *(float(roofline.table[name].sum()) for name in ("flops", "bytes"))
+    return [
+        run,
         rounded_cell(flops / moved if moved else None),
         rounded_cell(flops / us / 1e3 if us else None),
         rounded_cell(roofline.gflops),

@@ -1,0 +1,112 @@
+"""The first screen of a study: a tile a level with the numbers of the verdict, the workloads' bars, a mark a claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fathom_onnx.study import Cell, CellResult, Job, Options, StudyResult
+from fathom_onnx.study.cells.results import Failure
+from fathom_onnx.study.sections import study_overview, workload_pages
+from fathom_onnx.study.sections.paper_sections import claim_anchor, paper_sections
+from support.runs.summaries import spent, summary
+
+WORKLOADS = ("autoenc", "residual", "vgg")
+OPS = {"autoenc": {"MatMul": 90.0, "Add": 10.0}, "residual": {"Conv2D": 80.0, "Relu": 20.0}, "vgg": {"Sum": 60.0}}
+
+
+def cell(workload: str, framework: str, mode: Any = "training", **changes: Any) -> CellResult:
+    job = Job(Cell(workload, framework, mode), Options(threads=2), Path("folder"))
+    ops = OPS[workload]
+    facts = {"control_us": 100.0, "step_us": 120.0, "outside_us": 7.0, "run_time_us": 107.0, "node_time_us": 100.0}
+    made = summary(workload, framework, mode, {**facts, "attributed_us": 100.0, "unattributed_us": 0.0}, **ops)
+    result = CellResult(job, {"nodes": 9}, summary=made, op_mix=spent(workload, framework, mode, [ops, ops]))
+    return replace(result, **changes)
+
+
+def study(*cells: CellResult, failures: tuple[Failure, ...] = ()) -> StudyResult:
+    found = StudyResult(Path("folder"), Options(threads=2), cells, (), False, failures, 0, 0)
+    found.__dict__["rooflines"] = {}
+    return found
+
+
+CELLS = tuple(cell(w, f, m) for w in WORKLOADS for f in ("torch", "tensorflow") for m in ("inference", "training"))
+
+
+def test_a_tile_a_level_has_the_two_numbers_of_the_verdict() -> None:
+    result = study(*CELLS)
+    overview = study_overview(result)
+    assert overview is not None
+    (tile,) = overview.tiles
+    assert tile.title == "Time in onnxruntime"
+    assert (tile.answer, tile.state) == ("cannot be told", "open")  # three workloads are too few
+    # the frameworks are alike; by class autoenc and residual have some A in common, vgg nothing with either
+    apart = (2 + 1 - 0.1 * 0.2 / (0.82**0.5 * 0.68**0.5)) / 3
+    assert list(tile.numbers) == [("0.000", "between frameworks"), (f"{apart:.3f}", "between workloads")]
+    assert ">frameworks</text>" in tile.drawing
+    assert "floor" not in overview.tiles_note  # no rounds, no floor
+
+
+def test_every_workload_has_its_bars_training_first() -> None:
+    overview = study_overview(study(*CELLS))
+    assert overview is not None
+    picture = overview.picture
+    assert picture is not None
+    assert list(picture.columns) == ["training", "inference"]
+    assert [(row.name, row.to) for row in picture.rows] == [(w, f"workload-{w}") for w in WORKLOADS]
+    torch, tensorflow = picture.rows[0].cells[0]
+    assert (torch.label, tensorflow.label) == ("torch training", "tensorflow training")
+    assert torch.parts["B"] == pytest.approx(0.9)
+    assert torch.parts["A"] == pytest.approx(0.1)
+    assert picture.caption == "Of each pair of bars the upper is torch, the lower is tensorflow."
+    assert picture.groups == 1
+
+
+def test_sixteen_workloads_stand_in_two_groups() -> None:
+    overview = study_overview(study(*CELLS))
+    assert overview is not None
+    picture = overview.picture
+    assert picture is not None
+    many = replace(picture, rows=[*picture.rows] * 3, groups=2)
+    assert [len(group) for group in many.split_rows] == [5, 4]
+
+
+def test_each_claim_has_a_mark_that_leads_to_its_row() -> None:
+    result = study(*CELLS)
+    overview = study_overview(result)
+    assert overview is not None
+    assert [mark.name for mark in overview.marks] == [entry.claim.id for entry in result.ledger]
+    claims = next(section for section in paper_sections(result) if section.anchor == "claims")
+    anchors = [row[0].anchor for row in claims.tables[0].cells]
+    assert [mark.to for mark in overview.marks] == anchors == [claim_anchor(n) for n in range(len(anchors))]
+    states = {mark.name: mark.state for mark in overview.marks}
+    assert states["F5c"] == "open"  # no GPU
+    assert states["OV"] == "bad"  # 7 of 107 us are outside nodes
+
+
+def test_what_failed_comes_first() -> None:
+    overview = study_overview(study(*CELLS, failures=(Failure("vgg", "run", "broken"),)))
+    assert overview is not None
+    first = overview.tiles[0]
+    assert (first.title, first.answer, first.state, first.to) == ("What failed", "1 failures", "bad", "failures")
+
+
+def test_without_runs_there_is_no_first_screen() -> None:
+    assert study_overview(study(CellResult(CELLS[0].job, error="broken"))) is None
+
+
+def test_a_workloads_page_opens_with_its_layers_by_phase() -> None:
+    layers = pd.DataFrame({"forward": [30.0, 5.0], "backward": [60.0, 5.0]}, index=["conv1", "fc"])
+    cells = [cell("residual", f, m, layers=layers) for f in ("torch", "tensorflow") for m in ("inference", "training")]
+    (page,) = workload_pages(study(*cells))
+    first = page.sections[0]
+    assert (first.anchor, first.title) == ("where", "Where the time goes")
+    (bars,) = first.bars
+    assert list(bars.columns) == ["training", "inference"]
+    assert [row.name for row in bars.rows] == ["conv1", "fc"]
+    assert bars.rows[0].cells[0][0].parts["backward"] == 60.0
+    assert bars.rows[0].cells[0][1].text == "90 µs, 90.0%"
