@@ -282,7 +282,7 @@ CUT = """() => [...document.querySelectorAll("#overview *")]
 
 LAID_OVER = """() => {
   const kinds = ["tile", "marks a", "bars th", "track"].map((kind) => `#overview .${kind}`).join(", ");
-  const boxes = [...document.querySelectorAll(kinds)].map((e) => [e.textContent.slice(0, 30), e.getBoundingClientRect()]);
+  const boxes = [...document.querySelectorAll(kinds)].map((e) => [e.textContent, e.getBoundingClientRect()]);
   const found = [];
   boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
     const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
