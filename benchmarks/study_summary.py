@@ -43,6 +43,8 @@ def framework(levels: list[dict[str, Any]]) -> str:
             f"{level['name']}, {a['mode']} by {a['level']}",
             {"little": "matters little", "much": "matters"}.get(a["outcome"], a["outcome"]),
             f"{a['within']:.3f}",
+            "" if a["floor"] is None else f"{a['floor']:.4f}",
+            "" if a["holds"] is None else f"{a['holds']:.0%}",
             f"{a['between']:.3f}",
             f"{a['nearest']} of {len(a['workloads'])}",
             "" if a["silhouette"] is None else f"{a['silhouette']:.2f}",
@@ -53,8 +55,8 @@ def framework(levels: list[dict[str, Any]]) -> str:
         for a in level["assessments"]
     ]
     columns = [
-        *("level", "the framework", "between frameworks:", "between workloads:", "own workload nearest:"),
-        *("silhouette:", "p:", "criteria not met"),
+        *("level", "the framework", "between frameworks:", "noise floor:", "holds:", "between workloads:"),
+        *("own workload nearest:", "silhouette:", "p:", "criteria not met"),
     ]
     return table(columns, rows)
 
@@ -94,6 +96,33 @@ def steps(found: dict[str, Any]) -> str:
     ]
     titles = [f"onnxruntime, {n} thread{'s' if n > 1 else ''}, ms:" for n in counts]
     return table(["step", "from", *titles, f"framework itself, {most} threads, ms:"], rows)
+
+
+def noise(runs: list[dict[str, Any]]) -> str:
+    """The rounds of every run beside each other."""
+
+    def optional(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    rows = [
+        [
+            f"{r['cell']['workload']} {r['cell']['mode']} ({r['cell']['framework']})",
+            r["runtime"],
+            str(r["threads"]),
+            ", ".join(f"{us / 1e3:,.1f}" for us in r["step_us"]),
+            optional(r["step_spread"], ".1%"),
+            optional(r["floor_by_class"], ".4f"),
+            optional(r["floor_by_op"], ".4f"),
+            optional(r["speed_between"], ".1%"),
+            f"{r['unsteady_rounds']} ({r['repeated']})",
+        ]
+        for r in runs
+    ]
+    columns = [
+        *("run", "runtime", "threads:", "steps of the rounds, ms", "spread:", "op mix, by class:", "by op:"),
+        *("machine between rounds:", "unsteady rounds (repeated):"),
+    ]
+    return table(columns, rows)
 
 
 def verification(checks: list[dict[str, Any]]) -> str:
@@ -142,7 +171,7 @@ def summary(folder: Path, found: dict[str, Any]) -> str:
     options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
     facts = (
-        f"Preset {options['preset']}, {options['steps']} steps after {options['warmup']}, "
+        f"Preset {options['preset']}, {found['rounds']} rounds of {options['steps']} steps after {options['warmup']}, "
         f"{' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
         f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
     )
@@ -151,6 +180,7 @@ def summary(folder: Path, found: dict[str, Any]) -> str:
     return (
         f"{facts}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
         f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
+        f"### Spread between rounds\n\n{noise(found['noise'])}\n"
         f"### Verification\n\n{checked}\n### Figures\n\n"
         f"{figures((folder / 'report.html').read_text(), options['preset'])}"
     )

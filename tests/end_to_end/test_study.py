@@ -43,6 +43,7 @@ def _whole(folder: Path) -> Whole:
         "workloads": ["autoenc"],
         "modes": ["inference"],
         "threads": (1, 2),
+        "rounds": 2,
         "steps": 3,
         "verify": False,
     }
@@ -64,6 +65,21 @@ def test_every_cell_is_made_and_run(whole: Whole) -> None:
         assert cell.summary["preset"] == "tiny"
         assert cell.structure["unknown"] == 0
         assert cell.structure["ops"]["MatMul"] > 0
+
+
+def test_every_run_is_of_two_rounds_in_processes_of_their_own(whole: Whole) -> None:
+    for cell in (*whole.first.cells, *whole.first.fewer_threads, *whole.first.native_runs):
+        folders = [whole.folder / one["folder"] for one in cell.profile["rounds"]]
+        assert len(set(folders)) == 2
+        assert all((folder / "samples.npz").is_file() for folder in folders)
+        assert cell.op_mix is not None
+        assert len(cell.op_mix.in_rounds("op")) == 2
+        assert len(cell.summary["rounds"]) == 2
+        assert all(one["gauge"]["spread"] is not None for one in cell.summary["rounds"])
+    assert len(whole.first.noise) == 6
+    assert (
+        pd.read_csv(whole.folder / "rounds.csv").groupby(["runtime", "threads", "framework"]).size().tolist() == [2] * 6
+    )
 
 
 def test_the_tables_hold_all_node_time_of_every_run(whole: Whole) -> None:

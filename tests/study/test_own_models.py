@@ -50,7 +50,7 @@ def inline(logs: Path) -> Iterator[Inline]:
 
 
 def study(folder: Path, *workloads: str, **options: Any) -> StudyResult:
-    usual = {"threads": 1, "steps": 2, "warmup": 0, "ep": "cpu", "workers": inline}
+    usual = {"threads": 1, "rounds": 1, "steps": 2, "warmup": 0, "ep": "cpu", "workers": inline}
     return run_study(folder, workloads=workloads, **{**usual, **options})
 
 

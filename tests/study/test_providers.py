@@ -51,6 +51,7 @@ def inline(logs: Path) -> Iterator[Inline]:
 
 def conduct(folder: Path, world: World, **options: Any) -> StudyResult:
     usual = {"preset": "tiny", "workloads": ["autoenc", "residual"], "threads": (1, 2), "ep": ("cpu", "cuda")}
+    usual["rounds"] = 1
     return run_study(folder, stages=world.with_natives(), workers=inline, **{**usual, **options})
 
 

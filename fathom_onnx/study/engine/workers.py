@@ -225,7 +225,8 @@ def _ending(code: int | None) -> str:
 
 def _copied(call: WorkerCall, fresh: bool) -> bool:
     """Whether the process of its own that a call gets is a copy of one that has imported what it needs."""
-    return fresh and call.imports is not None and hasattr(os, "fork")
+    # elsewhere the system's own libraries may not bear a copy without a new start
+    return fresh and call.imports is not None and sys.platform == "linux"
 
 
 class ProcessWorkers:
