@@ -25,7 +25,8 @@ class Statistics:
         workloads: The workloads that all frameworks ran.
         within: Mean distance between the frameworks of a workload.
         between: Mean distance between two workloads, over all frameworks.
-        nearest: Of how many workloads every run is nearer to one of its own than to any other, or at no distance.
+        nearest: Of how many workloads every run is nearer to one of its own than to any other, as far as noise lets it
+            be told.
         silhouette: Silhouette with workloads as labels, -1 to 1, None where it is not defined.
         silhouette_framework: The same with frameworks as labels.
         p: Probability of a ``within`` this small when workload labels are permuted at random.
@@ -88,7 +89,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(
         "nearest",
         "in at least 7 of 8 workloads every framework's profile has another framework's of that workload nearest, or "
-        "at no distance that counts",
+        "farther than the nearest by no more than the noise floor",
         lambda a: 8 * a.nearest >= 7 * len(a.workloads),
     ),
     Criterion(

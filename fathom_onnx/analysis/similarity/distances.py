@@ -134,7 +134,7 @@ def _statistics(
         workloads=workloads,
         within=float(grid.within(counts)),
         between=float(grid.between(counts)),
-        nearest=int(grid.nearest(counts)),
+        nearest=int(grid.nearest(counts, square)),
         silhouette=None if of_workloads is None else float(of_workloads),
         silhouette_framework=None if of_frameworks is None else float(of_frameworks),
         p=grid.permutation_p(counts),
@@ -144,14 +144,15 @@ def _statistics(
     )
 
 
-def _intervals(square: Floats, grid: Grid) -> dict[str, tuple[float, float]]:
-    """Intervals of the statistics of resampled squares [resamples, runs, runs] of distances that count."""
-    within, between = grid.within(square), grid.between(square)
-    scores = silhouette(square, grid.workload)
+def _intervals(square: Floats, grid: Grid, floors: Floats) -> dict[str, tuple[float, float]]:
+    """Intervals of the statistics of resampled squares [resamples, runs, runs] of distances."""
+    counts = counted(square, floors)
+    within, between = grid.within(counts), grid.between(counts)
+    scores = silhouette(counts, grid.workload)
     values = {
         "within": within,
         "ratio": np.divide(within, between, out=np.full_like(within, np.nan), where=between > 0),
-        "nearest": grid.nearest(square).astype(float),
+        "nearest": grid.nearest(counts, square).astype(float),
         "silhouette": np.full_like(within, np.nan) if scores is None else scores,
     }
     return {name: ends for name, drawn in values.items() if (ends := interval(drawn)) is not None}
@@ -187,7 +188,7 @@ def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessme
         # one generator a run, so that both groupings of a run's ops resample the same rounds and steps
         medians = [drawn_medians(several, np.random.default_rng((_SEED, n))) for n, several in enumerate(steps)]
         squares = cosine_square(np.stack(medians, axis=1))
-        intervals = _intervals(counted(squares, floors), grid)
+        intervals = _intervals(squares, grid, floors)
         of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
         resampled = tuple(statistics.outcome for statistics in of_each)
     return Assessment(

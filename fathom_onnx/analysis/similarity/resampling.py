@@ -138,12 +138,18 @@ class Grid:
         """Mean distance between two workloads."""
         return np.asarray(square[..., self.workload_pairs].mean(axis=-1))
 
-    def nearest(self, square: Floats) -> Floats:
+    def nearest(self, counts: Floats, square: Floats) -> Floats:
         """How many workloads have all their runs nearer to one another than to any other workload's.
 
-        A run at no distance from its own is near it, whatever others are there too; any other tie is not nearer.
+        What counts of the distance from the own workload is set against all of the distance from another one: a run
+        that is farther from its own by no more than the noise floor is not said to be farther. A run at no distance
+        that counts is near, whatever others are there too; any other tie is not nearer.
+
+        Args:
+            counts: What counts of the distances (:func:`counted`).
+            square: The distances.
         """
-        own = np.where(self.framework_pairs, square, np.inf).min(axis=-1)
+        own = np.where(self.framework_pairs, counts, np.inf).min(axis=-1)
         other = np.where(self.workload_pairs, square, np.inf).min(axis=-1)
         near = ((own < other) | (own == 0)).reshape(*square.shape[:-2], self.frameworks, self.workloads)
         return np.asarray(near.all(axis=-2).sum(axis=-1))

@@ -153,6 +153,16 @@ def test_two_workloads_that_noise_hides_from_each_other_do_not_count_against_the
     assert silent.nearest == 4  # without a floor the two are each other's nearest
 
 
+@pytest.mark.parametrize(("own", "other", "near"), [(0.1, 0.05, True), (0.2, 0.05, False), (0.12, 0.05, False)])
+def test_a_run_is_farther_from_its_own_only_by_more_than_the_floor(own: float, other: float, near: bool) -> None:
+    """Two workloads from two frameworks, a floor of 0.06: their own distance against that from the other workload."""
+    square = np.full((4, 4), other)
+    square[[0, 1, 2, 3], [2, 3, 0, 1]] = own
+    np.fill_diagonal(square, 0)
+    counts = counted(square, np.full(4, 0.06))
+    assert int(Grid(2, 2).nearest(counts, square)) == (2 if near else 0)
+
+
 def test_noise_that_would_hide_the_answer_gives_none() -> None:
     level = FrameworkLevel.of("x", "time", suite((0, 80, 40), (0, 80, 40)))
     assert [a.outcome for a in level.assessments] == ["unknown", "unknown"]
