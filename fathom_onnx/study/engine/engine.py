@@ -85,7 +85,7 @@ class Engine:
             if earlier_error:
                 fail(job, f"{earlier_error} (failed before, not tried again)")
             else:
-                name, imports = stage.imports(job) if stage.imports and alone else ("", None)
+                name, imports = (stage.imports(job) if alone else None) or ("", None)
                 lane = f"{stage.name} {name}".rstrip() if alone else _lane(job, stage, len(calls))
                 calls.append(WorkerCall(lane, stage.work, job, imports))
         for call, outcome in self._run(calls, alone):

@@ -74,9 +74,12 @@ def profile_cell(job: Job) -> StageResult:
     return measure_steadily(job, measure)
 
 
-def profile_imports(job: Job) -> tuple[str, Callable[[], object]]:
-    """What a run of a graph imports: onnxruntime, whose threads start with a session, and what statistics take."""
-    return "onnxruntime", _import_for_profiles
+def profile_imports(job: Job) -> tuple[str, Callable[[], object]] | None:
+    """What a run of a graph imports: onnxruntime, whose threads start with a session, and what statistics take.
+
+    Nothing for a device, whose libraries do not bear being copied.
+    """
+    return ("onnxruntime", _import_for_profiles) if job.options.ep == "cpu" else None
 
 
 def _import_for_profiles() -> None:

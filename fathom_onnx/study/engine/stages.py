@@ -56,15 +56,15 @@ class Stage:
         work: What it does; the result must be JSON.
         inputs: Everything its result depends on.
         complete: Whether the files that a stored result names still exist.
-        imports: Of a job, what imports all that ``work`` needs and starts nothing, and a name for it; None where
-            ``work`` does that itself. Processes that measure are copies of one that has done it.
+        imports: Of a job, a name and what imports all that ``work`` needs and starts nothing; None where ``work`` does
+            that itself. Processes that measure are copies of one that has done it.
     """
 
     name: str
     work: Callable[[Job], StageResult]
     inputs: Callable[[Job], Mapping[str, Any]]
     complete: Callable[[Job, StageResult], bool] = lambda job, result: True
-    imports: Callable[[Job], tuple[str, Callable[[], object]]] | None = None
+    imports: Callable[[Job], tuple[str, Callable[[], object]] | None] = lambda job: None
 
     def inputs_of(self, job: Job) -> dict[str, Any]:
         """Everything that a job's result depends on: a further round is another measurement of the same."""

@@ -34,9 +34,12 @@ RUN_COLUMNS = (
     "op_time_us",
     "outside_us",
     "profiling_overhead_us",
+    "rounds",
+    "steady",
 )
 """Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``provider`` and ``node_times`` (what the times of its
-nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or operations."""
+nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or operations, ``steady`` whether the
+machine kept its speed in every round."""
 
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
@@ -91,6 +94,8 @@ def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:
             "node_times": cell.node_times if label["provider"] else None,
             "op_time_us": (s := cell.summary).get("node_time_us", s.get("op_time_us")),
             **{n: s.get(n) for n in _PLAIN},
+            "rounds": max(1, len(s.get("rounds") or ())),
+            "steady": (s.get("gauge") or {}).get("steady"),
         }
         for label, cell in runs
     ]

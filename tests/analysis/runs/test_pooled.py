@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fathom_onnx.analysis.runs.kernels import KERNEL_COLUMNS
 from fathom_onnx.analysis.runs.native_run import NativeRun
 from fathom_onnx.analysis.runs.pooled import pool_native_runs, pool_runs, round_sizes
 from fathom_onnx.analysis.runs.run import Run
@@ -83,6 +84,23 @@ def test_rounds_that_ran_other_nodes_are_refused() -> None:
         pool_runs([ROUNDS[0], other])
     with pytest.raises(RunError, match="no round"):
         pool_runs([])
+
+
+def test_kernels_have_the_medians_of_the_rounds() -> None:
+    def with_kernels(run: Run, us: float) -> Run:
+        rows = [
+            dict.fromkeys(KERNEL_COLUMNS, "x") | {"executed": 0, "kernel": "gemm", "calls": 2, "us": us, "gap_us": 1.0},
+            dict.fromkeys(KERNEL_COLUMNS, "x")
+            | {"executed": None, "kernel": "copy", "calls": 1, "us": 5.0, "gap_us": 0.0},
+        ]
+        kernels = pd.DataFrame(rows).astype({"executed": "Int64"})
+        return replace(run, kernels=kernels, manifest={**run.manifest, "device_time": {"busy_us": us, "source": "s"}})
+
+    run = pool_runs([with_kernels(r, us) for r, us in zip(ROUNDS, (7.0, 9.0, 30.0), strict=True)])
+    assert run.kernels is not None
+    assert run.kernels.set_index("kernel")["us"].to_dict() == {"gemm": 9, "copy": 5}
+    assert list(run.kernels.columns) == list(KERNEL_COLUMNS)
+    assert run.manifest["device_time"] == {"busy_us": 9, "source": "s"}
 
 
 def native(rows: dict[str, list[float]], control: list[float]) -> NativeRun:

@@ -121,6 +121,15 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
+def test_runs_on_a_device_are_not_copies() -> None:
+    from fathom_onnx.study import Cell, Job, Options
+    from fathom_onnx.study.engine.runs import profile_imports
+
+    cell = Cell("autoenc", "torch", "inference")
+    assert profile_imports(Job(cell, Options(ep="cpu"), Path())) is not None
+    assert profile_imports(Job(cell, Options(ep="cuda"), Path())) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_copies_of_a_process_that_imported_a_framework_run_steps(tmp_path: Path, framework: str) -> None:
