@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
@@ -17,6 +17,9 @@ from .plugins import framework_names, framework_part
 __all__ = [
     "ENTRY_POINT_GROUP",
     "UNKNOWN",
+    "CompiledKernel",
+    "CompiledMeasurement",
+    "KernelKind",
     "NativeMeasurement",
     "NativeOp",
     "NativeProfiler",
@@ -119,6 +122,45 @@ class NativeMeasurement:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+KernelKind = Literal["generated", "library", "eager"]
+"""Where a kernel of a compiled step comes from: the compiler wrote it, the compiled code calls a library for it, or it
+runs outside the compiled code."""
+
+
+class CompiledKernel(NamedTuple):
+    """A kernel of a compiled step, over all its calls in one step.
+
+    ``op`` is its canonical op; empty for a generated one, which computes several operations whose shares are unknown.
+    """
+
+    name: str
+    kind: KernelKind
+    op: str
+    us: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class CompiledMeasurement:
+    """A step compiled by the framework's own compiler.
+
+    Attributes:
+        compiler: Its name and what it compiles of the step.
+        first_us: Wall time of the first step, which compiles.
+        step_us: Wall time of each counted step.
+        kernels: The kernels of the median step of those under a profiler; None where the compiler shows none.
+        unknown: What cannot be known of the step.
+        first: Outputs of the first step besides new state.
+    """
+
+    compiler: str
+    first_us: float
+    step_us: tuple[float, ...]
+    kernels: tuple[CompiledKernel, ...] | None
+    unknown: str
+    first: Mapping[str, Array]
+
+
 class NativeProfiler(Protocol):
     """A framework's own profiler on a workload's step."""
 
@@ -137,6 +179,17 @@ class NativeProfiler(Protocol):
             UsageError: The number of threads cannot be had in this process.
             ExportError: The model and the workload do not agree.
             RunError: The trace cannot be trusted.
+        """
+
+    def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:
+        """Run the steps compiled by the framework's own compiler.
+
+        A profiler of another package can do without this method.
+
+        Raises:
+            UsageError: The number of threads cannot be had in this process.
+            ExportError: The model and the workload do not agree.
+            RunError: The framework could not compile the step.
         """
 
 

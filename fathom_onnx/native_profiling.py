@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fathom_onnx.analysis.runs.compiled import SCHEMA as COMPILED_SCHEMA
+from fathom_onnx.analysis.runs.compiled import CompiledRun
 from fathom_onnx.analysis.runs.native_run import NativeRun, build_native_run
 from fathom_onnx.graph.files import check_replaceable, ensure_folder
 from fathom_onnx.runtime.environment import cpu_cores, process_facts
@@ -16,9 +18,9 @@ from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
 from .data import DISTINCT_BATCHES, batches_for, usual_source
 from .errors import ExportError, UsageError
-from .native import NativeMeasurement, NativeProfiler, NativeRequest, Progress, find_native
+from .native import NativeProfiler, NativeRequest, Progress, find_native
 
-__all__ = ["profile_native"]
+__all__ = ["profile_compiled", "profile_native"]
 
 
 def profile_native(
@@ -58,14 +60,78 @@ def profile_native(
         RunError: The trace cannot be trusted.
         OutputError: The folder cannot be written, or holds something else.
     """
+    profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, noise)
+    if folder is not None:
+        check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
+        ensure_folder(folder)
+    gauge = Gauge()
+    measured = profiler.measure(request, gauge.around(progress))
+    run = build_native_run(measured, {**_manifest(profiler, request, measured.first), "gauge": gauge.facts()})
+    if folder is not None:
+        run.save(folder)
+    return run
+
+
+def profile_compiled(
+    workload: Workload,
+    framework: str,
+    mode: Mode = "training",
+    *,
+    threads: int | None = None,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+    noise: NoiseSource = "graph",
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> CompiledRun:
+    """Time a workload's step as the framework's own compiler makes it, ``torch.compile`` or XLA.
+
+    Arguments and errors are those of :func:`profile_native`; the folder takes one file.
+
+    Raises:
+        UsageError: The framework's profiler knows no compiler.
+        RunError: The framework could not compile the step.
+    """
+    profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, noise)
+    if folder is not None:
+        check_replaceable(folder, ("compiled.json",), "the folder of a compiled run")
+        ensure_folder(folder)
+    if not hasattr(profiler, "compiled"):
+        raise UsageError(f"{framework} has no compiler that this profiler knows", "leave --compiled out")
+    gauge = Gauge()
+    measured = profiler.compiled(request, gauge.around(progress))
+    facts = {
+        "schema": COMPILED_SCHEMA,
+        **_manifest(profiler, request, measured.first),
+        "compiler": measured.compiler,
+        "first_us": measured.first_us,
+        "step_us": list(measured.step_us),
+        "unknown": measured.unknown,
+        "gauge": gauge.facts(),
+    }
+    run = CompiledRun(facts, measured.kernels)
+    if folder is not None:
+        run.save(folder)
+    return run
+
+
+def _prepared(
+    workload: Workload,
+    framework: str,
+    mode: Mode,
+    threads: int | None,
+    warmup: int,
+    steps: int,
+    seed: int,
+    noise: NoiseSource,
+) -> tuple[NativeProfiler, NativeRequest]:
+    """The framework's profiler, and what it is to run."""
     if steps < 1 or warmup < 0 or (threads is not None and threads < 1):
         raise UsageError(
             f"cannot profile {steps} steps after {warmup} on {threads or 'all'} threads",
             "give 1 or more steps and threads, and 0 or more steps of warm-up",
         )
-    if folder is not None:
-        check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
-        ensure_folder(folder)
     profiler = find_native(framework)
     if workload.name not in profiler.workloads():
         raise ExportError(
@@ -84,15 +150,10 @@ def profile_native(
         steps=steps,
         seed=seed,
     )
-    gauge = Gauge()
-    measured = profiler.measure(request, gauge.around(progress))
-    run = build_native_run(measured, {**_manifest(profiler, request, measured), "gauge": gauge.facts()})
-    if folder is not None:
-        run.save(folder)
-    return run
+    return profiler, request
 
 
-def _manifest(profiler: NativeProfiler, request: NativeRequest, measured: NativeMeasurement) -> dict[str, Any]:
+def _manifest(profiler: NativeProfiler, request: NativeRequest, first: Mapping[str, Array]) -> dict[str, Any]:
     workload = request.workload
     source = usual_source(workload.data)
     return {
@@ -108,7 +169,7 @@ def _manifest(profiler: NativeProfiler, request: NativeRequest, measured: Native
         "warmup": request.warmup,
         "steps": request.steps,
         "seed": request.seed,
-        "first_loss": _loss(measured.first),
+        "first_loss": _loss(first),
         **process_facts(),
     }
 

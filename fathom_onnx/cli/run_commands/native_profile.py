@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,10 @@ from fathom_onnx.native import native_frameworks
 from fathom_onnx.recipes.target import is_target
 
 from .report import say_what_is_kept
+
+if TYPE_CHECKING:
+    from fathom_onnx.analysis.runs.compiled import CompiledRun
+    from fathom_onnx.analysis.runs.native_run import NativeRun
 
 __all__ = ["ONNXRUNTIME", "profile_by_framework", "runtime_option"]
 
@@ -37,13 +41,19 @@ _NOT_NATIVE = {
 
 
 def runtime_option(command: F) -> F:
-    """``--runtime``."""
-    return click.option(
+    """``--runtime`` and ``--compiled``."""
+    compiled = click.option(
+        "--compiled",
+        is_flag=True,
+        help="With --runtime: as the framework's own compiler makes it, torch.compile or XLA.",
+    )
+    runtime = click.option(
         "--runtime",
         default=ONNXRUNTIME,
         show_default=True,
         help="onnxruntime, or the framework that runs the workload itself: torch or tensorflow.",
-    )(command)
+    )
+    return runtime(compiled(command))
 
 
 def profile_by_framework(context: click.Context) -> None:
@@ -73,10 +83,11 @@ def profile_by_framework(context: click.Context) -> None:
     (workload,) = options.chosen_workloads([target], given["preset"], given["batch"], given["changes"])
 
     from fathom_onnx.cli.render import print_json, progress
-    from fathom_onnx.native_profiling import profile_native
+    from fathom_onnx.native_profiling import profile_compiled, profile_native
 
+    measure: Callable[..., NativeRun | CompiledRun] = profile_compiled if given["compiled"] else profile_native
     with progress() as (say, _):
-        run = profile_native(
+        run = measure(
             workload,
             runtime,
             modes[0],
@@ -90,6 +101,8 @@ def profile_by_framework(context: click.Context) -> None:
     summary = run.summary()
     if given["as_json"]:
         print_json(summary)
+    elif given["compiled"]:
+        _print_compiled(summary, given["top"])
     else:
         _print(summary, given["top"])
     say_what_is_kept(output, given["html"])
@@ -129,6 +142,32 @@ def _print(s: dict[str, Any], top: int) -> None:
         ("by_layer", "layer"),
     ):
         _print_groups(title, s[key], len(s[key]) if key in ("by_phase", "by_class") else top)
+
+
+def _print_compiled(s: dict[str, Any], top: int) -> None:
+    from fathom_onnx.cli.render import table, time_us
+
+    told = " ".join(s[key] for key in ("workload", "mode", "preset"))
+    tell(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
+    tell(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    tell(f"compiler: {s['compiler']}; the first step took {s['compile_s']:.1f} s longer")
+    low, high = s["quartiles_us"]
+    rows = [
+        ("step", time_us(s["step_us"]), f"half of them between {time_us(low)} and {time_us(high)}"),
+        ("fastest", time_us(s["fastest_us"]), ""),
+        ("slowest", time_us(s["slowest_us"]), ""),
+    ]
+    table("Time", ("", "median", "note"), rows, text=("", "note"))
+    if s["by_kind"] is not None:
+        kinds = [
+            (name, time_us(k["us"]), f"{k['share']:.1%}", str(k["kernels"]), str(k["calls"]))
+            for name, k in s["by_kind"].items()
+        ]
+        table("By kind of kernel", ("kind", "median", "share", "kernels", "calls"), kinds, text=("kind",))
+        kernels = [(k["name"], k["kind"], k["op"], time_us(k["us"]), str(k["calls"])) for k in s["kernels"][:top]]
+        columns = ("kernel", "kind", "op", "median", "calls")
+        table("Kernels under the profiler", columns, kernels, text=columns[:3])
+    tell(f"unknown: {s['unknown']}")
 
 
 def _print_groups(title: str, groups: list[dict[str, Any]], top: int) -> None:

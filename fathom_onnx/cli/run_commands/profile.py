@@ -57,6 +57,7 @@ def command(
     target: str,
     framework: str,
     runtime: str,
+    compiled: bool,
     mode: str,
     preset: str,
     batch: int | None,
@@ -100,6 +101,8 @@ def command(
     if runtime != ONNXRUNTIME:
         profile_by_framework(click.get_current_context())
         return
+    if compiled:
+        raise UsageError("onnxruntime has no compiler", "name a framework with --runtime, or leave --compiled out")
     from fathom_onnx.cli.render import print_json, progress
     from fathom_onnx.data import load_with_inputs, read_inputs
     from fathom_onnx.profiling import profile_graph

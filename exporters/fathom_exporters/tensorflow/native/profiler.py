@@ -12,11 +12,12 @@ import tensorflow as tf
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.tensorflow.capture import capture
 from fathom_exporters.tensorflow.models import TENSORFLOW
-from fathom_onnx.errors import UsageError
-from fathom_onnx.native import NativeMeasurement, NativeRequest, Progress
+from fathom_onnx.errors import RunError, UsageError, one_line
+from fathom_onnx.native import CompiledMeasurement, NativeMeasurement, NativeRequest, Progress
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.workloads.contract import Array
 
+from .functions import FunctionStep
 from .graph import native_graph
 from .session import NativeSession, open_session
 from .stats import native_step
@@ -95,3 +96,36 @@ class TensorFlowNative(FrameworkPart):
             "graph_operations": len(graph.graph.get_operations()),
         }
         return NativeMeasurement(steps, control_us, comparable_us, first, facts)
+
+    def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:
+        """Run the step compiled by XLA; see :class:`fathom_onnx.native.NativeProfiler`."""
+        set_threads(request.threads)
+        workload, mode = request.workload, request.mode
+        step = FunctionStep(workload, TENSORFLOW.model(workload.name), mode, xla=True)
+        start = workload.initial_values(mode, request.seed)
+        step.load(start)
+        batches = [{n: tf.convert_to_tensor(v) for n, v in batch.items()} for batch in request.batches]
+        started = time.perf_counter()
+        try:
+            first = step.run(batches[0])
+        except tf.errors.OpError as error:
+            raise RunError(
+                f"XLA cannot compile {workload.name}: {one_line(error.message)}", "leave --compiled out"
+            ) from error
+        first_us = (time.perf_counter() - started) * 1e6
+        step.load(start)
+        walls: list[float] = []
+        count = request.warmup + request.steps
+        for number, batch in enumerate(itertools.islice(itertools.cycle(batches), count), 1):
+            started = time.perf_counter()
+            step.run(batch)
+            walls.append((time.perf_counter() - started) * 1e6)
+            progress("compiled", number, count)
+        return CompiledMeasurement(
+            compiler="XLA: the whole step, the update included" if mode == "training" else "XLA: the forward pass",
+            first_us=first_us,
+            step_us=tuple(walls[request.warmup :]),
+            kernels=None,
+            unknown="everything inside the step: XLA's program is one operation to TensorFlow's profiler",
+            first=first,
+        )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from fathom_exporters.framework import FrameworkPart
 from fathom_exporters.torch.models import TORCH
 from fathom_exporters.torch.stepping import layer_marks
-from fathom_onnx.native import NativeMeasurement, NativeRequest, NativeStep, Progress, spent
+from fathom_onnx.native import CompiledMeasurement, NativeMeasurement, NativeRequest, NativeStep, Progress, spent
 from fathom_onnx.workloads.contract import Array
 
+from .compiled import measure_compiled
 from .events import ROOT, find_step, operation_times, profiler_mark
+from .series import Series, Tensors, with_threads
 from .split import REPEATS, ConvolutionGradients
 from .users import UserStep
 
@@ -26,43 +25,6 @@ __all__ = ["TorchNative"]
 
 # Read when the profiler first starts: without it, it announces every start and stop on standard error.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-
-_Tensors = dict[str, Tensor]
-_Run = Callable[[_Tensors], None]
-"""Runs a step on a batch and records what is measured."""
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """While entered, PyTorch runs with ``count`` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _Series:
-    """Series of steps that all start from the same values and take the same batches."""
-
-    def __init__(self, request: NativeRequest, progress: Progress) -> None:
-        self._request, self._progress = request, progress
-        self._start = request.workload.initial_values(request.mode, request.seed)
-        self._batches = [{n: torch.from_numpy(v) for n, v in batch.items()} for batch in request.batches]
-
-    def begin(self, step: UserStep) -> _Tensors:
-        """Put the starting values into a step's module; the first batch."""
-        step.load(self._start)
-        return self._batches[0]
-
-    def run(self, what: str, step: UserStep, once: _Run) -> None:
-        """Run the steps by ``once``, those of the warm-up included."""
-        count = self._request.warmup + self._request.steps
-        self.begin(step)
-        for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
-            once(batch)
-            self._progress(what, number, count)
 
 
 class TorchNative(FrameworkPart):
@@ -74,8 +36,8 @@ class TorchNative(FrameworkPart):
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step eagerly, without and with the profiler; see :class:`fathom_onnx.native.NativeProfiler`."""
         workload, mode = request.workload, request.mode
-        series = _Series(request, progress)
-        with _threads(request.threads):
+        series = Series(request, progress)
+        with with_threads(request.threads):
             plain = UserStep(workload, mode)
             control_us, first = _control(request, series, plain)
             gradients = ConvolutionGradients()
@@ -97,13 +59,17 @@ class TorchNative(FrameworkPart):
         }
         return NativeMeasurement(steps, control_us, control_us, first, facts)
 
+    def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:
+        """Run the step by ``torch.compile``; see :class:`fathom_onnx.native.NativeProfiler`."""
+        return measure_compiled(request, progress)
 
-def _control(request: NativeRequest, series: _Series, step: UserStep) -> tuple[tuple[float, ...], dict[str, Array]]:
+
+def _control(request: NativeRequest, series: Series, step: UserStep) -> tuple[tuple[float, ...], dict[str, Array]]:
     """Wall times of unprofiled steps, and the outputs of the first one."""
     walls: list[float] = []
     first: dict[str, Array] = {}
 
-    def once(batch: _Tensors) -> None:
+    def once(batch: Tensors) -> None:
         started = time.perf_counter()
         outputs = step.run(batch)
         walls.append((time.perf_counter() - started) * 1e6)
@@ -115,13 +81,13 @@ def _control(request: NativeRequest, series: _Series, step: UserStep) -> tuple[t
 
 
 def _profiled(
-    request: NativeRequest, series: _Series, step: UserStep, gradients: ConvolutionGradients
+    request: NativeRequest, series: Series, step: UserStep, gradients: ConvolutionGradients
 ) -> tuple[NativeStep, ...]:
     """The profiled steps, those of the warm-up left out."""
     steps: list[NativeStep] = []
     number = itertools.count()
 
-    def once(batch: _Tensors) -> None:
+    def once(batch: Tensors) -> None:
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             started = time.perf_counter()
             with record_function(ROOT):
