@@ -11,6 +11,8 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -19,12 +21,15 @@ from fathom_onnx.vocabulary import OPS, OpClass
 __all__ = [
     "CLASS_COLOURS",
     "DARK_INK",
+    "FIGURE_KINDS",
     "INK",
     "LINE_COLOURS",
     "OTHER",
     "PHASE_COLOURS",
+    "Paper",
     "class_legend",
     "drawing",
+    "for_paper",
     "heat_cell",
     "op_colour",
     "plain",
@@ -82,6 +87,45 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+FIGURE_KINDS = ("pdf", "svg", "png")
+"""Forms of a figure for a paper."""
+
+_PAPER_WIDTH = 7.16
+"""Inches of both columns of a two-column paper with the space between them (IEEE, ACM)."""
+
+_PAPER_HEIGHT = 8.6
+"""Inches that leave room for a caption on a page."""
+
+_PAPER_STYLE: dict[Any, Any] = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "pdf.fonttype": 42,  # letters as TrueType: publishers refuse type 3
+    "savefig.dpi": 300,
+}
+
+
+@dataclass
+class Paper:
+    """Drawings for a paper: the form (of :data:`FIGURE_KINDS`), and the bytes of what was drawn last."""
+
+    kind: str
+    last: bytes = b""
+
+
+_PAPER: ContextVar[Paper | None] = ContextVar("_PAPER", default=None)
+
+
+@contextmanager
+def for_paper(kind: str) -> Iterator[Paper]:
+    """Within the block drawings are made for a paper too: in a form, as wide as its two columns, on white."""
+    paper = Paper(kind)
+    token = _PAPER.set(paper)
+    try:
+        yield paper
+    finally:
+        _PAPER.reset(token)
+
+
 class Canvas:
     """A figure being drawn, and its text once it is."""
 
@@ -107,15 +151,34 @@ def drawing(
     from matplotlib.figure import Figure
 
     # ids are hashed with the name, so that figures in one page do not share any
+    paper = _PAPER.get()
     style = {**_STYLE, "svg.hashsalt": name, **({} if font is None else {"font.size": font})}
+    size = (width, height)
+    if paper is not None:
+        style |= _PAPER_STYLE
+        size = (_PAPER_WIDTH, min(_PAPER_HEIGHT, max(1.2, height * _PAPER_WIDTH / width)))
     with matplotlib.rc_context(style):
-        canvas = Canvas(Figure(figsize=(width, height), layout="constrained"))
+        canvas = Canvas(Figure(figsize=size, layout="constrained"))
         yield canvas
+        if paper is not None:
+            paper.last = _saved(canvas.figure, paper.kind)
         buffer = io.StringIO()
         canvas.figure.savefig(
             buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
     canvas.svg = _inline(buffer.getvalue(), name, description)
+
+
+def _saved(figure: Any, kind: str) -> bytes:
+    """A figure in a form, on white; the same content gives the same bytes."""
+    dates = {
+        "pdf": ("CreationDate", "Creator", "Producer"),
+        "svg": ("Date", "Creator", "Format", "Type"),
+        "png": ("Software",),
+    }
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, facecolor="white", metadata=dict.fromkeys(dates[kind]))
+    return buffer.getvalue()
 
 
 def _inline(document: str, name: str, description: str) -> str:

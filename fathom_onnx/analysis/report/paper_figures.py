@@ -38,7 +38,9 @@ THREAD_COLUMNS = ("workload", "framework", "threads", "op", "us")
 _TARGET = 0.9
 _MARKS = "os^Dv<>P"
 _NARROW = 0.04
-"""Least part of the longest bar in which a name can be read."""
+"""Least part of the longest bar in which three letters can be read, in a drawing of the report's width."""
+
+_REPORT_WIDTH = 10.0
 
 
 def _panels(count: int, across: int) -> tuple[int, int]:
@@ -249,11 +251,12 @@ def ops_over_threads(table: pd.DataFrame, notes: Mapping[str, str] | None = None
 
 def _thread_bars(axes: Any, stack: pd.DataFrame) -> None:
     longest = float(stack.sum(axis=1).max())
+    narrow = _NARROW * _REPORT_WIDTH / axes.figure.get_figwidth()
     for y, (_, times) in enumerate(stack.iterrows()):
         left = 0.0
         for op, width in times.items():
             axes.barh(y, width, left=left, height=0.74, color=op_colour(str(op)), edgecolor="#8a8f98", linewidth=0.3)
-            if longest and width / longest >= _NARROW * len(str(op)) / 3:
+            if longest and width / longest >= narrow * len(str(op)) / 3:
                 axes.text(left + width / 2, y, str(op), ha="center", va="center_baseline", fontsize=6.5, color=DARK_INK)
             left += width
     axes.set_yticks(range(len(stack)), [f"{n} thread{'s' if n != 1 else ''}" for n in stack.index])

@@ -39,6 +39,11 @@ __all__ = ["command"]
 )
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
+@click.option(
+    "--figures",
+    type=click.Choice(["pdf", "svg", "png"]),
+    help="Write the paper's figures as files too, sized for two columns, with their data as CSV.",
+)
 @options.output_option("study", "Folder of the study.")
 @options.json_option
 def command(
@@ -58,6 +63,7 @@ def command(
     rounds: int,
     no_verify: bool,
     no_native: bool,
+    figures: str | None,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -101,6 +107,11 @@ def command(
         print_json(result.json())
     else:
         _print(result)
+    if figures is not None:
+        from fathom_onnx.study.figure_files import write_figures
+
+        for path in write_figures(result, figures):
+            tell(f"figure: {path}", err=True)
     if not result.ok:
         click.get_current_context().exit(1)
 
