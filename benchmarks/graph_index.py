@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
-from fathom_onnx.exporting import ExportRequest, export_file, frameworks, graph_path
+from fathom_onnx.exporting import ExportRequest, export_file, graph_path, usual_frameworks
 from fathom_onnx.graph import Graph, load
 from fathom_onnx.graph.definition import macs_by_definition
 from fathom_onnx.graph.files import write_text
@@ -44,7 +44,9 @@ metadata (`fathom_onnx.macs_by_definition`); `fathom-onnx inspect` shows both.
 
 def all_graphs() -> list[tuple[str, str, str, Path]]:
     """(workload, framework, mode, path) of every graph there should be."""
-    return [(w, f, m, graph_path(GRAPHS, w, f, m)) for f in frameworks() for w in names(USUAL_SUITE) for m in MODES]
+    return [
+        (w, f, m, graph_path(GRAPHS, w, f, m)) for f in usual_frameworks() for w in names(USUAL_SUITE) for m in MODES
+    ]
 
 
 def macs(graph: Graph) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fathom_onnx.exporting import ExportRequest, export_file, frameworks
+from fathom_onnx.exporting import ExportRequest, export_file, usual_frameworks
 from fathom_onnx.graph import load
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
@@ -86,7 +86,7 @@ def paper(names: list[str]) -> str:
         path = Path(folder) / "graph.onnx"
         for name in names:
             for mode in MODES:
-                for framework in frameworks():
+                for framework in usual_frameworks():
                     made = child("export", name, framework, mode, path)
                     run = child("run", name, framework, mode, path)
                     total = run["node_time_us"]

@@ -30,7 +30,7 @@ from typing import Any
 import over_time
 
 from fathom_onnx.data import batches_for
-from fathom_onnx.exporting import ExportRequest, export_graph, frameworks
+from fathom_onnx.exporting import ExportRequest, export_graph, usual_frameworks
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.training import CheckpointFolder, EvaluationPlan, HeldOutLoss, InferenceMetrics, open_training, train
@@ -89,7 +89,7 @@ def keep(row: Row) -> None:
 def learn(only: list[str], again: bool) -> None:
     """Train each workload's graphs from both frameworks."""
     known = {(row["workload"], row["framework"]) for row in kept() if row["section"] == "learn"}
-    for name, framework in itertools.product(only or [n for n in LESSONS if n in names()], frameworks()):
+    for name, framework in itertools.product(only or [n for n in LESSONS if n in names()], usual_frameworks()):
         if (name, framework) in known and not again:
             continue
         lesson = LESSONS[name]

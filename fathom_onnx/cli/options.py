@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from fathom_onnx.errors import UnknownNameError, UsageError
-from fathom_onnx.exporting import PURPOSES, find_exporter, frameworks
+from fathom_onnx.exporting import FURTHER_FRAMEWORKS, PURPOSES, find_exporter, frameworks, usual_frameworks
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.recipes.target import is_target
 from fathom_onnx.workloads import ALL_SUITES, SUITES, USUAL_SUITE, definition, names
 from fathom_onnx.workloads.contract import MODES, Mode, Workload
 
+from .lines import tell
 from .targets import read_targets, recipe_modes
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "measuring_options",
     "measuring_options_of",
     "mode_option",
+    "named_frameworks",
     "output_option",
     "pairs",
     "preset_option",
@@ -54,7 +56,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def framework_option(default: str) -> Callable[[F], F]:
     """``--framework``."""
-    return click.option("--framework", default=default, show_default=True, help="torch, tensorflow or all.")
+    return click.option(
+        "--framework",
+        default=default,
+        show_default=True,
+        help="torch, tensorflow or jax; usual: the first two; or all.",
+    )
 
 
 def mode_option(default: str) -> Callable[[F], F]:
@@ -293,19 +300,35 @@ def chosen_workloads(
 
 
 def chosen_frameworks(framework: str) -> list[str]:
-    """One framework, or every one for ``all``; each is known and installed.
+    """One framework, those of a study for ``usual``, or every one for ``all``; each is known and installed.
 
     Raises:
         UnknownNameError: No such framework.
         MissingDependencyError: It is not installed.
     """
     known = frameworks()
-    if framework != "all" and framework not in known:
-        raise UnknownNameError("framework", framework, [*known, "all"])
-    chosen = list(known) if framework == "all" else [framework]
+    several = {"usual": usual_frameworks(), "all": known}
+    if framework not in (*several, *known):
+        raise UnknownNameError("framework", framework, [*known, *several])
+    chosen = list(several.get(framework, [framework]))
     for name in chosen:
         find_exporter(name)
     return chosen
+
+
+def named_frameworks(names: Sequence[str]) -> Sequence[str] | None:
+    """Frameworks by names, every one where ``all`` is among them; None, which is the usual ones, for ``usual``."""
+    if "all" in names:
+        return frameworks()
+    return None if "usual" in names else names
+
+
+def _has_model(framework: str, workload: Workload) -> bool:
+    """Whether a framework has a model of a workload; a line says where it has none."""
+    if framework not in FURTHER_FRAMEWORKS or workload.name in find_exporter(framework).workloads():
+        return True
+    tell(f"left out: workload '{workload.name}' has no model in {framework}", err=True)
+    return False
 
 
 def chosen_modes(mode: str) -> list[Mode]:
@@ -316,7 +339,8 @@ def chosen_modes(mode: str) -> list[Mode]:
 def chosen_cells(chosen: Sequence[Workload], framework: str, mode: str) -> list[tuple[Workload, str, Mode]]:
     """Workload, framework and mode of every graph: the frameworks asked for, a recipe's being its model's own.
 
-    Of several workloads those that lack a mode are left out of it.
+    Of several workloads those that lack a mode are left out of it; and of several frameworks, with a line, those that
+    have no model of a workload.
 
     Raises:
         UsageError: The one workload chosen lacks the mode.
@@ -328,7 +352,12 @@ def chosen_cells(chosen: Sequence[Workload], framework: str, mode: str) -> list[
     if len(chosen) == 1 and usual and not set(modes) & set(usual[0].modes):
         usual[0].check_mode(modes[0])
     cells = [
-        (w, f, m) for f in (chosen_frameworks(framework) if usual else ()) for w in usual for m in modes if m in w.modes
+        (w, f, m)
+        for f in (chosen_frameworks(framework) if usual else ())
+        for w in usual
+        if f == framework or _has_model(f, w)
+        for m in modes
+        if m in w.modes
     ]
     own = [w for w in chosen if isinstance(w, RecipeWorkload)]
     return cells + [(w, w.framework, m) for w in own for m in recipe_modes(w, modes)]

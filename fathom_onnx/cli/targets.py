@@ -89,7 +89,7 @@ def build_recipe(text: str, changes: Mapping[str, Any]) -> tuple[Target, Recipe]
     recipe = target.build()
     framework = framework_of(recipe.model)
     asked = _of_the_command("framework")
-    if _given("framework") and asked not in ("all", framework):
+    if _given("framework") and asked not in ("all", "usual", framework):
         raise UsageError(f"the model of '{text}' is one of {framework}, not of {asked}", "leave out --framework")
     return target, recipe
 

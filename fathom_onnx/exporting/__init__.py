@@ -7,6 +7,7 @@ goes out, made by the exporter of a framework (:mod:`.contract`). This package n
 from .contract import (
     DEFAULT_FRAMEWORK,
     ENTRY_POINT_GROUP,
+    FURTHER_FRAMEWORKS,
     PURPOSES,
     Exporter,
     ExportRequest,
@@ -18,6 +19,7 @@ from .contract import (
     frameworks,
     one_gap,
     purpose_for,
+    usual_frameworks,
 )
 from .graphs import Exported, export_file, export_graph, graph_path
 from .of_recipes import find_gaps, read_recipe, recipe_name
@@ -25,6 +27,7 @@ from .of_recipes import find_gaps, read_recipe, recipe_name
 __all__ = [
     "DEFAULT_FRAMEWORK",
     "ENTRY_POINT_GROUP",
+    "FURTHER_FRAMEWORKS",
     "PURPOSES",
     "ExportRequest",
     "Exported",
@@ -43,4 +46,5 @@ __all__ = [
     "purpose_for",
     "read_recipe",
     "recipe_name",
+    "usual_frameworks",
 ]

@@ -21,6 +21,7 @@ from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 __all__ = [
     "DEFAULT_FRAMEWORK",
     "ENTRY_POINT_GROUP",
+    "FURTHER_FRAMEWORKS",
     "PURPOSES",
     "ExportRequest",
     "Exporter",
@@ -32,6 +33,7 @@ __all__ = [
     "frameworks",
     "one_gap",
     "purpose_for",
+    "usual_frameworks",
 ]
 
 ENTRY_POINT_GROUP = "fathom_onnx.exporters"
@@ -39,6 +41,9 @@ ENTRY_POINT_GROUP = "fathom_onnx.exporters"
 
 DEFAULT_FRAMEWORK = "torch"
 """The framework of commands that name none, whose graphs lie at the top of a folder."""
+
+FURTHER_FRAMEWORKS = frozenset({"jax"})
+"""Frameworks that are taken where they are named, or all are: they have no model of some workloads."""
 
 
 def purpose_for(ep: str) -> Purpose:
@@ -164,6 +169,11 @@ class Exporter(Protocol):
 def frameworks() -> tuple[str, ...]:
     """Frameworks with an exporter, the default one first."""
     return tuple(sorted(framework_names(ENTRY_POINT_GROUP), key=lambda name: name != DEFAULT_FRAMEWORK))
+
+
+def usual_frameworks() -> tuple[str, ...]:
+    """The frameworks of studies, of checks, and of the graphs in ``graphs/``: all but the further ones."""
+    return tuple(name for name in frameworks() if name not in FURTHER_FRAMEWORKS)
 
 
 def find_exporter(framework: str) -> Exporter:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import UsageError
-from fathom_onnx.exporting import Purpose
+from fathom_onnx.exporting import Purpose, usual_frameworks
 from fathom_onnx.exporting import frameworks as known_frameworks
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.native import native_frameworks
@@ -66,11 +66,12 @@ def _commands(
     place = ["-o", str(folder), "--preset", options.preset] if len(names) < len({c.workload for c in chosen}) else []
     place = place or ["-o", str(folder)]
     place += [part for n, v in (own[0].target.options if own else ()) for part in ("--set", f"{n}={v}")]
-    all_frameworks = len(used) > 1 and set(used) == set(known_frameworks())
+    several = {"all": set(known_frameworks()), "usual": set(usual_frameworks())}
+    as_one = next(([name] for name, group in several.items() if len(used) > 1 and set(used) == group), used)
     lines = []
-    for name in ["all"] if all_frameworks else used:
+    for name in as_one:
         workloads = dict.fromkeys(c.workload for c in chosen if c.workload not in names)
-        targets = [model.target.text for model in own if name in ("all", model.framework)]
+        targets = [model.target.text for model in own if name in (*several, model.framework)]
         lines.append(shlex.join([*start, *workloads, *targets, *place, "--framework", name, *common]))
     return lines
 
@@ -149,7 +150,7 @@ def run_study(
         workloads: Their names, or those of the usual suite; targets (``FILE.py:build``) stand for models of one's own,
             which are verified, run and placed among the workloads, and are no part of the framework question, the
             claims or the native runs.
-        frameworks: Their names, or all that have an exporter.
+        frameworks: Their names, or the usual ones, PyTorch and TensorFlow, for None.
         modes: ``inference``, ``training``, or both.
         ep: Execution providers, or ``all`` or None for every one that can be used on this machine. The figures and
             verdicts are about the CPU if it is among them; the others are compared with it.

@@ -43,7 +43,7 @@ class Axes:
     Attributes:
         workloads: Names, or None for all; none of them where there are graph files. Targets (``FILE.py:build``) stand
             for models of one's own.
-        frameworks: Names, or None for all that have an exporter.
+        frameworks: Names, or None for the usual ones, PyTorch and TensorFlow.
         modes: ``inference``, ``training``, or None for both.
         providers: Execution providers.
         tf32: Whether CUDA may multiply in TensorFloat-32.

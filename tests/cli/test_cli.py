@@ -33,7 +33,7 @@ def test_export(tmp_path: Path) -> None:
     out = tmp_path / "graphs"
     result = call("export", "autoenc", "--framework", "all", "--preset", "tiny", "--batch", 4, "-o", out)
     assert result.exit_code == 0, result.output
-    names = ["autoenc.onnx", "autoenc-train.onnx", "tensorflow/autoenc.onnx", "tensorflow/autoenc-train.onnx"]
+    names = [f"{folder}autoenc{part}.onnx" for folder in ("", "jax/", "tensorflow/") for part in ("", "-train")]
     lines = result.stdout.strip().splitlines()
     assert [line.split()[0] for line in lines] == [str(out / name) for name in names]
     assert all(" nodes  " in line and line.endswith(" s") for line in lines)
@@ -41,6 +41,21 @@ def test_export(tmp_path: Path) -> None:
     assert graph.inputs[0].shape == (4, 196)
     assert graph.metadata is not None
     assert graph.metadata.config["batch"] == 4
+
+
+@pytest.mark.slow
+def test_a_framework_without_a_model_is_left_out_of_all(tmp_path: Path) -> None:
+    arguments = ["export", "dlrm", "--mode", "inference", "--preset", "tiny", "-o", tmp_path]
+    result = call(*arguments, "--framework", "all")
+    assert result.exit_code == 0, result.output
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.onnx")} == {
+        "dlrm.onnx",
+        "tensorflow/dlrm.onnx",
+    }
+    assert "left out: workload 'dlrm' has no model in jax" in result.stderr
+    result = call(*arguments, "--framework", "jax")
+    assert result.exit_code == 7
+    assert "workload 'dlrm' has no model in jax" in result.stderr
 
 
 @pytest.mark.slow
@@ -70,7 +85,7 @@ def test_export_json(tmp_path: Path) -> None:
         (["profile", "autoenc", "--ep", "cudda"], 2, "unknown provider 'cudda'; did you mean 'cuda'?"),
         (["profile", "autoenc", "--optimization", "al"], 2, "unknown optimization level 'al'; did you mean 'all'?"),
         (["profile", "autoenc", "--mode", "all"], 2, "profile runs one graph"),
-        (["verify", "autoenc", "--framework", "jax"], 2, "unknown framework 'jax'"),
+        (["verify", "autoenc", "--framework", "mxnet"], 2, "unknown framework 'mxnet'"),
         (["train", "none.onnx"], 3, "no file 'none.onnx'"),
         (["show", "autoenk"], 2, "unknown workload 'autoenk'; did you mean 'autoenc'?"),
         (["study", "autoenk"], 2, "unknown workload 'autoenk'; did you mean 'autoenc'?"),
@@ -151,7 +166,7 @@ def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tm
 
     monkeypatch.setattr(plugins, "entry_points", lambda group: [Absent()])
     result = call("export", "autoenc", "-o", tmp_path)
-    assert result.exit_code == 4
+    assert result.exit_code == 7
     assert "pip install 'fathom-onnx[torch]'" in result.stderr
 
 

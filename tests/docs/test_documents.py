@@ -19,7 +19,12 @@ from support.paths import DOCS, ROOT
 # words with dots that are keys of a file's metadata, not Python names
 METADATA = {"fathom_onnx.conversion", "fathom_onnx.macs_by_definition", "fathom_onnx.time_us", "fathom_onnx.time_share"}
 GROUPS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"])
-GROUPS |= {"fathom_onnx.workloads", "fathom_onnx.models.torch", "fathom_onnx.models.tensorflow"}
+GROUPS |= {
+    "fathom_onnx.workloads",
+    "fathom_onnx.models.torch",
+    "fathom_onnx.models.tensorflow",
+    "fathom_onnx.models.jax",
+}
 
 
 @pytest.fixture(params=documents(), ids=str)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from fathom_onnx.errors import ExportError, MissingDependencyError, UnknownNameError
-from fathom_onnx.exporting import ExportRequest, export_file, find_exporter, frameworks, graph_path
+from fathom_onnx.exporting import ExportRequest, export_file, find_exporter, frameworks, graph_path, usual_frameworks
 from fathom_onnx.graph import Address, GraphMetadata
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.vocabulary import OPS, PHASES
@@ -173,7 +173,8 @@ def test_the_backward_pass_has_the_right_convolutions(tiny, name, first, framewo
 
 
 def test_finding_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert frameworks() == ("torch", "tensorflow")
+    assert frameworks() == ("torch", "jax", "tensorflow")
+    assert usual_frameworks() == ("torch", "tensorflow")
     with pytest.raises(UnknownNameError, match="unknown framework 'tensorflw'; did you mean 'tensorflow'"):
         find_exporter("tensorflw")
 

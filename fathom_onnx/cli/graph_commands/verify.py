@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
 @click.option("--all", "_everything", is_flag=True, help="Every workload of the suite, as where none is named.")
 @options.suite_option
-@options.framework_option("all")
+@options.framework_option("usual")
 @options.mode_option("all")
 @options.configuration_options("tiny")
 @options.purpose_option("simulators")

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.command("study")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD|FILE.py:build]...")
 @options.suite_option
-@options.framework_option("all")
+@options.framework_option("usual")
 @options.mode_option("all")
 @options.preset_option("small")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="An argument of FILE.py:build; may repeat.")
@@ -87,7 +87,7 @@ def command(
             output,
             preset,
             workloads or names(suite),
-            None if framework == "all" else [framework],
+            options.named_frameworks([framework]),
             None if mode == "all" else [mode],
             ep=ep,
             tf32=tf32,

@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.command("sweep")
 @click.argument("targets", nargs=-1, metavar="[WORKLOAD|FILE.py:build|GRAPH.onnx]...")
 @options.suite_option
-@options.list_option("--framework", options.text_list, "torch", "Frameworks, or all.")
+@options.list_option("--framework", options.text_list, "torch", "Frameworks; usual, for torch and tensorflow; or all.")
 @options.list_option("--mode", options.text_list, "training", "inference, training, or all.")
 @options.list_option("--ep", options.text_list, "cpu", "Execution providers: cpu, cuda.")
 @options.cuda_options
@@ -97,7 +97,7 @@ def command(
     refuse_preset(targets)
     axes = Axes(
         workloads=[name for name in targets if not _is_file(name)] if targets else names(suite),
-        frameworks=_all(framework),
+        frameworks=options.named_frameworks(framework),
         modes=_all(mode),
         providers=ep,
         tf32=tf32,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fathom_onnx.errors import UnknownNameError
-from fathom_onnx.exporting import Purpose, frameworks, graph_path
+from fathom_onnx.exporting import FURTHER_FRAMEWORKS, Purpose, find_exporter, frameworks, graph_path, usual_frameworks
 from fathom_onnx.graph import load_structure
 from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
@@ -268,14 +268,22 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every combination of the given workloads, modes and frameworks; None stands for all of them.
 
-    Of workloads it stands for those of the usual suite. A workload has no cells of a mode that it lacks.
+    Of workloads and frameworks it stands for the usual ones. A workload has no cells of a mode that it lacks, nor, if
+    others have one, of a further framework that has no model of it.
 
     Raises:
         UnknownNameError: No such workload, framework, mode or preset.
     """
     chosen_workloads = _select("workload", names(USUAL_SUITE) if workloads is None else workloads, names())
     chosen_modes = [mode for mode in MODES if mode in _select("mode", modes, MODES)]
-    chosen_frameworks = _select("framework", from_frameworks, frameworks())
+    chosen_frameworks = _select("framework", from_frameworks, frameworks() if from_frameworks else usual_frameworks())
     has = {name: definition(name).configure(preset).modes for name in chosen_workloads}
     every = product(chosen_workloads, chosen_modes, chosen_frameworks)
-    return tuple(Cell(w, f, m) for w, m, f in every if m in has[w])
+    lacks = _without_model(chosen_workloads, chosen_frameworks)
+    return tuple(Cell(w, f, m) for w, m, f in every if m in has[w] and (w, f) not in lacks)
+
+
+def _without_model(workloads: Sequence[str], chosen: Sequence[str]) -> set[tuple[str, str]]:
+    """Workloads with the further frameworks, beside others, that have no model of them."""
+    further = [f for f in chosen if f in FURTHER_FRAMEWORKS and len(chosen) > 1]
+    return {(w, f) for f in further for w in set(workloads) - set(find_exporter(f).workloads())}

@@ -1,0 +1,78 @@
+"""A workload's step as JAX itself runs it, compiled by XLA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array as JaxArray
+
+from fathom_onnx.errors import UnknownNameError
+from fathom_onnx.exporting import StepResult
+from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
+
+from . import optimizers
+from .models import Model
+from .step import Made, draw_from, run_step
+
+__all__ = ["JaxReference"]
+
+
+class JaxReference:
+    """A workload's step in JAX; an implementation of :class:`fathom_onnx.exporting.Reference`.
+
+    It is the function that is exported, as ``jax.jit`` runs it: what marks stand for in a graph is JAX's own here.
+    Types of 64 bits are allowed while it runs, and nowhere else.
+    """
+
+    def __init__(self, workload: Workload, model: Model, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
+        self._workload, self._model, self._mode, self._dtype = workload, model, mode, dtype
+        self._inputs = workload.interface(mode, "input").inputs
+        # In float64, which nobody measures, XLA takes half as long to compile if it does not try hard
+        options = {"xla_backend_optimization_level": 0} if dtype == "float64" else None
+        self._compiled: Any = jax.jit(self._step, compiler_options=options)
+        self._compiled_update: Any = jax.jit(self._update, compiler_options=options)
+
+    def _step(self, values: dict[str, JaxArray]) -> tuple[dict[str, JaxArray], dict[str, JaxArray]]:
+        noise = draw_from(self._workload, self._mode, values)
+        made: Made = run_step(self._workload, self._model, self._mode, values, noise)
+        return made.outputs, made.gradients
+
+    def _update(self, values: dict[str, JaxArray], gradients: dict[str, JaxArray]) -> dict[str, JaxArray]:
+        return optimizers.apply(self._workload, values, gradients, draw_from(self._workload, self._mode, values))
+
+    def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> JaxArray:
+        if spec.name not in values:
+            raise UnknownNameError("input value", spec.name, values)
+        dtype = self._dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
+        return jnp.asarray(np.asarray(values[spec.name]).reshape(spec.shape), dtype)
+
+    def step(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step; see :class:`fathom_onnx.exporting.Reference`.
+
+        Raises:
+            UnknownNameError: An input of the interface has no value.
+        """
+        with jax.enable_x64(True):
+            outputs, gradients = self._compiled({spec.name: self._tensor(spec, values) for spec in self._inputs})
+            return StepResult(_arrays(outputs), _arrays(gradients))
+
+    def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """What optax makes of given gradients; see :class:`fathom_onnx.exporting.Reference`.
+
+        Raises:
+            UnknownNameError: A variable has no value, or a parameter no gradient.
+        """
+        workload = self._workload
+        with jax.enable_x64(True):
+            inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
+            given = {p.name: self._tensor(p.spec, gradients) for p in workload.parameters}
+            new = self._compiled_update(inputs, given)
+            return {f"{name}.next": array for name, array in _arrays(new).items()}
+
+
+def _arrays(tensors: Mapping[str, JaxArray]) -> dict[str, Array]:
+    return {name: np.asarray(value) for name, value in tensors.items()}
