@@ -23,7 +23,7 @@ from .fast.sums import JoinSummedProducts
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
-from .rounding import rounded_numbers, single_numbers
+from .rounding import narrow_constants, rounded_numbers, single_numbers
 
 __all__ = ["IR_VERSION", "OPSET", "finish"]
 
@@ -96,6 +96,7 @@ def finish(
     """
     interface = [output.name for output in request.workload.interface(request.mode, request.noise).outputs]
     names = [output.name for output in model.graph.outputs]
+    narrow_constants(model.graph)
     single = single_numbers(model.graph)
     for step in _passes(request.purpose):
         step(model)

@@ -2,7 +2,8 @@
 
 1/9 of a mean or 0.9189385332046727 of a likelihood are off by up to 6e-8 in a file, and where terms cancel that is all
 that is left. Tensors remember what was rounded while the graph is made, and its metadata say it for those numbers that
-the shortest decimal of the float32 is not, so that a reading in float64 has the numbers of the model.
+the float32 is not (nor its shortest decimal, of tensors of one number), so that a reading in float64 has the numbers of
+the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["note", "rounded", "rounded_numbers", "single_numbers", "widen_constants"]
+__all__ = ["narrow_constants", "note", "remembers", "rounded", "rounded_numbers", "single_numbers", "widen_constants"]
 
 _BEFORE = "before rounding"
 _MOST = 256
@@ -43,16 +44,22 @@ def note(tensor: ir.TensorProtocol, values: np.ndarray[Any, Any] | float) -> Non
 
 def _lost(tensor: ir.TensorProtocol) -> tuple[float, ...]:
     """The numbers of a tensor that its file does not tell."""
-    return tuple(number for number in tensor.meta.get(_BEFORE, ()) if _is_lost(number))
+    before = tensor.meta.get(_BEFORE, ())
+    if not before:
+        return ()
+    elements = tensor.numpy()
+    alike = bool((elements == elements.flat[0]).all())
+    return tuple(number for number in before if _is_lost(number, alike))
 
 
-def _is_lost(number: float) -> bool:
-    """Whether neither a float32 nor its shortest decimal is the number."""
+def _is_lost(number: float, alike: bool) -> bool:
+    """Whether a float32 is not the number, nor its shortest decimal where the elements of a tensor are alike."""
     with np.errstate(over="ignore"):
         single = np.float32(number)
     if not np.isfinite(single):
         return False
-    return all(abs(number - guess) > _CLOSE * abs(number) for guess in (float(single), float(str(single))))
+    guesses = (float(single), float(str(single))) if alike else (float(single),)
+    return all(abs(number - guess) > _CLOSE * abs(number) for guess in guesses)
 
 
 def widen_constants(graph: ir.Graph) -> None:
@@ -81,6 +88,34 @@ def widen_constants(graph: ir.Graph) -> None:
             made.meta.update(node.meta)
             made.metadata_props.update(node.metadata_props)
             ir.convenience.replace_nodes_and_values(graph, node, [node], [made], list(node.outputs), list(made.outputs))
+
+
+def narrow_constants(graph: ir.Graph) -> None:
+    """Constants of float64 that are cast to float32 become constants of float32 that remember them."""
+    for node in list(graph):
+        tensor = _double(node.inputs[0]) if node.op_type == "Cast" and not node.domain else None
+        if tensor is None or node.attributes["to"].as_int() != ir.DataType.FLOAT or node.outputs[0].is_graph_output():
+            continue
+        made = ir.node("Constant", [], {"value": rounded(tensor.numpy(), np.dtype(np.float32))})
+        made.meta.update(node.meta)
+        made.metadata_props.update(node.metadata_props)
+        ir.convenience.replace_nodes_and_values(graph, node, [node], [made], list(node.outputs), list(made.outputs))
+
+
+def _double(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The constant of float64 that a value is, or is a copy of."""
+    producer = value.producer() if value is not None else None
+    while producer is not None and producer.op_type == "Cast" and _gives_double(producer):
+        value = producer.inputs[0]
+        producer = value.producer() if value is not None else None
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return tensor if tensor is not None and tensor.dtype == ir.DataType.DOUBLE else None
+
+
+def remembers(value: ir.Value | None) -> bool:
+    """Whether a value is a constant of several numbers, some of which its file does not tell."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return tensor is not None and tensor.size > 1 and bool(_lost(tensor))
 
 
 def _gives_double(node: ir.Node) -> bool:

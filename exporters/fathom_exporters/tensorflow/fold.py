@@ -36,6 +36,15 @@ def _fits(op: tf.Operation, largest: int | None) -> bool:
     return largest is None or all(t.shape.num_elements() <= largest for t in op.outputs if t.shape.is_fully_defined())
 
 
+def _rounds(op: tf.Operation) -> bool:
+    """Whether numbers of double precision are cast to float32: the graph file says what they were."""
+    return bool(
+        op.type == "Cast"
+        and (op.inputs[0].dtype, op.outputs[0].dtype) == (tf.float64, tf.float32)
+        and op.inputs[0].shape.num_elements() != 1
+    )
+
+
 def _static(operations: Iterable[tf.Operation], largest: int | None) -> tuple[set[str], dict[str, _Array]]:
     """Names of operations whose outputs are constant, and those outputs already known from shapes."""
     names: set[str] = set()
@@ -50,6 +59,7 @@ def _static(operations: Iterable[tf.Operation], largest: int | None) -> tuple[se
             names.add(op.name)
         elif op.type == "Const" or (
             op.inputs
+            and not _rounds(op)
             and not op.op_def.is_stateful
             and all(t.op.name in names for t in op.inputs)
             and (op.name not in counted or _fits(op, largest))

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Addition", "Dropout", "HeadsAttention", "ImageClassifier"]
+__all__ = ["Addition", "Dropout", "HeadsAttention", "ImageClassifier", "constant"]
+
+
+def constant(values: np.ndarray[Any, Any], like: Tensor) -> Tensor:
+    """Numbers of float64 as a constant of the type of ``like``; a graph of float32 says what they were."""
+    return torch.tensor(values).to(like.dtype)
 
 
 class Addition(nn.Module):

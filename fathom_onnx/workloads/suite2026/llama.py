@@ -14,22 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import AdamW, Gradients, TensorSpec, Workload
+from fathom_onnx.workloads.contract import Workload
 from fathom_onnx.workloads.stack import Stack
 
-from .decoder import (
-    attention_part,
-    begin,
-    cache_names,
-    cache_shape,
-    caches,
-    check_heads,
-    end,
-    linear,
-    logits,
-    norm,
-    token_input,
-)
+from .decoder import caches, decoder, linear, logits, token_input
 
 __all__ = ["DECODE_DEFINITION", "DEFINITION", "LlamaConfig", "build", "build_decode"]
 
@@ -59,23 +47,6 @@ class LlamaConfig:
     clip: float = setting(1.0, f"{_LLAMA_2}: gradient clipping, global norm")
 
 
-def _layers(c: LlamaConfig) -> Stack:
-    check_heads(c)
-    stack = Stack()
-    begin(stack, c)
-    for number in range(1, c.layers + 1):
-        block = f"block{number}"
-        attention_part(stack, c, block)
-        norm(stack, f"{block}.feed_norm", c.width)
-        linear(stack, f"{block}.gate", c.width, c.hidden)
-        linear(stack, f"{block}.up", c.width, c.hidden)
-        stack.plain(f"{block}.swiglu", "gated activation")
-        linear(stack, f"{block}.down", c.hidden, c.width)
-        stack.plain(f"{block}.feed_add", "residual addition")
-    end(stack, c)
-    return stack
-
-
 def build(preset: str, config: LlamaConfig) -> Workload:
     """Training and prefill at one configuration.
 
@@ -83,21 +54,14 @@ def build(preset: str, config: LlamaConfig) -> Workload:
         ValueError: The sizes of heads do not divide.
     """
     c = config
-    stack = _layers(c)
-    held = tuple(TensorSpec(name, cache_shape(c), meaning="of every place") for name in cache_names(c))
-    return Workload(
-        name="llama",
-        preset=preset,
-        config=c,
-        features=(token_input(c, "tokens", c.length, "consecutive tokens"),),
-        targets=(token_input(c, "labels", c.length, "the token after each"),),
-        parameters=tuple(stack.parameters),
-        outputs=(logits(c, c.length), *held),
-        layers=tuple(stack.layers),
-        optimizer=AdamW(c.learning_rate, c.beta1, c.beta2, c.adam_epsilon, c.weight_decay),
-        data="tokens",
-        gradients=Gradients(clip_global_norm=c.clip),
-    )
+
+    def feed(stack: Stack, block: str) -> None:
+        linear(stack, f"{block}.gate", c.width, c.hidden)
+        linear(stack, f"{block}.up", c.width, c.hidden)
+        stack.plain(f"{block}.swiglu", "gated activation")
+        linear(stack, f"{block}.down", c.hidden, c.width)
+
+    return decoder("llama", preset, c, feed)
 
 
 def build_decode(preset: str, config: LlamaConfig) -> Workload:

@@ -25,21 +25,10 @@ import math
 from dataclasses import dataclass, replace
 
 from fathom_onnx.workloads.config import Definition, setting
-from fathom_onnx.workloads.contract import AdamW, Gradients, Initialiser, Layer, TensorSpec, Workload
+from fathom_onnx.workloads.contract import Layer, Workload
 from fathom_onnx.workloads.stack import Stack
 
-from .decoder import (
-    attention_part,
-    begin,
-    cache_names,
-    cache_shape,
-    check_heads,
-    end,
-    linear,
-    logits,
-    norm,
-    token_input,
-)
+from .decoder import SPREAD, decoder, linear
 
 __all__ = ["CHOICES", "DEFINITION", "MixtralConfig", "build"]
 
@@ -89,41 +78,24 @@ def build(preset: str, config: MixtralConfig) -> Workload:
         ValueError: The sizes of heads do not divide, or there are fewer experts than a token has.
     """
     c = config
-    check_heads(c)
     if c.experts < CHOICES:
         raise ValueError(f"a token cannot have {CHOICES} of {c.experts} experts")
-    start = Initialiser("normal", 0.02)
-    stack = Stack()
-    begin(stack, c)
-    for number in range(1, c.layers + 1):
-        block = f"block{number}"
-        attention_part(stack, c, block)
-        norm(stack, f"{block}.feed_norm", c.width)
+
+    def of_experts(stack: Stack, name: str, inputs: int, outputs: int) -> None:
+        stack.add(Layer(name, "linear of each expert"), SPREAD, weight=(c.experts, outputs, inputs))
+
+    def feed(stack: Stack, block: str) -> None:
         linear(stack, f"{block}.router", c.width, c.experts)
         stack.plain(f"{block}.choice", "top-2 choice of experts and slots")
         stack.plain(f"{block}.balance", "load balance")
         stack.plain(f"{block}.dispatch", "dispatch to experts")
-        stack.add(Layer(f"{block}.gate", "linear of each expert"), start, weight=(c.experts, c.hidden, c.width))
-        stack.add(Layer(f"{block}.up", "linear of each expert"), start, weight=(c.experts, c.hidden, c.width))
+        of_experts(stack, f"{block}.gate", c.width, c.hidden)
+        of_experts(stack, f"{block}.up", c.width, c.hidden)
         stack.plain(f"{block}.swiglu", "gated activation")
-        stack.add(Layer(f"{block}.down", "linear of each expert"), start, weight=(c.experts, c.width, c.hidden))
+        of_experts(stack, f"{block}.down", c.hidden, c.width)
         stack.plain(f"{block}.combine", "weighted sum of experts")
-        stack.plain(f"{block}.feed_add", "residual addition")
-    end(stack, c)
-    held = tuple(TensorSpec(name, cache_shape(c), meaning="of every place") for name in cache_names(c))
-    return Workload(
-        name="mixtral",
-        preset=preset,
-        config=c,
-        features=(token_input(c, "tokens", c.length, "consecutive tokens"),),
-        targets=(token_input(c, "labels", c.length, "the token after each"),),
-        parameters=tuple(stack.parameters),
-        outputs=(logits(c, c.length), *held),
-        layers=tuple(stack.layers),
-        optimizer=AdamW(c.learning_rate, c.beta1, c.beta2, c.adam_epsilon, c.weight_decay),
-        data="tokens",
-        gradients=Gradients(clip_global_norm=c.clip),
-    )
+
+    return decoder("mixtral", preset, c, feed)
 
 
 _PAPER = MixtralConfig()

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from fathom_exporters.lowering.cleanup.folding import FoldConstants
-from fathom_exporters.lowering.rounding import rounded, rounded_numbers, single_numbers
+from fathom_exporters.lowering.rounding import narrow_constants, rounded, rounded_numbers, single_numbers
 from fathom_onnx.exporting import ExportRequest, find_exporter, read_recipe
 from fathom_onnx.graph import GraphMetadata, from_model
 from fathom_onnx.recipes import Recipe
 from fathom_onnx.verification import verify
+from support.graphs.exports import FRAMEWORKS
 from support.graphs.lowering import FLOAT, standard_model, tagged, value
 
 SINGLE = np.dtype(np.float32)
@@ -33,7 +34,9 @@ def told(values, dtype=SINGLE) -> tuple[float, ...]:
 @pytest.mark.parametrize("number", [PHI, -PHI, 1 / 3, 0.1 + 1e-12, 0.123456789, math.log(2 * math.pi) / 2])
 def test_numbers_that_a_decimal_of_float32_is_not(number) -> None:
     assert told(number) == (number,)
-    assert told([1.0, number, number, 0.1]) == (number,)
+    assert told([number, number]) == (number,)
+    # among others, simple decimals are told too: a reading takes them as they are
+    assert told([1.0, number, number, 0.1]) == tuple(sorted([number, 0.1]))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,11 @@ def test_numbers_that_a_decimal_of_float32_is_not(number) -> None:
 )
 def test_numbers_that_need_no_telling(number) -> None:
     assert told(number) == ()
+
+
+def test_simple_decimals_of_several_numbers_are_told() -> None:
+    assert told([0.001, 0.001]) == ()
+    assert told([0.001, 0.25]) == (0.001,)
 
 
 def test_other_types_and_long_tables_are_as_they_are() -> None:
@@ -67,6 +75,72 @@ def test_a_folded_number_is_known_by_its_value() -> None:
     FoldConstants()(model)
     assert [node.op_type for node in model.graph if node.op_type != "Constant"] == ["Mul"]
     assert set(rounded_numbers(model.graph, single).values()) == {(PHI,)}
+
+
+def cast(source: ir.Value, to: ir.DataType, shape: tuple[int, ...]) -> ir.Node:
+    node = tagged("Cast", [source], ("forward", "fc", "Cast"), shape)
+    node.attributes["to"] = ir.AttrInt64("to", to)
+    node.outputs[0].type = ir.TensorType(to)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("on_the_way", "expected"),
+    [
+        ([], (1 / 3, PHI)),
+        ([ir.DataType.DOUBLE], (1 / 3, PHI)),
+        ([ir.DataType.INT64], None),  # numbers are cut
+        ([ir.DataType.FLOAT], None),  # rounded already
+    ],
+)
+def test_a_constant_of_float64_that_is_cast_is_remembered(on_the_way, expected) -> None:
+    numbers = np.array([PHI, 1 / 3, 0.5])
+    constant = ir.node("Constant", [], {"value": ir.tensor(numbers)})
+    constant.outputs[0].name = "c"
+    nodes, last = [constant], constant.outputs[0]
+    for to in [*on_the_way, ir.DataType.FLOAT]:
+        nodes.append(cast(last, to, (3,)))
+        last = nodes[-1].outputs[0]
+    x = value("x", np.zeros(3))
+    nodes.append(tagged("Mul", [x, last], ("forward", "fc", "Mul"), (3,)))
+    model = standard_model(nodes, [x], [nodes[-1].outputs[0]])
+    narrow_constants(model.graph)
+    producer = nodes[-1].inputs[1].producer()
+    if expected is None:
+        assert producer.op_type == "Cast"
+        return
+    assert producer.op_type == "Constant"
+    np.testing.assert_array_equal(producer.attributes["value"].as_tensor().numpy(), numbers.astype(np.float32))
+    assert rounded_numbers(model.graph, {})[producer.outputs[0].name] == expected
+
+
+@pytest.mark.parametrize(("numbers", "left"), [([PHI, 0.5], ["Cos"]), ([0.25, 0.5], [])])
+def test_what_is_made_of_several_rounded_numbers_is_not_folded(numbers, left) -> None:
+    """A reading in float64 makes it of the numbers that they were; folded, it would be of those in float32."""
+    constant = ir.node("Constant", [], {"value": rounded(np.array(numbers), SINGLE)})
+    angles = constant.outputs[0]
+    angles.name, angles.type, angles.shape = "c", FLOAT, ir.Shape((2,))
+    x = value("x", np.zeros(2))
+    cosine = tagged("Cos", [angles], ("forward", "fc", "Sin"), (2,))
+    product = tagged("Mul", [x, cosine.outputs[0]], ("forward", "fc", "Mul"), (2,))
+    model = standard_model([constant, cosine, product], [x], [product.outputs[0]])
+    FoldConstants()(model)
+    assert [node.op_type for node in model.graph if node.op_type != "Constant"] == [*left, "Mul"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("name", "frequency"),
+    [
+        ("llama", 500_000**-0.5),
+        ("llama-decode", 500_000**-0.5),
+        ("mixtral", 0.001),
+        ("unet", 10_000 ** (-1 / 3)),
+    ],
+)
+def test_the_frequencies_of_the_workloads_are_told(tiny, framework, name, frequency) -> None:
+    told = tiny(name, framework, "inference").metadata.rounded
+    assert min(abs(number / frequency - 1) for numbers in told.values() for number in numbers) < 1e-14
 
 
 class Numbers(nn.Module):

@@ -33,6 +33,21 @@ def test_folding_keeps_names_and_draws_and_drops_the_rest():
     np.testing.assert_array_equal(tf.make_ndarray(tensor), [4, 6])
 
 
+def test_numbers_of_float64_that_are_rounded_stay_as_they_are() -> None:
+    def step(x: tf.Tensor) -> tf.Tensor:
+        table = tf.cast(tf.constant([0.1, 0.2, 0.7], tf.float64) / 3, tf.float32)
+        return x * tf.cos(table) * tf.cast(tf.constant(0.3, tf.float64), tf.float32)
+
+    function = tf.function(step, autograph=False).get_concrete_function(tf.TensorSpec((3,), tf.float32))
+    folded = fold(
+        function.graph.as_graph_def(), *([t.op.name for t in end] for end in (function.inputs, function.outputs))
+    )
+    (cast,) = (op for op in folded.get_operations() if op.type == "Cast")
+    wide = tf.make_ndarray(cast.inputs[0].op.get_attr("value"))
+    np.testing.assert_array_equal(wide, np.array([0.1, 0.2, 0.7]) / 3)
+    assert [op.type for op in folded.get_operations() if op.type in ("Cos", "RealDiv")] == ["Cos"]
+
+
 def test_a_large_result_of_a_range_is_computed_in_the_graph_and_a_filled_tensor_is_not() -> None:
     def step(x: tf.Tensor) -> tf.Tensor:
         mask = tf.cast(tf.range(9)[:, tf.newaxis] >= tf.range(9), tf.float32)

@@ -7,6 +7,7 @@ import math
 import onnx_ir as ir
 import onnxscript.optimizer
 
+from fathom_exporters.lowering.rounding import remembers
 from fathom_exporters.lowering.tags import NOT_FOLDED, Tag
 from fathom_exporters.lowering.values import static_shape
 
@@ -27,8 +28,11 @@ def _elements(value: ir.Value) -> int:
 def _should_fold(node: ir.Node) -> bool | None:
     """Whether to fold a fill: a scalar or short vector, but not a large tensor; nothing that is an output of the graph.
 
-    None is onnxscript's own judgement.
+    What is made of several numbers that were rounded to float32 is not folded: a reading of the file in float64 makes
+    it of the numbers that they were. None is onnxscript's own judgement.
     """
+    if any(remembers(value) for value in node.inputs):
+        return False
     if NOT_FOLDED in node.metadata_props or any(output.is_graph_output() for output in node.outputs):
         return False
     if any(o.shape is not None and o.shape.is_static() and _elements(o) > _EVALUATED for o in node.outputs):

@@ -8,6 +8,7 @@ network's layout, NCHW for the export and NHWC for TensorFlow's own CPU kernels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,7 @@ __all__ = [
     "add",
     "batch_norm",
     "classifier",
+    "constant",
     "conv2d",
     "dropout",
     "flatten",
@@ -31,6 +33,11 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
 ]
+
+
+def constant(values: np.ndarray[Any, Any], dtype: tf.DType) -> tf.Tensor:
+    """Numbers of double precision as a constant of a type; a graph of float32 says what they were."""
+    return tf.cast(tf.constant(values, tf.float64), dtype)
 
 
 def linear(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
@@ -150,11 +157,14 @@ def flatten(net: Net, name: str, x: tf.Tensor) -> tf.Tensor:
 
 
 def dropout(net: Net, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
-    """In training ``x / (1 - rate)`` where the noise ``<name>.noise`` is at least the rate, else 0."""
+    """In training ``x / (1 - rate)`` where the noise ``<name>.noise`` is at least the rate, else 0.
+
+    The noise of images is [N, C, H, W], whatever the network's layout.
+    """
     if net.mode == "inference":
         return x
     with net.scope(name):
-        mask = tf.cast(net.draw(f"{name}.noise") >= rate, x.dtype) * (1 / (1 - rate))
+        mask = tf.cast(net.image(net.draw(f"{name}.noise")) >= rate, x.dtype) * (1 / (1 - rate))
         return x * mask
 
 

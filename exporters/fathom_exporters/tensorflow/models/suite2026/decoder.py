@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from fathom_exporters.tensorflow.layers import add, rms_norm
+from fathom_exporters.tensorflow.layers import add, constant, rms_norm
 from fathom_exporters.tensorflow.net import Net
-from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig
+from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig, rotary_frequencies
 
 __all__ = ["Places", "attention_part", "decode", "linear", "next_token_loss"]
 
@@ -51,9 +51,7 @@ def places_of(net: Net, c: DecoderConfig, dtype: tf.DType) -> Places:
             places = tf.reshape(index, (1,))
             net.new_buffers[POSITION] = tf.where(index + 1 < c.length, index + 1, tf.zeros((), tf.int64))
     with net.scope("angles"):
-        size = c.width // c.heads
-        pairs = tf.range(0, size, 2, dtype=dtype)
-        angles = tf.reshape(tf.cast(places, dtype), (-1, 1, 1)) * tf.pow(tf.constant(c.theta, dtype), -pairs / size)
+        angles = tf.reshape(tf.cast(places, dtype), (-1, 1, 1)) * constant(rotary_frequencies(c), dtype)
         cos, sin = tf.cos(angles), tf.sin(angles)
     with net.scope("mask"):
         mask = places[:, tf.newaxis] >= tf.range(c.length, dtype=tf.int64)

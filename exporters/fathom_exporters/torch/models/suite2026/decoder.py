@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fathom_exporters.torch.layers import Addition
-from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig
+from fathom_exporters.torch.layers import Addition, constant
+from fathom_onnx.workloads.suite2026.decoder import POSITION, DecoderConfig, rotary_frequencies
 
 __all__ = ["AttentionPart", "Decoder", "RmsNorm"]
 
@@ -46,13 +46,12 @@ class Position(nn.Module):
 class Angles(nn.Module):
     """Cosine and sine of the rotary embedding's angles, [T, 1, size / 2] each, of the type of ``like``."""
 
-    def __init__(self, size: int, theta: float) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.size, self.theta = size, theta
+        self.frequencies = rotary_frequencies(config)
 
     def forward(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = torch.arange(0, self.size, 2, dtype=like.dtype)
-        angles = places.to(like.dtype).reshape(-1, 1, 1) * self.theta ** (-pairs / self.size)
+        angles = places.to(like.dtype).reshape(-1, 1, 1) * constant(self.frequencies, like)
         return angles.cos(), angles.sin()
 
 
@@ -142,7 +141,7 @@ class Decoder(nn.Module):
         c = self.config = config
         self.embedding = nn.Embedding(c.vocabulary, c.width)
         self.position = Position(c.length)
-        self.angles = Angles(c.width // c.heads, c.theta)
+        self.angles = Angles(c)
         self.mask = Mask(c.length)
         for number in range(1, c.layers + 1):
             self.add_module(f"block{number}", self.block())
