@@ -20,6 +20,7 @@ from .example import open_example
 from .games.atari import PACKAGE, open_atari
 from .games.breakout import open_breakout
 from .games.rollouts import open_pendulum
+from .images.diffusion import open_diffusion
 from .images.digits import open_digits
 from .images.photographs import open_photographs
 from .records.citations import open_citations
@@ -67,6 +68,12 @@ _ROWS = (
         "real",
         "random crops of two photographs (bundled with scikit-learn); the class is the photograph, so 2 classes occur",
         open_photographs,
+    ),
+    Source(
+        "diffusion",
+        "real",
+        "random crops of two photographs (bundled with scikit-learn), each with a random step of a diffusion process",
+        open_diffusion,
     ),
     Source(
         "stories",

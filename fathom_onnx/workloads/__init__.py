@@ -11,7 +11,7 @@ from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_lin
 from .config import Definition
 from .contract import Workload
 from .suite2016 import alexnet, autoenc, deepq, memnet, residual, seq2seq, speech, vgg
-from .suite2026 import dlrm, gat, llama, mamba, mixtral, ppo, vit
+from .suite2026 import dlrm, gat, llama, mamba, mixtral, ppo, unet, vit
 
 __all__ = [
     "ALL_SUITES",
@@ -44,6 +44,7 @@ SUITES: dict[str, tuple[Definition, ...]] = {
         llama.DECODE_DEFINITION,
         mixtral.DEFINITION,
         vit.DEFINITION,
+        unet.DEFINITION,
         dlrm.DEFINITION,
         gat.DEFINITION,
         mamba.DEFINITION,

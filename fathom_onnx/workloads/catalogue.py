@@ -75,6 +75,15 @@ TODAY: dict[str, CatalogueRow] = {
         "Image recognition without convolutions, by attention between patches. The image encoder of most models of "
         "today that read pictures and text.",
     ),
+    "unet": CatalogueRow(
+        2020,
+        "convolutional, attention",
+        35,
+        "unsupervised",
+        "CIFAR-10",
+        "Images made by removing noise in many small steps. The network at the heart of the first image generators "
+        "that millions used.",
+    ),
     "dlrm": CatalogueRow(
         2019,
         "embedding, full",

@@ -16,7 +16,7 @@ from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, chec
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["DEVIATION", "MEAN", "open_photographs", "photographs"]
+__all__ = ["DEVIATION", "MEAN", "crop", "open_photographs", "photographs"]
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's constants)."""
@@ -35,8 +35,8 @@ def photographs() -> tuple[Array, ...]:
     return tuple(np.asarray(image) for image in load_sample_images().images)
 
 
-def _crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
-    """One normalised crop, float32 [3, side, side]."""
+def crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
+    """The pixels of one crop in 0..1, float32 [3, side, side]."""
     from PIL import Image
 
     height, width, _ = photograph.shape
@@ -48,8 +48,14 @@ def _crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
     pixels = np.asarray(image, dtype="float32") / 255.0
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    normalised = (pixels - np.asarray(MEAN, "float32")) / np.asarray(DEVIATION, "float32")
-    return np.moveaxis(normalised, -1, 0)
+    return np.moveaxis(pixels, -1, 0)
+
+
+def _normalised(pixels: Array) -> Array:
+    """Pixels [3, side, side] as image classifiers see them."""
+    mean, deviation = (np.reshape(np.asarray(values, "float32"), (3, 1, 1)) for values in (MEAN, DEVIATION))
+    normalised: Array = (pixels - mean) / deviation
+    return normalised
 
 
 def _check(images: RequestedTensor | None, labels: RequestedTensor | None) -> None:
@@ -91,13 +97,13 @@ def open_photographs(request: BatchRequest) -> Iterator[Batch]:
         raise DataError("data source 'photographs' was asked for no input", "ask for 'images' or 'labels'")
     _check(images, labels)
     # two generators, so that the labels of a seed are the same whether or not images are requested too
-    pick, crop = generator(request.seed, "photographs"), generator(request.seed, "photographs:crop")
+    pick, where = generator(request.seed, "photographs"), generator(request.seed, "photographs:crop")
     pool = photographs()
     while True:
         classes = pick.integers(0, len(pool), first.shape[0])
         batch: Batch = {}
         if images is not None:
-            crops = [_crop(pool[index], images.shape[2], crop) for index in classes]
+            crops = [_normalised(crop(pool[index], images.shape[2], where)) for index in classes]
             batch["images"] = np.stack(crops).astype(images.dtype)
         if labels is not None:
             batch["labels"] = np.eye(labels.shape[1], dtype=labels.dtype)[classes]

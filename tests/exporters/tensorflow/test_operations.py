@@ -328,6 +328,12 @@ def test_pools_and_resampling(name):
     check_function(POOLS[name], apart(2, 7, 6, 4), tolerance=5e-5)
 
 
+def test_the_gradient_of_repeated_pixels_is_a_sum_of_blocks():
+    model = check_function(lambda x: tf.image.resize(x, [14, 18], "nearest"), apart(2, 7, 6, 4))
+    kinds = [node.op_type for node in model.graph.node]
+    assert (kinds.count("Resize"), kinds.count("ReduceSum"), kinds.count("MatMul")) == (1, 1, 0)
+
+
 VOLUMES = {
     "max": single(lambda x: tf.nn.max_pool3d(x, [2, 2, 3], 2, "SAME")),
     "average": single(lambda x: tf.nn.avg_pool3d(x, 2, [1, 2, 1], "SAME")),

@@ -232,6 +232,12 @@ def test_borders(sides, mode, padding) -> None:
     check(lambda x: F.pad(x, padding * sides, mode), image(sides, 5), purposes=ONE)
 
 
+def test_zeros_around_an_image_are_cut_off_of_the_gradient() -> None:
+    (model,) = check(lambda x: F.pad(x, (1, 2, 0, 3)), drawn(1, 2, 4, 5), purposes=ONE)
+    kinds = [node.op_type for node in model.graph.node]
+    assert (kinds.count("Pad"), kinds.count("Slice")) == (1, 1)
+
+
 def test_a_convolution_with_a_circular_border() -> None:
     check(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), image(2), purposes=ONE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_exporters.tensorflow.models.contract import Model
 
-from . import dlrm, gat, llama, mamba, mixtral, ppo, vit
+from . import dlrm, gat, llama, mamba, mixtral, ppo, unet, vit
 
 __all__ = ["SUITE_2026"]
 
@@ -13,6 +13,7 @@ SUITE_2026: dict[str, Model] = {
     "llama-decode": llama,
     "mixtral": mixtral,
     "vit": vit,
+    "unet": unet,
     "dlrm": dlrm,
     "gat": gat,
     "mamba": mamba,

@@ -78,10 +78,22 @@ def resize(e: Emit) -> None:
         e.become(along_sides(e, x, matrices))
 
 
+def _block_sums(e: Emit, dy: str, shape: list[int]) -> str:
+    """The sums of ``dy`` over the blocks of pixels that each of the image's is repeated to."""
+    apart = list(shape[:2])
+    for old, new in zip(shape[2:], e.shape(dy)[2:], strict=True):
+        apart += [old, new // old]
+    blocks = e.reshape(dy, apart)
+    return e.op("ReduceSum", blocks, e.ints([3, 5]), keepdims=0, shape=shape)
+
+
 def resize_grad(e: Emit) -> None:
     """ResizeBilinearGrad(dy, image or its size) -> dx."""
     dy, shape = e.inputs[0], e.output_shape
     matrices = _matrices(e, shape[2:], e.shape(dy)[2:])
+    if all(_is_repetition(matrix) for matrix in matrices):
+        e.become(_block_sums(e, dy, shape))
+        return
     e.become(along_sides(e, dy, [matrix.T for matrix in matrices]))
 
 

@@ -13,6 +13,7 @@ from .llama import Llama
 from .mamba import Mamba
 from .mixtral import Mixtral
 from .ppo import Ppo
+from .unet import Unet
 from .vit import VisionTransformer
 
 __all__ = ["SUITE_2026"]
@@ -22,6 +23,7 @@ SUITE_2026: dict[str, Callable[[Any], nn.Module]] = {
     "llama-decode": Llama,
     "mixtral": Mixtral,
     "vit": VisionTransformer,
+    "unet": Unet,
     "dlrm": RecommendationModel,
     "gat": GraphAttentionNetwork,
     "mamba": Mamba,

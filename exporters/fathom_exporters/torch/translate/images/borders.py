@@ -1,15 +1,16 @@
-"""Images with a border of their own elements, forward and backward: aten operation to ONNX."""
+"""Images with a border, of a constant or of their own elements, forward and backward: aten operation to ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 
 from fathom_exporters.lowering.values import static_shape
-from fathom_exporters.torch.translate.emit import ints, op
+from fathom_exporters.torch.translate.emit import array, ints, op
 
 __all__ = ["BORDERS"]
 
@@ -21,6 +22,18 @@ _LOWEST = -(2**31)
 def _sides(padding: Sequence[int]) -> list[tuple[int, int]]:
     """Start and end of each side, from aten's list that begins with the last side."""
     return list(zip(padding[-2::-2], padding[::-2], strict=True))
+
+
+def constant_pad(x: ir.Value, padding: Sequence[int], value: float = 0.0) -> ir.Value:
+    """constant_pad_nd -> Pad, or Slice where nothing but parts of the tensor are cut off."""
+    sides = _sides(padding)
+    first, size = len(static_shape(x)) - len(sides), static_shape(x)[-len(sides) :]
+    if all(n <= 0 for n in padding):
+        starts = [-start for start, _ in sides]
+        ends = [n + end for n, (_, end) in zip(size, sides, strict=True)]
+        return op.Slice(x, ints(*starts), ints(*ends), ints(*range(first, first + len(sides))))
+    starts, ends = ([side[i] for side in sides] for i in (0, 1))
+    return op.Pad(x, ints(*[0] * first, *starts, *[0] * first, *ends), array(np.array(value), x))
 
 
 def _padded(mode: str) -> Callable[..., ir.Value]:
@@ -88,6 +101,7 @@ def _padded_backward(along: Callable[[ir.Value, int, int, int, int], ir.Value]) 
 
 
 BORDERS: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
+    _aten.constant_pad_nd.default: constant_pad,
     **{getattr(_aten, f"reflection_pad{n}d").default: _padded("reflect") for n in (1, 2, 3)},
     **{getattr(_aten, f"replication_pad{n}d").default: _padded("edge") for n in (1, 2, 3)},
     **{getattr(_aten, f"reflection_pad{n}d_backward").default: _padded_backward(_reflected_back) for n in (1, 2, 3)},
