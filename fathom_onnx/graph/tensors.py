@@ -6,6 +6,7 @@ import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -46,6 +47,7 @@ class Tensor:
         return (self.elements * self.bits + 7) // 8
 
 
+@lru_cache(maxsize=256)  # asked for every tensor of a graph
 def element_type(onnx_type: int) -> str:
     """NumPy's name of an ONNX element type; empty for an undefined one or one that NumPy does not have."""
     if onnx_type == onnx.TensorProto.UNDEFINED:
