@@ -28,12 +28,13 @@ from .placing import place_by_neighbours, place_sums, place_updates
 from .pointwise import POINTWISE
 from .products import PRODUCTS
 from .registry import Equation, UnknownError, rule_table
+from .scatters import SCATTERS
 from .values import Known, Value, known, narrow, shape_of
 from .windows import WINDOWS
 
 __all__ = ["RULES", "gradient_name", "translate"]
 
-RULES = rule_table(POINTWISE, MOVES, PRODUCTS, WINDOWS, INDEXING, CONTROL)
+RULES = rule_table(POINTWISE, MOVES, PRODUCTS, WINDOWS, INDEXING, SCATTERS, CONTROL)
 """Primitive to the rule that writes it."""
 
 _LARGEST = 4096
