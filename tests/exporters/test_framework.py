@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from fathom_exporters.framework import Framework
+from fathom_exporters.jax.models import JAX
 from fathom_exporters.tensorflow.models import TENSORFLOW
 from fathom_exporters.torch.models import TORCH
 from fathom_onnx.errors import UnknownNameError
 
-FRAMEWORKS = pytest.mark.parametrize("framework", [TORCH, TENSORFLOW], ids=["torch", "tensorflow"])
+FRAMEWORKS = pytest.mark.parametrize("framework", [TORCH, TENSORFLOW, JAX], ids=["torch", "tensorflow", "jax"])
 
 
 @FRAMEWORKS

@@ -1,15 +1,18 @@
-"""Update rules and the treatment of gradients: both frameworks against numpy in float64."""
+"""Update rules and the treatment of gradients: each framework against numpy in float64."""
 
 from __future__ import annotations
 
 import contextlib
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch
 
+from fathom_exporters.jax import optimizers as jax_optimizers
 from fathom_exporters.tensorflow import optimizers as tensorflow_optimizers
 from fathom_exporters.tensorflow.net import Net
 from fathom_exporters.torch.built.optimizers import optimizer_of, slots_of
@@ -66,7 +69,17 @@ def with_tensorflow(workload, values) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in new.items()}
 
 
-APPLY = pytest.mark.parametrize("apply", [with_torch, with_tensorflow], ids=["torch", "tensorflow"])
+def with_jax(workload, values) -> dict[str, np.ndarray]:
+    parameters = [Variable(name, shape, Initialiser.constant(0)) for name, shape in SHAPES.items()]
+    workload = SimpleNamespace(**vars(workload), parameters=parameters)
+    with jax.enable_x64(True):
+        given = {name: jnp.asarray(value) for name, value in values.items()}
+        gradients = {name: jnp.asarray(gradient) for name, gradient in GRADIENTS.items()}
+        new = jax_optimizers.apply(workload, given, gradients, given.__getitem__)
+        return {name: np.asarray(value) for name, value in new.items()}
+
+
+APPLY = pytest.mark.parametrize("apply", [with_torch, with_tensorflow, with_jax], ids=["torch", "tensorflow", "jax"])
 
 
 @APPLY
