@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
@@ -71,19 +72,21 @@ def _of_nothing(nodes: Sequence[ir.Node]) -> set[ir.Node]:
 def place_sums(graph: ir.Graph, sums: Sequence[ir.Node]) -> None:
     """Give sums of gradients the layer of the value that they are the gradients of, where it is found.
 
-    It is a value of the same shape, which every layer has read that a summand comes from. Where that is one layer
-    alone, it is rather one of its own values.
+    It is a value of the same shape that has been read by each layer at least as often as a summand comes from it.
+    Where all summands come from one layer, it is rather one of its own values.
     """
-    layers: dict[ir.Node, frozenset[str]] = {}
-    read: dict[ir.Value, frozenset[str]] = {}
+    layers: dict[ir.Node, Counter[str]] = {}
+    read: dict[ir.Value, Counter[str]] = {}
     for node in graph:
         if _tag(node).phase in ("forward", "loss"):
             for output in node.outputs:
                 tags = [_tag(user) for user, _ in output.uses()]
-                read[output] = frozenset(tag.scope for tag in tags if tag.phase in ("forward", "loss"))
+                read[output] = Counter(tag.scope for tag in tags if tag.phase in ("forward", "loss"))
     for node in sums:
         summands = [producer for value in node.inputs if value is not None and (producer := value.producer())]
-        from_layers = frozenset().union(*(layers.get(n, frozenset({_tag(n).scope})) for n in summands))
+        from_layers: Counter[str] = Counter()
+        for summand in summands:
+            from_layers.update(layers.get(summand, Counter({_tag(summand).scope: 1})))
         layers[node] = from_layers
         shape = known_shape(node.outputs[0])
         found = {
@@ -91,7 +94,7 @@ def place_sums(graph: ir.Graph, sums: Sequence[ir.Node]) -> None:
             for value, scopes in read.items()
             if from_layers <= scopes and known_shape(value) == shape and (producer := value.producer()) is not None
         }
-        inside = found & from_layers if len(from_layers) == 1 else set()
+        inside = found & set(from_layers) if len(from_layers) == 1 else set()
         if len(inside or found) == 1:
             _put(node, "backward", (inside or found).pop())
 
