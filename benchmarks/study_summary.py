@@ -1,7 +1,9 @@
-"""Write what a finished study found into the document of its preset: verdicts, ledger, steps, checks, figures.
+"""Write what a finished study found into its document: verdicts, ledger, steps, checks, figures.
 
     fathom-onnx study -o study
     python benchmarks/study_summary.py study      # the small preset's: docs/results/study-small.md
+
+A study of both suites goes into ``docs/results/2016-and-2026.md``; one of 2016 in the same folder then takes seconds.
 
 Every number comes from the study's ``study.json``; the figures are those of its report, as files beside the document.
 """
@@ -18,6 +20,7 @@ from fathom_onnx.graph.files import write_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 DOCUMENTS = {"paper": RESULTS / "study.md", "small": RESULTS / "study-small.md"}
+BOTH_SUITES = RESULTS / "2016-and-2026.md"
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
 
@@ -151,13 +154,71 @@ def verification(checks: list[dict[str, Any]]) -> str:
     return table(columns, rows)
 
 
-def figures(page: str, preset: str) -> str:
-    """The paper's figures in the report, as files, and the lines that show them."""
+def suites(found: dict[str, Any]) -> str:
+    """The workloads of 2026 among those of 2016: one row a workload of each framework, by op in training."""
+    asked = [m for m in found["movements"] if (m["mode"], m["grouping"]) == ("training", "op")]
+    rows = [
+        [
+            p["workload"],
+            m["framework"],
+            p["nearest"],
+            f"{p['distance']:.3f}",
+            f"{m['reach']:.3f} ({m['isolated']})",
+            f"{p['outside_share']:.0%}",
+            {True: "outside", False: "inside", None: "open"}[p["outside"]],
+            "; ".join(f"{g['name']} {g['share_a']:.0%} here, {g['share_b']:.0%} there" for g in p["gaps"]),
+        ]
+        for m in asked
+        for p in m["placements"]
+    ]
+    columns = [
+        *("workload", "from", "nearest of 2016", "distance:", "reach of 2016:", "resamples outside:", "it lies"),
+        "differs most in",
+    ]
+    shifts = [
+        [
+            s["op_class"],
+            s["framework"],
+            f"{s['older']:.1%}",
+            f"{s['newer']:.1%}",
+            f"{100 * (s['newer'] - s['older']):+.1f}",
+        ]
+        for s in found["op_classes"]
+    ]
+    work = [
+        [
+            w["workload"],
+            w["suite"],
+            w["framework"],
+            *("" if w[k] is None else f"{w[k]:.3g}" for k in ("intensity", "memory")),
+        ]
+        for w in found["work"]
+    ]
+    means = [
+        f"- {words}, geometric means of 2016 and 2026: "
+        + "; ".join(f"{name} {old:.3g} and {new:.3g}" for name, (old, new) in found["means"][what].items())
+        + f"; {'changed' if found['changed'][what] else 'not changed'} by the criterion.\n"
+        for what, words in (("intensity", "FLOPs a byte"), ("memory", "tensors at the peak over parameters"))
+    ]
+    moved = ", ".join(found["moved_classes"]) or "none"
+    return (
+        f"**{found['verdict']}**\n\n"
+        f"- Op classes whose mean share changed by the criterion: {moved}.\n{''.join(means)}\n"
+        f"### Nearest workloads, by op in training\n\n{table(columns, rows)}\n"
+        "### Mean shares of a training step by op class\n\n"
+        f"{table(['class', 'from', '2016:', '2026:', 'points:'], shifts)}\n"
+        f"### Work and memory of a training step\n\n"
+        f"{table(['workload', 'suite', 'from', 'FLOPs a byte:', 'tensors at the peak over parameters:'], work)}"
+    )
+
+
+def figures(page: str, preset: str, only: tuple[str, ...] = ("Figure",)) -> str:
+    """The paper's figures in the report whose titles begin so, as files, and the lines that show them."""
     folder = RESULTS / "figures" / preset
     folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for title, svg, caption in re.findall(_FIGURE, page, re.DOTALL):
-        if not title.startswith("Figure"):
+        if not title.startswith(only):
             continue
         name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         # as a file of its own a drawing has no page to take its colours from
@@ -166,23 +227,34 @@ def figures(page: str, preset: str) -> str:
     return "\n".join(shown)
 
 
-def summary(folder: Path, found: dict[str, Any]) -> str:
-    """The summary of a study, as Markdown."""
+def facts(found: dict[str, Any]) -> str:
+    """With what the study was made, in a sentence."""
     options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
-    facts = (
+    return (
         f"Preset {options['preset']}, {found['rounds']} rounds of {options['steps']} steps after {options['warmup']}, "
         f"{' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
         f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
     )
+
+
+def summary(folder: Path, found: dict[str, Any]) -> str:
+    """The summary of a study, as Markdown."""
+    page, preset = (folder / "report.html").read_text(), found["options"]["preset"]
+    if found["suites"] is not None:
+        shown = figures(page, "2016-and-2026", ("Figure 3", "Figure 4"))
+        return (
+            f"{facts(found)}\n\n{suites(found['suites'])}\n### The framework question, over both suites\n\n"
+            f"{framework(found['framework'])}\n### Steps\n\n{steps(found)}\n### Figures\n\n{shown}"
+        )
     checked = f"{_ERRORS}\n\n{verification(found['checks'])}" if found["checks"] else "This study left it out.\n"
     lines = "".join(f"- {line}\n" for line in [found["verdict"], *found["findings"]])
     return (
-        f"{facts}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
+        f"{facts(found)}\n\n{lines}\n### The framework question\n\n{framework(found['framework'])}\n"
         f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
         f"### Spread between rounds\n\n{noise(found['noise'])}\n"
         f"### Verification\n\n{checked}\n### Figures\n\n"
-        f"{figures((folder / 'report.html').read_text(), options['preset'])}"
+        f"{figures(page, preset)}"
     )
 
 
@@ -195,7 +267,7 @@ def main() -> None:
     preset = found["options"]["preset"]
     if preset not in DOCUMENTS:
         raise SystemExit(f"studies of preset '{preset}' have no document, those of {', '.join(DOCUMENTS)} do")
-    document = DOCUMENTS[preset]
+    document = DOCUMENTS[preset] if found["suites"] is None else BOTH_SUITES
     marks = "<!-- study -->\n", "<!-- end of study -->"
     new = f"{marks[0]}\n{summary(folder, found)}\n{marks[1]}"
     text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, document.read_text(), flags=re.DOTALL)
