@@ -78,6 +78,21 @@ def test_a_pooled_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert Run.load(tmp_path).summary() == run.summary()
 
 
+def test_nodes_that_a_session_names_anew_are_told_by_what_they_stand_for() -> None:
+    """Two changes of layout, whose names onnxruntime deals out differently in the second session, in another order."""
+
+    def session(rows: dict[str, tuple[int, str]]) -> Run:
+        run = hand_run([Executed(name, [us], {stands_for: 1.0}) for name, (us, stands_for) in rows.items()], [1])
+        return replace(run, nodes=run.nodes.assign(op_type=["ReorderOutput"] * 2 + ["Mul"]))
+
+    first = session({"r_1": (10, MUL), "r_2": (20, ADD), "m": (40, MUL)})
+    second = session({"r_2": (14, MUL), "r_1": (26, ADD), "m": (44, MUL)})
+    turned = session({"r_2": (22, ADD), "r_1": (18, MUL), "m": (42, MUL)})
+    assert pool_runs([first, second]).nodes["median_us"].tolist() == [12, 23, 42]
+    assert pool_runs([first, turned]).nodes["median_us"].tolist() == [14, 21, 41]
+    assert pool_runs([first, turned]).nodes["name"].tolist() == ["r_1", "r_2", "m"]
+
+
 def test_rounds_that_ran_other_nodes_are_refused() -> None:
     other = hand_run([Executed("m", [10], {MUL: 1.0})], [1])
     with pytest.raises(RunError, match="executed different nodes"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -18,8 +19,9 @@ from .rounds import pooled_facts
 
 __all__ = ["pool_runs"]
 
-_IDENTITY = ("name", "op_type", "provider", "kind", "originals", "op", "layer", "phase")
-"""What is the same of an executed node in every round."""
+_SAME = (("name", "op_type", "provider", "originals"), ("op_type", "provider", "originals"), ("op_type", "provider"))
+"""What tells that executed nodes of two rounds are the same one, the surest first: nodes that onnxruntime inserts, such
+as changes of layout, are named anew in every session."""
 
 _LISTS = ("control_steps_us", "dropped_control_steps_us")
 _KERNEL_TIMES = ("calls", "us", "gap_us")
@@ -37,16 +39,13 @@ def pool_runs(runs: Sequence[Run]) -> Run:
     if not runs:
         raise RunError("there is no round to pool")
     first = runs[0]
-    for run in runs[1:]:
-        if not first.nodes[list(_IDENTITY)].equals(run.nodes[list(_IDENTITY)]):
-            raise RunError(
-                f"rounds of graph '{first.manifest.get('graph')}' executed different nodes", "measure it in one round"
-            )
-    samples = np.concatenate([run.samples for run in runs])
+    rows = [_rows_of(first, run) for run in runs]
+    samples = np.concatenate([run.samples[:, of_run] for run, of_run in zip(runs, rows, strict=True)])
     steps = pd.concat([run.steps for run in runs], ignore_index=True)
     steps["step"] = np.arange(len(steps))
     manifest = _manifest(runs, steps)
-    nodes = _nodes(runs, samples, manifest["floor"])
+    calls = [run.nodes["calls"].to_numpy(float)[of_run] for run, of_run in zip(runs, rows, strict=True)]
+    nodes = _nodes(first, samples, calls, manifest["floor"])
     attribution = first.attribution.copy()
     attribution["us"] = nodes["median_us"].to_numpy(float)[attribution["executed"]] * attribution["weight"]
     originals = first.originals.copy()
@@ -54,6 +53,31 @@ def pool_runs(runs: Sequence[Run]) -> Run:
     originals["us"] = originals["name"].map(by_name).fillna(0.0)
     kernels = None if first.kernels is None else _kernels([run.kernels for run in runs if run.kernels is not None])
     return Run(manifest, nodes, attribution, steps, samples, originals, kernels)
+
+
+def _rows_of(first: Run, run: Run) -> list[int]:
+    """For every row of the first run's node table the row of the same node in another run's."""
+    found: dict[int, int] = {}
+    left = set(range(len(run.nodes)))
+    for names in _SAME:
+        waiting: dict[tuple[Any, ...], deque[int]] = {}
+        for row, key in enumerate(_keys(run, names)):
+            if row in left:
+                waiting.setdefault(key, deque()).append(row)
+        for row, key in enumerate(_keys(first, names)):
+            if row not in found and waiting.get(key):
+                found[row] = waiting[key].popleft()
+        left -= set(found.values())
+        if not left:
+            break
+    if left or len(found) != len(first.nodes):
+        graph = first.manifest.get("graph")
+        raise RunError(f"rounds of graph '{graph}' executed different nodes", "measure it in one round")
+    return [found[row] for row in range(len(first.nodes))]
+
+
+def _keys(run: Run, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(run.nodes[name] for name in names), strict=True)
 
 
 def _manifest(runs: Sequence[Run], steps: pd.DataFrame) -> dict[str, Any]:
@@ -74,12 +98,14 @@ def _manifest(runs: Sequence[Run], steps: pd.DataFrame) -> dict[str, Any]:
     return facts
 
 
-def _nodes(runs: Sequence[Run], samples: Microseconds, floor: dict[str, Any] | None) -> pd.DataFrame:
-    """The node table with statistics over all steps; calls and costs are those of a step, whatever the round."""
-    nodes = runs[0].nodes.copy()
+def _nodes(
+    first: Run, samples: Microseconds, calls: Sequence[Microseconds], floor: dict[str, Any] | None
+) -> pd.DataFrame:
+    """The node table with statistics over all steps; costs are those of a step, whatever the round."""
+    nodes = first.nodes.copy()
     for name, values in node_statistics(samples).items():
         nodes[name] = values.to_numpy()
-    nodes["calls"] = np.median([run.nodes["calls"].to_numpy(float) for run in runs], axis=0)
+    nodes["calls"] = np.median(calls, axis=0)
     if floor:
         nodes["below_floor"] = nodes["median_us"] / nodes["calls"].clip(lower=1) < floor["us"]
     return nodes
