@@ -225,3 +225,14 @@ def test_huber_in_tensorflow_by_hand() -> None:
     # errors 0, -0.5, -3, 3: 0, 0.125 and twice 2 * (3 - 1)
     assert float(loss) == pytest.approx((0 + 0.125 + 4 + 4) / 4)
     np.testing.assert_allclose(tape.gradient(loss, values), np.array([0, -0.5, -2, 2]) / 4)
+
+
+def test_huber_in_jax_by_hand() -> None:
+    jax = pytest.importorskip("jax")
+    from fathom_exporters.jax.models.suite2016.deepq import huber
+
+    with jax.enable_x64(True):
+        values, targets = (jax.numpy.asarray(x) for x in ([0.0, 0.5, -2.0, 7.0], [0.0, 1.0, 1.0, 4.0]))
+        loss, gradient = jax.value_and_grad(huber)(values, targets, 2.0)
+    assert float(loss) == pytest.approx((0 + 0.125 + 4 + 4) / 4)
+    np.testing.assert_allclose(gradient, np.array([0, -0.5, -2, 2]) / 4)

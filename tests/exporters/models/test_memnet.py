@@ -127,7 +127,7 @@ def test_a_zero_row_changes_no_other() -> None:
     assert (plain.label, with_row.label) == ("uniform", "uniform, row 2 zero")
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "jax"])
 def test_position_encoding_by_hand(framework) -> None:
     pytest.importorskip(framework)
     if framework == "torch":
@@ -136,6 +136,14 @@ def test_position_encoding_by_hand(framework) -> None:
         from fathom_exporters.torch.models.suite2016.memnet import position_encoding
 
         actual = position_encoding(2, torch.zeros(5, 4, dtype=torch.float64))
+    elif framework == "jax":
+        import jax
+        import jax.numpy as jnp
+
+        from fathom_exporters.jax.models.suite2016.memnet import position_encoding
+
+        with jax.enable_x64(True):
+            actual = position_encoding(2, jnp.zeros((5, 4), "float64"))
     else:
         import tensorflow as tf
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
 import torch
 
+import fathom_exporters.jax.models.suite2016.seq2seq as jax_model
 import fathom_exporters.tensorflow.models.suite2016.seq2seq as tf_model
 import fathom_exporters.torch.models.suite2016.seq2seq as torch_model
 import fathom_onnx.verification.subject as subject
@@ -30,10 +33,13 @@ def sampled_by(framework: str, x, weight, bias, labels, sampled) -> np.ndarray:
     arrays = (x, weight, bias, labels, sampled)
     if framework == "torch":
         return torch_model.sampled_logits(*(torch.from_numpy(a) for a in arrays), len(sampled)).numpy()
+    if framework == "jax":
+        with jax.enable_x64(True):
+            return np.asarray(jax_model.sampled_logits(*map(jnp.asarray, arrays), len(sampled)))
     return tf_model.sampled_logits(*(tf.constant(a) for a in arrays), len(sampled)).numpy()
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "jax"])
 def test_sampled_softmax_is_tensorflows(framework) -> None:
     rng = np.random.default_rng(0)
     rows, hidden, vocabulary, samples = 7, 5, 4000, 64
