@@ -30,12 +30,13 @@ class Failure:
 
 
 class FinishedRun(NamedTuple):
-    """A finished run as it is read back: summary, manifest, its time by op in every step, and by layer and phase."""
+    """A finished run as it is read back: summary, manifest, time by op in every step, and by layer and phase or op."""
 
     summary: dict[str, Any]
     manifest: dict[str, Any]
     op_mix: OpMix | None
     layers: pd.DataFrame | None = None
+    layer_ops: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class CellResult:
         manifest: The run's manifest.
         op_mix: The run's time by op in every step.
         layers: Its microseconds by layer (rows) and phase (columns).
+        layer_ops: Its microseconds by layer and op.
         error: The one-line error of a cell that was not exported or not run.
     """
 
@@ -62,6 +64,7 @@ class CellResult:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     op_mix: OpMix | None = None
     layers: pd.DataFrame | None = None
+    layer_ops: pd.DataFrame | None = None
     error: str = ""
 
     @property

@@ -106,7 +106,7 @@ def read_run(folder: Path, result: StageResult) -> FinishedRun:
 
     run = Run.load(folder / result["folder"])
     mix = run_op_mix(run) if run.manifest.get("workload") else None
-    return FinishedRun(run.summary(), run.manifest, mix, run.crossed("layer", "phase"))
+    return FinishedRun(run.summary(), run.manifest, mix, run.crossed("layer", "phase"), run.crossed("layer", "op"))
 
 
 def profile_native_step(job: Job) -> StageResult:
@@ -137,7 +137,9 @@ def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
     from fathom_onnx.analysis.similarity.op_mix import native_op_mix
 
     run = NativeRun.load(folder / result["folder"])
-    return FinishedRun(run.summary(), run.manifest, native_op_mix(run), run.crossed("layer", "phase"))
+    return FinishedRun(
+        run.summary(), run.manifest, native_op_mix(run), run.crossed("layer", "phase"), run.crossed("layer", "op")
+    )
 
 
 def pool_rounds(job: Job) -> StageResult:

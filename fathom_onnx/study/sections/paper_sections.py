@@ -12,6 +12,7 @@ from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
 from fathom_onnx.analysis.similarity.share_differences import ShareDifference
 from fathom_onnx.study.result import StudyResult
 
+from .difference_sections import difference_sections
 from .paper_figures import figures_section
 from .provider_sections import provider_sections
 
@@ -37,6 +38,7 @@ def paper_sections(result: StudyResult) -> list[Section]:
         _claims_section(result.ledger),
         _question_section(result.framework),
         figures_section(result),
+        *difference_sections(result),
         *provider_sections(result),
     ]
 
