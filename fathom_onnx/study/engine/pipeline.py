@@ -156,10 +156,13 @@ def _measure(engine: Engine, kind: _Kind, number: int) -> None:
 
 
 def _finish(engine: Engine, kind: _Kind, pool: Stage | None) -> list[CellResult]:
-    """Pool the rounds of cells that were measured in several, and read the runs; of some a round may have failed."""
+    """Pool the rounds of cells that were measured in several, and read the runs.
+
+    Of some cells a round may have failed. Where the rounds cannot be pooled, the failure is recorded and the first of
+    them is the run.
+    """
     pooled: dict[Job, StageResult] = {}
     several = {job: results for job, results in kind.measured.items() if len(results) > 1}
-    errors = dict(kind.errors)
     if several and pool is not None:
         jobs = {}
         for job, results in several.items():
@@ -167,13 +170,12 @@ def _finish(engine: Engine, kind: _Kind, pool: Stage | None) -> list[CellResult]
             jobs[job] = replace(made_of, output=_run_folder(made_of, pool, kind.under))
         found = engine.run_stage(pool, list(jobs.values()))
         pooled = {job: found.results[made] for job, made in jobs.items() if made in found.results}
-        errors |= {job: found.errors[made] for job, made in jobs.items() if made in found.errors}
     finished: list[CellResult] = []
     for cell in kind.cells:
         rounds = kind.measured.get(cell.job, [])
-        run = pooled.get(cell.job) if len(rounds) > 1 else next(iter(rounds), None)
+        run = pooled.get(cell.job) or next(iter(rounds), None)
         if run is None:
-            finished.append(replace(cell, error=errors.get(cell.job, "")))
+            finished.append(replace(cell, error=kind.errors.get(cell.job, "")))
         else:
             seconds = sum(float(one.get("seconds", 0.0)) for one in rounds)
             of_each = [{name: one.get(name) for name in ("folder", "attempts", "gauge", "seconds")} for one in rounds]

@@ -73,6 +73,16 @@ def test_a_round_that_fails_is_said_and_the_others_are_pooled(tmp_path: Path, wo
     assert [len(c.op_mix.in_rounds("op")) for c in result.cells if c.op_mix] == [2, 3]
 
 
+def test_rounds_that_cannot_be_pooled_leave_the_first(tmp_path: Path, world: World) -> None:
+    world.broken["pool", "autoenc inference (torch)"] = ValueError("executed different nodes")
+    result = conduct(tmp_path, world, workloads=["autoenc"], rounds=3)
+    assert [(f.what, f.stage, f.error) for f in result.failures] == [
+        ("autoenc inference (torch)", "pool", "executed different nodes")
+    ]
+    assert [c.done for c in result.cells] == [True, True]
+    assert [len(c.op_mix.in_rounds("op")) for c in result.cells if c.op_mix] == [1, 3]
+
+
 def test_a_cell_whose_first_round_fails_is_not_tried_in_the_next(tmp_path: Path, world: World) -> None:
     world.broken["profile", "autoenc inference (torch)"] = ValueError("no")
     result = conduct(tmp_path, world, workloads=["autoenc"], rounds=3)
