@@ -28,7 +28,6 @@ from fathom_onnx.verification.compare import relative_error  # noqa: E402
 from fathom_onnx.verification.double import DoubleGraph  # noqa: E402
 from fathom_onnx.vocabulary import OPS  # noqa: E402
 from fathom_onnx.workloads import workload  # noqa: E402
-from support.graphs.exports import exported as exported_by  # noqa: E402
 from support.graphs.of_functions.jax import captured_function  # noqa: E402
 from support.graphs.of_functions.jax import exported as exported_function  # noqa: E402
 from support.graphs.tensorflow_values import values_of  # noqa: E402
@@ -73,25 +72,6 @@ def test_the_graph_is_the_step_of_jax(name, mode):
 @pytest.mark.parametrize("name", ["autoenc", "memnet", "speech"])
 def test_without_marks_it_is_so_too(name):
     judge(exported(name, "training", "input", marks=False), name, "training")
-
-
-def places(model):
-    """Phase, layer and op of every node."""
-    found = [Address.parse(node.name) for node in model.graph.node]
-    return {(a.phase, a.scope, a.op) for a in found}
-
-
-@pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", WORKLOADS)
-def test_nodes_have_the_places_that_they_have_from_the_others(name, mode):
-    """Phase, layer and op of most nodes are from PyTorch or TensorFlow too; where not, a model is written otherwise."""
-    own = places(exported(name, mode))
-    others = [places(exported_by(name, framework, mode)) for framework in ("torch", "tensorflow")]
-    scopes = [{place[:2] for place in one} for one in (own, *others)]
-    assert set.intersection(*scopes[1:]) - scopes[0] <= {("backward", "loss")}  # a sum's gradient is none to compute
-    assert scopes[0] <= set.union(*scopes[1:])
-    assert len(own - set.union(*others)) <= 0.05 * len(own)
-    assert len(set.intersection(*others) - own) <= 0.05 * len(own)
 
 
 def test_every_primitive_with_a_rule_has_a_canonical_op():
