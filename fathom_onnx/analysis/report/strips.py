@@ -9,7 +9,7 @@ from .drawing import INK, LINE_COLOURS, drawing, plain
 
 __all__ = ["Strip", "strip_svg"]
 
-_WIDTH = 3.6
+_WIDTH = 3.0
 _MARKS = "oD|s"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fathom_onnx.analysis.paper.claims import Entry
 from fathom_onnx.analysis.report.bars import CLASS_KEY, Bar, BarRow, Bars, known_parts
 from fathom_onnx.analysis.report.overview import Mark, Overview, Tile
@@ -24,7 +22,7 @@ _LEAST_REST = 0.002
 """Least share of time without an op class that is shown."""
 
 _NOTE = "Points: cosine distances, where frameworks are farthest apart beside workloads; the line is the mean."
-_FLOOR_NOTE = " Grey: the noise floor, between rounds of one run."
+_FLOOR_NOTE = " Grey: the noise floor, between rounds of one run; the numbers count what is above it."
 
 
 def study_overview(result: StudyResult) -> Overview | None:
@@ -98,17 +96,12 @@ def _picture(result: StudyResult) -> Bars:
     ]
     return Bars(
         "Where the time goes: node time by op class",
-        f"Of each pair of bars {_order(list(dict.fromkeys(c.cell.framework for c in result.cells)))}.",
+        f"Bars from the top: {', '.join(dict.fromkeys(c.cell.framework for c in result.cells))}.",
         modes,
         rows,
         CLASS_KEY,
         groups=-(-len(rows) // _ONE_GROUP),
     )
-
-
-def _order(frameworks: Sequence[str]) -> str:
-    places = ("the upper is", "the lower is") if len(frameworks) == 2 else [f"number {n + 1} is" for n in range(9)]
-    return ", ".join(f"{place} {name}" for place, name in zip(places, frameworks, strict=False))
 
 
 def _bars(runs: Runs, mode: str) -> list[Bar]:

@@ -67,7 +67,7 @@ def test_every_workload_has_its_bars_training_first() -> None:
     assert (torch.label, tensorflow.label) == ("torch training", "tensorflow training")
     assert torch.parts["B"] == pytest.approx(0.9)
     assert torch.parts["A"] == pytest.approx(0.1)
-    assert picture.caption == "Of each pair of bars the upper is torch, the lower is tensorflow."
+    assert picture.caption == "Bars from the top: torch, tensorflow."
     assert picture.groups == 1
 
 

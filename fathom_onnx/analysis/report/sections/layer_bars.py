@@ -39,7 +39,7 @@ def layer_bars(title: str, columns: Mapping[str, LayerTimes], by_class: bool = F
     if rest:
         rows.append(BarRow(f"{len(rest)} more", [_bars(runs, rest, by_class) for runs in columns.values()]))
     several = list(dict.fromkeys(who for runs in columns.values() for who in runs))
-    order = f" Of two bars the upper is {several[0]}, the lower {several[1]}." if len(several) == 2 else ""
+    order = f" Bars from the top: {', '.join(several)}." if len(several) > 1 else ""
     parts = "op classes" if by_class else "phases"
     caption = f"Time of each layer in a step, parted by {parts}, with its share of the run's node time.{order}"
     return Bars(title, caption, list(columns), rows, key)
