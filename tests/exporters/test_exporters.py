@@ -1,4 +1,4 @@
-"""The graphs of both frameworks: contract, identity of interface and layers, what must not be in a file."""
+"""The graphs of the frameworks: contract, identity of interface and layers, what must not be in a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fathom_exporters.jax.models import JAX
 from fathom_onnx.errors import ExportError, MissingDependencyError, UnknownNameError
 from fathom_onnx.exporting import ExportRequest, export_file, find_exporter, frameworks, graph_path, usual_frameworks
 from fathom_onnx.graph import Address, GraphMetadata
@@ -17,7 +18,12 @@ from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Workload
 from support.graphs.exports import FRAMEWORKS, MODES_OF, TRAINED
 
-CELLS = [(name, framework, mode) for name, mode in MODES_OF for framework in FRAMEWORKS]
+CELLS = [
+    (name, framework, mode)
+    for framework in (*FRAMEWORKS, "jax")
+    for name, mode in MODES_OF
+    if framework != "jax" or name in JAX.built_in
+]
 
 
 @pytest.mark.parametrize(("name", "framework", "mode"), CELLS)
