@@ -21,7 +21,7 @@ from fathom_onnx.study.cells.own_models import OwnModel, own_models
 from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells, own_cells
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
-from fathom_onnx.study.engine.pipeline import carry_out, measure_machine
+from fathom_onnx.study.engine.pipeline import carry_out, compile_steps, measure_machine
 from fathom_onnx.study.engine.providers import choose, on_provider, refuse_unused_settings
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
@@ -111,6 +111,13 @@ def _plan(
     return [replace(job, own=own.get(job.cell)) for job in plan]
 
 
+def _compiled_plan(plan: Sequence[Job]) -> list[Job]:
+    """The jobs of compiled steps, as long as the main runs: each compilation takes longer than its steps anyway."""
+    known = native_frameworks()
+    main = [job for job in plan if job.role is Role.MAIN and job.own is None and job.cell.framework in known]
+    return [replace(job, role=Role.COMPILED, options=replace(job.options, ep="cpu")) for job in main]
+
+
 def run_study(
     folder: str | Path,
     preset: str = "small",
@@ -129,6 +136,7 @@ def run_study(
     purpose: Purpose = "onnxruntime",
     verify: bool = True,
     native: bool = True,
+    compiled: bool = False,
     checked_steps: int = 1,
     target_options: Mapping[str, Any] | None = None,
     on_event: OnEvent | None = None,
@@ -167,6 +175,8 @@ def run_study(
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and
             :data:`BRIEF_STEPS` steps or so.
+        compiled: Whether the frameworks' own compilers make the steps too, whose times are compared; each is measured
+            once, after all rounds.
         checked_steps: Steps of each such check.
         target_options: Arguments of the functions that targets name.
         on_event: Called with each event.
@@ -232,11 +242,12 @@ def run_study(
         engine = Engine(study_folder, crew, on_event or (lambda event: None))
         done = carry_out(engine, plan, stages, rounds)
         measured = [run.job for run in done.runs if run.done and run.job.role in (Role.MAIN, Role.OTHER_PROVIDER)]
+        made = compile_steps(engine, _compiled_plan(plan) if compiled else [], stages)
         ceilings = measure_machine(engine, stages.ceilings, measured)
     result = StudyResult(
         folder=study_folder,
         options=options,
-        runs=done.runs,
+        runs=(*done.runs, *made),
         left_out=providers.left_out,
         checks=done.checks,
         verified=stages.verify is not None or stages.compare is not None,
@@ -247,6 +258,7 @@ def run_study(
         rounds=rounds,
     )
     switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
+    switches["--compiled"] = compiled
     flags = [flag for flag, is_given in switches.items() if is_given]
     commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
     write_if_changed(engine.store, result, commands)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fathom_onnx.analysis.report.report import Report, render
 from fathom_onnx.study.sections import (
+    compiled_sections,
     framework_sections,
     movement_sections,
     noise_sections,
@@ -50,7 +51,7 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         verdict=result.verdict,
         findings=result.findings,
         opening=[*movement_sections(result.suites), *paper_sections(result)],
-        closing=[*framework_sections(result), *noise_sections(result)],
+        closing=[*framework_sections(result), *compiled_sections(result), *noise_sections(result)],
         floors=result.floors,
         pages=workload_pages(result),
         summaries=result.summaries,

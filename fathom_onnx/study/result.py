@@ -28,6 +28,7 @@ from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.ceilings import CeilingsKey
 from fathom_onnx.workloads import suite_of
 
+from .compiled import StepTimes, compiled_finding, step_times
 from .movements import NEWER, SuiteComparison, compare_suites
 from .noise import RunNoise, mix_floor, noise_finding, run_noise
 from .roofs import roofline_json, run_rooflines
@@ -102,6 +103,16 @@ class StudyResult:
     def native_runs(self) -> tuple[CellResult, ...]:
         """The cells run by the frameworks themselves."""
         return self._of(Role.NATIVE)
+
+    @cached_property
+    def compiled_runs(self) -> tuple[CellResult, ...]:
+        """The cells as the frameworks' own compilers made them."""
+        return self._of(Role.COMPILED)
+
+    @cached_property
+    def compiled_steps(self) -> list[StepTimes]:
+        """The compiled steps beside the same steps in the frameworks and as graphs."""
+        return step_times(self.cells, self.native_runs, self.compiled_runs)
 
     @property
     def all_providers(self) -> tuple[CellResult, ...]:
@@ -219,6 +230,7 @@ class StudyResult:
             *(distance_finding(effect) for effect in self.effects),
             noise_finding(self.noise),
             self._ledger_count,
+            compiled_finding(self.compiled_steps),
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
@@ -242,6 +254,7 @@ class StudyResult:
                     for ep in self._other_provider_names
                 ),
                 (self.native_runs, "in the frameworks themselves"),
+                (self.compiled_runs, "compiled"),
             )
             if several
         ]
@@ -280,6 +293,7 @@ class StudyResult:
             "cells": [c.json() for c in self.cells],
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer_threads],
             "native": [c.json() for c in self.native_runs],
+            "compiled": [c.json() for c in self.compiled_runs],
             "elsewhere": [{"provider": c.job.options.ep, **c.json()} for c in self.other_providers],
             "providers_left_out": dict(self.left_out),
             "providers": [

@@ -39,6 +39,7 @@ __all__ = ["command"]
 )
 @click.option("--no-verify", is_flag=True, help="Leave verification out.")
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
+@click.option("--compiled", is_flag=True, help="Time the steps that torch.compile and XLA make, too; takes minutes.")
 @click.option(
     "--figures",
     type=click.Choice(["pdf", "svg", "png"]),
@@ -63,6 +64,7 @@ def command(
     rounds: int,
     no_verify: bool,
     no_native: bool,
+    compiled: bool,
     figures: str | None,
     output: Path,
     as_json: bool,
@@ -99,6 +101,7 @@ def command(
             seed=seed,
             verify=not no_verify,
             native=not no_native,
+            compiled=compiled,
             target_options=options.pairs(changes, "NAME=VALUE"),
             on_event=on_event,
             on_wait=print_waiting,

@@ -120,6 +120,8 @@ class Role(StrEnum):
     """Run a cell with one combination of a sweep's settings."""
     NATIVE = "native"
     """Run a cell's step in the framework itself."""
+    COMPILED = "compiled"
+    """Run a cell's step as the framework's own compiler makes it."""
     MACHINE = "machine"
     """Measure the machine with the options' provider and threads, whatever the cell."""
 
@@ -168,6 +170,7 @@ class Job:
             Role.OTHER_PROVIDER: f"on {o.ep}",
             Role.SWEEP: f"on {o.ep}, threads {o.threads}, optimization {o.optimization}",
             Role.NATIVE: "in the framework",
+            Role.COMPILED: "compiled",
         }.get(self.role, "")
         changed = (f"{name}={value}" for name, value in (*o.changes, *o.dimensions))
         which = [f"round {self.round}"] if self.round else []

@@ -21,7 +21,7 @@ from .store import key
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
 
-__all__ = ["PlanResult", "carry_out", "measure_machine"]
+__all__ = ["PlanResult", "carry_out", "compile_steps", "measure_machine"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,21 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     finished = {cell.job: cell for kind in kinds for cell in _finish(engine, kind, stages.pool)}
     planned = [*started, *(cell for kind in kinds[1:] for cell in kind.cells)]
     return PlanResult(tuple(finished.get(cell.job, cell) for cell in planned), checks)
+
+
+def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[CellResult]:
+    """Have the frameworks' own compilers make the steps of a plan, and time them: once each, not in rounds.
+
+    Args:
+        engine: What does the work.
+        plan: The jobs.
+        stages: What is done for each; nothing where they leave compiled steps out.
+    """
+    if stages.compiled is None or stages.read_compiled is None:
+        return []
+    kind = _Kind(stages.compiled, stages.read_compiled, "compiled", [CellResult(job) for job in plan])
+    _measure(engine, kind, 0)
+    return _finish(engine, kind, None)
 
 
 def _check(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[dict[str, Any], ...]:

@@ -16,12 +16,15 @@ from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
 __all__ = [
     "ATTEMPTS",
+    "compile_native_step",
+    "compiled_run_exists",
     "measure_steadily",
     "native_imports",
     "pool_rounds",
     "profile_cell",
     "profile_imports",
     "profile_native_step",
+    "read_compiled_run",
     "read_native_run",
     "read_run",
     "run_exists",
@@ -140,6 +143,41 @@ def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
     return FinishedRun(
         run.summary(), run.manifest, native_op_mix(run), run.crossed("layer", "phase"), run.crossed("layer", "op")
     )
+
+
+def compile_native_step(job: Job) -> StageResult:
+    """Have the framework's own compiler make a cell's step and time it, into a folder, again if need be."""
+    from fathom_onnx.native_profiling import profile_compiled
+
+    options, cell = job.options, job.cell
+
+    def measure() -> Mapping[str, Any]:
+        run = profile_compiled(
+            job.workload,
+            cell.framework,
+            cell.mode,
+            threads=options.threads,
+            warmup=options.warmup,
+            steps=options.steps,
+            seed=options.seed,
+            folder=job.output,
+        )
+        return run.manifest
+
+    return measure_steadily(job, measure)
+
+
+def read_compiled_run(folder: Path, result: StageResult) -> FinishedRun:
+    """Summary and manifest of a compiled run, which has no op mix."""
+    from fathom_onnx.analysis.runs.compiled import CompiledRun
+
+    run = CompiledRun.load(folder / result["folder"])
+    return FinishedRun(run.summary(), run.manifest, None)
+
+
+def compiled_run_exists(job: Job, result: StageResult) -> bool:
+    """Whether the folder of a compiled run that a stored result names still exists."""
+    return (job.folder / str(result.get("folder", "")) / "compiled.json").is_file()
 
 
 def pool_rounds(job: Job) -> StageResult:

@@ -34,11 +34,14 @@ from .inputs import (
     verify_inputs,
 )
 from .runs import (
+    compile_native_step,
+    compiled_run_exists,
     native_imports,
     pool_rounds,
     profile_cell,
     profile_imports,
     profile_native_step,
+    read_compiled_run,
     read_native_run,
     read_run,
     run_exists,
@@ -90,6 +93,8 @@ class Stages:
         export_checked: Writes a second graph of a cell whose step draws random tensors, which takes them as inputs and
             can be checked, or None.
         ceilings: Measures the machine's ceilings with a job's provider and threads, or None.
+        compiled: Has the framework's own compiler make a cell's step, and times it, or None.
+        read_compiled: Reads such a run, as ``read`` does.
         pool: Makes one run of the rounds of a job, of either kind of run; needed where there are several.
     """
 
@@ -104,6 +109,8 @@ class Stages:
     export_checked: Stage | None = None
     ceilings: Stage | None = None
     pool: Stage | None = None
+    compiled: Stage | None = None
+    read_compiled: Callable[[Path, StageResult], FinishedRun] | None = None
 
 
 STAGES = Stages(
@@ -116,6 +123,8 @@ STAGES = Stages(
     read=read_run,
     native=Stage("native", profile_native_step, native_inputs, run_exists, native_imports),
     read_native=read_native_run,
+    compiled=Stage("compiled", compile_native_step, native_inputs, compiled_run_exists),
+    read_compiled=read_compiled_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
     pool=Stage("pool", pool_rounds, pool_inputs, run_exists),
 )

@@ -4,6 +4,7 @@ A :class:`~fathom_onnx.study.result.StudyResult` comes in; values of :mod:`fatho
 report puts together, and tables, go out.
 """
 
+from .compiled_sections import compiled_sections
 from .framework_sections import framework_sections
 from .movement_sections import movement_sections
 from .noise_sections import noise_sections
@@ -13,6 +14,7 @@ from .tables import study_tables
 from .workload_pages import workload_pages
 
 __all__ = [
+    "compiled_sections",
     "framework_sections",
     "movement_sections",
     "noise_sections",
