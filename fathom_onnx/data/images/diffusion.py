@@ -14,7 +14,7 @@ import numpy as np
 from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, check_inputs, generator
 from fathom_onnx.errors import DataError
 
-from .photographs import crop, photographs
+from .photographs import check_images, crop, photographs
 
 __all__ = ["STEPS", "open_diffusion"]
 
@@ -29,11 +29,7 @@ def _check(images: RequestedTensor | None, timesteps: RequestedTensor | None) ->
         DataError: One cannot.
     """
     if images is not None:
-        shape = images.shape
-        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-            raise DataError(
-                f"data source 'diffusion' cannot fill images of shape {list(shape)}", "ask for [batch, 3, side, side]"
-            )
+        check_images(images, "diffusion")
     if images is not None and timesteps is not None and timesteps.shape != images.shape[:1]:
         raise DataError(
             f"data source 'diffusion' was asked for {images.shape[0]} images and steps {list(timesteps.shape)}",

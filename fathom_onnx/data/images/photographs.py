@@ -16,7 +16,7 @@ from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, chec
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["DEVIATION", "MEAN", "crop", "open_photographs", "photographs"]
+__all__ = ["DEVIATION", "MEAN", "check_images", "crop", "open_photographs", "photographs"]
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of the ImageNet training set, in RGB, pixels in 0..1 (torchvision's constants)."""
@@ -58,6 +58,23 @@ def _normalised(pixels: Array) -> Array:
     return normalised
 
 
+def check_images(images: RequestedTensor, source: str) -> None:
+    """Check that images of the requested shape can be made.
+
+    Args:
+        images: The requested tensor.
+        source: Name of the data source, for the error.
+
+    Raises:
+        DataError: They are no square images of three channels.
+    """
+    shape = images.shape
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        raise DataError(
+            f"data source '{source}' cannot fill images of shape {list(shape)}", "ask for [batch, 3, side, side]"
+        )
+
+
 def _check(images: RequestedTensor | None, labels: RequestedTensor | None) -> None:
     """Check that the requested shapes can be filled.
 
@@ -65,11 +82,7 @@ def _check(images: RequestedTensor | None, labels: RequestedTensor | None) -> No
         DataError: One cannot.
     """
     if images is not None:
-        shape = images.shape
-        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-            raise DataError(
-                f"data source 'photographs' cannot fill images of shape {list(shape)}", "ask for [batch, 3, side, side]"
-            )
+        check_images(images, "photographs")
     if labels is not None:
         known = len(photographs())
         if len(labels.shape) != 2 or labels.shape[1] < known:

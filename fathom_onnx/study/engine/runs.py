@@ -7,12 +7,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fathom_onnx.runtime.optimized import STRUCTURE
 from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.study.cells.plan import Job, Role
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
+
+if TYPE_CHECKING:
+    from fathom_onnx.analysis.runs.compiled import CompiledRun
+    from fathom_onnx.analysis.runs.native_run import NativeRun
 
 __all__ = [
     "ATTEMPTS",
@@ -112,14 +116,12 @@ def read_run(folder: Path, result: StageResult) -> FinishedRun:
     return FinishedRun(run.summary(), run.manifest, mix, run.crossed("layer", "phase"), run.crossed("layer", "op"))
 
 
-def profile_native_step(job: Job) -> StageResult:
-    """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
-    from fathom_onnx.native_profiling import profile_native
-
+def _measure_in_framework(job: Job, profile: Callable[..., NativeRun | CompiledRun]) -> StageResult:
+    """Measure a cell's step in its framework by a function of :mod:`fathom_onnx.native_profiling`, again if need be."""
     options, cell = job.options, job.cell
 
     def measure() -> Mapping[str, Any]:
-        run = profile_native(
+        run = profile(
             job.workload,
             cell.framework,
             cell.mode,
@@ -132,6 +134,13 @@ def profile_native_step(job: Job) -> StageResult:
         return run.manifest
 
     return measure_steadily(job, measure)
+
+
+def profile_native_step(job: Job) -> StageResult:
+    """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
+    from fathom_onnx.native_profiling import profile_native
+
+    return _measure_in_framework(job, profile_native)
 
 
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:
@@ -149,22 +158,7 @@ def compile_native_step(job: Job) -> StageResult:
     """Have the framework's own compiler make a cell's step and time it, into a folder, again if need be."""
     from fathom_onnx.native_profiling import profile_compiled
 
-    options, cell = job.options, job.cell
-
-    def measure() -> Mapping[str, Any]:
-        run = profile_compiled(
-            job.workload,
-            cell.framework,
-            cell.mode,
-            threads=options.threads,
-            warmup=options.warmup,
-            steps=options.steps,
-            seed=options.seed,
-            folder=job.output,
-        )
-        return run.manifest
-
-    return measure_steadily(job, measure)
+    return _measure_in_framework(job, profile_compiled)
 
 
 def read_compiled_run(folder: Path, result: StageResult) -> FinishedRun:

@@ -191,7 +191,9 @@ def translate(captured: Captured, marks: bool = True) -> tuple[ir.Model, dict[st
     for name, value in gradients.items():
         if id(value) not in held:
             held[id(value)] = gradient_name(name)
-            copy = e.node("Identity", value, shape=value.shape.numpy() if value.shape else (), dtype=value.dtype.numpy() if value.dtype else None)  # fmt: skip  # noqa: E501
+            shape = value.shape.numpy() if value.shape else ()
+            dtype = value.dtype.numpy() if value.dtype else None
+            copy = e.node("Identity", value, shape=shape, dtype=dtype)
             copy.name = gradient_name(name)
             e.graph.outputs.append(copy)
         further[name] = held[id(value)]
