@@ -53,12 +53,37 @@ def _parallel(path: Path) -> None:
         _taken(f"parallel:{path},{folder}/other", specs)
 
 
+def _clicks(path: Path) -> None:
+    column = TensorSpec("categories.0", (2, 1), "int64", draw=_WORDS)
+    _taken(f"criteo:{path}", (TensorSpec("dense", (2, 13)), column, TensorSpec("clicks", (2, 1))))
+
+
+def _edges(path: Path) -> None:
+    lists = (TensorSpec(f"{side}.0", (8,), "int64", draw=Draw("integers", 0, 2)) for side in ("sources", "targets"))
+    others = {
+        "raw/num-node-list": "4",
+        "raw/num-edge-list": "3",
+        "raw/node-feat": "1,2\n" * 4,
+        "raw/node-label": "0\n" * 4,
+        **{f"split/time/{part}": node for part, node in (("train", "0\n1"), ("valid", "2"), ("test", "3"))},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in others.items():
+            file = Path(folder) / f"{name}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        (Path(folder) / "raw/edge.csv.gz").write_bytes(path.read_bytes())
+        _taken(f"ogb:{folder}", (TensorSpec("features", (8, 2)), *lists, TensorSpec("labels", (2, 3))))
+
+
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "mnist": ("", lambda path: _taken(f"mnist:{path}", (TensorSpec("images", (1, 25)),))),
     "cifar10": (".bin", lambda path: _taken(f"cifar10:{path}", (*_IMAGES, TensorSpec("labels", (1, 10))))),
     "picture": ("", _picture),
     "story": ("", _story),
     "parallel": ("", _parallel),
+    "clicks": ("", _clicks),
+    "edges": ("", _edges),
 }
 """Kind of file to its suffix, and what reads it."""
 
@@ -75,6 +100,8 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         file = io.BytesIO()
         Image.new("RGB", (9, 7), (200, 100, 50)).convert(mode).save(file, kind)
         pictures.append(file.getvalue())
+    clicks = b"".join(b"\t".join([b"%d" % (n % 2), *[b"%d" % n] * 13, *[b"%08x" % n] * 26]) + b"\n" for n in range(40))
+    edges = b"0,1\n0,2\n3,1\n"
     sentences = b"".join(b"x%d y\r\n" % number for number in range(40))
     return {
         "mnist": (idx, gzip.compress(idx)),
@@ -82,4 +109,6 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "picture": tuple(pictures),
         "story": (_STORY.encode() * 2, gzip.compress(_STORY.encode())),
         "parallel": (sentences, gzip.compress(sentences)),
+        "clicks": (clicks, gzip.compress(clicks)),
+        "edges": (edges, gzip.compress(edges)),
     }

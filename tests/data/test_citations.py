@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fathom_onnx.data import batches, batches_for
-from fathom_onnx.data.records.citations import grow, sample
+from fathom_onnx.data.records.citations import grow
+from fathom_onnx.data.records.neighbours import sample
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import TensorSpec
@@ -21,18 +22,18 @@ def test_a_grown_graph_is_like_a_citation_graph() -> None:
     assert len(set(zip(citing.tolist(), cited.tolist(), strict=True))) == graph.links.shape[1]
     assert (cited < citing).all()
     # 0.8 within the field by choice, and a seventh of the others; a fifth of the links ignores preference and field
-    assert (graph.fields[citing] == graph.fields[cited]).mean() > 0.6
+    assert (graph.classes[citing] == graph.classes[cited]).mean() > 0.6
     degrees = np.bincount(np.concatenate([citing, cited]), minlength=2708)
     assert degrees.max() > 10 * degrees.mean()
-    np.testing.assert_allclose(graph.words.sum(1), 1)
-    assert np.bincount(graph.fields).min() >= 386
+    np.testing.assert_allclose(graph.features.sum(1), 1)
+    assert np.bincount(graph.classes).min() >= 386
 
 
 def test_words_tell_the_field() -> None:
     graph = grow(700, 1400, 7, 140, np.random.default_rng(1))
-    own = np.arange(140)[np.newaxis] % 7 == graph.fields[:, np.newaxis]
+    own = np.arange(140)[np.newaxis] % 7 == graph.classes[:, np.newaxis]
     # half the words are of the field, and a seventh of the others
-    assert (graph.words * own).sum(1).mean() == pytest.approx(0.5 + 0.5 / 7, abs=0.03)
+    assert (graph.features * own).sum(1).mean() == pytest.approx(0.5 + 0.5 / 7, abs=0.03)
 
 
 # paper 0 has the neighbours 1, 2 and 3; 1 has 0; 2 and 3 have 0
@@ -90,7 +91,7 @@ def test_the_whole_graph_has_both_directions_and_twenty_labels_a_field() -> None
 @pytest.mark.parametrize(
     ("specs", "advice"),
     [
-        ([TensorSpec("features", (4,))], r"ask for 'features' \[nodes, words\]"),
+        ([TensorSpec("features", (4,))], r"ask for 'features' \[nodes, width\]"),
         ([TensorSpec("features", (4, 2)), TensorSpec("targets", (3,), "int64")], "of one size above 4"),
         ([TensorSpec("features", (4, 2)), TensorSpec("targets.0", (4,), "int64")], "the number of targets"),
         ([TensorSpec("features", (4, 2))], "not asked for edges"),

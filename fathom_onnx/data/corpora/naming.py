@@ -11,8 +11,10 @@ from fathom_onnx.errors import UnknownNameError, UsageError
 from .babi import open_babi
 from .cifar10 import open_cifar10
 from .class_folders import open_class_folders
+from .criteo import open_criteo
 from .files import in_home
 from .mnist import open_mnist
+from .ogb import open_ogb
 from .parallel import open_parallel
 from .text import open_text
 from .timit import open_timit
@@ -73,6 +75,16 @@ _ROWS = (
         "timit",
         "TIMIT: a folder with TRAIN and TEST, sounds in NIST SPHERE files and their phonemes in .PHN files",
         open_timit,
+    ),
+    Reader(
+        "criteo",
+        "click logs of Criteo, plain or gzip: a file such as train.txt, or a folder with it or with day_0 and on",
+        open_criteo,
+    ),
+    Reader(
+        "ogb",
+        "a graph with classes of nodes, as the Open Graph Benchmark has them: a folder with raw and split in it",
+        open_ogb,
     ),
 )
 

@@ -10,6 +10,7 @@ signs' sum. Each sum is divided by the root of its length, so that clicks are as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, chec
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["CATEGORIES", "logits", "open_clicks", "sign_of", "values_of"]
+__all__ = ["CATEGORIES", "ClickRequest", "click_request", "logits", "open_clicks", "sign_of", "values_of"]
 
 CATEGORIES = "categories."
 """Beginning of the names of the inputs that are categorical columns; the column's number is the rest."""
@@ -53,59 +54,84 @@ def logits(dense: Array, columns: Sequence[Array]) -> Array:
     return np.asarray(single + pair + DENSE * (dense - dense.mean(1, keepdims=True)) @ weights)
 
 
-def _columns(request: BatchRequest) -> list[tuple[RequestedTensor, int]]:
+@dataclass(frozen=True)
+class ClickRequest:
+    """What a request for click logs asks for.
+
+    Attributes:
+        request: The request.
+        source: Name of the source, for errors.
+        batch: Impressions of a batch.
+        counts: Counts of an impression.
+        columns: The categorical columns in their order, [batch, lookups], each with its number of values.
+    """
+
+    request: BatchRequest
+    source: str
+    batch: int
+    counts: int
+    columns: tuple[tuple[RequestedTensor, int], ...]
+
+    def filled(self, dense: Array, columns: Sequence[Array], clicks: Array) -> Batch:
+        """A batch.
+
+        Args:
+            dense: Logarithms of counts [batch, counts].
+            columns: Values [batch, lookups] of each column.
+            clicks: Whether each impression was clicked [batch].
+        """
+        made = {"dense": dense, "clicks": clicks[:, np.newaxis]}
+        made |= {spec.name: values for (spec, _), values in zip(self.columns, columns, strict=True)}
+        return {spec.name: made[spec.name].astype(spec.dtype) for spec in self.request.specs}
+
+
+def _columns(request: BatchRequest, source: str, names: Sequence[str]) -> Iterator[tuple[RequestedTensor, int]]:
     """The categorical columns that are requested, in their order, each with its number of values.
 
     Raises:
         DataError: A column has no known number of values, or no shape [batch, lookups].
     """
-    found = []
-    specs = [spec for spec in request.specs if spec.name.startswith(CATEGORIES)]
-    for spec in sorted(specs, key=lambda spec: int(spec.name.removeprefix(CATEGORIES))):
-        draw = request.draws.get(spec.name)
+    for name in sorted(names, key=lambda name: int(name.removeprefix(CATEGORIES))):
+        spec, draw = request.spec(name), request.draws.get(name)
+        assert spec is not None
         if draw is None or draw.kind != "integers" or len(spec.shape) != 2:
             raise DataError(
-                f"data source 'clicks' cannot fill '{spec.name}' of shape {list(spec.shape)}",
+                f"data source '{source}' cannot fill '{name}' of shape {list(spec.shape)}",
                 "ask for [batch, lookups], with the number of rows of its table",
             )
-        found.append((spec, int(draw.high)))
-    return found
+        yield spec, int(draw.high)
 
 
-def _check(request: BatchRequest) -> tuple[int, int]:
-    """Batch size and number of counts of a request.
+def click_request(request: BatchRequest, source: str) -> ClickRequest:
+    """What a request asks for: ``dense`` [batch, counts], ``categories.N`` [batch, lookups], ``clicks`` [batch, 1].
 
     Raises:
-        DataError: Its inputs do not fit together.
+        DataError: Another input is requested, or shapes that do not fit together.
     """
     names = [spec.name for spec in request.specs]
     columns = [name for name in names if name.removeprefix(CATEGORIES).isdigit() and name.startswith(CATEGORIES)]
-    check_inputs(request, "clicks", ("dense", *columns, "clicks"))
+    check_inputs(request, source, ("dense", *columns, "clicks"))
     dense = request.spec("dense")
     if dense is None or len(dense.shape) != 2:
-        raise DataError("data source 'clicks' was not asked for counts", "ask for 'dense' of shape [batch, counts]")
+        raise DataError(f"data source '{source}' was not asked for counts", "ask for 'dense' of shape [batch, counts]")
     clicks = request.spec("clicks")
     if clicks is not None and clicks.shape != (dense.shape[0], 1):
         raise DataError(
-            f"data source 'clicks' cannot fill clicks of shape {list(clicks.shape)}",
-            f"ask for {[dense.shape[0], 1]}",
+            f"data source '{source}' cannot fill clicks of shape {list(clicks.shape)}", f"ask for {[dense.shape[0], 1]}"
         )
-    return dense.shape[0], dense.shape[1]
+    return ClickRequest(request, source, *dense.shape, tuple(_columns(request, source, columns)))
 
 
 def open_clicks(request: BatchRequest) -> Iterator[Batch]:
-    """Endless batches of ``dense`` [batch, counts], ``categories.N`` [batch, lookups] and ``clicks`` [batch, 1].
+    """Endless batches, as :func:`click_request` says.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
     """
-    batch, counts = _check(request)
-    columns = _columns(request)
+    asked = click_request(request, "clicks")
     rng = generator(request.seed, "clicks")
     while True:
-        dense = np.log1p(np.floor(np.exp(rng.normal(1.0, 1.5, (batch, counts)))))
-        drawn = [values_of(rows, rng.random((batch, spec.shape[1]))) for spec, rows in columns]
-        clicked = rng.random(batch) < 1 / (1 + np.exp(-logits(dense, drawn)))
-        made = {"dense": dense, "clicks": clicked[:, np.newaxis]}
-        made |= {spec.name: values for (spec, _), values in zip(columns, drawn, strict=True)}
-        yield {spec.name: made[spec.name].astype(spec.dtype) for spec in request.specs}
+        dense = np.log1p(np.floor(np.exp(rng.normal(1.0, 1.5, (asked.batch, asked.counts)))))
+        drawn = [values_of(rows, rng.random(spec.shape)) for spec, rows in asked.columns]
+        clicked = rng.random(asked.batch) < 1 / (1 + np.exp(-logits(dense, drawn)))
+        yield asked.filled(dense, drawn, clicked)
