@@ -1,6 +1,7 @@
 """The criteria for an answer to the framework question, and the numbers that they are asked of.
 
-They were fixed before the first measurement, and restated for rounds before the first measurement in rounds.
+They were fixed before the first measurement, restated for rounds before the first measurement in rounds, and for more
+than two frameworks before the first measurement of three: they are about two frameworks, and asked of every pair.
 """
 
 from __future__ import annotations
