@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
@@ -55,6 +56,8 @@ class NativeRequest:
         warmup: Steps to run and not to count, before each series.
         steps: Steps to count.
         seed: Seed of the starting values; it does not control what the framework draws itself.
+        programs: A folder where a compiler may keep what it compiles, for other processes with the same step; it is
+            never used where compiling is what is timed.
     """
 
     workload: Workload
@@ -65,6 +68,7 @@ class NativeRequest:
     warmup: int = 3
     steps: int = 10
     seed: int = 0
+    programs: Path | None = None
 
 
 class NativeOp(NamedTuple):
@@ -113,6 +117,8 @@ class NativeMeasurement:
         comparable_us: Likewise, with the settings of the profiled steps; the same numbers where they do not differ.
         first: Outputs of the first step besides new state: the loss or, in inference, the outputs.
         facts: Further facts for the manifest: settings and versions.
+        profiled_as: How the profiled steps are run, in a few words, where the framework runs a step in another way by
+            default: their times are then those of no step that a user waits for.
     """
 
     steps: tuple[NativeStep, ...]
@@ -120,6 +126,7 @@ class NativeMeasurement:
     comparable_us: tuple[float, ...]
     first: Mapping[str, Array]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    profiled_as: str = ""
 
 
 KernelKind = Literal["generated", "library", "eager"]

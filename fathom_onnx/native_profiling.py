@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,14 @@ def profile_native(
     seed: int = 0,
     noise: NoiseSource = "graph",
     folder: Path | None = None,
+    programs: Path | None = None,
     progress: Progress | None = None,
 ) -> NativeRun:
     """Profile a workload's step by the framework's own profiler.
 
     Args:
         workload: The workload.
-        framework: One with a native profiler, ``torch`` or ``tensorflow``.
+        framework: One with a native profiler: ``torch``, ``tensorflow`` or ``jax``.
         mode: ``inference``, or ``training``: forward, loss, the framework's own backward pass, the optimizer.
         threads: Threads inside an operator; all the cores this process may use when not given.
         warmup: Steps to run and not to count, before each series.
@@ -48,6 +49,7 @@ def profile_native(
         seed: Seed of the starting values and of the data.
         noise: ``input`` gives random tensors with the batch, so that a step can be compared with another's.
         folder: Folder to write: manifest, table of operations, samples, summary.
+        programs: Folder where a compiler may keep what it compiles, for other processes with the same step.
         progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
@@ -61,6 +63,7 @@ def profile_native(
         OutputError: The folder cannot be written, or holds something else.
     """
     profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, noise)
+    request = replace(request, programs=programs)
     if folder is not None:
         check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
         ensure_folder(folder)

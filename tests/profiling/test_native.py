@@ -230,6 +230,7 @@ def test_the_projects_own_profilers_are_declared() -> None:
     assert project["entry-points"][ENTRY_POINT_GROUP] == {
         "torch": "fathom_exporters.torch.native:TorchNative",
         "tensorflow": "fathom_exporters.tensorflow.native:TensorFlowNative",
+        "jax": "fathom_exporters.jax.native:JaxNative",
     }
 
 

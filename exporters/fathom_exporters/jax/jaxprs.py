@@ -1,7 +1,7 @@
 """What is read of a jaxpr: the only module that touches parts of JAX that are not stable between its versions.
 
-These are the classes of :mod:`jax.extend.core`, the text of an equation's name stack, its traceback, and the numbers
-of literals.
+These are the classes of :mod:`jax.extend.core`, the text of an equation's name stack, its traceback, the numbers of
+literals, and whether XLA has started.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized
 from jax.extend import core, source_info_util
 
 from .marks import MARK
@@ -20,6 +21,7 @@ from .marks import MARK
 __all__ = [
     "ClosedJaxpr",
     "Place",
+    "backend_runs",
     "body_of",
     "evaluate",
     "is_drop",
@@ -85,6 +87,11 @@ def literal(atom: Any) -> np.ndarray[Any, Any] | None:
 def is_drop(variable: Any) -> bool:
     """Whether a result is thrown away."""
     return isinstance(variable, core.DropVar)
+
+
+def backend_runs() -> bool:
+    """Whether XLA runs in this process: its number of threads cannot be set any more."""
+    return bool(backends_are_initialized())
 
 
 def body_of(equation: Any) -> ClosedJaxpr | None:

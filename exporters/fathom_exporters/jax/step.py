@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from fathom_onnx.errors import ExportError
@@ -23,8 +24,8 @@ from .models.contract import Draw, Tensors
 __all__ = ["Made", "draw_from", "run_step"]
 
 
-_ANY_KEY = jnp.zeros(2, "uint32")
-"""What a recorded step draws from: a random op of a graph has no key."""
+_ANY_KEY: Any = np.zeros(2, np.uint32)
+"""What a recorded step draws from: a random op of a graph has no key. No array of JAX, which would start XLA here."""
 
 
 @dataclass(frozen=True)

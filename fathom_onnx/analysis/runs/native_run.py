@@ -116,6 +116,7 @@ class NativeRun(TimeGroups):
             **{name: self.manifest[name] for name in names},
             "gauge": gauge_summary(self.manifest),
             "rounds": self.manifest.get("rounds", []),
+            "profiled_as": self.manifest.get("profiled_as", ""),
             "control_us": self.control_us,
             "comparable_us": control,
             "step_us": self.step_us,
@@ -229,6 +230,7 @@ def build_native_run(measurement: NativeMeasurement, manifest: Mapping[str, Any]
         "schema": SCHEMA,
         **manifest,
         **measurement.facts,
+        "profiled_as": measurement.profiled_as,
         "control_steps_us": list(measurement.control_us),
         "comparable_steps_us": list(measurement.comparable_us),
     }

@@ -51,7 +51,7 @@ def runtime_option(command: F) -> F:
         "--runtime",
         default=ONNXRUNTIME,
         show_default=True,
-        help="onnxruntime, or the framework that runs the workload itself: torch or tensorflow.",
+        help="onnxruntime, or the framework that runs the workload itself: torch, tensorflow or jax.",
     )
     return runtime(compiled(command))
 
@@ -115,9 +115,12 @@ def _print(s: dict[str, Any], top: int) -> None:
     told = " ".join(s[key] for key in ("workload", "mode", "preset"))
     tell(f"{told} in {s['framework']} {s['framework_version']}, {s['threads']} threads")
     tell(f"data: {s['data']['source']} ({s['data']['kind']}); {s['steps']} steps after {s['warmup']} of warm-up")
+    way = f" ({s['profiled_as']})" if s["profiled_as"] else ""
+    if way:
+        tell(f"profiled: {s['profiled_as']}")
     rows = [
         ("step, unprofiled", s["control_us"], "as the framework runs it by default"),
-        ("step, unprofiled, profile's settings", s["comparable_us"], ""),
+        ("step, unprofiled, profile's settings", s["comparable_us"], s["profiled_as"]),
         ("step, profiled", s["step_us"], f"profiling adds {time_us(s['profiling_overhead_us'])}"),
         ("run inside the profile", s["run_time_us"], ""),
         ("  in operations", s["op_time_us"], f"{s['explained_share']:.1%} of the comparable unprofiled step"),
@@ -141,7 +144,7 @@ def _print(s: dict[str, Any], top: int) -> None:
         ("by_framework_op", "framework operation"),
         ("by_layer", "layer"),
     ):
-        _print_groups(title, s[key], len(s[key]) if key in ("by_phase", "by_class") else top)
+        _print_groups(title, way, s[key], len(s[key]) if key in ("by_phase", "by_class") else top)
 
 
 def _print_compiled(s: dict[str, Any], top: int) -> None:
@@ -170,7 +173,7 @@ def _print_compiled(s: dict[str, Any], top: int) -> None:
     tell(f"unknown: {s['unknown']}")
 
 
-def _print_groups(title: str, groups: list[dict[str, Any]], top: int) -> None:
+def _print_groups(title: str, way: str, groups: list[dict[str, Any]], top: int) -> None:
     from fathom_onnx.cli.render import table, time_us
     from fathom_onnx.vocabulary import OpClass
 
@@ -182,4 +185,4 @@ def _print_groups(title: str, groups: list[dict[str, Any]], top: int) -> None:
     if rest := groups[top:]:
         us = sum(g["us"] for g in rest)
         body.append((f"{len(rest)} more", time_us(us), f"{sum(g['share'] for g in rest):.1%}", ""))
-    table(f"By {title}", (title, "median", "share", "calls"), body, text=(title,))
+    table(f"By {title}{way}", (title, "median", "share", "calls"), body, text=(title,))

@@ -1,0 +1,161 @@
+"""Native profiles in JAX: the step compiled by XLA, without a profiler, and the same step op by op."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from fathom_exporters.framework import FrameworkPart
+from fathom_exporters.jax.models import JAX
+from fathom_onnx.errors import RunError, one_line
+from fathom_onnx.native import (
+    CompiledMeasurement,
+    NativeMeasurement,
+    NativeRequest,
+    NativeStep,
+    Progress,
+    spent,
+)
+from fathom_onnx.workloads.contract import Array, Mode
+
+from .backend import kept_programs, on_cpu
+from .equations import OpByOp
+from .users import Tensors, UserStep, on_device
+
+__all__ = ["JaxNative"]
+
+Made = TypeVar("Made")
+
+PROFILED_AS = "op by op; XLA fuses these"
+"""What an op's time is here, which is not how JAX runs a step by default."""
+
+
+class JaxNative(FrameworkPart):
+    """Profiles workloads in JAX; an implementation of :class:`fathom_onnx.native.NativeProfiler`."""
+
+    def __init__(self) -> None:
+        super().__init__(JAX)
+
+    def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
+        """Run the step compiled, then op by op; see :class:`fathom_onnx.native.NativeProfiler`."""
+        with on_cpu(request.threads), kept_programs(request.programs):
+            series = _Series(request, progress)
+            step = series.step
+            control_us, first = _walls(request, series, "control")
+            op_by_op = OpByOp(step, request.workload, request.mode, series.begin(), request.threads)
+
+            def plain(batch: Tensors) -> float:
+                arguments = step.arguments(batch)
+                started = time.perf_counter()
+                _, state = op_by_op.run(arguments)
+                wall = (time.perf_counter() - started) * 1e6
+                step.keep(state)
+                return wall
+
+            def timed(batch: Tensors) -> NativeStep:
+                arguments = step.arguments(batch)
+                started = time.perf_counter()
+                times, (_, state) = op_by_op.timed(arguments)
+                wall = (time.perf_counter() - started) * 1e6
+                step.keep(state)
+                return NativeStep(wall, wall, spent(times))
+
+            comparable_us = series.run("control op by op", plain)
+            steps = series.run("profile", timed)
+            facts = {
+                "execution": _compiler(request.mode),
+                "profiler": "the equations of the step's jaxpr one by one, each compiled alone and run to its end; the "
+                "control is the step compiled whole",
+                "equations": len(op_by_op.calls),
+                "programs": op_by_op.programs,
+                "empty_call_us": _empty_call_us(),
+            }
+        return NativeMeasurement(steps, tuple(control_us), tuple(comparable_us), first, facts, PROFILED_AS)
+
+    def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:
+        """Run the step compiled by XLA; see :class:`fathom_onnx.native.NativeProfiler`."""
+        with on_cpu(request.threads):
+            series = _Series(request, progress)
+            batch = series.begin()
+            started = time.perf_counter()
+            try:
+                series.step.run(batch)
+            except jax.errors.JaxRuntimeError as error:
+                raise RunError(
+                    f"XLA cannot compile {request.workload.name}: {one_line(error)}", "leave --compiled out"
+                ) from error
+            first_us = (time.perf_counter() - started) * 1e6
+            step_us, first = _walls(request, series, "compiled")
+        return CompiledMeasurement(
+            compiler=_compiler(request.mode),
+            first_us=first_us,
+            step_us=tuple(step_us),
+            kernels=None,
+            unknown="which operations a fused kernel computes, and how its time divides among their phases and layers",
+            first=first,
+        )
+
+
+class _Series:
+    """Series of steps that all start from the same values and take the same batches."""
+
+    def __init__(self, request: NativeRequest, progress: Progress) -> None:
+        self._request, self._progress = request, progress
+        self._start = request.workload.initial_values(request.mode, request.seed)
+        self._batches = [on_device(batch) for batch in request.batches]
+        self.step = UserStep(request.workload, request.mode, request.seed)
+
+    def begin(self) -> Tensors:
+        """Load the starting values; the first batch."""
+        self.step.load(self._start)
+        return self._batches[0]
+
+    def run(self, what: str, once: Callable[[Tensors], Made]) -> tuple[Made, ...]:
+        """What ``once`` makes of each batch, those of the warm-up left out."""
+        count = self._request.warmup + self._request.steps
+        self.begin()
+        made = []
+        for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
+            made.append(once(batch))
+            self._progress(what, number, count)
+        return tuple(made[self._request.warmup :])
+
+
+def _walls(request: NativeRequest, series: _Series, what: str) -> tuple[tuple[float, ...], dict[str, Array]]:
+    """Wall times of compiled steps, and the outputs of the first one."""
+    first: dict[str, Array] = {}
+
+    def once(batch: Tensors) -> float:
+        started = time.perf_counter()
+        outputs = series.step.run(batch)
+        wall = (time.perf_counter() - started) * 1e6
+        if not first:
+            first.update({name: np.asarray(value) for name, value in outputs.items()})
+        return wall
+
+    return series.run(what, once), first
+
+
+def _compiler(mode: Mode) -> str:
+    part = "the whole step, the update included" if mode == "training" else "the forward pass"
+    return f"XLA (jax.jit): {part}"
+
+
+_EMPTY_CALLS = 200
+
+
+def _empty_call_us() -> float:
+    """The median time of a call that computes next to nothing: what each op's time has of the calling itself."""
+    one = jax.numpy.zeros(())
+    nothing = jax.jit(lambda x: x + 1)
+    times = []
+    for _ in range(_EMPTY_CALLS):
+        started = time.perf_counter()
+        nothing(one).block_until_ready()
+        times.append((time.perf_counter() - started) * 1e6)
+    return float(np.median(times))
