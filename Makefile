@@ -4,6 +4,8 @@ BIN := .venv/bin
 STUDY ?= study
 # 2016, 2026 or all
 SUITE ?= 2016
+# usual (PyTorch and TensorFlow), all (JAX too), or one
+FRAMEWORK ?= usual
 SECONDS ?= 600
 # onnxruntime's binaries send data to their maker unless this is set
 export ORT_DISABLE_TELEMETRY ?= 1
@@ -31,7 +33,7 @@ setup: .venv/ready
 	touch $@
 
 study: setup
-	$(BIN)/fathom-onnx study --suite $(SUITE) --preset small -o $(STUDY)
+	$(BIN)/fathom-onnx study --suite $(SUITE) --framework $(FRAMEWORK) --preset small -o $(STUDY)
 
 test: setup lint types layers quick-simulators unit
 

@@ -167,8 +167,12 @@ class Exporter(Protocol):
 
 
 def frameworks() -> tuple[str, ...]:
-    """Frameworks with an exporter, the default one first."""
-    return tuple(sorted(framework_names(ENTRY_POINT_GROUP), key=lambda name: name != DEFAULT_FRAMEWORK))
+    """Frameworks with an exporter, the default one first and the further ones last."""
+
+    def order(name: str) -> tuple[bool, bool]:
+        return name != DEFAULT_FRAMEWORK, name in FURTHER_FRAMEWORKS
+
+    return tuple(sorted(framework_names(ENTRY_POINT_GROUP), key=order))
 
 
 def usual_frameworks() -> tuple[str, ...]:

@@ -6,13 +6,14 @@ A compiler's fused kernels have no op mix, so that the framework question is ask
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from fathom_onnx.study.cells.results import CellResult
 
-__all__ = ["WAYS", "StepTimes", "apart", "compiled_finding", "step_times"]
+__all__ = ["WAYS", "StepTimes", "apart", "compiled_finding", "framework_pairs", "step_times"]
 
 WAYS = {"framework": "in the framework", "compiled": "compiled", "graph": "as a graph in onnxruntime"}
 """Ways to run a step, and their names in tables."""
@@ -34,9 +35,14 @@ class StepTimes:
     us: Mapping[str, Mapping[str, float]]
     compiled: Mapping[str, Mapping[str, Any]]
 
-    def ratio(self, way: str) -> float | None:
-        """The slowest framework's step over the fastest one's; None where fewer than two ran it so."""
-        times = self.us[way].values()
+    def ratio(self, way: str, among: Collection[str] | None = None) -> float | None:
+        """The slowest framework's step over the fastest one's; None where fewer than two ran it so.
+
+        Args:
+            way: How the step is run.
+            among: The frameworks that are compared; all for None.
+        """
+        times = [us for framework, us in self.us[way].items() if among is None or framework in among]
         return max(times) / min(times) if len(times) > 1 else None
 
     def gain(self, framework: str, way: str = "framework") -> float | None:
@@ -70,24 +76,45 @@ def step_times(
     return [StepTimes(*step, found[step], of_step) for step, of_step in summaries.items()]
 
 
-def apart(steps: Sequence[StepTimes], way: str) -> float | None:
+def apart(steps: Sequence[StepTimes], way: str, among: Collection[str] | None = None) -> float | None:
     """How far frameworks are apart: the geometric mean of the slowest step over the fastest one; None without any.
 
-    Only steps are taken that all frameworks ran in all ways, so that the ways can be compared.
+    Only steps are taken that all of them ran in all ways, so that the ways can be compared.
+
+    Args:
+        steps: The steps.
+        way: How they are run.
+        among: The frameworks that are compared; all for None.
     """
-    whole = [s for s in steps if all(s.ratio(one) is not None for one in WAYS)]
-    ratios = [ratio for s in whole if (ratio := s.ratio(way)) is not None]
+    names = _frameworks(steps) if among is None else among
+    whole = [s for s in steps if all(set(names) <= s.us[one].keys() for one in WAYS) and len(names) > 1]
+    ratios = [ratio for s in whole if (ratio := s.ratio(way, names)) is not None]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
+def framework_pairs(steps: Sequence[StepTimes]) -> list[tuple[str, str]]:
+    """Every two of the frameworks that compiled a step."""
+    return list(combinations(_frameworks(steps), 2))
+
+
+def _frameworks(steps: Sequence[StepTimes]) -> list[str]:
+    return list(dict.fromkeys(name for step in steps for name in step.compiled))
+
+
 def compiled_finding(steps: Sequence[StepTimes]) -> str:
-    """How far the frameworks are apart compiled, as they run by default, and as graphs; empty where unknown."""
-    ratios = {way: apart(steps, way) for way in WAYS}
-    said = {way: f"{ratio:.2f}" for way, ratio in ratios.items() if ratio is not None}
-    if len(said) < len(WAYS):
-        return ""
-    return (
-        f"Compiled by the frameworks themselves, a step of the slower one takes {said['compiled']} times as long as "
-        f"one of the faster; as the frameworks run it by default {said['framework']} times, as a graph in onnxruntime "
-        f"{said['graph']} times (geometric means)."
-    )
+    """How far the frameworks are apart compiled, as they run by default, and as graphs, pair by pair.
+
+    Empty where unknown.
+    """
+    pairs = framework_pairs(steps)
+    told = []
+    for pair in pairs:
+        ratios = {way: apart(steps, way, pair) for way in WAYS}
+        said = {way: f"{ratio:.2f}" for way, ratio in ratios.items() if ratio is not None}
+        if len(said) == len(WAYS):
+            told.append(
+                f"a step of the slower {'one' if len(pairs) == 1 else 'of ' + ' and '.join(pair)} takes "
+                f"{said['compiled']} times as long as one of the faster; as the frameworks run it by default "
+                f"{said['framework']} times, as a graph in onnxruntime {said['graph']} times"
+            )
+    return f"Compiled by the frameworks themselves, {'; '.join(told)} (geometric means)." if told else ""

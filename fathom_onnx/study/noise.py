@@ -45,16 +45,23 @@ class RunNoise:
         return max(self.step_us) / min(self.step_us) - 1 if len(self.step_us) > 1 and min(self.step_us) > 0 else None
 
     @property
+    def is_native(self) -> bool:
+        """Whether it is a run of the framework itself."""
+        return self.cell.job.role is Role.NATIVE
+
+    @property
     def name(self) -> str:
-        """The run in words."""
-        return self.cell.job.name
+        """The run in words, with how its op mix was made where that needs to be said."""
+        way = self.cell.profiled_as
+        return f"{self.cell.job.name} ({way})" if way else self.cell.job.name
 
     def json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         job = self.cell.job
         return {
             "cell": vars(job.cell),
-            "runtime": "native" if job.role is Role.NATIVE else "onnxruntime",
+            "runtime": "native" if self.is_native else "onnxruntime",
+            "profiled_as": self.cell.profiled_as,
             "provider": job.options.ep,
             "threads": job.options.threads,
             "step_us": list(self.step_us),

@@ -162,11 +162,19 @@ class StudyResult:
             ],
             "native": [c.op_mix for c in self.native_runs if c.op_mix is not None],
         }
+        words = {"native": self._native_words}
         structure, native = (
-            [FrameworkLevel.of(n, LEVELS[n], several)] if several else [] for n, several in mixes.items()
+            [FrameworkLevel.of(n, words.get(n, LEVELS[n]), several)] if several else [] for n, several in mixes.items()
         )
         measured = provider_levels(run for c in self.all_providers if (run := c.evidence) is not None)
         return (*structure, *measured, *native)
+
+    @property
+    def _native_words(self) -> str:
+        """What the frameworks' own times are, with the frameworks whose profiled steps are not those they run."""
+        notes = {c.cell.framework: c.profiled_as for c in self.native_runs if c.profiled_as}
+        told = ", ".join(f"{framework} {words}" for framework, words in notes.items())
+        return f"{LEVELS['native']} ({told})" if told else LEVELS["native"]
 
     @property
     def _main(self) -> FrameworkLevel | None:
@@ -226,6 +234,7 @@ class StudyResult:
         checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
         lines = [
             *(level.verdict for level in self.framework if level is not self._main),
+            *(pair.verdict for level in self.framework for pair in level.pairs),
             self.suites.verdict if self.suites else "",
             *(distance_finding(effect) for effect in self.effects),
             noise_finding(self.noise),

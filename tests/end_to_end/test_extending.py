@@ -48,7 +48,7 @@ def call(*arguments: str) -> str:
 
 def test_a_users_own_workload_and_framework(installed, tmp_path: Path) -> None:
     assert names()[-1] == "perceptron"
-    assert frameworks() == ("torch", "byhand", "jax", "tensorflow")
+    assert frameworks() == ("torch", "byhand", "tensorflow", "jax")
     assert "two linear layers" in call("list")
     shown = call("export", "perceptron", "--framework", "torch", "--mode", "training", "-o", str(tmp_path / "graphs"))
     assert "perceptron-train.onnx" in shown

@@ -179,7 +179,7 @@ def test_the_backward_pass_has_the_right_convolutions(tiny, name, first, framewo
 
 
 def test_finding_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert frameworks() == ("torch", "jax", "tensorflow")
+    assert frameworks() == ("torch", "tensorflow", "jax")
     assert usual_frameworks() == ("torch", "tensorflow")
     with pytest.raises(UnknownNameError, match="unknown framework 'tensorflw'; did you mean 'tensorflow'"):
         find_exporter("tensorflw")

@@ -133,6 +133,7 @@ def test_the_tables_are_tidy_and_sum_to_one(tmp_path: Path, world: World) -> Non
             "framework": "torch",
             "mode": "inference",
             "runtime": "onnxruntime",
+            "profiled_as": "",
             "provider": "cpu",
             "threads": "2",
             "op_class": c,
@@ -213,9 +214,8 @@ def test_nothing_that_ran_is_a_verdict_too(tmp_path: Path, world: World) -> None
         "2 of 2 cells failed (autoenc inference (torch), autoenc inference (tensorflow)). No cell ran."
     )
     assert (tmp_path / "report.html").is_file()
-    assert (
-        (tmp_path / "classes.csv").read_text().startswith("workload,framework,mode,runtime,provider,threads,op_class,")
-    )
+    columns = "workload,framework,mode,runtime,profiled_as,provider,threads,op_class,"
+    assert (tmp_path / "classes.csv").read_text().startswith(columns)
 
 
 def test_a_run_that_cannot_be_read_fails_its_cell(tmp_path: Path, world: World) -> None:

@@ -294,7 +294,7 @@ def test_the_command_runs_the_lists_it_is_given(tmp_path: Path, world: World, mo
     shown = CliRunner().invoke(main, [*command, "--batch", "4", "--framework", "all", "--json", "-o", str(tmp_path)])
     held = json.loads(shown.stdout)
     assert (held["schema"], len(held["cells"])) == ("fathom-onnx/sweep/1", 12)
-    assert asked[1][0].frameworks == ("torch", "jax", "tensorflow")
+    assert asked[1][0].frameworks == ("torch", "tensorflow", "jax")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -158,13 +159,28 @@ def _intervals(square: Floats, grid: Grid, floors: Floats) -> dict[str, tuple[fl
     return {name: ends for name, drawn in values.items() if (ends := interval(drawn)) is not None}
 
 
-def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessment | None:
+def assess(
+    mixes: Sequence[OpMix], mode: str, grouping: MixGrouping, among: Sequence[str] | None = None
+) -> Assessment | None:
     """Assess the framework question for one mode, over the workloads that every framework has.
+
+    Args:
+        mixes: Op mixes of any frameworks and modes.
+        mode: The mode.
+        grouping: By op class or by op.
+        among: The frameworks that are asked about; all for None.
 
     Returns:
         The assessment; None where fewer than two frameworks have two workloads in common.
     """
-    rounds = {(m.label.workload, m.label.framework): m.in_rounds(grouping) for m in mixes if m.label.mode == mode}
+    of_mode = [m for m in mixes if m.label.mode == mode]
+    everyone = list(dict.fromkeys(m.label.framework for m in of_mode))
+    everything = list(dict.fromkeys(m.label.workload for m in of_mode))
+    rounds = {
+        (m.label.workload, m.label.framework): m.in_rounds(grouping)
+        for m in of_mode
+        if among is None or m.label.framework in among
+    }
     frameworks = tuple(dict.fromkeys(f for _, f in rounds))
     workloads = tuple(dict.fromkeys(w for w, _ in rounds if all((w, f) in rounds for f in frameworks)))
     if len(frameworks) < 2 or len(workloads) < 2:
@@ -185,8 +201,10 @@ def assess(mixes: Sequence[OpMix], mode: str, grouping: MixGrouping) -> Assessme
     intervals: dict[str, tuple[float, float]] = {}
     resampled: tuple[FrameworkOutcome, ...] = ()
     if min(sum(map(len, several)) for several in steps) > 1:
-        # one generator a run, so that both groupings of a run's ops resample the same rounds and steps
-        medians = [drawn_medians(several, np.random.default_rng((_SEED, n))) for n, several in enumerate(steps)]
+        # one generator a run, so that both groupings and all pairs resample the same rounds and steps of it
+        places = [everyone.index(r.framework) * len(everything) + everything.index(r.workload) for r in labels]
+        generators = [np.random.default_rng((_SEED, place)) for place in places]
+        medians = [drawn_medians(several, one) for several, one in zip(steps, generators, strict=True)]
         squares = cosine_square(np.stack(medians, axis=1))
         intervals = _intervals(squares, grid, floors)
         of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
@@ -218,12 +236,15 @@ def _distances(labels: Sequence[RunLabel], square: Floats, floors: Sequence[floa
 class FrameworkLevel:
     """The framework question at one level: the graphs, their time in onnxruntime, or the frameworks' own time.
 
+    It is asked of every two frameworks.
+
     Attributes:
         name: ``structure``, ``onnxruntime``, ``native``.
         what: What the op mixes are shares of, in words.
-        assessments: By mode and by class and op, where there was enough data.
+        assessments: By pair of frameworks, by mode, and by class and op, where there was enough data.
         differences: The ops in which frameworks differ most, with their largest nodes.
         unknown: Nodes left out because their cost is not known.
+        between: The frameworks that it is asked of, where it is not all of them.
     """
 
     name: str
@@ -231,11 +252,14 @@ class FrameworkLevel:
     assessments: tuple[Assessment, ...]
     differences: tuple[ShareDifference, ...]
     unknown: int = 0
+    between: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, what: str, mixes: Sequence[OpMix]) -> FrameworkLevel:
         """The level of a set of labelled op mixes."""
-        assessments = [assess(mixes, mode, grouping) for mode in MODES for grouping in ("class", "op")]
+        pairs = combinations(dict.fromkeys(m.label.framework for m in mixes), 2)
+        asked: tuple[MixGrouping, ...] = ("class", "op")
+        assessments = [assess(mixes, mode, g, pair) for pair in pairs for mode in MODES for g in asked]
         return cls(
             name,
             what,
@@ -243,6 +267,27 @@ class FrameworkLevel:
             differences(mixes),
             sum(m.unknown for m in mixes),
         )
+
+    @cached_property
+    def pairs(self) -> tuple[FrameworkLevel, ...]:
+        """The level of each pair of frameworks alone; empty where there is only one pair."""
+        names = dict.fromkeys(a.frameworks for a in self.assessments)
+        if len(names) < 2:
+            return ()
+        return tuple(
+            replace(self, assessments=tuple(a for a in self.assessments if a.frameworks == pair), between=pair)
+            for pair in names
+        )
+
+    def asked(self, assessment: Assessment) -> str:
+        """What an assessment is asked of, in words: mode, grouping and, where there are several, the frameworks."""
+        pair = f", {' and '.join(assessment.frameworks)}" if self.pairs else ""
+        return f"{assessment.mode} by {assessment.grouping}{pair}"
+
+    @property
+    def worst(self) -> Assessment | None:
+        """The assessment whose frameworks are farthest apart beside its workloads; None without any."""
+        return max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0), default=None)
 
     @property
     def outcome(self) -> FrameworkOutcome:
@@ -275,21 +320,23 @@ class FrameworkLevel:
     @property
     def _answer(self) -> str:
         head = f"By {self.what}"
-        if not self.assessments:
+        if self.between:
+            head += f", between {' and '.join(self.between)},"
+        worst = self.worst
+        if worst is None:
             return (
                 f"{head} it cannot be told whether the framework matters: that takes two workloads from two frameworks."
             )
-        worst = max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
         numbers = (
             f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "
-            f"({worst.mode} by {worst.grouping}, the worst case{_floor(worst)})"
+            f"({self.asked(worst)}, the worst case{_floor(worst)})"
         )
         noisy = [a for a in self.assessments if not a.resolved]
         if noisy:
             loudest = max(noisy, key=lambda a: (a.floor or 0.0) / a.workloads_apart if a.workloads_apart else math.inf)
             return (
                 f"{head} it cannot be told whether the framework matters: rounds of one framework are "
-                f"{loudest.floor:.3f} apart ({loudest.mode} by {loudest.grouping}), too much beside "
+                f"{loudest.floor:.3f} apart ({self.asked(loudest)}), too much beside "
                 f"{loudest.workloads_apart:.3f} between workloads."
             )
         if self.outcome == "unknown":
@@ -298,7 +345,7 @@ class FrameworkLevel:
                 f"{head} it cannot be told whether the framework matters: {len(few.workloads)} workloads are too few "
                 f"for the permutation test; {numbers}."
             )
-        failed = [f"{c} ({a.mode} by {a.grouping})" for a in self.assessments for c, met in a.met.items() if not met]
+        failed = [f"{c} ({self.asked(a)})" for a in self.assessments for c, met in a.met.items() if not met]
         if not failed:
             return f"{head} the framework matters little, by every criterion: {numbers}."
         total = len(CRITERIA) * len(self.assessments)
@@ -314,6 +361,16 @@ class FrameworkLevel:
             "holds": self.holds,
             "resampled": self.resampled,
             "verdict": self.verdict,
+            "pairs": [
+                {
+                    "frameworks": pair.between,
+                    "outcome": pair.outcome,
+                    "holds": pair.holds,
+                    "resampled": pair.resampled,
+                    "verdict": pair.verdict,
+                }
+                for pair in self.pairs
+            ],
             "criteria": {c.name: c.text for c in CRITERIA},
             "rules": dict(RULES),
             "assessments": [a.json() for a in self.assessments],

@@ -63,8 +63,11 @@ def _largest(nodes: Sequence[tuple[str, float]]) -> str:
 
 
 def differences(mixes: Sequence[OpMix], count: int = 12) -> tuple[ShareDifference, ...]:
-    """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first."""
-    unequal = []
+    """The ops whose shares differ most between the frameworks of a workload and mode, the largest difference first.
+
+    Of more than two frameworks an op is set against the two that differ most.
+    """
+    widest: dict[tuple[str, str, str], ShareDifference] = {}
     for a, b in combinations(mixes, 2):
         if not a.label.other_framework_of(b.label):
             continue
@@ -75,6 +78,7 @@ def differences(mixes: Sequence[OpMix], count: int = 12) -> tuple[ShareDifferenc
                 *(a.label.framework, float(shares_a.get(op, 0.0)), tuple(a.nodes.get(op, ()))),
                 *(b.label.framework, float(shares_b.get(op, 0.0)), tuple(b.nodes.get(op, ()))),
             )
-            if difference.size > 0:
-                unequal.append(difference)
-    return tuple(sorted(unequal, key=lambda d: -d.size)[:count])
+            key = (difference.workload, difference.mode, op)
+            if difference.size > (widest[key].size if key in widest else 0):
+                widest[key] = difference
+    return tuple(sorted(widest.values(), key=lambda d: -d.size)[:count])

@@ -93,6 +93,16 @@ class CellResult:
         return node_times(self.manifest, self.job.options.ep) if self.done else ""
 
     @property
+    def profiled_as(self) -> str:
+        """How the steps behind the run's op mix were run, where that is not how the framework runs a step."""
+        return str(self.summary.get("profiled_as") or "")
+
+    @property
+    def profiled_name(self) -> str:
+        """The framework, as the name of a profile of its own: with how it was made, where that needs to be said."""
+        return f"{self.cell.framework}, {self.profiled_as}" if self.profiled_as else self.cell.framework
+
+    @property
     def has_work_times(self) -> bool:
         """Whether there is a run whose node times are those of the work, not of launching it."""
         return self.node_times in OF_THE_WORK

@@ -6,6 +6,7 @@ ones. Where a step draws none, that is the file that is run; elsewhere a second 
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,22 +109,22 @@ def verify_graph(job: Job) -> StageResult:
 
 
 def compare_graphs(job: Job) -> StageResult:
-    """Check the graphs of further frameworks against the first one's."""
+    """Check the graphs of every two frameworks against each other."""
     from fathom_onnx.verification import verify_pair
 
     o = job.options
-    first = _load_checked(job, job.cell)
+    graphs = [(cell.framework, _load_checked(job, cell)) for cell in (job.cell, *job.others)]
     checks = [
         verify_pair(
             job.workload,
-            (job.cell.framework, other.framework),
+            (first, second),
             job.cell.mode,
-            graphs=(first, _load_checked(job, other)),
+            graphs=(graph, other),
             steps=o.checked_steps,
             seed=o.seed,
             settings=SessionSettings(threads=o.threads),
         )
-        for other in job.others
+        for (first, graph), (second, other) in combinations(graphs, 2)
     ]
     return {"checks": [_check_row(job, check) for check in checks]}
 

@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+_PROGRAMS = "programs"
+"""Folder, in that of the study, for what compilers keep between rounds."""
+
 ATTEMPTS = 3
 """How often a run is measured at most where the machine changes its speed meanwhile."""
 
@@ -140,7 +143,8 @@ def profile_native_step(job: Job) -> StageResult:
     """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
     from fathom_onnx.native_profiling import profile_native
 
-    return _measure_in_framework(job, profile_native)
+    # XLA takes a minute to compile the operations of some steps alone, and every round is another process
+    return _measure_in_framework(job, partial(profile_native, programs=job.folder / _PROGRAMS))
 
 
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, percent_cell, time_cell
-from fathom_onnx.study.compiled import WAYS, StepTimes, compiled_finding
+from fathom_onnx.study.compiled import WAYS, StepTimes, compiled_finding, framework_pairs
 from fathom_onnx.study.result import StudyResult
 
 __all__ = ["compiled_sections"]
@@ -31,6 +31,7 @@ def compiled_sections(result: StudyResult) -> list[Section]:
 
 def _times(steps: list[StepTimes], frameworks: list[str]) -> Table:
     rows: list[list[TableCell | str]] = []
+    pairs = framework_pairs(steps)
     for step in steps:
         row: list[TableCell | str] = [step.workload, step.mode]
         for framework in frameworks:
@@ -38,18 +39,22 @@ def _times(steps: list[StepTimes], frameworks: list[str]) -> Table:
             row.append(number_cell(step.gain(framework), ".2f"))
             summary = step.compiled.get(framework)
             row.append(number_cell(None if summary is None else summary["compile_s"], ".1f"))
-        row += [number_cell(step.ratio(way), ".2f") for way in WAYS]
+        row += [number_cell(step.ratio(way, pair), ".2f") for pair in pairs for way in WAYS]
         rows.append(row)
     columns = ["workload", "mode"]
     for framework in frameworks:
         columns += [f"{framework} {words}" for words in WAYS.values()]
         columns += [f"{framework}: gain by compiling", f"{framework}: compilation, s"]
-    columns += [f"slowest over fastest, {words}" for words in WAYS.values()]
+    columns += [f"{_slower(pair, pairs)}, {words}" for pair in pairs for words in WAYS.values()]
     note = (
         "Medians of unprofiled steps. Compiled steps are measured in one process each, not in rounds. The compilation "
         "is what the first step took longer; a compiler's cache on disk makes it shorter."
     )
     return Table("Steps by how they are run", columns, rows, note)
+
+
+def _slower(pair: tuple[str, str], pairs: list[tuple[str, str]]) -> str:
+    return "slowest over fastest" if len(pairs) == 1 else f"slower over faster of {' and '.join(pair)}"
 
 
 def _kernels(steps: list[StepTimes]) -> Table:

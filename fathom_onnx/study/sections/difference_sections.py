@@ -26,6 +26,7 @@ def difference_sections(result: StudyResult) -> list[Section]:
     """Ops whose share differs from Figure 3's, with their largest nodes here; nothing where none does."""
     mixes: dict[str, dict[str, OpMix]] = {}
     native: dict[str, dict[str, OpMix]] = {}
+    ways = {c.cell.framework: f", {c.profiled_as}" for c in result.native_runs if c.profiled_as}
     for cells, into in ((result.cells, mixes), (result.native_runs, native)):
         for cell in cells:
             if cell.op_mix is not None and cell.cell.mode == "training" and cell.job.own is None:
@@ -37,7 +38,7 @@ def difference_sections(result: StudyResult) -> list[Section]:
     own = [f for f in frameworks if any(f in several for several in native.values())]
     natively = _shares(native)
     columns = (
-        *("workload", "op", "Figure 3", *frameworks, *(f"in {f} itself" for f in own)),
+        *("workload", "op", "Figure 3", *frameworks, *(f"in {f} itself{ways.get(f, '')}" for f in own)),
         *("points", "largest nodes here"),
     )
     rows = [_row(row, frameworks, own, natively, mixes[row.workload]) for row in found]

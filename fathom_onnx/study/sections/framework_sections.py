@@ -91,6 +91,7 @@ def _native_section(result: StudyResult, natives: Sequence[CellResult]) -> Secti
         s, in_onnxruntime = cell.summary, executed.get(cell.cell)
         other = float(in_onnxruntime["control_us"]) if in_onnxruntime and in_onnxruntime.get("control_us") else None
         top = ", ".join(f"{row['name']} {row['share']:.0%}" for row in s["by_op"][:3])
+        top += f" ({cell.profiled_as})" if cell.profiled_as else ""
         rows.append(
             [
                 str(cell.cell),
@@ -102,9 +103,11 @@ def _native_section(result: StudyResult, natives: Sequence[CellResult]) -> Secti
                 top,
             ]
         )
+    ways = {cell.cell.framework: cell.profiled_as for cell in natives if cell.profiled_as}
     columns = ("run", "in the framework", "in onnxruntime", "ratio", "with its profiler", "explained", "heaviest ops")
     note = (
         "Unprofiled steps, then the framework's own step under its own profiler. Explained: time of all operations "
         "over the unprofiled step with the same settings."
+        + "".join(f" Under its profiler {one} runs {words}." for one, words in ways.items())
     )
     return Section("native", "In the frameworks themselves", tables=[Table("Steps", columns, rows, note)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
+
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, time_cell
 from fathom_onnx.study.noise import RunNoise, noise_finding
@@ -26,7 +29,26 @@ def noise_sections(result: StudyResult) -> list[Section]:
         "tenth within it."
     )
     table = Table("Spread between rounds", columns, [_row(run, most) for run in result.noise], note)
-    return [Section("noise", "Noise between rounds", lead=[noise_finding(result.noise)], tables=[table])]
+    tables = [table, _by_framework(result.noise)]
+    return [Section("noise", "Noise between rounds", lead=[noise_finding(result.noise)], tables=tables)]
+
+
+def _by_framework(noise: Sequence[RunNoise]) -> Table:
+    """The noise floors of each framework's runs: whether one is noisier than the others."""
+    groups: dict[tuple[str, str], list[RunNoise]] = {}
+    for run in noise:
+        where = "in the framework" if run.is_native else "in onnxruntime"
+        where += f", {run.cell.profiled_as}" if run.cell.profiled_as else ""
+        groups.setdefault((run.cell.cell.framework, where), []).append(run)
+    rows: list[list[TableCell | str]] = []
+    for (framework, where), runs in groups.items():
+        row: list[TableCell | str] = [framework, where, TableCell(str(len(runs)), len(runs))]
+        for grouping in ("class", "op"):
+            floors = [floor for run in runs if (floor := run.floors[grouping]) is not None]
+            row += [number_cell(summed(floors) if floors else None, ".4f") for summed in (median, max)]
+        rows.append(row)
+    columns = (*("framework", "runs", "number", "median floor, by class", "largest", "median floor, by op", "largest"),)
+    return Table("Noise floors by framework", columns, rows)
 
 
 def _row(run: RunNoise, rounds: int) -> list[TableCell | str]:

@@ -31,7 +31,7 @@ def study_overview(result: StudyResult) -> Overview | None:
         return None
     levels = result.framework
     tiles = [*_undone(result), *(_tile(number, level) for number, level in enumerate(levels))]
-    floors = any(_worst(level).floor is not None for level in levels if level.assessments)
+    floors = any(level.worst is not None and level.worst.floor is not None for level in levels)
     return Overview(
         "Does the choice of framework matter?",
         tiles,
@@ -52,31 +52,42 @@ def _undone(result: StudyResult) -> list[Tile]:
     return [Tile("What failed", f"{len(result.failures) + checks} failures", numbers, "bad", to=where)]
 
 
-def _worst(level: FrameworkLevel) -> Assessment:
-    """The assessment whose frameworks are farthest apart beside its workloads: the one that the verdict names."""
-    return max(level.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0))
+def _beside(level: FrameworkLevel, worst: Assessment) -> list[Assessment]:
+    """The assessments of all pairs of frameworks that are of the mode and grouping of the worst one."""
+    return [a for a in level.assessments if (a.mode, a.grouping) == (worst.mode, worst.grouping)]
+
+
+def _strips(level: FrameworkLevel, worst: Assessment) -> list[Strip]:
+    """Every distance between frameworks, a strip a pair of them, and every one between workloads."""
+    pairs = _beside(level, worst)
+    within = {
+        ", ".join(a.frameworks) if len(pairs) > 1 else "frameworks": [
+            p.distance for p in a.pairs if p.a.other_framework_of(p.b)
+        ]
+        for a in pairs
+    }
+    of_runs = {(p.a, p.b): p.distance for a in pairs for p in a.pairs if p.a.other_workload_of(p.b)}
+    values = {**within, "workloads": list(of_runs.values())}
+    return [Strip(name, found, sum(found) / len(found) if found else None) for name, found in values.items()]
 
 
 def _tile(number: int, level: FrameworkLevel) -> Tile:
     words, state = OUTCOMES[level.outcome]
     title = f"{level.what[:1].upper()}{level.what[1:]}"
-    if not level.assessments:
+    worst = level.worst
+    if worst is None:
         return Tile(title, words, (), state, to="question")
-    worst = _worst(level)
-    within = [p.distance for p in worst.pairs if p.a.other_framework_of(p.b)]
-    between = [p.distance for p in worst.pairs if p.a.other_workload_of(p.b)]
     strip = strip_svg(
         f"level-{number}",
         f"{level.what}: distances between frameworks {worst.within:.3f} on average, between workloads "
         f"{worst.between:.3f}, {worst.mode} by {worst.grouping}",
-        [
-            Strip("frameworks", within, sum(within) / len(within) if within else None),
-            Strip("workloads", between, sum(between) / len(between) if between else None),
-        ],
+        _strips(level, worst),
         floor=worst.floor,
         unit=f"{worst.mode} by {worst.grouping}",
     )
-    numbers = [(f"{worst.within:.3f}", "between frameworks"), (f"{worst.between:.3f}", "between workloads")]
+    who = " and ".join(worst.frameworks) if level.pairs else "frameworks"
+    numbers = [(f"{worst.within:.3f}", f"between {who}"), (f"{worst.between:.3f}", "between workloads")]
+    numbers += [(OUTCOMES[pair.outcome][0], " and ".join(pair.between)) for pair in level.pairs]
     return Tile(title, words, numbers, state, strip, "question")
 
 

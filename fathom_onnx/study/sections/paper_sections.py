@@ -71,7 +71,7 @@ def _interval(assessment: Assessment, name: str) -> str:
 
 
 def _asked(level: FrameworkLevel, a: Assessment) -> str:
-    return f"{level.name}, {a.mode} by {a.grouping}"
+    return f"{level.name}, {level.asked(a)}"
 
 
 def _distance_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
@@ -117,6 +117,26 @@ def _difference_row(level: FrameworkLevel, d: ShareDifference) -> list[TableCell
     ]
 
 
+def _pairs(levels: Sequence[FrameworkLevel]) -> list[Table]:
+    """The answer of every two frameworks at each level; nothing where there are only two."""
+    pairs = list(dict.fromkeys(pair.between for level in levels for pair in level.pairs))
+    if not pairs:
+        return []
+    rows: list[list[TableCell | str]] = []
+    for level in levels:
+        answers = {pair.between: _answer(pair) for pair in level.pairs}
+        rows.append([level.name, _answer(level), *(answers.get(pair, TableCell("")) for pair in pairs)])
+    columns = ("asked of", "over all", *(" and ".join(pair) for pair in pairs))
+    note = "Over all it matters little if it does in every pair, and matters if it does in one."
+    return [Table("By pair of frameworks", columns, rows, note)]
+
+
+def _answer(level: FrameworkLevel) -> TableCell:
+    words, state = OUTCOMES[level.outcome]
+    told = level.holds is not None and level.outcome != "unknown"
+    return TableCell(f"{words} (holds in {level.holds:.0%})" if told else words, state=state)
+
+
 def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
     distances = (
         *("asked of", "the framework", "holds", "between frameworks", "95% interval", "noise floor", "above it"),
@@ -130,8 +150,9 @@ def _question_section(levels: Sequence[FrameworkLevel]) -> Section:
     return Section(
         "question",
         "Does the framework matter?",
-        lead=[level.verdict for level in levels],
+        lead=[line.verdict for level in levels for line in (level, *level.pairs)],
         tables=[
+            *_pairs(levels),
             Table("Distances", distances, [_distance_row(level, a) for level, a in asked]),
             Table("Tests", tests, [_test_row(level, a) for level, a in asked]),
             Table("Where frameworks differ most", differences, largest),

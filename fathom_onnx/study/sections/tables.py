@@ -23,7 +23,7 @@ __all__ = [
     "study_tables",
 ]
 
-_LABEL = (*RunLabel._fields, "runtime", "provider", "threads")
+_LABEL = (*RunLabel._fields, "runtime", "profiled_as", "provider", "threads")
 
 RUN_COLUMNS = (
     *_LABEL,
@@ -37,9 +37,10 @@ RUN_COLUMNS = (
     "rounds",
     "steady",
 )
-"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``provider`` and ``node_times`` (what the times of its
-nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or operations, ``steady`` whether the
-machine kept its speed in every round."""
+"""Columns of ``runs.csv``: ``runtime`` is onnxruntime or native, ``profiled_as`` how the steps behind the times of ops
+were run where that is not how the framework runs a step (``control_us`` is of one as it does), ``provider`` and
+``node_times`` (what the times of its nodes are) those of a run in onnxruntime, ``op_time_us`` the time of all nodes or
+operations, ``steady`` whether the machine kept its speed in every round."""
 
 GROUP_COLUMNS = (*_LABEL, "us", "share")
 """Columns of ``classes.csv``, ``ops.csv``, ``layers.csv`` and ``phases.csv``, besides those that name the group."""
@@ -82,7 +83,8 @@ def _runs(result: StudyResult) -> Iterator[tuple[dict[str, Any], CellResult]]:
                 o = cell.job.options
                 provider = o.ep if runtime == "onnxruntime" else None
                 label = RunLabel.of(cell.summary)._asdict()
-                yield {**label, "runtime": runtime, "provider": provider, "threads": o.threads}, cell
+                where = {"runtime": runtime, "profiled_as": cell.profiled_as, "provider": provider}
+                yield {**label, **where, "threads": o.threads}, cell
 
 
 def study_tables(result: StudyResult) -> dict[str, pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fathom_onnx.analysis.report.page import Page, Section, Table, TableCell, side_by_side
 from fathom_onnx.analysis.report.report import duration
@@ -61,7 +62,7 @@ def _page(
     for what, title in (("op", "Ops"), ("layer", "Layers")):
         tables = [group_table(f"{mode}, by {what}", summaries(runs), what, roofs[mode]) for mode, runs in modes.items()]
         tables += [
-            side_by_side(f"{mode}, by {what}, in the frameworks", summaries(runs), f"by_{what}", what, duration)
+            side_by_side(f"{mode}, by {what}, in the frameworks", _profiles(runs), f"by_{what}", what, duration)
             for mode, runs in natives.items()
         ]
         sections.append(Section(f"{what}s", title, tables=tables, folded=True))
@@ -79,6 +80,11 @@ def _page(
         sections,
         [cell.summary for runs in modes.values() for cell in runs.values()],
     )
+
+
+def _profiles(runs: Runs) -> dict[str, Mapping[str, Any]]:
+    """Summaries of the frameworks' own profiles, named with how each was made where that needs to be said."""
+    return {cell.profiled_name: cell.summary for cell in runs.values()}
 
 
 def _picture(modes: Mapping[str, Runs]) -> list[Section]:

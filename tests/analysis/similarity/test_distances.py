@@ -138,12 +138,46 @@ def test_a_workload_that_one_framework_lacks_has_no_part() -> None:
     assert found.workloads == NAMES
 
 
-def test_three_frameworks_are_one_question() -> None:
-    found = assess(suite(dict.fromkeys(("torch", "tensorflow", "jax"), SAME)), "inference", "op")
-    assert found is not None
-    assert found.smallest_p == pytest.approx(1 / 120**2)
-    assert found.p == pytest.approx(1 / 120**2)
-    assert found.nearest == 5
+def test_of_three_frameworks_every_pair_is_asked() -> None:
+    level = FrameworkLevel.of("x", "time", suite(dict.fromkeys(("torch", "tensorflow", "jax"), SAME), steps=2))
+    pairs = [("torch", "tensorflow"), ("torch", "jax"), ("tensorflow", "jax")]
+    assert [pair.between for pair in level.pairs] == pairs
+    assert [a.frameworks for a in level.assessments] == [pair for pair in pairs for _ in range(2)]
+    assert {a.smallest_p for a in level.assessments} == {1 / 120}
+    assert [pair.outcome for pair in (level, *level.pairs)] == ["little"] * 4
+    assert level.pairs[1].verdict.startswith("By time, between torch and jax, the framework matters little")
+    assert "(inference by class, torch and tensorflow, the worst case" in level.verdict
+    assert [pair["frameworks"] for pair in level.json()["pairs"]] == pairs
+    # of two there is one pair, which is the level
+    assert FrameworkLevel.of("x", "time", suite({"torch": SAME, "jax": SAME})).pairs == ()
+
+
+def test_a_framework_that_stands_out_decides_the_level() -> None:
+    level = FrameworkLevel.of("x", "time", suite({"torch": SAME, "jax": SHIFTED, "tensorflow": SAME}))
+    assert {pair.between: pair.outcome for pair in level.pairs} == {
+        ("torch", "jax"): "much",
+        ("torch", "tensorflow"): "little",
+        ("jax", "tensorflow"): "much",
+    }
+    assert level.outcome == "much"
+    assert "By time the framework matters: 16 of 24 criteria are not met" in level.verdict
+    assert "ratio (inference by op, torch and jax)" in level.verdict
+    assert level.worst is not None
+    assert "jax" in level.worst.frameworks
+
+
+def test_a_pair_is_asked_of_the_workloads_that_both_have() -> None:
+    more = {**SAME, "alone": "Exp"}
+    level = FrameworkLevel.of("x", "time", suite({"torch": more, "tensorflow": more, "jax": SAME}))
+    assert [len(a.workloads) for a in level.assessments if a.grouping == "op"] == [6, 5, 5]
+
+
+def test_a_pair_has_the_numbers_that_it_has_alone() -> None:
+    """Further frameworks change no number of a pair, nor its resamples."""
+    mixes = suite({"torch": SAME, "tensorflow": {**SAME, "conv": "MatMul"}, "jax": SHIFTED}, steps=6, noise=20)
+    level = FrameworkLevel.of("x", "time", mixes)
+    alone = FrameworkLevel.of("x", "time", [m for m in mixes if m.label.framework != "jax"])
+    assert alone.assessments == level.pairs[0].assessments
 
 
 def test_intervals_come_from_the_scatter_between_steps_and_hold_the_number() -> None:
@@ -188,6 +222,14 @@ def test_the_largest_differences_come_first_with_the_nodes_that_make_them() -> N
     assert third.op == "MatMul"
     assert third.size == pytest.approx(0.1)
     assert len(differences([in_torch, in_tensorflow], count=1)) == 1
+    # of three frameworks an op stands once, with the two that differ most
+    in_jax = spent("w", "jax", "training", [{"Tile": 10, "Mul": 30, "MatMul": 60}])
+    found = differences([in_torch, in_tensorflow, in_jax])
+    assert [(d.op, d.first, d.second) for d in found[:2]] == [
+        ("Mul", "torch", "tensorflow"),
+        ("Tile", "torch", "tensorflow"),
+    ]
+    assert len({d.op for d in found}) == len(found)
 
 
 @given(st.permutations(range(5)))

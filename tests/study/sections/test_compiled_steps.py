@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fathom_onnx.study.compiled import StepTimes, apart, compiled_finding
+from fathom_onnx.study.compiled import StepTimes, apart, compiled_finding, framework_pairs
 from fathom_onnx.study.sections import compiled_sections
 from support.fakes.fake_stages import World, conduct
 
@@ -37,6 +37,17 @@ def test_ratios_and_gains() -> None:
     assert "2.00 times" in compiled_finding(several)
     assert "default 4.00 times" in compiled_finding(several)
     assert compiled_finding([alone]) == compiled_finding([]) == ""
+
+
+def test_of_three_frameworks_every_pair_has_a_ratio() -> None:
+    us = {way: {"a": 1.0, "b": 2.0, "c": 8.0} for way in ("framework", "compiled", "graph")}
+    step = StepTimes("w", "training", us, {name: {} for name in "abc"})
+    assert [step.ratio("compiled", pair) for pair in framework_pairs([step])] == [2, 8, 4]
+    assert step.ratio("compiled") == 8
+    assert apart([step], "graph", ("b", "c")) == pytest.approx(4)
+    said = compiled_finding([step])
+    assert "a step of the slower of a and c takes 8.00 times" in said
+    assert said.count("as a graph in onnxruntime") == 3
 
 
 def test_a_study_compiles_when_told_to(tmp_path: Path, world: World) -> None:

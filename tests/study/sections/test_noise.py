@@ -52,6 +52,10 @@ def test_the_noise_is_in_the_json_the_findings_and_the_report(tmp_path: Path, no
     (section,) = noise_sections(result)
     assert section.tables[0].columns[:5] == ("run", "round 1", "round 2", "round 3", "spread of the step")
     assert len(section.tables[0].rows) == 4
+    by_framework = [[cell.text for cell in row] for row in section.tables[1].cells]
+    assert [row[:3] for row in by_framework] == [[f, "in onnxruntime", "2"] for f in ("torch", "tensorflow")]
+    assert by_framework[1][3:] == ["0.0000"] * 4
+    assert by_framework[0][4] == f"{result.noise[0].floors['class']:.4f}"
 
 
 def test_a_difference_between_frameworks_below_the_floor_is_not_counted(tmp_path: Path, world: World) -> None:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from fathom_onnx.study import Cell, CellResult, Job, Options, StudyResult
+from fathom_onnx.study.cells.plan import Role
 from fathom_onnx.study.cells.results import Failure
-from fathom_onnx.study.sections import study_overview, workload_pages
+from fathom_onnx.study.sections import framework_sections, study_overview, study_tables, workload_pages
 from fathom_onnx.study.sections.paper_sections import claim_anchor, paper_sections
 from support.runs.summaries import spent, summary
 
@@ -54,6 +55,43 @@ def test_a_tile_a_level_has_the_two_numbers_of_the_verdict() -> None:
     assert list(tile.numbers) == [("0.000", "between frameworks"), (f"{apart:.3f}", "between workloads")]
     assert ">frameworks</text>" in tile.drawing
     assert "floor" not in overview.tiles_note  # no rounds, no floor
+
+
+def test_of_three_frameworks_a_tile_has_a_strip_and_an_answer_a_pair() -> None:
+    result = study(*CELLS, *(cell(w, "jax", m) for w in WORKLOADS for m in ("inference", "training")))
+    overview = study_overview(result)
+    assert overview is not None
+    (tile,) = overview.tiles
+    pairs = ("torch, tensorflow", "torch, jax", "tensorflow, jax")
+    assert all(f">{pair}</text>" in tile.drawing for pair in pairs)
+    assert tile.drawing.count(">workloads</text>") == 1
+    assert [words for _, words in tile.numbers][:2] == ["between torch and tensorflow", "between workloads"]
+    assert list(tile.numbers)[2:] == [("cannot be told", pair.replace(",", " and")) for pair in pairs]
+    assert overview.picture is not None
+    assert [len(bars) for row in overview.picture.rows for bars in row.cells] == [3] * 6
+    question = next(section for section in paper_sections(result) if section.anchor == "question")
+    assert question.tables[0].columns == ("asked of", "over all", *(pair.replace(",", " and") for pair in pairs))
+    assert [cell.text for cell in question.tables[0].cells[0]] == ["onnxruntime", *["cannot be told"] * 4]
+    assert len(question.lead) == 4
+
+
+def test_a_profile_that_is_not_the_frameworks_step_is_called_so() -> None:
+    way = "op by op; XLA fuses these"
+    natives = []
+    for of_graph in (cell("autoenc", f, "training") for f in ("torch", "jax")):
+        job = replace(of_graph.job, role=Role.NATIVE)
+        told = {"profiled_as": way if job.cell.framework == "jax" else "", "explained_share": 1.0}
+        natives.append(replace(of_graph, job=job, summary={**of_graph.summary, **told}))
+    result = study(*CELLS, cell("autoenc", "jax"), *natives)
+    native = next(level for level in result.framework if level.name == "native")
+    assert native.what == f"time in the frameworks themselves (jax {way})"
+    tables = [table for s in (*framework_sections(result), *paper_sections(result)) for table in s.tables]
+    tables += [table for page in workload_pages(result) for s in page.sections for table in s.tables]
+    told = {table.title for table in tables if way in str((table.columns, table.rows, table.note))}
+    assert {"Steps", "Op by op", "training, by op, in the frameworks", "training, by layer, in the frameworks"} <= told
+    runs = study_tables(result)["ops"]
+    assert set(runs[runs["profiled_as"] == way]["framework"]) == {"jax"}
+    assert set(runs[runs["profiled_as"] == way]["runtime"]) == {"native"}
 
 
 def test_every_workload_has_its_bars_training_first() -> None:
