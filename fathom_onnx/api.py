@@ -14,7 +14,7 @@ print(fathom_onnx.run_step(graph)["loss"])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,15 @@ from fathom_onnx.recipes.frameworks import framework_of
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.runtime.one_step import run_step
 from fathom_onnx.runtime.settings import Optimization, SessionSettings
-from fathom_onnx.training import CheckpointFolder, CheckpointPlan, Evaluation, EvaluationPlan, TrainingRun
+from fathom_onnx.training import (
+    CheckpointFolder,
+    CheckpointPlan,
+    Evaluation,
+    EvaluationPlan,
+    Rates,
+    TrainingRun,
+    read_schedule,
+)
 from fathom_onnx.training import train as train_graph
 from fathom_onnx.workloads.contract import MODES, Array, Mode, NoiseSource, Workload
 
@@ -50,9 +58,10 @@ class RunnableWorkload(Workload):
         path: str | Path | None = None,
         noise: NoiseSource = "graph",
         purpose: Purpose = "simulators",
+        rate_input: bool = False,
     ) -> Graph:
         """The workload's graph; see :func:`export`."""
-        return export(self, framework, mode, path, noise, purpose)
+        return export(self, framework, mode, path, noise, purpose, rate_input)
 
     def verify(self, framework: str = DEFAULT_FRAMEWORK, mode: Mode = "training", steps: int = 5) -> Check:
         """The graph against its framework; see :func:`verify`."""
@@ -82,6 +91,7 @@ def export(
     path: str | Path | None = None,
     noise: NoiseSource = "graph",
     purpose: Purpose = "simulators",
+    rate_input: bool = False,
 ) -> Graph:
     """Export a workload's graph.
 
@@ -93,6 +103,7 @@ def export(
         noise: ``graph`` to draw random tensors in the graph, ``input`` to take them as inputs.
         purpose: ``simulators`` for the ops that most of them read, ``onnxruntime`` for what it runs fastest on a CPU,
             ``cuda`` for its CUDA provider.
+        rate_input: Whether the learning rate of a training step is an input, for schedules of :func:`train`.
 
     Raises:
         UnknownNameError: No such framework, mode, source of noise or purpose.
@@ -108,7 +119,7 @@ def export(
     for kind, name, names in known:
         if name not in names:
             raise UnknownNameError(kind, name, names)
-    request = ExportRequest(workload, mode, noise, purpose)
+    request = ExportRequest(replace(workload, rate_input=True) if rate_input else workload, mode, noise, purpose)
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
     return export_graph(framework, request)
@@ -126,6 +137,7 @@ def export_step(
     noise: NoiseSource = "graph",
     accumulate: int = 1,
     specialise: bool = False,
+    rate_input: bool = False,
 ) -> Graph:
     """Export the step of a model of your own as one standard graph.
 
@@ -144,6 +156,7 @@ def export_step(
         noise: ``graph`` to draw random tensors (dropout) in the graph, ``input`` to take them as inputs.
         accumulate: Parts that the batch is cut into, whose gradients are added up before the update.
         specialise: Whether what depends on the values of the batch may be recorded as it is for this batch.
+        rate_input: Whether the learning rate of each group of parameters is an input, for schedules of :func:`train`.
 
     Raises:
         UsageError: No framework takes the model, or something that is given cannot work.
@@ -151,7 +164,7 @@ def export_step(
         MissingDependencyError: The framework's exporter cannot be used.
         OutputError: A file cannot be written.
     """
-    recipe = Recipe(model, batch, loss, optimizer, accumulate, specialise)
+    recipe = Recipe(model, batch, loss, optimizer, accumulate, specialise, rate_input)
     framework_of(model)  # what is no model at all is said first
     recipe.check(mode)
     made = read_recipe(recipe)
@@ -181,6 +194,7 @@ def train(
     checkpoint_every: int = 0,
     resume: bool = False,
     on_step: Callable[[int, float], None] | None = None,
+    schedule: str | Callable[[int], float] | None = None,
 ) -> TrainingRun:
     """Train a training graph in onnxruntime.
 
@@ -202,6 +216,8 @@ def train(
         checkpoint_every: Steps between checkpoints; one is written at the end too.
         resume: Whether to go on from the newest checkpoint there.
         on_step: Called after every step with its number and its loss.
+        schedule: The learning rate over the steps, of a graph that has it as an input: a text as for
+            :func:`~fathom_onnx.training.read_schedule`, or a function from the steps taken so far to the rate.
 
     Returns:
         Losses, metrics, and the values of all variables after the last step.
@@ -221,6 +237,7 @@ def train(
         kept = CheckpointPlan(CheckpointFolder(Path(checkpoint)), checkpoint_every, resume, data)
     elif resume:
         raise UsageError("there is nothing to resume from", "give the folder of the checkpoints")
+    read = read_schedule(schedule, steps) if isinstance(schedule, str) else schedule
     return train_graph(
         graph,
         own,
@@ -231,4 +248,5 @@ def train(
         values=values,
         evaluated=EvaluationPlan(evaluations, eval_every),
         kept=kept,
+        rates=None if read is None else Rates(graph, read, values),
     )

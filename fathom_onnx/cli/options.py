@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -281,8 +282,12 @@ def chosen_workloads(
     batch: int | None = None,
     changes: Sequence[str] = (),
     suite: str = USUAL_SUITE,
+    *,
+    rate_input: bool = False,
 ) -> list[Workload]:
     """The workloads named, those of a suite for none, at a preset with changes; those of recipes by their targets.
+
+    With ``rate_input`` the learning rate of each is an input of its training step.
 
     Raises:
         UnknownNameError: No such workload, preset or field.
@@ -290,11 +295,11 @@ def chosen_workloads(
         ExportError: The code of a target fails.
     """
     fields: dict[str, Any] = dict(pairs(changes, "FIELD=VALUE"))
-    own = read_targets([name for name in wanted if is_target(name)], fields)
+    own = read_targets([name for name in wanted if is_target(name)], fields, rate_input)
     if batch is not None:
         fields["batch"] = batch
     return [
-        own[name] if name in own else definition(name).configure(preset, fields)
+        own[name] if name in own else replace(definition(name).configure(preset, fields), rate_input=rate_input)
         for name in dict.fromkeys(wanted or names(suite))
     ]
 

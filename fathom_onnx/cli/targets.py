@@ -60,12 +60,12 @@ def _of_the_command(name: str) -> Any:
     return context.params.get(name) if context else None
 
 
-def _target(text: str, changes: Mapping[str, Any]) -> Target:
+def _target(text: str, changes: Mapping[str, Any], rate_input: bool) -> Target:
     for name, advice in _NOT_FOR_TARGETS.items():
         if _given(name):
             raise UsageError(f"--{name} is not for '{text}'", advice)
     accumulate, specialise = _of_the_command("accumulate"), bool(_of_the_command("specialise"))
-    return Target.parse(text, changes, accumulate=accumulate, specialise=specialise)
+    return Target.parse(text, changes, accumulate, specialise, rate_input)
 
 
 def refuse_preset(names: Sequence[str]) -> None:
@@ -78,14 +78,14 @@ def refuse_preset(names: Sequence[str]) -> None:
         raise UsageError(f"--preset is not for '{names[0]}'", _NOT_FOR_TARGETS["preset"])
 
 
-def build_recipe(text: str, changes: Mapping[str, Any]) -> tuple[Target, Recipe]:
-    """The recipe of a target under the options of the running command.
+def build_recipe(text: str, changes: Mapping[str, Any], rate_input: bool = False) -> tuple[Target, Recipe]:
+    """The recipe of a target under the options of the running command, if wanted with the learning rate as an input.
 
     Raises:
         UsageError: It cannot be built, no framework takes its model, or an option is not for targets.
         ExportError: The user's code fails.
     """
-    target = _target(text, changes)
+    target = _target(text, changes, rate_input)
     recipe = target.build()
     framework = framework_of(recipe.model)
     asked = _of_the_command("framework")
@@ -94,7 +94,9 @@ def build_recipe(text: str, changes: Mapping[str, Any]) -> tuple[Target, Recipe]
     return target, recipe
 
 
-def read_targets(texts: Sequence[str], changes: Mapping[str, Any]) -> dict[str, RecipeWorkload]:
+def read_targets(
+    texts: Sequence[str], changes: Mapping[str, Any], rate_input: bool = False
+) -> dict[str, RecipeWorkload]:
     """The workloads of targets, each under a name of its own, by what was given.
 
     Raises:
@@ -104,7 +106,7 @@ def read_targets(texts: Sequence[str], changes: Mapping[str, Any]) -> dict[str, 
     for name in ("accumulate", "specialise"):
         if not texts and _given(name):
             raise UsageError(f"--{name} is for a model of your own", "name a FILE.py:build")
-    built = {text: build_recipe(text, changes) for text in dict.fromkeys(texts)}
+    built = {text: build_recipe(text, changes, rate_input) for text in dict.fromkeys(texts)}
     names = _names({text: (target, recipe_name(recipe)) for text, (target, recipe) in built.items()})
     return {text: read_recipe(recipe, text, names[text]) for text, (_, recipe) in built.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +12,7 @@ from fathom_onnx.errors import DataError, UnknownNameError
 from fathom_onnx.graph.model import Graph
 from fathom_onnx.recipes import PRESET, RecipeWorkload
 from fathom_onnx.workloads import definition
-from fathom_onnx.workloads.contract import Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
+from fathom_onnx.workloads.contract import RATE, Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
 
 from .contract import Batch, BatchRequest, RequestedTensor, Source, Split
 from .corpora import READERS, corpus_source
@@ -19,6 +20,7 @@ from .drawn.batches import drawn_inputs
 from .example import open_example
 from .games.atari import PACKAGE, open_atari
 from .games.breakout import open_breakout
+from .games.catch import open_catch
 from .games.rollouts import open_pendulum
 from .images.diffusion import open_diffusion
 from .images.digits import open_digits
@@ -81,6 +83,15 @@ _ROWS = (
         "stories and questions in the manner of bAbI tasks 1 to 3, told by a simulated world; made to fit the memory",
         open_stories,
     ),
+    *(
+        Source(
+            f"stories-{task}",
+            "simulated",
+            f"as stories, of task {task} alone: {needed} of the sentences are needed for an answer",
+            partial(open_stories, tasks=(task,)),
+        )
+        for task, needed in ((1, "one"), (2, "two"), (3, "three"))
+    ),
     Source(
         "atari",
         "real",
@@ -94,6 +105,12 @@ _ROWS = (
         "simulated",
         "a simulation of Breakout written here, of the console's screen and sizes, played at random",
         open_breakout,
+    ),
+    Source(
+        "catch",
+        "simulated",
+        "a game of catching a falling ball, whose best player scores 1 in every game; simulated here, played at random",
+        open_catch,
     ),
     Source(
         "pendulum",
@@ -264,7 +281,8 @@ def workload_of(graph: Graph) -> Workload | None:
     if meta is None or meta.preset == PRESET:
         return None
     changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.config.items()}
-    return definition(meta.workload).configure(meta.preset, changes)
+    found = definition(meta.workload).configure(meta.preset, changes)
+    return replace(found, rate_input=any(v.name == RATE for v in meta.variables))
 
 
 def source_for_graph(graph: Graph) -> Source:

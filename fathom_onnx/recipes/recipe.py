@@ -34,6 +34,8 @@ class Recipe:
             update. 1 for none.
         specialise: Whether what depends on the values of the example batch (a branch, a number read from a tensor) may
             be recorded as it is for that batch. The graph's metadata then say so.
+        rate_input: Whether the learning rate of each group of parameters is an input of the graph. With Keras it always
+            is, unless a schedule of the optimizer's own gives it.
     """
 
     model: Any
@@ -42,6 +44,7 @@ class Recipe:
     optimizer: Any = None
     accumulate: int = 1
     specialise: bool = False
+    rate_input: bool = False
 
     def __post_init__(self) -> None:
         parts: Any = self.accumulate  # what a user gives is of any type

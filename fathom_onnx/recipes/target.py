@@ -46,6 +46,7 @@ class Target:
         options: Names and values of options; text is made into a value of the parameter's type.
         accumulate: What the recipe's own is replaced by; None for none.
         specialise: Whether it is to be specialised, whatever the recipe says.
+        rate_input: Whether its learning rate is to be an input, whatever the recipe says.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Target:
     options: tuple[tuple[str, Any], ...] = ()
     accumulate: int | None = None
     specialise: bool = False
+    rate_input: bool = False
 
     @classmethod
     def parse(
@@ -63,6 +65,7 @@ class Target:
         options: Mapping[str, Any] | None = None,
         accumulate: int | None = None,
         specialise: bool = False,
+        rate_input: bool = False,
     ) -> Target:
         """The target that a text names.
 
@@ -71,6 +74,7 @@ class Target:
             options: Options for the function.
             accumulate: What the recipe's own is replaced by; None for none.
             specialise: Whether the recipe is to be specialised, whatever it says.
+            rate_input: Whether the recipe's learning rate is to be an input, whatever it says.
 
         Raises:
             UsageError: It is no target, or there is no such file.
@@ -84,12 +88,22 @@ class Target:
                 raise UsageError(f"'{module}' is not a Python file", "give one that ends in .py")
             if not all(part.isidentifier() for part in module.split(".")):
                 raise UsageError(f"'{text}' is not a target", f"write it as {_FORM}")
-            return cls(text, module, function, Path.cwd(), given, accumulate, specialise)
+            return cls(text, module, function, Path.cwd(), given, accumulate, specialise, rate_input)
         path = Path(module).absolute()
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no file"
             raise UsageError(f"'{module}' is {what}", "give the path of the Python file whose function builds a recipe")
-        return cls(text, str(path), function, path.parent, given, accumulate, specialise)
+        return cls(text, str(path), function, path.parent, given, accumulate, specialise, rate_input)
+
+    def find(self) -> Callable[..., Any]:
+        """The function itself, the modules of its folder importable.
+
+        Raises:
+            UsageError: There is no such module or function.
+            ExportError: The user's code fails.
+        """
+        with beside(self.folder):
+            return self._function(self._module())
 
     def build(self) -> Recipe:
         """The recipe that the function builds, the modules of its folder importable.
@@ -107,7 +121,11 @@ class Target:
             recipe = recipe_from(built, what)
         if self.accumulate is not None:
             recipe = replace(recipe, accumulate=self.accumulate)
-        return replace(recipe, specialise=True) if self.specialise else recipe
+        return replace(
+            recipe,
+            specialise=recipe.specialise or self.specialise,
+            rate_input=recipe.rate_input or self.rate_input,
+        )
 
     def digest(self) -> str:
         """A hash of what a built recipe depends on: names, options, and the files that were imported from its folder.
@@ -115,7 +133,7 @@ class Target:
         It covers the imported files only after :meth:`build`.
         """
         found = hashlib.sha256(repr((self.module, self.function, self.options, self.accumulate)).encode())
-        found.update(repr(self.specialise).encode())
+        found.update(repr((self.specialise, self.rate_input)).encode())
         own = [Path(self.module)] if self.module.endswith(".py") else []
         for path in [*own, *(p for p in local_files(self.folder) if p not in own)]:
             found.update(f"{path.name}\0".encode() + path.read_bytes())

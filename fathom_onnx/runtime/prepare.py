@@ -8,7 +8,7 @@ onnxruntime maps these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,12 @@ def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
 
 
 def prepare(
-    graph: Graph, values: Mapping[str, Array] | None = None, seed: int = 0, *, keep_dynamic: bool = False
+    graph: Graph,
+    values: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    *,
+    keep_dynamic: bool = False,
+    fed: Collection[str] = (),
 ) -> Prepared:
     """What a session of ``graph`` is built from.
 
@@ -98,6 +103,7 @@ def prepare(
         values: Values of its variables (see :func:`fathom_onnx.runtime.weights.variable_values`), by name.
         seed: Seed of the graph's own random ops.
         keep_dynamic: Whether dimensions that the file leaves open stay open, though they were given a size to feed.
+        fed: Variables that no step changes and that stay inputs: what is fed may be another value in every step.
 
     Raises:
         GraphError: A variable has no value, or one of another shape.
@@ -117,7 +123,7 @@ def prepare(
     carried = {name for _, name in state}
     initial = {name: np.asarray(given[name], order="C") for _, name in state}
     # what no step changes is constant: parameters in inference, a frozen network in training
-    fixed = [v for v in variables if v.name not in carried]
+    fixed = [v for v in variables if v.name not in carried and v.name not in fed]
     names = {v.name for v in fixed}
     kept = [i for i in model.graph.input if i.name not in names]
     del model.graph.input[:]

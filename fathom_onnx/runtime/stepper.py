@@ -107,6 +107,8 @@ class Stepper:
         # a bound output keeps the buffer of its first run, which does not fit where its size depends on the data
         self._open = tuple(o.name for o in session.get_outputs() if not _sized(o.shape) and o.name not in outputs)
         self._bindings = [self._bind(0), self._bind(1)] if self._bound else []
+        self.held: dict[str, Any] = {}
+        """Inputs that are fed in every step that has no other values for them."""
         self._ran: Any = None
         self._results: dict[str, Any] | None = None
 
@@ -140,6 +142,10 @@ class Stepper:
             )
         return value
 
+    def hold(self, values: Mapping[str, Any]) -> None:
+        """Feed inputs with these values in every step from now on, until others take their places."""
+        self.held.update(values)
+
     def step(self, batch: Mapping[str, Any], carry: bool = True) -> float:
         """Run one step and carry its state over; the seconds that onnxruntime's run call took.
 
@@ -152,6 +158,7 @@ class Stepper:
             RunError: The batch does not fit the graph.
             StepError: onnxruntime fails.
         """
+        batch = {**self.held, **batch}
         given = {name: self._checked(name, batch) for name in self.batch_names}
         try:
             with self._watch or contextlib.nullcontext():

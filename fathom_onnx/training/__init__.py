@@ -7,17 +7,25 @@ from go out. Nothing but onnxruntime and numpy takes a step.
 from .checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from .evaluation import Evaluation, HeldOutLoss, InferenceMetrics
 from .loop import CheckpointPlan, EvaluationPlan, TrainingRun, open_training, train
+from .playing import EpisodeReward, Player, PlayPlan
+from .schedules import Rates, Schedule, read_schedule
 
 __all__ = [
     "Checkpoint",
     "CheckpointFolder",
     "CheckpointPlan",
+    "EpisodeReward",
     "Evaluation",
     "EvaluationPlan",
     "HeldOutLoss",
     "InferenceMetrics",
+    "PlayPlan",
+    "Player",
+    "Rates",
+    "Schedule",
     "TrainingRun",
     "open_training",
     "read_checkpoint",
+    "read_schedule",
     "train",
 ]

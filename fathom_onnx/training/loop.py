@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,10 @@ from .checkpoints import Checkpoint, CheckpointFolder
 from .evaluation import Evaluation
 from .loading import Ahead
 from .noise import NoiseInput, take_noise_out
+from .playing import LOG, Player
 from .record import Record
 from .resuming import checkpoint_to_resume, run_facts
+from .schedules import Rates
 
 __all__ = ["CheckpointPlan", "EvaluationPlan", "TrainingRun", "open_training", "train"]
 
@@ -40,6 +42,7 @@ class TrainingRun:
     Attributes:
         losses: The loss of every step, from the first; those before a resumed checkpoint as far as they are on file.
         first_step: Number of the first step that was taken now.
+        rates: The learning rate of every step of a run with a schedule; empty for another run.
         metrics: Rows (step, name, value) of the evaluations.
         values: Parameters, running statistics and optimizer state after the last step, by name.
         seconds: Wall time of the steps, evaluations and checkpoints taken now.
@@ -56,6 +59,7 @@ class TrainingRun:
     waited_s: float
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
+    rates: Sequence[float] = ()
 
     @property
     def last_step(self) -> int:
@@ -64,9 +68,20 @@ class TrainingRun:
 
 
 def open_training(
-    graph: Graph, settings: SessionSettings, seed: int = 0, values: Mapping[str, Array] | None = None
+    graph: Graph,
+    settings: SessionSettings,
+    seed: int = 0,
+    values: Mapping[str, Array] | None = None,
+    held: Collection[str] = (),
 ) -> Stepper:
     """A stepper of a training graph, at the variables' starting values or at ``values``.
+
+    Args:
+        graph: A training graph.
+        settings: How its session runs.
+        seed: Seed of the starting values.
+        values: Values that take the place of those, by name.
+        held: Variables that no step changes and that get other values between steps; the others are constants.
 
     Raises:
         GraphError: ``graph`` is not a training graph.
@@ -74,7 +89,10 @@ def open_training(
     """
     if not graph.training:
         raise GraphError(f"graph '{graph.name}' is not a training graph", "export one with --mode training")
-    return open_stepper(prepare(graph, {**variable_values(graph, seed), **(values or {})}, seed), settings)
+    start = {**variable_values(graph, seed), **(values or {})}
+    stepper = open_stepper(prepare(graph, start, seed, fed=held), settings)
+    stepper.hold({name: start[name] for name in held})
+    return stepper
 
 
 @dataclass(frozen=True)
@@ -124,6 +142,8 @@ def train(
     evaluated: EvaluationPlan = _NOTHING,
     kept: CheckpointPlan | None = None,
     stop: Callable[[], bool] | None = None,
+    rates: Rates | None = None,
+    player: Player | None = None,
 ) -> TrainingRun:
     """Train until a number of steps is reached.
 
@@ -139,6 +159,8 @@ def train(
         evaluated: What is measured on held-out batches; nothing by default.
         kept: Where checkpoints are kept; nowhere by default.
         stop: Asked after every step whether to stop; the state is then kept as after the last step.
+        rates: The learning rates of the steps; by default the graph's own.
+        player: Makes the batches by playing with the weights of the run; ``batches`` are then not looked at.
 
     Raises:
         UsageError: A number that cannot work, or a checkpoint of another run.
@@ -153,7 +175,7 @@ def train(
     if not graph.training:
         raise GraphError(f"graph '{graph.name}' is not a training graph", "export one with --mode training")
     fed, noise, left = take_noise_out(graph)
-    facts = run_facts(graph, settings, seed, kept.data if kept else "")
+    facts = run_facts(graph, settings, seed, kept.data if kept else "", rates.name if rates else "")
     with ExitStack() as held_open:
         if kept is not None:
             held_open.enter_context(kept.folder.held())
@@ -162,17 +184,21 @@ def train(
             remarks.append(f"node '{left[0]}' draws inside of the graph: a run that is resumed draws other numbers")
         done = start.step if start else 0
         record = Record.read(kept.folder.folder, done) if start and kept else Record()
-        stepper = open_training(fed, settings, seed, {**(values or {}), **(start.values if start else {})})
-        loop = _Loop(stepper, noise, record, evaluated, kept, facts)
+        first = {**(values or {}), **(start.values if start else {})}
+        held = (*(rates.names if rates else ()), *(player.copies if player else ()))
+        stepper = open_training(fed, settings, seed, first, held)
+        if player and start:
+            player.resume(start.values[LOG])
+        loop = _Loop(stepper, noise, record, evaluated, kept, facts, rates, player)
         started = time.perf_counter()
         interrupted = False
         ahead = Ahead(fed_batches(batches, [t.name for t in graph.batch_inputs], noise, seed, done))
-        if done < steps:
+        if done < steps and not player:
             held_open.enter_context(ahead)
         if not done:
             loop.evaluate(0)
         for number in range(done + 1, steps + 1):
-            batch = ahead.next()
+            batch = player.batch(number, stepper) if player else ahead.next()
             if batch is None:
                 raise RunError(
                     f"the batches ran out after {number - 1} of {steps} steps", "give more data or fewer steps"
@@ -197,6 +223,7 @@ def train(
             waited_s=ahead.waited_s,
             remarks=tuple(remarks),
             interrupted=interrupted,
+            rates=record.rates,
         )
 
 
@@ -221,9 +248,13 @@ class _Loop:
     evaluated: EvaluationPlan
     kept: CheckpointPlan | None
     facts: Mapping[str, Any]
+    rates: Rates | None
+    player: Player | None
 
     def step(self, number: int, batch: Mapping[str, Any]) -> float:
+        rates = self.rates.at(number) if self.rates else {}
         try:
+            self.stepper.hold(rates)
             self.stepper.step(batch)
         except RunError as error:
             raise type(error)(f"step {number}: {error.message}", error.fix) from error
@@ -231,6 +262,8 @@ class _Loop:
         if not math.isfinite(loss):
             raise RunError(f"the loss is {loss} at step {number}", "lower the learning rate or check the data")
         self.record.losses.append(loss)
+        if self.rates:
+            self.record.rates.append(float(rates[self.rates.first]))
         return loss
 
     def evaluate(self, number: int) -> None:
@@ -247,6 +280,12 @@ class _Loop:
             return
         try:
             self.record.write(self.kept.folder.folder)
-            self.kept.folder.save(number, self.stepper.state(), self.facts)
+            self.kept.folder.save(number, {**self.stepper.state(), **self._played()}, self.facts)
         except FathomError as error:
             raise type(error)(f"after step {number}: {error.message}", error.fix) from error
+
+    def _played(self) -> dict[str, Array]:
+        """What a player goes on from besides the state."""
+        if self.player is None:
+            return {}
+        return {**{name: self.stepper.held[name] for name in self.player.copies}, LOG: self.player.log}

@@ -12,6 +12,7 @@ import pandas as pd
 from fathom_onnx.csv_files import read_csv, write_csv
 from fathom_onnx.errors import DataError, OutputError, one_line
 from fathom_onnx.graph.files import write_text
+from fathom_onnx.workloads.contract import RATE
 
 __all__ = ["LOSSES", "METRICS", "Record"]
 
@@ -26,10 +27,12 @@ class Record:
     Attributes:
         losses: The loss of every step, from the first.
         metrics: Rows (step, name, value); step 0 is before the first.
+        rates: The learning rate of every step of a run with a schedule; empty for another run.
     """
 
     losses: list[float] = field(default_factory=list)
     metrics: list[tuple[int, str, float]] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     _written: int | None = field(default=None, init=False, repr=False)
     """Losses in the file that this record wrote; None before it did."""
 
@@ -43,9 +46,14 @@ class Record:
             OutputError: One cannot be written.
         """
         path = folder / LOSSES
-        lines = [f"{step},{loss!r}\n" for step, loss in enumerate(self.losses, 1) if step > (self._written or 0)]
+        columns = list(self._columns().values())
+        lines = [
+            ",".join(map(repr, (step, *row))) + "\n"
+            for step, row in enumerate(zip(*columns, strict=True), 1)
+            if step > (self._written or 0)
+        ]
         if self._written is None:
-            write_text(path, "".join(["step,loss\n", *lines]))
+            write_text(path, "".join([",".join(["step", *self._columns()]) + "\n", *lines]))
         else:
             try:
                 with path.open("a", encoding="utf-8", newline="") as file:
@@ -60,8 +68,12 @@ class Record:
         write_csv(folder / METRICS, self.metric_table())
 
     def loss_table(self) -> pd.DataFrame:
-        """Columns ``step`` and ``loss``."""
-        return pd.DataFrame({"step": range(1, len(self.losses) + 1), "loss": self.losses})
+        """Columns ``step`` and ``loss``, and ``learning_rate`` of a run with a schedule."""
+        return pd.DataFrame({"step": range(1, len(self.losses) + 1), **self._columns()})
+
+    def _columns(self) -> dict[str, list[float]]:
+        """What there is of every step, by column."""
+        return {"loss": self.losses, **({RATE: self.rates} if self.rates else {})}
 
     def metric_table(self) -> pd.DataFrame:
         """Columns ``step``, ``metric`` and ``value``."""
@@ -82,7 +94,8 @@ class Record:
                 raise ValueError(f"{LOSSES} does not hold every step to {step}")
             rows = metrics[metrics["step"] <= step]
             named = zip(rows["step"], rows["metric"], rows["value"], strict=True)
-            return cls([float(v) for v in kept["loss"]], [(int(s), str(n), float(v)) for s, n, v in named])
+            rates = [float(v) for v in kept[RATE]] if RATE in kept else []
+            return cls([float(v) for v in kept["loss"]], [(int(s), str(n), float(v)) for s, n, v in named], rates)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"the record of the run in '{folder}' cannot be read ({one_line(error)})",
@@ -98,6 +111,6 @@ def _read_losses(path: Path) -> pd.DataFrame:
     """
     text = path.read_text(encoding="utf-8")
     table = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]), float_precision="round_trip")
-    if list(table.columns) != ["step", "loss"]:
+    if list(table.columns) not in (["step", "loss"], ["step", "loss", RATE]):
         raise ValueError(f"{path.name} has columns {', '.join(map(str, table.columns))}, not step, loss")
     return table

@@ -17,11 +17,11 @@ from .checkpoints import Checkpoint, CheckpointFolder
 
 __all__ = ["checkpoint_to_resume", "run_facts"]
 
-_MUST_MATCH = {"graph_sha256": "graph", "seed": "seed", "data": "data source"}
+_MUST_MATCH = {"graph_sha256": "graph", "seed": "seed", "data": "data source", "schedule": "learning-rate schedule"}
 _SHOULD_MATCH = ("provider", "threads", "optimization", "onnxruntime", "numpy")
 
 
-def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str) -> dict[str, Any]:
+def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str, schedule: str = "") -> dict[str, Any]:
     """What a run is: what must be, and what should be the same where it is resumed, and what it is called.
 
     Args:
@@ -29,12 +29,14 @@ def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str) -> 
         settings: How its session runs.
         seed: Its seed.
         data: Name of its data.
+        schedule: Name of its learning-rate schedule; empty for none.
     """
     held = graph.metadata
     return {
         "graph_sha256": graph.sha256,
         "seed": seed,
         "data": data,
+        "schedule": schedule,
         "provider": settings.ep,
         "threads": settings.threads,
         "optimization": settings.optimization,
@@ -59,8 +61,9 @@ def checkpoint_to_resume(
     if found is None:
         return None, remarks
     for key, words in _MUST_MATCH.items():
-        if found.manifest.get(key) != facts[key]:
-            told = one_line(str(found.manifest.get("graph" if key == "graph_sha256" else key)), 80)
+        held = found.manifest.get(key, "")  # a checkpoint of an earlier version names no schedule
+        if held != facts[key]:
+            told = one_line(str(found.manifest.get("graph") if key == "graph_sha256" else held or "none"), 80)
             raise UsageError(
                 f"checkpoint '{found.path.name}' is of a run with another {words} ({told})",
                 "give that one, or another folder",

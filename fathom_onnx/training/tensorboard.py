@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from fathom_onnx.errors import MissingDependencyError
 from fathom_onnx.graph.files import ensure_folder
+from fathom_onnx.workloads.contract import RATE
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -45,9 +46,11 @@ class EventFile:
             self._writer = self._open(purge_step=step)
         self._writer.add_scalar(name, value, step)
 
-    def loss(self, step: int, loss: float) -> None:
-        """Add the loss of a step, under ``loss``."""
+    def step(self, step: int, loss: float, rate: float | None = None) -> None:
+        """Add the loss of a step, under ``loss``, and its learning rate where a schedule gives it."""
         self._add("loss", loss, step)
+        if rate is not None:
+            self._add(RATE, rate, step)
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add what was measured on held-out data after a step, each under ``held_out/NAME``."""

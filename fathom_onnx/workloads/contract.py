@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from fathom_onnx.errors import UsageError
 
-from .optimizers import Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp
+from .optimizers import RATE, Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp
 from .variables import Array, Draw, Initialiser, Noise, TensorSpec, Variable
 
 __all__ = [
     "MODES",
+    "RATE",
     "Adam",
     "AdamW",
     "Array",
@@ -90,6 +91,7 @@ class Workload:
         gradients: What is done to gradients before the update.
         modes: The modes that it has.
         caches: Variables that a step of inference computes new values of (keys and values of the tokens so far).
+        rate_input: Whether the learning rate is an input of the training step (:data:`RATE`) and not a constant of it.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Workload:
     gradients: Gradients = field(default_factory=Gradients)
     modes: tuple[Mode, ...] = MODES
     caches: tuple[Variable, ...] = ()
+    rate_input: bool = False
 
     LOSS = "loss"
 
@@ -137,10 +140,16 @@ class Workload:
         return self.parameters + self.buffers + self.optimizer.variables(self.parameters)
 
     def variables(self, mode: Mode) -> tuple[Variable, ...]:
-        """All variables of a mode, in interface order: parameters, buffers; caches, or optimizer state and frozen."""
+        """All variables of a mode, in interface order.
+
+        Parameters and buffers; then caches in inference, in training optimizer state, frozen ones and the learning rate
+        where it is an input.
+        """
         if mode == "inference":
             return self.parameters + self.buffers + self.caches
-        return self.carried(mode) + self.frozen
+        start = Initialiser.constant(self.optimizer.learning_rate) if self.rate_input else None
+        rate = () if start is None else (Variable(RATE, (), start),)
+        return self.carried(mode) + self.frozen + rate
 
     def interface(self, mode: Mode, noise: NoiseSource = "graph") -> Interface:
         """Inputs and outputs of the graph of ``mode``, the same for every framework."""

@@ -9,7 +9,10 @@ import numpy as np
 
 from .variables import Array, Initialiser, Variable
 
-__all__ = ["Adam", "AdamW", "GradientDescent", "Gradients", "Optimizer", "RMSProp"]
+__all__ = ["RATE", "Adam", "AdamW", "GradientDescent", "Gradients", "Optimizer", "RMSProp"]
+
+RATE = "learning_rate"
+"""Name of the learning rate where it is an input of the training step: a scalar that no step changes."""
 
 _ZERO = Initialiser.constant(0.0)
 

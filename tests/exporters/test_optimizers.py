@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -20,6 +21,7 @@ from fathom_exporters.torch.stepping import updated
 from fathom_exporters.torch.stepping.gradients import treat
 from fathom_exporters.torch.stepping.subject import Subject
 from fathom_onnx.workloads.contract import (
+    RATE,
     Adam,
     AdamW,
     GradientDescent,
@@ -45,7 +47,15 @@ def with_torch(workload, values) -> dict[str, np.ndarray]:
     tensors = {name: torch.tensor(value) for name, value in values.items()}
     own = {name: torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64)) for name, shape in SHAPES.items()}
     subject = Subject(
-        torch.nn.Identity(), workload, {}, own, None, None, optimizer_of(workload, own.values()), slots_of(workload)
+        model=torch.nn.Identity(),
+        workload=workload,
+        paths={},
+        parameters=own,
+        forward=None,
+        loss=None,
+        optimizer=optimizer_of(workload, own.values()),
+        slots=slots_of(workload),
+        options={(0, "lr"): RATE} if RATE in values else {},
     )
     leaves = {name: tensors[name].clone().requires_grad_(True) for name in SHAPES}
 
@@ -87,6 +97,21 @@ def test_plain_descent(apply) -> None:
     new = apply(SimpleNamespace(gradients=Gradients(), optimizer=GradientDescent(0.5)), VALUES)
     for name, value in VALUES.items():
         np.testing.assert_allclose(new[name], value - 0.5 * GRADIENTS[name], rtol=1e-12)
+
+
+@APPLY
+@pytest.mark.parametrize("rule", [GradientDescent(0.5), RMSProp(0.5), Adam(0.5), AdamW(0.5, weight_decay=0.1)])
+def test_a_learning_rate_that_is_given_takes_the_place_of_the_rules_own(apply, rule) -> None:
+    variables = [Variable(name, shape, Initialiser.constant(0)) for name, shape in SHAPES.items()]
+    state = {v.name: np.full(v.shape, 0.25) for v in rule.variables(tuple(variables))}
+    values = {**VALUES, **state, RATE: np.float64(0.125)}
+    new = apply(SimpleNamespace(gradients=Gradients(), optimizer=rule), values)
+    expected = apply(
+        SimpleNamespace(gradients=Gradients(), optimizer=replace(rule, learning_rate=0.125)), {**VALUES, **state}
+    )
+    for name, value in expected.items():
+        np.testing.assert_allclose(new[name], value, rtol=1e-12)
+    assert any(np.abs(value - VALUES[name]).max() > 0.01 for name, value in new.items() if name in VALUES)
 
 
 @APPLY

@@ -184,3 +184,35 @@ def test_an_evaluation_needs_a_batch() -> None:
 
     with pytest.raises(UsageError, match="an evaluation has no batch"):
         HeldOutLoss([])
+
+
+@pytest.mark.slow
+def test_a_schedule_is_followed_told_and_resumed(tmp_path: Path) -> None:
+    from tensorflow.compat.v1.train import summary_iterator
+
+    common = ("autoenc", "--preset", "tiny", "--schedule", "warmup:2,cosine:6", "--json")
+    whole = json.loads(call(*common, "--steps", 6, "--tensorboard", tmp_path / "events").stdout)
+    assert whole["schedule"] == "warmup:2,cosine:6:0"
+    assert whole["learning_rates"][:3] == pytest.approx([5e-4, 1e-3, 1e-3])
+    (path,) = (tmp_path / "events").iterdir()
+    told = [v.simple_value for e in summary_iterator(str(path)) for v in e.summary.value if v.tag == "learning_rate"]
+    assert told == pytest.approx(whole["learning_rates"])
+    folder = ("--checkpoint", tmp_path / "run")
+    call(*common, "--steps", 3, *folder)
+    rest = json.loads(call(*common, "--steps", 6, *folder, "--resume").stdout)
+    assert (rest["losses"], rest["learning_rates"]) == (whole["losses"], whole["learning_rates"])
+    other = call("autoenc", "--preset", "tiny", "--schedule", "linear:6", "--steps", 8, *folder, "--resume")
+    assert other.exit_code == 2
+    assert "another learning-rate schedule (warmup:2,cosine:6:0)" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_graph_file_needs_its_learning_rate_as_an_input(graph: Path, tmp_path: Path) -> None:
+    refused = call(graph, "--schedule", "cosine", "--steps", 2)
+    assert refused.exit_code == 2
+    assert "export it with --rate-input" in refused.stderr
+    path = tmp_path / "with-rate.onnx"
+    arguments = ["export", "autoenc", "--preset", "tiny", "--mode", "training", "--rate-input", "-o", str(path)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    told = json.loads(call(path, "--schedule", "exponential:0.5", "--steps", 2, "--json").stdout)
+    assert told["learning_rates"] == pytest.approx([1e-3, 5e-4])

@@ -10,22 +10,37 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from fathom_onnx.workloads.contract import Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp, Workload
+from fathom_onnx.workloads.contract import (
+    RATE,
+    Adam,
+    AdamW,
+    GradientDescent,
+    Gradients,
+    Optimizer,
+    RMSProp,
+    Workload,
+)
 
 from .models.contract import Draw, Tensors
 
 __all__ = ["apply", "transformation"]
 
 
-def transformation(rule: Optimizer) -> optax.GradientTransformation:
-    """An update rule as optax has it."""
+def transformation(rule: Optimizer, rate: Any = None) -> optax.GradientTransformation:
+    """An update rule as optax has it.
+
+    Args:
+        rule: The rule.
+        rate: A learning rate that takes the place of the rule's own.
+    """
+    rate = rule.learning_rate if rate is None else rate
     if isinstance(rule, AdamW):
-        return optax.adamw(rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon, weight_decay=rule.weight_decay)
+        return optax.adamw(rate, rule.beta1, rule.beta2, rule.epsilon, weight_decay=rule.weight_decay)
     if isinstance(rule, Adam):
-        return optax.adam(rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon)
+        return optax.adam(rate, rule.beta1, rule.beta2, rule.epsilon)
     if isinstance(rule, RMSProp):
-        return optax.rmsprop(rule.learning_rate, rule.decay, rule.epsilon, eps_in_sqrt=True)
-    return optax.sgd(rule.learning_rate)
+        return optax.rmsprop(rate, rule.decay, rule.epsilon, eps_in_sqrt=True)
+    return optax.sgd(rate)
 
 
 _KEYS: dict[type[Any], tuple[str, ...]] = {
@@ -95,7 +110,7 @@ def apply(workload: Workload, values: Tensors, gradients: Tensors, noise: Draw) 
     with jax.named_scope(Gradients.OP):
         treated = _treat(workload.gradients, gradients, noise)
     parameters = {p.name: values[p.name] for p in workload.parameters}
-    optimizer = transformation(rule)
+    optimizer = transformation(rule, values.get(RATE))
     given: dict[str, Any] = {
         key: {name: values[_slots(rule, name)[index]] for name in parameters}
         for index, key in enumerate(_KEYS[type(rule)])

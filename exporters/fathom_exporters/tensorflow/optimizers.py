@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fathom_onnx.workloads.contract import Adam, AdamW, GradientDescent, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import RATE, Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp, Workload
 
 from .net import Net
 
@@ -54,8 +54,14 @@ def _treat(net: Net, rule: Gradients, gradients: Tensors) -> dict[str, tf.Tensor
     return treated
 
 
+def _rate(rule: Optimizer, values: Tensors) -> Any:
+    """The learning rate: an input where there is one, else the rule's own."""
+    return values.get(RATE, rule.learning_rate)
+
+
 def _adam(net: Net, rule: Adam, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
     new: dict[str, tf.Tensor] = {}
+    rate = _rate(rule, values)
     with net.scope(STEP_SCOPE):
         step = values[rule.STEP] + 1
         correction1 = 1 - tf.pow(tf.constant(rule.beta1, step.dtype), step)
@@ -68,27 +74,29 @@ def _adam(net: Net, rule: Adam, values: Tensors, gradients: Tensors) -> dict[str
             update = (m / correction1) / (tf.sqrt(v / correction2) + rule.epsilon)
             old = values[name]
             if isinstance(rule, AdamW):
-                old = old * (1 - rule.learning_rate * rule.weight_decay)
-            new |= {name: old - rule.learning_rate * update, m_name: m, v_name: v}
+                old = old * (1 - rate * rule.weight_decay)
+            new |= {name: old - rate * update, m_name: m, v_name: v}
     return {**new, rule.STEP: step}
 
 
 def _rmsprop(net: Net, rule: RMSProp, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
     new: dict[str, tf.Tensor] = {}
+    rate = _rate(rule, values)
     for name, gradient in gradients.items():
         (v_name,) = rule.slots(name)
         with net.scope(name):
             v = rule.decay * values[v_name] + (1 - rule.decay) * tf.square(gradient)
             update = gradient / tf.sqrt(v + rule.epsilon)
-            new |= {name: values[name] - rule.learning_rate * update, v_name: v}
+            new |= {name: values[name] - rate * update, v_name: v}
     return new
 
 
 def _descent(net: Net, rule: GradientDescent, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
     new: dict[str, tf.Tensor] = {}
+    rate = _rate(rule, values)
     for name, gradient in gradients.items():
         with net.scope(name):
-            new[name] = values[name] - rule.learning_rate * gradient
+            new[name] = values[name] - rate * gradient
     return new
 
 

@@ -39,6 +39,7 @@ def _line(made: Exported) -> str:
     show_default=True,
     help="Draw random tensors in the graph, or take them as inputs.",
 )
+@click.option("--rate-input", is_flag=True, help="Take the learning rate of training steps as an input, for schedules.")
 @options.purpose_option("simulators")
 @recipe_options
 @options.output_option("graphs", "Folder for the files, or the file where one graph is made.")
@@ -52,6 +53,7 @@ def command(
     batch: int | None,
     changes: tuple[str, ...],
     noise: NoiseSource,
+    rate_input: bool,
     purpose: Purpose,
     accumulate: int | None,
     specialise: bool,
@@ -68,7 +70,7 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress
 
-    chosen = options.chosen_workloads(workloads, preset, batch, changes, suite)
+    chosen = options.chosen_workloads(workloads, preset, batch, changes, suite, rate_input=rate_input)
     cells = options.chosen_cells(chosen, framework, mode)
     one_file = output.suffix == ".onnx" and not output.is_dir()
     if one_file and len(cells) != 1:

@@ -51,7 +51,15 @@ def _signals() -> Iterator[threading.Event]:
 
 
 def _graphs(
-    target: str, framework: str, preset: str, batch: int | None, changes: tuple[str, ...], ep: str, evaluate: bool
+    target: str,
+    framework: str,
+    preset: str,
+    batch: int | None,
+    changes: tuple[str, ...],
+    ep: str,
+    evaluate: bool,
+    play: bool,
+    rate_input: bool,
 ) -> tuple[Graph, Graph | None]:
     """The training graph, and the inference graph of the same workload where one can be made and is wanted."""
     from fathom_onnx.data import workload_of
@@ -60,16 +68,16 @@ def _graphs(
 
     if target.endswith(".onnx"):
         graph = load(Path(target))
-        workload = workload_of(graph) if evaluate else None
+        workload = workload_of(graph) if evaluate or play else None
         name = graph.metadata.framework if graph.metadata else ""
     else:
-        chosen = options.chosen_workloads([target], preset, batch, changes)
+        chosen = options.chosen_workloads([target], preset, batch, changes, rate_input=rate_input)
         cells = options.chosen_cells(chosen, framework, "training")
         if len(cells) > 1:
             raise UsageError("train runs one graph", "name one framework")
         ((workload, name, _),) = cells
         graph = export_graph(name, ExportRequest(workload, "training", purpose=purpose_for(ep)))
-    if not evaluate or workload is None or workload.name not in METRICS:
+    if not (play or evaluate) or workload is None or not (play or workload.name in METRICS):
         return graph, None
     return graph, export_graph(name, ExportRequest(workload, "inference", purpose=purpose_for(ep)))
 
@@ -101,6 +109,21 @@ def _evaluations(
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Number of the last step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and draws.")
 @click.option("--data", metavar="SOURCE|READER:PATH", help="Data source; the workload's own by default.")
+@click.option(
+    "--schedule",
+    metavar="KIND|FILE.py:function|FILE.csv",
+    help="Learning rate over the steps: [warmup:N,]constant, linear:N, cosine:N, exponential:G, step:N:G; or yours.",
+)
+@click.option("--play", is_flag=True, help="Let deepq play the game of its data source itself, instead of at random.")
+@click.option(
+    "--explore", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps until a player has explored."
+)
+@click.option(
+    "--refresh", type=click.IntRange(min=1), default=250, show_default=True, help="Steps between target networks."
+)
+@click.option(
+    "--replay", type=click.IntRange(min=1), default=20_000, show_default=True, help="Transitions that a player keeps."
+)
 @click.option("--eval-every", type=click.IntRange(min=1), metavar="N", help="Evaluate on held-out data every N steps.")
 @click.option(
     "--eval-batches", type=click.IntRange(min=1), default=8, show_default=True, help="Batches of an evaluation."
@@ -127,6 +150,11 @@ def command(
     steps: int,
     seed: int,
     data: str | None,
+    schedule: str | None,
+    play: bool,
+    explore: int,
+    refresh: int,
+    replay: int,
     eval_every: int | None,
     eval_batches: int,
     checkpoint: Path | None,
@@ -141,17 +169,30 @@ def command(
     --data takes another source, or reads files of yours as READER:PATH: mnist, cifar10, images, babi, parallel, text,
     timit.
 
+    --schedule changes the learning rate from step to step; a graph file must have it as an input (export --rate-input).
+
     With --eval-every it is evaluated on held-out data in its field's terms. With --checkpoint the state is kept, every
     --checkpoint-every steps and at the end; SIGINT and SIGTERM stop a run after the step that it takes, with a
     checkpoint, and the exit code is then 130. --resume goes on to the same values as without the interruption.
     """
     from fathom_onnx.cli.render import print_json, progress
     from fathom_onnx.data import batches_for_graph, named_source, source_for_graph
+    from fathom_onnx.data.games.playable import GAMES
     from fathom_onnx.graph.files import write_text
     from fathom_onnx.runtime.environment import cpu_cores
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.study.table_files import write_parquet
-    from fathom_onnx.training import CheckpointFolder, CheckpointPlan, EvaluationPlan, train
+    from fathom_onnx.training import (
+        CheckpointFolder,
+        CheckpointPlan,
+        EpisodeReward,
+        EvaluationPlan,
+        Player,
+        PlayPlan,
+        Rates,
+        read_schedule,
+        train,
+    )
     from fathom_onnx.training.figure import curves
     from fathom_onnx.training.record import LOSSES, METRICS, Record
     from fathom_onnx.training.tensorboard import EventFile
@@ -160,16 +201,25 @@ def command(
         raise UsageError("there is no folder for checkpoints", "name one with --checkpoint")
     source_named = named_source(data) if data else None
     settings = SessionSettings(ep, threads or cpu_cores(), optimization)  # type: ignore[arg-type]
-    graph, inference = _graphs(target, framework, preset, batch, changes, ep, bool(eval_every))
+    graph, inference = _graphs(
+        target, framework, preset, batch, changes, ep, bool(eval_every), play, schedule is not None
+    )
+    rates = Rates(graph, read_schedule(schedule, steps)) if schedule else None
     source = source_named or source_for_graph(graph)
     remarks: list[str] = []
     parts = (graph, inference, source.name, seed, eval_batches, settings, remarks.append)
-    evaluations = _evaluations(*parts) if eval_every else []
+    player, evaluations = None, _evaluations(*parts) if eval_every and not play else []
+    if play:
+        if source.name not in GAMES or inference is None:
+            raise UsageError(f"'{source.name}' is no game that a workload can play", f"one of {', '.join(GAMES)}")
+        game, plan = GAMES[source.name], PlayPlan(explore, memory=replay, refresh=refresh)
+        player = Player(game, graph, inference, settings, seed, plan)
+        evaluations = [EpisodeReward(game, inference, settings)] if eval_every else []
     # a run on a corpus never takes its held-out part, so that what it learned can be judged on that later
     split: Split = "training" if eval_every or source.on_disk else "all"
     kept = None
     if checkpoint:
-        data_name = f"{source.name} ({split})"
+        data_name = f"{source.name} ({player.plan if player else split})"
         kept = CheckpointPlan(CheckpointFolder(checkpoint, keep), checkpoint_every or 0, resume, data_name)
     with contextlib.ExitStack() as held_open:
         say, advance = held_open.enter_context(progress(steps))
@@ -180,7 +230,7 @@ def command(
             say(f"loss {loss:.4g}")
             advance()
             if events:
-                events.loss(number, loss)
+                events.step(number, loss, float(rates.at(number)[rates.first]) if rates else None)
 
         run = train(
             graph,
@@ -192,9 +242,11 @@ def command(
             evaluated=EvaluationPlan(evaluations, eval_every or 0, events.metrics if events else None),
             kept=kept,
             stop=asked.is_set,
+            rates=rates,
+            player=player,
         )
     if checkpoint and run.losses:
-        record = Record(run.losses, run.metrics)
+        record = Record(run.losses, run.metrics, list(run.rates))
         write_text(checkpoint / "curves.svg", curves(record, graph.name))
         write_parquet(checkpoint / LOSSES, record.loss_table())
         write_parquet(checkpoint / METRICS, record.metric_table())
@@ -212,6 +264,8 @@ def command(
                 "seconds": run.seconds,
                 "waited_s": run.waited_s,
                 "losses": run.losses,
+                "schedule": rates.name if rates else None,
+                "learning_rates": run.rates,
                 "metrics": [{"step": s, "name": n, "value": v} for s, n, v in run.metrics],
                 "checkpoint": str(checkpoint) if checkpoint else None,
             }

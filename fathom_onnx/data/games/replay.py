@@ -18,7 +18,7 @@ from fathom_onnx.data.contract import Batch, BatchRequest, RequestedTensor, chec
 from fathom_onnx.errors import DataError
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "ReplayMemory", "open_replay", "play"]
+__all__ = ["ACTIONS", "FRAME_SKIP", "TRANSITIONS", "Game", "ReplayMemory", "open_replay", "play", "scaled"]
 
 ACTIONS = 4
 """Breakout's minimal action set: nothing, fire, right, left."""
@@ -71,7 +71,10 @@ class ReplayMemory:
         return (stacked / np.float32(255)).astype("float32")
 
 
-def _scaled(screen: Array, side: int) -> Array:
+def scaled(screen: Array, side: int) -> Array:
+    """A screen scaled to a square, uint8 [side, side]."""
+    if screen.shape == (side, side):
+        return screen
     from PIL import Image
 
     return np.asarray(Image.fromarray(screen).resize((side, side), Image.Resampling.BILINEAR))
@@ -90,13 +93,13 @@ def play(game: Game, side: int, transitions: int, rng: np.random.Generator) -> R
     starts = np.zeros(transitions + 1, "int64")
     rewards, terminals = np.zeros(transitions), np.zeros(transitions, bool)
     actions = rng.integers(0, ACTIONS, transitions)
-    frames[0] = _scaled(game.screen(), side)
+    frames[0] = scaled(game.screen(), side)
     for t, action in enumerate(actions):
         points, terminals[t] = game.act(int(action))
         rewards[t] = min(max(points, -1.0), 1.0)
         if game.over:
             game.reset()
-        frames[t + 1] = _scaled(game.screen(), side)
+        frames[t + 1] = scaled(game.screen(), side)
         starts[t + 1] = t + 1 if terminals[t] else starts[t]
     return ReplayMemory(frames, starts, actions, rewards, terminals)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -235,8 +235,12 @@ def _check(request: BatchRequest) -> tuple[int, int, int]:
     return batch, memory, words
 
 
-def open_stories(request: BatchRequest) -> Iterator[Batch]:
+def open_stories(request: BatchRequest, tasks: Sequence[int] = tuple(TASKS)) -> Iterator[Batch]:
     """Endless batches of ``stories`` [batch, memory, words], ``queries`` [batch, words] and one-hot ``answers``.
+
+    Args:
+        request: What is wanted.
+        tasks: Numbers of the tasks, each as likely as the others.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
@@ -246,7 +250,7 @@ def open_stories(request: BatchRequest) -> Iterator[Batch]:
     rng = random.Random(int(generator(request.seed, "stories").integers(2**63)))
     empty = (0,) * words
     while True:
-        stories = [make_story(rng.choice(list(TASKS)), memory, rng) for _ in range(batch)]
+        stories = [make_story(rng.choice(tasks), memory, rng) for _ in range(batch)]
         values: Batch = {}
         for spec in request.specs:
             rows: Array

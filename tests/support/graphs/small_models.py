@@ -81,27 +81,37 @@ def _metadata(mode: Any, variables: tuple[Variable, ...], state: tuple[tuple[str
     )
 
 
-def line_training(width: int = 3) -> Graph:
-    """One step of gradient descent on loss = sum((x . w)^2), rate 0.01: w.next = w - 0.02 (x . w) x; a step counter."""
+def line_training(width: int = 3, rate_input: bool = False) -> Graph:
+    """One step of gradient descent on loss = sum((x . w)^2), rate 0.01: w.next = w - 0.02 (x . w) x; a step counter.
+
+    With ``rate_input`` the 0.02 is the starting value of an input ``learning_rate``.
+    """
+    rate = "learning_rate" if rate_input else "rate"
     nodes = [
         op("Mul", "x line.w", "xw", "forward/line/Mul"),
         op("ReduceSum", "xw", "d", "forward/line/Sum", keepdims=1),
         op("Mul", "d d", "dd", "loss/loss/Mul"),
         op("ReduceSum", "dd", "loss", "loss/loss/Sum", keepdims=0),
         op("Mul", "d x", "g", "backward/line/Mul"),
-        op("Mul", "g rate", "u", "optimizer/line.w/ApplyGradientDescent/Mul_1"),
+        op("Mul", f"g {rate}", "u", "optimizer/line.w/ApplyGradientDescent/Mul_1"),
         op("Sub", "line.w u", "line.w.next", "optimizer/line.w/ApplyGradientDescent/Sub_1"),
         op("Add", "step one", "step.next", "optimizer/step/ApplyGradientDescent/Add_1"),
     ]
     made = model(
         nodes,
-        {"x": (FLOAT, (width,)), "line.w": (FLOAT, (width,)), "step": (FLOAT, ())},
+        {
+            "x": (FLOAT, (width,)),
+            "line.w": (FLOAT, (width,)),
+            "step": (FLOAT, ()),
+            **({rate: (FLOAT, ())} if rate_input else {}),
+        },
         {"loss": (FLOAT, ()), "line.w.next": (FLOAT, (width,)), "step.next": (FLOAT, ())},
-        {"rate": np.float32(0.02), "one": np.float32(1)},
+        {"one": np.float32(1), **({} if rate_input else {rate: np.float32(0.02)})},
     )
     variables = (
         Variable("line.w", (width,), Initialiser.constant(1.0)),
         Variable("step", (), Initialiser.constant(0.0)),
+        *([Variable(rate, (), Initialiser.constant(0.02))] if rate_input else []),
     )
     _metadata("training", variables, (("line.w.next", "line.w"), ("step.next", "step"))).write(made)
     return from_model(made, "line-train")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fathom_onnx.errors import ExportError
+from fathom_onnx.errors import ExportError, UsageError
 from fathom_onnx.exporting import one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable
@@ -20,6 +20,9 @@ from .optimizer import operation
 from .recorded import Traced, trace
 
 __all__ = ["derive"]
+
+_RATE = "optimizer.learning_rate"
+"""What :func:`~.optimizer.state_names` calls a Keras optimizer's learning rate."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
     Raises:
         UsageError: The recipe cannot be a step.
         ExportError: Its step cannot be traced or recorded.
+        UsageError: The learning rate is wanted as an input, and the optimizer has a schedule.
     """
     described = describe(recipe)
     inference = trace(described, "inference")
@@ -105,6 +109,10 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
         if step is not None and step.refused:
             raise one_gap(gaps_of(described, "inference" if step is inference else "training")) or AssertionError
     roles = _roles(described, inference, training)
+    if recipe.rate_input and training is not None and _RATE not in roles.frozen:
+        raise UsageError(
+            "the learning rate is given by a schedule of the optimizer's own", "give it a number as the learning rate"
+        )
     everything = {**described.structure.variables, **described.state}
     stored: dict[str, Array] = {}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fathom_exporters.torch.models import make
 from fathom_exporters.torch.stepping import Subject
 from fathom_exporters.torch.stepping.averages import unread_counters
-from fathom_onnx.workloads.contract import Mode, Workload
+from fathom_onnx.workloads.contract import RATE, Mode, Workload
 
 from .optimizers import optimizer_of, slots_of
 
@@ -49,5 +49,6 @@ def built_subject(workload: Workload, mode: Mode) -> Subject:
         loss=cast("Callable[..., Tensor]", model.loss),
         optimizer=optimizer_of(workload, parameters.values()) if mode == "training" else None,
         slots=slots_of(workload) if mode == "training" else {},
+        options={(0, "lr"): RATE} if workload.rate_input else {},
         counters=frozenset(unread_counters(model) - {v.name for v in workload.buffers}),
     )

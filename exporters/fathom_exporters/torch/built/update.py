@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fathom_exporters.torch.stepping.gradients import treat
-from fathom_onnx.workloads.contract import Workload
+from fathom_onnx.workloads.contract import RATE, Workload
 
 from .optimizers import optimizer_of, slots_of
 
@@ -36,7 +36,7 @@ def update(
     Args:
         workload: The workload, with the update rule and the treatment of gradients.
         parameters: Parameter name to the tensor to change.
-        state: The optimizer's state, and noise that is added to gradients, by name.
+        state: The optimizer's state, noise for the gradients and the learning rate where it is an input, by name.
         gradients: Gradients by parameter name.
 
     Returns:
@@ -44,6 +44,8 @@ def update(
     """
     treated = treat(workload.gradients, state, gradients, _no_mark)
     optimizer = optimizer_of(workload, parameters.values())
+    if workload.rate_input:
+        optimizer.param_groups[0]["lr"] = float(state[RATE])
     slots = slots_of(workload)
     for name, parameter in parameters.items():
         parameter.grad = treated[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from fathom_onnx.workloads.contract import Array, Initialiser, Layer, Noise, Ten
 
 from .calling import Call, call_of, named_outputs
 from .failing import explained, reason_of
-from .state import Start, State, needs_capturable_form, state_of
+from .state import Start, State, needs_capturable_form, state_of, with_rates_as_tensors
 from .trial import Trial, module_is_recorded, try_inference, try_training
 
 __all__ = ["Described", "derive", "subject_of"]
@@ -207,6 +207,8 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
         UsageError: The recipe cannot be a step.
         ExportError: Its step cannot be recorded.
     """
+    if recipe.rate_input and recipe.optimizer is not None:
+        recipe = replace(recipe, optimizer=with_rates_as_tensors(recipe.optimizer))
     call = call_of(recipe)
     model = call.model
     _refuse_types(model)

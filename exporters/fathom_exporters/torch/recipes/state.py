@@ -20,7 +20,7 @@ from fathom_exporters.torch.stepping.updating import (
 )
 from fathom_onnx.errors import ExportError, one_line
 
-__all__ = ["SHARED", "Start", "State", "needs_capturable_form", "state_of"]
+__all__ = ["SHARED", "Start", "State", "needs_capturable_form", "state_of", "with_rates_as_tensors"]
 
 SHARED = ("step", "mu_product", "eta", "mu")
 """Scalars of ``torch.optim``'s state that are the same for all parameters with the same options."""
@@ -151,6 +151,22 @@ def _put_options(optimizer: Optimizer, state: State) -> None:
                 name = known.setdefault(id(value), _numbered(f"optimizer.{option}", taken))
                 state.options[number, option] = name
                 state.option_starts.setdefault(name, Start(tuple(value.shape), value.dtype, value.detach()))
+
+
+def with_rates_as_tensors(optimizer: Optimizer) -> Optimizer:
+    """An optimizer like the given one over the same parameters, with a tensor for each learning rate that is a number.
+
+    Groups with the same learning rate share its tensor.
+    """
+    if not isinstance(optimizer, Optimizer):
+        return optimizer  # refused where its parameters are looked at
+    groups = optimizer.param_groups
+    dtype = next((p.dtype for group in groups for p in group["params"]), torch.float32)
+    numbers = {g["lr"] for g in groups if isinstance(g.get("lr"), int | float)}
+    tensors = {rate: torch.tensor(rate, dtype=dtype) for rate in sorted(numbers)}
+    options = {(n, "lr"): tensors[g["lr"]] for n, g in enumerate(groups) if g.get("lr") in tensors}
+    own = {p: p for group in groups for p in group["params"]}
+    return twin(optimizer, own, optimizer.state, options)
 
 
 def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter) -> bool:
