@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fathom_onnx
 from fathom_onnx.errors import DataError, RunError, UnknownNameError, UsageError
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.training import (
@@ -182,3 +183,16 @@ def test_the_figure_has_a_panel_for_the_rate() -> None:
     plain = curves(Record([1.0, 0.5]), "line")
     assert "learning rate" not in plain
     assert "learning rate" in curves(Record([1.0, 0.5], rates=[0.1, 0.05]), "line")
+
+
+@pytest.mark.slow
+def test_the_python_interface_exports_the_input_and_takes_texts_and_functions() -> None:
+    workload = fathom_onnx.workload("autoenc", "tiny")
+    graph = workload.export(mode="training", rate_input=True)
+    assert graph.inputs[-1].name == "learning_rate"
+    halved = fathom_onnx.train(graph, 3, threads=1, schedule="exponential:0.5")
+    assert halved.rates == pytest.approx([1e-3, 5e-4, 2.5e-4])
+    assert fathom_onnx.train(graph, 3, threads=1, schedule=lambda n: 1e-3 * 0.5**n).losses == halved.losses
+    plain = fathom_onnx.train(workload.export(mode="training"), 3, threads=1)
+    assert plain.losses[:2] == pytest.approx(halved.losses[:2], rel=1e-6)
+    assert plain.losses[2] != halved.losses[2]
