@@ -207,7 +207,7 @@ def derive(recipe: Recipe, target: str = "") -> RecipeWorkload:
         UsageError: The recipe cannot be a step.
         ExportError: Its step cannot be recorded.
     """
-    if recipe.rate_input and recipe.optimizer is not None:
+    if recipe.rate_input and isinstance(recipe.optimizer, Optimizer):
         recipe = replace(recipe, optimizer=with_rates_as_tensors(recipe.optimizer))
     call = call_of(recipe)
     model = call.model

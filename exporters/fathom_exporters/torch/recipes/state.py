@@ -158,15 +158,14 @@ def with_rates_as_tensors(optimizer: Optimizer) -> Optimizer:
 
     Groups with the same learning rate share its tensor.
     """
-    if not isinstance(optimizer, Optimizer):
-        return optimizer  # refused where its parameters are looked at
     groups = optimizer.param_groups
     dtype = next((p.dtype for group in groups for p in group["params"]), torch.float32)
     numbers = {g["lr"] for g in groups if isinstance(g.get("lr"), int | float)}
     tensors = {rate: torch.tensor(rate, dtype=dtype) for rate in sorted(numbers)}
     options = {(n, "lr"): tensors[g["lr"]] for n, g in enumerate(groups) if g.get("lr") in tensors}
-    own = {p: p for group in groups for p in group["params"]}
-    return twin(optimizer, own, optimizer.state, options)
+    own: dict[nn.Parameter, Tensor] = {p: p for group in groups for p in group["params"]}
+    state: Any = optimizer.state  # whose keys PyTorch's types call tensors
+    return twin(optimizer, own, state, options)
 
 
 def needs_capturable_form(optimizer: Optimizer, parameter: nn.Parameter) -> bool:
