@@ -30,7 +30,7 @@ from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
 from .functions import errors_of_functions
 from .subject import Subject
-from .sums import error_of_order
+from .sums import errors_of_order
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
 from .updates import update_errors
 
@@ -164,10 +164,8 @@ class Judge:
         names = {t: gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
         named = {name for name in names.values() if name}
         of_functions = errors_of_functions(graph.model, named, values, self._subject.evaluator.settings)
-        return {
-            tensor: max(error_of_order(graph.model, name, values), of_functions.get(name, 0.0))
-            for tensor, name in names.items()
-        }
+        of_order = errors_of_order(graph.model, named, values)
+        return {tensor: max(of_order.get(name, 0.0), of_functions.get(name, 0.0)) for tensor, name in names.items()}
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""

@@ -7,7 +7,7 @@ largest sum and not by 1e-7. The graph says no order; it is measured what this o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -17,38 +17,49 @@ from fathom_onnx.workloads.contract import Array
 
 from .double import DoubleGraph
 
-__all__ = ["error_of_order", "error_of_sum"]
+__all__ = ["error_of_sum", "errors_of_order"]
 
 _MOVES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"})
 """Ops that leave every number as it is."""
 
 
-def error_of_order(model: onnx.ModelProto, name: str, values: Mapping[str, Array]) -> float:
-    """How far off a tensor is in float32 by the order alone in which onnxruntime sums it.
+def errors_of_order(model: onnx.ModelProto, names: Iterable[str], values: Mapping[str, Array]) -> dict[str, float]:
+    """How far off tensors are in float32 by the order alone in which onnxruntime sums them.
 
     The terms are those of the graph in float64, each rounded to float32, so that no other error of the graph counts.
+    All of them are of one run.
 
     Args:
         model: The model, its weights within it.
-        name: Name of a tensor.
+        names: Names of tensors.
         values: Every input by name.
 
     Returns:
-        The largest error of an element; 0 where the tensor is no sum over axes that the file names.
+        The largest error of an element by tensor, of those that are sums over axes that the file names.
 
     Raises:
         RunError: The terms cannot be evaluated in float64.
     """
     made_by = {output: node for node in model.graph.node for output in node.output}
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    sums = {name: found for name in names if (found := _sum(held, made_by, name)) is not None}
+    if not sums:
+        return {}
+    terms = DoubleGraph(model, [of for of, _ in sums.values()]).run(values)
+    return {name: error_of_sum(terms[of], axes) for name, (of, axes) in sums.items()}
+
+
+def _sum(
+    held: Mapping[str, onnx.TensorProto], made_by: Mapping[str, onnx.NodeProto], name: str
+) -> tuple[str, Array] | None:
+    """What a tensor is the sum of, and over which axes; None where it is no sum over axes that the file names."""
     node = made_by.get(name)
     while node is not None and node.op_type in _MOVES:
         node = made_by.get(node.input[0])
     if node is None or node.op_type != "ReduceSum" or len(node.input) < 2:
-        return 0.0
-    axes = _constant(model, made_by, node.input[1])
-    if axes is None or not axes.size:
-        return 0.0
-    return error_of_sum(DoubleGraph(model, [node.input[0]]).run(values)[node.input[0]], axes)
+        return None
+    axes = _constant(held, made_by, node.input[1])
+    return None if axes is None or not axes.size else (node.input[0], axes)
 
 
 def error_of_sum(terms: Array, axes: Array) -> float:
@@ -66,9 +77,9 @@ def error_of_sum(terms: Array, axes: Array) -> float:
     return float(np.abs(total.astype(np.float64) - rows.sum(0, dtype=np.float64)).max())
 
 
-def _constant(model: onnx.ModelProto, made_by: Mapping[str, onnx.NodeProto], name: str) -> Array | None:
+def _constant(held: Mapping[str, onnx.TensorProto], made_by: Mapping[str, onnx.NodeProto], name: str) -> Array | None:
     """The value of a constant; None where a tensor is none."""
-    held = next((tensor for tensor in model.graph.initializer if tensor.name == name), None)
-    if held is None and name in made_by and made_by[name].op_type == "Constant":
-        held = next((a.t for a in made_by[name].attribute if a.name == "value"), None)
-    return None if held is None else np.asarray(numpy_helper.to_array(held))
+    tensor = held.get(name)
+    if tensor is None and name in made_by and made_by[name].op_type == "Constant":
+        tensor = next((a.t for a in made_by[name].attribute if a.name == "value"), None)
+    return None if tensor is None else np.asarray(numpy_helper.to_array(tensor))

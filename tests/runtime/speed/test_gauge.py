@@ -34,11 +34,15 @@ def readings(*seconds: float) -> Gauge:
         ([0.001, 0.00105, 0.00102], 0.05, True),
         ([0.001, 0.0015, 0.001], 0.5, False),  # slow for a while
         ([0.0028, 0.001], 1.8, False),  # became faster
+        ([0.001, 0.001, 0.002, 0.001, 0.001], 0.0, True),  # one reading that something delayed
+        ([0.001, 0.001, 0.0013, 0.0013], 0.3, False),  # became slower
+        ([0.0012, 0.0012, 0.0012, 0.001, 0.0011, 0.001, 0.001], 0.2, False),
+        ([0.001, 0.00109, 0.001, 0.00109, 0.00106, 0.00109], 0.09, True),
         ([0.001], None, None),
         ([], None, None),
     ],
 )
-def test_the_spread_is_the_slowest_over_the_fastest(
+def test_the_spread_is_the_slowest_over_the_fastest_of_three_in_a_row(
     seconds: Sequence[float], spread: float | None, steady: bool | None
 ) -> None:
     facts = readings(*seconds).facts()
