@@ -155,11 +155,11 @@ def _agreement(graph: Any, prepared: Any, measured: Any, batch: Mapping[str, Any
 
     Values are compared but for their order and zeros; 8-bit ones may differ by a step of their range.
     """
-    from fathom_onnx.analysis.attribution.attribution import anchored
+    from fathom_onnx.analysis.attribution.attribution import Matching
     from fathom_onnx.graph.tensors import tensors_of
     from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
 
-    pairs = anchored(graph, measured.optimized)
+    pairs = Matching(graph, measured.optimized).anchored()
     feeds = {**batch, **perturbed(prepared.initial)}
     sizes = {
         name: tensor.size_bytes
@@ -244,7 +244,7 @@ def chain(nodes: int) -> Any:
 
 def scale_one(nodes: int) -> dict[str, Any]:
     """Map a chain of that many nodes through full optimization; nothing is run."""
-    from fathom_onnx.analysis.attribution.attribution import attribute, questions
+    from fathom_onnx.analysis.attribution.attribution import Matching
     from fathom_onnx.graph import from_model
     from fathom_onnx.runtime.optimized import load_optimized
     from fathom_onnx.runtime.prepare import prepare
@@ -257,8 +257,8 @@ def scale_one(nodes: int) -> dict[str, Any]:
         open_session(prepare(graph), SessionSettings(), optimized_to=path)
         executed = load_optimized(path)
     started = time.process_time()
-    asked = questions(graph, executed)
-    found = attribute(graph, executed)
+    matching = Matching(graph, executed)
+    asked, found = matching.questions, matching.attribution()
     return {
         "nodes": len(found.originals),
         "executed": len(found.executed),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fathom_onnx.analysis.attribution.attribution import Attribution, attribute, questions
+from fathom_onnx.analysis.attribution.attribution import Attribution, Matching
 from fathom_onnx.analysis.runs.control_flow import control_facts
 from fathom_onnx.analysis.runs.kernels import device_facts
 from fathom_onnx.analysis.runs.memory_use import memory_facts
@@ -206,13 +206,13 @@ def explain(
     Raises:
         RunError: onnxruntime cannot run the graph again to compare values.
     """
-    open_questions = questions(graph, measured.optimized)
-    if not open_questions:
-        return attribute(graph, measured.optimized)
+    matching = Matching(graph, measured.optimized)
+    if not matching.questions:
+        return matching.attribution()
     feeds = {**batch, **perturbed(prepared.initial)}
     executed_values = fingerprints(
         measured.optimized,
-        _names_of(q.executed for q in open_questions),
+        _names_of(q.executed for q in matching.questions),
         feeds,
         sizes=_sizes(tensors_of(measured.optimized.graph)),
         folder=measured.model_folder,
@@ -221,7 +221,7 @@ def explain(
     )
     original_values = fingerprints(
         prepared.model,
-        _names_of(q.original for q in open_questions),
+        _names_of(q.original for q in matching.questions),
         feeds,
         values=prepared.values,
         sizes=_sizes(graph.tensors),
@@ -229,7 +229,7 @@ def explain(
         ep=settings.ep,
         custom_ops=settings.custom_ops,
     )
-    return attribute(graph, measured.optimized, open_questions, original_values, executed_values)
+    return matching.attribution(original_values, executed_values)
 
 
 def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -6,6 +6,6 @@ there are none. Read :mod:`.attribution` first; it uses regions (:mod:`.regions`
 and origins (:mod:`.origins`).
 """
 
-from .attribution import Attribution, NodeAttribution, NodeState, Share, anchored, attribute, questions
+from .attribution import Attribution, Matching, NodeAttribution, NodeState, Share, attribute
 
-__all__ = ["Attribution", "NodeAttribution", "NodeState", "Share", "anchored", "attribute", "questions"]
+__all__ = ["Attribution", "Matching", "NodeAttribution", "NodeState", "Share", "attribute"]

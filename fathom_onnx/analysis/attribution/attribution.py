@@ -21,6 +21,7 @@ from fathom_onnx.analysis.cost.node_costs import NodeCost, node_cost
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import NumberedNode, bodies, names_in, numbered, outputs_of
 from fathom_onnx.graph.dataflow import Dataflow
+from fathom_onnx.graph.labels import Label, label_nodes
 from fathom_onnx.graph.op_types import class_of_op
 from fathom_onnx.graph.tensors import tensors_by_body
 from fathom_onnx.runtime.fingerprint import Fingerprint
@@ -33,13 +34,12 @@ __all__ = [
     "PART_OF_A_BODY",
     "Attribution",
     "AttributionKind",
+    "Matching",
     "NodeAttribution",
     "NodeState",
     "Question",
     "Share",
-    "anchored",
     "attribute",
-    "questions",
 ]
 
 AttributionKind = Literal["attributed", "charged", "unattributed"]
@@ -100,6 +100,11 @@ class Attribution:
     constant: frozenset[int] = frozenset()
     twins: Mapping[int, int] = field(default_factory=dict)
     doubtful: frozenset[int] = frozenset()
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """A label for each original node."""
+        return label_nodes(self.originals)
 
     @cached_property
     def present(self) -> frozenset[int]:
@@ -275,61 +280,64 @@ def _top(graph: Graph, executed: onnx.ModelProto, originals: Sequence[NumberedNo
     return GraphPair(original, executed.graph, graph.tensors, fixed), original_numbers
 
 
-def questions(graph: Graph, executed: onnx.ModelProto) -> list[Question]:
-    """The questions that names leave open: for each group of nodes that they cannot tell apart, the tensors to measure.
-
-    Args:
-        graph: The original graph.
-        executed: The model that onnxruntime made of it.
-    """
-    pair, _ = _top(graph, executed, numbered(graph.model.graph))
-    own = {name for node in graph.model.graph.node for name in outputs_of(node)}
-    candidates = (pair.question(group, own) for group in pair.groups())
-    return [question for question in candidates if question is not None]
-
-
-def anchored(graph: Graph, executed: onnx.ModelProto) -> dict[str, str]:
-    """Executed tensor to the original tensor whose elements it holds, as names tell it; the top pair only.
-
-    :func:`attribute` rests on these anchors. They can be checked: the values of the two must agree but for order and
-    padding.
-    """
-    pair, _ = _top(graph, executed, numbered(graph.model.graph))
-    own = {name for node in graph.model.graph.node for name in outputs_of(node)}
-    original_of: dict[str, str] = {}
-    for name in pair.executed.producer:
-        of = pair.anchors.of.get(pair.executed.class_of(name))
-        same = [name] if name in own else [n for n in pair.original.members(of) if n in own] if of is not None else []
-        if of is not None and same:
-            original_of[name] = same[0]
-    return original_of
-
-
-def attribute(
-    graph: Graph,
-    executed: onnx.ModelProto,
-    asked: Sequence[Question] = (),
-    original_values: Mapping[str, Fingerprint] | None = None,
-    executed_values: Mapping[str, Fingerprint] | None = None,
-) -> Attribution:
-    """Attribute every node of an optimized model to nodes of the original graph.
+class Matching:
+    """A graph beside the model that onnxruntime made of it: what names leave open and, once measured, what is what.
 
     Args:
         graph: The original graph.
         executed: The model that onnxruntime made of it, nodes in the order of the file.
-        asked: Questions that were answered by measuring values.
-        original_values: Fingerprints of original tensors, by tensor.
-        executed_values: Fingerprints of executed tensors, by tensor.
     """
-    attributor = _Attributor(graph.model.graph, executed.graph)
-    pair, original_numbers = _top(graph, executed, attributor.originals)
-    if asked:
-        executed_known = {
-            q.executed[n]: f for q in asked for n, f in (executed_values or {}).items() if n in q.executed
-        }
-        original_known = {
-            q.original[n]: f for q in asked for n, f in (original_values or {}).items() if n in q.original
-        }
-        candidates = [(set(q.executed.values()), set(q.original.values())) for q in asked]
-        pair.anchors = anchor_by_value(pair.anchors, executed_known, original_known, candidates)
-    return attributor.whole(pair, original_numbers)
+
+    def __init__(self, graph: Graph, executed: onnx.ModelProto) -> None:
+        self._graph, self._executed = graph, executed
+        self._pair, self._numbers = _top(graph, executed, numbered(graph.model.graph))
+        self._own = {name for node in graph.model.graph.node for name in outputs_of(node)}
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """What names leave open: for each group of nodes that they cannot tell apart, the tensors to measure."""
+        candidates = (self._pair.question(group, self._own) for group in self._pair.groups)
+        return [question for question in candidates if question is not None]
+
+    def anchored(self) -> dict[str, str]:
+        """Executed tensor to the original tensor whose elements it holds, as names tell it; the top pair only.
+
+        :meth:`attribution` rests on these anchors. They can be checked: the values of the two must agree but for order
+        and padding.
+        """
+        pair, own = self._pair, self._own
+        original_of: dict[str, str] = {}
+        for name in pair.executed.producer:
+            of = pair.anchors.of.get(pair.executed.class_of(name))
+            same = (
+                [name] if name in own else [n for n in pair.original.members(of) if n in own] if of is not None else []
+            )
+            if of is not None and same:
+                original_of[name] = same[0]
+        return original_of
+
+    def attribution(
+        self,
+        original_values: Mapping[str, Fingerprint] | None = None,
+        executed_values: Mapping[str, Fingerprint] | None = None,
+    ) -> Attribution:
+        """Attribute every node of the optimized model to nodes of the original graph.
+
+        Args:
+            original_values: Fingerprints of original tensors that the questions name; None where none were measured.
+            executed_values: Those of executed tensors.
+        """
+        pair = self._pair
+        if original_values is not None and executed_values is not None:
+            asked = self.questions
+            executed_known = {q.executed[n]: f for q in asked for n, f in executed_values.items() if n in q.executed}
+            original_known = {q.original[n]: f for q in asked for n, f in original_values.items() if n in q.original}
+            candidates = [(set(q.executed.values()), set(q.original.values())) for q in asked]
+            pair = pair.with_anchors(anchor_by_value(pair.anchors, executed_known, original_known, candidates))
+        attributor = _Attributor(self._graph.model.graph, self._executed.graph)
+        return attributor.whole(pair, self._numbers)
+
+
+def attribute(graph: Graph, executed: onnx.ModelProto) -> Attribution:
+    """Attribute every node of an optimized model by names alone (:meth:`Matching.attribution`)."""
+    return Matching(graph, executed).attribution()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 from networkx.utils import UnionFind
@@ -20,7 +22,7 @@ from fathom_onnx.graph.dataflow import QUANTIZATIONS, Dataflow, moves
 from fathom_onnx.graph.op_types import canonical_op
 from fathom_onnx.graph.tensors import tensors_of
 
-from .anchors import anchor_by_name, executed_dataflow
+from .anchors import Anchors, anchor_by_name, executed_dataflow
 from .origins import Origins
 
 __all__ = ["GraphPair", "Group", "Question", "op_of"]
@@ -91,6 +93,14 @@ class GraphPair:
                 self.namesakes[origin].append(index)
         self.folded = {t.name for t in executed.initializer if t.name in self.original.producer}
 
+    def with_anchors(self, anchors: Anchors) -> GraphPair:
+        """The same pair, its regions between other anchors."""
+        other = copy(self)
+        other.anchors = anchors
+        other.__dict__.pop("groups", None)
+        return other
+
+    @cached_property
     def groups(self) -> list[Group]:
         """The compute nodes in groups, each with its region, in the order of execution."""
         executed, original = self.executed, self.original
@@ -186,7 +196,7 @@ class GraphPair:
             taken: Original movement nodes that executed movement nodes stand for.
         """
         originals_of: dict[int, tuple[int, ...]] = {}
-        for group in self.groups():
+        for group in self.groups:
             originals_of.update(self._within(group))
             if len(group.members) == 1:
                 index = group.members[0]

@@ -13,7 +13,7 @@ from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import NumberedNode, numbered
 from fathom_onnx.runtime.traces.foreign import TracedNode
 
-from .attribution import Attribution, NodeAttribution, attribute, questions
+from .attribution import Attribution, Matching, NodeAttribution, attribute
 from .reconstruction import reconstruct
 from .traced_names import contradiction, match_by_name, own_name
 
@@ -97,7 +97,8 @@ def attribute_trace_of(
             f"trace '{trace}' is not of the optimized model: {missing.op_type} '{missing.name}' is not in it",
             "give the model that the session of the trace saved with optimized_model_filepath",
         )
-    attribution = attribute(graph, optimized)
+    matching = Matching(graph, optimized)
+    attribution = matching.attribution()
     executed, told = list(attribution.executed), list(attribution.nodes)
     numbers = []
     for number, node in enumerate(traced):
@@ -108,7 +109,7 @@ def attribute_trace_of(
             matched[number] = index
         numbers.append(matched[number])
     whole = replace(attribution, executed=tuple(executed), nodes=tuple(told))
-    return TracedAttribution(whole, tuple(numbers), len(questions(graph, optimized)))
+    return TracedAttribution(whole, tuple(numbers), len(matching.questions))
 
 
 def _fed(graph: onnx.GraphProto) -> set[str]:

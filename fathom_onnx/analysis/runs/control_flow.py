@@ -14,7 +14,6 @@ import numpy as np
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.bodies import NumberedNode, bodies
-from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.traces.steps import StepTimes
 
 from .executed import display_name, numbers_by_name
@@ -89,7 +88,7 @@ def control_facts(attribution: Attribution, times: StepTimes) -> list[dict[str, 
     controls = control_times(
         attribution, {i: float(us[c]) for i, c in columns}, {i: float(calls[c]) for i, c in columns}
     )
-    labels = label_nodes(attribution.originals)
+    labels = attribution.labels
     facts = []
     for control in controls:
         entry = attribution.executed[control.executed]

@@ -13,7 +13,7 @@ from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.analysis.cost.liveness import Liveness, liveness, liveness_of, residents_of, sizes_by_body
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import Body, NumberedNode, outputs_of
-from fathom_onnx.graph.labels import Label, label_nodes
+from fathom_onnx.graph.labels import Label
 from fathom_onnx.runtime.optimized import executed_name
 from fathom_onnx.runtime.traces.memory import TracedMemory
 
@@ -45,7 +45,7 @@ class TracedUse:
 
 def _executed_labels(attribution: Attribution) -> list[Label]:
     """A label for each executed node: its own name, and the phase and layer of its largest original node."""
-    main = main_labels(attribution, label_nodes(attribution.originals))
+    main = main_labels(attribution, attribution.labels)
     return [
         replace(label or Label("", "", UNATTRIBUTED, entry.node.op_type, ""), name=display_name(entry))
         for entry, label in zip(attribution.executed, main, strict=True)

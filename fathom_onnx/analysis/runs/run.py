@@ -20,7 +20,6 @@ import pandas as pd
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph import Graph
-from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.runtime.traces.shapes import NodeShapes
@@ -268,7 +267,7 @@ def build_run(
         optimized: The model that ran; without it and ``shapes`` the executed nodes have no costs of their own.
         shapes: Recorded shapes of the counted steps, by the same names as ``times``.
     """
-    labels = label_nodes(attribution.originals)
+    labels = attribution.labels
     rows = rows_in_order(attribution, times)
     executions = float(np.median(times.calls.sum(axis=1)))
     # the profiler costs time on the host only, so that device times of nodes do not contain it

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
-from fathom_onnx.graph.labels import label_nodes
 from fathom_onnx.runtime.devices.step import Work
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.optimized import executed_name
@@ -79,7 +78,7 @@ def timeline_lines(
 
 def _tracks(attribution: Attribution) -> dict[str, Track]:
     """Name of an executed node in the trace to its track."""
-    labels = label_nodes(attribution.originals)
+    labels = attribution.labels
     tracks: dict[str, Track] = {}
     for entry, node, main in zip(
         attribution.executed, attribution.nodes, main_labels(attribution, labels), strict=True

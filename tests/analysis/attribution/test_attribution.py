@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from fathom_onnx.analysis.attribution.attribution import attribute, questions
+from fathom_onnx.analysis.attribution.attribution import Matching, attribute
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.dataflow import Dataflow
@@ -266,14 +266,15 @@ def test_values_tell_apart_what_names_do_not() -> None:
     check(by_names)
     assert table(by_names)["k0"] == ("attributed", ("relu1", "relu2"))
     assert table(by_names)["k1"] == ("attributed", ("sigmoid",))
-    asked = questions(graph, executed)
+    matching = Matching(graph, executed)
+    asked = matching.questions
     assert len(asked) == 1
     assert set(asked[0].executed) == {"p", "q", "s"}
     assert set(asked[0].original) == {"a", "b", "c"}
     feeds = {"x": np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)}
     theirs = fingerprints(graph.model, list(asked[0].original), feeds)
     mine = fingerprints(executed, list(asked[0].executed), feeds)
-    found = attribute(graph, executed, asked, theirs, mine)
+    found = matching.attribution(theirs, mine)
     check(found)
     assert table(found) == {f"k{i}": ("attributed", (n.name,)) for i, n in enumerate(CHAIN)}
     assert not any(n.split for n in found.nodes)

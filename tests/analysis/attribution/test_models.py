@@ -11,7 +11,7 @@ import onnx.reference
 import pytest
 from onnx import helper
 
-from fathom_onnx.analysis.attribution.attribution import anchored, attribute
+from fathom_onnx.analysis.attribution.attribution import Matching, attribute
 from fathom_onnx.analysis.runs.control_flow import control_times
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model
@@ -303,7 +303,7 @@ def test_one_attention_node_stands_for_all_that_it_swallowed() -> None:
 def test_what_names_hold_to_be_equal_has_equal_values(make: Callable[[], Graph], tmp_path: Path) -> None:
     graph = make()
     executed = optimize(graph, "all", tmp_path)
-    pairs = anchored(graph, executed)
+    pairs = Matching(graph, executed).anchored()
     feeds = {t.name: normal(*(t.shape or ())) for t in graph.inputs}
     mine = fingerprints(executed, list(pairs), feeds, folder=tmp_path)
     theirs = fingerprints(graph.model, list(set(pairs.values())), feeds)

@@ -7,7 +7,7 @@ executions is counted form by form.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ class ExecutedTensors:
         plain: Tensors by name, without those in a blocked layout and without names that mean several things.
     """
 
-    around: Mapping[int, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Values]]
+    around: Mapping[int, tuple[dict[str, Tensor], dict[str, Tensor], Values]]
     plain: Mapping[str, Tensor]
 
 
@@ -143,13 +143,13 @@ def executed_tensors(
     inside: dict[tuple[int | None, str], list[NumberedNode]] = defaultdict(list)
     for entry in executed:
         inside[entry.parent, entry.body].append(entry)
-    around: dict[int, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Values]] = {}
+    around: dict[int, tuple[dict[str, Tensor], dict[str, Tensor], Values]] = {}
     plain: dict[str, Tensor | None] = {}
 
     def walk(
         part: onnx.GraphProto,
         place: tuple[int | None, str],
-        outer: tuple[Mapping[str, Tensor], Mapping[str, Tensor], Values],
+        outer: tuple[dict[str, Tensor], dict[str, Tensor], Values],
     ) -> None:
         weights = {**outer[1], **{t.name: initializer_tensor(t) for t in part.initializer}}
         values = {**outer[2], **constants_of(part)}
@@ -199,13 +199,15 @@ def _executed_costs(
         node = executed[index].node
         tensors, weights, values = known.around[index]
         recorded = shapes.get(executed_name(index))
+        forms: list[Mapping[str, Tensor]] = []
         if recorded is None:
             forms, counts = [tensors], np.array([[calls]])
         else:
-            forms, counts = [], recorded.calls
+            counts = recorded.calls
             for form in recorded.forms:
                 taken = aligned(node.input, form.inputs, weights) or {}
-                forms.append({**tensors, **taken, **(aligned(node.output, form.outputs, {}) or {}), **weights})
+                given = aligned(node.output, form.outputs, {}) or {}
+                forms.append(ChainMap(weights, given, taken, tensors))  # a copy of all tensors a node would be slow
         # what a control-flow node does is run its bodies, whose nodes have rows of their own
         runs_bodies = node.op_type in BODIES and node.domain in ("", "ai.onnx")
         costs = [NodeCost(0, 0, 0, 0) if runs_bodies else node_cost(node, of_form, values) for of_form in forms]
