@@ -37,7 +37,17 @@ from fathom_onnx.workloads.contract import MODES, Array, Mode, NoiseSource, Work
 
 from .data import batches_for_graph, source_for_graph
 from .errors import UnknownNameError, UsageError
-from .exporting import DEFAULT_FRAMEWORK, PURPOSES, ExportRequest, Purpose, export_file, export_graph, read_recipe
+from .exporting import (
+    DEFAULT_FRAMEWORK,
+    OPSET,
+    OPSETS,
+    PURPOSES,
+    ExportRequest,
+    Purpose,
+    export_file,
+    export_graph,
+    read_recipe,
+)
 from .graph import Graph, load
 from .verification import Check
 from .verification import verify as verify_workload
@@ -59,9 +69,10 @@ class RunnableWorkload(Workload):
         noise: NoiseSource = "graph",
         purpose: Purpose = "simulators",
         rate_input: bool = False,
+        opset: int = OPSET,
     ) -> Graph:
         """The workload's graph; see :func:`export`."""
-        return export(self, framework, mode, path, noise, purpose, rate_input)
+        return export(self, framework, mode, path, noise, purpose, rate_input, opset)
 
     def verify(self, framework: str = DEFAULT_FRAMEWORK, mode: Mode = "training", steps: int = 5) -> Check:
         """The graph against its framework; see :func:`verify`."""
@@ -92,6 +103,7 @@ def export(
     noise: NoiseSource = "graph",
     purpose: Purpose = "simulators",
     rate_input: bool = False,
+    opset: int = OPSET,
 ) -> Graph:
     """Export a workload's graph.
 
@@ -104,9 +116,10 @@ def export(
         purpose: ``simulators`` for the ops that most of them read, ``onnxruntime`` for what it runs fastest on a CPU,
             ``cuda`` for its CUDA provider.
         rate_input: Whether the learning rate of a training step is an input, for schedules of :func:`train`.
+        opset: 18, or 23 to write what that has ops for in them.
 
     Raises:
-        UnknownNameError: No such framework, mode, source of noise or purpose.
+        UnknownNameError: No such framework, mode, source of noise, purpose or opset.
         ExportError: The model cannot be turned into a standard graph.
         MissingDependencyError: The framework is not installed.
         OutputError: The file cannot be written.
@@ -115,11 +128,13 @@ def export(
         ("mode", mode, MODES),
         ("source of noise", noise, _NOISE_SOURCES),
         ("purpose", purpose, PURPOSES),
+        ("opset", str(opset), tuple(map(str, OPSETS))),
     ]
     for kind, name, names in known:
         if name not in names:
             raise UnknownNameError(kind, name, names)
-    request = ExportRequest(replace(workload, rate_input=True) if rate_input else workload, mode, noise, purpose)
+    made = replace(workload, rate_input=True) if rate_input else workload
+    request = ExportRequest(made, mode, noise, purpose, opset)
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
     return export_graph(framework, request)

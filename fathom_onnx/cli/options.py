@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 import click
 
 from fathom_onnx.errors import UnknownNameError, UsageError
-from fathom_onnx.exporting import FURTHER_FRAMEWORKS, PURPOSES, find_exporter, frameworks, usual_frameworks
+from fathom_onnx.exporting import (
+    FURTHER_FRAMEWORKS,
+    OPSET,
+    OPSETS,
+    PURPOSES,
+    find_exporter,
+    frameworks,
+    usual_frameworks,
+)
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.recipes.target import is_target
 from fathom_onnx.workloads import ALL_SUITES, SUITES, USUAL_SUITE, definition, names
@@ -38,6 +46,7 @@ __all__ = [
     "measuring_options_of",
     "mode_option",
     "named_frameworks",
+    "opset_option",
     "output_option",
     "pairs",
     "preset_option",
@@ -82,6 +91,17 @@ def purpose_option(default: str) -> Callable[[F], F]:
         show_default=True,
         help="Gradients in the ops that most simulators read, or in forms for onnxruntime on a CPU, or on CUDA.",
     )
+
+
+opset_option = click.option(
+    "--opset",
+    type=click.Choice([str(opset) for opset in OPSETS]),
+    default=str(OPSET),
+    show_default=True,
+    callback=lambda _context, _option, value: int(value),
+    help="23 writes attention, rotary embeddings, normalisations and GELU in ONNX's own ops.",
+)
+"""``--opset``."""
 
 
 def output_option(default: str | None, what: str) -> Callable[[F], F]:

@@ -22,6 +22,8 @@ __all__ = [
     "DEFAULT_FRAMEWORK",
     "ENTRY_POINT_GROUP",
     "FURTHER_FRAMEWORKS",
+    "OPSET",
+    "OPSETS",
     "PURPOSES",
     "ExportRequest",
     "Exporter",
@@ -46,6 +48,15 @@ FURTHER_FRAMEWORKS = frozenset({"jax"})
 """Frameworks that are taken where they are named, or all are: they have no model of some workloads."""
 
 
+OPSET = 18
+"""The newest opset that every consumer we know of reads, and the newest that tf2onnx writes: that of graphs that name
+none."""
+
+OPSETS = (OPSET, 23)
+"""Opsets that graphs are written in. With 23 what it has ops for is written in them: attention, rotary embeddings,
+normalisations and activations."""
+
+
 def purpose_for(ep: str) -> Purpose:
     """The purpose of a graph that is to run on an execution provider."""
     return "cuda" if ep == "cuda" else "onnxruntime"
@@ -53,12 +64,13 @@ def purpose_for(ep: str) -> Purpose:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export: a workload, a mode, where random tensors come from, and the purpose of the graph."""
+    """What to export: a workload, a mode, where random tensors come from, and the graph's purpose and opset."""
 
     workload: Workload
     mode: Mode
     noise: NoiseSource = "graph"
     purpose: Purpose = "simulators"
+    opset: int = OPSET
 
 
 @dataclass(frozen=True)

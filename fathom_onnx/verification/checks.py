@@ -8,7 +8,7 @@ import numpy as np
 
 from fathom_onnx.data import batches_for
 from fathom_onnx.errors import ExportError, RunError
-from fathom_onnx.exporting import Purpose, StepResult
+from fathom_onnx.exporting import OPSET, Purpose, StepResult
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS, SessionSettings
 from fathom_onnx.workloads.contract import Array, Mode, Workload
@@ -89,6 +89,7 @@ def verify(
     seed: int = 0,
     settings: SessionSettings = DEFAULT_SETTINGS,
     purpose: Purpose = "simulators",
+    opset: int = OPSET,
     graph: Graph | None = None,
     progress: Progress = lambda _: None,
 ) -> Check:
@@ -105,6 +106,7 @@ def verify(
         seed: Of weights and batches.
         settings: How the graph runs: provider, threads.
         purpose: Purpose of the graph that is exported.
+        opset: Opset of the graph that is exported.
         graph: The graph to judge, with noise as input; exported when not given.
         progress: Called with what is being done.
 
@@ -114,7 +116,7 @@ def verify(
         RunError: The graph cannot be run, or the framework's own loss is no number.
         MissingDependencyError: The framework or onnxruntime is not installed.
     """
-    subject = make_subject(workload, framework, mode, settings, purpose, graph)
+    subject = make_subject(workload, framework, mode, settings, purpose, graph, opset)
     errors = _judged_steps(subject, Judge(subject, seed).step, steps, seed, progress)
     losses: tuple[tuple[float, float], ...] = ()
     if mode == "training":
@@ -140,6 +142,7 @@ def verify_pair(
     seed: int = 0,
     settings: SessionSettings = DEFAULT_SETTINGS,
     purpose: Purpose = "simulators",
+    opset: int = OPSET,
     graphs: tuple[Graph | None, Graph | None] = (None, None),
     progress: Progress = lambda _: None,
 ) -> Check:
@@ -152,7 +155,7 @@ def verify_pair(
         RunError: A graph cannot be run.
     """
     first, second = (
-        make_subject(workload, framework, mode, settings, purpose, graph)
+        make_subject(workload, framework, mode, settings, purpose, graph, opset)
         for framework, graph in zip(frameworks, graphs, strict=True)
     )
     for kind, left, right in (

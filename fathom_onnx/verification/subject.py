@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import ExportRequest, Purpose, Reference, StepResult, find_exporter
+from fathom_onnx.exporting import OPSET, ExportRequest, Purpose, Reference, StepResult, find_exporter
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
@@ -101,8 +101,9 @@ def make_subject(
     settings: SessionSettings,
     purpose: Purpose,
     graph: Graph | None = None,
+    opset: int = OPSET,
 ) -> Subject:
-    """A subject from the given graph, or from one that is exported for a purpose.
+    """A subject from the given graph, or from one that is exported for a purpose, in an opset.
 
     Raises:
         ExportError: The graph cannot be made, or the one given is another workload's, mode's or framework's, draws
@@ -111,7 +112,7 @@ def make_subject(
     """
     workload.check_mode(mode)
     if graph is None:
-        model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose))
+        model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose, opset))
         graph = from_model(model, workload.name)
     else:
         _check_identity(graph, workload, framework, mode)

@@ -12,7 +12,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.cleanup.folding import FoldConstants, InheritTags
 from fathom_exporters.lowering.cleanup.merging import MergeEqualNodes
-from fathom_onnx.exporting import ExportRequest, Purpose
+from fathom_onnx.exporting import OPSET, ExportRequest, Purpose
 from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
@@ -23,22 +23,25 @@ from .fast.sums import JoinSummedProducts
 from .infer import InferShapes
 from .label import WriteAddresses
 from .lower import LowerGradients
+from .native import WriteNativeOps
 from .rounding import narrow_constants, rounded_numbers, single_numbers
 
 __all__ = ["IR_VERSION", "OPSET", "finish"]
 
-OPSET = 18
-"""The newest opset that every consumer we know of reads, and the newest that tf2onnx writes."""
 IR_VERSION = 10
-"""IR version of every graph file."""
+"""IR version of every graph file of opset 18."""
+
+_IR_VERSIONS = {OPSET: IR_VERSION, 23: 11}
 
 
-def _passes(purpose: Purpose) -> tuple[ir.passes.InPlacePass, ...]:
+def _passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass, ...]:
     """The passes over a translated graph, in order, but for the last one, which writes the names.
 
     Some forms for onnxruntime depend on the values of constants, which are computed before them.
     """
-    lower = (LowerGradients(purpose), InferShapes(), *CLEANUP)
+    lower: tuple[ir.passes.InPlacePass, ...] = (LowerGradients(purpose), InferShapes(), *CLEANUP)
+    if opset != OPSET:
+        lower = (*lower, TopologicalSortPass(), WriteNativeOps(opset), InferShapes(), *CLEANUP)
     if purpose != "onnxruntime":
         return (*lower, TopologicalSortPass())
     first = (FoldConstants(), InheritTags(), WriteForwardConvolutions())
@@ -68,9 +71,9 @@ def _describe(model: ir.Model, request: ExportRequest) -> None:
     model.metadata_props.clear()
     model.producer_name = "fathom-onnx"
     model.producer_version = package_version("fathom-onnx")
-    model.ir_version = IR_VERSION
+    model.ir_version = _IR_VERSIONS[request.opset]
     model.opset_imports.clear()
-    model.opset_imports[""] = OPSET
+    model.opset_imports[""] = request.opset
     model.graph.name = f"{request.workload.name}-{request.mode}"
 
 
@@ -98,7 +101,7 @@ def finish(
     names = [output.name for output in model.graph.outputs]
     narrow_constants(model.graph)
     single = single_numbers(model.graph)
-    for step in _passes(request.purpose):
+    for step in _passes(request.purpose, request.opset):
         step(model)
     tensors = dict(zip(names, [*model.graph.outputs][: len(interface)], strict=False))
     tensors |= dict(zip(names[len(interface) :], _take_out(model, len(interface)), strict=True))

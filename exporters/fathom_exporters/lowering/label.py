@@ -49,7 +49,7 @@ class WriteAddresses(ir.passes.InPlacePass):
             node.doc_string = None
             for index, value in enumerate(node.outputs):
                 value.metadata_props.clear()
-                if id(value) not in interface:
+                if id(value) not in interface and value.name:
                     value.name = node.name if index == 0 else f"{node.name}:{index}"
         for value in [*graph.inputs, *graph.outputs]:
             value.metadata_props.clear()

@@ -41,6 +41,7 @@ def _line(made: Exported) -> str:
 )
 @click.option("--rate-input", is_flag=True, help="Take the learning rate of training steps as an input, for schedules.")
 @options.purpose_option("simulators")
+@options.opset_option
 @recipe_options
 @options.output_option("graphs", "Folder for the files, or the file where one graph is made.")
 @options.json_option
@@ -55,6 +56,7 @@ def command(
     noise: NoiseSource,
     rate_input: bool,
     purpose: Purpose,
+    opset: int,
     accumulate: int | None,
     specialise: bool,
     output: Path,
@@ -81,7 +83,7 @@ def command(
     with progress(len(cells)) as (say, advance):
         for workload, name, one_mode in cells:
             say(f"{workload.name} {one_mode} from {name}")
-            request = ExportRequest(workload, one_mode, noise, purpose)
+            request = ExportRequest(workload, one_mode, noise, purpose, opset)
             try:
                 path = output if one_file else graph_path(output, workload.name, name, one_mode)
                 if not one_file:

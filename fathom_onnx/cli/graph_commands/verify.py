@@ -25,6 +25,7 @@ __all__ = ["command"]
 @options.mode_option("all")
 @options.configuration_options("tiny")
 @options.purpose_option("simulators")
+@options.opset_option
 @recipe_options
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
@@ -41,6 +42,7 @@ def command(
     batch: int | None,
     changes: tuple[str, ...],
     purpose: Purpose,
+    opset: int,
     accumulate: int | None,
     specialise: bool,
     steps: int,
@@ -68,6 +70,7 @@ def command(
         "seed": seed,
         "settings": SessionSettings(ep, threads),
         "purpose": purpose,
+        "opset": opset,
     }
     jobs: list[tuple[str, Callable[[Callable[[str], None]], Check]]] = []
 

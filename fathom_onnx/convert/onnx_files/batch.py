@@ -21,6 +21,7 @@ from fathom_onnx.errors import GraphError, UsageError
 from fathom_onnx.exporting import ExportRequest, find_exporter
 from fathom_onnx.graph import Graph, GraphMetadata, from_model
 from fathom_onnx.graph.dataflow import RANDOM
+from fathom_onnx.graph.static.values import opset_of
 from fathom_onnx.recipes import PRESET
 from fathom_onnx.workloads import definition
 
@@ -45,7 +46,8 @@ def _exported(graph: Graph, metadata: GraphMetadata, batch: int) -> onnx.ModelPr
     config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata.config.items()}
     workload = definition(metadata.workload).configure(metadata.preset, {**config, "batch": batch})
     exporter = find_exporter(metadata.framework)
-    return exporter.export(ExportRequest(workload, metadata.mode, metadata.noise, metadata.purpose))
+    opset = opset_of(graph.model)
+    return exporter.export(ExportRequest(workload, metadata.mode, metadata.noise, metadata.purpose, opset))
 
 
 def _rewritten(graph: Graph, new: int, check: str) -> tuple[Graph, list[str]]:
