@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import onnx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.workloads.contract import Mode, NoiseSource
 from support.graphs.exports import exported
 from support.paths import ROOT
 
-settings.register_profile("fixed", derandomize=True)
-settings.register_profile("random")
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", settings.get_profile("random"), derandomize=True)
 settings.load_profile("fixed")
-# the same inputs in every run, so that only a change can make a test fail; ``--hypothesis-profile=random`` searches
+# a busy machine makes no test fail; the same inputs in every run, so that only a change can make a test fail; ``--hypothesis-profile=random`` searches
 
 SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")
 """Folders below ``tests/`` whose every test loads a framework or runs a tool; tests elsewhere are marked one by one."""
