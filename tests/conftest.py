@@ -16,7 +16,8 @@ from support.paths import ROOT
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fixed", settings.get_profile("random"), derandomize=True)
 settings.load_profile("fixed")
-# a busy machine makes no test fail; the same inputs in every run, so that only a change can make a test fail; ``--hypothesis-profile=random`` searches
+# the same inputs in every run and no deadline, so that only a change can make a test fail, and no busy machine;
+# ``--hypothesis-profile=random`` searches
 
 SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")
 """Folders below ``tests/`` whose every test loads a framework or runs a tool; tests elsewhere are marked one by one."""

@@ -127,7 +127,7 @@ def test_a_game_has_five_lives() -> None:
     assert (g.lives, g.over) == (5, False)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_a_random_game_stays_within_its_field(seed: int) -> None:
     g = game(seed)

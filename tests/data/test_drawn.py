@@ -140,7 +140,7 @@ def test_indices_are_within_the_axis(name: str) -> None:
 
 
 @given(rows=st.integers(1, 70), columns=st.integers(1, 70), axis=st.integers(-2, 1), shift=st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_axis_of_any_size_is_indexed_within(rows: int, columns: int, axis: int, shift: int) -> None:
     size = (rows, columns)[axis] + shift
     shape = [rows, columns]

@@ -151,7 +151,7 @@ def test_values_that_the_type_cannot_hold_are_refused(value: np.ndarray, dtype: 
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.sampled_from(["int8", "uint8", "int32", "uint64"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_integers_are_never_changed(numbers: list[int], dtype: str) -> None:
     value = np.array(numbers, np.int64)
     fits = all(np.iinfo(dtype).min <= n <= np.iinfo(dtype).max for n in numbers)

@@ -215,7 +215,7 @@ def test_a_type_without_numbers_cannot_be_drawn(dtype: str) -> None:
 
 
 @given(count=st.integers(1, 40), seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_an_order_is_a_permutation_again_and_again(count: int, seed: int) -> None:
     taken = list(itertools.islice(endless_shuffle(count, generator(seed, "test")), 3 * count))
     for epoch in (taken[:count], taken[count : 2 * count], taken[2 * count :]):

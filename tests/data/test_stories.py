@@ -83,7 +83,7 @@ def test_the_interpreter_on_a_story_by_hand() -> None:
         interpret([*told, "john moved to the office", "john got the milk there"], "where is john")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(TASKS)), st.integers(SHORTEST_MEMORY, 60), st.integers(0, 2**32))
 def test_the_answer_follows_from_the_story(task: int, memory: int, seed: int) -> None:
     story = make_story(task, memory, random.Random(seed))

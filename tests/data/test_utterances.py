@@ -24,7 +24,7 @@ def test_phonemes_are_the_61_of_timit() -> None:
     assert {p.symbol for p in PHONEMES if p.kind == "closure"} == {f"{c}cl" for c in "bdgptk"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frames=st.integers(2 * SHORTEST, 200), most=st.integers(2, 50), seed=st.integers(0, 999))
 def test_utterances_fit(frames, most, seed) -> None:
     said = random_utterance(frames, most, np.random.default_rng(seed))

@@ -119,7 +119,7 @@ def test_the_loss_is_the_sum_over_all_paths(framework) -> None:
     np.testing.assert_allclose(loss, all_paths(logits, lengths, labels, label_lengths), rtol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_the_loss_at_any_sizes(data) -> None:
     frames, batch = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 3))

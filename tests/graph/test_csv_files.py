@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fathom_onnx.csv_files import read_csv, write_csv
@@ -22,7 +22,6 @@ def test_no_cell_of_text_is_a_formula(tmp_path: Path) -> None:
     assert back["us"].tolist() == [-1.5, *map(float, range(10))]
 
 
-@settings(deadline=None)
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_any_name_comes_back(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "names.csv"

@@ -99,7 +99,7 @@ _STEPS = st.lists(st.dictionaries(_OPS, st.integers(0, 10_000), max_size=6), min
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_STEPS, st.integers(0, 500))
 def test_every_grouping_sums_to_the_time_of_operations(steps: list[dict[NativeOp, int]], outside: int) -> None:
     made = tuple(

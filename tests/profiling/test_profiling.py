@@ -359,7 +359,7 @@ def test_node_statistics_are_over_the_steps() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_sums_hold_for_any_attribution(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 6))

@@ -428,7 +428,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return from_model(made, "random")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graph=graphs(), level=st.sampled_from(OPTIMIZATIONS))
 def test_random_graphs_are_attributed_whole(graph: Graph, level: Optimization, tmp_path: Path) -> None:
     executed = optimize(graph, level, tmp_path)

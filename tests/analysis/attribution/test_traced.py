@@ -53,7 +53,7 @@ def test_names_tell_what_the_optimized_model_tells(make: object, level: Optimiza
     assert {kind for kind, _ in rows(by_names)} <= {"attributed", "charged"}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(random_graphs())
 def test_random_graphs_are_attributed_whole(tmp_path_factory: pytest.TempPathFactory, graph: Graph) -> None:
     folder = tmp_path_factory.mktemp("random")

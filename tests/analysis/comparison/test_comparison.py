@@ -326,7 +326,7 @@ def runs(draw: st.DrawFn) -> Run:
     return hand_run(nodes, outside=draw(times), graph_sha256=draw(st.sampled_from("01")) * 64)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(runs(), runs())
 def test_the_rows_explain_the_difference_of_the_totals(a: Run, b: Run) -> None:
     comparison = compare(a, b)
@@ -344,7 +344,7 @@ def test_the_rows_explain_the_difference_of_the_totals(a: Run, b: Run) -> None:
     json.dumps(comparison.as_json(), allow_nan=False)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(runs())
 def test_a_run_is_the_same_as_itself(run: Run) -> None:
     comparison = compare(run, run)

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_unknown(equation: str, shapes: list[tuple[int, ...
     assert (found.macs, found.flops) == (None, None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(2, 9), min_size=4, max_size=7))
 def test_a_chain_of_matrices_costs_what_numpy_finds_best(sizes: list[int]) -> None:
     letters = "abcdefg"

@@ -104,7 +104,7 @@ def test_the_floor_is_the_difference_of_the_medians_over_the_nodes() -> None:
     assert (single.us, single.low_us, single.high_us) == (5, None, None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(0, 1e6), min_size=2, max_size=12),
     st.lists(st.floats(0, 1e6), min_size=2, max_size=12),

@@ -95,7 +95,7 @@ def test_what_has_no_direction_or_no_name_of_its_own_is_refused() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0.01, 100), min_size=3, max_size=3), min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_row_is_merged_once_and_scale_changes_nothing_at_the_leaves(rows: list[list[float]]) -> None:
     names = [f"w{i}" for i in range(len(rows))]
     table = pd.DataFrame(rows, index=names)

@@ -233,7 +233,7 @@ def test_the_largest_differences_come_first_with_the_nodes_that_make_them() -> N
 
 
 @given(st.permutations(range(5)))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_the_runs_changes_no_number(order: list[int]) -> None:
     swapped = {**SAME, "conv": "MatMul", "full": "Conv2D"}
     profiles = suite({"torch": SAME, "tensorflow": swapped})

@@ -73,7 +73,7 @@ def test_two_runs_of_one_name_are_refused() -> None:
     st.floats(0.001, 1000),
     st.sampled_from(["class", "op"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_distances_are_symmetric_bounded_and_blind_to_total_time(ops: list[dict], factor: float, level: str) -> None:
     runs = [summary(f"w{i}", **held) for i, held in enumerate(ops)]
     slower = [summary(f"w{i}", **{k: v * factor for k, v in held.items()}) for i, held in enumerate(ops)]

@@ -63,7 +63,7 @@ def reference(chosen: dict[str, Any]) -> tuple[torch.Tensor, ...]:
     return y, dy, x, w, *torch.autograd.grad(y, (x, w), dy)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chosen=settings_of_a_convolution(), form=st.sampled_from(sorted(RULES)))
 def test_convolution_gradients_of_any_sides_and_groups(chosen, form) -> None:
     _, dy, x, w, dx, dw = reference(chosen)

@@ -27,7 +27,7 @@ def test_every_canonical_gradient_op_has_a_rule(form: str) -> None:
     assert set(RULES[form]) == set(CANONICAL)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     form=st.sampled_from(sorted(RULES)),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),

@@ -162,7 +162,7 @@ def test_the_form_is_that_of_the_least_cost(count, rows, width, bags, form) -> N
     assert set(NANOSECONDS) == {"scatter", "one_hot", "fill", "multiply"}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(
     index_shape=st.lists(st.integers(1, 6), min_size=0, max_size=3),
     row=st.lists(st.integers(1, 5), min_size=1, max_size=2),

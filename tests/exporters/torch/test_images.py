@@ -85,7 +85,7 @@ def a_convolution(draw) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]]:
     return of_sides("conv", sides, **options), (x, drawn(group * outputs, inputs, *kernel))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=a_convolution(), purpose=st.sampled_from(PURPOSES))
 def test_any_convolution(chosen, purpose) -> None:
     function, tensors = chosen
