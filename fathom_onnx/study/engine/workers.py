@@ -51,6 +51,8 @@ def _context() -> Any:
 _CONTEXT = _context()
 _SCRATCH = "scratch"
 """Folder, beside the logs, for the temporary files of the processes."""
+_TO_END_S = 5.0
+"""Seconds that a process that waits for a call has to end by itself."""
 _READY = "ready"
 """What a process says when it has started, the user's script imported: if it never does, no other one will."""
 
@@ -186,8 +188,10 @@ class _Worker:
         self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log), str(scratch)), daemon=True)
         self.process.start()
         child_end.close()
+        self._idle = False
         try:
             self.connection.recv()
+            self._idle = True
         except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode
@@ -196,6 +200,7 @@ class _Worker:
 
     def give(self, call: WorkerCall, in_a_copy: bool = False) -> None:
         """Send a call, to be done by the process or by a copy of it; that it died is said by its answer."""
+        self._idle = False
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send((call, in_a_copy))
 
@@ -206,11 +211,14 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             self.process.join()
             return None, f"its process died ({_ending(self.process.exitcode)})"
+        self._idle = True
         return result, error
 
     def stop(self) -> None:
-        """End the process, even during a call."""
+        """End the process, even during a call; one that waits for a call ends by itself, and cleans up after itself."""
         self.connection.close()
+        if self._idle:
+            self.process.join(_TO_END_S)
         self.process.terminate()
         self.process.join()
 
