@@ -33,6 +33,7 @@ TITLES = {
     "first": "models that the exporter was developed with",
     "further": "further models",
     "keras": "Keras models and a `tf.Module`",
+    "jax": "Functions of JAX with optax",
     "large": "models of real sizes",
 }
 LIMITS = {"bert-base": (20, 4096), "llama-8b": (300, 4096)}
@@ -169,7 +170,7 @@ def jobs(given: argparse.Namespace) -> Iterator[Row]:
             job: Row = {"zoo": zoo, "name": name, "purpose": given.purpose, "verify": zoo != "large"}
             job["run"] = name != "llama-8b"
             if options and zoo != "large":
-                job["options"] = {k: v for k, v in options.items() if zoo != "keras" or k == "optimizer"}
+                job["options"] = {k: v for k, v in options.items() if zoo not in ("keras", "jax") or k == "optimizer"}
             yield job
 
 
@@ -252,7 +253,7 @@ def report(rows: Sequence[Row]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Measure or report; 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", nargs="*", default=["first", "further"], choices=("first", "further", "keras"))
+    parser.add_argument("--zoo", nargs="*", default=["first", "further"], choices=("first", "further", "keras", "jax"))
     parser.add_argument("--large", action="store_true", help="the models of real sizes")
     parser.add_argument("--only", nargs="*", default=[], help="models whose name holds one of these")
     parser.add_argument("--jobs", type=int, default=1, help="models measured at once")

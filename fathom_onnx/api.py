@@ -70,9 +70,10 @@ class RunnableWorkload(Workload):
         purpose: Purpose = "simulators",
         rate_input: bool = False,
         opset: int = OPSET,
+        marks: bool = True,
     ) -> Graph:
         """The workload's graph; see :func:`export`."""
-        return export(self, framework, mode, path, noise, purpose, rate_input, opset)
+        return export(self, framework, mode, path, noise, purpose, rate_input, opset, marks)
 
     def verify(self, framework: str = DEFAULT_FRAMEWORK, mode: Mode = "training", steps: int = 5) -> Check:
         """The graph against its framework; see :func:`verify`."""
@@ -104,12 +105,13 @@ def export(
     purpose: Purpose = "simulators",
     rate_input: bool = False,
     opset: int = OPSET,
+    marks: bool = True,
 ) -> Graph:
     """Export a workload's graph.
 
     Args:
         workload: From :func:`workload`.
-        framework: ``torch`` or ``tensorflow``.
+        framework: ``torch``, ``tensorflow`` or ``jax``.
         mode: ``inference`` or ``training``.
         path: File to write; the graph stays in memory only where it is None.
         noise: ``graph`` to draw random tensors in the graph, ``input`` to take them as inputs.
@@ -117,8 +119,11 @@ def export(
             ``cuda`` for its CUDA provider.
         rate_input: Whether the learning rate of a training step is an input, for schedules of :func:`train`.
         opset: 18, or 23 to write what that has ops for in them.
+        marks: False for JAX's own derivatives written out, in place of the gradients that all frameworks' graphs
+            share; of ``jax`` only.
 
     Raises:
+        UsageError: A graph without marks of another framework.
         UnknownNameError: No such framework, mode, source of noise, purpose or opset.
         ExportError: The model cannot be turned into a standard graph.
         MissingDependencyError: The framework is not installed.
@@ -134,7 +139,7 @@ def export(
         if name not in names:
             raise UnknownNameError(kind, name, names)
     made = replace(workload, rate_input=True) if rate_input else workload
-    request = ExportRequest(made, mode, noise, purpose, opset)
+    request = ExportRequest(made, mode, noise, purpose, opset, marks)
     if path is not None:
         return load(export_file(framework, request, Path(path)).path)
     return export_graph(framework, request)
@@ -153,6 +158,8 @@ def export_step(
     accumulate: int = 1,
     specialise: bool = False,
     rate_input: bool = False,
+    state: Any = None,
+    marks: bool = True,
 ) -> Graph:
     """Export the step of a model of your own as one standard graph.
 
@@ -160,11 +167,14 @@ def export_step(
     update, from the state that model and optimizer have now.
 
     Args:
-        model: A ``torch.nn.Module``, a Keras model or a ``tf.Module``, in the mode that the step is to have.
+        model: A ``torch.nn.Module``, a Keras model or a ``tf.Module``, in the mode that the step is to have; or, with
+            JAX, a pytree of parameters.
         batch: An example batch; its tensors become inputs (:mod:`fathom_onnx.recipes.batch`).
         loss: From (outputs, batch) to a scalar; None where the model returns its loss, and for inference. For Keras a
-            Keras loss, from (targets, outputs), with the batch (inputs, targets).
-        optimizer: The framework's optimizer over the model's parameters; not needed for inference.
+            Keras loss, from (targets, outputs), with the batch (inputs, targets). With JAX the function itself, from
+            (parameters, batch) to the loss or (loss, outputs).
+        optimizer: The framework's optimizer over the model's parameters, with JAX a transformation of optax; not
+            needed for inference.
         mode: ``training`` or ``inference``.
         purpose: As for :func:`export`.
         path: File to write, with ``values.safetensors`` beside it; the graph stays in memory where it is None.
@@ -172,6 +182,9 @@ def export_step(
         accumulate: Parts that the batch is cut into, whose gradients are added up before the update.
         specialise: Whether what depends on the values of the batch may be recorded as it is for this batch.
         rate_input: Whether the learning rate of each group of parameters is an input, for schedules of :func:`train`.
+        state: With JAX, a pytree of what the function carries beside the parameters; see
+            :class:`~fathom_onnx.recipes.Recipe`.
+        marks: As for :func:`export`.
 
     Raises:
         UsageError: No framework takes the model, or something that is given cannot work.
@@ -179,11 +192,11 @@ def export_step(
         MissingDependencyError: The framework's exporter cannot be used.
         OutputError: A file cannot be written.
     """
-    recipe = Recipe(model, batch, loss, optimizer, accumulate, specialise, rate_input)
-    framework_of(model)  # what is no model at all is said first
+    recipe = Recipe(model, batch, loss, optimizer, accumulate, specialise, rate_input, state)
+    framework_of(model, optimizer)  # what is no model at all is said first
     recipe.check(mode)
     made = read_recipe(recipe)
-    return export(made, made.framework, mode, path, noise, purpose)
+    return export(made, made.framework, mode, path, noise, purpose, marks=marks)
 
 
 def verify(

@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["PRODUCTS", "RECIPES", "measure"]
 RECIPES = {
     "first": "models.first",
     "further": "models.further",
+    "jax": "models.jax_models",
     "keras": "models.keras_models",
     "large": "models.large",
 }
@@ -74,11 +76,14 @@ def _measured(job: dict[str, Any], row: Row) -> None:
     import onnx
 
     import fathom_onnx
+    from fathom_onnx.recipes.recipe import recipe_from
 
-    make = importlib.import_module(RECIPES[job["zoo"]]).build
+    zoo = importlib.import_module(RECIPES[job["zoo"]])
+    make = zoo.build
     build: Callable[[], Any] = lambda: make(job["name"], **job.get("options", {}))  # noqa: E731
-    model, batch, loss, optimizer = build()
-    row["optimizer"] = type(optimizer).__name__
+    recipe = recipe_from(build(), job["name"])
+    # transformations of optax are all of one class
+    row["optimizer"] = zoo.optimizer_of(job["name"]) if job["zoo"] == "jax" else type(recipe.optimizer).__name__
     if job["zoo"] in ("first", "further"):
         from .counting import eager_macs
 
@@ -88,7 +93,14 @@ def _measured(job: dict[str, Any], row: Row) -> None:
         path = Path(folder, "step.onnx") if job["zoo"] != "large" or job["name"] != "llama-8b" else None
         started = time.perf_counter()
         graph = fathom_onnx.export_step(
-            model, batch, loss, optimizer, purpose=job["purpose"], path=path, specialise=job.get("specialise", False)
+            recipe.model,
+            recipe.batch,
+            recipe.loss,
+            recipe.optimizer,
+            purpose=job["purpose"],
+            path=path,
+            specialise=job.get("specialise", False),
+            state=recipe.state,
         )
         row.at("check", seconds=round(time.perf_counter() - started, 2), export_mb=_peak_mb())
         row.update(nodes=len(graph.model.graph.node), kb=round(graph.model.ByteSize() / 1024))
@@ -97,7 +109,7 @@ def _measured(job: dict[str, Any], row: Row) -> None:
         _count(graph, row)
         if job.get("run", True):
             row.at("run")
-            results = fathom_onnx.run_step(graph, batch)
+            results = fathom_onnx.run_step(graph, recipe.batch)
             row["loss"] = float(results["loss"])
             if not math.isfinite(row["loss"]):
                 raise ValueError(f"the loss is {row['loss']}")
@@ -159,11 +171,11 @@ def _compare(build: Callable[[], Any], results: Any, row: Row) -> None:
 def _verify(parts: Any, specialise: bool, row: Row) -> None:
     """The project's own judgement, in float64."""
     from fathom_onnx.exporting import read_recipe
-    from fathom_onnx.recipes import Recipe
+    from fathom_onnx.recipes.recipe import recipe_from
     from fathom_onnx.verification import verify
 
     started = time.perf_counter()
-    workload = read_recipe(Recipe(*parts, specialise=specialise))
+    workload = read_recipe(replace(recipe_from(parts, "build"), specialise=specialise))
     row.update(
         verify(workload, workload.framework, "training").json(), verify_seconds=round(time.perf_counter() - started, 2)
     )

@@ -42,6 +42,7 @@ __all__ = [
     "inputs_option",
     "json_option",
     "list_option",
+    "marks_option",
     "measuring_options",
     "measuring_options_of",
     "mode_option",
@@ -72,6 +73,17 @@ def framework_option(default: str) -> Callable[[F], F]:
         show_default=True,
         help="torch, tensorflow or jax; usual: the first two; or all.",
     )
+
+
+marks_option = click.option(
+    "--no-marks",
+    "marks",
+    flag_value=False,
+    default=True,
+    type=bool,
+    help="Of jax: write out JAX's own derivatives, and not the gradients that all frameworks' graphs share.",
+)
+"""``--no-marks``."""
 
 
 def mode_option(default: str) -> Callable[[F], F]:

@@ -87,7 +87,7 @@ def build_recipe(text: str, changes: Mapping[str, Any], rate_input: bool = False
     """
     target = _target(text, changes, rate_input)
     recipe = target.build()
-    framework = framework_of(recipe.model)
+    framework = framework_of(recipe.model, recipe.optimizer)
     asked = _of_the_command("framework")
     if _given("framework") and asked not in ("all", "usual", framework):
         raise UsageError(f"the model of '{text}' is one of {framework}, not of {asked}", "leave out --framework")

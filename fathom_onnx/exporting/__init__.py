@@ -21,27 +21,33 @@ from .contract import (
     frameworks,
     one_gap,
     purpose_for,
+    refuse_no_marks,
     usual_frameworks,
 )
 from .graphs import Exported, export_file, export_graph, graph_path
 from .of_recipes import find_gaps, read_recipe, recipe_name
+from .stablehlo import BYTECODE, TEXT, StableHlo, export_stablehlo, refuse_no_stablehlo
 
 __all__ = [
+    "BYTECODE",
     "DEFAULT_FRAMEWORK",
     "ENTRY_POINT_GROUP",
     "FURTHER_FRAMEWORKS",
     "OPSET",
     "OPSETS",
     "PURPOSES",
+    "TEXT",
     "ExportRequest",
     "Exported",
     "Exporter",
     "Gap",
     "Purpose",
     "Reference",
+    "StableHlo",
     "StepResult",
     "export_file",
     "export_graph",
+    "export_stablehlo",
     "find_exporter",
     "find_gaps",
     "frameworks",
@@ -50,5 +56,7 @@ __all__ = [
     "purpose_for",
     "read_recipe",
     "recipe_name",
+    "refuse_no_marks",
+    "refuse_no_stablehlo",
     "usual_frameworks",
 ]

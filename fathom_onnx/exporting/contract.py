@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import onnx
 
-from fathom_onnx.errors import ExportError
+from fathom_onnx.errors import ExportError, UsageError
 from fathom_onnx.graph.metadata import PURPOSES, Purpose
 from fathom_onnx.plugins import framework_names, framework_part
 from fathom_onnx.recipes import Recipe, RecipeWorkload
@@ -35,6 +35,7 @@ __all__ = [
     "frameworks",
     "one_gap",
     "purpose_for",
+    "refuse_no_marks",
     "usual_frameworks",
 ]
 
@@ -64,13 +65,24 @@ def purpose_for(ep: str) -> Purpose:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export: a workload, a mode, where random tensors come from, and the graph's purpose and opset."""
+    """What to export.
+
+    Attributes:
+        workload: The workload.
+        mode: The mode.
+        noise: Where random tensors come from.
+        purpose: The purpose of the graph.
+        opset: Its opset.
+        marks: Whether the ops that a model marks are ops of the graph, with the lowering's gradients. Without them it
+            has the framework's own derivatives written out, which an exporter must have (:func:`refuse_no_marks`).
+    """
 
     workload: Workload
     mode: Mode
     noise: NoiseSource = "graph"
     purpose: Purpose = "simulators"
     opset: int = OPSET
+    marks: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,21 @@ class Exporter(Protocol):
 
     def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
         """The framework's own step in single or double precision."""
+
+
+def refuse_no_marks(framework: str) -> None:
+    """Refuse graphs without marks of a framework whose exporter has none to leave out.
+
+    Raises:
+        UsageError: It has not the attribute ``has_marks``.
+        UnknownNameError: No exporter of this name.
+        MissingDependencyError: The framework is not installed.
+    """
+    if not getattr(find_exporter(framework), "has_marks", False):
+        raise UsageError(
+            f"a graph without marks has JAX's derivatives, and {framework} has no such graph",
+            "leave out --no-marks (marks=False), or take --framework jax",
+        )
 
 
 def frameworks() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from fathom_onnx.graph.metadata import GraphMetadata
 from fathom_onnx.recipes import RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode
 
-from .contract import DEFAULT_FRAMEWORK, ExportRequest, find_exporter
+from .contract import DEFAULT_FRAMEWORK, ExportRequest, find_exporter, refuse_no_marks
 
 __all__ = ["Exported", "export_file", "export_graph", "graph_path"]
 
@@ -93,6 +93,8 @@ def _made(framework: str, request: ExportRequest) -> tuple[onnx.ModelProto, dict
     else:
         workload.check_mode(mode)
     exporter = find_exporter(framework)
+    if not request.marks:
+        refuse_no_marks(framework)
     if not isinstance(workload, RecipeWorkload) and workload.name not in exporter.workloads():
         raise ExportError(
             f"workload '{workload.name}' has no model in {framework}",

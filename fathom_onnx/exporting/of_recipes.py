@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fathom_onnx.errors import ExportError, FathomError, one_line
+from fathom_onnx.errors import ExportError, FathomError, UsageError, one_line
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.batch import tensors
 from fathom_onnx.recipes.blame import user_line
-from fathom_onnx.recipes.frameworks import framework_of
+from fathom_onnx.recipes.frameworks import framework_of, is_model
 from fathom_onnx.workloads.contract import Mode
 
 from .contract import Exporter, Gap, find_exporter
@@ -22,8 +22,15 @@ _Found = TypeVar("_Found")
 
 
 def recipe_name(recipe: Recipe) -> str:
-    """The name of a recipe's workload and of its graph files: the model's class in lower case."""
-    return re.sub(r"[^a-z0-9_]+", "-", type(recipe.model).__name__.lower()).strip("-") or "model"
+    """The name of a recipe's workload and of its graph files: the model's class in lower case.
+
+    Where the model is a structure of arrays, it is the name of the function.
+    """
+    own = type(recipe.model).__name__
+    if not is_model(recipe.model):
+        function = getattr(recipe.loss, "func", recipe.loss)
+        own = getattr(function, "__name__", own).replace("<lambda>", "step")
+    return re.sub(r"[^a-z0-9_]+", "-", own.lower()).strip("-") or "model"
 
 
 def read_recipe(recipe: Recipe, target: str = "", name: str = "") -> RecipeWorkload:
@@ -39,8 +46,7 @@ def read_recipe(recipe: Recipe, target: str = "", name: str = "") -> RecipeWorkl
         MissingDependencyError: The framework cannot be used.
         ExportError: The step cannot be recorded.
     """
-    framework = framework_of(recipe.model)
-    exporter = _exporter(framework)
+    framework, exporter = _exporter(recipe)
     read = _called(lambda: exporter.workload(recipe, target), framework, recipe)
     return replace(read, name=name or recipe_name(recipe), target=target, paths=_paths(read))
 
@@ -55,16 +61,21 @@ def find_gaps(recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
         ExportError: The step fails before its operations are known.
     """
     recipe.check(mode)
-    framework = framework_of(recipe.model)
-    exporter = _exporter(framework)
+    framework, exporter = _exporter(recipe)
     return _called(lambda: exporter.gaps(recipe, mode), framework, recipe)
 
 
-def _exporter(framework: str) -> Exporter:
+def _exporter(recipe: Recipe) -> tuple[str, Exporter]:
+    """The framework of a recipe and its exporter."""
+    framework = framework_of(recipe.model, recipe.optimizer)
     exporter = find_exporter(framework)
+    if recipe.state is not None and is_model(recipe.model):
+        raise UsageError(
+            f"a model of class {type(recipe.model).__name__} holds its state itself", "leave out the recipe's state"
+        )
     if not hasattr(exporter, "workload"):  # one of another package, which takes the workloads that it has models for
         raise ExportError(f"the exporter of {framework} takes no models of your own", "give it a method 'workload'")
-    return exporter
+    return framework, exporter
 
 
 def _paths(workload: RecipeWorkload) -> dict[str, Any]:

@@ -33,7 +33,7 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
 """All purposes."""
 
-_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws", "rounded")
+_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws", "rounded", "derivation")
 """Fields that are left out where they are empty."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
@@ -70,6 +70,8 @@ class GraphMetadata:
         draws: Of a recipe's graph with noise as input, the distribution of each such input.
         rounded: Constant of float32 to the numbers of double precision that elements of it were, where the shortest
             decimals of the elements are others.
+        derivation: What gradients are made of: ``framework`` where all are the framework's own derivatives written
+            out; empty where those of ops with a canonical gradient are the lowering's.
     """
 
     workload: str
@@ -92,6 +94,7 @@ class GraphMetadata:
     paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     draws: Mapping[str, Literal["normal", "uniform"]] = field(default_factory=dict)
     rounded: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    derivation: str = ""
 
     @classmethod
     def of(

@@ -11,7 +11,9 @@ from types import FrameType
 __all__ = ["calling_line", "is_blamed", "short_path", "user_line"]
 
 _INSTALLED = frozenset({"site-packages", "dist-packages", "fathom_exporters"})
-_FRAMEWORKS = frozenset({"torch", "functorch", "tensorflow", "keras", "numpy", "fathom_exporters"})
+_FRAMEWORKS = frozenset(
+    {"torch", "functorch", "tensorflow", "keras", "jax", "jaxlib", "optax", "numpy", "fathom_exporters"}
+)
 _NOT_THE_USERS = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 

@@ -1,4 +1,8 @@
-"""Which framework a model is of: by the packages of its class and of the classes that this is derived from."""
+"""Which framework a model is of: by the packages of its class and of the classes that this is derived from.
+
+A structure of arrays (a dict, a list, a dataclass) is of the framework of the arrays or, where they are of none, of the
+optimizer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from fathom_onnx.errors import UsageError
+
+from .batch import flatten
 
 __all__ = ["ENTRY_POINT_GROUP", "class_packages", "framework_of", "is_model"]
 
@@ -40,15 +46,19 @@ def is_model(value: Any) -> bool:
     return not isinstance(value, type) and _found(value) is not None
 
 
-def framework_of(model: Any) -> str:
+def framework_of(model: Any, optimizer: Any = None) -> str:
     """The framework whose exporter takes a model.
+
+    Args:
+        model: The model, or a structure of the arrays that are trained.
+        optimizer: The optimizer, by which a structure of arrays of no framework is known.
 
     Raises:
         UsageError: None does.
     """
     if isinstance(model, type):
         raise UsageError(f"the model is the class {model.__name__} itself", f"make one: {model.__name__}(...)")
-    framework = _found(model)
+    framework = _found(model) or next(filter(None, map(_found, [*flatten(model).values(), optimizer])), None)
     if framework is None:
         packages = ", ".join(sorted(_frameworks())) or "none"
         raise UsageError(

@@ -23,19 +23,24 @@ class Recipe:
 
     Attributes:
         model: A ``torch.nn.Module``, a Keras 3 model or a ``tf.Module``, in the mode (training, evaluation, layer by
-            layer) that its step is to have.
+            layer) that its step is to have. With JAX a pytree of parameters.
         batch: The model's inputs and what else the loss reads: a tensor, or tuples, lists and dicts of tensors and
             plain values. Tensors become inputs of the graph, plain values stay as they are.
         loss: From (outputs, batch) to a scalar; None where the model returns its loss. With Keras a Keras loss, from
             (targets, outputs), the batch being the pair (inputs, targets), or a list or dict of them for several
-            outputs; None also for the loss that the model was compiled with.
-        optimizer: The framework's optimizer over any of the model's parameters, with its groups and its state.
+            outputs; None also for the loss that the model was compiled with. With JAX the function itself, from
+            (parameters, batch) to the loss, or to (loss, outputs).
+        optimizer: The framework's optimizer over any of the model's parameters, with its groups and its state. With
+            JAX a transformation of optax.
         accumulate: Parts that the batch is cut into along its first axis; their gradients are added up before the
             update. 1 for none.
         specialise: Whether what depends on the values of the example batch (a branch, a number read from a tensor) may
             be recorded as it is for that batch. The graph's metadata then say so.
         rate_input: Whether the learning rate of each group of parameters is an input of the graph. With Keras it always
             is, unless a schedule of the optimizer's own gives it.
+        state: With JAX, a pytree of what the function carries from step to step beside the parameters, such as running
+            statistics; the function is then from (parameters, state, batch) to (loss, new state), or to
+            (loss, (new state, outputs)). Other models hold their state themselves.
     """
 
     model: Any
@@ -45,6 +50,7 @@ class Recipe:
     accumulate: int = 1
     specialise: bool = False
     rate_input: bool = False
+    state: Any = None
 
     def __post_init__(self) -> None:
         parts: Any = self.accumulate  # what a user gives is of any type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fathom_onnx.workloads.contract import Array, Initialiser, Variable
 
-__all__ = ["RecipeConfig", "RecordedOptimizer", "starting_variable"]
+__all__ = ["RecipeConfig", "RecordedOptimizer", "starting_variable", "unique"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,13 @@ def starting_variable(name: str, value: Array, stored: dict[str, Array]) -> Vari
     else:
         stored[name] = value
     return Variable(name, tuple(value.shape), start, str(value.dtype))
+
+
+def unique(name: str, taken: Iterable[str]) -> str:
+    """The name, or with the first number that makes it differ from all that are taken."""
+    taken = set(taken)
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate

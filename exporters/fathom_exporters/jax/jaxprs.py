@@ -23,14 +23,19 @@ __all__ = [
     "Place",
     "backend_runs",
     "body_of",
+    "bound",
+    "depending_results",
     "evaluate",
     "is_drop",
+    "is_plain_call",
     "literal",
     "live",
     "place_of",
     "same",
+    "scopes_of",
     "source_of",
     "stack_of",
+    "with_results",
 ]
 
 ClosedJaxpr = core.ClosedJaxpr
@@ -155,3 +160,48 @@ def same(double: ClosedJaxpr, single: ClosedJaxpr) -> bool:
             if not all(np.array_equal(x.astype(y.dtype), y, equal_nan=True) for x, y in zip(a, b, strict=True)):
                 return False
     return True
+
+
+def scopes_of(equation: Any) -> tuple[str, ...]:
+    """Names of the user's scopes of an equation, from the outside, without those of transformations and of einsum."""
+    text = re.sub(r"\w*\(|\)", "", str(equation.source_info.name_stack))
+    return tuple(name for name in text.split("/") if name and "->" not in name)
+
+
+def bound(equation: Any, arguments: Sequence[Any], scopes: Sequence[str]) -> list[Any]:
+    """The results of an equation, computed or recorded anew with its own place, within some scopes."""
+    stack = source_info_util.current_name_stack()
+    for name in scopes:
+        stack = stack.extend(name)
+    source = equation.source_info
+    place = source_info_util.user_context(source.traceback, name_stack=stack + source.name_stack)
+    primitive = equation.primitive
+    with place, equation.ctx.manager:
+        made = primitive.bind(*arguments, **primitive.get_bind_params(equation.params))
+    return list(made) if primitive.multiple_results else [made]
+
+
+def depending_results(jaxpr: ClosedJaxpr, first: int) -> list[int]:
+    """The results from ``first`` on that depend on an argument, and that one of the results before ``first`` needs."""
+    inner = jaxpr.jaxpr
+    made = {id(variable) for variable in inner.invars}
+    for equation in inner.eqns:
+        if any(id(atom) in made for atom in equation.invars):
+            made |= {id(variable) for variable in equation.outvars}
+    needed = {id(atom) for atom in inner.outvars[:first]}
+    for equation in reversed(inner.eqns):
+        if any(id(variable) in needed for variable in equation.outvars):
+            needed |= {id(atom) for atom in equation.invars}
+    return [n for n, atom in enumerate(inner.outvars) if n >= first and id(atom) in made & needed]
+
+
+def with_results(jaxpr: ClosedJaxpr, kept: Sequence[int]) -> ClosedJaxpr:
+    """A jaxpr with some of its results."""
+    inner = jaxpr.jaxpr
+    results = [inner.outvars[number] for number in kept]
+    return ClosedJaxpr(inner.replace(outvars=results, debug_info=inner.debug_info.with_unknown_names()), jaxpr.consts)
+
+
+def is_plain_call(equation: Any) -> bool:
+    """Whether an equation is the call of a function that is no mark."""
+    return equation.primitive.name in ("jit", "pjit") and not str(equation.params["name"]).startswith(MARK)

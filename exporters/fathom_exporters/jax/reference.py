@@ -18,7 +18,7 @@ from . import optimizers
 from .models import Model
 from .step import Made, draw_from, run_step
 
-__all__ = ["JaxReference"]
+__all__ = ["JaxReference", "arrays", "tensor"]
 
 
 class JaxReference:
@@ -45,10 +45,7 @@ class JaxReference:
         return optimizers.apply(self._workload, values, gradients, draw_from(self._workload, self._mode, values))
 
     def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> JaxArray:
-        if spec.name not in values:
-            raise UnknownNameError("input value", spec.name, values)
-        dtype = self._dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
-        return jnp.asarray(np.asarray(values[spec.name]).reshape(spec.shape), dtype)
+        return tensor(spec, values, self._dtype)
 
     def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
@@ -58,7 +55,7 @@ class JaxReference:
         """
         with jax.enable_x64(True):
             outputs, gradients = self._compiled({spec.name: self._tensor(spec, values) for spec in self._inputs})
-            return StepResult(_arrays(outputs), _arrays(gradients))
+            return StepResult(arrays(outputs), arrays(gradients))
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
         """What optax makes of given gradients; see :class:`fathom_onnx.exporting.Reference`.
@@ -71,8 +68,21 @@ class JaxReference:
             inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
             given = {p.name: self._tensor(p.spec, gradients) for p in workload.parameters}
             new = self._compiled_update(inputs, given)
-            return {f"{name}.next": array for name, array in _arrays(new).items()}
+            return {f"{name}.next": array for name, array in arrays(new).items()}
 
 
-def _arrays(tensors: Mapping[str, JaxArray]) -> dict[str, Array]:
+def tensor(spec: TensorSpec, values: Mapping[str, Array], dtype: str) -> JaxArray:
+    """The value of a tensor, of a floating-point type if it has one.
+
+    Raises:
+        UnknownNameError: It has no value.
+    """
+    if spec.name not in values:
+        raise UnknownNameError("input value", spec.name, values)
+    own = dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
+    return jnp.asarray(np.asarray(values[spec.name]).reshape(spec.shape), own)
+
+
+def arrays(tensors: Mapping[str, JaxArray]) -> dict[str, Array]:
+    """Tensors as arrays of NumPy."""
     return {name: np.asarray(value) for name, value in tensors.items()}

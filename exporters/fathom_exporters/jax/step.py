@@ -21,10 +21,10 @@ from . import marks, optimizers
 from .models import Model
 from .models.contract import Draw, Tensors
 
-__all__ = ["Made", "draw_from", "run_step"]
+__all__ = ["ANY_KEY", "Made", "draw_from", "run_step"]
 
 
-_ANY_KEY: Any = np.zeros(2, np.uint32)
+ANY_KEY: Any = np.zeros(2, np.uint32)
 """What a recorded step draws from: a random op of a graph has no key. No array of JAX, which would start XLA here."""
 
 
@@ -53,7 +53,7 @@ def draw_from(workload: Workload, mode: Mode, values: Tensors, key: Array | None
             return values[name]
         number, noise = noises[name]
         random = marks.random_normal if noise.distribution == "normal" else marks.random_uniform
-        return random(_ANY_KEY if key is None else key, noise.shape, dtype, number)
+        return random(ANY_KEY if key is None else key, noise.shape, dtype, number)
 
     return draw
 

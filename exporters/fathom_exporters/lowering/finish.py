@@ -110,6 +110,8 @@ def finish(
     proto = infer(ir.to_proto(model))
     metadata = GraphMetadata.of(request.workload, request.mode, framework, version, request.noise, request.purpose)
     named = {parameter: str(tensors[output].name) for parameter, output in (gradients or {}).items()}
-    replace(metadata, gradients=named, rounded=rounded_numbers(model.graph, single)).write(proto)
+    derivation = "" if request.marks else "framework"
+    rounded = rounded_numbers(model.graph, single)
+    replace(metadata, gradients=named, rounded=rounded, derivation=derivation).write(proto)
     check(proto, request)
     return proto

@@ -11,7 +11,18 @@ from fathom_onnx.cli import options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options, refuse_replacing
 from fathom_onnx.errors import FathomError, UsageError
-from fathom_onnx.exporting import Exported, ExportRequest, Purpose, export_file, graph_path
+from fathom_onnx.exporting import (
+    BYTECODE,
+    TEXT,
+    Exported,
+    ExportRequest,
+    Purpose,
+    export_file,
+    export_stablehlo,
+    graph_path,
+    refuse_no_marks,
+    refuse_no_stablehlo,
+)
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.workloads.contract import NoiseSource
 
@@ -23,7 +34,8 @@ def _line(made: Exported) -> str:
 
     what = f"{made.path}  {made.framework} {made.mode}"
     values = f"  {size(made.values_bytes)} of values" if made.values_bytes else ""
-    return f"{what}  {made.nodes} nodes  {size(made.size_bytes)}{values}  {made.seconds:.1f} s"
+    count = f"{made.nodes} {'nodes' if made.path.suffix == '.onnx' else 'operations'}"
+    return f"{what}  {count}  {size(made.size_bytes)}{values}  {made.seconds:.1f} s"
 
 
 @click.command("export")
@@ -42,6 +54,15 @@ def _line(made: Exported) -> str:
 @click.option("--rate-input", is_flag=True, help="Take the learning rate of training steps as an input, for schedules.")
 @options.purpose_option("simulators")
 @options.opset_option
+@options.marks_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "stablehlo"]),
+    default="onnx",
+    show_default=True,
+    help="ONNX, or of jax StableHLO: text in .mlir, bytecode where -o names a .mlirbc.",
+)
 @recipe_options
 @options.output_option("graphs", "Folder for the files, or the file where one graph is made.")
 @options.json_option
@@ -57,6 +78,8 @@ def command(
     rate_input: bool,
     purpose: Purpose,
     opset: int,
+    marks: bool,
+    form: str,
     accumulate: int | None,
     specialise: bool,
     output: Path,
@@ -74,21 +97,30 @@ def command(
 
     chosen = options.chosen_workloads(workloads, preset, batch, changes, suite, rate_input=rate_input)
     cells = options.chosen_cells(chosen, framework, mode)
-    one_file = output.suffix == ".onnx" and not output.is_dir()
+    endings = (".onnx",) if form == "onnx" else (TEXT, BYTECODE)
+    one_file = output.suffix in endings and not output.is_dir()
     if one_file and len(cells) != 1:
         raise UsageError(f"'{output}' cannot hold {len(cells)} graphs", "name one workload and --mode, or a folder")
+    for name in dict.fromkeys(name for _, name, _ in cells):  # before anything is written
+        if not marks:
+            refuse_no_marks(name)
+        if form == "stablehlo":
+            refuse_no_stablehlo(name)
     ensure_folder(output.parent if one_file else output)
     done: list[Exported] = []
     failed: list[FathomError] = []
     with progress(len(cells)) as (say, advance):
         for workload, name, one_mode in cells:
             say(f"{workload.name} {one_mode} from {name}")
-            request = ExportRequest(workload, one_mode, noise, purpose, opset)
+            request = ExportRequest(workload, one_mode, noise, purpose, opset, marks)
             try:
                 path = output if one_file else graph_path(output, workload.name, name, one_mode)
-                if not one_file:
-                    refuse_replacing(path, workload)
-                made = export_file(name, request, path)
+                if form == "stablehlo":
+                    made = export_stablehlo(name, request, path if one_file else path.with_suffix(TEXT))
+                else:
+                    if not one_file:
+                        refuse_replacing(path, workload)
+                    made = export_file(name, request, path)
             except UsageError:
                 raise  # would fail in the same way for every graph
             except FathomError as error:

@@ -11,7 +11,7 @@ import click
 from fathom_onnx.cli import options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options
-from fathom_onnx.exporting import Purpose
+from fathom_onnx.exporting import ExportRequest, Purpose, export_graph, refuse_no_marks
 from fathom_onnx.workloads.contract import Mode, Workload
 
 __all__ = ["command"]
@@ -26,6 +26,7 @@ __all__ = ["command"]
 @options.configuration_options("tiny")
 @options.purpose_option("simulators")
 @options.opset_option
+@options.marks_option
 @recipe_options
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and noise.")
@@ -43,6 +44,7 @@ def command(
     changes: tuple[str, ...],
     purpose: Purpose,
     opset: int,
+    marks: bool,
     accumulate: int | None,
     specialise: bool,
     steps: int,
@@ -65,6 +67,9 @@ def command(
 
     chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes, suite)
     cells = options.chosen_cells(chosen, framework, mode)
+    if not marks:
+        for name in dict.fromkeys(name for _, name, _ in cells):
+            refuse_no_marks(name)
     shared: dict[str, Any] = {
         "steps": steps,
         "seed": seed,
@@ -78,7 +83,8 @@ def command(
         for name, one_mode in own:
 
             def single(say: Callable[[str], None], m: Mode = one_mode, f: str = name) -> Check:
-                return verify(workload, f, m, progress=say, **shared)
+                graph = None if marks else export_graph(f, ExportRequest(workload, m, "input", purpose, opset, marks))
+                return verify(workload, f, m, graph=graph, progress=say, **shared)
 
             jobs.append((f"{workload.name} {one_mode} {name}", single))
         for (first, one_mode), (second, other_mode) in itertools.combinations(own, 2):

@@ -222,6 +222,24 @@ def test_windows(kind, size, stride, padding):
     assert ("MaxPoolGrad" if kind == "max" else "AvgPoolGrad") in ops
 
 
+@pytest.mark.parametrize("kind", ["max", "sum"])
+def test_windows_of_images_with_channels_last(kind):
+    def last(x):
+        start, join = {"max": (-np.inf, lax.max), "sum": (0.0, lax.add)}[kind]
+        return lax.reduce_window(x, np.asarray(start, x.dtype), join, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+    model = check_function(last, normal(2, 6, 4, 3))
+    assert {"MaxPool" if kind == "max" else "AveragePool"} <= {node.op_type for node in model.graph.node}
+
+
+def test_a_product_of_booleans_counts():
+    check_function(lambda x: lax.dot(x > 0, x.T > 0, preferred_element_type="float32"), X, gradients=False)
+
+
+def test_a_repeated_value_is_repeated_again():
+    check_function(lambda x: jnp.broadcast_to(jnp.broadcast_to(x[0] * 2, (3, 4))[:, None], (3, 2, 4)) + x[0], X)
+
+
 def test_windows_of_other_axes():
     def lowest(x):
         return lax.reduce_window(x, np.asarray(np.inf, x.dtype), lax.min, (1, 2, 3), (1, 1, 2), "VALID")

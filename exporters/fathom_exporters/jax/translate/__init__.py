@@ -5,6 +5,6 @@ primitive has a rule in one of the modules, which :data:`.convert.RULES` joins. 
 so that repetitions are written out only where something else reads them (:mod:`.values`).
 """
 
-from .convert import gradient_name, translate
+from .convert import gaps_of, gradient_name, translate
 
-__all__ = ["gradient_name", "translate"]
+__all__ = ["gaps_of", "gradient_name", "translate"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,7 +18,8 @@ from fathom_exporters.jax.marks import read_mark
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.finish import IR_VERSION
 from fathom_onnx.errors import ExportError
-from fathom_onnx.workloads.contract import GradientDescent, Gradients, Workload
+from fathom_onnx.exporting import Gap, one_gap
+from fathom_onnx.workloads.contract import Workload
 
 from .control import CONTROL
 from .emit import NOWHERE, Emit, Result
@@ -32,7 +35,7 @@ from .scatters import SCATTERS
 from .values import Known, Value, known, narrow, shape_of
 from .windows import WINDOWS
 
-__all__ = ["RULES", "gradient_name", "translate"]
+__all__ = ["RULES", "gaps_of", "gradient_name", "translate"]
 
 RULES = rule_table(POINTWISE, MOVES, PRODUCTS, WINDOWS, INDEXING, SCATTERS, CONTROL)
 """Primitive to the rule that writes it."""
@@ -40,7 +43,19 @@ RULES = rule_table(POINTWISE, MOVES, PRODUCTS, WINDOWS, INDEXING, SCATTERS, CONT
 _LARGEST = 4096
 """Elements up to which what depends on no input is computed; larger tensors are left to the graph."""
 
-_RANDOM = frozenset({"random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "threefry2x32"})
+_RANDOM = frozenset(
+    {
+        "random_bits",
+        "random_fold_in",
+        "random_seed",
+        "random_split",
+        "random_unwrap",
+        "random_wrap",
+        "threefry2x32",
+    }
+)
+
+_HOW_TO_DRAW = "draw by marks.random_normal, or by jax.random.normal or uniform outside of loops"
 
 _REPEATS = frozenset({"checkpoint", "remat", "remat2"})
 
@@ -53,12 +68,13 @@ def gradient_name(parameter: str) -> str:
 class _Translator:
     """One translation."""
 
-    def __init__(self, captured: Captured, marks: bool) -> None:
+    def __init__(self, captured: Captured, marks: bool, gaps: list[Gap] | None = None) -> None:
         workload = captured.workload
         layers = {layer.name for layer in workload.layers} | {Workload.LOSS}
         self.emit = Emit(captured.interface.inputs, layers, workload.optimizer.OP)
         self._marks = Marks() if marks else None
         self._layers = layers
+        self._gaps = gaps
 
     def run(self, jaxpr: Any, consts: Sequence[Known], given: Sequence[Value], stack: str) -> list[Value]:
         """The results of a jaxpr for given arguments."""
@@ -110,20 +126,24 @@ class _Translator:
         try:
             if name not in RULES:
                 if name in _RANDOM:
-                    raise UnknownError("it draws random numbers", "draw by marks.random_normal, or take them as noise")
+                    raise UnknownError("it draws random numbers", _HOW_TO_DRAW)
                 raise UnknownError("it has no translation")
             made = RULES[name](
                 self.emit, Equation(name, equation.params, tuple(given), tuple(results), stack, self.run)
             )
         except UnknownError as error:
-            raise self._refusal(equation, stack, error) from error
+            gap = self._gap(equation, stack, error)
+            if self._gaps is None:
+                raise one_gap([gap]) or error from error
+            self._gaps.append(gap)
+            return [self.emit.node("Identity", shape=shape, dtype=dtype) for shape, dtype in results]
         return made if isinstance(made, list) else [made]
 
-    def _refusal(self, equation: Any, stack: str, error: UnknownError) -> ExportError:
-        layer = next((name for name in reversed(place_of(stack).names) if name in self._layers), "")
+    def _gap(self, equation: Any, stack: str, error: UnknownError) -> Gap:
+        place = place_of(stack)
+        layer = next((name for name in reversed(place.names) if name in self._layers), "")
         source = source_of(equation)
-        where = f"{f' in layer {layer!r}' if layer else ''}{f' at {source}' if source else ''}"
-        return ExportError(f"{equation.primitive.name}{where} cannot be written in ONNX: {error.lacks}", error.rewrite)
+        return Gap(equation.primitive.name, place.phase or "", layer, source, error.lacks, error.rewrite)
 
 
 def _whole(value: Value) -> Known | None:
@@ -141,17 +161,23 @@ def _dtype(aval: Any) -> np.dtype[Any]:
 
 
 def _owners(
-    workload: Workload, tensors: Mapping[str, ir.Value], gradients: Mapping[str, ir.Value]
+    captured: Captured, tensors: Mapping[str, ir.Value], gradients: Mapping[str, ir.Value]
 ) -> dict[ir.Value, str]:
     """Parameters, their state, their gradients and the noise on them to the parameter."""
-    rule = workload.optimizer
-    found: dict[ir.Value, str] = {}
-    for parameter in workload.parameters:
-        name = parameter.name
-        slots = () if isinstance(rule, GradientDescent) else rule.slots(name)
-        own = [tensors.get(key) for key in (name, *slots, Gradients.noise_of(name))]
-        found |= dict.fromkeys([value for value in (*own, gradients.get(name)) if value is not None], name)
-    return found
+    names = {parameter.name: parameter.name for parameter in captured.workload.parameters} | dict(captured.owners)
+    found = {value: names[name] for name, value in tensors.items() if name in names}
+    return found | {value: name for name, value in gradients.items()}
+
+
+def gaps_of(captured: Captured, marks: bool = True) -> tuple[Gap, ...]:
+    """Every operation of a recorded step that has no translation, each with how many times it occurs at its place."""
+    gaps: list[Gap] = []
+    translator = _Translator(captured, marks, gaps)
+    with jax.enable_x64(True):
+        translator.run(captured.jaxpr.jaxpr, captured.jaxpr.consts, translator.emit.inputs, "")
+    counted = Counter(gaps)
+    found = [replace(gap, count=count) for gap, count in counted.items()]
+    return tuple(sorted(found, key=lambda gap: gap.phase == "backward"))  # a gradient lacks what its operation does
 
 
 def translate(captured: Captured, marks: bool = True) -> tuple[ir.Model, dict[str, str]]:
@@ -197,7 +223,7 @@ def translate(captured: Captured, marks: bool = True) -> tuple[ir.Model, dict[st
             copy.name = gradient_name(name)
             e.graph.outputs.append(copy)
         further[name] = held[id(value)]
-    place_updates(e.graph, _owners(captured.workload, tensors, gradients))
+    place_updates(e.graph, _owners(captured, tensors, gradients))
     place_sums(e.graph, e.sums)
     place_by_neighbours(e.graph)
     _refuse_unplaced(e.graph)

@@ -28,7 +28,8 @@ def _broadcast(e: Emit, q: Equation) -> Value:
     base = x.base if isinstance(x, Spread) else x if isinstance(x, np.ndarray) else e.tensor(x)
     if not shape_of(base):
         return Spread(base, q.shape)
-    size, axes, rank = shape_of(base), q.params["broadcast_dimensions"], len(q.shape)
+    size, rank = shape_of(base), len(q.shape)
+    axes = q.params["broadcast_dimensions"][-len(size) :]  # those of what is repeated, which are the last ones
     first = min(axes)
     held = [1] * (rank - first)
     for axis, length in zip(axes, size, strict=True):

@@ -283,8 +283,9 @@ def _unchanged(e: Emit, q: Equation) -> Value:
     return q.given[0]
 
 
-def _all_unchanged(e: Emit, q: Equation) -> list[Value]:
-    return list(q.given)
+def _barrier(e: Emit, q: Equation) -> list[Value]:
+    """Its arguments, repetitions of what is not known written out: what reads a gradient reads one tensor."""
+    return [e.tensor(value) if known(value) is None else value for value in q.given]
 
 
 def _atan2(e: Emit, q: Equation) -> Value:
@@ -315,7 +316,7 @@ POINTWISE: dict[str, Rule] = {
     "min": _larger("Min", "And"),
     "mul": _mul,
     "ne": _ne,
-    "optimization_barrier": _all_unchanged,
+    "optimization_barrier": _barrier,
     "reduce_precision": _unchanged,
     "rem": _rem,
     "round": _round,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from fathom_exporters.lowering import Tag
@@ -22,6 +24,12 @@ __all__ = ["PRODUCTS", "with_bias"]
 def _dot_general(e: Emit, q: Equation) -> Value:
     """A product of matrices, where nothing is batched, of all rows at once; else a batched one."""
     (summed_a, summed_b), (batch_a, batch_b) = q.params["dimension_numbers"]
+    if any(dtype_of(x) == np.bool_ for x in q.given):  # how many pairs of elements are true, or whether any is
+        given = tuple(e.pointwise("Cast", x, dtype=np.float32, to=1) for x in q.given)
+        counted = _dot_general(e, replace(q, given=given, results=((q.shape, np.dtype(np.float32)),)))
+        if q.dtype == np.float32:
+            return counted
+        return e.pointwise("Cast", counted, dtype=q.dtype, to=int(ir.DataType.from_numpy(q.dtype)))
     a, b = (e.tensor(x) for x in q.given)
     size_a, size_b = static_shape(a), static_shape(b)
     if not batch_a and len(summed_a) == 1 and len(size_a) == len(size_b) == 2:

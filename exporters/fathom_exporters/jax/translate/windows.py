@@ -14,28 +14,49 @@ from .values import Value, dtype_of, shape_of
 __all__ = ["WINDOWS"]
 
 
-def _of_image(p: Any, rank: int) -> bool:
-    """Whether a window is of the sides of images [N, C, *size] alone, without gaps in the image."""
+def _order(p: Any, rank: int) -> list[int] | None:
+    """The axes of images as [N, C, *size], where a window is of their sides alone, without gaps; None where it is not.
+
+    Images are [N, C, *size] or [N, *size, C].
+    """
     dimensions, strides, padding = p["window_dimensions"], p["window_strides"], p["padding"]
-    gaps = p.get("base_dilation") or [1] * rank
-    return (
-        3 <= rank <= 5
-        and tuple(dimensions[:2]) == tuple(strides[:2]) == (1, 1)
-        and all(tuple(side) == (0, 0) for side in padding[:2])
-        and all(gap == 1 for gap in gaps)
-        and all(min(side) >= 0 and max(side) < length for side, length in zip(padding[2:], dimensions[2:], strict=True))
-    )
+    if not 3 <= rank <= 5 or any(gap != 1 for gap in p.get("base_dilation") or ()):
+        return None
+
+    def alone(axis: int) -> bool:
+        return dimensions[axis] == strides[axis] == 1 and tuple(padding[axis]) == (0, 0)
+
+    sides = [axis for axis in range(1, rank) if not alone(axis)]
+    if not alone(0) or any(min(padding[axis]) < 0 or max(padding[axis]) >= dimensions[axis] for axis in sides):
+        return None
+    if alone(1):
+        return list(range(rank))
+    return [0, rank - 1, *range(1, rank - 1)] if alone(rank - 1) else None
 
 
-def _window(p: Any) -> dict[str, Any]:
-    low, high = zip(*p["padding"], strict=True)
-    dilations = list(p.get("window_dilation") or [1] * len(low))
+def _window(p: Any, order: Sequence[int]) -> dict[str, Any]:
+    """The window over the sides of images as attributes."""
+    sides = order[2:]
+    low, high = zip(*(p["padding"][axis] for axis in sides), strict=True)
+    dilations = p.get("window_dilation") or [1] * len(order)
     return {
-        "kernel_shape": list(p["window_dimensions"][2:]),
-        "strides": list(p["window_strides"][2:]),
-        "dilations": dilations[2:],
-        "pads": [*low[2:], *high[2:]],
+        "kernel_shape": [p["window_dimensions"][axis] for axis in sides],
+        "strides": [p["window_strides"][axis] for axis in sides],
+        "dilations": [dilations[axis] for axis in sides],
+        "pads": [*low, *high],
     }
+
+
+def _of_images(e: Emit, q: Equation, order: Sequence[int], write: Callable[..., Value], *given: Value) -> Value:
+    """What is written of images [N, C, *size], with the axes of the equation."""
+    op, e.op = e.op, "Transpose"
+    images = [e.transpose(x, order) for x in given]
+    e.op = op
+    made = write(*images, shape=[q.shape[axis] for axis in order])
+    e.op = "Transpose"
+    result: Value = e.transpose(made, sorted(range(len(order)), key=lambda axis: order[axis]))
+    e.op = op
+    return result
 
 
 def _each_axis(e: Emit, q: Equation, filler: float, join: Callable[[Sequence[Value]], Value]) -> Value:
@@ -67,9 +88,15 @@ def _joined(e: Emit, q: Equation, op_type: str) -> Callable[[Sequence[Value]], V
 
 
 def _largest(e: Emit, q: Equation) -> Value:
-    if _of_image(q.params, len(q.shape)):
-        return e.node("MaxPool", q.given[0], shape=q.shape, dtype=q.dtype, **_window(q.params))
-    return _each_axis(e, q, -math.inf, _joined(e, q, "Max"))
+    order = _order(q.params, len(q.shape))
+    if order is None:
+        return _each_axis(e, q, -math.inf, _joined(e, q, "Max"))
+    window = _window(q.params, order)
+
+    def write(x: Value, shape: Sequence[int]) -> Value:
+        return e.node("MaxPool", x, shape=shape, dtype=q.dtype, **window)
+
+    return _of_images(e, q, order, write, q.given[0])
 
 
 def _smallest(e: Emit, q: Equation) -> Value:
@@ -80,22 +107,31 @@ def _sum(e: Emit, q: Equation) -> Value:
     """A mean of each window times its elements, where it is of an image; else sums of slices."""
     if e.in_backward:
         e.op = "AvgPoolGrad"
-    window = _window(q.params)
-    if _of_image(q.params, len(q.shape)) and not e.in_backward and set(window["dilations"]) == {1}:
-        window.pop("dilations")
-        mean = e.node("AveragePool", q.given[0], count_include_pad=1, shape=q.shape, dtype=q.dtype, **window)
+    order = _order(q.params, len(q.shape))
+    if order is None or e.in_backward or set(_window(q.params, order)["dilations"]) != {1}:
+        return _each_axis(e, q, 0, _joined(e, q, "Sum"))
+    window = _window(q.params, order)
+    window.pop("dilations")
+
+    def write(x: Value, shape: Sequence[int]) -> Value:
+        mean = e.node("AveragePool", x, count_include_pad=1, shape=shape, dtype=q.dtype, **window)
         return e.pointwise("Mul", mean, e.number(math.prod(window["kernel_shape"]), mean))
-    return _each_axis(e, q, 0, _joined(e, q, "Sum"))
+
+    return _of_images(e, q, order, write, q.given[0])
 
 
 def _max_pool_gradient(e: Emit, q: Equation) -> Value:
     """The gradient of the largest of each window: the first largest element takes it."""
-    p = q.params
-    dy, x = q.given[0], q.given[1]
-    if getattr(p["select_prim"], "name", "") != "ge" or not _of_image(p, len(q.shape)):
+    order = _order(q.params, len(q.shape))
+    if getattr(q.params["select_prim"], "name", "") != "ge" or order is None:
         raise UnknownError("no translation of it but for the largest of windows of images")
     e.op = "MaxPoolGrad"
-    return e.gradient("MaxPoolGrad", dy, x, shape=q.shape, dtype=dtype_of(x), **_window(p))
+    window = _window(q.params, order)
+
+    def write(dy: Value, x: Value, shape: Sequence[int]) -> Value:
+        return e.gradient("MaxPoolGrad", dy, x, shape=shape, dtype=dtype_of(x), **window)
+
+    return _of_images(e, q, order, write, *q.given[:2])
 
 
 WINDOWS: dict[str, Rule] = {

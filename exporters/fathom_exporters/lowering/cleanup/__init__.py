@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from .folding import FoldConstants, InheritTags
-from .merging import MergeEqualNodes
+from .merging import DropIdentities, MergeEqualNodes
 from .moves import MergeMoves, ReadTransposedOperands, RemoveEmptyMoves
 from .reductions import DropUnitAxesInSums, UseGlobalAveragePools
 from .splits import CountEqualSplits, SplitSlices
@@ -24,7 +24,7 @@ __all__ = ["CLEANUP", "clean_up"]
 CLEANUP: tuple[ir.passes.InPlacePass, ...] = (
     FoldConstants(),
     InheritTags(),
-    common.IdentityEliminationPass(),
+    DropIdentities(),
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
     common.DeduplicateInitializersPass(),
     MergeEqualNodes(),
@@ -35,7 +35,7 @@ CLEANUP: tuple[ir.passes.InPlacePass, ...] = (
     UseGlobalAveragePools(),
     RemoveEmptyMoves(),
     # merged moves leave duplicates and nodes without users
-    common.IdentityEliminationPass(),
+    DropIdentities(),
     MergeEqualNodes(),
     common.RemoveUnusedNodesPass(),
     SplitSlices(),

@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from fathom_onnx.errors import UsageError
 from fathom_onnx.recipes.batch import BatchPath, flatten, path_name, tensors, unflatten
+from fathom_onnx.recipes.recorded import unique
 from fathom_onnx.workloads.contract import Array, TensorSpec
 
-from .names import is_automatic, unique
+from .names import is_automatic
 
 __all__ = ["Batch", "read_batch"]
 

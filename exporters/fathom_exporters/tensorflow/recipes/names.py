@@ -16,7 +16,9 @@ import keras
 import tensorflow as tf
 from keras.src.utils.naming import to_snake_case
 
-__all__ = ["Structure", "is_automatic", "is_seed", "native", "structure", "unique"]
+from fathom_onnx.recipes.recorded import unique
+
+__all__ = ["Structure", "is_automatic", "is_seed", "native", "structure"]
 
 _INTERNAL = ("_self_", "_tf_", "_obj_reference", "_captured", "_TF_MODULE", "_name")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -30,16 +32,6 @@ def native(variable: Any) -> tf.Variable:
 def is_seed(variable: tf.Variable) -> bool:
     """Whether a variable is the state of one of Keras' generators of random seeds, the model's or the global one."""
     return str(variable.name).partition(":")[0].rpartition("/")[2] == "seed_generator_state"
-
-
-def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, or with the first number that makes it differ from all that are taken."""
-    taken = set(taken)
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate
 
 
 def is_automatic(name: str, kind: str) -> bool:

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras.src.utils.tracking import Tracker
 
 from fathom_onnx.errors import ExportError, UsageError
+from fathom_onnx.recipes.recorded import unique
 
-from .names import is_automatic, native, unique
+from .names import is_automatic, native
 
 __all__ = ["built_copy", "is_linear", "operation", "state_names"]
 

@@ -13,11 +13,12 @@ import tensorflow as tf
 from fathom_exporters.tensorflow.refusals import refusal
 from fathom_onnx.errors import ExportError, FathomError, UsageError, one_line
 from fathom_onnx.recipes.blame import user_line
+from fathom_onnx.recipes.recorded import unique
 from fathom_onnx.workloads.contract import Mode
 
 from .described import Described
 from .graph import Draws, Held, Lifted, Refused, find_draws, lift, shared_sums
-from .names import native, unique
+from .names import native
 from .optimizer import is_linear
 from .step import forward, output_tensors
 from .tracing import traced

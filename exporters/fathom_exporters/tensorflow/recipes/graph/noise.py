@@ -13,9 +13,9 @@ from typing import Literal
 import tensorflow as tf
 
 from fathom_exporters.tensorflow.refusals import Refusal, refusal
+from fathom_onnx.recipes.recorded import unique
 from fathom_onnx.workloads.contract import Noise, NoiseSource
 
-from ..names import unique
 from .lifted import Lifted, Refused
 
 __all__ = ["Draws", "draw_order", "find_draws"]
