@@ -4,6 +4,7 @@
     python benchmarks/training loop                           # the loop against bare steps, small preset
     python benchmarks/training values                         # op times before and after training, small preset
     python benchmarks/training kills --count 100              # kills at random moments, and the run's end after them
+    python benchmarks/training digits                         # the picture of what autoenc learned
     python benchmarks/training report                         # write the tables of docs/results/training.md
 
 Rows that are there already are kept. ``learn`` trains the graphs of both frameworks from the same weights on the same
@@ -16,62 +17,33 @@ import argparse
 import itertools
 import json
 import random
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import over_time
+from digits import draw_digits
+from killing import KILLED, killed
+from lessons import LESSONS, train_lesson
 
+from fathom_onnx.analysis.report.drawing import LINE_COLOURS, drawing
 from fathom_onnx.data import batches_for
 from fathom_onnx.exporting import ExportRequest, export_graph, usual_frameworks
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.training import CheckpointFolder, EvaluationPlan, HeldOutLoss, InferenceMetrics, open_training, train
-from fathom_onnx.training.metrics import METRICS
+from fathom_onnx.training import open_training, train
 from fathom_onnx.training.noise import take_noise_out
 from fathom_onnx.workloads import names, workload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = ROOT / "build" / "training.jsonl"
 DOCUMENT = ROOT / "docs" / "results" / "training.md"
+FIGURE = DOCUMENT.parent / "figures" / "learned.svg"
+DIGITS = DOCUMENT.parent / "figures" / "learned-digits.png"
 START, END = "<!-- measured: {} -->", "<!-- end of measured: {} -->"
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a workload is trained on here.
-
-    Attributes:
-        preset: Its preset.
-        steps: Steps.
-        changes: Changes of its configuration.
-        held_out: Batches of an evaluation.
-    """
-
-    preset: str
-    steps: int
-    changes: tuple[tuple[str, Any], ...] = ()
-    held_out: int = 25
-
-
-LESSONS: dict[str, Lesson] = {
-    "seq2seq": Lesson("tiny", 60_000, (("learning_rate", 0.5),)),
-    "memnet": Lesson("tiny", 20_000),
-    "speech": Lesson("tiny", 12_000),
-    "autoenc": Lesson("small", 3000),
-    "residual": Lesson("tiny", 1000),
-    "vgg": Lesson("tiny", 1500),
-    "alexnet": Lesson("tiny", 1500),
-    "vit": Lesson("tiny", 1500),
-}
 
 
 def kept() -> list[Row]:
@@ -92,43 +64,10 @@ def learn(only: list[str], again: bool) -> None:
     for name, framework in itertools.product(only or [n for n in LESSONS if n in names()], usual_frameworks()):
         if (name, framework) in known and not again:
             continue
-        lesson = LESSONS[name]
-        spec = workload(name, lesson.preset, dict(lesson.changes))
-        graph = export_graph(framework, ExportRequest(spec, "training", purpose="onnxruntime"))
-        held_out = list(itertools.islice(_batches(name, lesson, "held-out"), lesson.held_out))
-        settings = SessionSettings(threads=1)
-        evaluations: list[Any] = [HeldOutLoss(held_out)]
-        if name in METRICS:
-            inference = export_graph(framework, ExportRequest(spec, "inference", purpose="onnxruntime"))
-            evaluations.append(InferenceMetrics(inference, held_out, settings))
-        run = train(
-            graph,
-            _batches(name, lesson, "training"),
-            lesson.steps,
-            settings,
-            evaluated=EvaluationPlan(evaluations, max(1, lesson.steps // 10)),
-        )
-        row = {
-            "section": "learn",
-            "workload": name,
-            "framework": framework,
-            "preset": lesson.preset,
-            "changes": dict(lesson.changes),
-            "steps": lesson.steps,
-            "seconds": run.seconds,
-            "waited_s": run.waited_s,
-            "losses": [run.losses[0], run.losses[-1]],
-            "first_losses": run.losses[:50],
-            "metrics": run.metrics,
-        }
+        row = train_lesson(name, framework)
         keep(row)
-        last = {n: round(v, 4) for s, n, v in run.metrics if s == lesson.steps}
-        print(f"{name} {framework}: {lesson.steps} steps in {run.seconds:.0f} s, {last}", flush=True)
-
-
-def _batches(name: str, lesson: Lesson, split: str) -> Iterator[Any]:
-    spec = workload(name, lesson.preset, dict(lesson.changes))
-    return batches_for(spec, "training", 0, split=split)  # type: ignore[arg-type]
+        last = {n: round(v, 4) for s, n, v in row["metrics"] if s == row["steps"]}
+        print(f"{name} {framework}: {row['steps']} steps in {row['seconds']:.0f} s, {last}", flush=True)
 
 
 def loop(only: list[str], rounds: int) -> None:
@@ -167,44 +106,16 @@ def _timed(graph: Graph, batches: list[Any], count: int, settings: SessionSettin
     return ends[-1] - ends[0]
 
 
-def kills(count: int) -> None:
-    """Kill a run at random moments; each time it must go on, and in the end be bit for bit what it is without kills."""
+def kills(only: list[str], count: int) -> None:
+    """Kill runs at random moments; each must go on, and in the end be bit for bit what it is without kills."""
     chosen = random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
-        graph = Path(place) / "autoenc-train.onnx"
-        graph.write_bytes(
-            export_graph("torch", ExportRequest(workload("autoenc", "tiny"), "training")).model.SerializeToString()
-        )
-        steps = 3500 * count  # more than it comes to between two kills
-        command = [sys.executable, "-m", "fathom_onnx", "train", str(graph), "--steps", str(steps), "--threads", "1"]
-        command += ["--checkpoint-every", "250", "--resume", "--json", "--checkpoint"]
-        started = time.perf_counter()
-        subprocess.run([*command, str(Path(place) / "first"), "--steps", "1"], capture_output=True, check=True)
-        begun = time.perf_counter() - started
-        folder, done, faults, hit = Path(place) / "run", 0, 0, 0
-        for number in range(count):
-            process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            time.sleep(begun * chosen.uniform(0.2, 2.0))
-            hit += process.poll() is None
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            found, damaged = CheckpointFolder(folder).latest() if folder.is_dir() else (None, [])
-            step = found.step if found else 0
-            faults += bool(damaged) or step < done
-            done = step
-            print(f"kill {number + 1}: step {step}", flush=True)
-        ended = [_ended(command, place) for place in (folder, Path(place) / "alone")]
-        same = ended[0] == ended[1]
-        keep({"section": "kills", "count": hit, "reached": done, "faults": faults, "same": same, "steps": steps})
-        print(f"{hit} kills: {faults} faults; at the end {'the same' if same else 'NOT the same'}")
-
-
-def _ended(command: list[str], folder: Path) -> tuple[list[float], dict[str, bytes]]:
-    """Losses and state of a run at its end."""
-    told = subprocess.run([*command, str(folder)], capture_output=True, check=True).stdout
-    found, _ = CheckpointFolder(folder).latest()
-    assert found is not None
-    return json.loads(told)["losses"], {name: value.tobytes() for name, value in found.values.items()}
+    for name, framework in KILLED:
+        if only and name not in only:
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            row = killed(name, framework, Path(place), count // len(only or KILLED), chosen)
+        keep({"section": "kills", "workload": name, "framework": framework, **row})
+        print(f"{name} from {framework}: {row}", flush=True)
 
 
 def _rows(columns: list[str], rows: list[list[str]], texts: int) -> str:
@@ -219,6 +130,7 @@ def _learned(rows: list[Row]) -> str:
         first, last = ({n: v for s, n, v in row["metrics"] if s == step} for step in (0, row["steps"]))
         told = "; ".join(f"{n} {first[n]:.3g} to {v:.3g}" for n, v in last.items())
         preset = row["preset"] + "".join(f", {k} {v}" for k, v in row["changes"].items())
+        preset += "".join(f", {row[key]}" for key in ("data", "schedule") if row.get(key))
         losses = f"{row['losses'][0]:.3g} to {row['losses'][1]:.3g}"
         lines.append(
             [row["workload"], preset, row["framework"], told, losses, f"{row['steps']:,}", f"{row['seconds']:.0f}"]
@@ -238,11 +150,13 @@ def _looped(rows: list[Row]) -> str:
 
 
 def _killed(rows: list[Row]) -> str:
-    return "\n".join(
-        f"{row['count']} kills: {row['faults']} lost a checkpoint or left a damaged one; the run then ended "
-        f"{'bit for bit as' if row['same'] else 'UNLIKE'} one that was let alone ({row['steps']:,} steps)."
-        for row in rows
-    )
+    columns = ["workload", "graph from", "end, by comparison", "kills", "checkpoints lost or damaged", "steps"]
+    ends = {True: "the same bit for bit", False: "NOT the same"}
+    cells = [
+        [r["workload"], r["framework"], ends[r["same"]], str(r["count"]), str(r["faults"]), f"{r['steps']:,}"]
+        for r in rows
+    ]
+    return _rows(columns, cells, 3)
 
 
 def _pairs(rows: list[Row]) -> str:
@@ -275,12 +189,32 @@ def report() -> None:
         _, _, after = rest.partition(END.format(section))
         text = f"{before}{START.format(section)}\n\n{table}\n\n{END.format(section)}{after}"
     DOCUMENT.write_text(text)
+    FIGURE.write_text(_curves([row for row in kept() if row["section"] == "learn"]))
+
+
+def _curves(rows: list[Row]) -> str:
+    """An SVG image with a panel a workload: its last metric over the steps, a line for the graph of each framework."""
+    names = list(dict.fromkeys(row["workload"] for row in rows))
+    with drawing("learned", "What the workloads learn, by framework", 2.3 * -(-len(names) // 3)) as canvas:
+        panels = canvas.figure.subplots(-(-len(names) // 3), 3, squeeze=False).ravel()
+        for axes, name in zip(panels, names, strict=False):
+            newest = {row["framework"]: row for row in rows if row["workload"] == name}
+            for (framework, row), colour, style in zip(newest.items(), LINE_COLOURS, ("-", "--"), strict=False):
+                metric = row["metrics"][-1][1]
+                points = [(step, value) for step, found, value in row["metrics"] if found == metric]
+                axes.plot(*zip(*points, strict=True), style, label=framework, linewidth=1.2, color=colour)
+                axes.set(title=f"{name}: {metric}", xlabel="step")
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].legend(frameon=False)
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+    return canvas.svg
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", choices=["learn", "loop", "values", "kills", "report"])
+    parser.add_argument("section", choices=["learn", "digits", "loop", "values", "kills", "report"])
     parser.add_argument("--only", nargs="+", default=[], help="workloads")
     parser.add_argument("--count", type=int, default=100, help="kills")
     parser.add_argument("--rounds", type=int, default=5, help="of the loop, and of op times")
@@ -288,6 +222,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.section == "learn":
         learn(given.only, given.again)
+    elif given.section == "digits":
+        draw_digits(DIGITS)
     elif given.section == "loop":
         loop(given.only, given.rounds)
     elif given.section == "values":
@@ -296,7 +232,7 @@ def main() -> None:
             keep(row)
             print(name, row, flush=True)
     elif given.section == "kills":
-        kills(given.count)
+        kills(given.only, given.count)
     else:
         report()
 

@@ -223,11 +223,11 @@ class EpisodeReward:
         game: What is played.
         inference: The inference graph.
         settings: How its session runs.
-        episodes: Games.
+        rounds: How often as many games as a batch has rows are played.
     """
 
-    def __init__(self, game: Playable, inference: Graph, settings: SessionSettings, episodes: int = 100) -> None:
-        self._game, self._episodes = game, episodes
+    def __init__(self, game: Playable, inference: Graph, settings: SessionSettings, rounds: int = 8) -> None:
+        self._game, self._rounds = game, rounds
         self._network = _Network(inference, settings)
 
     def measure(self, stepper: Stepper, noise: Sequence[NoiseInput]) -> dict[str, float]:
@@ -237,9 +237,8 @@ class EpisodeReward:
     def of(self, values: Mapping[str, Array]) -> float:
         """The points of a game with given weights."""
         network, rng = self._network, np.random.default_rng(_JUDGED)
-        rounds = -(-self._episodes // network.games)
         total = 0.0
-        for number in range(rounds):
+        for number in range(self._rounds):
             table = _Table(
                 self._game, network.games, network.side, 2 * network.history, _JUDGED + number * network.games
             )
@@ -250,4 +249,4 @@ class EpisodeReward:
                 playing &= ~over
                 if not playing.any():
                     break
-        return total / (rounds * network.games)
+        return total / (self._rounds * network.games)

@@ -58,14 +58,14 @@ def best_actions(network: Any, table: _Table, *_: Any) -> np.ndarray:
 
 
 def test_the_reward_of_whole_games(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = EpisodeReward(CATCH, tiny("deepq", "torch", "inference"), CPU, 400)
+    judged = EpisodeReward(CATCH, tiny("deepq", "torch", "inference"), CPU, 100)
     monkeypatch.setattr(module._Network, "actions", best_actions)
     assert judged.of({}) == 1.0
     rng = np.random.default_rng(0)
     monkeypatch.setattr(module._Network, "actions", lambda network, *_: rng.integers(0, 4, network.games))
     assert judged.of({}) == pytest.approx(-1 / 3, abs=0.15)
     monkeypatch.setattr(module._Network, "actions", lambda network, *_: np.zeros(network.games, int))
-    endless = EpisodeReward(Playable(CATCH.make, longest=3), tiny("deepq", "torch", "inference"), CPU, 8)
+    endless = EpisodeReward(Playable(CATCH.make, longest=3), tiny("deepq", "torch", "inference"), CPU, 2)
     assert endless.of({}) == 0.0  # ended before the ball lands
 
 

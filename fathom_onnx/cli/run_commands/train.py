@@ -214,7 +214,7 @@ def command(
             raise UsageError(f"'{source.name}' is no game that a workload can play", f"one of {', '.join(GAMES)}")
         game, plan = GAMES[source.name], PlayPlan(explore, memory=replay, refresh=refresh)
         player = Player(game, graph, inference, settings, seed, plan)
-        evaluations = [EpisodeReward(game, inference, settings)] if eval_every else []
+        evaluations = [EpisodeReward(game, inference, settings, eval_batches)] if eval_every else []
     # a run on a corpus never takes its held-out part, so that what it learned can be judged on that later
     split: Split = "training" if eval_every or source.on_disk else "all"
     kept = None
@@ -234,7 +234,7 @@ def command(
 
         run = train(
             graph,
-            batches_for_graph(graph, seed, source.name, split=split, remark=remarks.append),
+            () if player else batches_for_graph(graph, seed, source.name, split=split, remark=remarks.append),
             steps,
             settings,
             seed,
