@@ -45,7 +45,7 @@ class Contestant:
 
 CONTESTANTS: tuple[Contestant, ...] = (
     Contestant("torch-eager", "torch", "eager"),
-    Contestant("torch-loop", "torch", "eager, a loop over parameters", modes=("training",)),
+    Contestant("torch-foreach", "torch", "eager, all parameters at once", modes=("training",)),
     Contestant("torch-fused", "torch", "eager, fused optimizer", modes=("training",)),
     Contestant("torch-compile", "torch", "`torch.compile`"),
     Contestant("tensorflow-function", "tensorflow", "`tf.function`"),
@@ -54,9 +54,10 @@ CONTESTANTS: tuple[Contestant, ...] = (
     Contestant("onnxruntime-torch", "torch", "onnxruntime", ours=True),
     Contestant("onnxruntime-tensorflow", "tensorflow", "onnxruntime", ours=True),
 )
-"""All contestants. ``torch.optim`` updates all parameters at once by default (``foreach``); it can also do so by one
-after the other, or by a kernel for each update rule (``fused``), which is what ``torch-compile`` uses too. Keras writes
-its updates in TensorFlow's elementwise operations; ``tensorflow-kernels`` uses the kernels for a whole update."""
+"""All contestants. ``torch.optim`` updates one parameter after the other by default on the CPU; it can also update all
+at once (``foreach``, its default on a GPU) or, but for RMSProp, by a kernel for each update rule (``fused``), which is
+what ``torch-compile`` uses too. Keras writes its updates in TensorFlow's elementwise operations; ``tensorflow-kernels``
+uses the kernels for a whole update."""
 
 
 def contestants_of(mode: Mode, names: tuple[str, ...] = ()) -> list[Contestant]:

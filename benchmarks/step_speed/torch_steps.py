@@ -1,4 +1,4 @@
-"""A workload's step in PyTorch, written as its users write one: an ``nn.Module``, ``backward()``, ``torch.optim``.
+"""A workload's step in PyTorch as its users write one, see :mod:`fathom_exporters.torch.native.users`, timed.
 
 Where a model of ours spells out in plain operations what PyTorch has in its library, because a graph has no such
 thing, the library's is used: ``nn.LSTM`` in seq2seq's encoder and ``F.ctc_loss`` in speech.
@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from fathom_exporters.torch.models import make
+from fathom_exporters.torch.native.users import Forms, UserStep
 from fathom_onnx.data import batches_for
 from fathom_onnx.workloads import workload
-from fathom_onnx.workloads.contract import Adam, AdamW, Gradients, RMSProp, Workload
+from fathom_onnx.workloads.contract import Workload
 
 from .contestants import Case
 
 __all__ = ["TorchStep"]
 
 _BATCHES = 2
-_OPTIMIZERS: dict[str, dict[str, bool]] = {
-    "torch-eager": {"foreach": True},
-    "torch-loop": {"foreach": False},
+_FORMS: dict[str, Forms] = {
+    "torch-eager": {},
+    "torch-foreach": {"foreach": True},
     "torch-fused": {"fused": True},
     "torch-compile": {"fused": True},
 }
@@ -62,53 +61,27 @@ def _ctc(outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
     return losses.mean()
 
 
-def _model(definition: Workload) -> tuple[nn.Module, Callable[..., Tensor]]:
-    """A workload's model as its users would write it, with its starting values, and its loss."""
+def _model(definition: Workload) -> nn.Module:
+    """A workload's model as its users would write it."""
     model = make(definition)
-    start = definition.initial_values("training", 0)
-    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    with torch.no_grad():
-        for name, value in start.items():
-            if name in own:
-                own[name].copy_(torch.from_numpy(value))
     if definition.name == "seq2seq":
         for name, layer in list(model.encoder.named_children()):
             if name.startswith("lstm"):
                 hidden, reads = layer.hidden_weight.shape[1], layer.input_weight.shape[1]
                 setattr(model.encoder, name, LibraryLSTM(reads, hidden, layer.last_first))
-    loss: Callable[..., Tensor] = _ctc if definition.name == "speech" else model.loss  # type: ignore[assignment]
-    return model, loss
+    return model
 
 
-def _optimizer(definition: Workload, parameters: list[nn.Parameter], how: Mapping[str, bool]) -> torch.optim.Optimizer:
-    rule = definition.optimizer
-    if isinstance(rule, Adam):
-        betas = (rule.beta1, rule.beta2)
-        if isinstance(rule, AdamW):
-            return torch.optim.AdamW(parameters, rule.learning_rate, betas, rule.epsilon, rule.weight_decay, **how)
-        return torch.optim.Adam(parameters, rule.learning_rate, betas, rule.epsilon, **how)
-    if isinstance(rule, RMSProp):  # epsilon is outside of the root here; PyTorch has no fused kernel for the rule
-        foreach = how.get("foreach", True)
-        return torch.optim.RMSprop(parameters, rule.learning_rate, rule.decay, rule.epsilon**0.5, foreach=foreach)
-    return torch.optim.SGD(parameters, rule.learning_rate, **how)
+class _TimedUpdates(UserStep):
+    """A step that notes the seconds of its optimizer, without the treatment of gradients."""
 
+    optimizer_s: list[float]
 
-def _treat(rule: Gradients, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Clip gradients and add noise to them, in place."""
-    if rule.clip_global_norm:
-        clip_grad_norm_(parameters.values(), rule.clip_global_norm)
-    if not (rule.clip_norm or rule.noise or rule.zero_rows):
-        return
-    rows = dict(rule.zero_rows)
-    for name, parameter in parameters.items():
-        gradient = parameter.grad
-        assert gradient is not None
-        if rule.clip_norm:
-            clip_grad_norm_([parameter], rule.clip_norm)
-        if rule.noise:
-            gradient.add_(torch.randn_like(gradient), alpha=rule.noise)
-        if name in rows:
-            gradient[rows[name]] = 0
+    def update(self) -> None:
+        """The optimizer's step."""
+        started = time.perf_counter()
+        super().update()
+        self.optimizer_s.append(time.perf_counter() - started)
 
 
 class TorchStep:
@@ -119,38 +92,25 @@ class TorchStep:
         drawn = itertools.islice(batches_for(definition, case.mode, 0), _BATCHES)
         batches = [{n: torch.from_numpy(v) for n, v in batch.items()} for batch in drawn]
         self._batches = itertools.cycle(batches)
-        model, loss = _model(definition)
-        self._optimizer_s: list[float] = []
-        compiled: Callable[[Any], Any] = torch.compile if contestant == "torch-compile" else lambda function: function
-        if case.mode == "inference":
-            model.eval()
-            self._step = torch.inference_mode()(compiled(lambda batch: model(batch)))
-            return
-        model.train()
-        parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        optimizer = _optimizer(definition, list(parameters.values()), _OPTIMIZERS[contestant])
-        forward = compiled(lambda batch: loss(model(batch), batch))
-
-        def step(batch: dict[str, Tensor]) -> Any:
-            optimizer.zero_grad()
-            value = forward(batch)
-            value.backward()
-            _treat(definition.gradients, parameters)
-            started = time.perf_counter()
-            optimizer.step()
-            self._optimizer_s.append(time.perf_counter() - started)
-            return value
-
-        self._step = step
+        self._step = _TimedUpdates(
+            definition,
+            case.mode,
+            forms=_FORMS[contestant],
+            model=_model(definition),
+            loss=_ctc if definition.name == "speech" else None,
+            compiler=torch.compile if contestant == "torch-compile" else lambda function: function,
+        )
+        self._step.optimizer_s = []
+        self._step.load(definition.initial_values(case.mode, 0))
 
     def run(self) -> float:
         """Seconds of one step."""
         batch = next(self._batches)
         started = time.perf_counter()
-        self._step(batch)
+        self._step.run(batch)
         return time.perf_counter() - started
 
     def optimizer_s(self) -> list[float]:
         """Seconds of the optimizer in each step since the last call, without the treatment of gradients."""
-        taken, self._optimizer_s = self._optimizer_s, []
+        taken, self._step.optimizer_s = self._step.optimizer_s, []
         return taken
