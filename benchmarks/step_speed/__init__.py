@@ -7,5 +7,6 @@
 * :mod:`.rounds`: the rounds of a case, in which the contestants take turns;
 * :mod:`.figures`: medians, spreads, ratios with intervals;
 * :mod:`.report`: the tables and the plot in ``docs/performance.md``;
-* :mod:`.forms`: a script of its own, the forms of convolutions against each other.
+* :mod:`.forms`: a script of its own, the forms of convolutions against each other;
+* :mod:`.clean_up`: another, the nodes of the training graphs before and after each kind of clean-up.
 """

@@ -6,7 +6,7 @@
 All forms of a layer take turns in one process. Prints a table: the direct forms in ms, each other form as a part of
 that, by the mean of the ratios of minima and of medians, and its error in float32 against PyTorch in float64, the
 largest of output and gradients against the largest value. The costs in
-:mod:`fathom_exporters.lowering.gradients.fast_convolution` are set by hand on such tables.
+:mod:`fathom_exporters.lowering.gradients.fast.convolution` are set by hand on such tables.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from onnx_ir.passes.common import TopologicalSortPass
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.gradients import convolution
-from fathom_exporters.lowering.gradients.fast_convolution import Form, form_of
-from fathom_exporters.lowering.gradients.winograd import Winograd
+from fathom_exporters.lowering.gradients.fast.convolution import Form, by_patches, form_of
+from fathom_exporters.lowering.gradients.fast.patches import Patches
+from fathom_exporters.lowering.gradients.fast.winograd import Winograd
 from fathom_exporters.lowering.infer import InferShapes
 from fathom_exporters.lowering.tags import Tag
 from fathom_exporters.lowering.window import Window
@@ -38,11 +39,16 @@ from fathom_onnx.runtime.settings import SessionSettings
 
 LAYERS = (
     "8x64x64x56", "8x128x128x28", "8x256x256x14", "8x512x512x7", "4x256x256x8", "4x512x512x4", "4x64x64x16",
-    "4x32x32x32", "2x64x64x112", "2x256x256x56", "2x512x512x28", "2x384x256x13",
+    "4x512x512x2", "2x512x512x4", "4x32x32x32", "2x64x64x112", "2x256x256x56", "2x512x512x28", "2x384x256x13",
 )  # fmt: skip
 OUTPUTS = ("y", "dx", "dw")
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 ATTRIBUTES = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
+
+
+PATCHES = "patches"
+MOST_PLACES = 256
+"""Places of an image up to which patches are compared."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Layer:
         }
 
 
-def model(layer: Layer, form: Form | None) -> onnx.ModelProto:
+def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
     """Forward and both gradients of a layer in a form, None for the direct ones."""
     shapes = layer.shapes
     x, w, dy = (ir.Value(name=name, type=FLOAT, shape=ir.Shape(shape)) for name, shape in shapes.items())
@@ -78,10 +84,14 @@ def model(layer: Layer, form: Form | None) -> onnx.ModelProto:
         made = [
             b.op("Conv", x, w, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
             *convolution.back_input(b, back_input),
-            *convolution.back_filter(b, back_filter),
+            *convolution.joined_back_filter(b, back_filter),
         ]
     else:
-        of = Winograd(b, form.tile, shapes["x"], shapes["dy"], [1, 1], form.groups)
+        of = (
+            Winograd(b, form.tile, shapes["x"], shapes["dy"], [1, 1], form.groups)
+            if isinstance(form, Form)
+            else Patches(b, Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)), shapes["x"], shapes["dy"])
+        )
         made = [of.forward(x, w), of.back_input(dy, w), of.back_filter(dy, x)]
     for value, name, like in zip(made, OUTPUTS, (dy, x, w), strict=True):
         value.name, value.type, value.shape = name, FLOAT, like.shape
@@ -93,9 +103,11 @@ def model(layer: Layer, form: Form | None) -> onnx.ModelProto:
     return ir.to_proto(found)
 
 
-def forms(layer: Layer) -> dict[str, Form | None]:
+def forms(layer: Layer) -> dict[str, Form | str | None]:
     """The forms to compare, by name."""
-    found: dict[str, Form | None] = {"direct": None}
+    found: dict[str, Form | str | None] = {"direct": None}
+    if layer.side**2 <= MOST_PLACES:
+        found[PATCHES] = PATCHES
     for tile in (2, 4):
         tiles = -(-layer.side // tile)
         groups = [1, *(g for g in (2, 4, 7, 14) if tile == 4 and tiles >= 8 and tiles % g == 0 and tiles // g > 1)]
@@ -144,7 +156,8 @@ def taken(layer: Layer) -> str:
     """The form that the rule of costs takes."""
     shapes = layer.shapes
     x, dy = (ir.Value(name=n, type=FLOAT, shape=ir.Shape(shapes[n])) for n in ("x", "dy"))
-    form = form_of(x, dy, Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)))
+    window = Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES))
+    form = PATCHES if by_patches(x, dy, window) else form_of(x, dy, window)
     return next(name for name, other in forms(layer).items() if other == form)
 
 

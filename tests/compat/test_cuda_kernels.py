@@ -99,7 +99,8 @@ def test_every_node_of_the_set_for_cuda_has_a_kernel(name: str, framework: str) 
 @pytest.mark.slow
 def test_the_set_for_cpus_has_transposed_convolutions_without_kernels() -> None:
     assert without_kernel(training("residual", "torch", "onnxruntime")) == [
-        f"backward/layer{i}.0.conv1/Conv2DBackInput (ConvTranspose)" for i in (4, 3, 2)
+        f"backward/layer{i}.0.conv1/Conv2DBackInput (ConvTranspose)"
+        for i in (3, 2)  # that of layer4 is a product over patches
     ]
     kinds = {
         purpose: {

@@ -18,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from fathom_exporters.lowering import Tag
 from fathom_exporters.lowering.check import infer
-from fathom_exporters.lowering.finish import IR_VERSION, OPSET, _passes
+from fathom_exporters.lowering.finish import IR_VERSION, OPSET, passes
 from fathom_exporters.torch.aten import canonical_op
 from fathom_exporters.torch.decompositions import decomposition_table
 from fathom_exporters.torch.recorded import Capture
@@ -108,7 +108,7 @@ def _exported(case: Case) -> tuple[Any, list[Tensor]]:
         if node.op == "call_function"
     }
     model = translate(Capture(module, names, tuple(f"out_{i}" for i in range(len(output.args[0]))), tags))
-    for step in _passes("simulators")[:-1]:
+    for step in passes("simulators")[:-1]:
         step(model)
     model.metadata_props.clear()
     model.ir_version = IR_VERSION

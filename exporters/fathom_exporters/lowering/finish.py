@@ -17,8 +17,8 @@ from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
-from .fast.forward import WriteForwardConvolutions
 from .fast.optimizer import FoldMomentCorrections
+from .fast.standard import WriteStandardOps
 from .fast.sums import JoinSummedProducts
 from .infer import InferShapes
 from .label import WriteAddresses
@@ -34,7 +34,7 @@ IR_VERSION = 10
 _IR_VERSIONS = {OPSET: IR_VERSION, 23: 11}
 
 
-def _passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass, ...]:
+def passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass, ...]:
     """The passes over a translated graph, in order, but for the last one, which writes the names.
 
     Some forms for onnxruntime depend on the values of constants, which are computed before them.
@@ -44,7 +44,7 @@ def _passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass
         lower = (*lower, TopologicalSortPass(), WriteNativeOps(opset), InferShapes(), *CLEANUP)
     if purpose != "onnxruntime":
         return (*lower, TopologicalSortPass())
-    first = (FoldConstants(), InheritTags(), WriteForwardConvolutions())
+    first = (FoldConstants(), InheritTags(), WriteStandardOps())
     last = (FoldMomentCorrections(), JoinSummedProducts(), MergeEqualNodes(), RemoveUnusedNodesPass())
     return (*first, *lower, *last, TopologicalSortPass())
 
@@ -101,7 +101,7 @@ def finish(
     names = [output.name for output in model.graph.outputs]
     narrow_constants(model.graph)
     single = single_numbers(model.graph)
-    for step in _passes(request.purpose, request.opset):
+    for step in passes(request.purpose, request.opset):
         step(model)
     tensors = dict(zip(names, [*model.graph.outputs][: len(interface)], strict=False))
     tensors |= dict(zip(names[len(interface) :], _take_out(model, len(interface)), strict=True))

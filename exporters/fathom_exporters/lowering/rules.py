@@ -12,7 +12,6 @@ from .builder import Builder
 from .gradients import (
     convolution,
     cuda,
-    fast_convolution,
     local_response,
     movement,
     normalisation,
@@ -20,8 +19,12 @@ from .gradients import (
     pointwise,
     polyphase,
     pooling,
-    tables,
 )
+from .gradients.fast import convolution as fast_convolution
+from .gradients.fast import local_response as fast_local_response
+from .gradients.fast import pointwise as fast_pointwise
+from .gradients.fast import pooling as fast_pooling
+from .gradients.fast import tables
 
 __all__ = ["RULES", "Rule"]
 
@@ -55,7 +58,11 @@ _ONNXRUNTIME: dict[str, Rule] = {
     **_PLAIN,
     "Conv2DBackFilter": fast_convolution.back_filter,
     "Conv2DBackInput": fast_convolution.back_input,
+    "MaxPoolGrad": fast_pooling.max_pool_grad,
+    "ReluGrad": fast_pointwise.relu_grad,
+    "ClipGrad": fast_pointwise.clip_grad,
     "GatherGrad": tables.gather_grad,
+    "LRNGrad": fast_local_response.lrn_grad,
 }
 
 _SIMULATORS: dict[str, Rule] = {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
-from fathom_exporters.lowering.gradients.tables import NANOSECONDS, _cheapest, _factors
+from fathom_exporters.lowering.gradients.fast.tables import NANOSECONDS, _cheapest, _factors
 from fathom_exporters.lowering.lower import LowerGradients
 from support.graphs.lowering import FLOAT, close, private_model, run, value
 

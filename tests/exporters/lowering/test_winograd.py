@@ -14,10 +14,10 @@ from onnx_ir.passes.common import TopologicalSortPass
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
-from fathom_exporters.lowering.fast.forward import WriteForwardConvolutions
-from fathom_exporters.lowering.gradients import fast_convolution
-from fathom_exporters.lowering.gradients.fast_convolution import Form, form_of
-from fathom_exporters.lowering.gradients.winograd import Winograd, matrices
+from fathom_exporters.lowering.fast.standard import WriteStandardOps
+from fathom_exporters.lowering.gradients.fast import convolution as fast_convolution
+from fathom_exporters.lowering.gradients.fast.convolution import Form, form_of
+from fathom_exporters.lowering.gradients.fast.winograd import Winograd, matrices
 from fathom_exporters.lowering.infer import InferShapes
 from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.window import Window
@@ -157,7 +157,7 @@ def private(step: Step, strides=(1, 1), group: int = 1, normalised: bool = True)
 
 
 def lowered(model: ir.Model) -> list[str]:
-    steps = (WriteForwardConvolutions(), LowerGradients("onnxruntime"), InferShapes(), *CLEANUP, TopologicalSortPass())
+    steps = (WriteStandardOps(), LowerGradients("onnxruntime"), InferShapes(), *CLEANUP, TopologicalSortPass())
     for step in steps:
         step(model)
     return [node.op_type for node in model.graph]
@@ -264,7 +264,7 @@ def test_a_convolution_without_gradients_stays() -> None:
     for node in list(model.graph)[1:]:
         model.graph.outputs.remove(node.outputs[0])
         model.graph.remove(node, safe=True)
-    assert not WriteForwardConvolutions()(model).modified
+    assert not WriteStandardOps()(model).modified
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import onnx_ir as ir
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.values import operands, static_shape
 
-__all__ = ["batch_norm_grad", "batch_norm_training"]
+__all__ = ["batch_norm_grad", "batch_norm_training", "scale_shift"]
 
 
-def _scale_shift(b: Builder, x: ir.Value, scale: ir.Value, shift: ir.Value, channels: int) -> ir.Value:
+def scale_shift(b: Builder, x: ir.Value, scale: ir.Value, shift: ir.Value, channels: int) -> ir.Value:
     """``x * scale + shift`` per channel in one sweep: batch normalisation by mean 0 and variance 1."""
     zeros = b.constant(np.zeros(channels, dtype=np.float32))
     ones = b.constant(np.ones(channels, dtype=np.float32))
@@ -36,7 +36,7 @@ def batch_norm_training(b: Builder, node: ir.Node) -> list[ir.Value]:
     centred = b.op("Sub", x, mean)
     var = b.op("ReduceMean", b.op("Mul", centred, centred), axes, keepdims=0)
     inv_std = b.op("Reciprocal", b.op("Sqrt", b.op("Add", var, b.number(epsilon, x))))
-    y = _scale_shift(b, centred, b.op("Mul", inv_std, scale), bias, channels)
+    y = scale_shift(b, centred, b.op("Mul", inv_std, scale), bias, channels)
     return [y, b.reshape(mean, channels), var, inv_std]
 
 
@@ -50,11 +50,11 @@ def batch_norm_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     shape = static_shape(x)
     channels, axes = shape[1], (0, *range(2, len(shape)))
     share = b.number(channels / math.prod(shape), x)
-    xhat = _scale_shift(b, x, inv_std, b.op("Neg", b.op("Mul", mean, inv_std)), channels)
+    xhat = scale_shift(b, x, inv_std, b.op("Neg", b.op("Mul", mean, inv_std)), channels)
     dbias = b.reduce_sum(dy, *axes)
     dscale = b.reduce_sum(b.op("Mul", dy, xhat), *axes)
     factor = b.op("Mul", scale, inv_std)
     per_channel = b.reshape(factor, 1, channels, *[1] * (len(shape) - 2))
     minus = b.op("Neg", b.op("Mul", factor, share))
-    correction = _scale_shift(b, xhat, b.op("Mul", minus, dscale), b.op("Mul", minus, dbias), channels)
+    correction = scale_shift(b, xhat, b.op("Mul", minus, dscale), b.op("Mul", minus, dbias), channels)
     return [b.op("Add", b.op("Mul", dy, per_channel), correction), dscale, dbias]

@@ -11,6 +11,7 @@ from fathom_exporters.lowering.values import operands
 
 __all__ = [
     "clip_grad",
+    "clip_operands",
     "cross_entropy",
     "gelu_grad",
     "log_softmax_grad",
@@ -45,7 +46,13 @@ def _number(value: ir.Value | None) -> float | None:
 
 
 def clip_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """ClipGrad: ``dy * sign((y - min) * (max - y))``; the output y of a Clip is within the bounds, so this is the mask.
+    """ClipGrad: ``dy * sign(inside)``, see :func:`clip_operands`."""
+    dy, inside = clip_operands(b, node)
+    return [b.op("Mul", dy, b.op("Sign", inside))]
+
+
+def clip_operands(b: Builder, node: ir.Node) -> tuple[ir.Value, ir.Value]:
+    """Of a ClipGrad dy, and ``(y - min) * (max - y)``: never negative, and zero where the output y is a bound.
 
     Near the bounds, where it matters, the differences are exact: none is zero unless y is the bound.
     """
@@ -53,8 +60,7 @@ def clip_grad(b: Builder, node: ir.Node) -> list[ir.Value]:
     low, high = (node.attributes[name].as_float() for name in ("min", "max"))
     y = _clipped(b, x, b.number(low, x), b.number(high, x))
     above = y if low == 0 else b.op("Sub", y, b.number(low, x))
-    inside = b.op("Mul", above, b.op("Sub", b.number(high, x), y))
-    return [b.op("Mul", dy, b.op("Sign", inside))]
+    return dy, b.op("Mul", above, b.op("Sub", b.number(high, x), y))
 
 
 def sigmoid_grad(b: Builder, node: ir.Node) -> list[ir.Value]:

@@ -27,9 +27,8 @@ import numpy as np
 import onnx_ir as ir
 
 from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.gradients import movement
 from fathom_exporters.lowering.values import known_shape, operands, static_shape
-
-from . import movement
 
 __all__ = ["NANOSECONDS", "gather_grad"]
 

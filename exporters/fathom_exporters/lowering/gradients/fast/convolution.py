@@ -1,7 +1,10 @@
-"""Which 3x3 convolutions and gradients are written by Winograd's algorithm for onnxruntime's CPU kernels, and these.
+"""The convolutions and gradients of a training step for onnxruntime's CPU kernels: which form each has.
+
+Over small images they are products with patches (:data:`PATCHES`), which are as exact as the direct forms. Of the
+others some 3x3 ones are written by Winograd's algorithm.
 
 A rule of costs compares the whole of a training step's convolution, forward and both gradients, with the direct forms
-of :mod:`.convolution`: the three share transforms, so that they have one form.
+of :mod:`fathom_exporters.lowering.gradients.convolution`: the three share transforms, so that they have one form.
 
 Winograd's algorithm leaves rounding where the direct forms give an exact zero, and a zero can matter:
 
@@ -25,13 +28,14 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from fathom_exporters.lowering.builder import Builder
+from fathom_exporters.lowering.gradients import convolution
 from fathom_exporters.lowering.values import known_shape, operands, static_shape
 from fathom_exporters.lowering.window import Window
 
-from . import convolution
+from .patches import Patches
 from .winograd import POINTS, Winograd
 
-__all__ = ["COSTS", "Form", "back_filter", "back_input", "form_of", "forward", "mark"]
+__all__ = ["COSTS", "PATCHES", "Form", "back_filter", "back_input", "by_patches", "form_of", "forward", "mark"]
 
 COSTS = {"product": 1.0, "rows": 32, "transform": 1.3, "move": 0.6, "grouped move": 1.3, "weight": 2.2}
 """What Winograd's algorithm costs in onnxruntime, in units of a multiply-accumulate of the direct forms.
@@ -60,6 +64,30 @@ batch, channels, side        direct  F(2)  F(4) in groups  taken
 4, 512 to 512, 4             98      0.76  1.41            direct
 2, 512 to 512, 2             37      1.11  2.65            direct
 ===========================  ======  ====  ==============  ======="""
+
+PATCHES = {"positions": 16, "places": 0.25}
+"""Where the products are over the patches of the whole batch (:mod:`.patches`): the most positions of an output, and
+the most places of an input for each output channel, of which the part is that the products with S take. Measured on one
+thread of a busy machine in turns, minima in ms of forward and both gradients in the direct forms, and the ratio to it:
+
+========================================  ======  =======  ====  =======
+batch, channels, side, kernel and stride  direct  patches  F(2)  taken
+========================================  ======  =======  ====  =======
+4, 512 to 512, 2, 3x3                     13.1    0.26     0.60  patches
+4, 256 to 512, 4, 3x3/2                   6.7     0.27           patches
+4, 256 to 512, 4, 1x1/2                   0.44    0.34           patches
+2, 512 to 512, 4, 3x3                     10.5    0.49     0.81  patches
+4, 256 to 256, 4, 3x3                     3.85    0.59     0.62  patches
+4, 128 to 256, 8, 3x3/2                   1.95    0.68           patches
+4, 128 to 256, 8, 1x1/2                   0.16    0.71           patches
+2, 256 to 512, 8, 3x3                     18.5    0.58     0.37  F(2)
+8, 512 to 512, 7, 3x3                     132     0.80     0.63  F(2)
+2, 512 to 512, 8, 3x3                     41.5    0.98     0.77  F(2)
+4, 64 to 128, 16, 1x1/2                   0.17    1.24           direct
+4, 64 to 128, 16, 3x3/2                   1.57    1.43           direct
+4, 128 to 128, 8, 3x3                     2.3     1.27     0.64  F(2)
+4, 64 to 64, 16, 3x3                      2.58    5.8      0.78  F(2)
+========================================  ======  =======  ====  ======="""
 
 _BELOW = 0.9
 """Part of the direct forms' cost that a form must stay below to be taken."""
@@ -190,6 +218,21 @@ def form_of(x: ir.Value, y: ir.Value, window: Window, parts: int = 3) -> Form | 
     return _cheapest(x_shape, y_shape, parts)
 
 
+def by_patches(x: ir.Value, y: ir.Value, window: Window) -> bool:
+    """Whether a convolution and its gradients are products over patches.
+
+    Args:
+        x: The input, or its gradient.
+        y: The output, or its gradient.
+        window: Of the convolution.
+    """
+    x_shape, y_shape = known_shape(x), known_shape(y)
+    if window.group != 1 or x_shape is None or y_shape is None or x.dtype != ir.DataType.FLOAT:
+        return False
+    places, positions = math.prod(x_shape[2:]), math.prod(y_shape[2:])
+    return positions <= PATCHES["positions"] and places <= PATCHES["places"] * y_shape[1]
+
+
 def _parts(node: ir.Node) -> int:
     return 3 if _NORMALISED in node.metadata_props else 2
 
@@ -217,8 +260,12 @@ def forward(b: Builder, node: ir.Node) -> list[ir.Value] | None:
     x, w, *rest = operands(node)
     y = node.outputs[0]
     window = Window.of_standard(node, static_shape(w)[2:])
-    form = form_of(x, y, window, _parts(node)) if window is not None else None
-    if form is None or window is None:
+    if window is None:
+        return None
+    if by_patches(x, y, window):
+        return [Patches(b, window, static_shape(x), static_shape(y)).forward(x, w, rest[0] if rest else None)]
+    form = form_of(x, y, window, _parts(node))
+    if form is None:
         return None
     made = _winograd(b, form, static_shape(x), static_shape(y), window)
     occupied = None if _NORMALISED in node.metadata_props else _occupied(b, x, window)
@@ -229,9 +276,11 @@ def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
     dy, x = operands(node)
     window = Window(node)
+    if by_patches(x, dy, window):
+        return [Patches(b, window, static_shape(x), static_shape(dy)).back_filter(dy, x)]
     form = form_of(x, dy, window) if _NORMALISED in node.metadata_props else None
     if form is None:
-        return convolution.back_filter(b, node)
+        return convolution.joined_back_filter(b, node)
     return [_winograd(b, form, static_shape(x), static_shape(dy), window).back_filter(dy, x)]
 
 
@@ -240,6 +289,8 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     dy, w = operands(node)
     window = Window(node)
     dx = node.outputs[0]
+    if by_patches(dx, dy, window):
+        return [Patches(b, window, static_shape(dx), static_shape(dy)).back_input(dy, w)]
     form = form_of(dx, dy, window, _parts(node))
     if form is None:
         return convolution.back_input(b, node)
