@@ -78,7 +78,7 @@ simulators: setup
 	$(BIN)/python tests/simulators/install.py
 
 graphs: setup
-	$(BIN)/fathom-onnx export --framework usual --preset paper -o graphs
+	$(BIN)/fathom-onnx export --framework all --preset paper -o graphs
 	$(BIN)/python benchmarks/graph_index.py --write
 
 check-graphs: setup
