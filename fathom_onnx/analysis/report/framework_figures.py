@@ -139,16 +139,19 @@ def _op_bars(axes: Any, label: RunLabel, ops: Sequence[Mapping[str, Any]], slots
     plain(axes)
 
 
-def distance_matrix(square: pd.DataFrame, floors: Mapping[RunLabel, float] | None = None) -> str:
+def distance_matrix(
+    square: pd.DataFrame, floors: Mapping[RunLabel, float] | None = None, name: str = "distances"
+) -> str:
     """Cosine distances of every two runs (:func:`~fathom_onnx.analysis.similarity.distances`); near is strong.
 
     Args:
         square: The distances.
         floors: Noise floor of runs; a distance that is not above the larger one of its two runs is in brackets.
+        name: What the drawing's ids start with.
     """
     labels = [RunLabel(*row) for row in square.index]
     noise = [(floors or {}).get(label, -1.0) for label in labels]
-    with drawing("distances", "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
+    with drawing(name, "Cosine distance of every two runs", 1.7 + 0.32 * len(labels)) as canvas:
         axes = canvas.figure.subplots()
         for y in range(len(labels)):
             for x in range(len(labels)):

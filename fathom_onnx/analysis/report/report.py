@@ -30,6 +30,9 @@ __all__ = ["Report", "duration", "render"]
 Summary = Mapping[str, Any]
 
 _TABLES = ("by_phase", "by_class", "by_op", "by_layer")
+_IN_ONE_DRAWING = 36
+"""Runs up to which every two have room for their distance in one drawing."""
+
 _ELSEWHERE = (*RunLabel._fields, *_TABLES, "schema", "graph_sha256")
 """What a run's facts need not repeat: its title, its tables and its manifest have it."""
 
@@ -166,12 +169,23 @@ def _figures(summaries: Sequence[Summary], floors: Mapping[RunLabel, float]) -> 
         ),
     ]
     if len(summaries) > 1:
-        square = distances(share_table(summaries, "class"))
         caption = "Cosine distance of the op-class profiles: 0 is the same mix, 1 has no class in common."
         if floors:
             caption += " In brackets: not above the noise floor, the largest distance between two rounds of either run."
-        drawn.append(Figure("Distances", figures.distance_matrix(square, floors), caption))
+        for number, (title, several) in enumerate(_together(summaries).items()):
+            square = distances(share_table(several, "class"))
+            drawn.append(Figure(title, figures.distance_matrix(square, floors, f"distances{number or ''}"), caption))
     return drawn
+
+
+def _together(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """Title to the runs whose distances are in one drawing: those of each mode by themselves where there are many."""
+    if len(summaries) <= _IN_ONE_DRAWING:
+        return {"Distances": list(summaries)}
+    modes: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        modes.setdefault(f"Distances, {RunLabel.of(summary).mode}", []).append(summary)
+    return modes
 
 
 @cache

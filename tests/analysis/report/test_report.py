@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fathom_onnx.analysis.report.page import Further, Page, Section, Table, TableCell, side_by_side
-from fathom_onnx.analysis.report.report import Report, duration, percent, render
+from fathom_onnx.analysis.report.report import Report, _together, duration, percent, render
 from fathom_onnx.analysis.similarity.similarity import framework_effect
 from support.runs.summaries import summary
 
@@ -252,3 +252,12 @@ def test_durations(us: float, text: str) -> None:
 )
 def test_percents(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_many_runs_have_a_drawing_of_distances_a_mode() -> None:
+    frameworks, modes = ("torch", "tensorflow", "jax"), ("inference", "training")
+    runs = [summary(f"w{n}", f, m, Add=1.0) for n in range(7) for f in frameworks for m in modes]
+    together = _together(runs)
+    assert list(together) == ["Distances, inference", "Distances, training"]
+    assert [len(several) for several in together.values()] == [21, 21]
+    assert {name: len(several) for name, several in _together(runs[:36]).items()} == {"Distances": 36}
