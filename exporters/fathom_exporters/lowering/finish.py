@@ -18,6 +18,7 @@ from fathom_onnx.versions import package_version
 
 from .check import check, infer
 from .fast.optimizer import FoldMomentCorrections
+from .fast.scatters import SplitWideScatters
 from .fast.standard import WriteStandardOps
 from .fast.sums import JoinSummedProducts
 from .infer import InferShapes
@@ -45,7 +46,13 @@ def passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass,
     if purpose != "onnxruntime":
         return (*lower, TopologicalSortPass())
     first = (FoldConstants(), InheritTags(), WriteStandardOps())
-    last = (FoldMomentCorrections(), JoinSummedProducts(), MergeEqualNodes(), RemoveUnusedNodesPass())
+    last = (
+        FoldMomentCorrections(),
+        JoinSummedProducts(),
+        SplitWideScatters(),
+        MergeEqualNodes(),
+        RemoveUnusedNodesPass(),
+    )
     return (*first, *lower, *last, TopologicalSortPass())
 
 
