@@ -4,6 +4,7 @@
     python benchmarks/study_summary.py study      # the small preset's: docs/results/study-small.md
 
 A study of both suites goes into ``docs/results/2016-and-2026.md``; one of 2016 in the same folder then takes seconds.
+One of more than two frameworks goes into ``docs/results/three-frameworks.md``.
 
 Every number comes from the study's ``study.json``; the figures are those of its report, as files beside the document.
 """
@@ -21,6 +22,7 @@ from fathom_onnx.graph.files import write_text
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 DOCUMENTS = {"paper": RESULTS / "study.md", "small": RESULTS / "study-small.md"}
 BOTH_SUITES = RESULTS / "2016-and-2026.md"
+THREE_FRAMEWORKS = RESULTS / "three-frameworks.md"
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
 
@@ -43,7 +45,8 @@ def framework(levels: list[dict[str, Any]]) -> str:
     """The framework question: one row a level, mode and detail."""
     rows = [
         [
-            f"{level['name']}, {a['mode']} by {a['level']}",
+            f"{level['name']}, {a['mode']} by {a['level']}"
+            + (f", {' and '.join(a['frameworks'])}" if level.get("pairs") else ""),
             {"little": "matters little", "much": "matters"}.get(a["outcome"], a["outcome"]),
             f"{a['within']:.3f}",
             "" if a["floor"] is None else f"{a['floor']:.4f}",
@@ -268,6 +271,10 @@ def main() -> None:
     if preset not in DOCUMENTS:
         raise SystemExit(f"studies of preset '{preset}' have no document, those of {', '.join(DOCUMENTS)} do")
     document = DOCUMENTS[preset] if found["suites"] is None else BOTH_SUITES
+    if len({cell["cell"]["framework"] for cell in found["cells"]}) > 2:
+        document = THREE_FRAMEWORKS
+    if not document.is_file():
+        raise SystemExit(f"there is no {document}: write its heading, and the marks that a study goes between")
     marks = "<!-- study -->\n", "<!-- end of study -->"
     new = f"{marks[0]}\n{summary(folder, found)}\n{marks[1]}"
     text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, document.read_text(), flags=re.DOTALL)

@@ -54,10 +54,10 @@ class Labels:
         """
         given = tuple(inputs)
         primitive = equation.primitive.name
-        found = self._found(given) if place.phase in ("optimizer", "backward") else None
+        found = self._found(given) if place.phase == "optimizer" else None
         for made in outputs:
             self._made_by[made] = primitive, given
-            if found is not None and place.phase == "optimizer":
+            if found is not None:
                 self._owner[made] = found
         if place.phase == "optimizer":
             op = Gradients.OP if Gradients.OP in place.names else self._update
