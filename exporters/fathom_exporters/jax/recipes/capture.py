@@ -72,7 +72,7 @@ def capture_recipe(workload: RecipeWorkload, mode: Mode, noise: NoiseSource) -> 
     except FathomError:
         raise
     except Exception as error:  # of the user's optimizer
-        raise explained(error, described.root) from error
+        raise explained(error, described.root, described.width) from error
     outputs = len(captured.interface.outputs)
     kept = depending_results(captured.jaxpr, outputs)
     names = tuple(captured.gradients[number - outputs] for number in kept)

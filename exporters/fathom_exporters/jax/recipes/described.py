@@ -192,7 +192,7 @@ class Described:
         except (ExportError, UsageError):
             raise
         except Exception as error:  # of the user's function
-            raise explained(error, self.root) from error
+            raise explained(error, self.root, dtype) from error
 
     def replay(self, recorded: ClosedJaxpr) -> Replay:
         """The recorded function as one that can be computed anew."""
@@ -279,8 +279,8 @@ def _named(tree: Any, what: str) -> dict[str, Any]:
     return found
 
 
-def explained(error: Exception, root: str) -> ExportError:
-    """An error of the user's function in one line."""
+def explained(error: Exception, root: str, dtype: Width) -> ExportError:
+    """An error of the user's function or optimizer, recorded in a floating-point type, in one line."""
     place = user_line(error)
     where = f"{root}{f' at {place}' if place else ''}"
     if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
@@ -290,7 +290,8 @@ def explained(error: Exception, root: str) -> ExportError:
         )
     if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
         return ExportError(f"{where} needs a shape that depends on values", "write it with jnp.where")
-    return ExportError(f"{where} cannot be recorded ({type(error).__name__}: {one_line(error)})")
+    advice = "give arrays the types of the arguments, as jnp.zeros_like does" if dtype == "float64" else ""
+    return ExportError(f"{where} cannot be recorded in {dtype} ({type(error).__name__}: {one_line(error)})", advice)
 
 
 def _root(function: Any) -> str:

@@ -32,8 +32,8 @@ class RecipeReference:
         self._described: Described = workload.described
         self._wide = dtype == "float64"
         self._inputs = workload.interface(mode, "input").inputs
-        noise = workload.noise.get(mode)
-        self._replay = self._described.replay(self._described.traced(dtype)) if noise else None
+        recorded = self._described.traced(dtype)  # says in one line what the function cannot be run in
+        self._replay = self._described.replay(recorded) if workload.noise.get(mode) else None
         # what the loss does not depend on, or the update does not read, has no gradient in a graph
         self._derived = capture_recipe(workload, mode, "input").gradients
         options = {"xla_backend_optimization_level": 0} if dtype == "float64" else None
