@@ -313,6 +313,8 @@ def test_state_is_for_functions():
     torch = pytest.importorskip("torch")
     with pytest.raises(UsageError, match="holds its state itself"):
         read_recipe(Recipe(torch.nn.Linear(2, 2), torch.ones(1, 2), state={}))
+    with pytest.raises(UsageError, match=r"the model is of type dict, no torch\.nn\.Module"):
+        read_recipe(Recipe({"w": torch.ones(2)}, torch.ones(2)))
 
 
 def test_a_recipe_is_named_for_its_function():

@@ -106,14 +106,15 @@ def _own_loss(outputs: Any) -> Any:
     return found
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def _unwrapped(model: Any) -> nn.Module:
     """The module within one of ``torch.compile``.
 
     Raises:
-        UsageError: It is compiled to TorchScript.
+        UsageError: It is no module, or compiled to TorchScript.
     """
     inner = getattr(model, "_orig_mod", model)
-    assert isinstance(inner, nn.Module)
+    if not isinstance(inner, nn.Module):  # a structure of tensors
+        raise UsageError(f"the model is of type {type(inner).__name__}, no torch.nn.Module", "give the module itself")
     for path, module in inner.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             what = f"'{path}'" if path else "the model"
