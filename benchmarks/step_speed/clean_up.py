@@ -30,7 +30,7 @@ KINDS = {
     "MergeMoves": "moves merged",
     "RemoveEmptyMoves": "moves merged",
     "ReadTransposedOperands": "transposes read through",
-    "IdentityEliminationPass": "identities",
+    "DropIdentities": "identities",
     "FoldMomentCorrections": "forms of `fast`",
     "JoinSummedProducts": "forms of `fast`",
 }
