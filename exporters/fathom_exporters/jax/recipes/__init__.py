@@ -1,7 +1,7 @@
 """Recipes in JAX: any function of a pytree of parameters with an optax transformation as a workload.
 
-A :class:`~fathom_onnx.recipes.Recipe` comes in. :mod:`.described` names its arrays by their paths and records the
-function; :mod:`.replay` computes the record anew with the scopes of phases and layers; out goes a
+A :class:`~fathom_onnx.recipes.Recipe` comes in. :mod:`.reading` names its arrays by their paths, :mod:`.described`
+records the function, :mod:`.replay` computes the record anew with the scopes of phases and layers. Out goes a
 :class:`~fathom_onnx.recipes.RecipeWorkload`, whose captured step goes the way of every workload's, and whose step JAX
 itself runs in :mod:`.reference`.
 """

@@ -10,8 +10,9 @@ from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.recipes.recorded import RecipeConfig, RecordedOptimizer, starting_variable, unique
 from fathom_onnx.workloads.contract import Array, Initialiser, Layer, Noise, TensorSpec, Variable
 
-from .described import Described, describe
+from .described import Described
 from .names import Leaf
+from .reading import describe
 
 __all__ = ["derive"]
 
