@@ -58,7 +58,7 @@ def best_actions(network: Any, table: _Table, *_: Any) -> np.ndarray:
 
 
 def test_the_reward_of_whole_games(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = EpisodeReward(CATCH, tiny("deepq", "torch", "inference"), CPU, 100)
+    judged = EpisodeReward(CATCH, tiny("deepq", "torch", "inference"), CPU, 50)
     monkeypatch.setattr(module._Network, "actions", best_actions)
     assert judged.of({}) == 1.0
     rng = np.random.default_rng(0)
