@@ -65,6 +65,11 @@ _ADVICE: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"is not a registered function/op", _CUSTOM),
     (r"No opset import for domain '?([^'\s]+)", r"add the version of '\1' to the model's opset_import"),
     (
+        r"Could not find an implementation for (Random\w+|Multinomial)\(22\)",  # onnxruntime 1.31
+        "onnxruntime draws no random numbers from opset 22 on: export it with opset 21 or older, or with "
+        "random numbers as inputs (--noise input)",
+    ),
+    (
         r"Could not find an implementation for",
         "onnxruntime has no kernel for it with these types: export it with another type (float32), or "
         "give a library that has one with --custom-ops FILE",

@@ -101,6 +101,11 @@ BUILT: dict[str, tuple[onnx.ModelProto, str, str]] = {
         r"^Could not find an implementation for Relu\(14\) node with name 'n'$",
         "no kernel for it with these types.*--custom-ops FILE$",
     ),
+    "random numbers": (
+        graph([node("RandomUniformLike")], X, default=22),
+        r"^Could not find an implementation for RandomUniformLike\(22\) node with name",
+        "opset 21 or older, or with random numbers as inputs",
+    ),
     "types": (
         graph([node("Add", ["x", "i"])], {"x": (2,), "i": (2,)}),
         r"^Type Error: Type parameter \(T\) of Optype \(Add\) bound to different types \(tensor\(float\) and tensor",
