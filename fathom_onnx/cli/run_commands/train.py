@@ -167,7 +167,7 @@ def command(
     """Train a workload, a training graph, or a model of your own on its example batch.
 
     --data takes another source, or reads files of yours as READER:PATH: mnist, cifar10, images, babi, parallel, text,
-    timit.
+    timit, criteo, ogb.
 
     --schedule changes the learning rate from step to step; a graph file must have it as an input (export --rate-input).
 
