@@ -34,9 +34,9 @@ __all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "ROUNDS", "STEPS", "WARMUP", "run_stud
 ROUNDS, STEPS, WARMUP = 3, 4, 2
 """Rounds, and steps that are counted in each after those of its warm-up."""
 
-BRIEF_STEPS, BRIEF_WARMUP = 5, 2
-"""Steps, in all rounds together, of the runs with fewer threads and of the frameworks' own runs, and those of warm-up
-in each; each of the latter is done three times (with the framework's rewriting, without it, and with its profiler)."""
+BRIEF_STEPS, BRIEF_WARMUP = 5, 1
+"""Steps of the runs with fewer threads, and in all rounds together of the frameworks' own runs, and those of warm-up in
+each; each of the latter is done three times (with the framework's rewriting, without it, and with its profiler)."""
 
 
 def _commands(
@@ -89,8 +89,8 @@ def _plan(
     """The jobs of a study, whose options are those of CUDA where they differ between providers."""
     first, *others = providers
     base = replace(options, tf32=False, serialize=False)
-    few = -(-BRIEF_STEPS // rounds)
-    brief = replace(base, ep="cpu", steps=min(options.steps, few), warmup=min(options.warmup, BRIEF_WARMUP))
+    brief = replace(base, ep="cpu", steps=min(options.steps, BRIEF_STEPS), warmup=min(options.warmup, BRIEF_WARMUP))
+    native_brief = replace(brief, steps=min(options.steps, -(-BRIEF_STEPS // rounds)))
     cuda = {"tf32": options.tf32, "serialize": options.serialize}
     plan = [Job(cell, on_provider(base, first, cell.mode, **cuda), folder) for cell in chosen]
     if first == "cpu":  # threads inside an operator are the CPU's
@@ -106,7 +106,9 @@ def _plan(
     ]
     frameworks = native_frameworks() if native else ()
     plan += [
-        Job(cell, brief, folder, Role.NATIVE) for cell in chosen if cell.framework in frameworks and cell not in own
+        Job(cell, native_brief, folder, Role.NATIVE)
+        for cell in chosen
+        if cell.framework in frameworks and cell not in own
     ]
     return [replace(job, own=own.get(job.cell)) for job in plan]
 

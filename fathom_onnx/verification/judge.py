@@ -14,7 +14,8 @@ onnxruntime, in float32.
   framework, and then one of them is off by far more. So the framework's step is repeated with parameters and batch
   changed by one rounding each, at random, and its own error is the largest of these. A sum over many rows may be off by
   as much as adding them in turn makes it, which is onnxruntime's order and not the framework's (:mod:`.sums`); every
-  tensor by as much as the kernels of functions make it (:mod:`.functions`).
+  tensor by as much as the kernels of functions make it (:mod:`.functions`), or the side of a ReLU's zero on which
+  onnxruntime's own rounding puts an element (:mod:`.kinks`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fathom_onnx.workloads.contract import Array, Workload
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
 from .functions import errors_of_functions
+from .kinks import errors_of_kinks
 from .subject import Subject
 from .sums import errors_of_order
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
@@ -158,14 +160,18 @@ class Judge:
         return Errors(single=worst, loss_rounding=_share(Judged("loss", Workload.LOSS), native, largest_values))
 
     def _kernels(self, values: Mapping[str, Array], tensors: Iterable[Judged]) -> dict[Judged, float]:
-        """How far off tensors are by onnxruntime's kernels: the order of its sums and its functions' approximations."""
+        """How far off tensors are by onnxruntime's kernels: the order of sums, functions' approximations, and kinks."""
         graph = self._subject.graph
         gradients = dict(graph.metadata.gradients) if graph.metadata else {}
         names = {t: gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
         named = {name for name in names.values() if name}
-        of_functions = errors_of_functions(graph.model, named, values, self._subject.evaluator.settings)
-        of_order = errors_of_order(graph.model, named, values)
-        return {tensor: max(of_order.get(name, 0.0), of_functions.get(name, 0.0)) for tensor, name in names.items()}
+        settings = self._subject.evaluator.settings
+        causes = (
+            errors_of_order(graph.model, named, values),
+            errors_of_functions(graph.model, named, values, settings),
+            errors_of_kinks(graph.model, named, values, settings),
+        )
+        return {tensor: max(cause.get(name, 0.0) for cause in causes) for tensor, name in names.items()}
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""

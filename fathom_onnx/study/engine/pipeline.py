@@ -41,7 +41,8 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     """Make the graphs of a plan, verify and compare them where the stages say so, and run them.
 
     Jobs of a plan may share a graph, which is then made once. Every job is run once in a round, so that the rounds of a
-    job are as far apart in time as a round takes; then they are pooled.
+    job are as far apart in time as a round takes; then they are pooled. Those with fewer threads, which only show how
+    ops scale, are run in the first round alone.
 
     Args:
         engine: What does the work.
@@ -71,15 +72,21 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
         for job in jobs
         for graph in [graphs[job.graph()]]
     ]
-    kinds = [_Kind(stages.profile, stages.read, "runs", [cell for cell in started if cell.export])]
+    runs: dict[bool, list[CellResult]] = {False: [], True: []}
+    for cell in started:
+        if cell.export:
+            runs[cell.job.role is Role.FEWER_THREADS].append(cell)
+    kinds = [_Kind(stages.profile, stages.read, "runs", cells, once) for once, cells in runs.items()]
+    frameworks_own: list[CellResult] = []
     if stages.native is not None and stages.read_native is not None:
-        kinds.append(_Kind(stages.native, stages.read_native, "native", [CellResult(job) for job in native]))
+        frameworks_own = [CellResult(job) for job in native]
+        kinds.append(_Kind(stages.native, stages.read_native, "native", frameworks_own))
     for number in range(1, rounds + 1):
         for kind in kinds:
-            _measure(engine, kind, number if rounds > 1 else 0)
+            if number == 1 or not kind.once:
+                _measure(engine, kind, number if rounds > 1 and not kind.once else 0)
     finished = {cell.job: cell for kind in kinds for cell in _finish(engine, kind, stages.pool)}
-    planned = [*started, *(cell for kind in kinds[1:] for cell in kind.cells)]
-    return PlanResult(tuple(finished.get(cell.job, cell) for cell in planned), checks)
+    return PlanResult(tuple(finished.get(cell.job, cell) for cell in (*started, *frameworks_own)), checks)
 
 
 def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[CellResult]:
@@ -133,6 +140,7 @@ class _Kind:
         read: Reads a finished run.
         under: Folder for the runs.
         cells: The cells that are run.
+        once: Whether they are measured once, in the first round.
         measured: Cell's job to the results of its rounds.
         errors: Cell's job to the error of the round that failed.
     """
@@ -141,6 +149,7 @@ class _Kind:
     read: Callable[[Path, StageResult], FinishedRun]
     under: str
     cells: Sequence[CellResult]
+    once: bool = False
     measured: dict[Job, list[StageResult]] = field(default_factory=dict)
     errors: dict[Job, str] = field(default_factory=dict)
 
