@@ -1,9 +1,9 @@
 """Kinks: elements that rounding puts on the other side of a ReLU's zero, and what that makes of a step's tensors.
 
 The derivative of a ReLU jumps at zero. An element that is 2e-6 below it in float64 may be 2e-6 above it in float32, and
-then passes on a gradient that is not there in float64: a row of a filter's gradient can be off by percents, and no graph
-could help it. So it is measured: the elements that are on another side in onnxruntime, by no more than rounding, are
-given to the reading in float64 as they are in onnxruntime, and nothing else. What its tensors change by is theirs.
+then passes on a gradient that is not there in float64: a row of a filter's gradient can be off by percents, and no
+graph could help it. So it is measured: the elements that are on another side in onnxruntime, by no more than rounding,
+are given to the reading in float64 as they are in onnxruntime, and nothing else. What its tensors change by is theirs.
 """
 
 from __future__ import annotations
