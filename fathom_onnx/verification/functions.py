@@ -22,6 +22,7 @@ from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Array
 
+from .compare import largest
 from .double import DoubleGraph
 
 __all__ = ["FUNCTIONS", "errors_of_functions"]
@@ -65,8 +66,7 @@ def errors_of_functions(
         return {}
     shifted = DoubleGraph(_shifted(model, shifts), wanted).run({**values, **{_shift(n): s for n, s in shifts.items()}})
     with np.errstate(all="ignore"):
-        apart = {name: np.abs(shifted[name] - exact[name]) for name in wanted}
-    return {name: float(size[np.isfinite(size)].max(initial=0.0)) for name, size in apart.items()}
+        return {name: largest(shifted[name] - exact[name]) for name in wanted}
 
 
 def _is_of_optimizer(node: onnx.NodeProto) -> bool:

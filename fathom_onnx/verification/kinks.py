@@ -19,6 +19,7 @@ from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Array
 
+from .compare import largest
 from .double import DoubleGraph
 
 __all__ = ["ROUNDING", "errors_of_kinks"]
@@ -68,8 +69,7 @@ def errors_of_kinks(
         return {}
     shifted = DoubleGraph(model, wanted, given=given.keys()).run({**values, **given})
     with np.errstate(all="ignore"):
-        apart = {name: np.abs(shifted[name] - exact[name]) for name in wanted}
-    return {name: float(size[np.isfinite(size)].max(initial=0.0)) for name, size in apart.items()}
+        return {name: largest(shifted[name] - exact[name]) for name in wanted}
 
 
 def _moved(single: Array, exact: Array) -> Array | None:
