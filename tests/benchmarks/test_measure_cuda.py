@@ -96,7 +96,7 @@ def test_rows_of_steps_and_checks() -> None:
 def test_the_section_and_its_place(tmp_path: Path) -> None:
     text = measure.section({"run graphs/vgg.onnx": SUMMARY}, GPU, "1.31.1", 20)
     assert "Measured on A Card (80 GiB), driver 580.65, CUDA 13.0, cuDNN unknown" in text
-    assert "1 of 88 jobs" in text
+    assert "1 of 120 jobs" in text
     assert text.count("Not measured.") == 2
     document = tmp_path / "cuda.md"
     document.write_text(f"before\n{measure.MARKS[0]}\nold\n{measure.MARKS[1]}\nafter\n")
@@ -110,7 +110,7 @@ def test_the_section_and_its_place(tmp_path: Path) -> None:
 
 
 def test_every_graph_and_workload_has_its_jobs() -> None:
-    assert len(measure.jobs()) == 2 * 32 + 3 * 8
+    assert len(measure.jobs()) == 2 * 48 + 3 * 8
     assert set(measure.jobs("autoenc-train")) == {
         f"{kind} graphs/{folder}autoenc-train.onnx" for folder in ("", "tensorflow/") for kind in ("run", "difference")
     }

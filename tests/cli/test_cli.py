@@ -33,7 +33,7 @@ def test_export(tmp_path: Path) -> None:
     out = tmp_path / "graphs"
     result = call("export", "autoenc", "--framework", "all", "--preset", "tiny", "--batch", 4, "-o", out)
     assert result.exit_code == 0, result.output
-    names = [f"{folder}autoenc{part}.onnx" for folder in ("", "jax/", "tensorflow/") for part in ("", "-train")]
+    names = [f"{folder}autoenc{part}.onnx" for folder in ("", "tensorflow/", "jax/") for part in ("", "-train")]
     lines = result.stdout.strip().splitlines()
     assert [line.split()[0] for line in lines] == [str(out / name) for name in names]
     assert all(" nodes  " in line and line.endswith(" s") for line in lines)

@@ -68,7 +68,7 @@ def test_every_cell_is_made_and_run(whole: Whole) -> None:
 
 
 def test_every_run_is_of_two_rounds_in_processes_of_their_own(whole: Whole) -> None:
-    for cell in (*whole.first.cells, *whole.first.fewer_threads, *whole.first.native_runs):
+    for cell in (*whole.first.cells, *whole.first.native_runs):
         folders = [whole.folder / one["folder"] for one in cell.profile["rounds"]]
         assert len(set(folders)) == 2
         assert all((folder / "samples.npz").is_file() for folder in folders)
@@ -76,10 +76,19 @@ def test_every_run_is_of_two_rounds_in_processes_of_their_own(whole: Whole) -> N
         assert len(cell.op_mix.in_rounds("op")) == 2
         assert len(cell.summary["rounds"]) == 2
         assert all(one["gauge"]["spread"] is not None for one in cell.summary["rounds"])
-    assert len(whole.first.noise) == 6
+    assert len(whole.first.noise) == 4
     assert (
-        pd.read_csv(whole.folder / "rounds.csv").groupby(["runtime", "threads", "framework"]).size().tolist() == [2] * 6
+        pd.read_csv(whole.folder / "rounds.csv").groupby(["runtime", "threads", "framework"]).size().tolist() == [2] * 4
     )
+
+
+def test_runs_with_fewer_threads_are_measured_once(whole: Whole) -> None:
+    assert whole.first.fewer_threads
+    for cell in whole.first.fewer_threads:
+        assert len(cell.profile["rounds"]) == 1
+        assert cell.op_mix is not None
+        assert len(cell.op_mix.in_rounds("op")) == 1
+        assert cell.manifest["steps"] == 3
 
 
 def test_the_tables_hold_all_node_time_of_every_run(whole: Whole) -> None:
