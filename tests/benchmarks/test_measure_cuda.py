@@ -112,7 +112,9 @@ def test_the_section_and_its_place(tmp_path: Path) -> None:
 def test_every_graph_and_workload_has_its_jobs() -> None:
     assert len(measure.jobs()) == 2 * 48 + 3 * 8
     assert set(measure.jobs("autoenc-train")) == {
-        f"{kind} graphs/{folder}autoenc-train.onnx" for folder in ("", "tensorflow/") for kind in ("run", "difference")
+        f"{kind} graphs/{folder}autoenc-train.onnx"
+        for folder in ("", "tensorflow/", "jax/")
+        for kind in ("run", "difference")
     }
 
 
