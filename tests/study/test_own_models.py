@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fathom_onnx.errors import FathomError
 from fathom_onnx.graph import load
 from fathom_onnx.runtime.one_step import run_step
 from fathom_onnx.study import Axes, StudyResult, run_study, run_sweep
+from fathom_onnx.study.engine.stages import STAGES
 from support.fakes.fake_framework import install
 from support.fakes.fake_stages import Inline, World
 
@@ -35,6 +37,10 @@ def still():
 """
 
 
+NO_CEILINGS = replace(STAGES, ceilings=None)
+"""Measuring the machine takes longer than all the rest."""
+
+
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     install(monkeypatch)
@@ -50,7 +56,7 @@ def inline(logs: Path) -> Iterator[Inline]:
 
 
 def study(folder: Path, *workloads: str, **options: Any) -> StudyResult:
-    usual = {"threads": 1, "rounds": 1, "steps": 2, "warmup": 0, "ep": "cpu", "workers": inline}
+    usual = {"threads": 1, "rounds": 1, "steps": 2, "warmup": 0, "ep": "cpu", "workers": inline, "stages": NO_CEILINGS}
     return run_study(folder, workloads=workloads, **{**usual, **options})
 
 
