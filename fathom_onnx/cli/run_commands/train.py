@@ -77,7 +77,7 @@ def _graphs(
             raise UsageError("train runs one graph", "name one framework")
         ((workload, name, _),) = cells
         graph = export_graph(name, ExportRequest(workload, "training", purpose=purpose_for(ep)))
-    if not (play or evaluate) or workload is None or not (play or workload.name in METRICS):
+    if workload is None or not (play or (evaluate and workload.name in METRICS)):
         return graph, None
     return graph, export_graph(name, ExportRequest(workload, "inference", purpose=purpose_for(ep)))
 

@@ -7,17 +7,16 @@ other frame only. Every action is executed as chosen (no sticky actions).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from fathom_onnx.data.contract import Batch, BatchRequest, generator
+from fathom_onnx.data.contract import Batch, BatchRequest
 from fathom_onnx.errors import DataError, MissingDependencyError, one_line
 from fathom_onnx.workloads.contract import Array
 
-from .replay import ACTIONS, FRAME_SKIP, TRANSITIONS, ReplayMemory, open_replay, play
+from .replay import ACTIONS, FRAME_SKIP, open_replay
 
 __all__ = ["PACKAGE", "Emulated", "open_atari"]
 
@@ -89,10 +88,8 @@ class Emulated:
         return maximum
 
 
-@functools.lru_cache(maxsize=2)
-def _memory(side: int, seed: int) -> ReplayMemory:
-    rng = generator(seed, "atari")
-    return play(Emulated(int(rng.integers(2**31))), side, TRANSITIONS, rng)
+def _begun(rng: np.random.Generator) -> Emulated:
+    return Emulated(int(rng.integers(2**31)))
 
 
 def open_atari(request: BatchRequest) -> Iterator[Batch]:
@@ -102,4 +99,4 @@ def open_atari(request: BatchRequest) -> Iterator[Batch]:
         DataError: Another input is requested, or a shape that cannot be filled.
         MissingDependencyError: ``ale-py`` is not installed.
     """
-    yield from open_replay(request, "atari", _memory)
+    yield from open_replay(request, "atari", _begun)

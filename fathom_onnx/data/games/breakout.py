@@ -10,15 +10,14 @@ set of bricks are left out.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from fathom_onnx.data.contract import Batch, BatchRequest, generator
+from fathom_onnx.data.contract import Batch, BatchRequest
 from fathom_onnx.workloads.contract import Array
 
-from .replay import FRAME_SKIP, TRANSITIONS, ReplayMemory, open_replay, play
+from .replay import FRAME_SKIP, open_replay
 
 __all__ = ["Breakout", "open_breakout"]
 
@@ -144,16 +143,10 @@ class Breakout:
         return screen
 
 
-@functools.lru_cache(maxsize=2)
-def _memory(side: int, seed: int) -> ReplayMemory:
-    rng = generator(seed, "breakout")
-    return play(Breakout(rng), side, TRANSITIONS, rng)
-
-
 def open_breakout(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of transitions of the simulated game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
     """
-    yield from open_replay(request, "breakout", _memory)
+    yield from open_replay(request, "breakout", Breakout)

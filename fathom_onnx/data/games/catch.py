@@ -8,15 +8,14 @@ actions: the best player has 1 point in every game. A random one has -1/3 on ave
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from fathom_onnx.data.contract import Batch, BatchRequest, generator
+from fathom_onnx.data.contract import Batch, BatchRequest
 from fathom_onnx.workloads.contract import Array
 
-from .replay import TRANSITIONS, ReplayMemory, open_replay, play
+from .replay import open_replay
 
 __all__ = ["BEST", "CELLS", "PADDLE", "Catch", "open_catch"]
 
@@ -69,16 +68,10 @@ class Catch:
         return cells.repeat(_PIXELS, 0).repeat(_PIXELS, 1)
 
 
-@functools.lru_cache(maxsize=2)
-def _memory(side: int, seed: int) -> ReplayMemory:
-    rng = generator(seed, "catch")
-    return play(Catch(rng), side, TRANSITIONS, rng)
-
-
 def open_catch(request: BatchRequest) -> Iterator[Batch]:
     """Endless batches of transitions of the game; see :func:`fathom_onnx.data.games.replay.open_replay`.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
     """
-    yield from open_replay(request, "catch", _memory)
+    yield from open_replay(request, "catch", Catch)

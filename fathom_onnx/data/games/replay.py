@@ -8,6 +8,7 @@ transitions of a learning player; this is a short one of a random player.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -144,21 +145,27 @@ def _value(memory: ReplayMemory, spec: RequestedTensor, at: Array, history: int)
     return {"rewards": memory.rewards, "terminals": memory.terminals}[spec.name][at]
 
 
-def open_replay(request: BatchRequest, source: str, remember: Callable[[int, int], ReplayMemory]) -> Iterator[Batch]:
+@functools.lru_cache(maxsize=2)
+def _memory(source: str, begin: Callable[[np.random.Generator], Game], side: int, seed: int) -> ReplayMemory:
+    rng = generator(seed, source)
+    return play(begin(rng), side, TRANSITIONS, rng)
+
+
+def open_replay(request: BatchRequest, source: str, begin: Callable[[np.random.Generator], Game]) -> Iterator[Batch]:
     """Endless batches of transitions drawn uniformly, with replacement, as in the paper.
 
     Args:
         request: Any of ``states`` and ``next_states`` [batch, history, side, side], one-hot ``actions`` [batch, 4],
             ``rewards`` and ``terminals`` [batch]; at least one of the first two.
         source: The name of the data source.
-        remember: From (image side, seed) to the memory.
+        begin: From what draws to a game that has just begun.
 
     Raises:
         DataError: Another input is requested, or a shape that cannot be filled.
     """
     check_inputs(request, source, _PROVIDES)
     batch, history, side = _window(request, source)
-    memory = remember(side, request.seed)
+    memory = _memory(source, begin, side, request.seed)
     draw = generator(request.seed, f"{source}:draw")
     while True:
         at = draw.integers(0, len(memory.actions), batch)
