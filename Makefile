@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: help setup study test quick coverage fuzz audit sbom lint types layers unit quick-simulators simulators graphs check-graphs clean
+.PHONY: help setup setup-hashed hashes study test quick coverage fuzz audit sbom lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
@@ -20,6 +20,7 @@ help:
 	@echo "make quick  the checks, and the tests that take less than a second: the loop to work in"
 	@echo "make coverage  every test, with the lines that none reaches in htmlcov/"
 	@echo "make fuzz   damaged and twisted files to every reader, for SECONDS=600"
+	@echo "make setup-hashed  set up with nothing but files whose hashes are in constraints-hashed.txt; make hashes writes these"
 	@echo "make audit  known faults of the dependencies (pip-audit); make sbom lists them (CycloneDX)"
 	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
 	@echo "make graphs write the committed graphs anew; make check-graphs compares them"
@@ -31,6 +32,13 @@ setup: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+# The same versions, and nothing whose hash is another. What the other targets need is then there already.
+setup-hashed: constraints-hashed.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-hashed.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch .venv/ready
 
 study: setup
 	$(BIN)/fathom-onnx study --suite $(SUITE) --framework $(FRAMEWORK) --preset small -o $(STUDY)
@@ -49,10 +57,16 @@ fuzz: setup
 # Tools that look at our environment live in one of their own, so that they are no part of what they look at.
 build/tools:
 	$(PYTHON) -m venv build/tools
-	build/tools/bin/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom uv
 
 audit: setup build/tools
 	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+# Of every file of every version, and of what only some systems need, which constraints.txt does not name.
+hashes: build/tools
+	echo "setuptools>=77" > build/setuptools.in
+	build/tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --constraints constraints.txt --extra dev --output-file constraints-hashed.txt pyproject.toml build/setuptools.in
 
 sbom: setup build/tools
 	build/tools/bin/cyclonedx-py environment $(BIN)/python --output-file build/sbom.json

@@ -8,8 +8,9 @@ from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.errors import UsageError
 from fathom_onnx.runtime.ceilings import Ceilings
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
+from fathom_onnx.runtime.speed.gauge import doubt
 
-__all__ = ["ceilings_for", "check_ceilings", "check_node_times"]
+__all__ = ["ceilings_for", "check_ceilings", "check_node_times", "roofline_warnings"]
 
 
 def check_node_times(run: Run, name: str) -> str:
@@ -46,6 +47,19 @@ def check_ceilings(ceilings: Ceilings, run: Run) -> None:
         if of_ceilings != of_run:
             fix = f"measure with 'ceilings --ep {provider}{' --tf32' if tf32 else ''}'"
             raise UsageError(f"the ceilings are of {fact} {of_ceilings}, the run of {of_run}", fix)
+
+
+def roofline_warnings(ceilings: Ceilings, run: Run) -> tuple[str, ...]:
+    """What makes the shares of the roof doubtful: conditions in which ceilings and run differ, and a busy machine."""
+    device = {"cpu": "processor"} if run.manifest["provider"] == "cpu" else {"gpu": "device"}
+    of_run = {**run.manifest, "gpu": (run.manifest.get("gpu") or {}).get("name")}
+    names = {"threads": "threads", "onnxruntime": "onnxruntime", **device}
+    found = [
+        f"the run has {title} {of_run.get(name) or 'unknown'}, the ceilings {ceilings.facts[name] or 'unknown'}"
+        for name, title in names.items()
+        if ceilings.facts[name] != of_run.get(name)
+    ]
+    return (*found, *(f"in the run {line}" for line in doubt(run.manifest.get("gauge"))))
 
 
 def _on_off(tf32: bool | None) -> str:

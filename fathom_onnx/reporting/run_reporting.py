@@ -17,7 +17,7 @@ from fathom_onnx.errors import UsageError
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.ceilings import Ceilings, read_ceilings
 
-from .run_ceilings import ceilings_for, check_ceilings, check_node_times
+from .run_ceilings import ceilings_for, check_ceilings, check_node_times, roofline_warnings
 
 __all__ = ["load_run", "report"]
 
@@ -122,18 +122,19 @@ class _Roofs:
         self.refused: UsageError | None = None
         self.measured: dict[tuple[object, ...], Ceilings] = {}
 
-    def of(self, run: Run | NativeRun, name: str) -> tuple[dict[str, Roofline], str]:
-        """The rooflines of a run; or none, and why."""
+    def of(self, run: Run | NativeRun, name: str) -> tuple[dict[str, Roofline], str, tuple[str, ...]]:
+        """The rooflines of a run, or none and why; and what makes them doubtful."""
         if isinstance(run, NativeRun):
-            return {}, "the work of a framework's own operations is not counted"
+            return {}, "the work of a framework's own operations is not counted", ()
         if self.given is None and not self.measure:
-            return {}, "no ceilings were given"
+            return {}, "no ceilings were given", ()
         try:
             check_node_times(run, name)
-            return rooflines(run, self._ceilings(run), _GROUPINGS), ""
+            ceilings = self._ceilings(run)
+            return rooflines(run, ceilings, _GROUPINGS), "", roofline_warnings(ceilings, run)
         except UsageError as error:
             self.refused = error
-            return {}, str(error).partition(";")[0]
+            return {}, str(error).partition(";")[0], ()
 
     def _ceilings(self, run: Run) -> Ceilings:
         if self.given is not None:

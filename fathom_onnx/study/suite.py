@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Suite:
         provider: The provider they ran on.
         threads: Threads inside one operator.
         preset: Preset of their workloads.
-        cpu: The machine's processor.
+        manifests: Those of the runs.
         node_times: What the runs' node times are; "kernel" on a CPU.
     """
 
@@ -32,7 +33,7 @@ class Suite:
     provider: str
     threads: int
     preset: str
-    cpu: str
+    manifests: tuple[Mapping[str, Any], ...]
     node_times: str = "kernel"
 
 
@@ -71,6 +72,6 @@ def read_suite(folder: Path, mode: str = "inference", framework: str = "torch") 
         provider=provider,
         threads=int(first.get("threads") or study["options"]["threads"]),
         preset=str(study["options"]["preset"]),
-        cpu=str(first.get("cpu") or ""),
+        manifests=tuple(run.manifest for run in runs),
         node_times=node_times(first, provider),
     )

@@ -36,10 +36,13 @@ CELL_COLUMNS = (
     *("serialize", "threads", "optimization"),
     *("warmup", "steps", "seed", "state", "error", "seconds", "graph", "graph_sha256", "graph_nodes", "run"),
     *_MEASURED,
-    *("steady", "gauge_spread"),
+    *("steady", "gauge_spread", "waited"),
     *(f"share_{c}" for c in _CLASSES),
 )
-"""Columns of ``cells.csv``; a failed cell has empty values. ``steady``: whether the machine kept its speed."""
+"""Columns of ``cells.csv``; a failed cell has empty values.
+
+``steady``: whether the machine kept its speed. ``waited``: the share of their time that threads waited for a core.
+"""
 
 SHARE_COLUMNS = ("cell", "by", "name", "us", "share", "nodes")
 """Columns of ``shares.csv``: ``by`` is phase, class, op or layer."""
@@ -125,6 +128,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
     batch = cell.export.get("batch_size") if own else cell.job.workload.batch_size if ours else cell.job.batch
     changes = [*o.changes, *o.dimensions]
     classes = {row["name"]: row["share"] for row in s.get("by_class", ())}
+    gauge = s.get("gauge") or {}
     return {
         "cell": _cell_id(cell),
         **asdict(cell.cell),
@@ -143,8 +147,9 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "graph_nodes": cell.export.get("nodes"),
         "run": cell.profile.get("folder"),
         **{name: s.get(name) for name in _MEASURED},
-        "steady": (s.get("gauge") or {}).get("steady"),
-        "gauge_spread": (s.get("gauge") or {}).get("spread"),
+        "steady": gauge.get("steady"),
+        "gauge_spread": gauge.get("spread"),
+        "waited": gauge.get("waited"),
         **{f"share_{c}": classes.get(c, 0.0) if cell.done else None for c in _CLASSES},
     }
 

@@ -80,6 +80,22 @@ def test_ceilings_of_another_provider_are_refused(tmp_path: Path) -> None:
         fathom_onnx.report(saved(tmp_path / "run", provider="cuda"), ceilings=held)
 
 
+def test_ceilings_of_other_conditions_are_used_with_a_warning(tmp_path: Path) -> None:
+    run = saved(tmp_path / "run", threads=7, cpu="another")
+    html = fathom_onnx.report(run, ceilings=ceilings(None))
+    assert "Warning: the run has threads 7, the ceilings 1; the run has onnxruntime" in html
+    assert "the run has processor another, the ceilings c" in html
+    like = saved(tmp_path / "like", threads=1, cpu="c", onnxruntime="1")
+    assert "Warning:" not in fathom_onnx.report(like, ceilings=ceilings(None))
+
+
+def test_runs_of_different_conditions_are_compared_with_a_warning(tmp_path: Path) -> None:
+    one, two = saved(tmp_path / "one", cpu="c"), saved(tmp_path / "two", cpu="c", threads=2)
+    html = fathom_onnx.report([one, two], measure=False)
+    assert "two against one: the runs were measured under different conditions: threads." in html
+    assert "different conditions" not in fathom_onnx.report([one, saved(tmp_path / "three", cpu="c")], measure=False)
+
+
 def test_what_cannot_be_reported_on_is_one_line(tmp_path: Path) -> None:
     run = saved(tmp_path / "run")
     for arguments, code, said in (

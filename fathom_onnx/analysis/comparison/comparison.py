@@ -18,6 +18,7 @@ from typing import Any, Literal
 from fathom_onnx.analysis.runs import GROUPINGS, Grouping, Run
 from fathom_onnx.errors import UsageError
 
+from .cautions import cautions
 from .row_tables import grouped_tables
 from .run_facts import FactDifference, causes, differences
 from .significance import ALPHA, CONFIDENCE, steps_to_separate
@@ -50,6 +51,7 @@ class Comparison:
         control_steps: Counted unprofiled steps of A and of B.
         drifts: Relative change of the step's time over A and over B: 0 without a trend, None with too few steps. The
             test assumes that the steps of a run repeat the same measurement, which a drifting run violates.
+        warnings: What makes the comparison doubtful (:func:`~.cautions.cautions`).
         threshold: Smallest change of a row that counts as a change, as a share.
         totals: Key of :data:`TOTALS` to its row; no ``control`` where a run was read from a trace.
         tables: Grouping to its rows, the largest difference first.
@@ -62,6 +64,7 @@ class Comparison:
     steps: tuple[int, int]
     control_steps: tuple[int, int]
     drifts: tuple[float | None, float | None]
+    warnings: tuple[str, ...]
     threshold: float
     totals: dict[str, Row]
     tables: dict[Grouping, tuple[Row, ...]]
@@ -83,6 +86,7 @@ class Comparison:
             "steps": list(self.steps),
             "control_steps": list(self.control_steps),
             "drifts": list(self.drifts),
+            "warnings": list(self.warnings),
             "threshold": self.threshold,
             "alpha": ALPHA,
             "confidence": CONFIDENCE,
@@ -92,7 +96,13 @@ class Comparison:
         }
 
 
-def compare(run_a: Run, run_b: Run, groupings: Iterable[Grouping] = GROUPINGS, threshold: float = 0.05) -> Comparison:
+def compare(
+    run_a: Run,
+    run_b: Run,
+    groupings: Iterable[Grouping] = GROUPINGS,
+    threshold: float = 0.05,
+    names: tuple[str, str] = ("A", "B"),
+) -> Comparison:
     """Compare two runs.
 
     Args:
@@ -100,6 +110,7 @@ def compare(run_a: Run, run_b: Run, groupings: Iterable[Grouping] = GROUPINGS, t
         run_b: The run that may be slower or faster.
         groupings: Tables to make.
         threshold: Smallest change of a row that counts as a change, as a share of A's time; 0.05 is 5 percent.
+        names: What warnings call the runs.
 
     Raises:
         UsageError: The threshold is not a share.
@@ -108,6 +119,7 @@ def compare(run_a: Run, run_b: Run, groupings: Iterable[Grouping] = GROUPINGS, t
     if not 0 <= threshold < 1:
         raise UsageError(f"a threshold cannot be {threshold:.0%}", "give 0 to 99 percent")
     same_graph = run_a.manifest["graph_sha256"] == run_b.manifest["graph_sha256"]
+    drifts = (run_a.step_drift, run_b.step_drift)
     tables = grouped_tables(run_a, run_b, tuple(dict.fromkeys(groupings)), same_graph)
     return Comparison(
         a=_facts(run_a),
@@ -115,7 +127,8 @@ def compare(run_a: Run, run_b: Run, groupings: Iterable[Grouping] = GROUPINGS, t
         differences=differences(run_a.manifest, run_b.manifest),
         steps=(len(run_a.steps), len(run_b.steps)),
         control_steps=(len(run_a.manifest["control_steps_us"]), len(run_b.manifest["control_steps_us"])),
-        drifts=(run_a.step_drift, run_b.step_drift),
+        drifts=drifts,
+        warnings=cautions((run_a.manifest, run_b.manifest), drifts, names),
         threshold=threshold,
         totals={row.name: row for row in judge_rows(tables.totals, threshold)},
         tables={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fathom_onnx.analysis.comparison import Comparison, compare
+from fathom_onnx.analysis.comparison import Comparison, cautions, compare
 from fathom_onnx.analysis.runs.run import Run
 
 from .bars import CLASS_KEY, Bar, BarRow, Bars, known_parts
@@ -82,7 +82,7 @@ def _of_several(runs: Sequence[ShownRun], summaries: Sequence[Mapping[str, Any]]
     comparisons: dict[str, Comparison] = {}
     for shown in others:
         if isinstance(first.run, Run) and isinstance(shown.run, Run):
-            comparisons[shown.name] = compare(first.run, shown.run, GROUPED)
+            comparisons[shown.name] = compare(first.run, shown.run, GROUPED, names=(first.name, shown.name))
     base = step_us(summaries[0])
     ratios = [step_us(summary) / base if base else float("nan") for summary in summaries]
     end = 1.05 * max(_longest(shown) for shown in runs) / 1e3
@@ -97,10 +97,10 @@ def _of_several(runs: Sequence[ShownRun], summaries: Sequence[Mapping[str, Any]]
         f"{shown.name}: {duration(step_us(summary))}, {ratio:.2f} of the first run's step."
         for shown, summary, ratio in zip(others, summaries[1:], ratios[1:], strict=True)
     ]
-    several = [
-        f"{name}: {' and '.join(c.causes)} differ, so that no difference can be put down to one of them alone."
-        for name, c in comparisons.items()
-        if len(c.causes) > 1
+    warned = [
+        f"{shown.name} against {first.name}: {warning}."
+        for shown in others
+        for warning in _warnings(first, shown, comparisons.get(shown.name))
     ]
     pages = [
         Page(f"run-{number}", shown.name, shown.name, trust(summary), run_sections(number, shown, summary))
@@ -110,7 +110,7 @@ def _of_several(runs: Sequence[ShownRun], summaries: Sequence[Mapping[str, Any]]
         "title": f"{len(runs)} runs of {', '.join(dict.fromkeys(map(_graph, summaries)))}",
         "subtitle": f"the first: {first.name}, {_settings(summaries[0])}",
         "verdict": f"A step of {first.name} takes {duration(base)}. {' '.join(said)}",
-        "findings": several,
+        "findings": warned,
         "overview": Overview(
             f"How do the runs compare with {first.name}?",
             tiles[:_TILES],
@@ -121,6 +121,15 @@ def _of_several(runs: Sequence[ShownRun], summaries: Sequence[Mapping[str, Any]]
         "pages": pages,
         "pages_title": "Runs",
     }
+
+
+def _warnings(first: ShownRun, other: ShownRun, comparison: Comparison | None) -> Sequence[str]:
+    """What makes two runs hard to compare; of runs of different kinds, by the facts that both tell."""
+    if comparison is not None:
+        return comparison.warnings
+    both = first.run.manifest.keys() & other.run.manifest.keys()
+    a, b = ({name: shown.run.manifest[name] for name in both} for shown in (first, other))
+    return cautions((a, b), names=(first.name, other.name))
 
 
 def _longest(shown: ShownRun) -> float:

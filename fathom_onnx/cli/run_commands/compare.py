@@ -98,11 +98,10 @@ def _print(comparison: Comparison, run_a: Path, run_b: Path, top: int) -> None:
         table("The runs differ in", ("", "fact", "A", "B"), rows, text=("", "fact", "A", "B"))
     else:
         tell("\nThe runs differ in nothing that the manifests tell")
-    if len(comparison.causes) > 1:
-        tell(f"\n{' and '.join(comparison.causes)} differ: no difference in time can be put down to one of them alone")
-    for letter, drift in zip("AB", comparison.drifts, strict=True):
-        if drift:
-            tell(f"\n{letter} drifts: its step takes {drift:+.0%} at the end; the test takes all its steps for alike")
+    if comparison.warnings:
+        tell("")
+    for warning in comparison.warnings:
+        tell(f"warning: {warning}")
     tell(
         f"\nMedians of {comparison.steps[0]} steps of A and {comparison.steps[1]} of B. Slower and faster: by"
         f" {100 * comparison.threshold:g}% and more and by more than profiling costs,"

@@ -42,7 +42,7 @@ def command(
     from fathom_onnx.analysis.runs.roofline import roofline
     from fathom_onnx.cli.render import print_json
     from fathom_onnx.graph.files import write_text
-    from fathom_onnx.reporting import check_ceilings, check_node_times
+    from fathom_onnx.reporting import check_ceilings, check_node_times, roofline_warnings
     from fathom_onnx.runtime.ceilings import best_of, read_ceilings
 
     if path is not None and measure:
@@ -51,11 +51,9 @@ def command(
     times = check_node_times(loaded, str(run))
     ceilings = read_ceilings(path) if path is not None else _measured(loaded, measure)
     check_ceilings(ceilings, loaded)
-    if ceilings.facts["threads"] != loaded.manifest["threads"]:
-        tell(
-            f"note: the run has threads {_threads(loaded.manifest)}, the ceilings {ceilings.facts['threads']}",
-            err=True,
-        )
+    warnings = roofline_warnings(ceilings, loaded)
+    for warning in warnings:
+        tell(f"warning: {warning}", err=True)
     result = roofline(loaded, ceilings, by)
     if path is None and len(result.unexplained):
         # the first suspect is what was measured in a busy moment
@@ -66,7 +64,7 @@ def command(
         tell(f"drawing: {plot}", err=True)
     if as_json:
         facts = {"run": str(run), "graph": loaded.manifest["graph"], "node_times": times}
-        print_json({**facts, **result.as_json(), "ceilings": ceilings.facts})
+        print_json({**facts, **result.as_json(), "ceilings": ceilings.facts, "warnings": list(warnings)})
     else:
         _print(result, ceilings, loaded.manifest, times, top)
     _warn(result)

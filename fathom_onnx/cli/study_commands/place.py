@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_CONDITIONS = {
+    "provider": "provider",
+    "threads": "threads",
+    "optimization": "optimization",
+    "onnxruntime": "onnxruntime",
+    "cpu": "processor",
+}
+"""Fact of a manifest, in which run and suite should be alike, to its title."""
+
 
 @click.command("place")
 @click.argument("target", metavar="GRAPH.onnx|RUN", type=click.Path(path_type=Path))
@@ -125,25 +134,32 @@ def _profiled(
 
 
 def _remarks(run: Run, suite: Suite) -> list[str]:
-    """Differences between the run and the suite beyond the graph."""
+    """Differences between the run and the suite beyond the graph, and runs on a busy machine."""
     from fathom_onnx.analysis.paper.provider_comparison import node_times
+    from fathom_onnx.runtime.speed.gauge import doubt
 
     times = node_times(run.manifest, str(run.manifest.get("provider")))
-    facts = (
-        ("provider", run.manifest.get("provider"), suite.provider),
-        ("threads", run.manifest.get("threads"), suite.threads),
-        ("processor", run.manifest.get("cpu"), suite.cpu),
-        ("kind of node times", times, suite.node_times),
-    )
+    facts = [(title, run.manifest.get(f), [m.get(f) for m in suite.manifests]) for f, title in _CONDITIONS.items()]
+    if run.manifest.get("preset") is not None:  # which only graphs of ours have
+        facts.append(("preset", run.manifest["preset"], [suite.preset]))
+    facts.append(("kind of node times", times, [suite.node_times]))
     remarks = [
-        f"the run's {what} is {of_run}, the suite's {of_suite}"
+        f"the run's {what} is {_told(of_run)}, the suite's {' and '.join(dict.fromkeys(map(_told, of_suite)))}"
         for what, of_run, of_suite in facts
-        if of_run != of_suite
+        if any(value != of_run for value in of_suite)
     ]
+    remarks += [f"in the run {line}" for line in doubt(run.manifest.get("gauge"))]
+    doubtful = sum(bool(doubt(manifest.get("gauge"))) for manifest in suite.manifests)
+    if doubtful:
+        remarks.append(f"{doubtful} of the suite's {len(suite.manifests)} runs were measured on a busy machine")
     rest = run.kind_us("unattributed")
     if rest > 0:
         remarks.append(f"{rest / run.node_time_us:.1%} of the graph's time belongs to no op and is left out")
     return remarks
+
+
+def _told(value: object) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _print(placed: NearestWorkloads, suite: Suite, remarks: list[str]) -> None:

@@ -146,6 +146,7 @@ def _all(names: Sequence[str]) -> Sequence[str] | None:
 
 def _print(result: SweepResult) -> None:
     from fathom_onnx.cli.render import table, time_us
+    from fathom_onnx.runtime.speed.gauge import crowded
 
     columns = ("workload", "framework", "mode", "batch", "changes", "provider", "threads", "optimization")
     rows = [
@@ -168,5 +169,7 @@ def _print(result: SweepResult) -> None:
     tell(f"\n{done} of {len(result.rows)} cells done; tables: {result.folder / 'cells.csv'}")
     if unsteady := sum(row["steady"] is False for row in result.rows):
         tell(f"the machine changed speed in {unsteady} of them, which were repeated (column gauge_spread)")
+    if shared := sum(crowded(row) for row in result.rows):
+        tell(f"other processes took cores from {shared} of them: their times may not be comparable (column waited)")
     for failure in result.failures:
         tell(f"failed: {failure.what} ({failure.stage}): {failure.error}")

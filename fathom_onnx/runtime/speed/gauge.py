@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["EVERY_S", "TOLERANCE", "Gauge", "Progress", "gauge_line", "gauge_summary", "loop_s"]
+from .waiting import CROWDED, ThreadTimes, Waiting, thread_times
+
+__all__ = ["EVERY_S", "TOLERANCE", "Gauge", "Progress", "crowded", "doubt", "gauge_line", "gauge_summary", "loop_s"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -55,10 +57,17 @@ class Gauge:
     Args:
         loop: What is timed; returns seconds.
         clock: Seconds from any start.
+        times: What the threads of this process ran and waited.
     """
 
-    def __init__(self, loop: Callable[[], float] = loop_s, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        loop: Callable[[], float] = loop_s,
+        clock: Callable[[], float] = time.monotonic,
+        times: Callable[[], ThreadTimes] = thread_times,
+    ) -> None:
         self._loop, self._clock = loop, clock
+        self._waiting = Waiting(times)
         self._last = -np.inf
         self._series = ""
         self.readings_us: list[float] = []
@@ -66,6 +75,7 @@ class Gauge:
     def read(self) -> None:
         """Take a reading."""
         self.readings_us.append(float(np.median([self._loop() for _ in range(LOOPS)])) * 1e6)
+        self._waiting.look()
         self._last = self._clock()
 
     def around(self, progress: Progress | None) -> Progress:
@@ -94,24 +104,43 @@ class Gauge:
         return float(readings.max() / readings.min() - 1)
 
     def facts(self) -> dict[str, Any]:
-        """The entry ``gauge`` of a manifest: ``readings_us``, ``spread``, and ``steady``, None where not known."""
+        """The entry ``gauge`` of a manifest: ``readings_us``, ``spread``, ``steady``, ``waited``; None where unknown.
+
+        ``waited`` is the share of their time that the threads stood in line for a core (:mod:`.waiting`).
+        """
         spread = self.spread
         steady = None if spread is None else spread <= TOLERANCE
-        return {"readings_us": self.readings_us, "spread": spread, "steady": steady}
+        return {"readings_us": self.readings_us, "spread": spread, "steady": steady, "waited": self._waiting.share}
 
 
 def gauge_summary(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """``spread`` and ``steady`` of a manifest's gauge; None for a run without one, such as someone else's trace."""
+    """``spread``, ``steady`` and ``waited`` of a manifest's gauge; None for a run without one, as of a trace."""
     gauge = manifest.get("gauge")
-    return {"spread": gauge["spread"], "steady": gauge["steady"]} if gauge else None
+    return {name: gauge.get(name) for name in ("spread", "steady", "waited")} if gauge else None
 
 
 def gauge_line(summary: Mapping[str, Any]) -> str:
-    """Whether the machine changed speed, in words; empty where that is not known."""
+    """Whether the machine changed speed or was shared, in words; empty where that is not known."""
     gauge = summary.get("gauge")
-    if not gauge or gauge["steady"] is None:
-        return ""
-    spread = f"a loop of fixed arithmetic took up to {gauge['spread']:.0%} longer at times"
-    if gauge["steady"]:
-        return f"the machine kept its speed: {spread}"
-    return f"the machine changed speed: {spread}; times of this run may not be comparable, profile again"
+    if wrong := doubt(gauge):
+        return "; ".join((*wrong, "times of this run may not be comparable, profile again"))
+    return f"the machine kept its speed: {_spread(gauge)}" if gauge and gauge["steady"] else ""
+
+
+def doubt(gauge: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What makes the times of a run doubtful, by its gauge or the summary of it; none in a quiet run."""
+    found = []
+    if gauge and gauge.get("steady") is False:
+        found.append(f"the machine changed speed: {_spread(gauge)}")
+    if gauge and crowded(gauge):
+        found.append(f"other processes ran: its threads waited for a core {gauge['waited']:.0%} of their time")
+    return tuple(found)
+
+
+def crowded(gauge: Mapping[str, Any]) -> bool:
+    """Whether other processes took the cores that a run needed, by its gauge or the summary of it."""
+    return (gauge.get("waited") or 0.0) > CROWDED
+
+
+def _spread(gauge: Mapping[str, Any]) -> str:
+    return f"a loop of fixed arithmetic took up to {gauge['spread']:.0%} longer at times"

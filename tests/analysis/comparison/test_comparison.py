@@ -254,6 +254,46 @@ def test_facts_in_which_runs_differ() -> None:
     assert causes(differences({"seed": 1}, {"seed": 2})) == ()
 
 
+QUIET = {"readings_us": [100.0, 101.0, 100.0], "spread": 0.01, "steady": True, "waited": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ({}, {}, []),
+        ({"gauge": QUIET}, {"gauge": QUIET}, []),
+        ({}, {"threads": 2}, ["the runs were measured under different conditions: threads"]),
+        ({}, {"onnxruntime": "1.0"}, ["the runs were measured under different conditions: onnxruntime"]),
+        ({}, {"provider": "cuda"}, ["the runs were measured under different conditions: provider"]),
+        ({}, {"optimization": "basic"}, ["the runs were measured under different conditions: optimization"]),
+        ({}, {"cpu": "two"}, ["the runs were measured under different conditions: machine"]),
+        ({}, {"graph_sha256": "1"}, []),  # which is what one compares
+        ({}, {"preset": "paper", "threads": 2}, ["graph and threads differ: no difference in time can be put down"]),
+        ({"gauge": {**QUIET, "steady": False, "spread": 0.3}}, {}, ["in A the machine changed speed: a loop of fixed"]),
+        ({}, {"gauge": {**QUIET, "waited": 0.5}}, ["in B other processes ran: its threads waited for a core 50%"]),
+        (
+            {"gauge": QUIET},
+            {"gauge": {**QUIET, "readings_us": [130.0]}},
+            ["the machine was slower during B: a loop of fixed arithmetic took 30% longer there"],
+        ),
+        (
+            {"gauge": {**QUIET, "readings_us": [150.0]}},
+            {"gauge": QUIET},
+            ["the machine was slower during A: a loop of fixed arithmetic took 50% longer there"],
+        ),
+        (
+            {"gauge": QUIET},
+            {"gauge": {**QUIET, "readings_us": [900.0]}, "cpu": "two"},
+            ["the runs were measured under different conditions: machine"],
+        ),
+    ],
+)
+def test_what_makes_two_runs_hard_to_compare_is_said(a: dict[str, Any], b: dict[str, Any], said: list[str]) -> None:
+    warnings = compare(two_layers(1000, 500, **a), two_layers(1000, 500, **b), []).warnings
+    assert len(warnings) == len(said)
+    assert all(line.startswith(start) for line, start in zip(warnings, said, strict=True)), warnings
+
+
 def test_the_unprofiled_step_decides_whether_a_run_is_slower_than_allowed() -> None:
     def with_control(us: float, steps: int = 8) -> Any:
         a = two_layers(1000, 500, control=1000.0 + np.arange(steps))
@@ -296,7 +336,7 @@ def test_a_drifting_run_is_reported(tmp_path: Path) -> None:
     slowing.save(tmp_path / "a")
     still.save(tmp_path / "b")
     output = call(tmp_path / "a", tmp_path / "b").stdout
-    assert f"A drifts: its step takes {slowing.step_drift:+.0%} at the end" in output
+    assert f"warning: A drifts: its step takes {slowing.step_drift:+.0%} at the end" in output
     assert "B drifts" not in output
 
 
@@ -389,7 +429,7 @@ def test_the_command_says_what_differs_and_what_changed(saved: tuple[Path, Path]
     assert result.exit_code == 0, result.output
     lines = [line.strip() for line in result.stdout.splitlines()]
     assert lines[0] == f"A: small on cpu, 1 threads, onnxruntime 1.31.1 ({saved[0]})"
-    assert "threads and machine differ: no difference in time can be put down to one of them alone" in lines
+    assert "warning: threads and machine differ: no difference in time can be put down to one of them alone" in lines
     cells = {tuple(line.split()[:3]): line for line in lines}
     assert cells["threads", "threads", "1"].split()[-1] == "2"
     assert [line.split()[0] for line in lines if line.endswith("slower")][-2:] == [CONV, RELU]
@@ -412,6 +452,7 @@ def test_the_command_as_json(saved: tuple[Path, Path]) -> None:
     expected = compare(Run.load(saved[0]), Run.load(saved[1]), ["phase", "class", "op", "layer"], 0.1).as_json()
     assert content == {**json.loads(json.dumps(expected)), "fail_if_slower": None}
     assert content["causes"] == ["threads", "machine"]
+    assert [line.partition(":")[0] for line in content["warnings"]] == ["threads and machine differ"]
     assert "by_node" not in content
 
 

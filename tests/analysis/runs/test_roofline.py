@@ -321,12 +321,20 @@ def test_the_drawing() -> None:
     assert ">b2<" not in text
 
 
+QUIET = {"readings_us": [1.0, 1.0], "spread": 0.0, "steady": True, "waited": 0.0}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a small network, and ceilings beside it."""
     place = tmp_path_factory.mktemp("runs")
     profile(cnn(), threads=1, warmup=1, steps=2, folder=place / "run")
-    (place / "ceilings.json").write_text(json.dumps(CEILINGS.as_json()))
+    manifest = json.loads((place / "run" / "manifest.json").read_text())
+    # how busy the machine is meanwhile is not the tests' to say
+    (place / "run" / "manifest.json").write_text(json.dumps({**manifest, "gauge": QUIET}))
+    reseal(place / "run")
+    of_the_run = {name: manifest[name] for name in ("cpu", "onnxruntime")}
+    (place / "ceilings.json").write_text(json.dumps({**CEILINGS.as_json(), **of_the_run}))
     return place
 
 
@@ -403,7 +411,18 @@ def test_the_command_does_not_mix_machines(folder: Path, tmp_path: Path) -> None
     assert "the run is from another machine (Another CPU" in err
     code, _, err = run(changed(folder, tmp_path / "more", threads=7), "--ceilings", str(folder / "ceilings.json"))
     assert code == 0
-    assert "note: the run has threads 7, the ceilings 1" in err
+    assert "warning: the run has threads 7, the ceilings 1" in err
+    facts = {"cpu": "Another CPU", "onnxruntime": "1.0", "gauge": {**QUIET, "steady": False, "spread": 0.5}}
+    where = [changed(folder, tmp_path / "else", **facts), "--ceilings", str(folder / "ceilings.json"), "--json"]
+    code, out, err = run(*where)
+    warnings = json.loads(out)["warnings"]
+    assert [line.partition(",")[0] for line in warnings] == [
+        *("the run has onnxruntime 1.0", "the run has processor Another CPU"),
+        "in the run the machine changed speed: a loop of fixed arithmetic took up to 50% longer at times",
+    ]
+    assert all(f"warning: {line}" in err for line in warnings)
+    code, out, _ = run(str(folder / "run"), *where[1:])
+    assert (code, json.loads(out)["warnings"]) == (0, [])
     code, _, err = run(changed(folder, tmp_path / "gpu", node_times="host launch"))
     assert code == 2
     assert "launching kernels" in err
@@ -411,7 +430,8 @@ def test_the_command_does_not_mix_machines(folder: Path, tmp_path: Path) -> None
 
 def on_cuda(folder: Path, to: Path, **facts: object) -> str:
     """The run as one on a GPU would be, with device times."""
-    usual = {"provider": "cuda", "node_times": "device", "tf32": False, "gpu": {"name": "A GPU"}}
+    usual = {"provider": "cuda", "node_times": "device", "tf32": False, "gpu": {"name": "A GPU"}, "gauge": QUIET}
+    usual["onnxruntime"] = "any"
     return changed(folder, to, **{**usual, **facts})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fathom_onnx.errors import RunError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
 from support.graphs.small_models import FLOAT, cnn, model, op
+from support.runs.sealing import reseal
 
 
 def spent(workload: str, framework: str = "torch", mode: str = "inference", **ops: float) -> OpMix:
@@ -87,6 +89,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+BUSY = {"readings_us": [1.0, 1.0], "spread": 0.0, "steady": True, "waited": 0.4}
+
+
+def rewritten(run: Path, **facts: object) -> None:
+    path = run / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    reseal(run)
+
+
 def call(*arguments: str | Path):
     return CliRunner().invoke(main, ["place", *map(str, arguments)])
 
@@ -103,7 +114,8 @@ def test_a_graph_is_run_and_placed(study: Path, tmp_path: Path) -> None:
     assert [n["workload"] for n in found["neighbours"]] == ["dense", "cnn"]
     assert found["neighbours"][0]["distance"] < 0.2 < found["neighbours"][1]["distance"]
     assert found["joins"]["workloads"] == ["dense"]
-    assert found["remarks"] == []
+    # how busy the machine is meanwhile is not the test's to say
+    assert [line for line in found["remarks"] if line.startswith("the run's")] == []
     assert tree.read_text().startswith("<svg ")
     assert ">mlp<" in tree.read_text()
 
@@ -115,6 +127,25 @@ def test_a_run_is_placed_as_it_is_and_what_differs_is_said(study: Path, tmp_path
     assert "mlp among the inference runs (file, preset tiny), by op classes" in done.stdout
     assert "in the tree it joins dense at distance" in done.stdout
     assert "note: the run's threads is 2, the suite's 1" in done.stdout
+    rewritten(tmp_path / "run", preset="paper", onnxruntime="1.0", cpu=None, optimization="basic", gauge=BUSY)
+    done = call(tmp_path / "run", "--study", study, "--framework", "file", "--json")
+    remarks = json.loads(done.stdout)["remarks"]
+    assert [line.partition(" is ")[0] for line in remarks if line.startswith("the run's")] == [
+        *("the run's threads", "the run's optimization", "the run's onnxruntime", "the run's processor"),
+        "the run's preset",
+    ]
+    assert any(line.startswith("the run's processor is unknown, the suite's ") for line in remarks)
+    assert "in the run other processes ran: its threads waited for a core 40% of their time" in remarks
+
+
+def test_runs_of_the_suite_that_are_not_alike_are_said(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    rewritten(tmp_path / "study" / "runs" / "cnn", threads=3, gauge=BUSY)
+    rewritten(tmp_path / "study" / "runs" / "dense", gauge=None)
+    done = call(study / "runs" / "dense", "--study", tmp_path / "study", "--framework", "file", "--json")
+    remarks = json.loads(done.stdout)["remarks"]
+    assert "the run's threads is 1, the suite's 3 and 1" in remarks
+    assert "1 of the suite's 2 runs were measured on a busy machine" in remarks
 
 
 @pytest.mark.parametrize(

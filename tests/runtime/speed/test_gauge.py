@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,15 +11,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import fathom_onnx
 from fathom_onnx.cli import main
-from fathom_onnx.runtime.speed.gauge import EVERY_S, LOOPS, TOLERANCE, Gauge, gauge_line, gauge_summary, loop_s
+from fathom_onnx.runtime.speed.gauge import EVERY_S, LOOPS, TOLERANCE, Gauge, doubt, gauge_line, gauge_summary, loop_s
+from fathom_onnx.runtime.speed.waiting import CROWDED, thread_times
 from support.graphs.small_models import model, op
 
 
 def planted(*seconds: float) -> Gauge:
     """A gauge whose readings are these, on a clock that stands still."""
     loops = (s for reading in seconds for s in [reading] * LOOPS)
-    return Gauge(lambda: next(loops), lambda: 0.0)
+    return Gauge(lambda: next(loops), lambda: 0.0, dict)
 
 
 def readings(*seconds: float) -> Gauge:
@@ -72,6 +76,43 @@ def test_it_reads_after_the_first_and_the_last_step_of_a_series_and_between_when
     assert told[0][:3] == ("control", 1, 5)
 
 
+def test_waiting_is_what_threads_stood_in_line_between_the_first_look_and_the_last() -> None:
+    looks = iter(
+        [
+            {1: (1000, 5000)},
+            {1: (1700, 5100), 2: (150, 50)},  # a thread that began meanwhile
+            {1: (1750, 5150)},  # which has ended
+        ]
+    )
+    gauge = Gauge(lambda: 0.001, lambda: 0.0, lambda: next(looks))
+    gauge.read()
+    assert gauge.facts()["waited"] is None
+    gauge.read()
+    assert gauge.facts()["waited"] == pytest.approx(150 / 1000)
+    gauge.read()
+    assert gauge.facts()["waited"] == pytest.approx(200 / 1100)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").is_file(), reason="the system does not tell of waiting threads")
+def test_linux_tells_of_threads_that_wait() -> None:
+    before = thread_times()
+    for _ in range(30):
+        loop_s()
+    after = thread_times()
+    assert os.getpid() in after
+    assert after[os.getpid()][0] > before[os.getpid()][0]
+    assert after[os.getpid()][1] >= before[os.getpid()][1]
+
+
+def test_a_system_that_does_not_tell_is_unknown_and_not_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fathom_onnx.runtime.speed.waiting._TASKS", tmp_path / "none")
+    gauge = Gauge()
+    gauge.read()
+    gauge.read()
+    assert gauge.facts()["waited"] is None
+    assert doubt(gauge.facts()) == ()
+
+
 def test_a_gauge_without_a_report_of_progress_reads_too() -> None:
     gauge = planted(0.001, 0.001)
     report = gauge.around(None)
@@ -91,6 +132,14 @@ def test_lines_say_whether_the_machine_changed_speed() -> None:
     assert line(1, 1.31).startswith("the machine changed speed: a loop of fixed arithmetic took up to 31% longer")
     assert line(1, 1 + TOLERANCE / 2).startswith("the machine kept its speed")
     assert line(1) == ""
+    shared = {**readings(1, 1).facts(), "waited": 0.4}
+    assert gauge_line({"gauge": shared}) == (
+        "other processes ran: its threads waited for a core 40% of their time; "
+        "times of this run may not be comparable, profile again"
+    )
+    assert gauge_line({"gauge": {**shared, "waited": CROWDED}}).startswith("the machine kept its speed")
+    both = doubt({**readings(1, 2).facts(), "waited": 0.4})
+    assert [phrase.partition(":")[0] for phrase in both] == ["the machine changed speed", "other processes ran"]
     assert gauge_line({"gauge": gauge_summary({})}) == ""
 
 
@@ -103,7 +152,9 @@ def test_a_profile_on_a_machine_that_changes_speed_says_so(tmp_path: Path, monke
             yield 0.002
 
     loops = slower()
-    monkeypatch.setattr("fathom_onnx.profiling.Gauge", partial(Gauge, lambda: next(loops)))
+    looks = ({1: (900 * n, 100 * n)} for n in itertools.count())
+    planted_gauge = partial(Gauge, lambda: next(loops), times=lambda: next(looks))
+    monkeypatch.setattr("fathom_onnx.profiling.Gauge", planted_gauge)
     import onnx
 
     graph = model([op("Relu", "x", "y", "forward/act/Relu")], {"x": (1, (4, 3))}, {"y": (1, (4, 3))})
@@ -115,4 +166,8 @@ def test_a_profile_on_a_machine_that_changes_speed_says_so(tmp_path: Path, monke
     run = Run.load(tmp_path / "run")
     assert run.manifest["gauge"]["steady"] is False
     assert len(run.manifest["gauge"]["readings_us"]) >= 4  # the ends of two series
-    assert run.summary()["gauge"] == {"spread": pytest.approx(1.0), "steady": False}
+    summary = {"spread": pytest.approx(1.0), "steady": False, "waited": pytest.approx(0.1)}
+    assert run.summary()["gauge"] == summary
+    assert "other processes ran: its threads waited for a core 10% of their time" in result.stdout
+    assert "Other processes ran" not in (page := fathom_onnx.report(tmp_path / "run", measure=False))
+    assert "The machine changed speed: a loop of fixed arithmetic took up to 100% longer at times; other" in page

@@ -34,7 +34,7 @@ def test_a_run_is_repeated_until_the_machine_keeps_its_speed(
     found = measure_steadily(job, measure)
     assert len(ran) == found["attempts"] == attempts
     assert found["folder"] == "runs/x"
-    assert found["gauge"] == {"spread": pytest.approx(0.1 * attempts), "steady": marked}
+    assert found["gauge"] == {"spread": pytest.approx(0.1 * attempts), "steady": marked, "waited": None}
 
 
 def test_a_run_without_a_gauge_is_measured_once(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from fathom_onnx.analysis.report.timeline_figure import step_timeline
 from fathom_onnx.analysis.runs.native_run import NativeRun
 from fathom_onnx.analysis.runs.roofline import Roofline
 from fathom_onnx.analysis.runs.run import Run
+from fathom_onnx.runtime.speed.gauge import gauge_line
 
 from .group_tables import group_table
 from .layer_bars import layer_bars
@@ -42,12 +43,14 @@ class ShownRun:
         run: The run.
         rooflines: Its rooflines by node, layer and op; empty where there are none.
         no_roofline: Why there are none.
+        roofline_warnings: What makes them doubtful.
     """
 
     name: str
     run: Run | NativeRun
     rooflines: Mapping[str, Roofline] = field(default_factory=dict)
     no_roofline: str = ""
+    roofline_warnings: Sequence[str] = ()
 
     @property
     def node_us(self) -> float:
@@ -81,6 +84,9 @@ def run_sections(number: int, shown: ShownRun, summary: Mapping[str, Any]) -> li
         sections.append(_nodes(number, shown.run))
     graph, mode = short(str(summary.get("graph") or shown.name)), str(summary.get("mode") or "a step")
     under = roofline_sections(f"roofline-{number}", {graph: {mode: shown.rooflines}}) if shown.rooflines else []
+    if under and shown.roofline_warnings:
+        doubts = f"Warning: {'; '.join(shown.roofline_warnings)}."
+        under = [replace(under[0], lead=[doubts, *under[0].lead]), *under[1:]]
     if not under and shown.no_roofline:
         under = [Section("roofline", "Roofline", lead=[f"There is no roofline: {shown.no_roofline}."])]
     sections += [*under, *memory_sections(f"memory-{number}", {graph: {mode: summary}})]
@@ -140,6 +146,8 @@ def trust(summary: Mapping[str, Any]) -> list[str]:
     overhead, control = summary.get("profiling_overhead_us"), summary.get("control_us")
     if overhead is not None and control:
         said.append(f"Profiling adds {100 * overhead / control:.0f}% to an unprofiled step.")
+    if line := gauge_line(summary):
+        said.append(f"{line[0].upper()}{line[1:]}.")
     facts = summary.get("statistics") or {}
     if facts.get("dropped_steps"):
         said.append(f"{facts['dropped_steps']} profiled steps were still warm-up and are not counted.")

@@ -41,7 +41,7 @@ def pooled_facts(manifests: Sequence[Manifest], lists: Sequence[str], rounds: Se
 
 
 def pooled_gauge(gauges: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The gauges of several rounds as one: steady where all are, the largest spread, and the spread between rounds.
+    """The gauges of several rounds as one: steady where all are, largest spread and waiting, spread between rounds.
 
     Args:
         gauges: The entries ``gauge`` of the rounds' manifests.
@@ -55,5 +55,6 @@ def pooled_gauge(gauges: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "readings_us": [us for g in gauges for us in g["readings_us"]],
         "spread": max(spreads, default=None),
         "steady": all(known) if known else None,
+        "waited": max((g["waited"] for g in gauges if g.get("waited") is not None), default=None),
         "between_rounds": max(medians) / min(medians) - 1 if medians else None,
     }
