@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fathom_onnx.analysis.runs import GROUPINGS, Grouping, Run
+from fathom_onnx.analysis.runs.contradictions import contradictions
 from fathom_onnx.errors import UsageError
 
 from .cautions import cautions
@@ -51,7 +52,7 @@ class Comparison:
         control_steps: Counted unprofiled steps of A and of B.
         drifts: Relative change of the step's time over A and over B: 0 without a trend, None with too few steps. The
             test assumes that the steps of a run repeat the same measurement, which a drifting run violates.
-        warnings: What makes the comparison doubtful (:func:`~.cautions.cautions`).
+        warnings: What makes the comparison doubtful: contradictions in a run, and :func:`~.cautions.cautions`.
         threshold: Smallest change of a row that counts as a change, as a share.
         totals: Key of :data:`TOTALS` to its row; no ``control`` where a run was read from a trace.
         tables: Grouping to its rows, the largest difference first.
@@ -128,7 +129,14 @@ def compare(
         steps=(len(run_a.steps), len(run_b.steps)),
         control_steps=(len(run_a.manifest["control_steps_us"]), len(run_b.manifest["control_steps_us"])),
         drifts=drifts,
-        warnings=cautions((run_a.manifest, run_b.manifest), drifts, names),
+        warnings=(
+            *(
+                f"in {name} {line}"
+                for name, run in zip(names, (run_a, run_b), strict=True)
+                for line in contradictions(run)
+            ),
+            *cautions((run_a.manifest, run_b.manifest), drifts, names),
+        ),
         threshold=threshold,
         totals={row.name: row for row in judge_rows(tables.totals, threshold)},
         tables={

@@ -25,6 +25,7 @@ from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.runtime.traces.shapes import NodeShapes
 from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
+from .contradictions import contradictions
 from .costs.executed_costs import COST_COLUMNS, what_ran, with_originals
 from .files import SCHEMA, read_run, write_run
 from .kernels import KERNEL_COLUMNS, kernel_groups, kernel_table
@@ -176,6 +177,7 @@ class Run(TimeGroups):
             "charged_us": self.kind_us("charged"),
             "unattributed_us": self.kind_us("unattributed"),
             "profiling_overhead_us": None if self.control_us is None else self.step_us - self.control_us,
+            "contradictions": list(contradictions(self)),
             "executed_nodes": len(self.nodes),
             "tf32": self.manifest.get("tf32"),
             "gpu": self.manifest.get("gpu"),

@@ -160,6 +160,8 @@ def _print_trust(summary: dict[str, Any]) -> None:
 
     found = summary["statistics"]
     tell("")
+    for line in summary.get("contradictions", ()):
+        tell(f"error: {line}")
     if line := gauge_line(summary):
         tell(line)
     dropped = [(found["dropped_steps"], "profiled"), (found["dropped_control_steps"], "unprofiled")]

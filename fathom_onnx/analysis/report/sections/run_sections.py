@@ -139,10 +139,12 @@ def _nodes(number: int, run: Run) -> Section:
 
 def trust(summary: Mapping[str, Any]) -> list[str]:
     """How far the times of a run can be trusted, a sentence a fact."""
-    said = []
+    said = [f"Error: {line}." for line in summary.get("contradictions", ())]
     outside, run_us = float(summary["outside_us"]), float(summary["run_time_us"])
-    if run_us > 0:
-        said.append(f"{percent(max(0.0, outside) / run_us)} of a profiled step is outside nodes.")
+    if outside < 0:
+        said.append(f"The times of nodes add up to {duration(-outside)} more than the run takes.")
+    elif run_us > 0:
+        said.append(f"{percent(outside / run_us)} of a profiled step is outside nodes.")
     overhead, control = summary.get("profiling_overhead_us"), summary.get("control_us")
     if overhead is not None and control:
         said.append(f"Profiling adds {100 * overhead / control:.0f}% to an unprofiled step.")
