@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fathom_onnx.analysis.runs import GROUPINGS, Grouping, Run
-from fathom_onnx.analysis.runs.contradictions import contradictions
 from fathom_onnx.errors import UsageError
 
 from .cautions import cautions
@@ -133,7 +132,7 @@ def compare(
             *(
                 f"in {name} {line}"
                 for name, run in zip(names, (run_a, run_b), strict=True)
-                for line in contradictions(run)
+                for line in run.contradictions
             ),
             *cautions((run_a.manifest, run_b.manifest), drifts, names),
         ),

@@ -25,7 +25,6 @@ from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.runtime.traces.shapes import NodeShapes
 from fathom_onnx.runtime.traces.steps import Microseconds, StepTimes
 
-from .contradictions import contradictions
 from .costs.executed_costs import COST_COLUMNS, what_ran, with_originals
 from .files import SCHEMA, read_run, write_run
 from .kernels import KERNEL_COLUMNS, kernel_groups, kernel_table
@@ -43,6 +42,7 @@ from .tables import (
     step_table,
 )
 from .time_groups import TimeGroups, time_groups
+from .trust.contradictions import contradictions
 
 __all__ = [
     "ATTRIBUTION_COLUMNS",
@@ -131,6 +131,11 @@ class Run(TimeGroups):
             return None
         return float(self.nodes.loc[self.nodes["drift"] == 0, "median_us"].sum()) / total
 
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Times that cannot be, a sentence each; none in a sound run."""
+        return contradictions(self.manifest, self.nodes, self.steps, self.samples, self.originals)
+
     def kind_us(self, kind: str) -> float:
         """Node time of one kind: ``attributed``, ``charged`` or ``unattributed``."""
         return float(self.nodes.loc[self.nodes["kind"] == kind, "median_us"].sum())
@@ -177,7 +182,7 @@ class Run(TimeGroups):
             "charged_us": self.kind_us("charged"),
             "unattributed_us": self.kind_us("unattributed"),
             "profiling_overhead_us": None if self.control_us is None else self.step_us - self.control_us,
-            "contradictions": list(contradictions(self)),
+            "contradictions": list(self.contradictions),
             "executed_nodes": len(self.nodes),
             "tf32": self.manifest.get("tf32"),
             "gpu": self.manifest.get("gpu"),

@@ -1,0 +1,1 @@
+"""How far the times of a run can be trusted: its tables come in, sentences on what cannot be go out."""
