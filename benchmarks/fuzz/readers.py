@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 
 from fathom_onnx.errors import FathomError
+from fathom_onnx.workloads.contract import Variable
 
 from . import corpora
 
@@ -18,37 +21,44 @@ Reader = Callable[[Path], object]
 
 
 def _graph(path: Path) -> None:
-    """What ``inspect``, ``compat`` and every converter do with it; each is asked though another refused."""
+    """What ``inspect``, ``compat`` and every converter do with it; each is asked though another refused.
+
+    Raises:
+        FathomError: It cannot be loaded. That a converter refuses it is not told.
+    """
     from fathom_onnx.analysis.cost.inspection import inspect
     from fathom_onnx.compat import Facts, judge_all
     from fathom_onnx.convert import CONVERTERS
     from fathom_onnx.graph import load, load_structure
 
-    refusals = []
+    structure = load_structure(path)  # what this refuses, the next does too
+    with _refused():
+        inspect(structure)
+    graph = load(path)
+    with _refused():
+        judge_all(Facts(graph, onnx.load(path, load_external_data=False)))
+    for converter in CONVERTERS.values():
+        needed = {option.name: option.example for option in converter.options if option.required}
+        with _refused():
+            converter.convert(graph, converter.request("g", needed))
 
-    def ask(reader: Callable[[], object]) -> object:
-        try:
-            return reader()
-        except FathomError as error:
-            refusals.append(error)
-            return None
 
-    structure = ask(lambda: load_structure(path))
-    if structure is not None:
-        ask(lambda: inspect(structure))  # type: ignore[arg-type]
-    graph = ask(lambda: load(path))
-    if graph is not None:
-        ask(lambda: judge_all(Facts(graph, onnx.load(path, load_external_data=False))))  # type: ignore[arg-type]
-        for converter in CONVERTERS.values():
-            ask(lambda converter=converter: converter.convert(graph, converter.request("g", {})))  # type: ignore[misc]
-    if refusals:
-        raise refusals[0]
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Something that may be refused, in one line."""
+    try:
+        yield
+    except FathomError as error:
+        if "\n" in str(error):
+            raise
 
 
 def _trace(path: Path) -> None:
+    from fathom_onnx.runtime.traces.foreign import read_foreign
     from fathom_onnx.trace_profiling import profile_from_trace
     from support.graphs.small_models import cnn
 
+    read_foreign(path)  # what this refuses, the whole does too
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "cnn.onnx"
         model.write_bytes(cnn().model.SerializeToString())
@@ -58,16 +68,23 @@ def _trace(path: Path) -> None:
 def _checkpoint(path: Path) -> None:
     from fathom_onnx.runtime.value_files import ValueFile
     from fathom_onnx.training import read_checkpoint
+
+    try:
+        read_checkpoint(path)
+    finally:
+        file = ValueFile(path, _variables())
+        for variable in _variables():
+            file.read(variable)
+
+
+@functools.cache
+def _variables() -> tuple[Variable, ...]:
+    """The variables that checkpoints are read for."""
     from support.graphs.small_models import line_inference
 
     graph = line_inference()
     assert graph.metadata is not None
-    try:
-        read_checkpoint(path)
-    finally:
-        file = ValueFile(path, graph.metadata.variables)
-        for variable in graph.metadata.variables:
-            file.read(variable)
+    return graph.metadata.variables
 
 
 def _losses(path: Path) -> None:
