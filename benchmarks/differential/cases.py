@@ -40,6 +40,11 @@ class Case:
     inputs: Sequence[Any]
     plain: onnx.ModelProto | None = None
 
+    @property
+    def fed(self) -> dict[str, Any]:
+        """Values by the names of the model's inputs."""
+        return {v.name: x for v, x in zip(self.model.graph.input, self.inputs, strict=True)}
+
 
 @functools.cache
 def node_cases() -> tuple[Case, ...]:

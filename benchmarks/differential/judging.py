@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,89 @@ import onnxruntime
 from differential.cases import Case
 from fathom_onnx.analysis.cost.node_costs import graph_costs, total_cost
 from fathom_onnx.graph import Graph, load
+from fathom_onnx.graph.parameters import parameters_by_node
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import LEVELS, SessionSettings
 
-__all__ = ["FUSED", "differences", "runs_straight"]
+__all__ = [
+    "FUSED",
+    "Tell",
+    "ALONE",
+    "Tell",
+    "Values",
+    "apart",
+    "counted",
+    "different",
+    "in_onnxruntime",
+    "judged",
+    "made_by_us",
+    "miscounted",
+    "sizes_of",
+    "straight",
+]
 
 FUSED = 1e-6
-"""How far outputs of float32 may be apart, of their largest, where a function's nodes are fused in another way."""
+"""How far outputs of floats may be apart, of their largest, where onnxruntime fuses the same nodes in another way."""
+
+ALONE = "by our way alone"
+"""What a process says before it does what onnxruntime has done by itself already."""
+
+Tell = Callable[[str], None]
+Values = Mapping[str, Any]
+"""Name of a tensor to its value."""
 
 
-def _straight(model: onnx.ModelProto, inputs: Sequence[Any], level: str) -> list[Any]:
+def in_onnxruntime(model: onnx.ModelProto | Path, fed: Values, level: str) -> list[Any]:
+    """The outputs of a model, without any code of ours.
+
+    Args:
+        model: The model, or its file.
+        fed: Values of its inputs, and perhaps of others.
+        level: Name of the level of optimization.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    fed = dict(zip((i.name for i in model.graph.input), inputs, strict=True))
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])  # type: ignore[index]
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return _run(onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"]), fed)
+
+
+def _run(session: Any, fed: Values) -> list[Any]:
     given = {i.name for i in session.get_inputs()}
-    return list(session.run([o.name for o in model.graph.output], {n: v for n, v in fed.items() if n in given}))
+    return list(session.run([o.name for o in session.get_outputs()], {n: v for n, v in fed.items() if n in given}))
 
 
-def runs_straight(case: Case) -> list[Any] | None:
-    """The outputs of a case as onnxruntime gives them without any optimization.
+def straight(case: Case) -> dict[str, list[Any]] | None:
+    """The outputs of a case as onnxruntime gives them by itself, by level; a level at which it refuses is left out.
 
-    None where it refuses the model, and where it gives something else the second time: its batch normalization in
-    training reads memory that nobody has written.
+    None where it refuses the model without any optimization, and where it gives something else the second time: its
+    batch normalization in training reads memory that nobody has written.
     """
-    try:
-        first, second = (_straight(case.model, case.inputs, "none") for _ in range(2))
-    except Exception:  # whatever it is, onnxruntime says that it does not run this
-        return None
-    return first if all(map(_equal, first, second)) else None
+    found = {}
+    for level in reversed(LEVELS):
+        try:
+            found[level] = in_onnxruntime(case.model, case.fed, level)
+            if level == "none" and not all(map(_equal, found[level], in_onnxruntime(case.model, case.fed, level))):
+                return None
+        except Exception:  # whatever it is, onnxruntime says that it does not run this
+            if level == "none":
+                return None
+    return found
 
 
-def _ours(graph: Graph, case: Case, level: str) -> list[Any]:
-    session = open_session(prepare(graph), SessionSettings(threads=1, optimization=level))  # type: ignore[arg-type]
-    fed = dict(zip((i.name for i in case.model.graph.input), case.inputs, strict=True))
-    given = {i.name for i in session.get_inputs()}
-    names = [o.name for o in case.model.graph.output]
-    return list(session.run(names, {n: v for n, v in fed.items() if n in given}))
+def made_by_us(graph: Graph, fed: Values, level: str, values: Values | None = None) -> list[Any]:
+    """The outputs of a graph by our way.
+
+    Args:
+        graph: The graph.
+        fed: Values of its inputs, and perhaps of others.
+        level: Name of the level of optimization.
+        values: Values of its variables.
+    """
+    settings = SessionSettings(threads=1, optimization=level)  # type: ignore[arg-type]
+    return _run(open_session(prepare(graph, values), settings), fed)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -76,72 +119,106 @@ def _same_numbers(a: Any, b: Any) -> bool:
         return False
 
 
-def _apart(found: Any, true: Any) -> float:
-    """How far two arrays of numbers are apart, over the largest of the second; infinite for anything else."""
+def apart(found: Any, true: Any) -> float:
+    """How far two outputs are apart, over the largest of the second; infinite where they are no floats of one shape."""
+    if _equal(found, true):
+        return 0.0
     found, true = np.asarray(found), np.asarray(true)
     if found.shape != true.shape or found.dtype != true.dtype or true.dtype.kind != "f":
         return math.inf
-    difference = np.abs(found.astype("float64") - true.astype("float64"))
-    apart = float(difference.max() / np.abs(true.astype("float64")).max())
-    return apart if math.isfinite(apart) else math.inf
+    found, true = found.astype("float64"), true.astype("float64")
+    with np.errstate(all="ignore"):
+        same = (found == true) | (np.isnan(found) & np.isnan(true))
+        distance = np.where(same, 0.0, np.abs(found - true)).max(initial=0.0)
+        far = float(distance / np.abs(true[np.isfinite(true)]).max(initial=0.0))
+    return far if math.isfinite(far) else math.inf
 
 
-def _counted(graph: Graph) -> dict[str, int | None]:
+def counted(graph: Graph) -> dict[str, int | None]:
     """Sums over the graph; None where a node's part is not known."""
     whole = total_cost(graph_costs(graph))
     return {what: getattr(whole, what) for what in ("macs", "flops", "bytes_read", "bytes_written")}
 
 
-def _sizes(case: Case) -> dict[str, int]:
+def sizes_of(case: Case) -> dict[str, int]:
     """The sizes that the inputs give to dimensions which the model leaves open, by name."""
     found = {}
-    for value, given in zip(case.model.graph.input, case.inputs, strict=True):
-        for dim, size in zip(value.type.tensor_type.shape.dim, getattr(given, "shape", ()), strict=False):
+    for value in case.model.graph.input:
+        shape = getattr(case.fed.get(value.name), "shape", ())
+        for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=False):
             if dim.dim_param:
                 found[dim.dim_param] = int(size)
     return found
 
 
-def differences(case: Case, straight: list[Any], place: Path) -> Iterator[str]:
-    """What differs, a line each: by kind, and then the detail after a colon.
+def judged(case: Case, expected: Mapping[str, Sequence[Any]], place: Path) -> tuple[Graph | None, list[str]]:
+    """The graph of a case, and what differs: a line each, by kind, and then the detail after a colon.
 
     Args:
         case: The case.
-        straight: Its outputs without any optimization.
+        expected: Its outputs as onnxruntime gives them by itself, by level.
         place: A folder for its file.
     """
     path = place / "case.onnx"
     path.write_bytes(case.model.SerializeToString())
     try:
-        graph = load(path, _sizes(case))
+        graph = load(path, sizes_of(case))
     except Exception as error:  # onnxruntime runs it
-        yield f"refused to read: {type(error).__name__} {error}"
-        return
-    for level in LEVELS:
-        try:
-            expected = straight if level == "none" else _straight(case.model, case.inputs, level)
-        except Exception:  # some levels of onnxruntime refuse what it runs at others
-            continue
-        try:
-            found = _ours(graph, case, level)
-        except Exception as error:
-            yield f"refused to run ({level}): {type(error).__name__} {error}"
-            continue
-        for output, a, b in zip(case.model.graph.output, found, expected, strict=True):
-            # onnxruntime fuses the nodes of a function otherwise when they are written out before it reads them
-            apart = 0.0 if _equal(a, b) else _apart(a, b)
-            if apart > (FUSED if case.model.functions and level in ("all", "extended") else 0.0):
-                yield f"other outputs ({level}): {output.name} by {apart:.1e} of its largest"
-                break
+        return None, [f"refused to read: {type(error).__name__} {error}"]
+    found: list[str] = []
+    for level, outputs in expected.items():
+        # onnxruntime fuses the nodes of a function otherwise when they are written out before it reads them
+        most = FUSED if case.model.functions and level in ("all", "extended") else 0.0
+        names = [o.name for o in case.model.graph.output]
+        found += different(
+            "our way", level, names, lambda level=level: made_by_us(graph, case.fed, level), outputs, most
+        )
     others = {"plain": case.plain}
     if case.model.functions:
         others["inlined by onnx"] = onnx.inliner.inline_local_functions(case.model)
     for kind, model in others.items():
-        if model is None:
-            continue
-        other = place / "other.onnx"
-        other.write_bytes(model.SerializeToString())
-        counts, expected = _counted(graph), _counted(load(other, _sizes(case)))
-        # a constant may say more than an input, and nothing may be lost
-        if any(value != counts[what] for what, value in expected.items() if value is not None):
-            yield f"other counts than {kind}: {counts} and {expected}"
+        if model is not None:
+            other = place / "other.onnx"
+            other.write_bytes(model.SerializeToString())
+            found += miscounted(kind, graph, load(other, sizes_of(case)))
+    return graph, found
+
+
+def different(
+    kind: str,
+    level: str,
+    names: Sequence[str],
+    run: Callable[[], list[Any]],
+    expected: Sequence[Any],
+    most: float = 0.0,
+) -> list[str]:
+    """What is wrong with outputs, as a line, or nothing.
+
+    Args:
+        kind: What made them.
+        level: Name of the level of optimization.
+        names: Their names.
+        run: Gives them.
+        expected: What they have to be.
+        most: How far they may be apart from it, of the largest.
+    """
+    try:
+        outputs = run()
+    except Exception as error:
+        return [f"{kind} refused to run: {level} {type(error).__name__} {error}"]
+    for name, a, b in zip(names, outputs, expected, strict=True):
+        if (far := apart(a, b)) > most:
+            return [f"{kind} gives other outputs: {level} {name} by {far:.1e} of its largest"]
+    return []
+
+
+def miscounted(kind: str, graph: Graph, other: Graph) -> list[str]:
+    """What is counted otherwise in a graph than in one that computes the same, as a line, or nothing."""
+    counts, expected = counted(graph), counted(other)
+    if set(graph.initializers) == set(other.initializers):
+        for each, of in ((counts, graph), (expected, other)):
+            each["parameters"] = sum(parameters_by_node(of).values())
+    # a constant may say more than an input, and nothing may be lost
+    if any(value != counts[what] for what, value in expected.items() if value is not None):
+        return [f"other counts than {kind}: {counts} and {expected}"]
+    return []

@@ -21,11 +21,14 @@ from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph
 from fathom_onnx.graph.bodies import inputs_of
 from fathom_onnx.graph.dimensions import reopen
+from fathom_onnx.graph.static.values import array_of
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["INLINE_BYTES", "Prepared", "prepare"]
 
 INLINE_BYTES = 1024
+"""Initializers up to this size stand in the protobuf."""
+
 _PLACE = "values-are-given-at-run-time"
 
 
@@ -80,9 +83,9 @@ def _detach(graph: onnx.GraphProto) -> dict[str, Array]:
             continue
         if tensor.ByteSize() <= INLINE_BYTES or tensor.data_type == onnx.TensorProto.STRING:
             continue
-        value = numpy_helper.to_array(tensor)
-        if value.dtype.isbuiltin != 1 or value.nbytes <= INLINE_BYTES:
-            continue  # element types numpy lacks stay in the model
+        value = array_of(tensor)
+        if value is None or value.dtype.isbuiltin != 1 or value.nbytes <= INLINE_BYTES:
+            continue  # element types numpy lacks stay in the model, and data that onnxruntime will not take
         graph.initializer[position].CopyFrom(_declare(tensor.name, value, tensor.data_type))
         values[tensor.name] = value
     return values

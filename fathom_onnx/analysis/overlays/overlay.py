@@ -25,6 +25,7 @@ from fathom_onnx.errors import DataError, GraphError, UsageError, one_line
 from fathom_onnx.graph.bodies import NumberedNode, all_nodes, numbered
 from fathom_onnx.graph.files import write_aside
 from fathom_onnx.graph.loading.checking import check
+from fathom_onnx.graph.loading.order import put_in_order
 from fathom_onnx.graph.op_types import UNLISTED, canonical_op, class_of_op
 
 from .origins import origins
@@ -241,11 +242,16 @@ def write_copy(model: onnx.ModelProto, graph: Path, output: Path) -> None:
 def _check(model: onnx.ModelProto) -> None:
     """Check a copy; beside what a graph must be to be read, neither onnx nor onnxruntime may lack one of its operators.
 
+    Its nodes may stand in any order, as in a graph that is read.
+
     Raises:
         onnx.checker.ValidationError: It is not valid.
         ValueError: It cannot be checked, or has an operator that there is not.
     """
-    check(model)
+    ordered = onnx.ModelProto()
+    ordered.CopyFrom(model)
+    put_in_order(ordered)
+    check(ordered)
     local = {(function.domain, function.name) for function in model.functions}
     for node in all_nodes(model.graph.node):
         if node.domain or (node.domain, node.op_type) in local:

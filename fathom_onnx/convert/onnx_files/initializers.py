@@ -5,6 +5,9 @@ training graph only the parameters become initializers, and they also stay input
 an input, and a step can still be fed the parameters of the step before. Running statistics, optimizer state and frozen
 copies stay inputs only.
 
+Integers of a kilobyte at most stand in the model itself: they may be axes and sizes, which onnxruntime's inference of
+shapes reads from there alone.
+
 With ``values=zero`` the file is a hole of the right size, which takes no space on a file system with sparse files.
 """
 
@@ -17,15 +20,17 @@ from typing import IO
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, GraphMetadata
+from fathom_onnx.runtime.prepare import INLINE_BYTES
 from fathom_onnx.runtime.value_files import ValueFile
 from fathom_onnx.workloads.contract import Array, Variable
 
-from .onnx_file import copy_of, finish
+from .onnx_file import INITIALIZERS_ALONE, copy_of, finish
 
 __all__ = ["convert"]
 
@@ -88,12 +93,18 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     offsets: list[tuple[Variable, int]] = []
     end = 0
     for variable in variables:
+        size = variable.elements * np.dtype(variable.dtype).itemsize
+        if size <= INLINE_BYTES and np.dtype(variable.dtype).kind in "iu":
+            value = source(variable)
+            value = np.zeros(variable.shape, variable.dtype) if value is None else value
+            model.graph.initializer.append(numpy_helper.from_array(value, variable.name))
+            continue
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        length = variable.elements * np.dtype(variable.dtype).itemsize
-        model.graph.initializer.append(_external_tensor(variable, request.stem + DATA_SUFFIX, offset, length))
+        model.graph.initializer.append(_external_tensor(variable, request.stem + DATA_SUFFIX, offset, size))
         offsets.append((variable, offset))
-        end = offset + length
+        end = offset + size
     if not graph.training:
+        model.ir_version = max(model.ir_version, INITIALIZERS_ALONE)
         names = {v.name for v in variables}
         kept = [i for i in model.graph.input if i.name not in names]
         del model.graph.input[:]

@@ -15,10 +15,14 @@ from fathom_onnx.graph.loading.checking import check
 from fathom_onnx.graph.loading.reading import LARGEST_BYTES
 from fathom_onnx.graph.loading.values import VALUES_FILE, pack_values
 
-__all__ = ["KEY", "copy_of", "dense", "finish"]
+__all__ = ["INITIALIZERS_ALONE", "KEY", "copy_of", "dense", "finish"]
 
 KEY = "fathom_onnx.conversion"
 """The key of the statement in a converted model's metadata."""
+
+
+INITIALIZERS_ALONE = 4
+"""The first version of the file format in which an initializer need not be an input as well."""
 
 
 def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:

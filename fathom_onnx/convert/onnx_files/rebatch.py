@@ -16,9 +16,10 @@ from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph, Tensor, from_model
 from fathom_onnx.graph.bodies import inputs_of, outputs_of
 from fathom_onnx.graph.dataflow import moves
+from fathom_onnx.graph.static.values import array_of
 from fathom_onnx.workloads.contract import Array
 
-from .onnx_file import copy_of, dense
+from .onnx_file import INITIALIZERS_ALONE, copy_of, dense
 
 __all__ = ["batch_of", "rewrite", "sample_axis"]
 
@@ -27,9 +28,6 @@ _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,), "Expand": (0,)}
 """Op type to the indices of inputs that can be a constant initial state, with the same row for every sample."""
-
-_INITIALIZERS_ALONE = 4
-"""The first version of the file format in which an initializer need not be an input as well."""
 
 _ADVICE = "export the model with the batch wanted"
 
@@ -95,6 +93,13 @@ def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return constants
 
 
+def _values(constant: onnx.TensorProto, graph: Graph) -> Array:
+    values = array_of(constant)
+    if values is None:
+        raise GraphError(f"the values of constant '{constant.name}' of graph '{graph.name}' cannot be read", _ADVICE)
+    return values
+
+
 def _target(node: onnx.NodeProto, shape: Array, old: int, new: int) -> Array | None:
     """The target shape of a node at the new batch size; None where it needs no change."""
     target = [int(size) for size in shape]
@@ -128,10 +133,10 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
         if position is not None and (node.op_type != "Reshape" or node.input[0] in of_the_batch):
             name = node.input[position]
             if name in constants and constants[name].data_type == onnx.TensorProto.INT64:
-                changed[position] = _target(node, numpy_helper.to_array(constants[name]), old, new)
+                changed[position] = _target(node, _values(constants[name], graph), old, new)
         for position in _STATES.get(node.op_type, ()):
             if len(node.input) > position and node.input[position] in constants:
-                changed[position] = _state(numpy_helper.to_array(constants[node.input[position]]), old, new)
+                changed[position] = _state(_values(constants[node.input[position]], graph), old, new)
         for position, value in changed.items():
             if value is not None:
                 name = f"{node.output[0]}.{position}.batch"
@@ -139,7 +144,7 @@ def _rewritten(graph: Graph, old: int, new: int) -> onnx.ModelProto:
                     name += "'"
                 constant = numpy_helper.from_array(value, name)
                 model.graph.initializer.append(constant)
-                if model.ir_version < _INITIALIZERS_ALONE:
+                if model.ir_version < INITIALIZERS_ALONE:
                     model.graph.input.append(
                         onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims)
                     )

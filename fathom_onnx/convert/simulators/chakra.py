@@ -21,6 +21,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, pr
 from fathom_onnx.analysis.cost.node_costs import NodeCost
 from fathom_onnx.convert.account import account, costs_of
 from fathom_onnx.convert.converter import Content, Conversion, ConversionRequest
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Address, Graph
 from fathom_onnx.graph.bodies import bodies, inputs_of, outputs_of
 
@@ -29,6 +30,7 @@ __all__ = ["convert", "message_classes"]
 PACKAGE = "ChakraProtoMsg"
 VERSION = "1.0.0"
 COMP_NODE = 4
+_LARGEST = 2**63 - 1
 
 _KINDS = {"string": 9, "int64": 3, "uint64": 4, "bool": 8, "enum": 14, "message": 11}
 """Protobuf's numbers of field types."""
@@ -113,9 +115,19 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     """A graph as the execution trace of a processing unit, once for each of the option ``ranks``.
 
     Every rank runs the whole graph on a batch of its own; nothing is sent between them.
+
+    Raises:
+        GraphError: Its costs are numbers that a trace cannot hold.
     """
     classes = message_classes()
     nodes, costs = graph.model.graph.node, costs_of(graph)
+    for what in ("flops", "macs", "bytes_moved"):
+        total = sum(getattr(cost, what) or 0 for cost in costs)
+        if total > _LARGEST:
+            raise GraphError(
+                f"graph '{graph.name}' has {total:,} {what.replace('_', ' ')}, more than the 64 bits of a trace hold",
+                "check its shapes",
+            )
     unknown = {index: reason for index, cost in enumerate(costs) if (reason := _unknown(cost))}
     sums = account(graph, unknown)
     head = classes["GlobalMetadata"](version=VERSION)

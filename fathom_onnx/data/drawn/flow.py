@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from fathom_onnx.graph.bodies import bodies, names_in
 from fathom_onnx.graph.dataflow import RANDOM
 from fathom_onnx.graph.model import Graph
+from fathom_onnx.graph.static.values import array_of
 from fathom_onnx.graph.tensors import Tensor, tensors_of
 from fathom_onnx.workloads.contract import Array
 
@@ -162,7 +162,7 @@ class Flow:
         tensor = self._initializers.get(key)
         if tensor is not None:
             small = not uses_external_data(tensor) and np.prod(tensor.dims, dtype=np.int64) <= SMALL
-            return numpy_helper.to_array(tensor) if small else None
+            return array_of(tensor) if small else None
         site = self.made.get(key)
         if site is None or any(True for _ in bodies(site.node)) or site.op in RANDOM:
             return None

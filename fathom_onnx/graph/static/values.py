@@ -52,15 +52,20 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     return constants
 
 
+def array_of(tensor: onnx.TensorProto) -> np.ndarray | None:
+    """The values of a tensor; None for a type that numpy lacks, or data that are not there or of another size."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError):
+        return None
+
+
 def _array(tensor: onnx.TensorProto) -> np.ndarray | None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.data_type == onnx.TensorProto.STRING:
         return None
     if int(np.prod(tensor.dims, dtype=np.int64)) > _LARGEST:
         return None
-    try:
-        return numpy_helper.to_array(tensor)
-    except (ValueError, TypeError):
-        return None  # a type that numpy lacks, or data that is not there: as good as not known
+    return array_of(tensor)
 
 
 def computed_values(node: onnx.NodeProto, values: Values, opset: int) -> dict[str, NDArray[np.generic]]:

@@ -156,12 +156,16 @@ def _raw_events(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(event, dict) or not {"cat", "name"} <= event.keys():
             raise RunError(f"'{path.name}' is no trace of onnxruntime", _AS_WRITTEN)
         if event["name"] == _FULL:
-            lost = event.get("args", {}).get("dropped_event_count", "an unknown number of")
+            told = event.get("args")
+            lost = (told if isinstance(told, dict) else {}).get("dropped_event_count", "an unknown number of")
             raise RunError(
                 f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
                 "record fewer runs",
             )
         if {"tid", "ts", "dur"} <= event.keys():
+            numbers = all(isinstance(event[name], int | float) for name in ("tid", "ts", "dur"))
+            if not numbers or not isinstance(event.get("args", {}), dict):
+                raise RunError(f"trace '{path.name}' is broken: event {count} has no times", _AS_WRITTEN)
             yield event
 
 
