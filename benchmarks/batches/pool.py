@@ -47,8 +47,8 @@ class Kind:
     Attributes:
         name: What it is called.
         size: Inputs of a batch.
-        judge: Takes the number of an input, a folder and a function, and judges the input. What it tells the function is
-            known if its process dies.
+        judge: Takes the number of an input, a folder and a function, and judges the input. What it tells the function
+            is known if its process dies.
         died: What came of an input whose process died: its number, what was told last, and how it died.
         keep: Writes the input of a number for one who wants to see it, as files whose paths begin so.
         prepare: What a process does first.

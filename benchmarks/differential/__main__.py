@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--again", metavar="NAME", help="a graph of a finding, by the name of its file")
     given = parser.parse_args()
     from batches import Kind, Record, run, versions
+
     from differential import graphs
 
     warnings.simplefilter("ignore")

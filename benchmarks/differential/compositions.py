@@ -109,7 +109,8 @@ def _bound(case: Case, chosen: random.Random) -> Case:
     model, inputs = _copy(case), []
     kept = []
     for value, given in zip(case.model.graph.input, case.inputs, strict=True):
-        if isinstance(given, np.ndarray) and given.dtype.kind in "fiub" and chosen.random() < 0.5:
+        plain = isinstance(given, np.ndarray) and given.dtype.kind in "fiub" and _key(value) is not None
+        if plain and chosen.random() < 0.5:
             model.graph.initializer.append(numpy_helper.from_array(given, value.name))
         else:
             kept.append(value)

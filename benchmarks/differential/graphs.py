@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
-
 from batches import Judged
+
 from differential.cases import Case, node_cases
 from differential.compositions import Composer
 from differential.judging import ALONE, Tell, judged, straight
@@ -54,6 +56,8 @@ def judge(kind: str, number: int, place: Path, tell: Tell) -> Judged:
     expected = straight(case)
     if expected is None:
         return Judged(("onnxruntime refuses",))
+    if not all(map(_declared, case.model.graph.output, expected["none"])):
+        return Judged(("declares another shape than it has",))
     tell(ALONE)
     graph, found = judged(case, expected, place)
     tried = []
@@ -67,6 +71,15 @@ def judge(kind: str, number: int, place: Path, tell: Tell) -> Judged:
                 found += more
     finding = f"{found[0]} [{case.name}]" if found else None
     return Judged(("differs" if found else "same", *tried, *(["functions"] if case.model.functions else [])), finding)
+
+
+def _declared(output: onnx.ValueInfoProto, value: Any) -> bool:
+    """Whether an output has the shape that is declared: what gives a size may not when it is put before another case."""
+    kind = output.type.tensor_type
+    if not isinstance(value, np.ndarray) or not kind.HasField("shape"):
+        return True
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    return len(sizes) == value.ndim and all(a in (None, b) for a, b in zip(sizes, value.shape, strict=True))
 
 
 def died(told: str, how: str) -> Judged:

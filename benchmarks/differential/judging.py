@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,8 @@ from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import LEVELS, SessionSettings
 
 __all__ = [
-    "FUSED",
-    "Tell",
     "ALONE",
+    "FUSED",
     "Tell",
     "Values",
     "apart",
@@ -33,6 +33,7 @@ __all__ = [
     "judged",
     "made_by_us",
     "miscounted",
+    "most_apart",
     "sizes_of",
     "straight",
 ]
@@ -166,13 +167,10 @@ def judged(case: Case, expected: Mapping[str, Sequence[Any]], place: Path) -> tu
     except Exception as error:  # onnxruntime runs it
         return None, [f"refused to read: {type(error).__name__} {error}"]
     found: list[str] = []
+    names = [o.name for o in case.model.graph.output]
     for level, outputs in expected.items():
-        # onnxruntime fuses the nodes of a function otherwise when they are written out before it reads them
-        most = FUSED if case.model.functions and level in ("all", "extended") else 0.0
-        names = [o.name for o in case.model.graph.output]
-        found += different(
-            "our way", level, names, lambda level=level: made_by_us(graph, case.fed, level), outputs, most
-        )
+        run = functools.partial(made_by_us, graph, case.fed, level)
+        found += different("our way", level, names, run, outputs, most_apart(case, level))
     others = {"plain": case.plain}
     if case.model.functions:
         others["inlined by onnx"] = onnx.inliner.inline_local_functions(case.model)
@@ -182,6 +180,14 @@ def judged(case: Case, expected: Mapping[str, Sequence[Any]], place: Path) -> tu
             other.write_bytes(model.SerializeToString())
             found += miscounted(kind, graph, load(other, sizes_of(case)))
     return graph, found
+
+
+def most_apart(case: Case, level: str) -> float:
+    """How far outputs may be apart, of their largest, where we have written out the functions of a case, if any.
+
+    onnxruntime fuses their nodes otherwise when they are written out before it reads them.
+    """
+    return FUSED if case.model.functions and level in ("all", "extended") else 0.0
 
 
 def different(

@@ -5,6 +5,7 @@ Each function gives the lines of what differs; None where the rewriting does not
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from onnx import numpy_helper
 from differential.cases import Case
 from differential.judging import (
     ALONE,
-    FUSED,
     Tell,
     apart,
     counted,
@@ -26,6 +26,7 @@ from differential.judging import (
     in_onnxruntime,
     made_by_us,
     miscounted,
+    most_apart,
     sizes_of,
 )
 from fathom_onnx.analysis.overlays.netron import describe_nodes, name_nodes
@@ -42,7 +43,7 @@ OTHER_BATCH = 1e-5
 """How far outputs of floats may be apart, of their largest, at another batch size: products sum in another order."""
 
 OF_HALVES = 2.0**-9
-"""The same for floats of 16 bits where onnxruntime keeps the 32 that it computes in from node to node: two roundings."""
+"""The same for floats of 16 bits, which onnxruntime keeps in the 32 that it computes in from node to node."""
 
 _BINDABLE = ("float32", "float64", "int32", "int64")
 
@@ -108,7 +109,7 @@ def overlaid(subject: Subject) -> list[str] | None:
         return [f"overlay refused: {error}"]
     found = []
     for level, expected in subject.straight.items():
-        run = lambda level=level: in_onnxruntime(path, subject.case.fed, level)  # noqa: E731
+        run = functools.partial(in_onnxruntime, path, subject.case.fed, level)
         found += different("overlay", level, subject.outputs, run, expected)
     return found + miscounted("its overlay", load(path, sizes_of(subject.case)), subject.graph)
 
@@ -152,19 +153,15 @@ def bound(subject: Subject) -> list[str] | None:
     subject.tell(ALONE)
     graph = from_model(marked, "bound", dimensions=sizes_of(case))
     found = []
-    most = FUSED if case.model.functions else 0.0  # as in judging
     for level, outputs in expected.items():
-        run = lambda level=level: made_by_us(graph, case.fed, level, values)  # noqa: E731
-        found += different(
-            "binding", level, subject.outputs, run, outputs, most if level in ("all", "extended") else 0.0
-        )
+        run = functools.partial(made_by_us, graph, case.fed, level, values)
+        found += different("binding", level, subject.outputs, run, outputs, most_apart(case, level))
     np.savez(subject.place / "values.npz", **values)
     path = _converted(subject, "initializers", graph, values=str(subject.place / "values.npz"))
     if path is not None:
         for level, outputs in expected.items():
-            run = lambda level=level: in_onnxruntime(path, case.fed, level)  # noqa: E731
-            most_here = most if level in ("all", "extended") else 0.0
-            found += different("initializers", level, subject.outputs, run, outputs, most_here)
+            run = functools.partial(in_onnxruntime, path, case.fed, level)
+            found += different("initializers", level, subject.outputs, run, outputs, most_apart(case, level))
         found += miscounted("with its inputs", load(path), subject.graph)
     return found
 
@@ -232,7 +229,7 @@ def products_alone(subject: Subject) -> list[str] | None:
     alone = load(path)
     found = []
     macs, whole = counted(alone)["macs"], counted(graph)["macs"]
-    if macs != whole:
+    if whole is not None and macs != whole:
         found.append(f"products have other MACs: {macs} alone and {whole}")
     made = {name for node in graph.model.graph.node for name in outputs_of(node)}
     known = set(subject.case.fed) | made
@@ -249,7 +246,7 @@ def products_alone(subject: Subject) -> list[str] | None:
     expected = [inside[o.name] for o in alone.outputs]
     halves = OF_HALVES if any(value.dtype == np.float16 for value in expected) else 0.0
     for level in subject.straight:
-        run = lambda level=level: in_onnxruntime(path, {**subject.case.fed, **inside}, level)  # noqa: E731
+        run = functools.partial(in_onnxruntime, path, {**subject.case.fed, **inside}, level)
         found += different(
             "products", level, wanted, run, expected, halves or (0.0 if level == "none" else OTHER_BATCH)
         )

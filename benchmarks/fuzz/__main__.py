@@ -45,6 +45,7 @@ def main() -> None:
         again(given.again)
         return
     from batches import Kind, Record, run, versions
+
     from fuzz import inputs
 
     record = Record(FOLDER / "record.jsonl")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batches import Judged
+
 from fathom_onnx.errors import FathomError
 
 from . import bytes as of_bytes

@@ -16,6 +16,7 @@ from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from fuzz import inputs
 from fuzz.bytes import damaged
 from fuzz.readers import READERS
 from fuzz.twists import twisted
@@ -45,23 +46,30 @@ def test_a_damaged_graph_is_read_or_refused(tmp_path: Path, number: int) -> None
         READERS["graph"][1](path)
 
 
-def test_another_exception_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
-    """A reader that fails is planted: its place is named, and its inputs are told."""
-    import json
+CORPUS = sorted((ROOT / "tests" / "samples" / "fuzz").iterdir())
+OF_SUFFIX = {suffix: reader for suffix, reader in READERS.values() if suffix in (".onnx", ".json")}
 
-    from fuzz import __main__ as fuzzer
-    from fuzz import readers
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_what_was_found_is_read_or_refused(path: Path) -> None:
+    """Inputs that once ended in another exception."""
+    with contextlib.suppress(FathomError):
+        OF_SUFFIX[path.suffix](path)
+
+
+def test_another_exception_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A reader that fails is planted: its place is named."""
 
     def planted(path: Path) -> None:
         raise KeyError("planted")
 
-    monkeypatch.setattr(fuzzer, "FOLDER", tmp_path)
-    monkeypatch.setattr(fuzzer.resource, "setrlimit", lambda *_: None)
-    monkeypatch.setattr(fuzzer, "_choice", lambda kind, chosen: ("graph", SEED))
-    monkeypatch.setitem(readers.READERS, "graph", (".onnx", planted))
-    monkeypatch.chdir(tmp_path)
-    fuzzer.work(0, "bytes", 0.05)
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    found = {row["finding"] for row in rows if "finding" in row}
-    assert found == {"finding: KeyError in test_fuzz.py:planted"}
-    assert rows[-1]["counts"]["finding"] == sum("finding" in row for row in rows)
+    monkeypatch.setattr(inputs, "made", lambda kind, number: ("graph", SEED))
+    assert inputs.judge("bytes", 7, tmp_path).outcomes == ("read", "graph")
+    monkeypatch.setitem(READERS, "graph", (".onnx", planted))
+    found = inputs.judge("bytes", 7, tmp_path)
+    assert found.outcomes == ("failed", "graph")
+    assert found.finding == "KeyError in test_fuzz.py:planted: 'planted'"
+
+
+def test_an_input_is_known_by_its_number() -> None:
+    assert inputs.made("bytes", 3) == inputs.made("bytes", 3) != inputs.made("bytes", 4)

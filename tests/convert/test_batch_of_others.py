@@ -8,6 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fathom_onnx.convert import find_converter
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model
 from support.graphs.small_models import FLOAT, model, op
 
@@ -66,3 +67,19 @@ def test_a_batch_can_be_rewritten_again() -> None:
     once, _ = rebatched(graph, 3)
     again, _ = rebatched(once, 5)
     assert [t.shape for t in again.outputs] == [(5, 4)]
+
+
+def test_weights_that_are_inputs_are_not_taken_for_samples() -> None:
+    """All first dimensions are 1; twice as many weights are none of an LSTM in one direction."""
+    inputs = {"x": (FLOAT, (1, 3, 2)), "w": (FLOAT, (1, 12, 2)), "r": (FLOAT, (1, 12, 3))}
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], hidden_size=3)
+    graph = from_model(model([node], inputs, {"h": (FLOAT, (1, 3, 3))}), "recurrent")
+    with pytest.raises(GraphError, match="cannot be run at batch 1 and then 2"):
+        rebatched(graph, 2)
+
+
+def test_a_constant_whose_values_are_missing_is_said() -> None:
+    made = model([op("Reshape", "x s", "y")], {"x": (FLOAT, (2, 3))}, {"y": (FLOAT, (2, 3))}, {"s": [2, 3]})
+    made.graph.initializer[0].raw_data = b"\0" * 8
+    with pytest.raises(GraphError, match="the values of constant 's' of graph 'g' cannot be read"):
+        rebatched(Graph(made, "g"), 4)

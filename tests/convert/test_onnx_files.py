@@ -22,6 +22,7 @@ from fathom_onnx.convert.write import ConversionJob, convert_file
 from fathom_onnx.errors import DataError, GraphError, UsageError
 from fathom_onnx.graph import Graph, from_model, load
 from fathom_onnx.runtime.weights import variable_values
+from fathom_onnx.workloads.contract import Initialiser, Variable
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_inference, line_training, model, op
 from support.paths import GRAPHS
 
@@ -118,6 +119,24 @@ def test_initializers_from_a_file(tmp_path: Path) -> None:
     for name in ("text", "cut.npz", "none.npz"):
         with pytest.raises(DataError, match="cannot read values"):
             converted("initializers", graph, values=str(tmp_path / name))
+
+
+def test_axes_among_the_parameters_stand_in_the_model(tmp_path: Path) -> None:
+    """onnxruntime infers shapes from the values in the model alone; in the oldest format these had to be inputs."""
+    made = model(
+        [op("ReduceSum", "x a", "y", keepdims=0)],
+        {"x": (FLOAT, (2, 3)), "a": (onnx.TensorProto.INT64, (1,))},
+        {"y": (FLOAT, (2,))},
+        infer=False,
+    )
+    made.ir_version = 3
+    metadata = line_inference().metadata
+    assert metadata is not None
+    axes = Variable("a", (1,), Initialiser.constant(1), "int64")
+    replace(metadata, variables=(axes,), parameters=("a",)).write(made)
+    path = written(converted("initializers", from_model(made, "sum"), values="seed"), tmp_path)
+    assert [t.name for t in load(path).inputs] == ["x"]
+    assert run(path, {"x": np.arange(6, dtype=np.float32).reshape(2, 3)})["y"].tolist() == [3, 12]
 
 
 def test_initializers_need_parameters(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ training graph only the parameters become initializers, and they also stay input
 an input, and a step can still be fed the parameters of the step before. Running statistics, optimizer state and frozen
 copies stay inputs only.
 
-Integers of a kilobyte at most stand in the model itself: they may be axes and sizes, which onnxruntime's inference of
-shapes reads from there alone.
+What may be axes, sizes or scales stands in the model itself: integers of a kilobyte at most, and what resizes or counts.
+onnxruntime's inference of shapes reads the values of these, and from there alone.
 
 With ``values=zero`` the file is a hole of the right size, which takes no space on a file system with sparse files.
 """
@@ -36,6 +36,9 @@ __all__ = ["convert"]
 
 _ALIGNMENT = 4096
 """Offsets are multiples of a page, so that a runtime can map tensors into memory (advised by the ONNX format)."""
+
+_OF_SHAPES = ("Resize", "Upsample", "Range")
+"""Op types with inputs of floats, after the first, that say how large their outputs are."""
 
 DATA_SUFFIX = ".onnx.data"
 
@@ -92,12 +95,13 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     model = copy_of(graph.model)
     offsets: list[tuple[Variable, int]] = []
     end = 0
+    of_shapes = {name for node in model.graph.node if node.op_type in _OF_SHAPES for name in node.input[1:]}
     for variable in variables:
         size = variable.elements * np.dtype(variable.dtype).itemsize
-        if size <= INLINE_BYTES and np.dtype(variable.dtype).kind in "iu":
+        if size <= INLINE_BYTES and (np.dtype(variable.dtype).kind in "iu" or variable.name in of_shapes):
             value = source(variable)
             value = np.zeros(variable.shape, variable.dtype) if value is None else value
-            model.graph.initializer.append(numpy_helper.from_array(value, variable.name))
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), variable.name))
             continue
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         model.graph.initializer.append(_external_tensor(variable, request.stem + DATA_SUFFIX, offset, size))

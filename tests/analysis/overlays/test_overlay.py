@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fathom_onnx.analysis.overlays.model_explorer import node_data, node_ids
 from fathom_onnx.analysis.overlays.netron import brief
-from fathom_onnx.analysis.overlays.overlay import NodeTime, node_times, read_graph
+from fathom_onnx.analysis.overlays.overlay import NodeTime, node_times, read_graph, write_copy
 from fathom_onnx.analysis.runs.run import Run
 from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, GraphError, UsageError
@@ -401,3 +401,14 @@ def test_a_table_of_other_nodes_and_a_file_that_is_no_graph(tmp_path: Path) -> N
         read_graph(text, run_of(text))
     with pytest.raises(UsageError, match="is not the graph of the run"):
         read_graph(text, run)
+
+
+def test_a_graph_in_another_order_has_its_copy(tmp_path: Path) -> None:
+    """onnxruntime sorts the nodes of a file, and the copy keeps their order."""
+    graph = graph_file(tmp_path / "g.onnx")
+    turned = onnx.load(graph)
+    nodes = list(turned.graph.node)[::-1]
+    del turned.graph.node[:]
+    turned.graph.node.extend(nodes)
+    write_copy(turned, graph, tmp_path / "copy.onnx")
+    assert [node.name for node in onnx.load(tmp_path / "copy.onnx").graph.node] == [FC, SCALE, RELU, CONV]
