@@ -49,17 +49,25 @@ class Kind:
         size: Inputs of a batch.
         judge: Takes the number of an input, a folder and a function, and judges the input. What it tells the function
             is known if its process dies.
-        died: What came of an input whose process died: its number, what was told last, and how it died.
+        died: What came of an input whose process died, from what was told last and how it died.
         keep: Writes the input of a number for one who wants to see it, as files whose paths begin so.
         prepare: What a process does first.
+        last: The number of the last input; None where there is no end.
     """
 
     name: str
     size: int
     judge: Callable[[int, Path, Tell], Judged]
-    died: Callable[[int, str, str], Judged]
+    died: Callable[[str, str], Judged]
     keep: Callable[[int, Path], None]
     prepare: Callable[[], None] = lambda: None
+    last: int | None = None
+
+
+def _end(kind: Kind, batch: int) -> int:
+    """The number after the last input of a batch."""
+    end = (batch + 1) * kind.size
+    return end if kind.last is None else min(end, kind.last + 1)
 
 
 @dataclass
@@ -81,7 +89,7 @@ class _Process:
 
     @property
     def end(self) -> int:
-        return (self.batch + 1) * self.kind.size
+        return _end(self.kind, self.batch)
 
 
 def _work(kind: Kind, first: int, end: int, pipe: int, place: Path) -> None:
@@ -110,7 +118,7 @@ def _start(kind: Kind, batch: int, first: int, scratch: Path) -> _Process:
             os.dup2(quiet, 2)
             os.chdir(place)
             tempfile.tempdir = str(place)
-            _work(kind, first, (batch + 1) * kind.size, writing, place)
+            _work(kind, first, _end(kind, batch), writing, place)
             status = 0
         finally:
             os._exit(status)
@@ -148,12 +156,16 @@ def _hear(process: _Process, data: bytes, kept: Path, known: Counter[str]) -> No
 
 def _jobs(kinds: Iterable[Kind], record: Record, first: int, end: float) -> Iterator[tuple[Kind, int]]:
     """Batches that are not done, of each kind in turn, until the time is over."""
-    missing = [(kind, record.missing(kind.name, first)) for kind in kinds]
-    while True:
-        for kind, numbers in missing:
+    missing = {kind: record.missing(kind.name, first) for kind in kinds}
+    while missing:
+        for kind, numbers in list(missing.items()):
             if time.monotonic() > end:
                 return
-            yield kind, next(numbers)
+            batch = next(numbers)
+            if _end(kind, batch) > batch * kind.size:
+                yield kind, batch
+            else:
+                del missing[kind]
 
 
 def run(
@@ -201,7 +213,7 @@ def run(
         shutil.rmtree(process.place, ignore_errors=True)
         if process.next < process.end:
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {status >> 8}"
-            _count(process, process.kind.died(process.next, process.told, how), kept, known)
+            _count(process, process.kind.died(process.told, how), kept, known)
         if process.next < process.end:
             start(process.kind, process.batch, process.next, process)
             return

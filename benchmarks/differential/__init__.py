@@ -7,7 +7,8 @@ another order.
 
 Each is run by onnxruntime at its four levels of optimization, straight from the file and after our reading and
 preparing, on the same inputs: the outputs have to be equal bit for bit at the same level (of a function that is
-written out, within a millionth where onnxruntime fuses). Counts (multiply-accumulates, operations, bytes) have to be
-those of the graph before it was twisted, and of the same graph with its functions written out by onnx's own inliner
-(:mod:`differential.judging`).
+written out, within a millionth where onnxruntime fuses). Counts (multiply-accumulates, operations, bytes, parameters)
+have to be those of the graph before it was twisted, and of the same graph with its functions written out by onnx's own
+inliner (:mod:`differential.judging`). Then it goes through our other rewritings: overlays, parameters bound, another
+batch, products alone (:mod:`differential.rewritings`).
 """

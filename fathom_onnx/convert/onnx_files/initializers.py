@@ -5,8 +5,8 @@ training graph only the parameters become initializers, and they also stay input
 an input, and a step can still be fed the parameters of the step before. Running statistics, optimizer state and frozen
 copies stay inputs only.
 
-What may be axes, sizes or scales stands in the model itself: integers of a kilobyte at most, and what resizes or counts.
-onnxruntime's inference of shapes reads the values of these, and from there alone.
+What may be axes, sizes or scales stands in the model itself: integers of a kilobyte at most, and what resizes or
+counts. onnxruntime's inference of shapes reads the values of these, and from there alone.
 
 With ``values=zero`` the file is a hole of the right size, which takes no space on a file system with sparse files.
 """
