@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 # Two processes, each with a half of the tests in their order (what one test exports, the next ones use), then what is left.
 PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: help setup setup-hashed hashes study test quick coverage fuzz audit sbom lint types layers unit quick-simulators simulators graphs check-graphs clean
+.PHONY: help setup setup-hashed hashes study test quick coverage fuzz differential audit sbom lint types layers unit quick-simulators simulators graphs check-graphs clean
 
 help:
 	@echo "make study  set up, run the whole study on the small preset, write $(STUDY)/report.html"
@@ -20,6 +20,7 @@ help:
 	@echo "make quick  the checks, and the tests that take less than a second: the loop to work in"
 	@echo "make coverage  every test, with the lines that none reaches in htmlcov/"
 	@echo "make fuzz   damaged and twisted files to every reader, for SECONDS=600"
+	@echo "make differential  random graphs as they are and as we rewrite them, for SECONDS=600"
 	@echo "make setup-hashed  set up with nothing but files whose hashes are in constraints-hashed.txt; make hashes writes these"
 	@echo "make audit  known faults of the dependencies (pip-audit); make sbom lists them (CycloneDX)"
 	@echo "make simulators install the tools that read graphs, each by itself; make test then asks all of them"
@@ -53,6 +54,9 @@ coverage: setup quick-simulators
 
 fuzz: setup
 	$(BIN)/python benchmarks/fuzz --seconds $(SECONDS)
+
+differential: setup
+	$(BIN)/python benchmarks/differential --seconds $(SECONDS)
 
 # Tools that look at our environment live in one of their own, so that they are no part of what they look at.
 build/tools:

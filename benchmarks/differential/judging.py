@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,18 @@ def _run(session: Any, fed: Values) -> list[Any]:
     return list(session.run([o.name for o in session.get_outputs()], {n: v for n, v in fed.items() if n in given}))
 
 
-def straight(case: Case) -> dict[str, list[Any]] | None:
+def straight(case: Case, levels: Iterable[str] = tuple(reversed(LEVELS))) -> dict[str, list[Any]] | None:
     """The outputs of a case as onnxruntime gives them by itself, by level; a level at which it refuses is left out.
 
     None where it refuses the model without any optimization, and where it gives something else the second time: its
     batch normalization in training reads memory that nobody has written.
+
+    Args:
+        case: The case.
+        levels: Names of the levels of optimization, ``none`` first.
     """
     found = {}
-    for level in reversed(LEVELS):
+    for level in levels:
         try:
             found[level] = in_onnxruntime(case.model, case.fed, level)
             if level == "none" and not all(map(_equal, found[level], in_onnxruntime(case.model, case.fed, level))):
