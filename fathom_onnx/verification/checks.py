@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,10 +39,12 @@ def _carried(workload: Workload, mode: Mode, state: Mapping[str, Array], result:
     return {**state, **new}
 
 
-def _judged_steps(subject: Subject, judge: _StepJudge, steps: int, seed: int, progress: Progress) -> Errors:
-    """The errors of some steps, each from the state that the graph itself reached."""
+def _judged_steps(
+    subject: Subject, judge: _StepJudge, start: Mapping[str, Array], steps: int, seed: int, progress: Progress
+) -> Errors:
+    """The errors of some steps, each from the state that the graph itself reached; the first one from ``start``."""
     workload, mode = subject.workload, subject.mode
-    state, errors = workload.initial_values(mode, seed), Errors()
+    state, errors = dict(start), Errors()
     for number, feed in zip(range(steps), _feeds(workload, mode, seed), strict=False):
         progress(f"step {number + 1} of {steps}")
         more, result = judge({**feed, **state})
@@ -51,19 +53,29 @@ def _judged_steps(subject: Subject, judge: _StepJudge, steps: int, seed: int, pr
     return errors
 
 
-def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, float], ...]:
+def _free_run(
+    subject: Subject,
+    start: Mapping[str, Array],
+    steps: int,
+    seed: int,
+    first: tuple[Array, Array, Array] | None,
+) -> tuple[tuple[float, float], ...]:
     """Losses of a free run: (graph, framework in float32) relative errors per step, against float64.
+
+    A free run of one step is the step that was judged, whose losses are ``first``: it is not run again.
 
     Raises:
         RunError: The framework's own loss is no number at the start, which any graph without numbers would equal.
     """
+    if steps == 1 and first is not None:
+        return (_drift(subject, first, at_start=True),)
     workload = subject.workload
     runs: list[Callable[[Mapping[str, Array]], StepResult]] = [
         subject.reference().step,
         subject.evaluator.step,
         subject.reference(double=False).step,
     ]
-    states: list[dict[str, Array]] = [workload.initial_values("training", seed) for _ in runs]
+    states: list[dict[str, Array]] = [dict(start) for _ in runs]
     rows: list[tuple[float, float]] = []
     for feed, _ in zip(_feeds(workload, "training", seed), range(steps), strict=False):
         losses = []
@@ -71,13 +83,23 @@ def _free_run(subject: Subject, steps: int, seed: int) -> tuple[tuple[float, flo
             result = run({**feed, **states[index]})
             states[index] |= {v.name: result.outputs[v.next.name] for v in workload.carried("training")}
             losses.append(result.outputs[Workload.LOSS])
-        if not rows and not np.isfinite(losses[0]).all():
-            raise RunError(
-                f"the loss is {float(losses[0])} in {subject.framework} itself, so that nothing can be judged",
-                "give a batch and starting values for which it is a number",
-            )
-        rows.append((relative_error(losses[1], losses[0]), relative_error(losses[2], losses[0])))
+        rows.append(_drift(subject, losses, at_start=not rows))
     return tuple(rows)
+
+
+def _drift(subject: Subject, losses: Sequence[Array], at_start: bool) -> tuple[float, float]:
+    """Relative errors of the graph's loss and of the framework's in float32, the second and third, against the first.
+
+    Raises:
+        RunError: The first is no number at the start.
+    """
+    exact, graph, native = losses
+    if at_start and not np.isfinite(exact).all():
+        raise RunError(
+            f"the loss is {float(exact)} in {subject.framework} itself, so that nothing can be judged",
+            "give a batch and starting values for which it is a number",
+        )
+    return relative_error(graph, exact), relative_error(native, exact)
 
 
 def verify(
@@ -117,11 +139,12 @@ def verify(
         MissingDependencyError: The framework or onnxruntime is not installed.
     """
     subject = make_subject(workload, framework, mode, settings, purpose, graph, opset)
-    errors = _judged_steps(subject, Judge(subject, seed).step, steps, seed, progress)
+    start, judge = workload.initial_values(mode, seed), Judge(subject, seed)
+    errors = _judged_steps(subject, judge.step, start, steps, seed, progress)
     losses: tuple[tuple[float, float], ...] = ()
     if mode == "training":
         progress("free run")
-        losses = _free_run(subject, steps, seed)
+        losses = _free_run(subject, start, steps, seed, judge.first_losses)
     check = Check(
         workload=workload.name,
         mode=mode,
@@ -168,7 +191,7 @@ def verify_pair(
     def judge(values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
         return pair_errors(first, second, values)
 
-    errors = _judged_steps(second, judge, steps, seed, progress)
+    errors = _judged_steps(second, judge, workload.initial_values(mode, seed), steps, seed, progress)
     check = Check(
         workload=workload.name,
         mode=mode,

@@ -42,17 +42,33 @@ def difference(value: Array, reference: Array) -> float:
         return float("inf")
     if not np.issubdtype(reference.dtype, np.floating):
         return 0.0 if np.array_equal(value, reference) else float("inf")
+    found = _largest_gap(value, reference)
+    if np.isfinite(found):  # so is every element
+        return found
     own, other = value.astype(np.float64), reference.astype(np.float64)
     apart = ~((own == other) | (np.isnan(own) & np.isnan(other)))
     if not apart.any():
         return 0.0
-    with np.errstate(all="ignore"):
-        found = float(np.abs(own[apart] - other[apart]).max())
+    found = _largest_gap(own[apart], other[apart])
     return found if np.isfinite(found) else float("inf")
+
+
+def _largest_gap(value: Array, reference: Array) -> float:
+    """Largest difference of two tensors of one shape, in float64; no number, or infinite, where an element is so."""
+    with np.errstate(all="ignore"):
+        gap = np.asarray(np.subtract(value, reference, dtype=np.float64, casting="unsafe"))
+    return _size(gap)
+
+
+def _size(array: Array) -> float:
+    """The absolute value that is the largest; no number where an element is none."""
+    return max(float(array.max(initial=0)), -float(array.min(initial=0)))
 
 
 def largest(reference: Array) -> float:
     """Largest finite value of a tensor."""
+    if np.issubdtype(reference.dtype, np.floating) and np.isfinite(found := _size(reference)):
+        return found
     size = np.abs(reference.astype(np.float64))
     return float(size[np.isfinite(size)].max(initial=0.0))
 
@@ -72,12 +88,15 @@ def change_error(old: Array, new: Array, reference: Array, more: float = 0.0) ->
     A small step on a large parameter would look right whatever its direction if it were judged by the parameter's size.
     What the values themselves are rounded by, in the type of ``new``, is no error.
     """
-    if not np.isfinite(reference).all() or not np.isfinite(new).all() or new.shape != reference.shape:
+    if new.shape != reference.shape or not np.isfinite(gap := _largest_gap(new, reference)):
         return relative_error(new, reference)
-    start, exact = old.astype(np.float64), reference.astype(np.float64)
-    rounding = float(np.finfo(new.dtype).eps) * np.maximum(np.abs(exact), np.abs(start))
-    beyond = float(np.maximum(np.abs(new.astype(np.float64) - exact) - rounding, 0).max(initial=0.0))
+    if gap == 0:
+        return 0.0
+    start, exact = old.astype(np.float64, copy=False), reference.astype(np.float64, copy=False)
+    rounding = np.maximum(np.abs(exact), np.abs(start))
+    rounding *= float(np.finfo(new.dtype).eps)
+    beyond = float((np.abs(new.astype(np.float64, copy=False) - exact) - rounding).max(initial=0.0))
     if beyond == 0:
         return 0.0
-    scale = float(np.abs(exact - start).max(initial=0.0)) + more
+    scale = _largest_gap(exact, start) + more
     return beyond / scale if scale else float("inf")

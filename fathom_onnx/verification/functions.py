@@ -24,8 +24,9 @@ from fathom_onnx.workloads.contract import Array
 
 from .compare import largest
 from .double import DoubleGraph
+from .reading import Reading
 
-__all__ = ["FUNCTIONS", "errors_of_functions"]
+__all__ = ["FUNCTIONS", "errors_of_functions", "inputs_of_functions"]
 
 FUNCTIONS = frozenset(
     {
@@ -38,15 +39,12 @@ FUNCTIONS = frozenset(
 """Op types whose kernels approximate: what is computed by arithmetic alone is as exact as its roundings."""
 
 
-def errors_of_functions(
-    model: onnx.ModelProto, tensors: Iterable[str], values: Mapping[str, Array], settings: SessionSettings
-) -> dict[str, float]:
+def errors_of_functions(reading: Reading, tensors: Iterable[str], settings: SessionSettings) -> dict[str, float]:
     """How far off tensors of a step are by the approximations of onnxruntime's kernels alone.
 
     Args:
-        model: The model, its weights within it.
+        reading: The step, with the tensors and :func:`inputs_of_functions`.
         tensors: Names of tensors.
-        values: Every input by name.
         settings: How the graph runs.
 
     Returns:
@@ -55,18 +53,23 @@ def errors_of_functions(
     Raises:
         RunError: The graph cannot be evaluated, in float64 or in onnxruntime.
     """
-    nodes = [node for node in model.graph.node if node.op_type in FUNCTIONS and not _is_of_optimizer(node)]
     wanted = list(tensors)
-    if not nodes or not wanted:
-        return {}
-    inputs = {name for node in nodes for name in node.input if name}
-    exact = DoubleGraph(model, [*inputs, *wanted]).run(values)
-    shifts = _shifts(model, nodes, exact, settings)
+    nodes = _functions(reading.model) if wanted else []
+    shifts = _shifts(reading.model, nodes, reading.exact, settings) if nodes else {}
     if not shifts:
         return {}
-    shifted = DoubleGraph(_shifted(model, shifts), wanted).run({**values, **{_shift(n): s for n, s in shifts.items()}})
+    shifted = reading.graph.part(wanted).run(reading.values, shifts)
     with np.errstate(all="ignore"):
-        return {name: largest(shifted[name] - exact[name]) for name in wanted}
+        return {name: largest(shifted[name] - reading.exact[name]) for name in wanted}
+
+
+def inputs_of_functions(model: onnx.ModelProto) -> list[str]:
+    """The tensors that the functions of a model are given."""
+    return list(dict.fromkeys(name for node in _functions(model) for name in node.input if name))
+
+
+def _functions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type in FUNCTIONS and not _is_of_optimizer(node)]
 
 
 def _is_of_optimizer(node: onnx.NodeProto) -> bool:
@@ -117,10 +120,6 @@ def _input(name: str) -> str:
     return f"{name}/given"
 
 
-def _shift(name: str) -> str:
-    return f"{name}/shift"
-
-
 def _beyond_rounding(single: Array, right: Array) -> Array:
     """What a result is off by beyond half of the distance between neighbours."""
     with np.errstate(all="ignore"):
@@ -128,22 +127,3 @@ def _beyond_rounding(single: Array, right: Array) -> Array:
         half = np.spacing(np.abs(right).astype(np.float32)).astype(np.float64) / 2
         shift = np.sign(error) * np.maximum(np.abs(error) - half, 0)
     return np.where(np.isfinite(shift), shift, 0.0)
-
-
-def _shifted(model: onnx.ModelProto, shifts: Mapping[str, Array]) -> onnx.ModelProto:
-    """The model with a further input for each shift, which is added to the function's result."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    nodes = []
-    for node in made.graph.node:
-        name = node.output[0] if node.output else ""
-        nodes.append(node)
-        if name in shifts:
-            node.output[0] = f"{name}/exact"
-            nodes.append(helper.make_node("Add", [node.output[0], _shift(name)], [name], _shift(name)))
-            info = helper.make_tensor_value_info(_shift(name), onnx.TensorProto.FLOAT, shifts[name].shape)
-            made.graph.input.append(info)
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del made.graph.node[:]
-    made.graph.node.extend(kept)
-    return made

@@ -20,6 +20,7 @@ onnxruntime, in float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -29,10 +30,9 @@ from fathom_onnx.workloads.contract import Array, Workload
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
-from .functions import errors_of_functions
-from .kinks import errors_of_kinks
+from .kernel_errors import errors_of_kernels, tensors_needed
+from .reading import Reading
 from .subject import Subject
-from .sums import errors_of_order
 from .tensors import Judged, apart, errors_beside, judged, named_worst, sizes
 from .updates import update_errors
 
@@ -50,6 +50,9 @@ A loss is one number, which may be exact by chance.
 _FACTORS = (1e4, 1e-4)
 """What the graph's gradients are multiplied by for further judgements of its optimizer."""
 _ROUNDING = 2.0**-24
+_HELD = 1 << 27
+"""Most elements (1 GiB) that are held from the first reading in float64; of larger graphs a second one is made for the
+errors of kernels."""
 _SLOT_LIMIT = 1e-5
 """Error of optimizer state in float32, relative to its largest value."""
 _UNDERFLOW = float(np.finfo(np.float32).tiny) / _SLOT_LIMIT
@@ -77,14 +80,22 @@ class Judge:
     Args:
         subject: The graph and its framework.
         seed: Of the perturbations.
+
+    Attributes:
+        first_losses: Losses of the first step that was judged: the framework's in float64, the graph's and the
+            framework's in float32 (training).
     """
 
     def __init__(self, subject: Subject, seed: int) -> None:
         self._subject = subject
         self._rng = np.random.default_rng(seed)
+        self.first_losses: tuple[Array, Array, Array] | None = None
         workload = subject.workload
         variables = {v.name for v in workload.variables(subject.mode)}
         self._moved = variables | {spec.name for spec in workload.batch_inputs(subject.mode)}
+        needed = tensors_needed(subject.graph.model, subject.tensors)
+        size = sum(math.prod(subject.graph.tensors[name].shape or ()) for name in needed)
+        self._held = needed if size <= _HELD else []
 
     def step(self, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
         """The errors of a step, and the graph's step in float32, whose new state the next step can start from.
@@ -97,26 +108,30 @@ class Judge:
         native = subject.reference(double=False).step(values)
         tensors = judged(subject.workload, subject.mode, expected)
         own = {tensor: apart(native, expected, tensor) for tensor in tensors}
-        errors = self._double(values, expected, own, guess=True)
+        reading = subject.read(values, self._held or subject.tensors)
+        errors = self._double(reading, expected, own, guess=True)
         if not errors.in_double <= DOUBLE_LIMIT:
             # a number that was float32 in the model itself is what the file says, and no simpler one
-            exact = self._double(values, expected, own, guess=False)
+            exact = self._double(subject.read(values, subject.tensors, guess=False), expected, own, guess=False)
             errors = exact if exact.in_double < errors.in_double else errors
+        held = reading if self._held else None
+        del reading  # what is not held is dropped before onnxruntime takes its memory
         single = subject.evaluator.step(values)
-        errors = errors.max(self._single(values, expected, single, own))
+        errors = errors.max(self._single(values, expected, single, own, held))
         if subject.mode == "training":
             errors = errors.max(Errors(single_update=self._single_update(values, single)))
+            if self.first_losses is None:
+                loss = Workload.LOSS
+                self.first_losses = expected.outputs[loss], single.outputs[loss], native.outputs[loss]
         return errors, single
 
-    def _double(
-        self, values: Mapping[str, Array], expected: StepResult, own: Mapping[Judged, float], guess: bool
-    ) -> Errors:
+    def _double(self, reading: Reading, expected: StepResult, own: Mapping[Judged, float], guess: bool) -> Errors:
         """Errors in float64. ``own`` is the framework's in float32, the scale of a tensor that cancels."""
-        result = self._subject.double(values, guess)
+        result = self._subject.step_of(reading)
         errors = errors_beside(result, expected, own)
         update = Worst()
         if self._subject.mode == "training":
-            update = worst_of(self._updates(values, result, guess))
+            update = worst_of(self._updates(reading.values, result, guess))
         return Errors(
             loss=named_worst(errors, "loss").error,
             gradient=named_worst(errors, "gradient"),
@@ -139,7 +154,12 @@ class Judge:
                 yield from update_errors(update(values, gradients), values, other).values()
 
     def _single(
-        self, values: Mapping[str, Array], expected: StepResult, result: StepResult, own: dict[Judged, float]
+        self,
+        values: Mapping[str, Array],
+        expected: StepResult,
+        result: StepResult,
+        own: dict[Judged, float],
+        held: Reading | None,
     ) -> Errors:
         """The worst tensor in float32, as a multiple of the framework's own error, and what explains the loss's."""
         largest_values = sizes(expected, own)
@@ -148,7 +168,7 @@ class Judge:
         for run in range(PERTURBED + 1):
             over = _over(_ratios(largest_values, errors, native))
             if over and run == 0:
-                kernels = self._kernels(values, over)
+                kernels = self._kernels(values, over, held)
                 native |= {t: max(native[t], kernels[t]) for t in over}
                 over = _over(_ratios(largest_values, errors, native))
             if not over or run == PERTURBED:
@@ -159,19 +179,16 @@ class Judge:
         worst = worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())
         return Errors(single=worst, loss_rounding=_share(Judged("loss", Workload.LOSS), native, largest_values))
 
-    def _kernels(self, values: Mapping[str, Array], tensors: Iterable[Judged]) -> dict[Judged, float]:
-        """How far off tensors are by onnxruntime's kernels: the order of sums, functions' approximations, and kinks."""
-        graph = self._subject.graph
-        gradients = dict(graph.metadata.gradients) if graph.metadata else {}
-        names = {t: gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
+    def _kernels(
+        self, values: Mapping[str, Array], tensors: Iterable[Judged], held: Reading | None
+    ) -> dict[Judged, float]:
+        """How far off tensors are by onnxruntime's kernels, from what is held or is read again."""
+        subject = self._subject
+        names = {t: subject.gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
         named = {name for name in names.values() if name}
-        settings = self._subject.evaluator.settings
-        causes = (
-            errors_of_order(graph.model, named, values),
-            errors_of_functions(graph.model, named, values, settings),
-            errors_of_kinks(graph.model, named, values, settings),
-        )
-        return {tensor: max(cause.get(name, 0.0) for cause in causes) for tensor, name in names.items()}
+        reading = held or subject.read(values, tensors_needed(subject.graph.model, named))
+        errors = errors_of_kernels(reading, named, subject.evaluator.settings)
+        return {tensor: errors.get(name, 0.0) for tensor, name in names.items()}
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""

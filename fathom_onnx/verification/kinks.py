@@ -8,7 +8,7 @@ are given to the reading in float64 as they are in onnxruntime, and nothing else
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -20,9 +20,9 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Array
 
 from .compare import largest
-from .double import DoubleGraph
+from .reading import Reading
 
-__all__ = ["ROUNDING", "errors_of_kinks"]
+__all__ = ["ROUNDING", "errors_of_kinks", "tensors_with_kinks"]
 
 ROUNDING = 3e-5
 """Largest error of an element that may change its side, as a part of its tensor's largest value.
@@ -35,15 +35,12 @@ _AT_ZERO = frozenset({"Relu", "LeakyRelu", "PRelu", "Abs", "Sign"})
 """Op types whose derivative, or value, jumps where their first input is zero."""
 
 
-def errors_of_kinks(
-    model: onnx.ModelProto, tensors: Iterable[str], values: Mapping[str, Array], settings: SessionSettings
-) -> dict[str, float]:
+def errors_of_kinks(reading: Reading, tensors: Iterable[str], settings: SessionSettings) -> dict[str, float]:
     """How far off tensors of a step are by the sides alone that elements are on in onnxruntime.
 
     Args:
-        model: The model, its weights within it.
+        reading: The step, with the tensors and :func:`tensors_with_kinks`.
         tensors: Names of tensors.
-        values: Every input by name.
         settings: How the graph runs.
 
     Returns:
@@ -53,13 +50,11 @@ def errors_of_kinks(
         RunError: The graph cannot be evaluated, in float64 or in onnxruntime.
     """
     wanted = list(tensors)
-    made = {name for node in model.graph.node for name in node.output}
-    read = dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in _AT_ZERO)
-    sites = [name for name in read if name in made]
+    sites = tensors_with_kinks(reading.model)
     if not sites or not wanted:
         return {}
-    exact = DoubleGraph(model, [*sites, *wanted]).run(values)
-    single = open_session(Prepared(_showing(model, sites), {}, (), {}), settings).run(sites, dict(values))
+    exact, values = reading.exact, dict(reading.values)
+    single = open_session(Prepared(_showing(reading.model, sites), {}, (), {}), settings).run(sites, values)
     given = {}
     for name, held in zip(sites, single, strict=True):
         moved = _moved(np.asarray(held), exact[name])
@@ -67,9 +62,16 @@ def errors_of_kinks(
             given[name] = moved
     if not given:
         return {}
-    shifted = DoubleGraph(model, wanted, given=given.keys()).run({**values, **given})
+    shifted = reading.graph.part(wanted, given.keys()).run({**values, **given})
     with np.errstate(all="ignore"):
         return {name: largest(shifted[name] - exact[name]) for name in wanted}
+
+
+def tensors_with_kinks(model: onnx.ModelProto) -> list[str]:
+    """The tensors of a model on whose side of zero a derivative depends; its inputs, which are exact, are none."""
+    made = {name for node in model.graph.node for name in node.output}
+    read = dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in _AT_ZERO)
+    return [name for name in read if name in made]
 
 
 def _moved(single: Array, exact: Array) -> Array | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fathom_onnx.errors import ExportError
@@ -13,6 +13,8 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .double import DoubleGraph
+from .kernel_errors import tensors_needed
+from .reading import Reading, read
 
 __all__ = ["Subject", "make_subject"]
 
@@ -36,7 +38,6 @@ class Subject:
     evaluator: Evaluator
     _references: dict[bool, Reference] = field(default_factory=dict)
     _doubles: dict[bool, DoubleGraph] = field(default_factory=dict)
-    _optimizers: dict[bool, DoubleGraph] = field(default_factory=dict)
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -60,15 +61,43 @@ class Subject:
         Raises:
             RunError: The graph cannot be evaluated in float64.
         """
-        gradients = dict(self.graph.metadata.gradients) if self.graph.metadata else {}
-        outputs = [output.name for output in self.graph.outputs]
-        if guess not in self._doubles:
-            self._doubles[guess] = DoubleGraph(self.graph.model, [*outputs, *gradients.values()], guess)
-        made = self._doubles[guess].run(values)
+        return self.step_of(self.read(values, self.tensors, guess))
+
+    def read(self, values: Mapping[str, Array], tensors: Iterable[str], guess: bool = True) -> Reading:
+        """Read tensors of the graph in float64.
+
+        Args:
+            values: Every input by name.
+            tensors: Names of tensors that outputs or gradients depend on.
+            guess: As for :meth:`double`.
+
+        Raises:
+            RunError: The graph cannot be evaluated in float64.
+        """
+        return read(self.graph.model, values, tensors, self._double(guess))
+
+    def step_of(self, reading: Reading) -> StepResult:
+        """The step that a reading of at least :attr:`tensors` is of."""
         return StepResult(
-            outputs={name: made[name] for name in outputs},
-            gradients={parameter: made[name] for parameter, name in gradients.items()},
+            outputs={output.name: reading.exact[output.name] for output in self.graph.outputs},
+            gradients={parameter: reading.exact[name] for parameter, name in self.gradients.items()},
         )
+
+    @property
+    def gradients(self) -> dict[str, str]:
+        """Names of the tensors that are gradients, by parameter."""
+        return dict(self.graph.metadata.gradients) if self.graph.metadata else {}
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of all outputs and gradients."""
+        return [*(output.name for output in self.graph.outputs), *self.gradients.values()]
+
+    def _double(self, guess: bool) -> DoubleGraph:
+        if guess not in self._doubles:
+            needed = tensors_needed(self.graph.model, self.tensors)
+            self._doubles[guess] = DoubleGraph(self.graph.model, needed, guess)
+        return self._doubles[guess]
 
     def updated(
         self, values: Mapping[str, Array], gradients: Mapping[str, Array], guess: bool = True
@@ -83,12 +112,10 @@ class Subject:
         Returns:
             Outputs by name; None where some of them depend on the batch by other ways than the gradients.
         """
-        names = dict(self.graph.metadata.gradients) if self.graph.metadata else {}
-        if guess not in self._optimizers:
-            statistics = {buffer.next.name for buffer in self.workload.buffers} | {Workload.LOSS}
-            wanted = [output.name for output in self.graph.outputs if output.name not in statistics]
-            self._optimizers[guess] = DoubleGraph(self.graph.model, wanted, guess, set(names.values()))
-        optimizer = self._optimizers[guess]
+        names = self.gradients
+        statistics = {buffer.next.name for buffer in self.workload.buffers} | {Workload.LOSS}
+        wanted = [output.name for output in self.graph.outputs if output.name not in statistics]
+        optimizer = self._double(guess).part(wanted, set(names.values()))
         if optimizer.inputs & {spec.name for spec in self.workload.batch_inputs(self.mode)}:
             return None
         return optimizer.run({**values, **{names[name]: gradient for name, gradient in gradients.items()}})

@@ -15,38 +15,40 @@ from onnx import numpy_helper
 
 from fathom_onnx.workloads.contract import Array
 
-from .double import DoubleGraph
+from .reading import Reading
 
-__all__ = ["error_of_sum", "errors_of_order"]
+__all__ = ["error_of_sum", "errors_of_order", "terms_of_sums"]
 
 _MOVES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"})
 """Ops that leave every number as it is."""
 
 
-def errors_of_order(model: onnx.ModelProto, names: Iterable[str], values: Mapping[str, Array]) -> dict[str, float]:
+def errors_of_order(reading: Reading, names: Iterable[str]) -> dict[str, float]:
     """How far off tensors are in float32 by the order alone in which onnxruntime sums them.
 
     The terms are those of the graph in float64, each rounded to float32, so that no other error of the graph counts.
-    All of them are of one run.
 
     Args:
-        model: The model, its weights within it.
+        reading: The step, with :func:`terms_of_sums`.
         names: Names of tensors.
-        values: Every input by name.
 
     Returns:
         The largest error of an element by tensor, of those that are sums over axes that the file names.
-
-    Raises:
-        RunError: The terms cannot be evaluated in float64.
     """
+    sums = _sums(reading.model, names)
+    return {name: error_of_sum(reading.exact[of], axes) for name, (of, axes) in sums.items()}
+
+
+def terms_of_sums(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
+    """The tensors whose elements some tensors are the sums of."""
+    return [of for of, _ in _sums(model, names).values()]
+
+
+def _sums(model: onnx.ModelProto, names: Iterable[str]) -> dict[str, tuple[str, Array]]:
+    """What tensors are the sums of, and over which axes, of those that are sums over axes that the file names."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     held = {tensor.name: tensor for tensor in model.graph.initializer}
-    sums = {name: found for name in names if (found := _sum(held, made_by, name)) is not None}
-    if not sums:
-        return {}
-    terms = DoubleGraph(model, [of for of, _ in sums.values()]).run(values)
-    return {name: error_of_sum(terms[of], axes) for name, (of, axes) in sums.items()}
+    return {name: found for name in names if (found := _sum(held, made_by, name)) is not None}
 
 
 def _sum(

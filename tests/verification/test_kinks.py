@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.verification.kinks import ROUNDING, errors_of_kinks
+from fathom_onnx.verification.kinks import ROUNDING, errors_of_kinks, tensors_with_kinks
+from fathom_onnx.verification.reading import read
 
 SETTINGS = SessionSettings(ep="cpu", threads=1)
 
@@ -39,20 +40,24 @@ def values(*a: float) -> dict[str, np.ndarray]:
     return {name: np.array(value, np.float32) for name, value in given.items()}
 
 
+def errors(model: onnx.ModelProto, names: list[str], given: dict[str, np.ndarray]) -> dict[str, float]:
+    return errors_of_kinks(read(model, given, [*names, *tensors_with_kinks(model)]), names, SETTINGS)
+
+
 @pytest.mark.parametrize("op", ["Relu", "Sign"])
 def test_an_element_on_the_other_side_is_all_that_counts(op: str) -> None:
-    found = errors_of_kinks(graph(op), ["y", "twice"], values(0.0, 2.0**-25, 0.0), SETTINGS)
+    found = errors(graph(op), ["y", "twice"], values(0.0, 2.0**-25, 0.0))
     assert found == {"y": 7.0, "twice": 0.0}
 
 
 def test_nothing_where_no_element_changes_its_side() -> None:
-    assert errors_of_kinks(graph(), ["y"], values(0.0, 0.0, 0.0), SETTINGS) == {}
-    assert errors_of_kinks(graph("Softplus"), ["y"], values(0.0, 2.0**-25, 0.0), SETTINGS) == {}
-    assert errors_of_kinks(graph(), [], values(0.0, 2.0**-25, 0.0), SETTINGS) == {}
+    assert errors(graph(), ["y"], values(0.0, 0.0, 0.0)) == {}
+    assert errors(graph("Softplus"), ["y"], values(0.0, 2.0**-25, 0.0)) == {}
+    assert errors(graph(), [], values(0.0, 2.0**-25, 0.0)) == {}
 
 
 def test_what_is_off_by_more_than_rounding_is_no_kink() -> None:
     scaled = {**values(0.0, 2.0**-25, 0.0)}
     size = np.float32(2.0**-25 / ROUNDING / 2)  # of the largest element of ``before``, so that 2^-25 is much of it
     scaled["x"], scaled["b"] = np.array([size, 1, 0], np.float32), np.array([0, 1, size], np.float32)
-    assert errors_of_kinks(graph(), ["y"], scaled, SETTINGS) == {}
+    assert errors(graph(), ["y"], scaled) == {}

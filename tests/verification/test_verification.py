@@ -13,7 +13,7 @@ from fathom_onnx.errors import ExportError
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.verification import verify, verify_pair
-from fathom_onnx.verification.compare import change_error, difference, relative_error
+from fathom_onnx.verification.compare import change_error, difference, largest, relative_error
 from fathom_onnx.verification.judge import perturbed
 from fathom_onnx.workloads import workload
 from support.graphs.exports import FRAMEWORKS, MODES_OF, exported
@@ -81,6 +81,12 @@ def test_right_graphs_pass_whatever_the_seed(name, framework, seed) -> None:
 def test_the_forms_for_onnxruntime_compute_the_same(name) -> None:
     check = verify(workload(name, "tiny"), "torch", "training", steps=1, purpose="onnxruntime")
     assert check.faults == ()
+
+
+@pytest.mark.usefixtures("exported_once")
+def test_a_free_run_of_one_step_is_the_step_that_was_judged() -> None:
+    one, two = (verify(workload("memnet", "tiny"), "torch", "training", steps=steps) for steps in (1, 2))
+    assert one.free_losses == two.free_losses[:1]
 
 
 def test_a_graph_that_is_there_is_judged_as_one_that_is_made(exported_once, monkeypatch) -> None:
@@ -285,6 +291,26 @@ def test_errors_of_tensors() -> None:
     assert difference(np.ones((2, 1)), np.ones((1, 2))) == inf
     assert difference(np.array([1, 2]), np.array([1, 3])) == inf
     assert difference(np.array([True]), np.array([True])) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_are_those_of_each_element_in_turn(dtype) -> None:
+    """One element is infinite on both sides, or no number, in half of the cases."""
+    rng = np.random.default_rng(0)
+    for case in range(20):
+        own, exact, old = rng.normal(size=(3, 40))
+        if case % 2:
+            own[case] = exact[case] = rng.choice([np.nan, np.inf, -np.inf])
+        made = own.astype(dtype)
+        with np.errstate(invalid="ignore"):
+            apart = [abs(float(a) - float(b)) for a, b in zip(made, exact, strict=True) if a != b and a == a]
+        assert difference(made, exact) == max(apart)
+        assert largest(exact) == max(abs(float(n)) for n in exact if np.isfinite(n))
+        if case % 2 == 0:
+            eps = float(np.finfo(dtype).eps)
+            beyond = [g - eps * max(abs(e), abs(o)) for g, e, o in zip(apart, exact, old, strict=True)]
+            step = max(abs(e - o) for e, o in zip(exact, old, strict=True))
+            assert change_error(old, made, exact) == pytest.approx(max(beyond) / step, rel=1e-12)
 
 
 def test_a_change_is_judged_by_its_own_size() -> None:

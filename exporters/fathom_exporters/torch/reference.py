@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,8 +35,8 @@ class TorchReference:
         self._own = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
 
     def _tensor(self, array: Array) -> Tensor:
-        tensor = torch.tensor(array)
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+        """A copy of an array as a tensor, of the reference's type where it is a floating one."""
+        return torch.tensor(array, dtype=self._dtype if np.issubdtype(array.dtype, np.floating) else None)
 
     def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
@@ -44,13 +45,13 @@ class TorchReference:
             for name in self._own.keys() & given.keys():
                 self._own[name].copy_(given.pop(name))
         outputs = self._train(given) if self._mode == "training" else self._infer(given)
-        arrays = {name: value.detach().clone().numpy() for name, value in outputs.items()}
+        arrays = {name: value.detach().numpy() for name, value in outputs.items()}
         return StepResult(arrays, self._gradients)
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
         """What the optimizer makes of given gradients; see :class:`fathom_onnx.exporting.Reference`."""
         given = {name: self._tensor(value) for name, value in values.items()}
-        parameters = {p.name: nn.Parameter(given[p.name].clone()) for p in self._workload.parameters}
+        parameters = {p.name: nn.Parameter(given[p.name]) for p in self._workload.parameters}
         with torch.no_grad():
             slots = update(self._workload, parameters, given, {n: self._tensor(g) for n, g in gradients.items()})
         new = {**parameters, **slots}
@@ -59,7 +60,7 @@ class TorchReference:
     def _infer(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
             outputs = self._model(batch)
-        return {spec.name: outputs[spec.name] for spec in self._workload.interface("inference").outputs}
+        return {spec.name: outputs[spec.name].clone() for spec in self._workload.interface("inference").outputs}
 
     def _train(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss, and the new state as the module and the optimizer hold it."""
@@ -68,6 +69,10 @@ class TorchReference:
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
             slots = update(self._workload, parameters, given, dict(zip(parameters, gradients, strict=True)))
+            carried = {
+                # the next step changes the module's own
+                v.next.name: slots[v.name] if v.name in slots else self._own[v.name].clone()
+                for v in self._workload.carried("training")
+            }
         self._gradients = {name: gradient.numpy() for name, gradient in zip(parameters, gradients, strict=True)}
-        new = {**self._own, **slots}
-        return {Workload.LOSS: loss, **{v.next.name: new[v.name] for v in self._workload.carried("training")}}
+        return {Workload.LOSS: loss, **carried}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,8 +93,8 @@ class DoubleGraph:
         given: Collection[str] = (),
     ) -> None:
         made = widened(model, guess)
-        self._wanted = list(dict.fromkeys(tensors)) or [output.name for output in made.graph.output]
-        nodes, read = _needed(made.graph.node, self._wanted, given)
+        wanted = list(dict.fromkeys(tensors)) or [output.name for output in made.graph.output]
+        nodes, _ = _needed(made.graph.node, wanted, given)
         del made.graph.node[:]
         made.graph.node.extend(nodes)
         try:
@@ -100,27 +102,53 @@ class DoubleGraph:
         except Exception as error:
             raise RunError(f"the graph cannot be read in float64 ({one_line(str(error))})") from error
         self._constants: dict[str, Array] = dict(evaluator.rt_inits_)
-        declared = {i.name for i in made.graph.input} - self._constants.keys()
-        self._given = frozenset(given)
-        self.inputs = (declared & read) | self._given
-        self._steps: list[tuple[Any, list[str], list[str], list[str]]] = []
+        self._declared = {i.name for i in made.graph.input} - self._constants.keys()
+        self._nodes: Sequence[onnx.NodeProto] = nodes
+        self._operators: Sequence[Any] = evaluator.rt_nodes_
+        self._plan(wanted, given)
+
+    def part(self, tensors: Iterable[str], given: Collection[str] = ()) -> DoubleGraph:
+        """A part of this graph as a function of its own; the two share operators and constants.
+
+        Args:
+            tensors: Names of the tensors that are wanted.
+            given: As for the whole graph, whose own given tensors it does not have.
+
+        Raises:
+            RunError: This graph has no such tensor.
+        """
+        made = copy(self)
+        made._plan(list(dict.fromkeys(tensors)), given)
+        return made
+
+    def _plan(self, wanted: list[str], given: Collection[str]) -> None:
+        """Find what makes the wanted tensors, and after which node a tensor is no longer needed."""
+        nodes, read = _needed(self._nodes, wanted, given)
+        kept = {id(node) for node in nodes}
+        operators = [o for node, o in zip(self._nodes, self._operators, strict=True) if id(node) in kept]
+        self._wanted, self._given = wanted, frozenset(given)
+        self.inputs = (self._declared & read) | self._given
         last = {name: index for index, node in enumerate(nodes) for name in (*_names(node), *node.output)}
         dropped: list[list[str]] = [[] for _ in nodes]
+        held = set(wanted)
         for name, index in last.items():
-            if name not in self._wanted:
+            if name not in held:
                 dropped[index].append(name)
-        for operator, names in zip(evaluator.rt_nodes_, dropped, strict=True):
-            self._steps.append((operator, list(operator.input), list(operator.output), names))
-        known = self.inputs | declared | self._constants.keys() | {name for node in nodes for name in node.output}
-        unknown = next((name for name in self._wanted if name not in known), None)
+        self._steps: list[tuple[Any, list[str], list[str], list[str]]] = [
+            (operator, list(operator.input), list(operator.output), names)
+            for operator, names in zip(operators, dropped, strict=True)
+        ]
+        known = self.inputs | self._declared | self._constants.keys() | {name for node in nodes for name in node.output}
+        unknown = next((name for name in wanted if name not in known), None)
         if unknown is not None:
             raise RunError(f"the graph has no tensor '{unknown}'", "export it again")
 
-    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, values: Mapping[str, Array], shifts: Mapping[str, Array] = MappingProxyType({})) -> dict[str, Array]:
         """The wanted tensors by name.
 
         Args:
             values: The inputs, and the given tensors; float32 is taken as float64, exactly.
+            shifts: What is added to tensors as nodes make them.
 
         Raises:
             RunError: An input has no value, or an operator fails.
@@ -143,7 +171,9 @@ class DoubleGraph:
                         f"node '{node.name}' ({node.op_type}) fails in float64 ({one_line(str(error))})",
                         "report it as a fault of the float64 reading",
                     ) from error
-                results.update((n, m) for n, m in zip(outputs, made, strict=False) if n not in self._given)
+                for name, value in zip(outputs, made, strict=False):
+                    if name not in self._given:
+                        results[name] = value + shifts[name] if name in shifts else value
                 results[""] = None  # an output that is left out has no name
                 for name in dropped:
                     results.pop(name, None)

@@ -159,3 +159,27 @@ def test_only_what_is_wanted_is_computed_and_a_body_sees_what_is_around_it() -> 
         DoubleGraph(made, ["y"]).run({"unused": x})
     with pytest.raises(RunError, match="no tensor 'z'"):
         DoubleGraph(made, ["z"])
+
+
+def test_a_part_shares_operators_and_takes_other_tensors_as_given() -> None:
+    """y = exp(x) * 3 + z, and u = exp(x)."""
+    made = model(
+        [
+            helper.make_node("Exp", ["x"], ["u"]),
+            helper.make_node("Mul", ["u", "three"], ["v"]),
+            helper.make_node("Add", ["v", "z"], ["y"]),
+        ],
+        [("x", F, [2]), ("z", F, [2])],
+        [("y", F, [2])],
+        [("three", np.float32(3))],
+    )
+    x, z = np.float32([0, 0]), np.float32([1, 2])
+    whole = DoubleGraph(made, ["y", "u"])
+    inner, outer = whole.part(["u"]), whole.part(["y"], ["u"])
+    assert (whole.inputs, inner.inputs, outer.inputs) == ({"x", "z"}, {"x"}, {"u", "z"})
+    np.testing.assert_array_equal(inner.run({"x": x})["u"], [1, 1])
+    np.testing.assert_array_equal(outer.run({"u": np.float32([5, 7]), "z": z})["y"], [16, 23])
+    np.testing.assert_array_equal(whole.run({"x": x, "z": z})["y"], [4, 5])
+    np.testing.assert_array_equal(whole.run({"x": x, "z": z}, {"u": np.array([1.0, 0])})["y"], [7, 5])
+    with pytest.raises(RunError, match="no tensor 'w'"):
+        whole.part(["w"])

@@ -27,7 +27,7 @@ def update(
     state: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Update parameters in place.
+    """Update parameters, and the optimizer's state of each, in place.
 
     PyTorch has Adam and plain descent. It has neither RMSProp with epsilon inside the root nor a clipping without an
     epsilon of its own: these are what is exported (:mod:`fathom_exporters.torch.built.optimizers`,
@@ -49,7 +49,9 @@ def update(
     slots = slots_of(workload)
     for name, parameter in parameters.items():
         parameter.grad = treated[name]
-        optimizer.state[parameter] = {key: state[slot].clone() for key, slot in slots[name].items()}
+        # the number of steps is one tensor, which each parameter would add one to
+        own = {key: state[slot] for key, slot in slots[name].items()}
+        optimizer.state[parameter] = {key: slot if slot.ndim else slot.clone() for key, slot in own.items()}
     with torch.no_grad():
         optimizer.step()
     new: dict[str, Tensor] = {}
