@@ -1,15 +1,19 @@
 """Atomic writing: files are written under a temporary name and renamed, so that no reader ever sees half of one.
 
+A process that is killed leaves its temporary file; the next one that writes the same file takes it away.
+
 A folder of several files is sealed when all of them are written: a list of their hashes says what belongs together.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +31,9 @@ __all__ = [
     "write_text",
 ]
 
+ABANDONED_S = 60.0
+"""Age of a temporary file that nobody holds from which on it is taken to be left by a process that was killed."""
+
 _SEAL = "files.json"
 """The list of a sealed folder: name of a file to its size and SHA-256."""
 
@@ -41,9 +48,13 @@ def ensure_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make folder '{folder}' ({error.strerror})", "choose another with -o") from error
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write to folder '{folder}'", "choose another with -o or change its permissions")
-    return folder
+    try:  # permissions do not tell: root has them all, and is refused by some systems of files
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to folder '{folder}' ({error.strerror})", "choose another with -o or change its permissions"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -54,12 +65,15 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
         OutputError: The folder cannot be written to or the disk is full; ``path`` is then as it was.
     """
     ensure_folder(path.parent)
+    _remove_abandoned(path)
     part = None
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
         ) as file:
             part = Path(file.name)
+            with contextlib.suppress(OSError):  # some systems of files have no locks
+                _hold(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -72,6 +86,29 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def _hold(file: IO[Any]) -> None:
+    """Lock an open file for as long as this process has it open, where the system can.
+
+    Raises:
+        OSError: Another process holds it, or its system of files has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open cannot be removed
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left half written of a file: nobody holds it, and it is not just being made."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > ABANDONED_S:
+                with part.open("rb") as file:
+                    _hold(file)
+                    part.unlink()
 
 
 def check_replaceable(folder: Path, files: Collection[str], kind: str) -> None:

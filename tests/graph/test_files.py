@@ -1,15 +1,18 @@
-"""A sealed folder is what was written, or it is refused by the name of the file that is not."""
+"""Files of killed processes are taken away; a sealed folder is what was written, or it is refused by a file's name."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fathom_onnx.errors import DataError
-from fathom_onnx.graph.files import check_sealed, seal
+from fathom_onnx.graph import files
+from fathom_onnx.graph.files import check_sealed, seal, write_aside, write_text
 
 
 def folder_of(tmp_path: Path) -> Path:
@@ -17,6 +20,37 @@ def folder_of(tmp_path: Path) -> Path:
     (tmp_path / "b.json").write_text("{}")
     seal(tmp_path, ["a.csv", "b.json"])
     return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of files are those of POSIX")
+def test_what_a_killed_process_left_is_taken_away_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "a[1].txt"
+    import fcntl
+
+    names = ("dead", "held", "young")
+    dead, held, young = (tmp_path / f".a[1].txt.{name}.part" for name in names)
+    other = tmp_path / ".b.txt.dead.part"
+    for path in (dead, held, young, other):
+        path.write_text("half")
+        if path != young:
+            os.utime(path, (0, 0))
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_text(target, "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([target, held, young, other])
+    write_text(target, "again")
+    assert sorted(tmp_path.iterdir()) == sorted([target, young, other])
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ABANDONED_S", -1.0)  # whatever nobody holds is taken away at once
+    target = tmp_path / "a.txt"
+    with write_aside(target) as file:
+        file.write(b"first to begin")
+        write_text(target, "first to end")
+        assert target.read_text() == "first to end"
+    assert target.read_text() == "first to begin"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_sealed_folder_is_taken(tmp_path: Path) -> None:
