@@ -77,7 +77,7 @@ def _treated(rule: Gradients, gradients: Mapping[str, Any]) -> dict[str, Any]:
     return treated
 
 
-def _update(definition: Workload, held: _Variables, gradients: Mapping[str, Any]) -> None:
+def _update(definition: Workload, held: _Variables, gradients: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
     """The update of all parameters by TensorFlow's kernels for a whole update."""
     rule, ops = definition.optimizer, tf.raw_ops
     if isinstance(rule, Adam):
@@ -96,6 +96,9 @@ def _update(definition: Workload, held: _Variables, gradients: Mapping[str, Any]
             numbers = {"lr": rule.learning_rate, "rho": rule.decay, "momentum": 0.0, "epsilon": rule.epsilon}
             still = held[f"{name} momentum"].handle
             ops.ResourceApplyRMSProp(var=variable, ms=slots[0], mom=still, grad=gradient, **numbers)
+        elif name in definition.row_gradients:
+            numbers = tf.reshape(batch[definition.row_gradients[name]], [-1])
+            ops.ResourceScatterSub(resource=variable, indices=numbers, updates=rule.learning_rate * gradient)
         else:
             ops.ResourceApplyGradientDescent(var=variable, alpha=rule.learning_rate, delta=gradient)
 
@@ -126,7 +129,8 @@ class TensorFlowStep:
             carried = {v.name: v.next.name for v in definition.carried("training")}
             if kernels:
                 names = [p.name for p in definition.parameters]
-                _update(definition, held, _treated(definition.gradients, {n: outputs[gradient_name(n)] for n in names}))
+                found = {n: outputs[gradient_name(n)] for n in names}
+                _update(definition, held, _treated(definition.gradients, found), batch)
                 carried = {b.name: b.next.name for b in definition.buffers}
             for name, new in carried.items():
                 held[name].assign(outputs[new])

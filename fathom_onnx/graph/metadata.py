@@ -33,7 +33,18 @@ Purpose = Literal["simulators", "onnxruntime", "cuda"]
 PURPOSES: tuple[Purpose, ...] = ("simulators", "onnxruntime", "cuda")
 """All purposes."""
 
-_OPTIONAL = ("values", "values_sha256", "gradients", "specialised", "target", "paths", "draws", "rounded", "derivation")
+_OPTIONAL = (
+    "values",
+    "values_sha256",
+    "gradients",
+    "row_gradients",
+    "specialised",
+    "target",
+    "paths",
+    "draws",
+    "rounded",
+    "derivation",
+)
 """Fields that are left out where they are empty."""
 
 _FORMER_PURPOSES: dict[str, str] = {"plain": "simulators", "fast": "onnxruntime"}
@@ -64,6 +75,7 @@ class GraphMetadata:
         values: Name of the file beside the graph that holds the stored values; empty for none.
         values_sha256: SHA-256 of that file.
         gradients: Parameter to the tensor of the graph that is its gradient, before any treatment.
+        row_gradients: Parameter whose gradient is of rows, [rows read, ...], to the batch input with their numbers.
         specialised: What in the graph is true of the example batch alone, a line each: branches that it took.
         target: Of a recipe's graph, the function that built the recipe; empty for none.
         paths: Of a recipe's graph, where each input is in the recipe's batch: keys, indices and field names.
@@ -95,6 +107,7 @@ class GraphMetadata:
     draws: Mapping[str, Literal["normal", "uniform"]] = field(default_factory=dict)
     rounded: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     derivation: str = ""
+    row_gradients: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -114,6 +127,7 @@ class GraphMetadata:
             variables=workload.variables(mode),
             parameters=tuple(p.name for p in workload.parameters),
             state=workload.interface(mode, noise).state,
+            row_gradients=workload.row_gradients if mode == "training" else {},
         )
 
     def write(self, model: onnx.ModelProto) -> None:

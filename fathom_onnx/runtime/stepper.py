@@ -14,6 +14,7 @@ import onnx
 
 from fathom_onnx.errors import RunError, StepError
 from fathom_onnx.graph.bodies import all_nodes
+from fathom_onnx.graph.in_place import written_in_place
 from fathom_onnx.refusals import explain
 from fathom_onnx.runtime.providers.cuda_libraries import session_fault
 from fathom_onnx.runtime.providers.names import PROVIDERS, onnxruntime
@@ -64,7 +65,8 @@ class Stepper:
     """A session and its state, stepped with one batch at a time.
 
     The state lives in two sets of device buffers. A step reads one set and writes the other, never the same one:
-    onnxruntime may write an output before it has read the input in the same buffer.
+    onnxruntime may write an output before it has read the input in the same buffer. Where it cannot, in tables of which
+    a step changes some rows (:mod:`fathom_onnx.graph.in_place`), both sets have one buffer, and no table is copied.
 
     Only tensors of numbers can be bound to buffers. A graph with text or sequences among its inputs and outputs is run
     with values handed over in each step.
@@ -75,6 +77,7 @@ class Stepper:
         state: (output, input) pairs.
         initial: Starting values of the state inputs, by input name.
         watch: What ends a step that takes too long; None where no step can.
+        in_place: State inputs whose new values can be written into their buffers.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Stepper:
         state: tuple[tuple[str, str], ...] = (),
         initial: Mapping[str, Array] | None = None,
         watch: Watch | None = None,
+        in_place: frozenset[str] = frozenset(),
     ) -> None:
         self.session = session
         self._watch = watch
@@ -97,10 +101,9 @@ class Stepper:
         missing = [name for name in carried if name not in first]
         if missing:
             raise RunError(f"state '{missing[0]}' has no starting value", "give one for every state input")
-        self._buffers = [
-            {name: self._value(first[name]) for _, name in state},
-            {name: self._value(np.zeros_like(first[name])) for _, name in state},
-        ]
+        front = {name: self._value(first[name]) for _, name in state}
+        back = {n: front[n] if n in in_place else self._value(np.zeros_like(first[n])) for _, n in state}
+        self._buffers, self._in_place = [front, back], in_place
         self._front = 0
         self._types = {i.name: (_NUMPY_TYPES.get(i.type), i.shape) for i in session.get_inputs()}
         self._bound = all(_bindable(value.type) for value in [*session.get_inputs(), *session.get_outputs()])
@@ -160,6 +163,7 @@ class Stepper:
         """
         batch = {**self.held, **batch}
         given = {name: self._checked(name, batch) for name in self.batch_names}
+        kept = {} if carry else {name: np.array(self._buffers[0][name].numpy()) for name in self._in_place}
         try:
             with self._watch or contextlib.nullcontext():
                 elapsed = self._run_bound(given) if self._bound else self._run_unbound(given)
@@ -178,6 +182,8 @@ class Stepper:
             ) from error
         if self._pairs and carry:
             self._front = 1 - self._front
+        for name, value in kept.items():
+            self._buffers[0][name].update_inplace(value)
         return elapsed
 
     def _run_bound(self, given: Mapping[str, Any]) -> float:
@@ -258,4 +264,5 @@ def open_stepper(
     session = open_session(source, settings, optimized_to=optimized_to, profile_prefix=profile_prefix)
     loops = any(node.op_type == "Loop" for node in all_nodes(prepared.model.graph.node))
     watch = Watch(onnxruntime(), settings.longest_step_s) if loops else None
-    return Stepper(session, settings, prepared.state, prepared.initial, watch)
+    in_place = written_in_place(prepared.model.graph, prepared.state)
+    return Stepper(session, settings, prepared.state, prepared.initial, watch, in_place)

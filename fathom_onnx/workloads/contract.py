@@ -7,8 +7,9 @@ contract, so that the graphs of two frameworks can be exchanged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from fathom_onnx.errors import UsageError
@@ -92,6 +93,12 @@ class Workload:
         modes: The modes that it has.
         caches: Variables that a step of inference computes new values of (keys and values of the tokens so far).
         rate_input: Whether the learning rate is an input of the training step (:data:`RATE`) and not a constant of it.
+        row_gradients: Parameter to the batch input with the numbers of its rows that a step reads, and nothing else of
+            it. Its gradient is one row for each of these numbers, in their order, and no tensor as large as it: the
+            update adds each to its row, and touches no other. Of plain gradient descent only.
+
+    Raises:
+        ValueError: There are row gradients that the update rule or the treatment of gradients cannot take.
     """
 
     name: str
@@ -111,8 +118,14 @@ class Workload:
     modes: tuple[Mode, ...] = MODES
     caches: tuple[Variable, ...] = ()
     rate_input: bool = False
+    row_gradients: Mapping[str, str] = field(default_factory=dict)
 
     LOSS = "loss"
+
+    def __post_init__(self) -> None:
+        plain = isinstance(self.optimizer, GradientDescent) and self.gradients == Gradients()
+        if self.row_gradients and not plain:
+            raise ValueError("gradients by rows are for gradient descent alone: other rules change rows without one")
 
     @property
     def batch_size(self) -> int | None:
@@ -150,6 +163,13 @@ class Workload:
         start = Initialiser.constant(self.optimizer.learning_rate) if self.rate_input else None
         rate = () if start is None else (Variable(RATE, (), start),)
         return self.carried(mode) + self.frozen + rate
+
+    def gradient(self, parameter: Variable) -> TensorSpec:
+        """The gradient of a parameter as a tensor: of its shape or, of a row gradient, one row for each row read."""
+        numbers = {spec.name: spec.shape for spec in self.features}.get(self.row_gradients.get(parameter.name, ""))
+        if numbers is None:
+            return parameter.spec
+        return replace(parameter.spec, shape=(math.prod(numbers), *parameter.shape[1:]))
 
     def interface(self, mode: Mode, noise: NoiseSource = "graph") -> Interface:
         """Inputs and outputs of the graph of ``mode``, the same for every framework."""

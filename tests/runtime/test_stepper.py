@@ -13,7 +13,8 @@ from onnx import helper
 
 from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.graph import Graph, from_model, load
-from fathom_onnx.runtime.prepare import prepare
+from fathom_onnx.graph.in_place import written_in_place
+from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.stepper import open_stepper
 from support.graphs.small_models import BOOL, FLOAT, INT64, model, op
@@ -46,6 +47,43 @@ def test_a_scalar_is_fed_as_a_scalar() -> None:
     assert one["n"] == -5
     with pytest.raises(RunError, match=r"input 'x' must be int64 \[2\], not int64 \[\]"):
         results(graph, {"x": np.array(1), "s": np.array(5)})
+
+
+TABLE = {"p": (FLOAT, [4, 2]), "rows": (FLOAT, [2, 2]), "at": (INT64, [2, 2])}
+STATE = (("p.next", "p"),)
+SCATTER = op("ScatterElements", "p at gone", "p.next", axis=0, reduction="add")
+READ = op("GatherElements", "p at", "old", axis=0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "places"),
+    [
+        ([READ, op("Mul", "old rows", "gone"), SCATTER], {"p"}),
+        ([op("Neg", "rows", "gone"), SCATTER], {"p"}),
+        ([op("Neg", "rows", "gone"), READ, op("Neg", "old", "y"), SCATTER], set()),  # may be read after it is written
+        ([op("Relu", "p", "q"), op("GatherElements", "q at", "gone", axis=0), SCATTER], set()),
+        ([op("Identity", "p", "q"), op("GatherElements", "q at", "gone", axis=0), SCATTER], set()),  # the same memory
+        ([op("Neg", "rows", "gone"), op("ScatterElements", "q at gone", "p.next", axis=0)], set()),
+        ([op("Add", "p p", "p.next")], set()),
+    ],
+)
+def test_new_state_takes_the_place_of_the_old_where_all_have_read_it(
+    nodes: list[onnx.NodeProto], places: set[str]
+) -> None:
+    graph = model(nodes, TABLE, {"p.next": (FLOAT, [4, 2])}).graph
+    assert written_in_place(graph, STATE) == places
+
+
+def test_state_in_place_adds_rows_of_one_number_and_keeps_what_is_not_carried() -> None:
+    made = model([op("Neg", "rows", "gone"), SCATTER], TABLE, {"p.next": (FLOAT, [4, 2])})
+    start = np.arange(8, dtype=np.float32).reshape(4, 2)
+    stepper = open_stepper(Prepared(made, {}, STATE, {"p": start}), CPU)
+    batch = {"rows": np.array([[1, 2], [4, 8]], np.float32), "at": np.array([[3, 3], [3, 3]])}
+    stepper.step(batch, carry=False)
+    assert np.array_equal(stepper.state()["p"], start)
+    for _ in range(2):
+        stepper.step(batch)
+    assert stepper.state()["p"].tolist() == [[0, 1], [2, 3], [4, 5], [6 - 10, 7 - 20]]
 
 
 def test_results_may_have_another_size_in_every_step() -> None:

@@ -130,6 +130,13 @@ _OPS = (
         indices=("indices",),
     ),
     CanonicalGradientOp(
+        "ScatterAdd",
+        ("x", "dy", "indices"),
+        ("y",),
+        "x [rows, ...] with rows of dy added where indices point; update of a table of which a step reads few rows",
+        indices=("indices",),
+    ),
+    CanonicalGradientOp(
         "SliceGrad",
         ("dy",),
         ("dx",),

@@ -50,6 +50,7 @@ _PLAIN: dict[str, Rule] = {
     "LayerNormGrad": norms.layer_norm_grad,
     "GroupNormGrad": norms.group_norm_grad,
     "GatherGrad": movement.gather_grad,
+    "ScatterAdd": movement.scatter_add,
     "SliceGrad": movement.slice_grad,
     "LRNGrad": local_response.lrn_grad,
 }

@@ -91,12 +91,18 @@ def _rmsprop(net: Net, rule: RMSProp, values: Tensors, gradients: Tensors) -> di
     return new
 
 
-def _descent(net: Net, rule: GradientDescent, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
+def _descent(
+    net: Net, rule: GradientDescent, values: Tensors, gradients: Tensors, rows: Mapping[str, str]
+) -> dict[str, tf.Tensor]:
     new: dict[str, tf.Tensor] = {}
     rate = _rate(rule, values)
     for name, gradient in gradients.items():
         with net.scope(name):
-            new[name] = values[name] - rate * gradient
+            if name in rows:
+                numbers = tf.reshape(values[rows[name]], [-1, 1])
+                new[name] = tf.tensor_scatter_nd_add(values[name], numbers, -rate * gradient)
+            else:
+                new[name] = values[name] - rate * gradient
     return new
 
 
@@ -104,11 +110,19 @@ _RULES: dict[type, Callable[[Net, Any, Tensors, Tensors], dict[str, tf.Tensor]]]
     Adam: _adam,
     AdamW: _adam,
     RMSProp: _rmsprop,
-    GradientDescent: _descent,
 }
 
 
 def apply(net: Net, workload: Workload, values: Tensors, gradients: Tensors) -> dict[str, tf.Tensor]:
-    """New values of all parameters and of the optimizer's state, by variable name."""
+    """New values of all parameters and of the optimizer's state, by variable name.
+
+    Args:
+        net: Says where operations belong.
+        workload: The workload, with its update rule.
+        values: Variables by name, and the batch.
+        gradients: Gradients by parameter; of row gradients the rows.
+    """
     treated = _treat(net, workload.gradients, gradients)
+    if isinstance(workload.optimizer, GradientDescent):
+        return _descent(net, workload.optimizer, values, treated, workload.row_gradients)
     return _RULES[type(workload.optimizer)](net, workload.optimizer, values, treated)

@@ -60,7 +60,7 @@ class TensorFlowReference:
         """
         workload = self._workload
         inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs}
-        given = {p.name: self._tensor(p.spec, gradients) for p in workload.parameters}
+        given = {p.name: self._tensor(workload.gradient(p), gradients) for p in workload.parameters}
         noise = {n.name: n for n in workload.noise.get(self._mode, ())}
         net = Net(
             variables=inputs,

@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -89,12 +90,27 @@ def _training(
     _refuse_missing("new value of buffer", [b.name for b in workload.buffers if b.name not in net.new_buffers])
     net.phase = "optimizer"
     for name, gradient in gradients.items():
-        if isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
+        if name in workload.row_gradients:
+            gradients[name] = _rows(name, gradient)
+        elif isinstance(gradient, tf.IndexedSlices):  # rows of an embedding, by index: summed into a dense gradient
             with tf.name_scope(f"gradient_tape/forward/{name.rpartition('.')[0]}/"):
                 gradients[name] = tf.convert_to_tensor(gradient)
     new = (optimizers.apply(net, workload, values, gradients) if update else {}) | net.new_buffers
     state = {v.next.name: new[v.name] for v in workload.carried("training") if v.name in new}
     return {Workload.LOSS: loss, **state, **{gradient_name(name): gradient for name, gradient in gradients.items()}}
+
+
+def _rows(parameter: str, gradient: Any) -> tf.Tensor:
+    """The rows of a gradient, in the order in which the step reads them.
+
+    Raises:
+        ExportError: The gradient is not of rows: the model does not only read the parameter by index.
+    """
+    if not isinstance(gradient, tf.IndexedSlices):
+        raise ExportError(
+            f"the gradient of '{parameter}' is not of rows", "read it by index alone, or leave out its row gradient"
+        )
+    return gradient.values
 
 
 def _refuse_missing(kind: str, missing: list[str]) -> None:

@@ -18,7 +18,7 @@ from .models import TORCH
 from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, is_of_recording
 from .recorded import Capture
 from .reference import TorchReference
-from .translate import translate
+from .translate import keep_rows, translate
 
 __all__ = ["TorchExporter"]
 
@@ -59,7 +59,9 @@ class TorchExporter(FrameworkPart):
             raise one_gap(gaps_of(workload, request.mode)) or error from error
 
     def _finished(self, made: Capture, request: ExportRequest) -> onnx.ModelProto:
-        return finish(translate(made), request, self.framework, self.version(), made.gradients)
+        model = translate(made)
+        keep_rows(model, request.workload, made.gradients)
+        return finish(model, request, self.framework, self.version(), made.gradients)
 
     def reference(self, workload: Workload, mode: Mode, dtype: Literal["float32", "float64"]) -> Reference:
         """PyTorch's own eager step in single or double precision."""

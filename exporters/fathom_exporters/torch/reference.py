@@ -53,9 +53,19 @@ class TorchReference:
         given = {name: self._tensor(value) for name, value in values.items()}
         parameters = {p.name: nn.Parameter(given[p.name]) for p in self._workload.parameters}
         with torch.no_grad():
-            slots = update(self._workload, parameters, given, {n: self._tensor(g) for n, g in gradients.items()})
+            slots = update(
+                self._workload, parameters, given, {n: self._gradient(n, g, given) for n, g in gradients.items()}
+            )
         new = {**parameters, **slots}
         return {f"{name}.next": value.detach().numpy() for name, value in new.items()}
+
+    def _gradient(self, parameter: str, array: Array, given: Mapping[str, Tensor]) -> Tensor:
+        """A given gradient; rows as the sparse tensor that they are the values of."""
+        gradient, numbers = self._tensor(array), self._workload.row_gradients.get(parameter)
+        if numbers is None:
+            return gradient
+        size = given[parameter].shape
+        return torch.sparse_coo_tensor(given[numbers].reshape(1, -1), gradient, size, check_invariants=True)
 
     def _infer(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -74,5 +84,7 @@ class TorchReference:
                 v.next.name: slots[v.name] if v.name in slots else self._own[v.name].clone()
                 for v in self._workload.carried("training")
             }
-        self._gradients = {name: gradient.numpy() for name, gradient in zip(parameters, gradients, strict=True)}
+        # of a sparse gradient the rows, in the order in which they were read
+        made = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+        self._gradients = {name: gradient.numpy() for name, gradient in zip(parameters, made, strict=True)}
         return {Workload.LOSS: loss, **carried}

@@ -1,4 +1,7 @@
-"""Bytes that a node must read and write: every input and every output once, and of a lookup the rows it touches."""
+"""Bytes that a node must read and write: every input and every output once, and of a lookup the rows it touches.
+
+A scatter touches what it writes: the rest of its first input can stay where it is.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ import onnx
 
 from fathom_onnx.graph import Tensor
 
-__all__ = ["bytes_read", "size_of", "total_bytes"]
+__all__ = ["bytes_read", "bytes_written", "size_of", "total_bytes"]
 
 _ROWS = frozenset({"Gather", "GatherElements", "GatherND", "SequenceAt", "TorchEmbedding"})
 """Ops that touch only what they take from their first input."""
+
+_SCATTERS = frozenset({"Scatter", "ScatterElements", "ScatterND"})
+"""Ops that write elements, their third input, into their first input."""
 
 _PARTS = frozenset({"Slice", "DynamicSlice"})
 _EMBEDDINGS = frozenset({"EmbedLayerNormalization", "QEmbedLayerNormalization"})
@@ -70,4 +76,14 @@ def bytes_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int
         return _block_rows_read(node, tensors)
     if kind in _EMBEDDINGS:
         return _rows_read(node, tensors, written)
+    if kind in _SCATTERS and len(node.input) == 3:
+        combines = any(a.name == "reduction" and a.s != b"none" for a in node.attribute)
+        return total_bytes([*node.input[1:], *node.input[2:] * combines], tensors)
     return written if kind in _PARTS else total_bytes(node.input, tensors)
+
+
+def bytes_written(node: onnx.NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
+    """Bytes that a node writes: its outputs, or of a scatter only what it writes into its first input."""
+    if node.op_type in _SCATTERS and len(node.input) == 3:
+        return total_bytes(node.input[2:], tensors)
+    return total_bytes(node.output, tensors)

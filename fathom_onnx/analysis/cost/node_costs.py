@@ -25,7 +25,7 @@ from fathom_onnx.graph.static.known import known_by_body
 from fathom_onnx.graph.static.sequences import Known
 from fathom_onnx.graph.static.values import Values, opset_of
 
-from .bytes_moved import bytes_read, size_of, total_bytes
+from .bytes_moved import bytes_read, bytes_written, size_of, total_bytes
 from .call import Call, NotKnown
 from .expander import Expander
 from .formulas import BODIES, FREE, rule
@@ -138,7 +138,7 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
             reason = str(missing)
         except (ArithmeticError, IndexError, ValueError):
             reason = "its inputs do not have the shapes that the operator asks for"
-    written = total_bytes(node.output, tensors)
+    written = bytes_written(node, tensors)
     read = total_bytes(node.input, tensors) if known.formula is None else bytes_read(node, tensors, written)
     if not reason and (read is None or written is None):
         unsized = next((n for n in [*node.input, *node.output] if n and size_of(tensors.get(n)) is None), "")

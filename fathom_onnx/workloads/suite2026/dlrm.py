@@ -126,6 +126,7 @@ def build(preset: str, config: DlrmConfig) -> Workload:
             Layer("sigmoid", "sigmoid"),
         ),
         optimizer=GradientDescent(c.learning_rate),
+        row_gradients={table.name: categories(number) for number, table in enumerate(tables)},
         data="clicks",
     )
 
@@ -142,8 +143,9 @@ DEFINITION = Definition(
     },
     build=build,
     fidelity="The released model takes the binary cross-entropy of the sigmoid, whose logarithms it bounds; here it is "
-    "taken of the sigmoid's input, which is the same function without the bound. A table's "
-    "gradient is summed into a tensor as large as the table, where the release keeps the rows that were read.",
+    "taken of the sigmoid's input, which is the same function without the bound. As in the "
+    "release (EmbeddingBag with sparse=True, SGD), a table's gradient is of the rows that were read, and an update "
+    "changes no other.",
     papers=(
         "Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems, 2019, "
         "arXiv:1906.00091",

@@ -342,6 +342,10 @@ def test_bytes_of_what_is_stored_tightly_and_of_what_is_touched() -> None:
     )
     assert rows.bytes_read == 16 + 2 * (16 + 4)
     assert cost("Constant", [], [(1000,)]).bytes_moved == 0
+    # 3 rows of 4 are added to a table of 900: indices and updates (all of 4 bytes here) and what was there are read
+    added = cost("ScatterElements", [(900, 4), (3, 4), (3, 4)], [(900, 4)], reduction="add")
+    assert (added.bytes_read, added.bytes_written) == (3 * 48, 48)
+    assert cost("ScatterND", [(900, 4), (3, 1), (3, 4)], [(900, 4)]).bytes_moved == 12 + 2 * 48
 
 
 @given(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.integers(1, 4), st.integers(1, 4))

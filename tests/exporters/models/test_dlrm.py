@@ -13,8 +13,12 @@ from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.data import batches_for_graph
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import from_model
+from fathom_onnx.graph.in_place import written_in_place
 from fathom_onnx.runtime.evaluate import Evaluator
+from fathom_onnx.runtime.prepare import prepare
+from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.stepper import Stepper, open_stepper
 from fathom_onnx.training.loop import train
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import GradientDescent
@@ -100,9 +104,16 @@ def test_a_step_is_that_of_embedding_bags_in_double(framework: str) -> None:
     loss.backward()
     assert made.outputs["loss"] == pytest.approx(loss.item(), rel=1e-6)
     for p in spec.parameters:
-        new = (v[p.name] - 0.1 * v[p.name].grad).detach().numpy()
-        np.testing.assert_allclose(made.outputs[f"{p.name}.next"], new, rtol=1e-6, atol=1e-7)
-        np.testing.assert_allclose(made.gradients[p.name], v[p.name].grad.numpy(), rtol=1e-5, atol=1e-7)
+        gradient = v[p.name].grad.numpy()
+        np.testing.assert_allclose(
+            made.outputs[f"{p.name}.next"], v[p.name].detach() - 0.1 * gradient, rtol=1e-6, atol=1e-7
+        )
+        numbers = spec.row_gradients.get(p.name)
+        summed = made.gradients[p.name]
+        if numbers:  # a gradient of rows, which their sum by number makes the whole gradient
+            summed = np.zeros(p.shape)
+            np.add.at(summed, values[numbers].reshape(-1), made.gradients[p.name])
+        np.testing.assert_allclose(summed, gradient, rtol=1e-5, atol=1e-7)
     untouched = sorted(set(range(40)) - set(values["categories.0"].ravel()))
     old, new = values["tables.0.weight"], made.outputs["tables.0.weight.next"]
     np.testing.assert_array_equal(new[untouched], old[untouched])
@@ -126,3 +137,77 @@ def test_training_on_clicks_lowers_the_loss(framework: str) -> None:
     losses = train(graph, batches_for_graph(graph, 0), 400, SessionSettings(threads=1)).losses
     # the mean over 2400 to 3200 clicks; chance gives 0.69
     assert np.mean(losses[-100:]) < 0.7 * np.mean(losses[:100])
+
+
+def test_the_update_reads_and_writes_rows_alone() -> None:
+    c, spec = workload("dlrm", "tiny").config, workload("dlrm", "tiny")
+    rows = c.batch * c.lookups
+    for framework in FRAMEWORKS:
+        graph = from_model(exported("dlrm", framework, "training"), "dlrm")
+        assert graph.metadata is not None
+        assert graph.metadata.row_gradients == {f"tables.{n}.weight": f"categories.{n}" for n in range(len(c.rows))}
+        tables = {p.name: p for p in spec.parameters if p.name in spec.row_gradients}
+        large = {name for name, t in graph.tensors.items() if t.shape in {p.shape for p in tables.values()}}
+        assert large == {*tables, *(f"{name}.next" for name in tables)}  # no gradient as large as a table
+        found = zip(graph.model.graph.node, graph_costs(graph), strict=True)
+        scatters = {node.output[0]: cost for node, cost in found if node.input[0] in tables and node.output[0] in large}
+        assert scatters.keys() == {f"{name}.next" for name in tables}
+        for cost in scatters.values():
+            # an index of 8 bytes and two numbers of 4, the old and what is added, are read; the sum is written
+            assert (cost.bytes_read, cost.bytes_written) == (rows * c.embedding * 16, rows * c.embedding * 4)
+            assert (cost.macs, cost.flops) == (0, rows * c.embedding)
+
+
+def own_sparse_step(framework: str, values: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """A table after a step of the framework's own optimizer with its own sparse gradient, in double."""
+    rows = rows.astype(np.float64)
+    numbers = values["categories.0"].reshape(-1)
+    if framework == "torch":
+        table = torch.nn.Embedding(40, 4, sparse=True, dtype=torch.float64)
+        table.weight.data.copy_(torch.tensor(values["tables.0.weight"]))
+        optimizer = torch.optim.SGD(table.parameters(), 0.1)
+        (table(torch.tensor(numbers)) * torch.tensor(rows)).sum().backward()
+        assert table.weight.grad is not None
+        assert table.weight.grad.is_sparse
+        optimizer.step()
+        return table.weight.detach().numpy()
+    import tensorflow as tf
+
+    variable = tf.Variable(values["tables.0.weight"], dtype=tf.float64)
+    descent = tf.compat.v1.train.GradientDescentOptimizer(0.1)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.nn.embedding_lookup(variable, numbers) * rows)
+    gradient = tape.gradient(loss, variable)
+    assert isinstance(gradient, tf.IndexedSlices)
+    descent.apply_gradients([(gradient, variable)])
+    return variable.numpy()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_table_moves_as_by_the_sparse_update_of_its_framework(framework: str) -> None:
+    values = starting_point()
+    graph = from_model(exported("dlrm", framework, "training"), "dlrm")
+    made = Evaluator(graph).step(values)
+    want = own_sparse_step(framework, values, made.gradients["tables.0.weight"])
+    np.testing.assert_allclose(made.outputs["tables.0.weight.next"], want, rtol=0, atol=1e-7)
+    other = own_sparse_step(framework, values, -made.gradients["tables.0.weight"])
+    assert np.abs(made.outputs["tables.0.weight.next"] - other).max() > 1e-4
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_tables_are_written_in_place_as_they_would_be_in_copies(framework: str) -> None:
+    graph = from_model(exported("dlrm", framework, "training"), "dlrm")
+    prepared = prepare(graph, workload("dlrm", "tiny").initial_values("training", 0))
+    tables = {f"tables.{n}.weight" for n in range(3)}
+    assert written_in_place(prepared.model.graph, prepared.state) == tables
+    settings = SessionSettings(threads=2)
+    session = open_session(prepared, settings)
+    plain = Stepper(session, settings, prepared.state, prepared.initial)
+    fast = open_stepper(prepared, settings)
+    for batch in itertools.islice(batches_for_graph(graph, 0), 6):
+        plain.step(batch)
+        fast.step(batch, carry=False)
+        fast.step(batch)
+        assert plain.results()["loss"] == fast.results()["loss"]
+    for name, value in plain.state().items():
+        np.testing.assert_array_equal(fast.state()[name], value)

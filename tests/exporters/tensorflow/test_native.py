@@ -168,7 +168,7 @@ def test_kernels_by_hand() -> None:
         held = {"p": tf.Variable(p), **{v.name: tf.Variable(tf.zeros(v.shape)) for v in rule.variables((parameter,))}}
         held |= {name: tf.Variable(tf.zeros(v.shape)) for name, v in kernel_slots(spec).items()}  # type: ignore[arg-type]
         handles = {name: variable.handle for name, variable in held.items()}
-        apply_kernels(spec, handles, {"p": tf.constant(g)}, lambda name: contextlib.nullcontext())  # type: ignore[arg-type]
+        apply_kernels(spec, handles, {"p": tf.constant(g)}, {}, lambda name: contextlib.nullcontext())  # type: ignore[arg-type]
         np.testing.assert_allclose(held["p"].numpy(), expected, rtol=1e-6)
         if isinstance(rule, Adam):
             assert held[rule.STEP].numpy() == 1

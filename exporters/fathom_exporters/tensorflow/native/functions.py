@@ -66,7 +66,7 @@ class FunctionStep:
                 names = [p.name for p in workload.parameters]
                 found = {name: outputs[gradient_name(name)] for name in names}
                 handles = {name: variable.handle for name, variable in held.items()}
-                apply_kernels(workload, handles, treated(workload.gradients, found, batch, _scope), _scope)
+                apply_kernels(workload, handles, treated(workload.gradients, found, batch, _scope), batch, _scope)
             for variable in workload.carried(mode):
                 if variable.next.name in outputs:
                     held[variable.name].assign(outputs[variable.next.name])

@@ -222,7 +222,7 @@ def _updated(
     given = {name: feeds[name] for name in feeds if name.endswith(".gradient_noise")}
     treatment = treated(workload.gradients, gradients, given, _update_scope)
     with tf.control_dependencies([read.op for read in variables.values.values()]):
-        return apply_kernels(workload, variables.handles, treatment, _update_scope)
+        return apply_kernels(workload, variables.handles, treatment, feeds, _update_scope)
 
 
 def _update_tags(graph: tf.Graph, workload: Workload) -> dict[str, Tag]:

@@ -64,13 +64,16 @@ def treated(rule: Gradients, gradients: Tensors, noise: Tensors, scope: Scope) -
     return made
 
 
-def apply_kernels(workload: Workload, handles: Tensors, gradients: Tensors, scope: Scope) -> list[tf.Operation]:
+def apply_kernels(
+    workload: Workload, handles: Tensors, gradients: Tensors, batch: Tensors, scope: Scope
+) -> list[tf.Operation]:
     """Update variables by TensorFlow's kernels for a whole update.
 
     Args:
         workload: The workload, with the update rule.
         handles: Handles of the variables by name: parameters, the optimizer's, and :func:`kernel_slots`.
         gradients: Treated gradients by parameter.
+        batch: Batch inputs by name, for the numbers of rows of row gradients.
         scope: The context of each parameter's operations, and of the step's.
 
     Returns:
@@ -98,6 +101,11 @@ def apply_kernels(workload: Workload, handles: Tensors, gradients: Tensors, scop
                 shrunk = [_shrink(rule, variable, gradient.dtype)] if isinstance(rule, AdamW) else []
                 with tf.control_dependencies([change for change in shrunk if change is not None]):
                     change = ops.ResourceApplyAdam(var=variable, m=slots[0], v=slots[1], grad=gradient, **numbers)
+            elif name in workload.row_gradients:
+                numbers_of_rows = tf.reshape(batch[workload.row_gradients[name]], [-1])
+                change = ops.ResourceScatterSub(
+                    resource=variable, indices=numbers_of_rows, updates=rule.learning_rate * gradient
+                )
             else:
                 change = ops.ResourceApplyGradientDescent(var=variable, alpha=rule.learning_rate, delta=gradient)
         changes.append(change)

@@ -100,8 +100,12 @@ def scatter_nd(e: Emit) -> None:
 def tensor_scatter(sign: int, e: Emit) -> None:
     """TensorScatterUpdate, -Add and -Sub(x, indices, updates)."""
     x, indices, updates = e.inputs
+    places = e.shape(indices)
     if not sign:
         e.replace("ScatterND", x, e.cast(indices, TensorProto.INT64), updates)
+    elif places[-1] == 1 and e.dtype(x) in _FLOATS:  # whole rows: no other is read or written
+        added = updates if sign > 0 else e.op("Neg", updates, shape=e.shape(updates))
+        e.replace("ScatterAdd", x, added, e.reshape(indices, places[:-1]), domain=DOMAIN)
     else:
         e.replace("Add" if sign > 0 else "Sub", x, _added(e, indices, updates, e.output_shape))
 

@@ -7,5 +7,6 @@ where that has nothing, by the functions of PyTorch's own exporter (``torch.onnx
 
 from .convert import translate
 from .registry import TRANSLATIONS, registry, translated_operations
+from .rows import keep_rows
 
-__all__ = ["TRANSLATIONS", "registry", "translate", "translated_operations"]
+__all__ = ["TRANSLATIONS", "keep_rows", "registry", "translate", "translated_operations"]

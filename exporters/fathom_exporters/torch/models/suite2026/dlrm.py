@@ -42,7 +42,9 @@ class RecommendationModel(nn.Module):
     def __init__(self, config: DlrmConfig) -> None:
         super().__init__()
         self.bottom = perceptron((config.dense, *config.bottom))
-        self.tables = nn.ModuleList(nn.EmbeddingBag(rows, config.embedding, mode="sum") for rows in config.rows)
+        self.tables = nn.ModuleList(
+            nn.EmbeddingBag(rows, config.embedding, mode="sum", sparse=True) for rows in config.rows
+        )
         self.interaction = Interaction(pairs(config))
         self.top = perceptron((config.embedding + len(pairs(config)), *config.top))[:-1]  # a sigmoid comes last
         self.sigmoid = nn.Sigmoid()
