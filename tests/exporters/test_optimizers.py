@@ -71,6 +71,7 @@ def with_torch(workload, values) -> dict[str, np.ndarray]:
 
 
 def with_tensorflow(workload, values) -> dict[str, np.ndarray]:
+    workload = SimpleNamespace(**vars(workload), row_gradients={})
     tensors = {name: tf.constant(value) for name, value in values.items()}
     noise = {n: Noise(n, v.shape) for n, v in NOISE.items()}
     given = {n: tensors[n] for n in noise if n in tensors}
@@ -107,7 +108,8 @@ def test_a_learning_rate_that_is_given_takes_the_place_of_the_rules_own(apply, r
     values = {**VALUES, **state, RATE: np.float64(0.125)}
     new = apply(SimpleNamespace(gradients=Gradients(), optimizer=rule), values)
     expected = apply(
-        SimpleNamespace(gradients=Gradients(), optimizer=replace(rule, learning_rate=0.125)), {**VALUES, **state}
+        SimpleNamespace(gradients=Gradients(), optimizer=replace(rule, learning_rate=0.125)),
+        {**VALUES, **state},
     )
     for name, value in expected.items():
         np.testing.assert_allclose(new[name], value, rtol=1e-12)

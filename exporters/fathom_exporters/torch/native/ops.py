@@ -33,7 +33,8 @@ _GROUPS: dict[str, str] = {
     "GatherGrad": "_embedding_bag_backward _embedding_bag_dense_backward embedding_backward index_add "
     "index_select_backward",
     "GroupNorm": "group_norm",
-    "Identity": "_local_scalar_dense item lift_fresh real resolve_conj resolve_neg result_type",
+    "Identity": "_indices _local_scalar_dense _sparse_coo_tensor_unsafe _values item lift_fresh real resolve_conj "
+    "resolve_neg result_type",
     "LayerNorm": "layer_norm",
     "LogSoftmax": "log_softmax",
     "Logical": "__and__ __or__ __xor__",

@@ -47,11 +47,12 @@ def library_optimizer(workload: Workload, parameters: Iterable[nn.Parameter], fo
         workload: The workload.
         parameters: The parameters to update.
         forms: How they are updated; by default as ``torch.optim`` chooses, which is one after the other on the CPU.
-            ``fused`` is left out where the rule has no such kernel.
+            ``fused`` is left out where the rule has no such kernel, or none for sparse gradients.
     """
     rule, how = workload.optimizer, dict(forms or {})
-    if isinstance(rule, RMSProp):
+    if isinstance(rule, RMSProp) or workload.row_gradients:
         how.pop("fused", None)
+    if isinstance(rule, RMSProp):
         return torch.optim.RMSprop(parameters, rule.learning_rate, rule.decay, rule.epsilon**0.5, **how)
     if isinstance(rule, AdamW):
         betas = (rule.beta1, rule.beta2)
