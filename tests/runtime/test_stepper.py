@@ -13,7 +13,7 @@ from onnx import helper
 
 from fathom_onnx.errors import RunError, UsageError
 from fathom_onnx.graph import Graph, from_model, load
-from fathom_onnx.graph.in_place import written_in_place
+from fathom_onnx.graph.static.in_place import written_in_place
 from fathom_onnx.runtime.prepare import Prepared, prepare
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.stepper import open_stepper

@@ -13,7 +13,7 @@ from fathom_onnx.analysis.cost import graph_costs
 from fathom_onnx.data import batches_for_graph
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import from_model
-from fathom_onnx.graph.in_place import written_in_place
+from fathom_onnx.graph.static.in_place import written_in_place
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.session import open_session

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from .bodies import inputs_of
+from fathom_onnx.graph.bodies import inputs_of
 
 __all__ = ["written_in_place"]
 
