@@ -66,7 +66,7 @@ class Stepper:
 
     The state lives in two sets of device buffers. A step reads one set and writes the other, never the same one:
     onnxruntime may write an output before it has read the input in the same buffer. Where it cannot, in tables of which
-    a step changes some rows (:mod:`fathom_onnx.graph.static.in_place`), both sets have one buffer, and no table is copied.
+    a step changes some rows (:mod:`fathom_onnx.graph.static.in_place`), both sets have one buffer: no table is copied.
 
     Only tensors of numbers can be bound to buffers. A graph with text or sequences among its inputs and outputs is run
     with values handed over in each step.
