@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,15 @@ import pytest
 
 from fathom_exporters.jax.models import JAX
 from fathom_onnx.errors import ExportError, MissingDependencyError, UnknownNameError
-from fathom_onnx.exporting import ExportRequest, export_file, find_exporter, frameworks, graph_path, usual_frameworks
+from fathom_onnx.exporting import (
+    ExportRequest,
+    export_file,
+    find_exporter,
+    frameworks,
+    graph_path,
+    graphs,
+    usual_frameworks,
+)
 from fathom_onnx.graph import Address, GraphMetadata
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.vocabulary import OPS, PHASES
@@ -202,6 +211,29 @@ def test_a_workload_without_a_model_is_an_error(tmp_path) -> None:
         with pytest.raises(ExportError, match=f"'stranger' has no model in {framework}"):
             export_file(framework, ExportRequest(stranger, "inference"), tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_of_garbage_is_as_it_was_after_an_export_that_fails(enabled, monkeypatch) -> None:
+    during = []
+
+    class Failing:
+        def workloads(self) -> tuple[str, ...]:
+            return ("memnet",)
+
+        def export(self, request: ExportRequest) -> None:
+            during.append(gc.isenabled())
+            raise ExportError("no")
+
+    monkeypatch.setattr(graphs, "find_exporter", lambda name: Failing())
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(ExportError, match="no"):
+            graphs.export_graph("torch", ExportRequest(workload("memnet", "tiny"), "training"))
+        assert (during, gc.isenabled()) == ([False], enabled)
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_where_graphs_lie(tmp_path) -> None:
