@@ -20,11 +20,14 @@ from typing import Any
 from fathom_onnx.graph.files import write_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
-DOCUMENTS = {"paper": RESULTS / "study.md", "small": RESULTS / "study-small.md"}
-BOTH_SUITES = RESULTS / "2016-and-2026.md"
-THREE_FRAMEWORKS = RESULTS / "three-frameworks.md"
+DOCUMENTS = {"paper": "study.md", "small": "study-small.md"}
+BOTH_SUITES = "2016-and-2026.md"
+THREE_FRAMEWORKS = "three-frameworks.md"
 
 _FIGURE = r"<figure>\s*<h3>([^<]*)</h3>\s*<div[^>]*>(<svg.*?</svg>)\s*</div>\s*<figcaption>(.*?)</figcaption>"
+
+ANSWERS = {"little": "matters little", "much": "matters", "mixed": "mixed", "unknown": "cannot be told"}
+"""Answers to the framework question in words."""
 
 _ERRORS = (
     "Errors are relative to each tensor's largest value; see [verification](../guide/verification.md) for what is "
@@ -41,13 +44,25 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
     return head + rule + "".join(lines)
 
 
+def pairs(levels: list[dict[str, Any]]) -> str:
+    """The answer of every pair of frameworks at each level; nothing where there is one pair."""
+    names = list(dict.fromkeys(" and ".join(pair["frameworks"]) for level in levels for pair in level["pairs"]))
+    if not names:
+        return ""
+    rows = []
+    for level in levels:
+        answers = {" and ".join(pair["frameworks"]): ANSWERS[pair["outcome"]] for pair in level["pairs"]}
+        rows.append([level["name"], ANSWERS[level["outcome"]], *(answers.get(name, "") for name in names)])
+    return table(["level", "over all", *names], rows) + "\n"
+
+
 def framework(levels: list[dict[str, Any]]) -> str:
     """The framework question: one row a level, mode and detail."""
     rows = [
         [
             f"{level['name']}, {a['mode']} by {a['level']}"
             + (f", {' and '.join(a['frameworks'])}" if level.get("pairs") else ""),
-            {"little": "matters little", "much": "matters"}.get(a["outcome"], a["outcome"]),
+            ANSWERS[a["outcome"]],
             f"{a['within']:.3f}",
             "" if a["floor"] is None else f"{a['floor']:.4f}",
             "" if a["holds"] is None else f"{a['holds']:.0%}",
@@ -64,7 +79,7 @@ def framework(levels: list[dict[str, Any]]) -> str:
         *("level", "the framework", "between frameworks:", "noise floor:", "holds:", "between workloads:"),
         *("own workload nearest:", "silhouette:", "p:", "criteria not met"),
     ]
-    return table(columns, rows)
+    return pairs(levels) + table(columns, rows)
 
 
 def claims(entries: list[dict[str, Any]]) -> str:
@@ -215,18 +230,18 @@ def suites(found: dict[str, Any]) -> str:
     )
 
 
-def figures(page: str, preset: str, only: tuple[str, ...] = ("Figure",)) -> str:
+def figures(page: str, results: Path, name: str, only: tuple[str, ...] = ("Figure",)) -> str:
     """The paper's figures in the report whose titles begin so, as files, and the lines that show them."""
-    folder = RESULTS / "figures" / preset
+    folder = results / "figures" / name
     folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for title, svg, caption in re.findall(_FIGURE, page, re.DOTALL):
         if not title.startswith(only):
             continue
-        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        file = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") + ".svg"
         # as a file of its own a drawing has no page to take its colours from
-        write_text(folder / f"{name}.svg", svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
-        shown.append(f"**{title}.** {caption.strip()}\n\n![{title}](figures/{preset}/{name}.svg)\n")
+        write_text(folder / file, svg.replace("<svg ", '<svg color="#1a1e24" style="background:#fff" ', 1))
+        shown.append(f"**{title}.** {caption.strip()}\n\n![{title}](figures/{name}/{file})\n")
     return "\n".join(shown)
 
 
@@ -235,17 +250,18 @@ def facts(found: dict[str, Any]) -> str:
     options, machine = found["options"], next(c["manifest"] for c in found["cells"] if c["manifest"])
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
     return (
-        f"Preset {options['preset']}, {found['rounds']} rounds of {options['steps']} steps after {options['warmup']}, "
-        f"{' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
+        f"Preset {options['preset']}, {found['rounds']} round{'s' * (found['rounds'] > 1)} of {options['steps']} steps "
+        f"after {options['warmup']}, {' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
         f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
     )
 
 
-def summary(folder: Path, found: dict[str, Any]) -> str:
-    """The summary of a study, as Markdown."""
-    page, preset = (folder / "report.html").read_text(), found["options"]["preset"]
+def summary(folder: Path, found: dict[str, Any], results: Path) -> str:
+    """The summary of a study, as Markdown; its figures go into a folder beside its document in ``results``."""
+    page, document = (folder / "report.html").read_text(), document_of(found)
+    own = found["options"]["preset"] if document in DOCUMENTS.values() else Path(document).stem
     if found["suites"] is not None:
-        shown = figures(page, "2016-and-2026", ("Figure 3", "Figure 4"))
+        shown = figures(page, results, own, ("Figure 3", "Figure 4"))
         return (
             f"{facts(found)}\n\n{suites(found['suites'])}\n### The framework question, over both suites\n\n"
             f"{framework(found['framework'])}\n### Steps\n\n{steps(found)}\n### Figures\n\n{shown}"
@@ -257,26 +273,32 @@ def summary(folder: Path, found: dict[str, Any]) -> str:
         f"### The paper's claims\n\n{claims(found['ledger'])}\n### Steps\n\n{steps(found)}\n"
         f"### Spread between rounds\n\n{noise(found['noise'])}\n"
         f"### Verification\n\n{checked}\n### Figures\n\n"
-        f"{figures(page, preset)}"
+        f"{figures(page, results, own)}"
     )
+
+
+def document_of(found: dict[str, Any]) -> str:
+    """The file name of the document that a study goes into."""
+    preset = found["options"]["preset"]
+    if preset not in DOCUMENTS:
+        raise SystemExit(f"studies of preset '{preset}' have no document, those of {', '.join(DOCUMENTS)} do")
+    if len({cell["cell"]["framework"] for cell in found["cells"]}) > 2:
+        return THREE_FRAMEWORKS
+    return DOCUMENTS[preset] if found["suites"] is None else BOTH_SUITES
 
 
 def main() -> None:
     """Write the summary between its marks in the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
-    folder = parser.parse_args().study
-    found = json.loads((folder / "study.json").read_text())
-    preset = found["options"]["preset"]
-    if preset not in DOCUMENTS:
-        raise SystemExit(f"studies of preset '{preset}' have no document, those of {', '.join(DOCUMENTS)} do")
-    document = DOCUMENTS[preset] if found["suites"] is None else BOTH_SUITES
-    if len({cell["cell"]["framework"] for cell in found["cells"]}) > 2:
-        document = THREE_FRAMEWORKS
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the documents")
+    given = parser.parse_args()
+    folder, found = given.study, json.loads((given.study / "study.json").read_text())
+    document = given.results / document_of(found)
     if not document.is_file():
         raise SystemExit(f"there is no {document}: write its heading, and the marks that a study goes between")
     marks = "<!-- study -->\n", "<!-- end of study -->"
-    new = f"{marks[0]}\n{summary(folder, found)}\n{marks[1]}"
+    new = f"{marks[0]}\n{summary(folder, found, given.results)}\n{marks[1]}"
     text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: new, document.read_text(), flags=re.DOTALL)
     if count != 1:
         raise SystemExit(f"{document} has no place for a study")

@@ -47,7 +47,8 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
     return Report(
         title=f"Study of {named}",
         subtitle=f"from {', '.join(frameworks)}; preset {o.preset}; {on}, {o.threads} threads; "
-        f"{result.rounds} rounds of {o.steps} steps after {o.warmup}; seed {o.seed}; written {written}",
+        f"{result.rounds} round{'s' * (result.rounds > 1)} of {o.steps} steps after {o.warmup}; seed {o.seed}; "
+        f"written {written}",
         verdict=result.verdict,
         findings=result.findings,
         opening=[*movement_sections(result.suites), *paper_sections(result)],

@@ -32,7 +32,7 @@ def distance_finding(effect: FrameworkEffect) -> str:
     near = effect.workload_pairs[0]
     return (
         f"{text}, the smallest between two workloads {near.distance:.3f} ({near}); "
-        f"the nearest run is the other framework's of the same workload in {effect.hits} of {effect.runs}."
+        f"the nearest run is another framework's of the same workload in {effect.hits} of {effect.runs}."
     )
 
 

@@ -22,6 +22,7 @@ class Tile:
         state: Marks it as good, bad or undecided.
         drawing: One SVG element, names in it escaped; or nothing.
         to: The anchor that it leads to.
+        note: What else is to be said, below the numbers.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Tile:
     state: CellState | None = None
     drawing: str = ""
     to: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,5 +65,6 @@ def strip_svg(
         if unit:
             axes.set_xlabel(unit)
         plain(axes)
+        axes.tick_params(axis="y", pad=7)  # a point at 0 is as wide on both sides
         axes.spines["bottom"].set_visible(True)
     return canvas.svg

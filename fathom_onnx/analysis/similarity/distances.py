@@ -345,12 +345,20 @@ class FrameworkLevel:
                 f"{head} it cannot be told whether the framework matters: {len(few.workloads)} workloads are too few "
                 f"for the permutation test; {numbers}."
             )
-        failed = [f"{c} ({self.asked(a)})" for a in self.assessments for c, met in a.met.items() if not met]
+        failed = self.criteria_not_met
         if not failed:
             return f"{head} the framework matters little, by every criterion: {numbers}."
-        total = len(CRITERIA) * len(self.assessments)
         answer = "the framework matters" if self.outcome == "much" else "the answer is mixed"
-        return f"{head} {answer}: {len(failed)} of {total} criteria are not met, {', '.join(failed)}; {numbers}."
+        # which they are is said by the line of each pair, where there are several
+        by_pair = [
+            f"{_unmet(pair)} between {' and '.join(pair.between)}" for pair in self.pairs if pair.criteria_not_met
+        ]
+        return f"{head} {answer}: {_unmet(self)} criteria are not met, {', '.join(by_pair or failed)}; {numbers}."
+
+    @property
+    def criteria_not_met(self) -> list[str]:
+        """The criteria that are not met, each with what it is asked of."""
+        return [f"{c} ({self.asked(a)})" for a in self.assessments for c, met in a.met.items() if not met]
 
     def json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
@@ -382,3 +390,8 @@ class FrameworkLevel:
 def _floor(assessment: Assessment) -> str:
     """The noise floor in words, after the numbers that it belongs to."""
     return "" if assessment.floor is None else f", above a noise floor of {assessment.floor:.3f}"
+
+
+def _unmet(level: FrameworkLevel) -> str:
+    """How many criteria a level does not meet, of how many."""
+    return f"{len(level.criteria_not_met)} of {len(CRITERIA) * len(level.assessments)}"

@@ -15,8 +15,8 @@ from .workload_pages import page_anchor
 
 __all__ = ["study_overview"]
 
-_ONE_GROUP = 8
-"""Workloads of the picture up to which they stand in one group."""
+_ONE_GROUP, _GROUPS = 16, 2
+"""Bars of a mode in the picture up to which they stand in one group, and the most groups beside each other."""
 
 _LEAST_REST = 0.002
 """Least share of time without an op class that is shown."""
@@ -85,10 +85,10 @@ def _tile(number: int, level: FrameworkLevel) -> Tile:
         floor=worst.floor,
         unit=f"{worst.mode} by {worst.grouping}",
     )
-    who = " and ".join(worst.frameworks) if level.pairs else "frameworks"
-    numbers = [(f"{worst.within:.3f}", f"between {who}"), (f"{worst.between:.3f}", "between workloads")]
-    numbers += [(OUTCOMES[pair.outcome][0], " and ".join(pair.between)) for pair in level.pairs]
-    return Tile(title, words, numbers, state, strip, "question")
+    who = " and ".join(worst.frameworks) if level.pairs else "between frameworks"
+    numbers = [(f"{worst.within:.3f}", who), (f"{worst.between:.3f}", "between workloads")]
+    answers = [f"{' and '.join(pair.between)}: {OUTCOMES[pair.outcome][0]}" for pair in level.pairs]
+    return Tile(title, words, numbers, state, strip, "question", "; ".join(answers))
 
 
 def _mark(number: int, entry: Entry) -> Mark:
@@ -105,13 +105,14 @@ def _picture(result: StudyResult) -> Bars:
         BarRow(workload, [_bars(by_mode.get(mode, {}), mode) for mode in modes], page_anchor(workload))
         for workload, by_mode in grouped.items()
     ]
+    bars = sum(max(len(cell) for cell in row.cells) for row in rows)
     return Bars(
         "Where the time goes: node time by op class",
         f"Bars from the top: {', '.join(dict.fromkeys(c.cell.framework for c in result.cells))}.",
         modes,
         rows,
         CLASS_KEY,
-        groups=-(-len(rows) // _ONE_GROUP),
+        groups=min(_GROUPS, -(-bars // _ONE_GROUP)),
     )
 
 

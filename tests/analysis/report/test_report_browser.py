@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,17 @@ def page_sections(runs: list[dict[str, Any]]) -> list[Section]:
 CLASSES = {"A": 0.3, "B": 0.1, "C": 0.2, "D": 0.35, "G": 0.05}
 
 
+def filled(tiles: Sequence[Tile], bars: Sequence[Bar], workloads: int) -> Overview:
+    """A first screen of so many workloads, with all claims."""
+    rows = [BarRow(f"workload{n}", [bars, bars], PAGE) for n in range(workloads)]
+    picture = Bars("Where the time goes", "Upper and lower.", ["training", "inference"], rows, CLASS_KEY, groups=2)
+    states: list[CellState] = ["good", "bad", "open"]
+    marks = [Mark(f"F{n} residual" if n % 3 else f"F{n}a", states[n % 3], EVIL, f"claim-{n % 20}") for n in range(35)]
+    return Overview("Does the choice of framework matter?", tiles, "Points are distances.", picture, marks, "Claims")
+
+
 def overview() -> Overview:
-    """A first screen as full as it gets: four levels, the claims, sixteen workloads."""
+    """A first screen as full as it gets of two frameworks: four levels, the claims, sixteen workloads."""
     strips = [Strip("frameworks", [0.01, 0.2, 0.02], 0.08), Strip("workloads", [n / 100 for n in range(100)], 0.5)]
     tiles = [
         Tile(
@@ -62,15 +71,30 @@ def overview() -> Overview:
         )
         for n in range(4)
     ]
-    bars = [Bar("torch", CLASSES), Bar("tensorflow", {"D": 1.0})]
-    rows = [BarRow(f"workload{n}", [bars, bars], PAGE) for n in range(16)]
-    picture = Bars("Where the time goes", "Upper and lower.", ["training", "inference"], rows, CLASS_KEY, groups=2)
-    states: list[CellState] = ["good", "bad", "open"]
-    marks = [Mark(f"F{n} residual" if n % 3 else f"F{n}a", states[n % 3], EVIL, f"claim-{n % 20}") for n in range(35)]
-    return Overview("Does the choice of framework matter?", tiles, "Points are distances.", picture, marks, "Claims")
+    return filled(tiles, [Bar("torch", CLASSES), Bar("tensorflow", {"D": 1.0})], 16)
 
 
-def page_text() -> str:
+def overview_of_three() -> Overview:
+    """A first screen as full as it gets of three frameworks: three levels, the claims, eight workloads."""
+    pairs = ("torch and tensorflow", "torch and jax", "tensorflow and jax")
+    strips = [Strip(pair.replace(" and", ","), [0.0, 0.2, 0.02], 0.08) for pair in pairs]
+    strips.append(Strip("workloads", [n / 100 for n in range(100)], 0.5))
+    tiles = [
+        Tile(
+            "Time in the frameworks themselves (jax op by op; XLA fuses these)",
+            "matters little",
+            [("0.027", pairs[0]), ("0.546", "between workloads")],
+            ("good", "bad", "open")[n],
+            strip_svg(f"strip-{n}", "distances", strips, floor=0.05, unit="training by op"),
+            "ledger",
+            "; ".join(f"{pair}: matters little" for pair in pairs),
+        )
+        for n in range(3)
+    ]
+    return filled(tiles, [Bar(name, CLASSES) for name in ("torch", "tensorflow", "jax")], 8)
+
+
+def page_text(first: Overview) -> str:
     runs = [
         summary("residual", "torch", facts={"step_us": 12345.0}, Conv2D=93, Relu=7),
         summary("residual", "tensorflow", Conv2D=90, Relu=10),
@@ -101,7 +125,7 @@ def page_text() -> str:
             failures=[{"what": EVIL, "stage": "run", "error": EVIL}],
             manifests={EVIL: {"graph": EVIL, "threads": 2}},
             commands=[f"fathom-onnx study {EVIL}"],
-            overview=overview(),
+            overview=first,
         )
     )
 
@@ -120,7 +144,14 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page_text(), "utf-8")
+    path.write_text(page_text(overview()), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def file_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "three.html"
+    path.write_text(page_text(overview_of_three()), "utf-8")
     return path
 
 
@@ -266,8 +297,9 @@ def test_the_letters_of_its_drawings_stand_out(turned: Opened) -> None:
         assert width > 0
 
 
-def test_the_first_screen_needs_no_scrolling(browser: Any, file: Path) -> None:
-    page = Opened(browser, file, 1280, "light").page
+@pytest.mark.parametrize("made", ["file", "file_of_three"])
+def test_the_first_screen_needs_no_scrolling(browser: Any, made: str, request: pytest.FixtureRequest) -> None:
+    page = Opened(browser, request.getfixturevalue(made), 1280, "light").page
     end = page.evaluate("document.querySelector('#overview').getBoundingClientRect().bottom")
     assert end <= 900
     beside, first = (page.locator(s).bounding_box() for s in (".contents", "#overview"))
@@ -296,6 +328,14 @@ LAID_OVER = """() => {
 def test_nothing_of_the_first_screen_is_cut_or_lies_over_something_else(opened: Opened) -> None:
     assert opened.page.evaluate(CUT) == []
     assert opened.page.evaluate(LAID_OVER) == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_cut_where_there_are_three_frameworks(browser: Any, file_of_three: Path, width: int) -> None:
+    page = Opened(browser, file_of_three, width, "dark").page
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(LAID_OVER) == []
+    page.close()
 
 
 LETTERS = """() => [...document.querySelectorAll(".bars i")].filter((e) => e.textContent).map((e) => {

@@ -108,7 +108,7 @@ def test_twins_that_lie_near_mean_the_framework_matters_less() -> None:
     assert distance_finding(effect) == (
         "By op class the largest distance between the frameworks of one workload is 0.000 (conv inference: torch and "
         "tensorflow), the smallest between two workloads 1.000 (inference: conv (torch) and full (torch)); "
-        "the nearest run is the other framework's of the same workload in 4 of 4."
+        "the nearest run is another framework's of the same workload in 4 of 4."
     )
 
 

@@ -65,8 +65,8 @@ def test_of_three_frameworks_a_tile_has_a_strip_and_an_answer_a_pair() -> None:
     pairs = ("torch, tensorflow", "torch, jax", "tensorflow, jax")
     assert all(f">{pair}</text>" in tile.drawing for pair in pairs)
     assert tile.drawing.count(">workloads</text>") == 1
-    assert [words for _, words in tile.numbers][:2] == ["between torch and tensorflow", "between workloads"]
-    assert list(tile.numbers)[2:] == [("cannot be told", pair.replace(",", " and")) for pair in pairs]
+    assert [words for _, words in tile.numbers] == ["torch and tensorflow", "between workloads"]
+    assert tile.note == "; ".join(f"{pair.replace(',', ' and')}: cannot be told" for pair in pairs)
     assert overview.picture is not None
     assert [len(bars) for row in overview.picture.rows for bars in row.cells] == [3] * 6
     question = next(section for section in paper_sections(result) if section.anchor == "question")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
@@ -76,23 +76,28 @@ def place_sums(graph: ir.Graph, sums: Sequence[ir.Node]) -> None:
     Where all summands come from one layer, it is rather one of its own values.
     """
     layers: dict[ir.Node, Counter[str]] = {}
-    read: dict[ir.Value, Counter[str]] = {}
+    # by shape and by a layer that reads it: what made a value, and how often each layer reads it
+    read: dict[tuple[tuple[int, ...] | None, str], list[tuple[ir.Node, Counter[str]]]] = defaultdict(list)
     for node in graph:
         if _tag(node).phase in ("forward", "loss"):
             for output in node.outputs:
                 tags = [_tag(user) for user, _ in output.uses()]
-                read[output] = Counter(tag.scope for tag in tags if tag.phase in ("forward", "loss"))
+                scopes = Counter(tag.scope for tag in tags if tag.phase in ("forward", "loss"))
+                for scope in scopes:
+                    read[known_shape(output), scope].append((node, scopes))
     for node in sums:
         summands = [producer for value in node.inputs if value is not None and (producer := value.producer())]
         from_layers: Counter[str] = Counter()
         for summand in summands:
             from_layers.update(layers.get(summand, Counter({_tag(summand).scope: 1})))
         layers[node] = from_layers
-        shape = known_shape(node.outputs[0])
+        if not from_layers:  # of inputs of the graph alone
+            continue
+        shape, some_layer = known_shape(node.outputs[0]), next(iter(from_layers))
         found = {
             _tag(producer).scope
-            for value, scopes in read.items()
-            if from_layers <= scopes and known_shape(value) == shape and (producer := value.producer()) is not None
+            for producer, scopes in read[shape, some_layer]
+            if all(scopes[layer] >= times for layer, times in from_layers.items())
         }
         inside = found & set(from_layers) if len(from_layers) == 1 else set()
         if len(inside or found) == 1:
