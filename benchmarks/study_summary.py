@@ -251,8 +251,8 @@ def facts(found: dict[str, Any]) -> str:
     counts = sorted({options["threads"], *(c["threads"] for c in found["fewer_threads"])})
     return (
         f"Preset {options['preset']}, {found['rounds']} round{'s' * (found['rounds'] > 1)} of {options['steps']} steps "
-        f"after {options['warmup']}, {' and '.join(map(str, counts))} threads, on {machine['cpu']} with {machine['cpu_cores']} cores, onnxruntime "
-        f"{machine['onnxruntime']}, {machine['time_utc'][:10]}."
+        f"after {options['warmup']}, {' and '.join(map(str, counts))} threads, on {machine['cpu']} with "
+        f"{machine['cpu_cores']} cores, onnxruntime {machine['onnxruntime']}, {machine['time_utc'][:10]}."
     )
 
 

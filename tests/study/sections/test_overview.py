@@ -118,6 +118,15 @@ def test_sixteen_workloads_stand_in_two_groups() -> None:
     assert [len(group) for group in many.split_rows] == [5, 4]
 
 
+@pytest.mark.parametrize(("bars", "groups"), [(9, 1), (8, 2), (2, 2)])
+def test_many_bars_stand_in_two_groups(monkeypatch: pytest.MonkeyPatch, bars: int, groups: int) -> None:
+    monkeypatch.setattr("fathom_onnx.study.sections.overview._ONE_GROUP", bars)
+    overview = study_overview(study(*CELLS, *(cell(w, "jax") for w in WORKLOADS)))
+    assert overview is not None
+    assert overview.picture is not None
+    assert overview.picture.groups == groups  # nine bars, three of each workload
+
+
 def test_each_claim_has_a_mark_that_leads_to_its_row() -> None:
     result = study(*CELLS)
     overview = study_overview(result)
