@@ -2,14 +2,18 @@
 
 ``--write`` describes the files in ``graphs/`` as they lie: ``index.json`` (hashes) and ``README.md`` (a table).
 ``--check`` exports every graph anew and compares it with the committed file, byte for byte.
+``--hashes WORKLOAD ...`` exports workloads whose graphs are not committed, at the published size, and puts their
+hashes into ``2026.json``, beside those that are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
@@ -22,6 +26,8 @@ from fathom_onnx.workloads.contract import MODES
 
 GRAPHS = Path(__file__).resolve().parent.parent / "graphs"
 FRAMEWORKS = ("torch", "tensorflow", "jax")
+HASHES = GRAPHS / "2026.json"
+"""Hashes of graphs of the suite of 2026 at the published size, which are made by a command and are not committed."""
 
 HEAD = """# The graphs
 
@@ -39,6 +45,8 @@ operations whose result IEEE 754 fixes to the last bit (sums, products, quotient
 everywhere; a test allows no others.
 
 This table is made by `make graphs`; `make check-graphs` exports everything anew and compares.
+
+The graphs of the suite of 2026 are made by `fathom-onnx export --suite 2026`; `2026.json` has the hashes of some.
 
 A convolution that multiplies zeros around the gradient it reads states the MACs of the gradient's definition in its
 metadata (`fathom_onnx.macs_by_definition`); `fathom-onnx inspect` shows both.
@@ -60,14 +68,14 @@ def macs(graph: Graph) -> tuple[int, int]:
     return sum(written), sum(w if s is None else s for w, s in zip(written, stated, strict=True))
 
 
-def describe(path: Path) -> dict[str, object]:
-    """One row of the index."""
+def describe(path: Path, folder: Path = GRAPHS) -> dict[str, object]:
+    """One row of the index, with the path in a folder."""
     graph = load(path)
     assert graph.metadata is not None
     written, by_definition = macs(graph)
     held = {v.name: v for v in graph.metadata.variables}
     return {
-        "path": path.relative_to(GRAPHS).as_posix(),
+        "path": path.relative_to(folder).as_posix(),
         "workload": graph.metadata.workload,
         "mode": graph.metadata.mode,
         "framework": graph.metadata.framework,
@@ -117,9 +125,29 @@ def check() -> int:
     return 1 if different else 0
 
 
+def write_hashes(workloads: Sequence[str]) -> int:
+    """Export workloads from both frameworks, and write the rows of their graphs into the file of hashes."""
+    rows = {row["path"]: row for row in json.loads(HASHES.read_text())["graphs"]} if HASHES.exists() else {}
+    for name, framework in itertools.product(workloads, FRAMEWORKS[:2]):
+        for mode in workload(name).modes:
+            with tempfile.TemporaryDirectory() as place:
+                path = graph_path(Path(place), name, framework, mode)
+                made = export_file(framework, ExportRequest(workload(name), mode), path)
+                row = describe(path, Path(place))
+            rows[row["path"]] = row
+            print(f"{row['path']}: {str(row['sha256'])[:16]} ({made.seconds:.1f} s)", flush=True)
+    ordered = [rows[path] for path in sorted(rows)]
+    write_text(HASHES, json.dumps({"schema": "fathom-onnx/graphs/1", "graphs": ordered}, indent=1) + "\n")
+    return 0
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--write", action="store_true")
     which.add_argument("--check", action="store_true")
-    sys.exit(write() if parser.parse_args().write else check())
+    which.add_argument("--hashes", nargs="+", choices=names("2026"), metavar="WORKLOAD")
+    given = parser.parse_args()
+    if given.hashes:
+        sys.exit(write_hashes(given.hashes))
+    sys.exit(write() if given.write else check())

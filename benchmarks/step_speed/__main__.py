@@ -3,10 +3,12 @@
     python benchmarks/step_speed                                   # everything: a night
     python benchmarks/step_speed --preset small --threads 1        # a part of it
     python benchmarks/step_speed --only memnet --mode training --contestant torch-fused onnxruntime-torch
+    python benchmarks/step_speed --suite 2026 --preset small --threads 1 --mode training --export   # keep graphs
     python benchmarks/step_speed --report                          # write docs/performance.md
 
 Rows go to build/step-speed.jsonl, one for a case and a contestant; those that are there already are kept (``--again``
-measures them once more). Nothing else should run on the machine meanwhile.
+measures them once more). Nothing else should run on the machine meanwhile. Graphs are exported for each case, or, with
+``--export``, before everything is measured: they are kept in build/step-speed and used as they lie there.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from fathom_onnx.graph import load
 from fathom_onnx.runtime.ceilings.measured import measure_ceilings
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.workloads import BUILT_IN, SUITES, USUAL_SUITE
+from fathom_onnx.workloads import BUILT_IN, SUITES, USUAL_SUITE, suite_of, workload
 from fathom_onnx.workloads.contract import MODES
 from step_speed.contestants import CONTESTANTS, Case, contestants_of
 from step_speed.figures import summary
@@ -40,6 +42,8 @@ from step_speed.rounds import Plan, run_case
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = ROOT / "build" / "step-speed.jsonl"
+KEPT = ROOT / "build" / "step-speed"
+"""Graphs that were exported before they are measured."""
 PROFILED_STEPS = 3
 
 
@@ -50,8 +54,12 @@ def python(*arguments: object) -> str:
 
 
 def export(case: Case, framework: str, purpose: str, folder: Path) -> Path:
-    """The file of a graph, exported in a process of its own."""
-    out = folder / purpose / framework
+    """The file of a graph, exported in a process of its own, or before."""
+    kept = KEPT / case.preset / case.mode / purpose / framework / case.workload
+    if any(kept.glob("**/*.onnx")):
+        (path,) = kept.glob("**/*.onnx")
+        return path
+    out = kept if folder == KEPT else folder / purpose / framework
     options = ["--preset", case.preset, "--mode", case.mode, "--framework", framework, "--for", purpose]
     python("-m", "fathom_onnx", "export", case.workload, *options, "-o", out)
     (path,) = out.glob("**/*.onnx")
@@ -78,6 +86,14 @@ def share_of_optimizer(case: Case, path: Path) -> float:
     code = "import sys; from pathlib import Path; from step_speed.onnxruntime_steps import optimizer_share as share; "
     code += f"print(share(Path(sys.argv[1]), {case.threads}, {PROFILED_STEPS}))"
     return float(python("-c", f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); {code}", path))
+
+
+def keep_graphs(case: Case, names: tuple[str, ...]) -> None:
+    """Export what :func:`measure` needs of a case, to be kept."""
+    for contestant in contestants_of(case.mode, names):
+        if contestant.ours:
+            export(case, contestant.framework, "onnxruntime", KEPT)
+    export(case, "torch", "simulators", KEPT)
 
 
 def measure(case: Case, names: tuple[str, ...], plan: Plan, ceiling_gflops: float) -> list[dict[str, Any]]:
@@ -131,8 +147,8 @@ def machine(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, or write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    usual = [definition.name for definition in SUITES[USUAL_SUITE]]
-    parser.add_argument("--only", nargs="+", choices=list(BUILT_IN), default=usual)
+    parser.add_argument("--suite", choices=list(SUITES), default=USUAL_SUITE)
+    parser.add_argument("--only", nargs="+", choices=list(BUILT_IN), help="workloads, in place of a suite")
     parser.add_argument("--mode", nargs="+", choices=list(MODES), default=["training", "inference"])
     parser.add_argument("--preset", nargs="+", choices=["tiny", "small", "paper"], default=["small", "paper"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
@@ -142,19 +158,29 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=Plan.again, help="how often a disturbed turn is taken again")
     parser.add_argument("--limit", type=float, default=Plan.limit_s, help="seconds that a contestant may take")
     parser.add_argument("--again", action="store_true", help="measure what is there already once more")
+    parser.add_argument("--export", action="store_true", help="export the graphs, to be kept, and measure nothing")
     parser.add_argument("--report", action="store_true", help="write the document and measure nothing")
     given = parser.parse_args()
     if given.report:
         rows = list(measured(stored()).values())
         if not rows:
             raise SystemExit(f"no rows in {ROWS}")
-        write_report(rows, machine(rows), "python benchmarks/step_speed")
+        for suite in SUITES:
+            of_suite = [row for row in rows if suite_of(row["workload"]) == suite]
+            if of_suite:
+                write_report(of_suite, machine(of_suite), "python benchmarks/step_speed", suite)
         return
     plan = Plan(given.rounds, given.seconds, given.repeat, given.limit)
     ROWS.parent.mkdir(exist_ok=True)
+    chosen = given.only or [definition.name for definition in SUITES[given.suite]]
+    cases = [c for c in itertools.product(chosen, given.mode, given.preset) if c[1] in workload(c[0], c[2]).modes]
+    if given.export:
+        for name, mode, preset in cases:
+            print(f"{name} {mode}, {preset}", file=sys.stderr, flush=True)
+            keep_graphs(Case(name, mode, preset, 1), tuple(given.contestant))
+        return
     for threads in given.threads:
         ceiling = measure_ceilings(SessionSettings("cpu", threads), types=(), cache_bytes=()).gflops
-        cases = itertools.product(given.only, given.mode, given.preset)
         for case in (Case(name, mode, preset, threads) for name, mode, preset in cases):
             names = tuple(c.name for c in contestants_of(case.mode, tuple(given.contestant)))
             if not given.again and all((case, name) in measured(stored()) for name in names):

@@ -19,7 +19,11 @@ __all__ = ["draw", "tables", "write_report"]
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "results" / "figures" / "step-speed.svg"
-MARKS = "<!-- measured -->\n", "<!-- end of measured -->"
+MARKS = {
+    "2016": ("<!-- measured -->\n", "<!-- end of measured -->"),
+    "2026": ("<!-- measured, 2026 -->\n", "<!-- end of measured, 2026 -->"),
+}
+"""Suite to the marks around what was measured of it."""
 FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 
 Row = Mapping[str, Any]
@@ -92,6 +96,31 @@ def _ratio_table(cases: Mapping[str, Sequence[Row]]) -> str:
     return _table(columns, lines)
 
 
+def _graphs_table(cases: Mapping[str, Sequence[Row]]) -> str:
+    """The graphs of the frameworks beside each other, where no framework itself was measured."""
+    columns = ["workload"]
+    for title in FRAMEWORKS.values():
+        columns += [f"{title}'s graph, ms:", "spread:", "optimizer:", "GFLOP/s:"]
+    columns += ["TensorFlow's / PyTorch's (95 %):"]
+    lines = []
+    for name, rows in cases.items():
+        line, of = [name], {r["framework"]: r for r in rows if r["ours"]}
+        for framework in FRAMEWORKS:
+            row = of.get(framework)
+            measured = row is not None and bool(row.get("median_ms"))
+            line += [_ms(row), f"{row['spread']:.0%}" if row is not None and measured else ""]
+            line += [f"{row['optimizer_share']:.0%}" if row is not None and "optimizer_share" in row else ""]
+            line += [f"{row['gflops']:.1f}" if row is not None and "gflops" in row else ""]
+        first, second = (of.get(framework) for framework in FRAMEWORKS)
+        if first and second and first.get("median_ms") and second.get("median_ms"):
+            r = ratio(second["rounds"], first["rounds"])
+            line.append(f"{r.value:.2f} ({r.low:.2f} to {r.high:.2f})")
+        else:
+            line.append("")
+        lines.append(line)
+    return _table(columns, lines)
+
+
 def _all_table(cases: Mapping[str, Sequence[Row]]) -> str:
     present = {r["contestant"] for rows in cases.values() for r in rows}
     shown = [c for c in CONTESTANTS if c.name in present]
@@ -111,6 +140,9 @@ def tables(rows: Sequence[Row]) -> str:
     parts = []
     for (mode, preset, threads), cases in sorted(groups.items(), key=lambda g: (g[0][0] != "training", *g[0][1:])):
         title = f"### {mode.capitalize()}, {preset} preset, {threads} thread{'s' * (threads > 1)}"
+        if all(row["ours"] for rows_of_case in cases.values() for row in rows_of_case):
+            parts.append("\n".join([title, "", _graphs_table(cases)]))
+            continue
         parts.append("\n".join([title, "", _ratio_table(cases), "All modes, ms:", "", _all_table(cases)]))
     return "\n".join(parts)
 
@@ -151,15 +183,17 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def write_report(rows: Sequence[Row], machine: str, command: str) -> None:
-    """Put the tables between their marks in the document and draw the plot.
+def write_report(rows: Sequence[Row], machine: str, command: str, suite: str = "2016") -> None:
+    """Put the tables between their marks in the document and draw the plot, which only the suite of 2016 has.
 
     Args:
-        rows: All rows.
+        rows: All rows of a suite.
         machine: What they were measured on, a sentence.
         command: The command that measured them.
+        suite: The suite.
     """
-    draw(rows, PLOT)
+    if suite == "2016":
+        draw(rows, PLOT)
     disturbed = sum(row.get("disturbed", 0) for row in rows)
     turns = sum(row.get("turns", 0) for row in rows)
     said = (
@@ -167,7 +201,8 @@ def write_report(rows: Sequence[Row], machine: str, command: str) -> None:
         "machine to the end of their repetitions; a star marks a median of mostly such turns.\n"
     )
     old = DOCUMENT.read_text("utf-8")
-    picture = f"![step time in onnxruntime against each framework](results/figures/{PLOT.name})\n"
-    new = f"{MARKS[0]}\n{said}\n{picture}\n{tables(rows)}\n{MARKS[1]}"
-    pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
+    picture = f"![step time in onnxruntime against each framework](results/figures/{PLOT.name})\n\n"
+    start, end = MARKS[suite]
+    new = f"{start}\n{said}\n{picture if suite == '2016' else ''}{tables(rows)}\n{end}"
+    pattern = re.escape(start) + ".*?" + re.escape(end)
     write_text(DOCUMENT, re.sub(pattern, lambda _: new, old, flags=re.DOTALL))

@@ -130,16 +130,25 @@ def test_the_tables_name_the_ratio_and_the_failures(monkeypatch: pytest.MonkeyPa
     assert "| 25% | 50.0 | 50% |" in text
     assert "| failed |" in text
     document, plot = tmp_path / "performance.md", tmp_path / "step-speed.svg"
-    document.write_text(f"before\n{report.MARKS[0]}old\n{report.MARKS[1]}\nafter\n")
+    marks = {suite: "old\n".join(pair) for suite, pair in report.MARKS.items()}
+    document.write_text(f"before\n{marks['2016']}\nbetween\n{marks['2026']}\nafter\n")
     monkeypatch.setattr(report, "DOCUMENT", document)
     monkeypatch.setattr(report, "PLOT", plot)
     report.write_report(rows, "A machine.", "a command")
     written = document.read_text()
     assert written.startswith("before\n")
     assert written.endswith("\nafter\n")
-    assert "old" not in written
+    assert written.count("old") == 1
     assert "A machine. Measured with `a command`. 0 of 7 turns" in written
     assert plot.read_text().startswith("<?xml")
+    graphs = [
+        row("onnxruntime-torch", 2, 2, 3, gflops=50.0, ceiling_gflops=100.0, optimizer_share=0.25),
+        row("onnxruntime-tensorflow", 3, 3, 3, gflops=40.0, ceiling_gflops=100.0),
+    ]
+    report.write_report(graphs, "Another.", "another command", "2026")
+    assert "| vgg | 2.00 | 50% | 25% | 50.0 | 3.00 | 0% |  | 40.0 | 1.50 (1.00 to 1.50) |" in document.read_text()
+    assert "old" not in document.read_text()
+    assert "A machine." in document.read_text()
 
 
 def test_optimizers_are_compared_in_training_alone() -> None:

@@ -52,6 +52,18 @@ def test_a_committed_graph_is_what_is_exported(name: str, tmp_path: Path, monkey
     assert computed <= EXACT  # constants that XLA computes
 
 
+HASHES = {row["path"]: row for row in json.loads((GRAPHS / "2026.json").read_text())["graphs"]}
+
+
+@pytest.mark.parametrize("name", sorted(path for path, row in HASHES.items() if row["workload"] in ("dlrm", "ppo")))
+def test_a_graph_that_is_made_by_a_command_has_its_hash(name: str, tmp_path: Path) -> None:
+    row = HASHES[name]
+    made = export_file(row["framework"], ExportRequest(workload(row["workload"]), row["mode"]), tmp_path / "graph.onnx")
+    found = hashlib.sha256(made.path.read_bytes()).hexdigest()
+    assert found == row["sha256"], f"run `benchmarks/graph_index.py --hashes {row['workload']}` and commit"
+    assert made.nodes == row["nodes"]
+
+
 def test_macs_of_residual() -> None:
     # 3,663,761,408 multiply-accumulates an image of the 34-layer network (He et al. 2015 print 3.6 billion)
     assert INDEX["residual.onnx"]["macs"] == 16 * 3_663_761_408
