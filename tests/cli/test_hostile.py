@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from fathom_onnx.cli import main
 from fathom_onnx.cli.lines import printable
+from fathom_onnx.convert.onnx_files import samples
 from support.hostile import HOSTILE, NAMES, external, named, plain
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -98,18 +99,31 @@ def test_a_size_below_zero_is_an_open_one(tmp_path: Path) -> None:
     assert "x.0" in call("profile", path).stderr
 
 
-def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
+def endless() -> onnx.ModelProto:
+    """A loop of 2^62 trips."""
     value = onnx.helper.make_tensor_value_info
     body = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["go"], ["on"]), onnx.helper.make_node("Add", ["a", "a"], ["b"])],
         "body",
-        [value("i", 7, []), value("go", 9, []), value("a", 1, [2, 2])],
-        [value("on", 9, []), value("b", 1, [2, 2])],
+        [value("i", 7, []), value("go", 9, []), value("a", 1, None)],
+        [value("on", 9, []), value("b", 1, None)],
     )
-    loop = onnx.helper.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body)
-    model = plain(loop, weights={"trips": np.array(2**62), "yes": np.array(True)})
-    result = call("profile", saved(tmp_path, model), "--longest-step", 1)
+    loop = onnx.helper.make_node("Loop", ["trips", "yes", "x"], ["z"], body=body)
+    shaped = onnx.helper.make_node("Reshape", ["z", "shape"], ["y"])
+    return plain(loop, shaped, weights={"trips": np.array(2**62), "yes": np.array(True), "shape": np.array([2, 2])})
+
+
+def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
+    result = call("profile", saved(tmp_path, endless()), "--longest-step", 1)
     assert (result.exit_code, "a step ran for more than 1 s and was ended" in result.stderr) == (8, True), result.output
+
+
+def test_a_loop_without_end_has_no_other_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rewritten form is run to be compared, and that is ended too."""
+    monkeypatch.setattr(samples, "LONGEST_S", 1.0)
+    path = saved(tmp_path, endless())
+    result = call("convert", path, "--to", "batch", "--batch", 3, "-o", tmp_path / "out.onnx")
+    assert (result.exit_code, "more than 1 s and was ended" in result.stderr) == (3, True), result.output
 
 
 def test_text_is_printable_and_short() -> None:
