@@ -20,7 +20,6 @@ __all__ = ["compare_samples"]
 _TOLERANCE = 1e-4
 """Largest difference of an output element over the output's largest: another batch size sums in another order."""
 
-
 LONGEST_S = 60.0
 """Seconds after which a run of a graph with a loop is ended."""
 
