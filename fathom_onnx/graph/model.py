@@ -17,7 +17,7 @@ from .address import Address
 from .dimensions import GivenSize, fix_dimensions, open_dimensions
 from .functions import align_versions, without_functions
 from .loading.checking import check
-from .loading.limits import refuse_endless, refuse_gigantic, refuse_unreadable
+from .loading.limits import refuse_endless, refuse_gigantic, refuse_long_slices, refuse_unreadable
 from .loading.order import put_in_order
 from .loading.reading import external_tensors, read_model, read_weights
 from .loading.shapes import infer_shapes
@@ -149,13 +149,14 @@ def _checked(
     if not model.graph.node:
         raise GraphError(f"graph '{name}' has no nodes", "give a model with at least one")
     refuse_endless(model, name)
+    refuse_long_slices(model, name)
     put_in_order(model)
     align_versions(model)
     try:
         check(model)
         model = without_functions(model) if to_run else model
         infer_shapes(model)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, MemoryError) as error:
         refusal = explain(error)
         raise GraphError(
             f"'{name}' is not a valid ONNX graph ({refusal.reason})", refusal.advice_or("check the file")

@@ -62,7 +62,7 @@ def _explicit(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
     copy.CopyFrom(node)
     windowed = node.op_type in ("Conv", "ConvTranspose")
     weights = graph.tensors[node.input[1]].shape
-    if windowed and weights is not None and all(a.name != "kernel_shape" for a in node.attribute):
+    if windowed and weights is not None and weights[2:] and all(a.name != "kernel_shape" for a in node.attribute):
         copy.attribute.append(onnx.helper.make_attribute("kernel_shape", weights[2:]))
     return copy
 

@@ -13,6 +13,7 @@ import re
 from fathom_onnx.convert.account import account
 from fathom_onnx.convert.converter import Conversion, ConversionRequest
 from fathom_onnx.convert.layers import Layer, layers, no_layers
+from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Address, Graph
 
 from .names import UniqueNames
@@ -23,6 +24,9 @@ _HEADERS = {
     "conv": "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,",
     "gemm": "Layer,M,N,K,",
 }
+_LARGEST_ROWS = 1_000_000
+"""Rows of a topology; a file of a few bytes may declare so many groups that they fit no memory."""
+
 _GRADIENTS = frozenset({"Conv2DBackFilter", "Conv2DBackInput"})
 
 
@@ -68,7 +72,7 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     SCALE-Sim's form allows it, and everything else as products; ``auto`` is ``conv`` where there is such a convolution.
 
     Raises:
-        GraphError: The graph has no node that can be written.
+        GraphError: The graph has no node that can be written, or more products than :data:`_LARGEST_ROWS`.
     """
     kept, left_out = layers(graph)
     if not kept:
@@ -77,6 +81,12 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     layout = str(request.options["layout"])
     if layout == "auto":
         layout = "conv" if windows else "gemm"
+    products = sum(product.times for layer in kept for product in layer.products)
+    if products > _LARGEST_ROWS:
+        raise GraphError(
+            f"graph '{graph.name}' has {products:,} matrix products, more than {_LARGEST_ROWS:,} rows",
+            "check its shapes, or convert it to a format in which equal products are one (timeloop)",
+        )
     names = UniqueNames(_clean, ".")
     rows = [row for layer in kept for row in _rows(layer, layout, names)]
     sums = account(graph, left_out)

@@ -17,13 +17,23 @@ from fathom_onnx.errors import GraphError
 from fathom_onnx.graph.bodies import all_graphs, all_nodes
 from fathom_onnx.graph.tensors import declared_tensor, initializer_tensor
 
-__all__ = ["LARGEST_NODES", "LARGEST_TENSOR", "refuse_endless", "refuse_gigantic", "refuse_unreadable"]
+__all__ = [
+    "LARGEST_NODES",
+    "LARGEST_TENSOR",
+    "refuse_endless",
+    "refuse_gigantic",
+    "refuse_long_slices",
+    "refuse_unreadable",
+]
 
 LARGEST_NODES = 200_000
 """Nodes that the calls of a model's functions may stand for; a few kB of functions that call each other are more."""
 
 LARGEST_TENSOR = 2**47
 """Bytes of a tensor: what a process can address at all."""
+
+_MOST_AXES = 2**16
+"""Axes that a Slice may name; onnx's inference of shapes makes a list of as many, whatever the rank."""
 
 _VERSIONS = 2**31
 """Versions of a domain are below this."""
@@ -137,6 +147,33 @@ def refuse_endless(model: onnx.ModelProto, name: str) -> None:
             f"the functions that '{name}' calls stand for {total:,} nodes, more than {LARGEST_NODES:,}",
             "export it without functions, or in parts",
         )
+
+
+def refuse_long_slices(model: onnx.ModelProto, name: str) -> None:
+    """Refuse a Slice whose operands are declared to be so long that inferring its shape would take all of the memory.
+
+    Args:
+        model: The model.
+        name: What to call it in the error.
+
+    Raises:
+        GraphError: There is one.
+    """
+    for graph in all_graphs(model.graph):
+        declared = [declared_tensor(v) for v in [*graph.input, *graph.value_info]]
+        long = {
+            tensor.name
+            for tensor in [*declared, *(initializer_tensor(t) for t in graph.initializer)]
+            if tensor.shape is not None and len(tensor.shape) == 1 and tensor.shape[0] > _MOST_AXES
+        }
+        for node in graph.node:
+            operands = long.intersection(node.input[1:]) if node.op_type == "Slice" else None
+            if operands:
+                raise GraphError(
+                    f"node '{node.name or node.op_type}' of '{name}' slices more than {_MOST_AXES:,} axes, as "
+                    f"'{min(operands)}' is declared",
+                    "check its shape",
+                )
 
 
 def refuse_gigantic(model: onnx.ModelProto, name: str) -> None:
