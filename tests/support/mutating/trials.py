@@ -92,9 +92,7 @@ class Trials:
         try:
             onnx.checker.check_model(model, full_check=True)
             graph = from_model(model, self._subject.graph.name)
-            subject = replace(
-                self._subject, graph=graph, evaluator=Evaluator(graph, DEFAULT_SETTINGS), _doubles={}, _optimizers={}
-            )
+            subject = replace(self._subject, graph=graph, evaluator=Evaluator(graph, DEFAULT_SETTINGS), _doubles={})
             wrong = [subject.double(values) for values in self._values]
         except (FathomError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError):
             return Trial(kind, told, "invalid")
