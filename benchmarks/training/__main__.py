@@ -17,25 +17,19 @@ import argparse
 import itertools
 import json
 import random
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+import loop_cost
 import over_time
 from digits import draw_digits
 from killing import KILLED, killed
 from lessons import LESSONS, train_lesson
 
 from fathom_onnx.analysis.report.drawing import LINE_COLOURS, drawing
-from fathom_onnx.data import batches_for
-from fathom_onnx.exporting import ExportRequest, export_graph, usual_frameworks
-from fathom_onnx.graph import Graph
-from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.training import open_training, train
-from fathom_onnx.training.noise import take_noise_out
-from fathom_onnx.workloads import names, workload
+from fathom_onnx.exporting import usual_frameworks
+from fathom_onnx.workloads import names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = ROOT / "build" / "training.jsonl"
@@ -70,45 +64,9 @@ def learn(only: list[str], again: bool) -> None:
         print(f"{name} {framework}: {row['steps']} steps in {row['seconds']:.0f} s, {last}", flush=True)
 
 
-def loop(only: list[str], rounds: int) -> None:
-    """The loop over bare steps of another session on the same batches, in turns within one process."""
-    for name in only or names("2016"):
-        graph = export_graph("torch", ExportRequest(workload(name, "small"), "training", purpose="onnxruntime"))
-        settings = SessionSettings(threads=1)
-        fed, noise, _ = take_noise_out(graph)
-        few = list(itertools.islice(batches_for(workload(name, "small"), "training", 0), 4))
-        drawn = [{**b, **{n.name: n.sampler(0)(k) for n in noise}} for k, b in enumerate(few)]
-        bare = open_training(fed, settings)
-        bare.step(drawn[0])
-        started = time.perf_counter()
-        bare.step(drawn[1])
-        count = max(5, int(3.0 / (time.perf_counter() - started)))
-        ratios = []
-        for _ in range(rounds):
-            started = time.perf_counter()
-            for batch in itertools.islice(itertools.cycle(drawn), count):
-                bare.step(batch)
-                bare.results()
-            alone = time.perf_counter() - started
-            ratios.append(_timed(graph, few, count, settings) / alone)
-        row = {"section": "loop", "workload": name, "steps": count, "ratios": ratios}
-        keep(row)
-        print(
-            f"{name}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}), {count} steps",
-            flush=True,
-        )
-
-
-def _timed(graph: Graph, batches: list[Any], count: int, settings: SessionSettings) -> float:
-    """Seconds of ``count`` steps of a run after its first, which is slower than the others in a new session."""
-    ends: list[float] = []
-    train(graph, batches, count + 1, settings, on_step=lambda *_: ends.append(time.perf_counter()))
-    return ends[-1] - ends[0]
-
-
 def kills(only: list[str], count: int) -> None:
     """Kill runs at random moments; each must go on, and in the end be bit for bit what it is without kills."""
-    chosen = random.Random(0)
+    chosen = random.Random(len(kept()))  # other moments in every call
     for name, framework in KILLED:
         if only and name not in only:
             continue
@@ -140,22 +98,18 @@ def _learned(rows: list[Row]) -> str:
 
 
 def _looped(rows: list[Row]) -> str:
-    lines = []
-    for row in rows:
-        r = row["ratios"]
-        lines.append(
-            [row["workload"], f"{statistics.median(r):.3f}", f"{min(r):.3f} to {max(r):.3f}", str(row["steps"])]
-        )
-    return _rows(["workload", "loop over bare steps", "spread", "steps a round"], lines, 1)
+    return _rows(loop_cost.columns(), [cells for row in rows for cells in loop_cost.row_cells(row)], 2)
 
 
 def _killed(rows: list[Row]) -> str:
+    """A line for each workload and framework, of all calls."""
     columns = ["workload", "graph from", "end, by comparison", "kills", "checkpoints lost or damaged", "steps"]
-    ends = {True: "the same bit for bit", False: "NOT the same"}
-    cells = [
-        [r["workload"], r["framework"], ends[r["same"]], str(r["count"]), str(r["faults"]), f"{r['steps']:,}"]
-        for r in rows
-    ]
+    cells = []
+    for name, framework in dict.fromkeys((row["workload"], row["framework"]) for row in rows):
+        of = [row for row in rows if (row["workload"], row["framework"]) == (name, framework)]
+        end = "the same bit for bit" if all(row["same"] for row in of) else "NOT the same"
+        sums = [f"{sum(row[key] for row in of):,}" for key in ("count", "faults", "steps")]
+        cells.append([name, framework, end, *sums])
     return _rows(columns, cells, 3)
 
 
@@ -175,6 +129,9 @@ def _over_time(rows: list[Row]) -> str:
     return _rows(columns, cells, 1)
 
 
+MEASURED = {"loop": loop_cost.measure, "values": over_time.measure}
+"""Section to what measures a workload in some rounds."""
+
 TABLES = {"learn": _learned, "loop": _looped, "values": _over_time, "kills": _killed}
 """Section to what writes its rows."""
 
@@ -183,13 +140,18 @@ def report() -> None:
     """Put the tables into the document."""
     text = DOCUMENT.read_text()
     for section, write in TABLES.items():
-        newest = {(row.get("workload"), row.get("framework")): row for row in kept() if row["section"] == section}
-        table = write(list(newest.values()))
+        table = write(_newest(section) if section != "kills" else [r for r in kept() if r["section"] == section])
         before, _, rest = text.partition(START.format(section))
         _, _, after = rest.partition(END.format(section))
         text = f"{before}{START.format(section)}\n\n{table}\n\n{END.format(section)}{after}"
     DOCUMENT.write_text(text)
-    FIGURE.write_text(_curves([row for row in kept() if row["section"] == "learn"]))
+    FIGURE.write_text(_curves(_newest("learn")))
+
+
+def _newest(section: str) -> list[Row]:
+    """The newest row of each workload and framework, in the order of the workloads."""
+    found = {(row["workload"], row.get("framework")): row for row in kept() if row["section"] == section}
+    return sorted(found.values(), key=lambda row: names().index(row["workload"]))
 
 
 def _curves(rows: list[Row]) -> str:
@@ -224,11 +186,9 @@ def main() -> None:
         learn(given.only, given.again)
     elif given.section == "digits":
         draw_digits(DIGITS)
-    elif given.section == "loop":
-        loop(given.only, given.rounds)
-    elif given.section == "values":
+    elif given.section in MEASURED:
         for name in given.only or names("2016"):
-            row = over_time.measure(name, given.rounds)
+            row = MEASURED[given.section](name, given.rounds)
             keep(row)
             print(name, row, flush=True)
     elif given.section == "kills":

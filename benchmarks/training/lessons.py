@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from fathom_onnx.data.contract import Split
 from fathom_onnx.data.games.playable import GAMES
 from fathom_onnx.exporting import ExportRequest, export_graph
 from fathom_onnx.runtime.settings import SessionSettings
+from fathom_onnx.runtime.stepper import Stepper
 from fathom_onnx.training import (
     EpisodeReward,
     EvaluationPlan,
@@ -24,6 +25,7 @@ from fathom_onnx.training import (
     train,
 )
 from fathom_onnx.training.metrics import METRICS
+from fathom_onnx.training.noise import NoiseInput
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Workload
 
@@ -87,6 +89,16 @@ LESSONS: dict[str, Lesson] = {
 }
 
 
+@dataclass(frozen=True)
+class _OnTrainingData:
+    """Metrics on batches that the run may have seen, named so."""
+
+    metrics: InferenceMetrics
+
+    def measure(self, stepper: Stepper, noise: Sequence[NoiseInput]) -> dict[str, float]:
+        return {f"training {name}": value for name, value in self.metrics.measure(stepper, noise).items()}
+
+
 def train_lesson(name: str, framework: str) -> dict[str, Any]:
     """Train a workload by the graph of a framework: the row of its losses and metrics."""
     lesson = LESSONS[name]
@@ -100,9 +112,13 @@ def train_lesson(name: str, framework: str) -> dict[str, Any]:
         player = Player(game, graph, inference, settings, 0, lesson.play)
         evaluations = [EpisodeReward(game, inference, settings, lesson.held_out)]
     else:
-        held_out = list(itertools.islice(lesson.stream(name, "held-out"), lesson.held_out))
+        seen, held_out = (
+            list(itertools.islice(lesson.stream(name, part), lesson.held_out)) for part in ("training", "held-out")
+        )
         evaluations = [HeldOutLoss(held_out)]
-        evaluations += [InferenceMetrics(inference, held_out, settings)] if name in METRICS else []
+        if name in METRICS:
+            evaluations.append(_OnTrainingData(InferenceMetrics(inference, seen, settings)))
+            evaluations.append(InferenceMetrics(inference, held_out, settings))
     run = train(
         graph,
         () if player else lesson.stream(name, "training"),

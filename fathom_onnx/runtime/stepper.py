@@ -221,9 +221,9 @@ class Stepper:
             return dict(self._results)
         if self._ran is None:
             raise RunError("no step was run", "run one first")
-        bound = dict(zip((*(o for o, _ in self._pairs), *self.result_names), self._ran.get_outputs(), strict=True))
+        bound = self._ran.get_outputs_as_ortvaluevector()  # in the order of binding, the state first
         # the array of a bound value is its buffer, which the next step writes
-        return {name: np.array(bound[name].numpy()) for name in self.result_names}
+        return {name: np.array(bound[place].numpy()) for place, name in enumerate(self.result_names, len(self._pairs))}
 
     def state(self) -> dict[str, Array]:
         """The current values of the state, by input name, as copies."""

@@ -8,9 +8,9 @@ the seed, the tensor's name and the number of the step only.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +23,9 @@ __all__ = ["NoiseInput", "take_noise_out"]
 
 _PARAMETERS = {"RandomNormal": ("mean", "scale"), "RandomUniform": ("low", "high")}
 _DEFAULTS = {"mean": 0.0, "scale": 1.0, "low": 0.0, "high": 1.0}
+_MOST_STEPS, _AT_ONCE = 64, 2**16
+"""Of how many steps the values are drawn at once: as many as have this many numbers, which a cache still holds."""
+
 _OTHER_DRAWS = {"RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
 
@@ -49,24 +52,33 @@ class NoiseInput:
     def sampler(self, seed: int) -> Callable[[int], Array]:
         """What gives the values of a step, float32 before they are cast, by its number.
 
-        They are the same for the same seed and step, on any machine. A sampler has one generator, which it sets anew
-        for every step: threads may not share it.
+        They are the same for the same seed and step, on any machine. Those of several steps on end are drawn at once:
+        numpy draws many numbers without the interpreter's lock, which the steps want. A sampler keeps what it drew
+        last: threads may not share it.
         """
-        digest = hashlib.sha256(f"{seed}:{self.name}".encode()).digest()
-        philox = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
-        generator = np.random.Generator(philox)
-        begin: Any = philox.state
+        key = np.frombuffer(hashlib.sha256(f"{seed}:{self.name}".encode()).digest(), dtype="<u4")
         normal = self.op == "RandomNormal"
         first, width = np.float32(self.first), np.float32(self.second if normal else self.second - self.first)
+        steps = max(1, min(_MOST_STEPS, _AT_ONCE // max(1, math.prod(self.shape))))
+        drawn: dict[int, Array] = {}
+
+        def draw(number: int) -> Array:
+            # of numpy's generators the fastest; those of two blocks are apart because their seeds are hashed
+            generator = np.random.Generator(np.random.SFC64([*key.tolist(), number]))
+            distribution = generator.standard_normal if normal else generator.random
+            values = distribution((steps, *self.shape), dtype=np.float32)
+            if width != 1:
+                values *= width
+            if first != 0:
+                values += first
+            return np.asarray(values, dtype=self.dtype)
 
         def sample(step: int) -> Array:
-            begin["state"]["counter"][:] = (0, 0, 0, step)
-            philox.state = begin
-            draw = generator.standard_normal if normal else generator.random
-            drawn = draw(self.shape, dtype=np.float32)
-            drawn *= width
-            drawn += first
-            return np.asarray(drawn, dtype=self.dtype)
+            number, place = divmod(step, steps)
+            if number not in drawn:
+                drawn.clear()  # what was given of it lives on by itself
+                drawn[number] = draw(number)
+            return np.asarray(drawn[number][place])
 
         return sample
 

@@ -53,3 +53,17 @@ def test_what_cannot_be_fed_stays_and_is_named() -> None:
     given, noise, left = take_noise_out(graph)
     assert given is graph
     assert (noise, left) == ((), ("like",))
+
+
+@pytest.mark.parametrize("shape", [(1000, 100), (30,), (3, 2), ()])
+def test_values_of_a_step_do_not_depend_on_which_steps_were_drawn_before(shape: tuple[int, ...]) -> None:
+    """Those of several steps are drawn at once: 1, 64 and 64 of these shapes."""
+    noise = NoiseInput("n", "RandomNormal", shape, "float32", 1.0, 2.0)
+    in_order = noise.sampler(3)
+    found = [in_order(step) for step in range(1, 70)]
+    again = noise.sampler(3)
+    for step in (69, 63, 64, 65, 1, 69, 2):
+        assert again(step).shape == shape
+        assert again(step).tobytes() == found[step - 1].tobytes()
+        assert again(step).flags.c_contiguous
+    assert len({value.tobytes() for value in found}) == len(found)
