@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
-from .plugins import framework_names, framework_part
+from .plugins import framework_part, part_names
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -211,7 +211,7 @@ def spent(times: Iterable[tuple[NativeOp, float]]) -> dict[NativeOp, Spent]:
 
 def native_frameworks() -> tuple[str, ...]:
     """Frameworks with a native profiler."""
-    return tuple(framework_names(ENTRY_POINT_GROUP))
+    return tuple(part_names(ENTRY_POINT_GROUP))
 
 
 def find_native(framework: str) -> NativeProfiler:

@@ -22,7 +22,7 @@ _TURN_S, _FEWEST = 1.5, 4
 """Wall time of a turn, about, and its fewest steps."""
 
 _BARE, _GIVEN = "bare", "given"
-"""Bare steps of the graph as it is, which draws its own noise; of the graph whose noise is an input and there already."""
+"""Bare steps of the graph as it is, which draws its own noise; of the graph whose noise is an input, and at hand."""
 
 Turn = tuple[float, float, float]
 """Seconds of a turn: wall time, processor time of the thread that takes the steps, and that of all threads."""

@@ -10,12 +10,13 @@ from typing import Any
 
 from fathom_onnx.errors import DataError, UnknownNameError
 from fathom_onnx.graph.model import Graph
+from fathom_onnx.plugins import named_part, part_names
 from fathom_onnx.recipes import PRESET, RecipeWorkload
 from fathom_onnx.workloads import definition
 from fathom_onnx.workloads.contract import RATE, Array, Draw, Mode, Noise, NoiseSource, TensorSpec, Workload
 
 from .contract import Batch, BatchRequest, RequestedTensor, Source, Split
-from .corpora import READERS, corpus_source
+from .corpora import corpus_source, readers
 from .drawn.batches import drawn_inputs
 from .example import open_example
 from .games.atari import PACKAGE, open_atari
@@ -35,6 +36,7 @@ from .text.translations import open_translations
 
 __all__ = [
     "DISTINCT_BATCHES",
+    "ENTRY_POINT_GROUP",
     "EXAMPLE",
     "SOURCES",
     "SYNTHETIC",
@@ -46,6 +48,9 @@ __all__ = [
     "usual_source",
     "workload_of",
 ]
+
+ENTRY_POINT_GROUP = "fathom_onnx.sources"
+"""Another package adds a data source by an entry point of this group that names a :class:`Source`."""
 
 DISTINCT_BATCHES = 4
 """Batches that a measurement draws and takes in turn: no step sees only one, and they fit in memory."""
@@ -163,7 +168,12 @@ _ROWS = (
 )
 
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
-"""Name to data source. Another data set needs one more row."""
+"""The sources of this package, by name. Another data set needs one more row, or :data:`ENTRY_POINT_GROUP`."""
+
+
+def _known() -> list[str]:
+    """The names of all sources, those of other packages last."""
+    return list(dict.fromkeys([*SOURCES, *part_names(ENTRY_POINT_GROUP)]))
 
 
 def usual_source(name: str) -> Source:
@@ -171,11 +181,13 @@ def usual_source(name: str) -> Source:
 
     Raises:
         UnknownNameError: No such source.
+        MissingDependencyError: Another package's entry point does not give one.
     """
-    if name not in SOURCES:
-        raise UnknownNameError("data source", name, SOURCES)
-    source = SOURCES[name]
-    return source if not source.stand_in or find_spec(source.needs) else SOURCES[source.stand_in]
+    if name not in _known():
+        raise UnknownNameError("data source", name, _known())
+    own = SOURCES.get(name)
+    source = own or replace(named_part(ENTRY_POINT_GROUP, name, "data source", Source), name=name)
+    return source if not source.stand_in or find_spec(source.needs) else usual_source(source.stand_in)
 
 
 def named_source(name: str) -> Source:
@@ -184,11 +196,13 @@ def named_source(name: str) -> Source:
     Raises:
         UnknownNameError: No such source or reader.
         UsageError: A reader without a path.
+        MissingDependencyError: Another package's entry point does not give one.
     """
     if ":" in name:
         return corpus_source(name)
-    if name not in SOURCES:
-        raise UnknownNameError("data source", name, [*SOURCES, *(f"{reader}:PATH" for reader in READERS)])
+    known = _known()
+    if name not in known:
+        raise UnknownNameError("data source", name, [*known, *(f"{reader}:PATH" for reader in readers())])
     return usual_source(name)
 
 
@@ -221,7 +235,9 @@ def batches(
     own = seed if split != "held-out" else seed + _HELD_OUT_SEED
     request = BatchRequest(tuple(specs), own, dict(draws or {}), dict(examples or {}), split)
     stream = found.open(replace(request, remark=remark) if remark else request)
-    first = next(stream)
+    first = next(stream, None)
+    if first is None:
+        raise DataError(f"data source '{source}' has no batch", "see that it goes on without end")
 
     def all_batches() -> Iterator[Batch]:
         yield first

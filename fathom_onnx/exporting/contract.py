@@ -14,7 +14,7 @@ import onnx
 
 from fathom_onnx.errors import ExportError, UsageError
 from fathom_onnx.graph.metadata import PURPOSES, Purpose
-from fathom_onnx.plugins import framework_names, framework_part
+from fathom_onnx.plugins import framework_part, part_names
 from fathom_onnx.recipes import Recipe, RecipeWorkload
 from fathom_onnx.workloads.contract import Array, Mode, NoiseSource, Workload
 
@@ -211,7 +211,7 @@ def frameworks() -> tuple[str, ...]:
     def order(name: str) -> tuple[bool, bool]:
         return name != DEFAULT_FRAMEWORK, name in FURTHER_FRAMEWORKS
 
-    return tuple(sorted(framework_names(ENTRY_POINT_GROUP), key=order))
+    return tuple(sorted(part_names(ENTRY_POINT_GROUP), key=order))
 
 
 def usual_frameworks() -> tuple[str, ...]:

@@ -4,9 +4,9 @@ A training graph and batches come in; losses, metrics, values of all variables a
 from go out. Nothing but onnxruntime and numpy takes a step.
 """
 
-from .checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
-from .evaluation import Evaluation, HeldOutLoss, InferenceMetrics
-from .loop import CheckpointPlan, EvaluationPlan, TrainingRun, open_training, train
+from .checkpoints import Checkpoint, CheckpointFolder, CheckpointPlan, read_checkpoint
+from .evaluation import Evaluation, EvaluationPlan, HeldOutLoss, InferenceMetrics
+from .loop import TrainingRun, open_training, train
 from .playing import EpisodeReward, Player, PlayPlan
 from .schedules import Rates, Schedule, read_schedule
 

@@ -25,7 +25,7 @@ from fathom_onnx.errors import DataError, OutputError, one_line
 from fathom_onnx.graph.files import ensure_folder, write_bytes
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["SCHEMA", "Checkpoint", "CheckpointFolder", "read_checkpoint"]
+__all__ = ["SCHEMA", "Checkpoint", "CheckpointFolder", "CheckpointPlan", "read_checkpoint"]
 
 SCHEMA = "fathom-onnx/checkpoint/1"
 """Name and version of the manifest's schema."""
@@ -150,3 +150,20 @@ class CheckpointFolder:
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """Where the state, the losses and the metrics of a run are kept, and when.
+
+    Attributes:
+        folder: Where.
+        every: Steps between checkpoints; 0 for one at the end only.
+        resume: Whether to go on from the newest checkpoint; from the start where there is none.
+        data: Name of the data, which a run that is resumed must have too.
+    """
+
+    folder: CheckpointFolder
+    every: int = 0
+    resume: bool = False
+    data: str = ""

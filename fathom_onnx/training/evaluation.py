@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fathom_onnx.errors import UsageError
@@ -16,7 +17,7 @@ from fathom_onnx.workloads.contract import Array, Workload
 from .metrics import METRICS, Metric
 from .noise import NoiseInput, take_noise_out
 
-__all__ = ["Evaluation", "HeldOutLoss", "InferenceMetrics"]
+__all__ = ["Evaluation", "EvaluationPlan", "HeldOutLoss", "InferenceMetrics"]
 
 _SEED = 1
 """Seed of what is drawn in an evaluation: the same in every one, so that two of them differ by the weights alone."""
@@ -32,6 +33,21 @@ class Evaluation(Protocol):
             stepper: The session that trains.
             noise: Inputs of its graph that take the place of draws.
         """
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is measured on held-out batches, and when.
+
+    Attributes:
+        evaluations: What is measured, before the first step, between steps and after the last.
+        every: Steps between evaluations; 0 for those at the start and the end only.
+        on_metrics: Called after every evaluation with the number of steps taken, and metrics by name.
+    """
+
+    evaluations: Sequence[Evaluation] = ()
+    every: int = 0
+    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None
 
 
 class HeldOutLoss:

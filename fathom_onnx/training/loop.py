@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fathom_onnx.errors import FathomError, GraphError, RunError, UsageError
+from fathom_onnx.errors import DataError, FathomError, GraphError, RunError, UsageError, one_line
 from fathom_onnx.graph import Graph
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.settings import SessionSettings
@@ -23,8 +23,8 @@ from fathom_onnx.runtime.weights import variable_values
 from fathom_onnx.workloads.contract import Array, Workload
 
 from .batches import fed_batches
-from .checkpoints import Checkpoint, CheckpointFolder
-from .evaluation import Evaluation
+from .checkpoints import Checkpoint, CheckpointPlan
+from .evaluation import EvaluationPlan
 from .loading import Ahead
 from .noise import NoiseInput, take_noise_out
 from .playing import LOG, Player
@@ -32,7 +32,7 @@ from .record import Record
 from .resuming import checkpoint_to_resume, run_facts
 from .schedules import Rates
 
-__all__ = ["CheckpointPlan", "EvaluationPlan", "TrainingRun", "open_training", "train"]
+__all__ = ["TrainingRun", "open_training", "train"]
 
 
 @dataclass(frozen=True)
@@ -95,39 +95,7 @@ def open_training(
     return stepper
 
 
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """What is measured on held-out batches, and when.
-
-    Attributes:
-        evaluations: What is measured, before the first step, between steps and after the last.
-        every: Steps between evaluations; 0 for those at the start and the end only.
-        on_metrics: Called after every evaluation with the number of steps taken, and metrics by name.
-    """
-
-    evaluations: Sequence[Evaluation] = ()
-    every: int = 0
-    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None
-
-
 _NOTHING = EvaluationPlan()
-
-
-@dataclass(frozen=True)
-class CheckpointPlan:
-    """Where the state, the losses and the metrics of a run are kept, and when.
-
-    Attributes:
-        folder: Where.
-        every: Steps between checkpoints; 0 for one at the end only.
-        resume: Whether to go on from the newest checkpoint; from the start where there is none.
-        data: Name of the data, which a run that is resumed must have too.
-    """
-
-    folder: CheckpointFolder
-    every: int = 0
-    resume: bool = False
-    data: str = ""
 
 
 def train(
@@ -166,6 +134,7 @@ def train(
         UsageError: A number that cannot work, or a checkpoint of another run.
         GraphError: ``graph`` is not a training graph.
         DataError: A checkpoint cannot be read.
+            What makes the batches fails: the state after the last step is then kept, as where they run out.
         RunError: onnxruntime fails, the batches run out, or the loss is not a finite number. The newest checkpoint
             stays as it is.
         OutputError: A checkpoint cannot be written.
@@ -198,11 +167,16 @@ def train(
         if not done:
             loop.evaluate(0)
         for number in range(done + 1, steps + 1):
-            batch = player.batch(number, stepper) if player else ahead.next()
-            if batch is None:
-                raise RunError(
-                    f"the batches ran out after {number - 1} of {steps} steps", "give more data or fewer steps"
-                )
+            try:
+                batch = _batch(number, stepper, player, ahead)
+                if batch is None:
+                    raise RunError(
+                        f"the batches ran out after {number - 1} of {steps} steps", "give more data or fewer steps"
+                    )
+            except FathomError:
+                if number > done + 1:
+                    loop.keep(number - 1)  # what was learned until now is whole
+                raise
             loss = loop.step(number, batch)
             if on_step is not None:
                 on_step(number, loss)
@@ -225,6 +199,35 @@ def train(
             interrupted=interrupted,
             rates=record.rates,
         )
+
+
+@contextmanager
+def _said(where: str) -> Iterator[None]:
+    """What fails while this is entered says where in the run it was."""
+    try:
+        yield
+    except FathomError as error:
+        error.message = f"{where}: {error.message}"
+        raise
+
+
+def _batch(number: int, stepper: Stepper, player: Player | None, ahead: Ahead) -> Mapping[str, Any] | None:
+    """The batch of a step; None where there is none left.
+
+    Raises:
+        FathomError: What makes the batches failed, as it says itself.
+        DataError: The same, where it is not ours.
+    """
+    with _said(f"step {number}"):
+        try:
+            return player.batch(number, stepper) if player else ahead.next()
+        except FathomError:
+            raise
+        except Exception as error:  # whatever the caller's own batches do
+            raise DataError(
+                f"what makes the batches failed ({type(error).__name__}: {one_line(error, 200)})",
+                "mend it, and go on with --resume where checkpoints are kept",
+            ) from error
 
 
 def _start(kept: CheckpointPlan | None, facts: Mapping[str, Any]) -> tuple[Checkpoint | None, list[str]]:
@@ -253,11 +256,9 @@ class _Loop:
 
     def step(self, number: int, batch: Mapping[str, Any]) -> float:
         rates = self.rates.at(number) if self.rates else {}
-        try:
+        with _said(f"step {number}"):
             self.stepper.hold(rates)
             self.stepper.step(batch)
-        except RunError as error:
-            raise type(error)(f"step {number}: {error.message}", error.fix) from error
         loss = float(self.stepper.results()[Workload.LOSS])
         if not math.isfinite(loss):
             raise RunError(f"the loss is {loss} at step {number}", "lower the learning rate or check the data")
@@ -278,11 +279,9 @@ class _Loop:
         """Write losses and metrics, and then the checkpoint that says they are whole up to it."""
         if self.kept is None:
             return
-        try:
+        with _said(f"after step {number}"):
             self.record.write(self.kept.folder.folder)
             self.kept.folder.save(number, {**self.stepper.state(), **self._played()}, self.facts)
-        except FathomError as error:
-            raise type(error)(f"after step {number}: {error.message}", error.fix) from error
 
     def _played(self) -> dict[str, Array]:
         """What a player goes on from besides the state."""

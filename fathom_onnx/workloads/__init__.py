@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
-from fathom_onnx.errors import MissingDependencyError, UnknownNameError, one_line
+from fathom_onnx.errors import UnknownNameError
+from fathom_onnx.plugins import named_part, part_names
 
 from .config import Definition
 from .contract import Workload
@@ -63,10 +63,6 @@ BUILT_IN: dict[str, Definition] = {d.name: d for suite in SUITES.values() for d 
 """The workloads of this package, by name."""
 
 
-def _entry_points() -> dict[str, Any]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
 def suite_of(name: str) -> str | None:
     """The suite of a workload; None for those of other packages."""
     return next((suite for suite, of_it in SUITES.items() if any(d.name == name for d in of_it)), None)
@@ -81,7 +77,7 @@ def names(suite: str = ALL_SUITES) -> tuple[str, ...]:
     if suite not in (*SUITES, ALL_SUITES):
         raise UnknownNameError("suite", suite, [*SUITES, ALL_SUITES])
     built_in = [name for name in BUILT_IN if suite in (suite_of(name), ALL_SUITES)]
-    return tuple(dict.fromkeys([*built_in, *sorted(_entry_points())]))
+    return tuple(dict.fromkeys([*built_in, *part_names(ENTRY_POINT_GROUP)]))
 
 
 def definition(name: str) -> Definition:
@@ -93,22 +89,9 @@ def definition(name: str) -> Definition:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    points = _entry_points()
-    if name not in points:
+    if name not in part_names(ENTRY_POINT_GROUP):
         raise UnknownNameError("workload", name, names())
-    try:
-        loaded = points[name].load()
-    except Exception as error:  # whatever the other package does when it is imported
-        raise MissingDependencyError(
-            f"workload '{name}' of another package cannot be loaded ({type(error).__name__}: {one_line(error, 200)})",
-            "install what that package needs, or remove it",
-        ) from error
-    if not isinstance(loaded, Definition):
-        raise MissingDependencyError(
-            f"entry point '{name}' of group '{ENTRY_POINT_GROUP}' is no Definition but of type {type(loaded).__name__}",
-            "name the Definition itself, or remove that package",
-        )
-    return loaded
+    return named_part(ENTRY_POINT_GROUP, name, "workload", Definition)
 
 
 def workload(name: str, preset: str = "paper", changes: Mapping[str, Any] | None = None) -> Workload:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, UsageError
+from fathom_onnx.errors import DataError, FathomError, GraphError, OutputError, RunError, UnknownNameError, UsageError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.training import (
@@ -84,13 +84,33 @@ def test_what_cannot_go_on_is_refused() -> None:
         train(graph, [(ONES["x"], ONES["x"])], 1, CPU)
 
 
-def test_a_failing_data_source_is_told_as_it_is() -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (DataError("file 'a' is cut short", "fetch it again"), "^step 4: file 'a' is cut short; fetch it again$"),
+        (UnknownNameError("word", "a", ["b"]), "^step 4: unknown word 'a'; known: b$"),
+        (OSError("no disk"), r"^step 4: what makes the batches failed \(OSError: no disk\); mend it, and go on"),
+        (None, "^the batches ran out after 3 of 5 steps"),
+    ],
+)
+def test_a_failing_data_source_loses_no_step(failure: Exception | None, said: str, tmp_path: Path) -> None:
     def broken() -> Iterator[dict[str, np.ndarray]]:
-        yield ONES
-        raise DataError("file 'a' is cut short", "fetch it again")
+        yield from itertools.islice(batches(), 3)
+        if failure:
+            raise failure
 
-    with pytest.raises(DataError, match="file 'a' is cut short"):
-        train(line_training(), broken(), 5, CPU)
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(FathomError, match=said):
+        train(line_training(), broken(), 5, CPU, kept=CheckpointPlan(folder, every=2))
+    rest = run(line_training(), 5, folder, resume=True)
+    assert rest.first_step == 4
+    assert rest.losses == run(line_training(), 5).losses
+
+
+def test_a_data_source_that_fails_at_once_leaves_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="ran out after 0 of 2 steps"):
+        train(line_training(), [], 2, CPU, kept=CheckpointPlan(CheckpointFolder(tmp_path)))
+    assert not CheckpointFolder(tmp_path).paths()
 
 
 def test_a_list_is_begun_anew_and_parts_go_by_the_order_of_the_inputs() -> None:

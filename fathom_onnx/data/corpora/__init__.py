@@ -4,6 +4,6 @@ A corpus is named ``READER:PATH``, which :func:`corpus_source` makes a data sour
 readers, and the modules beside it implement one each. Nothing is downloaded, and nothing is written.
 """
 
-from .naming import READERS, Reader, corpus_source
+from .naming import READERS, Reader, corpus_source, readers
 
-__all__ = ["READERS", "Reader", "corpus_source"]
+__all__ = ["READERS", "Reader", "corpus_source", "readers"]

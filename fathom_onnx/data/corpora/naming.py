@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fathom_onnx.data.contract import Batch, BatchRequest, Source
 from fathom_onnx.errors import UnknownNameError, UsageError
+from fathom_onnx.plugins import named_part, part_names
 
 from .babi import open_babi
 from .cifar10 import open_cifar10
@@ -19,7 +20,10 @@ from .parallel import open_parallel
 from .text import open_text
 from .timit import open_timit
 
-__all__ = ["READERS", "SEPARATOR", "Reader", "corpus_source"]
+__all__ = ["ENTRY_POINT_GROUP", "READERS", "SEPARATOR", "Reader", "corpus_source", "readers"]
+
+ENTRY_POINT_GROUP = "fathom_onnx.readers"
+"""Another package adds a reader by an entry point of this group that names a :class:`Reader`."""
 
 SEPARATOR = ":"
 """Between a reader and a path. No built-in source has it in its name."""
@@ -89,7 +93,12 @@ _ROWS = (
 )
 
 READERS: dict[str, Reader] = {row.name: row for row in _ROWS}
-"""Name to reader. Another format needs one more row."""
+"""The readers of this package, by name. Another format needs one more row, or :data:`ENTRY_POINT_GROUP`."""
+
+
+def readers() -> list[str]:
+    """The names of all readers, those of other packages last."""
+    return list(dict.fromkeys([*READERS, *part_names(ENTRY_POINT_GROUP)]))
 
 
 def corpus_source(named: str) -> Source:
@@ -103,11 +112,12 @@ def corpus_source(named: str) -> Source:
     Raises:
         UnknownNameError: No such reader.
         UsageError: No path.
+        MissingDependencyError: Another package's entry point does not give one.
     """
     name, _, path = named.partition(SEPARATOR)
-    if name not in READERS:
-        raise UnknownNameError("reader of corpora", name, READERS)
-    reader = READERS[name]
+    if name not in readers():
+        raise UnknownNameError("reader of corpora", name, readers())
+    reader = READERS.get(name) or named_part(ENTRY_POINT_GROUP, name, "reader of corpora", Reader)
     if not path:
         raise UsageError(f"data source '{named}' names no path", f"give one, as in '{name}{SEPARATOR}PATH'")
     return Source(named, "real", reader.description, lambda request: reader.open(request, in_home(path)), on_disk=True)

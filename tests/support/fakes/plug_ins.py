@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fathom_onnx import plugins
 from fathom_onnx.workloads.config import Definition
 from fathom_onnx.workloads.contract import (
     Draw,
@@ -58,5 +60,7 @@ def install(monkeypatch: pytest.MonkeyPatch, given: Mapping[str, Any]) -> None:
 
     points = [point(name, value) for name, value in given.items()]
     monkeypatch.setattr(
-        "fathom_onnx.workloads.entry_points", lambda group: points if group == "fathom_onnx.workloads" else []
+        plugins,
+        "entry_points",
+        lambda group: points if group == "fathom_onnx.workloads" else entry_points(group=group),
     )
