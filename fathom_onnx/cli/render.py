@@ -50,8 +50,8 @@ def size(count: int) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int | None = None) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """A progress bar on stderr, shown only on a terminal: (say what runs, one more is done)."""
+def progress(total: int | None = None) -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+    """A progress bar on stderr, shown only on a terminal: (say what runs, one more or a number of them is done)."""
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),
@@ -66,7 +66,7 @@ def progress(total: int | None = None) -> Iterator[tuple[Callable[[str], None], 
         def say(text: str) -> None:
             bar.update(task, description=printable(text).replace("[", r"\["))
 
-        def advance() -> None:
-            bar.advance(task)
+        def advance(count: int = 1) -> None:
+            bar.advance(task, count)
 
         yield say, advance

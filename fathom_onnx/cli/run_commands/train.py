@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from fathom_onnx.cli import options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
+
+from .train_progress import TrainProgress
 
 if TYPE_CHECKING:
     from fathom_onnx.data.contract import Split
@@ -225,12 +227,17 @@ def command(
         say, advance = held_open.enter_context(progress(steps))
         asked = held_open.enter_context(_signals())
         events = held_open.enter_context(EventFile(tensorboard)) if tensorboard else None
+        told = TrainProgress(say, advance, steps)
 
         def on_step(number: int, loss: float) -> None:
-            say(f"loss {loss:.4g}")
-            advance()
+            told.step(number, loss)
             if events:
                 events.step(number, loss, float(rates.at(number)[rates.first]) if rates else None)
+
+        def on_metrics(number: int, metrics: Mapping[str, float]) -> None:
+            told.evaluated(number, metrics)
+            if events:
+                events.metrics(number, metrics)
 
         run = train(
             graph,
@@ -239,7 +246,7 @@ def command(
             settings,
             seed,
             on_step,
-            evaluated=EvaluationPlan(evaluations, eval_every or 0, events.metrics if events else None),
+            evaluated=EvaluationPlan(evaluations, eval_every or 0, on_metrics),
             kept=kept,
             stop=asked.is_set,
             rates=rates,

@@ -124,6 +124,12 @@ def _trained(optimizer: Optimizer, model: nn.Module, reached: frozenset[str]) ->
     return {name: own[name] for name in own if name in chosen}
 
 
+def _copied(tensor: Tensor) -> Array:
+    """A tensor's values as they are now: training the model on, or refilling a batch, does not change the graph's."""
+    found: Array = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).numpy()
+    return found
+
+
 class _Values:
     """Variables with their starting values: stored ones, constants, or stand-ins for those of fake tensors."""
 
@@ -137,7 +143,7 @@ class _Values:
         if hasattr(start.value, "fake_mode") or start.value.device.type == "meta":
             known = start.dtype.is_floating_point
             return Variable(name, start.shape, _STAND_IN if known else Initialiser.constant(0), dtype)
-        return starting_variable(name, start.value.detach().cpu().contiguous().numpy(), self.stored)
+        return starting_variable(name, _copied(start.value), self.stored)
 
     def of(self, tensors_: Mapping[str, Tensor]) -> tuple[Variable, ...]:
         return tuple(self.variable(n, Start(tuple(t.shape), t.dtype, t)) for n, t in tensors_.items())
@@ -308,7 +314,7 @@ def _example(recipe: Recipe, call: Call) -> dict[str, Array]:
         tensor: Any = torch.as_tensor(given[path])
         if hasattr(tensor, "fake_mode") or tensor.device.type == "meta":
             return {}
-        found[name] = tensor.detach().cpu().numpy()
+        found[name] = _copied(tensor)
     sizes = {t.shape[0] for t in found.values() if t.ndim}
     if recipe.accumulate > 1 and any(size % recipe.accumulate for size in sizes):
         raise UsageError(

@@ -223,3 +223,15 @@ def test_a_recording_that_failed_leaves_nothing_behind() -> None:
     assert gaps(of_the_batch)[0].operation == "aten._local_scalar_dense.default"
     assert gaps(unknown) == alone
     assert {(g.phase, g.layer) for g in alone} == {("forward", "Own"), ("backward", "Own")}
+
+
+def test_a_graph_keeps_its_values_where_the_model_and_the_batch_go_on() -> None:
+    model, batch = nn.Linear(3, 2), torch.ones(4, 3)
+    graph = fathom_onnx.export_step(
+        model, batch, lambda out, _: out.square().sum(), torch.optim.SGD(model.parameters(), 0.125)
+    )
+    losses = fathom_onnx.train(graph, 3, threads=1).losses
+    with torch.no_grad():
+        for changed in (*model.parameters(), batch):
+            changed.fill_(7.0)
+    assert fathom_onnx.train(graph, 3, threads=1).losses == losses
