@@ -16,7 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .analysis.runs.run import Run
-    from .api import RunnableWorkload, export, export_step, run_step, train, verify, workload
+    from .api import RunnableWorkload, export, export_step, give_values, run_step, train, verify, workload
     from .errors import FathomError
     from .graph import Graph, load
     from .profiling import profile
@@ -32,6 +32,7 @@ __all__ = [
     "RunnableWorkload",
     "export",
     "export_step",
+    "give_values",
     "load",
     "profile",
     "profile_from_trace",
@@ -50,6 +51,7 @@ _HOMES = {
     "RunnableWorkload": ("api", "RunnableWorkload"),
     "export": ("api", "export"),
     "export_step": ("api", "export_step"),
+    "give_values": ("api", "give_values"),
     "load": ("graph", "load"),
     "profile": ("profiling", "profile"),
     "profile_from_trace": ("trace_profiling", "profile_from_trace"),

@@ -30,6 +30,7 @@ from fathom_onnx.training import (
     EvaluationPlan,
     Rates,
     TrainingRun,
+    read_checkpoint,
     read_schedule,
 )
 from fathom_onnx.training import train as train_graph
@@ -46,6 +47,7 @@ from .exporting import (
     Purpose,
     export_file,
     export_graph,
+    find_exporter,
     read_recipe,
 )
 from .graph import Graph, load
@@ -53,7 +55,7 @@ from .verification import Check
 from .verification import verify as verify_workload
 from .workloads import workload as make_workload
 
-__all__ = ["RunnableWorkload", "export", "export_step", "run_step", "train", "verify", "workload"]
+__all__ = ["RunnableWorkload", "export", "export_step", "give_values", "run_step", "train", "verify", "workload"]
 
 _NOISE_SOURCES: tuple[NoiseSource, ...] = ("graph", "input")
 
@@ -278,3 +280,23 @@ def train(
         kept=kept,
         rates=None if read is None else Rates(graph, read, values),
     )
+
+
+def give_values(model: Any, values: Mapping[str, Array] | str | Path) -> Any:
+    """Give a model of a framework the values of a run of its graph, or of a checkpoint.
+
+    Args:
+        model: The PyTorch module, Keras model, ``tf.Module`` or structure of arrays of JAX.
+        values: Values by name, such as :attr:`~fathom_onnx.training.TrainingRun.values`, or a checkpoint's file. The
+            optimizer's state among them is left out.
+
+    Returns:
+        The model; of JAX another structure, since arrays are not changed.
+
+    Raises:
+        UsageError: No framework takes the model.
+        MissingDependencyError: The framework cannot be used.
+        DataError: A variable that is trained has no value, a value has another shape, or the file is no checkpoint.
+    """
+    given = values if isinstance(values, Mapping) else read_checkpoint(Path(values)).values
+    return find_exporter(framework_of(model)).give_values(model, given)

@@ -90,10 +90,8 @@ def _learned(rows: list[Row]) -> str:
         preset = row["preset"] + "".join(f", {k} {v}" for k, v in row["changes"].items())
         preset += "".join(f", {row[key]}" for key in ("data", "schedule") if row.get(key))
         losses = f"{row['losses'][0]:.3g} to {row['losses'][1]:.3g}"
-        lines.append(
-            [row["workload"], preset, row["framework"], told, losses, f"{row['steps']:,}", f"{row['seconds']:.0f}"]
-        )
-    columns = ["workload", "preset", "graph from", "on held-out data, before and after", "loss", "steps", "s"]
+        lines.append([row["workload"], preset, row["framework"], told, losses, f"{row['steps']:,}"])
+    columns = ["workload", "preset", "graph from", "before and after, on held-out data or as named", "loss", "steps"]
     return _rows(columns, lines, 4) + "\n\n" + _pairs(rows)
 
 

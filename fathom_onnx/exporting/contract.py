@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import onnx
 
@@ -174,6 +174,13 @@ class Exporter(Protocol):
 
         Raises:
             ExportError: Its step cannot be recorded, or the optimizer has none of the model's parameters.
+        """
+
+    def give_values(self, model: Any, values: Mapping[str, Array]) -> Any:
+        """A model of this framework with the values of a run of its graph: the same one, or another where it is fixed.
+
+        Raises:
+            DataError: A variable that is trained has no value, or a value has another shape.
         """
 
     def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:

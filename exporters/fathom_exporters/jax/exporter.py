@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import onnx
 
@@ -11,11 +12,11 @@ from fathom_exporters.lowering import finish
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest, Gap, Reference, StableHlo, one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
-from fathom_onnx.workloads.contract import Mode, Workload
+from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .capture import capture
 from .models import JAX
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps, step_of
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, give_values, step_of
 from .reference import JaxReference
 from .stablehlo import to_stablehlo
 from .step import draw_from, run_step
@@ -49,6 +50,14 @@ class JaxExporter(FrameworkPart):
             ExportError: Its step cannot be recorded.
         """
         return derive(recipe, target)
+
+    def give_values(self, model: Any, values: Mapping[str, Array]) -> Any:
+        """A model with the values of a run of its graph.
+
+        Raises:
+            DataError: A variable that is trained has no value, or a value has another shape.
+        """
+        return give_values(model, values)
 
     def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
         """Every operation of a recipe's step that has no translation."""

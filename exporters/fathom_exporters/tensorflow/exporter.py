@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import onnx
 
@@ -11,11 +12,11 @@ from fathom_exporters.lowering import finish
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import ExportRequest, Gap, Reference, one_gap
 from fathom_onnx.recipes import Recipe, RecipeWorkload
-from fathom_onnx.workloads.contract import Mode, Workload
+from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .capture import Captured, capture
 from .models import TENSORFLOW
-from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of
+from .recipes import RecipeReference, capture_recipe, derive, find_gaps, gaps_of, give_values
 from .reference import TensorFlowReference
 from .translate import translate
 
@@ -36,6 +37,14 @@ class TensorFlowExporter(FrameworkPart):
             ExportError: Its step cannot be traced or recorded.
         """
         return derive(recipe, target)
+
+    def give_values(self, model: Any, values: Mapping[str, Array]) -> Any:
+        """A model with the values of a run of its graph.
+
+        Raises:
+            DataError: A variable that is trained has no value, or a value has another shape.
+        """
+        return give_values(model, values)
 
     def gaps(self, recipe: Recipe, mode: Mode) -> tuple[Gap, ...]:
         """Every operation of a recipe's step that cannot be recorded or has no translation or canonical op."""

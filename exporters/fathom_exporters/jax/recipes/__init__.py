@@ -8,6 +8,7 @@ itself runs in :mod:`.reference`.
 
 from .capture import capture_recipe, find_gaps, step_of
 from .derive import derive
+from .giving import give_values
 from .reference import RecipeReference
 
-__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "step_of"]
+__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "give_values", "step_of"]

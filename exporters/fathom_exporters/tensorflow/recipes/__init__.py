@@ -8,6 +8,7 @@ goes the way of every workload's, and whose step TensorFlow itself runs in :mod:
 from .capture import capture_recipe
 from .derive import derive
 from .gaps import find_gaps, gaps_of
+from .giving import give_values
 from .reference import RecipeReference
 
-__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "gaps_of"]
+__all__ = ["RecipeReference", "capture_recipe", "derive", "find_gaps", "gaps_of", "give_values"]

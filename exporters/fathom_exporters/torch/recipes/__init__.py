@@ -8,6 +8,7 @@ from .capture import capture_recipe
 from .derive import derive, subject_of
 from .failing import is_of_recording
 from .gaps import find_gaps, gaps_of
+from .giving import give_values
 from .reference import RecipeReference
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "derive",
     "find_gaps",
     "gaps_of",
+    "give_values",
     "is_of_recording",
     "subject_of",
 ]
