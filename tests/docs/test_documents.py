@@ -21,6 +21,8 @@ METADATA = {"fathom_onnx.conversion", "fathom_onnx.macs_by_definition", "fathom_
 GROUPS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"])
 GROUPS |= {
     "fathom_onnx.workloads",
+    "fathom_onnx.sources",
+    "fathom_onnx.readers",
     "fathom_onnx.models.torch",
     "fathom_onnx.models.tensorflow",
     "fathom_onnx.models.jax",

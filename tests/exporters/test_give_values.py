@@ -11,6 +11,7 @@ import pytest
 
 import fathom_onnx
 from fathom_onnx.errors import DataError, UsageError
+from support.documents import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -77,3 +78,13 @@ def test_the_framework_goes_on_where_the_graph_ended(made: Callable[[], Any], tm
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(UsageError, match="no framework takes a model"):
         fathom_onnx.give_values(object(), {})
+
+
+@pytest.mark.parametrize("block", blocks("guide/training.md", "python"))
+def test_the_examples_of_the_guide(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, "guide/training.md", "exec"), names)
+    assert names["run"].losses[-1] < names["run"].losses[0]
+    if "model" in names:
+        np.testing.assert_array_equal(names["model"].weight.detach().numpy(), names["run"].values["weight"])
