@@ -138,7 +138,10 @@ def report() -> None:
     """Put the tables into the document."""
     text = DOCUMENT.read_text()
     for section, write in TABLES.items():
-        table = write(_newest(section) if section != "kills" else [r for r in kept() if r["section"] == section])
+        rows = _newest(section) if section != "kills" else [r for r in kept() if r["section"] == section]
+        if not rows:
+            continue  # what is there stays
+        table = write(rows)
         before, _, rest = text.partition(START.format(section))
         _, _, after = rest.partition(END.format(section))
         text = f"{before}{START.format(section)}\n\n{table}\n\n{END.format(section)}{after}"
