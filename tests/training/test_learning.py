@@ -70,21 +70,9 @@ def test_autoenc_reconstructs_digits(framework: str) -> None:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize(("name", "steps"), [("residual", 100), ("alexnet", 200), ("vgg", 200)])
+@pytest.mark.parametrize(("name", "steps"), [("residual", 100), ("alexnet", 200)])
 def test_image_networks_tell_crops_of_two_photographs_apart(name: str, steps: int, framework: str) -> None:
     assert learned(name, framework, steps)["top-1 accuracy"][-1] > 0.9  # always the same one: 0.5
-
-
-def test_speech_hears_phonemes() -> None:
-    """The smallest rate that guesses reach is near 1: a path of blanks alone needs every label inserted."""
-    before, after = learned("speech", "torch", 900, "warmup:100,cosine", batch=16, width=96)["phoneme error rate"]
-    assert (before >= 1, after < 0.2) == (True, True)
-
-
-def test_seq2seq_translates_words() -> None:
-    sizes = {"batch": 32, "embedding": 32, "hidden": 48, "samples": 64, "learning_rate": 2.0}
-    before, after = learned("seq2seq", "tensorflow", 2000, "linear", **sizes)["token accuracy"]
-    assert (before < 0.1, after > 0.6) == (True, True)
 
 
 def test_deepq_plays_catch_as_well_as_can_be() -> None:
