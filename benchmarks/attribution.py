@@ -63,29 +63,27 @@ def export(name: str, path: Path) -> None:
 def measure_one(path: Path, level: str) -> dict[str, Any]:
     """Profile and attribute a graph at one level, in this process."""
     from fathom_onnx.analysis.runs.run import build_run
-    from fathom_onnx.data import batches_for_graph
     from fathom_onnx.graph import load
-    from fathom_onnx.profiling import explain
-    from fathom_onnx.runtime.prepare import prepare
-    from fathom_onnx.runtime.profiler import measure
+    from fathom_onnx.profiling import FedGraph, attribute
+    from fathom_onnx.runtime.profiler import read_rounds, record
     from fathom_onnx.runtime.settings import SessionSettings
     from fathom_onnx.runtime.stepper import open_stepper
-    from fathom_onnx.runtime.weights import variable_values
 
     graph = load(path)
-    batch = next(iter(batches_for_graph(graph, 0)))
-    prepared = prepare(graph, variable_values(graph, 0), 0)
+    fed = FedGraph(graph, 0, 1)
+    batch, prepared = fed.batches[0], fed.prepared
     _seed(prepared.model)
     settings = SessionSettings(threads=THREADS, optimization=level)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
-        measured = measure(prepared, settings, [batch], Path(folder), warmup=WARMUP, steps=STEPS)
+        one = record(prepared, settings, [batch], Path(folder), warmup=WARMUP, steps=STEPS)
+        measured = read_rounds([one], settings)
         started = time.process_time()
-        attribution = explain(graph, prepared, measured, batch)
+        attribution = attribute(fed, measured, settings)
         seconds = time.process_time() - started
-        agree, compared = _agreement(graph, prepared, measured, batch)
-        renamed = open_stepper(prepared, settings, model=measured.model_folder / "renamed.onnx")
+        agree, compared = _agreement(graph, prepared, one, batch)
+        renamed = open_stepper(prepared, settings, model=Path(folder, "model", "renamed.onnx"))
         equal = _same(renamed, open_stepper(prepared, settings), batch)
-    manifest = {"control_steps_us": list(measured.control_us), "warmup": WARMUP, "steps": STEPS}
+    manifest = {"control_steps_us": list(one.control_us), "warmup": WARMUP, "steps": STEPS}
     run = build_run(attribution, measured.times, measured.step_us, manifest)
     total = run.node_time_us
     rest = run.unattributed()

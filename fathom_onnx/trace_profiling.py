@@ -84,7 +84,7 @@ def profile_from_trace(
     if not times.names:
         raise RunError(f"no node ran in the runs of trace '{trace.name}'", "record it with the profiler on throughout")
     walls = [float(us) for us in times.run_us]  # what the application waited for is not in a trace
-    counted = count_steps(times, walls, (), [len(walls)], skipped)
+    counted = count_steps(times, walls, [()], [len(walls)], skipped)
     manifest = {
         **graph_facts(graph),
         **dict.fromkeys(_UNKNOWN),

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fathom_onnx import profiling
 from fathom_onnx.analysis.attribution.attribution import Attribution, NodeAttribution, Share, attribute
 from fathom_onnx.analysis.runs.run import (
     COST_COLUMNS,
@@ -37,10 +36,9 @@ from fathom_onnx.errors import DataError, GraphError, OutputError, RunError, Usa
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import numbered
 from fathom_onnx.graph.labels import label_nodes
-from fathom_onnx.profiling import profile
-from fathom_onnx.runtime import profiler
+from fathom_onnx.profiling import profile, rounds
 from fathom_onnx.runtime.prepare import prepare
-from fathom_onnx.runtime.profiler import foreign_nodes, measure
+from fathom_onnx.runtime.profiler import foreign_nodes, measurement, record, sessions
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization, SessionSettings
 from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, StepTimes
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op
@@ -210,7 +208,7 @@ def test_a_failed_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(profiling, "_write_timeline", fail)
+    monkeypatch.setattr(rounds, "timeline_lines", fail)
     with pytest.raises(OutputError, match="disk full"):
         profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -276,7 +274,7 @@ def test_a_graph_without_a_static_input_is_refused() -> None:
 
 def test_many_steps_take_several_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 8 nodes and 2 more events a step: 50 events are 5 steps, of which 1 is warm-up
-    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 50)
+    monkeypatch.setattr(sessions, "EVENTS_PER_SESSION", 50)
     told: list[tuple[str, int, int]] = []
     run = profile(
         line_training(),
@@ -301,7 +299,7 @@ def test_many_steps_take_several_sessions(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_iterations_count_towards_what_fits_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     # 5 iterations of 6 nodes and 2 executors, and 6 more events: 46 a step, where the model has 9 nodes
-    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 220)
+    monkeypatch.setattr(sessions, "EVENTS_PER_SESSION", 220)
     run = profile(control_flow(), threads=1, warmup=1, steps=6, feeds={"x": np.ones((8, 8), np.float32)})
     check(run)
     assert run.samples.shape == (6, len(run.nodes))
@@ -326,7 +324,7 @@ def test_nodes_that_ran_elsewhere_are_found_and_refused(tmp_path: Path, monkeypa
     assert foreign_nodes(fell_back, SessionSettings()) == {"k1": "OtherExecutionProvider"}
     made = model([op("Relu", "x", "h", "one"), op("Exp", "h", "y", "two")], {"x": (FLOAT, (3,))}, {"y": (FLOAT, (3,))})
     graph = from_model(made, "two")
-    monkeypatch.setattr(profiler, "step_times", lambda runs: fell_back)
+    monkeypatch.setattr(measurement, "step_times", lambda runs: fell_back)
     with pytest.raises(RunError, match=r"1 node would not run on 'cpu': 'two' \(Relu\) on OtherExec"):
         profile(graph, steps=2, feeds=BATCH)
     run = profile(graph, steps=2, feeds=BATCH, allow_fallback=True)
@@ -464,13 +462,15 @@ def measured_steps(run_us: list[int]) -> StepTimes:
 def test_steps_that_are_still_warm_up_are_dropped_and_counted() -> None:
     steady = [100, 103, 98, 101, 99, 102, 97, 100, 101, 98, 102, 99]
     walls = [float(us) for us in [900, 500, *steady, *steady[:3]]]
-    found = count_steps(measured_steps([900, 500, *steady, 800, 100, 101]), walls, [700.0, *steady], (14, 3), warmup=2)
+    times = measured_steps([900, 500, *steady, 800, 100, 101])
+    found = count_steps(times, walls, [[700.0, *steady], [50.0]], (14, 3), warmup=2)
     assert found.times.run_us.tolist() == [*steady, 800, 100, 101]
     assert found.times.names == ("k0",)
     assert found.step_us == tuple(walls[2:])
     # the second session has too few steps to look for warm-up in
     assert found.skipped == (4, 2)
-    assert (found.control_us, found.dropped_control_us) == (tuple(steady), (700.0,))
+    assert (found.control_series, found.dropped_control_us) == ((tuple(steady), (50.0,)), (700.0,))
+    assert found.control_us == (*steady, 50.0)
     facts = found.facts()
     assert facts["steps"] == 15
     assert [check["steps"] for check in facts["warmup_check"]["profiled"]] == [2, 0]
@@ -643,16 +643,16 @@ def test_the_control_and_the_profiled_session_see_the_same(tmp_path: Path, monke
     graph = line_training()
     batches = [{"x": np.array(v, np.float32)} for v in ([1, 2, 3], [3, 1, 0])]
     ended: list[dict[str, np.ndarray]] = []
-    original = profiler._steps
+    original = sessions._steps
 
     def spy(stepper: Any, *rest: Any) -> list[float]:
         walls = original(stepper, *rest)
         ended.append(stepper.state())
         return walls
 
-    monkeypatch.setattr(profiler, "_steps", spy)
+    monkeypatch.setattr(sessions, "_steps", spy)
     start = {"line.w": np.ones(3, np.float32), "step": np.zeros((), np.float32)}
-    measure(prepare(graph, start), SessionSettings(), batches, tmp_path)
+    record(prepare(graph, start), SessionSettings(), batches, tmp_path)
     assert len(ended) == 2
     np.testing.assert_array_equal(ended[0]["line.w"], ended[1]["line.w"])
     assert ended[0]["step"] == ended[1]["step"] == 13

@@ -25,7 +25,6 @@ from fathom_onnx.cli import main
 from fathom_onnx.errors import DataError, RunError
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.profiling import profile
-from fathom_onnx.runtime import profiler
 from fathom_onnx.runtime.devices import recorded
 from fathom_onnx.runtime.devices.clocks import ClockPair, clock_error_ns, read_clocks, to_host_ns
 from fathom_onnx.runtime.devices.cupti import CuptiRecorder
@@ -33,6 +32,7 @@ from fathom_onnx.runtime.devices.node_intervals import NodeIntervals
 from fathom_onnx.runtime.devices.records import DeviceActivity, Launch, Recording, read_recording, write_recording
 from fathom_onnx.runtime.devices.step import Work, device_step, gaps
 from fathom_onnx.runtime.devices.times import DeviceTimes, device_times
+from fathom_onnx.runtime.profiler import measurement, sessions
 from fathom_onnx.runtime.traces.events import read_events
 from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, read_runs
 from support.fakes import fake_cupti
@@ -359,7 +359,7 @@ def profiled(
 ) -> tuple[Run, MadeUpDevice]:
     """A run of the CPU with times of a made-up device, in ``tmp_path / "run"``."""
     device = MadeUpDevice(tmp_path)
-    monkeypatch.setattr(profiler, "device_recorder", lambda settings: device)
+    monkeypatch.setattr(sessions, "device_recorder", lambda settings: device)
     run = profile(graph, threads=1, folder=tmp_path / "run", **{"warmup": 1, "steps": 3, **settings})
     return run, device
 
@@ -477,7 +477,7 @@ def test_the_recorder_on_cupti_beside_a_real_trace(monkeypatch: pytest.MonkeyPat
         cupti._completed([launch, fake_cupti.kernel(number, at + 5_000, at + 10_000)])
 
     monkeypatch.setattr(cupti, "activity_flush_all", flush)
-    monkeypatch.setattr(profiler, "device_recorder", lambda settings: CuptiRecorder())
+    monkeypatch.setattr(sessions, "device_recorder", lambda settings: CuptiRecorder())
     run = profile(wide(), threads=1, steps=3, warmup=1, folder=tmp_path / "run")
     told = run.manifest["device_time"]
     assert told["source"].startswith("cupti ")
@@ -488,7 +488,7 @@ def test_the_recorder_on_cupti_beside_a_real_trace(monkeypatch: pytest.MonkeyPat
 
 
 def test_state_and_several_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(profiler, "EVENTS_PER_SESSION", 50)
+    monkeypatch.setattr(sessions, "EVENTS_PER_SESSION", 50)
     run, device = profiled(monkeypatch, tmp_path, line_training(), steps=8, feeds={"x": np.ones(3, np.float32)})
     assert run.manifest["sessions"] > 1
     assert device.did["start"] == device.did["stop"] == 1 + run.manifest["sessions"]
@@ -545,7 +545,7 @@ def test_the_cuda_providers_own_calls_are_in_their_nodes() -> None:
 
 
 def test_the_command_shows_the_devices_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(profiler, "device_recorder", lambda settings: MadeUpDevice(tmp_path))
+    monkeypatch.setattr(sessions, "device_recorder", lambda settings: MadeUpDevice(tmp_path))
     path = tmp_path / "wide.onnx"
     onnx.save(wide().model, path)
     asked = ["profile", str(path), "--steps", "2", "--optimization", "none", "-o", str(tmp_path / "run")]
@@ -564,7 +564,7 @@ def test_the_command_shows_the_devices_time(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_serialized_times_are_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(profiler, "host_node_times", lambda settings: "serialized")
+    monkeypatch.setattr(measurement, "host_node_times", lambda settings: "serialized")
     path = tmp_path / "wide.onnx"
     onnx.save(wide().model, path)
     done = CliRunner().invoke(main, ["profile", str(path), "--steps", "2", "-o", str(tmp_path / "run")])
@@ -590,7 +590,7 @@ def test_recording_ends_when_a_step_fails(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     device = MadeUpDevice(tmp_path)
     monkeypatch.setattr(device, "step_done", fail)
-    monkeypatch.setattr(profiler, "device_recorder", lambda settings: device)
+    monkeypatch.setattr(sessions, "device_recorder", lambda settings: device)
     with pytest.raises(RunError, match="the device is gone"):
         profile(wide(), threads=1, steps=2)
     assert device.did == {"start": session, "stop": session}

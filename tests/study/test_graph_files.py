@@ -141,4 +141,4 @@ def test_the_command(tmp_path: Path) -> None:
     assert "--custom-ops" in rows[2]["error"]
     again = CliRunner().invoke(main, arguments[:2] + arguments[3:])
     assert again.exit_code == 0, again.output
-    assert again.stderr.count("reused") == 3  # the look at the file, and its two runs
+    assert again.stderr.count("reused") == 5  # the look at the file, its two runs, measured and explained

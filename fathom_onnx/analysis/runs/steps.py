@@ -105,22 +105,27 @@ class CountedSteps:
     Attributes:
         times: Times of the counted profiled steps.
         step_us: Wall times of the counted profiled steps.
-        control_us: Wall times of the counted unprofiled steps.
+        control_series: Wall times of the counted unprofiled steps, by session.
         dropped: Indices of the profiled steps that were dropped as warm-up.
         skipped: Runs at the start of each session's trace that do not count, the requested warm-up included.
         dropped_control_us: Wall times of the unprofiled steps that were dropped as warm-up.
         profiled: Warm-up of each profiling session.
-        control: Warm-up of the unprofiled session.
+        control: Warm-up of each unprofiled session.
     """
 
     times: StepTimes
     step_us: tuple[float, ...]
-    control_us: tuple[float, ...]
+    control_series: tuple[tuple[float, ...], ...]
     dropped: tuple[int, ...]
     skipped: tuple[int, ...]
     dropped_control_us: tuple[float, ...]
     profiled: tuple[WarmUp, ...]
-    control: WarmUp
+    control: tuple[WarmUp, ...]
+
+    @property
+    def control_us(self) -> tuple[float, ...]:
+        """Wall times of the counted unprofiled steps."""
+        return tuple(us for series in self.control_series for us in series)
 
     def facts(self) -> dict[str, Any]:
         """The entries about steps in a run's manifest."""
@@ -128,14 +133,17 @@ class CountedSteps:
             "steps": len(self.step_us),
             "control_steps_us": list(self.control_us),
             "dropped_control_steps_us": list(self.dropped_control_us),
-            "warmup_check": {"profiled": [asdict(w) for w in self.profiled], "control": [asdict(self.control)]},
+            "warmup_check": {
+                "profiled": [asdict(w) for w in self.profiled],
+                "control": [asdict(w) for w in self.control],
+            },
         }
 
 
 def count_steps(
     times: StepTimes,
     step_us: Sequence[float],
-    control_us: Sequence[float],
+    control_us: Sequence[Sequence[float]],
     session_steps: Sequence[int],
     warmup: int,
 ) -> CountedSteps:
@@ -144,21 +152,21 @@ def count_steps(
     Args:
         times: Times of the profiled steps of all sessions, one after the other.
         step_us: Wall times of the profiled steps.
-        control_us: Wall times of the unprofiled steps.
+        control_us: Wall times of the unprofiled steps of each session that had any.
         session_steps: Number of profiled steps of each session.
         warmup: Runs at the start of each session's trace that are not in ``times``.
     """
     starts = np.cumsum([0, *session_steps[:-1]])
     profiled = [warm_up(times.run_us[start : start + n]) for start, n in zip(starts, session_steps, strict=True)]
     dropped = {int(start) + i for start, check in zip(starts, profiled, strict=True) for i in range(check.steps)}
-    control = warm_up(control_us)
+    control = tuple(warm_up(series) for series in control_us)
     return CountedSteps(
         times=times.without(dropped),
         step_us=tuple(us for i, us in enumerate(step_us) if i not in dropped),
-        control_us=tuple(control_us[control.steps :]),
+        control_series=tuple(tuple(us[check.steps :]) for us, check in zip(control_us, control, strict=True)),
         dropped=tuple(sorted(dropped)),
         skipped=tuple(warmup + check.steps for check in profiled),
-        dropped_control_us=tuple(control_us[: control.steps]),
+        dropped_control_us=tuple(t for us, check in zip(control_us, control, strict=True) for t in us[: check.steps]),
         profiled=tuple(profiled),
         control=control,
     )

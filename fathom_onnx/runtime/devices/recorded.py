@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fathom_onnx.runtime.traces.steps import StepRun
 from .records import DeviceRecorder, Recording
 from .times import RecordedSteps, device_times
 
-__all__ = ["Ended", "recorded_steps", "recorded_trace"]
+__all__ = ["Ended", "RecordedAlone", "recorded_alone", "recorded_trace", "times_alone"]
 
 
 @dataclass
@@ -60,16 +60,28 @@ def recorded_trace(session: Any, opening_ns: int, recorder: DeviceRecorder | Non
         ended.recording = recorder.stop().beside(start)
 
 
-def recorded_steps(
-    recorder: DeviceRecorder, steps: Callable[[Callable[[float], None]], list[float]], provider: str
-) -> RecordedSteps:
-    """Steps with the recorder alone: what recording costs, and the device's time when nothing waits for a profiler.
+@dataclass(frozen=True)
+class RecordedAlone:
+    """Steps that ran with the recorder alone: what recording costs, and the device's time when nothing waits.
+
+    Attributes:
+        wall_us: Their wall times.
+        runs: When the session's run of each began and how long it took, by the clock that the recording is beside.
+        recording: What was recorded.
+    """
+
+    wall_us: tuple[float, ...]
+    runs: tuple[StepRun, ...]
+    recording: Recording
+
+
+def recorded_alone(recorder: DeviceRecorder, steps: Callable[[Callable[[float], None]], list[float]]) -> RecordedAlone:
+    """Run steps with the recorder, without onnxruntime's profiler.
 
     Args:
         recorder: Records the device.
         steps: Runs the steps, calls what it is given after each with the seconds that the session's run took, and
             returns their microseconds.
-        provider: Provider whose nodes work on the device.
     """
     begun_ns = time.time_ns()
     runs: list[StepRun] = []
@@ -87,8 +99,18 @@ def recorded_steps(
     finally:
         if not finished:
             _abandon(recorder)
-    recording = recorder.stop().beside(begun_ns)
-    return RecordedSteps(tuple(walls), device_times([runs], [recording], provider))
+    return RecordedAlone(tuple(walls), tuple(runs), recorder.stop().beside(begun_ns))
+
+
+def times_alone(rounds: Sequence[RecordedAlone], provider: str) -> RecordedSteps:
+    """What the device did in such steps of some rounds.
+
+    Args:
+        rounds: The steps of each round.
+        provider: Provider whose nodes work on the device.
+    """
+    walls = tuple(us for one in rounds for us in one.wall_us)
+    return RecordedSteps(walls, device_times([one.runs for one in rounds], [one.recording for one in rounds], provider))
 
 
 def _abandon(recorder: DeviceRecorder) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fathom_onnx.study.cells.plan import Event, EventKind, Job, OnEvent, Role
+from fathom_onnx.study.cells.plan import Event, EventKind, Job, OnEvent
 from fathom_onnx.study.cells.results import Failure, StageResult
 
 from .stages import Stage
@@ -113,5 +113,5 @@ class Engine:
 
 
 def _lane(job: Job, stage: Stage, number: int) -> str:
-    """The process that does a job: one a framework; comparisons, which need several, alternate between two."""
-    return f"{stage.name} {number % 2}" if job.role is Role.COMPARISON else job.cell.framework
+    """The process that does a job: one a framework, or one of two for the jobs of a stage that are spread."""
+    return f"{stage.name} {number % 2}" if stage.spread else job.cell.framework

@@ -19,6 +19,7 @@ from .store import sha256
 
 __all__ = [
     "ceilings_inputs",
+    "explain_inputs",
     "export_inputs",
     "native_inputs",
     "pool_inputs",
@@ -112,8 +113,15 @@ def ceilings_inputs(job: Job) -> Inputs:
     return {**facts, "sources": source_hash(SOURCES["ceilings"])}
 
 
+def explain_inputs(job: Job) -> Inputs:
+    """The rounds as they were measured, the graph that they ran, and the code that attributes."""
+    rounds = [sha256(job.folder / folder / "round.json") for folder in job.rounds]
+    run = profile_inputs(job)
+    return {"rounds": rounds, "graph": run["graph"], "data": run["data"], "sources": source_hash(SOURCES["profile"])}
+
+
 def pool_inputs(job: Job) -> Inputs:
-    """The rounds as they were measured, and the code that makes one run of them."""
+    """The runs of each round, and the code that makes one run of them."""
     rounds = [sha256(job.folder / folder / "manifest.json") for folder in job.rounds]
     return {"rounds": rounds, "sources": source_hash(SOURCES["pool"])}
 

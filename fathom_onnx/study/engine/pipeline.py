@@ -76,7 +76,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     for cell in started:
         if cell.export:
             runs[cell.job.role is Role.FEWER_THREADS].append(cell)
-    kinds = [_Kind(stages.profile, stages.read, "runs", cells, once) for once, cells in runs.items()]
+    kinds = [_Kind(stages.profile, stages.read, "runs", cells, once, stages.explain) for once, cells in runs.items()]
     frameworks_own: list[CellResult] = []
     if stages.native is not None and stages.read_native is not None:
         frameworks_own = [CellResult(job) for job in native]
@@ -141,6 +141,7 @@ class _Kind:
         under: Folder for the runs.
         cells: The cells that are run.
         once: Whether they are measured once, in the first round.
+        explain: The stage that makes a run of what was measured; None where what is measured is a run.
         measured: Cell's job to the results of its rounds.
         errors: Cell's job to the error of the round that failed.
     """
@@ -150,6 +151,7 @@ class _Kind:
     under: str
     cells: Sequence[CellResult]
     once: bool = False
+    explain: Stage | None = None
     measured: dict[Job, list[StageResult]] = field(default_factory=dict)
     errors: dict[Job, str] = field(default_factory=dict)
 
@@ -162,7 +164,7 @@ def _measure(engine: Engine, kind: _Kind, number: int) -> None:
         kind: The cells; takes the results.
         number: The round's number from 1, or 0 where there is only one.
     """
-    under = "rounds" if number else kind.under
+    under = "rounds" if number or kind.explain else kind.under
     # a run's folder is named by what the run depends on, so that none replaces another
     jobs = {
         cell.job: replace(
@@ -180,26 +182,28 @@ def _measure(engine: Engine, kind: _Kind, number: int) -> None:
 
 
 def _finish(engine: Engine, kind: _Kind, pool: Stage | None) -> list[CellResult]:
-    """Pool the rounds of cells that were measured in several, and read the runs.
+    """Make one run of the rounds of each cell, and read the runs.
 
-    Of some cells a round may have failed. Where the rounds cannot be pooled, the failure is recorded and the first of
-    them is the run.
+    Of some cells a round may have failed. Where finished runs cannot be pooled, the failure is recorded and the first
+    of them is the run.
     """
-    pooled: dict[Job, StageResult] = {}
-    several = {job: results for job, results in kind.measured.items() if len(results) > 1}
-    if several and pool is not None:
-        jobs = {}
-        for job, results in several.items():
+    one_of = kind.explain or pool
+    jobs = {}
+    for job, results in kind.measured.items():
+        if one_of is not None and (kind.explain or len(results) > 1):
             made_of = replace(job, rounds=tuple(Path(result["folder"]) for result in results))
-            jobs[job] = replace(made_of, output=_run_folder(made_of, pool, kind.under))
-        found = engine.run_stage(pool, list(jobs.values()))
-        pooled = {job: found.results[made] for job, made in jobs.items() if made in found.results}
+            jobs[job] = replace(made_of, output=_run_folder(made_of, one_of, kind.under))
+    found = engine.run_stage(one_of, list(jobs.values())) if one_of is not None and jobs else StageResults()
     finished: list[CellResult] = []
     for cell in kind.cells:
         rounds = kind.measured.get(cell.job, [])
-        run = pooled.get(cell.job) or next(iter(rounds), None)
+        made = jobs.get(cell.job)
+        run = found.results.get(made) if made else None
+        if run is None and not kind.explain:
+            run = next(iter(rounds), None)
         if run is None:
-            finished.append(replace(cell, error=kind.errors.get(cell.job, "")))
+            error = kind.errors.get(cell.job, "") or (found.errors.get(made, "") if made else "")
+            finished.append(replace(cell, error=error))
         else:
             seconds = sum(float(one.get("seconds", 0.0)) for one in rounds)
             of_each = [{name: one.get(name) for name in ("folder", "attempts", "gauge", "seconds")} for one in rounds]

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fathom_onnx.runtime.optimized import STRUCTURE
 from fathom_onnx.runtime.speed.gauge import gauge_summary
-from fathom_onnx.study.cells.plan import Job, Role
+from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
 if TYPE_CHECKING:
     from fathom_onnx.analysis.runs.compiled import CompiledRun
     from fathom_onnx.analysis.runs.native_run import NativeRun
+    from fathom_onnx.profiling import FedGraph
 
 __all__ = [
     "ATTEMPTS",
     "compile_native_step",
     "compiled_run_exists",
+    "explain_cell",
+    "measure_cell",
     "measure_steadily",
     "native_imports",
     "pool_rounds",
-    "profile_cell",
     "profile_imports",
     "profile_native_step",
     "read_compiled_run",
     "read_native_run",
     "read_run",
+    "round_exists",
     "run_exists",
 ]
 
@@ -61,27 +62,34 @@ def measure_steadily(job: Job, measure: Callable[[], Mapping[str, Any]]) -> Stag
     return {"folder": job.output.relative_to(job.folder).as_posix(), "attempts": attempts, "gauge": gauge}
 
 
-def profile_cell(job: Job) -> StageResult:
-    """Run a cell's graph under the profiler, into a run folder, again where the machine changes speed."""
+def measure_cell(job: Job) -> StageResult:
+    """Measure a round of a cell's graph into a folder, again where the machine changes speed."""
+    from fathom_onnx.profiling import measure_round
+
+    fed, options = _fed(job), job.options
+
+    def measure() -> Mapping[str, Any]:
+        return measure_round(fed, options.session, job.output, warmup=options.warmup, steps=options.steps)
+
+    return measure_steadily(job, measure)
+
+
+def explain_cell(job: Job) -> StageResult:
+    """Make one run of the rounds of a job, into a run folder; the rounds stay as they are."""
+    from fathom_onnx.profiling import explain_rounds
+
+    explain_rounds(_fed(job), job.options.session, [job.folder / folder for folder in job.rounds], job.output)
+    return {"folder": job.output.relative_to(job.folder).as_posix()}
+
+
+def _fed(job: Job) -> FedGraph:
+    """A cell's graph and what it is fed."""
     from fathom_onnx.data import load_with_inputs
-    from fathom_onnx.profiling import profile_graph
+    from fathom_onnx.profiling import FedGraph
 
     options = job.options
     graph, feeds = load_with_inputs(job.graph(), dict(options.dimensions), [Path(name) for name in options.inputs])
-
-    def measure() -> Mapping[str, Any]:
-        run = profile_graph(
-            graph,
-            options.session,
-            warmup=options.warmup,
-            steps=options.steps,
-            seed=options.seed,
-            feeds=feeds,
-            folder=job.output,
-        )
-        return run.manifest
-
-    return measure_steadily(job, measure)
+    return FedGraph(graph, options.seed, options.warmup + options.steps, feeds)
 
 
 def profile_imports(job: Job) -> tuple[str, Callable[[], object]] | None:
@@ -179,23 +187,21 @@ def compiled_run_exists(job: Job, result: StageResult) -> bool:
 
 
 def pool_rounds(job: Job) -> StageResult:
-    """Make one run of the rounds of a job, into a run folder; the rounds stay as they are."""
+    """Make one run of the rounds of a step in its framework, into a folder; the rounds stay as they are."""
     from fathom_onnx.analysis.runs.native_run import NativeRun
-    from fathom_onnx.analysis.runs.pooled import pool_native_runs, pool_runs
-    from fathom_onnx.analysis.runs.run import Run
+    from fathom_onnx.analysis.runs.pooled import pool_native_runs
     from fathom_onnx.profiling import run_output
 
-    folders = [job.folder / folder for folder in job.rounds]
     with run_output(job.output) as place:
-        if job.role is Role.NATIVE:
-            pool_native_runs([NativeRun.load(folder) for folder in folders]).save(place)
-        else:
-            pool_runs([Run.load(folder) for folder in folders]).save(place)
-            if (folders[0] / STRUCTURE).is_file():
-                shutil.copyfile(folders[0] / STRUCTURE, place / STRUCTURE)
+        pool_native_runs([NativeRun.load(job.folder / folder) for folder in job.rounds]).save(place)
     return {"folder": job.output.relative_to(job.folder).as_posix()}
 
 
 def run_exists(job: Job, result: StageResult) -> bool:
     """Whether the run folder that a stored result names still exists."""
     return (job.folder / str(result.get("folder", "")) / "manifest.json").is_file()
+
+
+def round_exists(job: Job, result: StageResult) -> bool:
+    """Whether the folder of a round that a stored result names still exists."""
+    return (job.folder / str(result.get("folder", "")) / "round.json").is_file()

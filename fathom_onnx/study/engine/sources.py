@@ -67,7 +67,7 @@ SOURCES: dict[str, Sources] = {
     "export": Sources((*_COMMON, "exporting")),
     "verify": Sources((*_COMMON, "exporting", "data", "runtime", "verification"), _NO_PART_OF_A_RUN),
     "structure": Sources((*_COMMON, *_MEASURED, "analysis/similarity", "native.py"), _NO_PART_OF_A_RUN),
-    "profile": Sources((*_COMMON, *_MEASURED, "profiling.py", "dynamic_sizes.py", "native.py"), _NO_PART_OF_A_RUN),
+    "profile": Sources((*_COMMON, *_MEASURED, "profiling", "dynamic_sizes.py", "native.py"), _NO_PART_OF_A_RUN),
     "native": Sources((*_COMMON, *_MEASURED, "native.py", "native_profiling.py", "exporting"), _NO_PART_OF_A_RUN),
     "ceilings": Sources((*_COMMON, "runtime"), ("runtime/usable.py",)),
     "pool": Sources((*_COMMON, *_MEASURED, "native.py"), _NO_PART_OF_A_RUN),

@@ -26,6 +26,7 @@ from .graphs import (
 )
 from .inputs import (
     ceilings_inputs,
+    explain_inputs,
     export_inputs,
     native_inputs,
     pool_inputs,
@@ -36,14 +37,16 @@ from .inputs import (
 from .runs import (
     compile_native_step,
     compiled_run_exists,
+    explain_cell,
+    measure_cell,
     native_imports,
     pool_rounds,
-    profile_cell,
     profile_imports,
     profile_native_step,
     read_compiled_run,
     read_native_run,
     read_run,
+    round_exists,
     run_exists,
 )
 
@@ -61,6 +64,8 @@ class Stage:
         complete: Whether the files that a stored result names still exist.
         imports: Of a job, a name and what imports all that ``work`` needs and starts nothing; None where ``work`` does
             that itself. Processes that measure are copies of one that has done it.
+        spread: Whether jobs are spread over two processes, since they need no framework, or several of them; others are
+            done in a process a framework.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Stage:
     inputs: Callable[[Job], Mapping[str, Any]]
     complete: Callable[[Job, StageResult], bool] = lambda job, result: True
     imports: Callable[[Job], tuple[str, Callable[[], object]] | None] = lambda job: None
+    spread: bool = False
 
     def inputs_of(self, job: Job) -> dict[str, Any]:
         """Everything that a job's result depends on: a further round is another measurement of the same."""
@@ -87,6 +93,7 @@ class Stages:
             result has the form of that of ``verify``.
         structure: Sums up the modelled cost of a cell's graph without running it, or None.
         profile: Runs a cell's graph.
+        explain: Makes one run of the rounds that ``profile`` measured, or None where that makes finished runs itself.
         read: Reads a finished run from the folder and the profile stage's result.
         native: Has the framework itself run a cell's step, or None.
         read_native: Reads such a run, as ``read`` does.
@@ -95,7 +102,8 @@ class Stages:
         ceilings: Measures the machine's ceilings with a job's provider and threads, or None.
         compiled: Has the framework's own compiler make a cell's step, and times it, or None.
         read_compiled: Reads such a run, as ``read`` does.
-        pool: Makes one run of the rounds of a job, of either kind of run; needed where there are several.
+        pool: Makes one run of several finished runs of a job, where it has several rounds; of ``native`` and, without
+            ``explain``, of ``profile``.
     """
 
     export: Stage
@@ -108,6 +116,7 @@ class Stages:
     read_native: Callable[[Path, StageResult], FinishedRun] | None = None
     export_checked: Stage | None = None
     ceilings: Stage | None = None
+    explain: Stage | None = None
     pool: Stage | None = None
     compiled: Stage | None = None
     read_compiled: Callable[[Path, StageResult], FinishedRun] | None = None
@@ -117,15 +126,16 @@ STAGES = Stages(
     export=Stage("export", export_graph, export_inputs, graph_exists),
     export_checked=Stage("export-noise", export_checked_graph, export_inputs, checked_graph_exists),
     verify=Stage("verify", verify_graph, verify_inputs),
-    compare=Stage("compare", compare_graphs, verify_inputs),
+    compare=Stage("compare", compare_graphs, verify_inputs, spread=True),
     structure=Stage("structure", model_structure, structure_inputs),
-    profile=Stage("profile", profile_cell, profile_inputs, run_exists, profile_imports),
+    profile=Stage("profile", measure_cell, profile_inputs, round_exists, profile_imports),
+    explain=Stage("explain", explain_cell, explain_inputs, run_exists, spread=True),
     read=read_run,
     native=Stage("native", profile_native_step, native_inputs, run_exists, native_imports),
     read_native=read_native_run,
     compiled=Stage("compiled", compile_native_step, native_inputs, compiled_run_exists),
     read_compiled=read_compiled_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
-    pool=Stage("pool", pool_rounds, pool_inputs, run_exists),
+    pool=Stage("pool", pool_rounds, pool_inputs, run_exists, spread=True),
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

@@ -154,7 +154,7 @@ def test_a_profile_on_a_machine_that_changes_speed_says_so(tmp_path: Path, monke
     loops = slower()
     looks = ({1: (900 * n, 100 * n)} for n in itertools.count())
     planted_gauge = partial(Gauge, lambda: next(loops), times=lambda: next(looks))
-    monkeypatch.setattr("fathom_onnx.profiling.Gauge", planted_gauge)
+    monkeypatch.setattr("fathom_onnx.profiling.rounds.Gauge", planted_gauge)
     import onnx
 
     graph = model([op("Relu", "x", "y", "forward/act/Relu")], {"x": (1, (4, 3))}, {"y": (1, (4, 3))})

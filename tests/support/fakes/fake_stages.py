@@ -123,7 +123,7 @@ class World:
         return Stages(
             export=Stage("export", self.export, graph_inputs, lambda job, result: job.graph().is_file()),
             verify=Stage("verify", self.verify, inputs),
-            compare=Stage("compare", self.compare, inputs),
+            compare=Stage("compare", self.compare, inputs, spread=True),
             structure=Stage("structure", self.structure, graph_inputs),
             profile=Stage("profile", self.profile, inputs),
             read=self.read,
