@@ -21,7 +21,7 @@ from fathom_onnx.analysis.attribution.traced_names import traced_sizes
 from fathom_onnx.analysis.runs.control_flow import control_facts
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
-from fathom_onnx.analysis.runs.timeline import timeline_lines
+from fathom_onnx.analysis.runs.timeline import write_timeline
 from fathom_onnx.errors import OutputError, RunError, one_line
 from fathom_onnx.graph import Graph, load_structure
 from fathom_onnx.graph.functions import without_functions
@@ -112,8 +112,7 @@ def profile_from_trace(
                 write_structure(ran, optimized.parent, place / STRUCTURE)
             _keep(trace, place / "trace.json.gz")
             steps = (r for number, r in enumerate(_runs(found, told)) if number >= counted.skipped[0])
-            with gzip.open(place / "timeline.json.gz", "wb", compresslevel=3) as file:
-                file.writelines(timeline_lines(steps, told.attribution))
+            write_timeline(place / "timeline.json.gz", steps, told.attribution)
     return run
 
 

@@ -7,7 +7,6 @@ the same settings are explained at once: their nodes are the same ones.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.pooled import pooled_gauge
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import CountedSteps, count_steps
-from fathom_onnx.analysis.runs.timeline import timeline_lines
+from fathom_onnx.analysis.runs.timeline import write_timeline
 from fathom_onnx.dynamic_sizes import dynamic_facts
 from fathom_onnx.errors import RunError, StepError
 from fathom_onnx.graph import Tensor
@@ -173,8 +172,7 @@ class Explained:
         """Write the run and the timeline of its first round into a folder."""
         self.run.save(folder)
         steps = profiled_runs(self.traces, self.skipped)
-        with gzip.open(folder / "timeline.json.gz", "wb", compresslevel=3) as file:
-            file.writelines(timeline_lines(steps, self.attribution, self.device))
+        write_timeline(folder / "timeline.json.gz", steps, self.attribution, self.device)
 
 
 def explain(fed: FedGraph, settings: SessionSettings, rounds: Sequence[tuple[Round, Facts]]) -> Explained:

@@ -208,7 +208,7 @@ def test_a_failed_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(rounds, "timeline_lines", fail)
+    monkeypatch.setattr(rounds, "write_timeline", fail)
     with pytest.raises(OutputError, match="disk full"):
         profile(line_training(), threads=1, warmup=0, steps=1, feeds=BATCH, folder=folder)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]

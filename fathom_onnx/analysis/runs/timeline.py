@@ -6,7 +6,10 @@ with ``ts`` and ``dur`` in microseconds, and metadata events (``ph`` M) that nam
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,13 +22,21 @@ from fathom_onnx.runtime.traces.steps import NodeRun, StepRun
 
 from .executed import UNATTRIBUTED, main_labels
 
-__all__ = ["timeline_lines"]
+__all__ = ["timeline_lines", "write_timeline"]
 
 _PHASES, _LAYERS, _DEVICE = 1, 2, 3
 _STEPS = "steps"
 
 Track = tuple[str, str, dict[str, Any]]
 """Phase and layer of an executed node, and its facts for the panel of a chosen event."""
+
+
+def write_timeline(
+    path: Path, steps: Iterable[StepRun], attribution: Attribution, device: DeviceTimes | None = None
+) -> None:
+    """Write the lines of :func:`timeline_lines` to a file, compressed."""
+    with gzip.open(path, "wb", compresslevel=3) as packed, io.BufferedWriter(packed, 1 << 18) as file:
+        file.writelines(timeline_lines(steps, attribution, device))
 
 
 def timeline_lines(

@@ -7,6 +7,7 @@ its parent. Times are whole microseconds.
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,10 @@ class TraceEvent(NamedTuple):
 
 def open_trace(path: Path) -> IO[bytes]:
     """A trace file (``.json`` or ``.json.gz``), to be read as bytes."""
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    if path.suffix != ".gz":
+        return path.open("rb")
+    # a compressed file by itself gives a line in three times the time
+    return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")), 1 << 18)
 
 
 def _event(line: bytes, path: Path, count: int) -> TraceEvent:
