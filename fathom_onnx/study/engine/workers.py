@@ -32,7 +32,15 @@ from fathom_onnx.processes import ended_at_import
 
 __all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
 
-_PRELOADED = ("fathom_onnx.graph", "fathom_onnx.profiling", "fathom_onnx.native_profiling", "sklearn.datasets")
+_PRELOADED = (
+    "fathom_onnx.graph",
+    "fathom_onnx.profiling",
+    "fathom_onnx.native_profiling",
+    "scipy.ndimage",
+    "scipy.signal",
+    "scipy.stats",
+    "sklearn.datasets",
+)
 """Modules that most calls import. Neither frameworks nor onnxruntime: each process loads these with its own threads."""
 
 
