@@ -58,6 +58,8 @@ class NativeRequest:
         seed: Seed of the starting values; it does not control what the framework draws itself.
         programs: A folder where a compiler may keep what it compiles, for other processes with the same step; it is
             never used where compiling is what is timed.
+        kept: A folder of this very step, where a framework may keep what it makes of the model before the first step is
+            run, for other processes; whoever gives it names it by all that the step depends on.
     """
 
     workload: Workload
@@ -69,6 +71,7 @@ class NativeRequest:
     steps: int = 10
     seed: int = 0
     programs: Path | None = None
+    kept: Path | None = None
 
 
 class NativeOp(NamedTuple):

@@ -35,6 +35,7 @@ def profile_native(
     noise: NoiseSource = "graph",
     folder: Path | None = None,
     programs: Path | None = None,
+    kept: Path | None = None,
     progress: Progress | None = None,
 ) -> NativeRun:
     """Profile a workload's step by the framework's own profiler.
@@ -50,6 +51,8 @@ def profile_native(
         noise: ``input`` gives random tensors with the batch, so that a step can be compared with another's.
         folder: Folder to write: manifest, table of operations, samples, summary.
         programs: Folder where a compiler may keep what it compiles, for other processes with the same step.
+        kept: Folder where the framework may keep what it makes of this very step before it runs; see
+            :class:`~fathom_onnx.native.NativeRequest`.
         progress: Called with what is being done, how much of it is done, and how much there is.
 
     Raises:
@@ -63,7 +66,7 @@ def profile_native(
         OutputError: The folder cannot be written, or holds something else.
     """
     profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, noise)
-    request = replace(request, programs=programs)
+    request = replace(request, programs=programs, kept=kept)
     if folder is not None:
         check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
         ensure_folder(folder)

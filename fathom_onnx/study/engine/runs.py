@@ -12,6 +12,9 @@ from fathom_onnx.runtime.speed.gauge import gauge_summary
 from fathom_onnx.study.cells.plan import Job
 from fathom_onnx.study.cells.results import FinishedRun, StageResult
 
+from .inputs import native_inputs
+from .store import key
+
 if TYPE_CHECKING:
     from fathom_onnx.analysis.runs.compiled import CompiledRun
     from fathom_onnx.analysis.runs.native_run import NativeRun
@@ -37,7 +40,7 @@ __all__ = [
 
 
 _PROGRAMS = "programs"
-"""Folder, in that of the study, for what compilers keep between rounds."""
+"""Folder, in that of the study, for what frameworks and compilers keep between rounds."""
 
 ATTEMPTS = 3
 """How often a run is measured at most where the machine changes its speed meanwhile."""
@@ -151,8 +154,12 @@ def profile_native_step(job: Job) -> StageResult:
     """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
     from fathom_onnx.native_profiling import profile_native
 
-    # XLA takes a minute to compile the operations of some steps alone, and every round is another process
-    return _measure_in_framework(job, partial(profile_native, programs=job.folder / _PROGRAMS))
+    # XLA takes a minute to compile the operations of some steps alone, TensorFlow seconds to trace a step, and every
+    # round is another process
+    programs = job.folder / _PROGRAMS
+    return _measure_in_framework(
+        job, partial(profile_native, programs=programs, kept=programs / key(native_inputs(job)))
+    )
 
 
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from fathom_exporters.tensorflow import TensorFlowExporter
 from fathom_exporters.tensorflow.capture import capture
 from fathom_exporters.tensorflow.models import TENSORFLOW
 from fathom_exporters.tensorflow.native.graph import NativeGraph, native_graph
+from fathom_exporters.tensorflow.native.kept import kept_graph
 from fathom_exporters.tensorflow.native.layouts import inverse, permuted_reads, unpermuted
 from fathom_exporters.tensorflow.native.profiler import TensorFlowNative, set_threads
 from fathom_exporters.tensorflow.native.session import open_session
@@ -118,7 +120,8 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_the_losses_of_several_steps_are_the_references(name: str) -> None:
+def test_the_losses_of_several_steps_are_the_references(name: str, tmp_path: Path) -> None:
+    """Of a graph that is read from files, as in all rounds of a study."""
     spec = workload(name, "tiny")
     if isinstance(spec.optimizer, Adam):
         # the kernel adds epsilon to the uncorrected root, which does not show where epsilon is this small
@@ -131,7 +134,7 @@ def test_the_losses_of_several_steps_are_the_references(name: str) -> None:
         outputs = reference.step({**values, **batch}).outputs
         expected.append(outputs["loss"])
         values |= {v.name: outputs[v.next.name] for v in spec.carried("training")}
-    graph = graph_of(spec, "training", "input")
+    graph = kept_graph(tmp_path, lambda: graph_of(spec, "training", "input"))
     laid_out = [graph.laid_out(batch) for batch in batches]
     with open_session(graph, cpu_cores(), optimized=False) as session:
         for _ in range(2):  # loading begins anew
@@ -151,6 +154,34 @@ def test_the_losses_of_several_steps_are_the_references(name: str) -> None:
     outward = {"conv_out"}  # unet's last layer gives its image to the loss in the workload's own layout
     assert not {op for op in step.ops if op.op == "Transpose" and op.layer in convolutions - outward}
     assert {f"{layer}.weight" for layer in convolutions} <= set(graph.permuted)
+
+
+def test_another_process_takes_the_graph_that_is_kept(tmp_path: Path) -> None:
+    spec = workload("residual", "tiny")
+    fresh = graph_of(spec, "training", "input")
+
+    def never() -> NativeGraph:
+        raise AssertionError
+
+    kept_graph(tmp_path / "step", lambda: fresh)
+    kept = kept_graph(tmp_path / "step", never)
+    assert kept.graph.as_graph_def() == fresh.graph.as_graph_def()
+    assert [op.name for op in kept.graph.get_operations()] == [op.name for op in fresh.graph.get_operations()]
+    for name in ("tags", "permuted"):
+        assert getattr(kept, name) == getattr(fresh, name)
+    for name in ("feeds", "results"):
+        assert {k: t.name for k, t in getattr(kept, name).items()} == {
+            k: t.name for k, t in getattr(fresh, name).items()
+        }
+    for name in ("zeroed", "updates"):
+        assert [op.name for op in getattr(kept, name)] == [op.name for op in getattr(fresh, name)]
+    assert {k: (f.name, o.name) for k, (f, o) in kept.loads.items()} == {
+        k: (f.name, o.name) for k, (f, o) in fresh.loads.items()
+    }
+    # a process that was killed between the two files leaves nothing that is taken for a step
+    (tmp_path / "step" / "step.json").unlink()
+    assert kept_graph(tmp_path / "step", lambda: fresh).tags == fresh.tags
+    assert kept_graph(None, lambda: fresh) is fresh
 
 
 def test_kernels_by_hand() -> None:

@@ -18,7 +18,8 @@ from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.workloads.contract import Array
 
 from .functions import FunctionStep
-from .graph import native_graph
+from .graph import NativeGraph, native_graph
+from .kept import kept_graph
 from .session import NativeSession, open_session
 from .stats import native_step
 
@@ -54,9 +55,13 @@ class TensorFlowNative(FrameworkPart):
         """Run the step in a session, without and with a trace; see :class:`fathom_onnx.native.NativeProfiler`."""
         set_threads(request.threads)
         workload, mode = request.workload, request.mode
-        model = TENSORFLOW.model(workload.name)
-        captured = capture(workload, model, mode, request.noise, data_format="NHWC", update=False)
-        graph = native_graph(captured, mode, request.noise)
+
+        def make() -> NativeGraph:
+            model = TENSORFLOW.model(workload.name)
+            captured = capture(workload, model, mode, request.noise, data_format="NHWC", update=False)
+            return native_graph(captured, mode, request.noise)
+
+        graph = kept_graph(request.kept, make)
         start = workload.initial_values(mode, request.seed)
         batches = [graph.laid_out(batch) for batch in request.batches]
         first: dict[str, Array] = {}
