@@ -126,7 +126,7 @@ def test_a_sweep(mine: Path):
     assert [(r["workload"], r["framework"], r["batch"], r["preset"], r["changes"]) for r in result.rows] == [
         ("line", "fakenet", 2, "own", "w=1")
     ] * 2
-    assert result.worked == 3  # one graph, two runs
+    assert result.worked == 5  # one graph, two runs, each measured and explained
     assert run_sweep(mine / "out", axes, steps=2, warmup=0, workers=inline).worked == 0
 
 
