@@ -21,9 +21,11 @@ from typing import IO, Any
 from fathom_onnx.errors import DataError, OutputError, one_line
 
 __all__ = [
+    "ABANDONED_S",
     "check_replaceable",
     "check_sealed",
     "ensure_folder",
+    "hold",
     "publish",
     "seal",
     "write_aside",
@@ -73,7 +75,7 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
         ) as file:
             part = Path(file.name)
             with contextlib.suppress(OSError):  # some systems of files have no locks
-                _hold(file)
+                hold(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -88,8 +90,8 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
             part.unlink(missing_ok=True)
 
 
-def _hold(file: IO[Any]) -> None:
-    """Lock an open file for as long as this process has it open, where the system can.
+def hold(file: IO[Any] | int) -> None:
+    """Lock an open file, or the descriptor of a folder, for as long as this process has it open, where the system can.
 
     Raises:
         OSError: Another process holds it, or its system of files has no locks.
@@ -107,7 +109,7 @@ def _remove_abandoned(path: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > ABANDONED_S:
                 with part.open("rb") as file:
-                    _hold(file)
+                    hold(file)
                     part.unlink()
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import glob
+import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from fathom_onnx.errors import OutputError, one_line
-from fathom_onnx.graph.files import check_replaceable, ensure_folder, publish, seal
+from fathom_onnx.graph.files import ABANDONED_S, check_replaceable, ensure_folder, hold, publish, seal
 
 __all__ = ["run_output"]
+
+_HERE = -100
+"""AT_FDCWD of Linux's ``fcntl.h``: paths are relative to the current folder."""
+
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of Linux's ``fs.h``."""
 
 
 @contextlib.contextmanager
@@ -34,27 +45,63 @@ def run_output(
         return
     check_replaceable(folder, files, kind)
     ensure_folder(folder.parent)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield aside
-        seal(aside, [path.name for path in aside.iterdir()])
-        publish(aside, 0o777)
-        old = None
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-            folder.rename(old / "run")
+    _remove_abandoned(folder)
+    with contextlib.ExitStack() as ends:
         try:
-            aside.rename(folder)
-        except OSError:
-            if old is not None:
-                (old / "run").rename(folder)
-            raise
-        finally:
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {kind.removeprefix('a ')} '{folder}' ({one_line(error)})", "choose another with -o"
-        ) from error
+            aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+            ends.callback(shutil.rmtree, aside, ignore_errors=True)
+            _held(aside, ends)
+            yield aside
+            seal(aside, [path.name for path in aside.iterdir()])
+            publish(aside, 0o777)
+            _put(aside, folder)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {kind.removeprefix('a ')} '{folder}' ({one_line(error)})", "choose another with -o"
+            ) from error
+
+
+def _put(aside: Path, folder: Path) -> None:
+    """Put a folder in the place of another, which is then in its place or gone.
+
+    On Linux that is one step: a process that is killed leaves the old one or the new one.
+    """
+    if not folder.exists():
+        aside.rename(folder)
+        return
+    if _exchange(aside, folder):
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+    folder.rename(old / "run")
+    try:
+        aside.rename(folder)
+    except OSError:
+        (old / "run").rename(folder)
+        raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places; whether the system and its system of files can."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return call is not None and call(_HERE, bytes(one), _HERE, bytes(other), _EXCHANGE) == 0
+
+
+def _held(folder: Path, ends: contextlib.ExitStack) -> None:
+    """Hold a folder until the end, so that others see that somebody writes it; where that can be."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        ends.callback(os.close, opened)
+        hold(opened)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left half written of a folder: nobody holds it, and it is not just being made."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as ends:
+            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_S:
+                opened = os.open(left, os.O_RDONLY)
+                ends.callback(os.close, opened)
+                hold(opened)
+                shutil.rmtree(left)
