@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,18 @@ import torch
 
 from fathom_exporters.torch import TorchExporter
 from fathom_exporters.torch.native.compiled import kernels_of, measure_compiled
+from fathom_exporters.torch.native.event_tree import Event
 from fathom_onnx.data import batches_for
 from fathom_onnx.errors import RunError
 from fathom_onnx.native import CompiledKernel, NativeRequest
 from fathom_onnx.workloads import workload
 
 
-def event(name: str, us: float, *children: Any) -> Any:
-    return SimpleNamespace(name=name, cpu_time_total=us, cpu_children=list(children))
+def event(name: str, us: float, *children: Event) -> Event:
+    return Event(name, 0, us, -1, list(children))
 
 
-def step_of(fused: float, product: float) -> Any:
+def step_of(fused: float, product: float) -> Event:
     code = event(
         "## Call CompiledFxGraph abc ##",
         500,
@@ -83,7 +83,7 @@ def test_inductor_shows_its_kernels() -> None:
 
 
 def test_what_does_not_compile_is_an_error() -> None:
-    def refuse(_: Any) -> Any:
+    def refuse(_: Any) -> Event:
         def run(*_: Any) -> None:
             raise RuntimeError("no g++")
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from fathom_exporters.torch import TorchExporter
-from fathom_exporters.torch.native.events import ROOT, find_step, operation_times, profiler_mark
+from fathom_exporters.torch.native.event_tree import ROOT, Event, event_tree, find_step
+from fathom_exporters.torch.native.events import operation_times, profiler_mark
 from fathom_exporters.torch.native.ops import COMPOSITE, NATIVE, canonical_op, plain_name
 from fathom_exporters.torch.native.profiler import TorchNative
 from fathom_exporters.torch.native.split import ConvolutionGradients
@@ -126,7 +127,7 @@ def test_other_forms_of_an_update_are_read_too(forms: dict[str, bool]) -> None:
     step.run(batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(ROOT):
         step.run(batch)
-    found = list(operation_times(find_step(profiler.events() or ()), "training", [0.0], step.trained()))
+    found = list(operation_times(find_step(event_tree(profiler)), "training", [0.0], step.trained()))
     updates = [(op, us) for op, us in found if op.op == "ApplyAdam"]
     assert {op.op for op, _ in found if op.phase == "optimizer"} == {"ApplyAdam", "ClipGradient"}
     sizes = {p.name: p.elements for p in spec.parameters}
@@ -219,26 +220,42 @@ def test_names() -> None:
     assert canonical_op("fractional_max_pool3d", "training") == "aten::fractional_max_pool3d"
 
 
-def event(name: str, us: float, *children: Any, at: float = 0.0, seq: int = -1) -> Any:
-    """An event as the profiler gives one: ``us`` is its exclusive time."""
-    total = us + sum(child.cpu_time_total for child in children)
-    event_ = SimpleNamespace(
-        name=name,
-        self_cpu_time_total=us,
-        cpu_time_total=total,
-        cpu_children=list(children),
-        cpu_parent=None,
-        sequence_nr=seq,
-        time_range=SimpleNamespace(start=at),
-    )
-    for child in children:
-        child.cpu_parent = event_
-    return event_
+def event(name: str, us: float, *children: Event, at: int = 0, seq: int = -1) -> Event:
+    """An event: ``us`` is its exclusive time."""
+    called = sorted(children, key=lambda child: child.start_ns)
+    return Event(name, at, us + sum(child.us for child in called), seq, called)
 
 
-def scope(children: list[Any], at: float = 0.0, **marks: str) -> Any:
+def scope(children: list[Event], at: int = 0, **marks: str) -> Event:
     text = json.dumps({f"fathom_{key}": value for key, value in marks.items()})
     return event(f"fathom_onnx:{text}", 1, *children, at=at)
+
+
+Listed = tuple[str, float, int, list["Listed"]]
+"""Name, whole time, sequence number and children of an event."""
+
+
+def listed(event: Any) -> Listed:
+    """An event of PyTorch's own list."""
+    children = sorted(event.cpu_children, key=lambda child: child.time_range.start)
+    return event.name, event.cpu_time_total, event.sequence_nr, [listed(child) for child in children]
+
+
+def in_tree(event: Event) -> Listed:
+    return event.name, pytest.approx(event.us), event.sequence_nr, [in_tree(child) for child in event.children]
+
+
+@pytest.mark.parametrize("name", ["residual", "speech", "dlrm"])
+def test_the_tree_is_that_of_pytorchs_own_list(name: str) -> None:
+    spec = workload(name, "tiny")
+    batch = {n: torch.from_numpy(v) for n, v in next(batches_for(spec, "training", 0, noise="input")).items()}
+    step = UserStep(spec, "training", mark=profiler_mark)
+    step.load(spec.initial_values("training", 0))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(ROOT):
+        step.run(batch)
+    tops = sorted((e for e in profiler.events() or () if e.cpu_parent is None), key=lambda e: e.time_range.start)
+    assert [listed(top) for top in tops] == [in_tree(top) for top in event_tree(profiler)]
+    assert find_step(event_tree(profiler)).us == pytest.approx(sum(e.us for e in event_tree(profiler)))
 
 
 def test_events_are_read_exactly() -> None:

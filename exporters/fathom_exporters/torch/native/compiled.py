@@ -23,7 +23,7 @@ from fathom_onnx.errors import RunError, one_line
 from fathom_onnx.native import CompiledKernel, CompiledMeasurement, KernelKind, NativeRequest, Progress
 from fathom_onnx.workloads.contract import Array, Mode
 
-from .events import ROOT, find_step
+from .event_tree import ROOT, Event, event_tree, find_step
 from .ops import CONVOLUTION_BACKWARD, PREFIX, canonical_op, plain_name
 from .series import Series, Tensors, with_threads
 from .users import UserStep
@@ -46,24 +46,24 @@ UNKNOWN = (
 """What cannot be known of a step that inductor compiled."""
 
 
-def _kernels(event: Any, mode: Mode, update: str, inside: bool = False, op: str = "") -> Iterator[CompiledKernel]:
+def _kernels(event: Event, mode: Mode, update: str, inside: bool = False, op: str = "") -> Iterator[CompiledKernel]:
     """The kernels below an event, a call each; ``op`` is what all of them count as."""
-    name = str(event.name)
+    name = event.name
     if _GENERATED.match(name):
-        yield CompiledKernel(name, "generated", "", float(event.cpu_time_total), 1)
+        yield CompiledKernel(name, "generated", "", event.us, 1)
     elif name.startswith(PREFIX):
         kind: KernelKind = "library" if inside else "eager"
         plain = plain_name(name)
         own = "Conv2DBackInput" if plain == CONVOLUTION_BACKWARD else canonical_op(plain, mode)
-        yield CompiledKernel(name, kind, op or own, float(event.cpu_time_total), 1)
+        yield CompiledKernel(name, kind, op or own, event.us, 1)
     else:
-        for child in event.cpu_children:
+        for child in event.children:
             yield from _kernels(
                 child, mode, update, inside or _COMPILED in name, update if name.startswith(_UPDATE) else op
             )
 
 
-def kernels_of(steps: Iterable[Any], mode: Mode, update: str) -> tuple[CompiledKernel, ...]:
+def kernels_of(steps: Iterable[Event], mode: Mode, update: str) -> tuple[CompiledKernel, ...]:
     """The kernels of a step, each with its median time over several of the same, and its calls; slowest first.
 
     Args:
@@ -100,7 +100,7 @@ def measure_compiled(
     """
     walls: list[float] = []
     first: dict[str, Array] = {}
-    roots: list[Any] = []
+    roots: list[Event] = []
     number = itertools.count()
 
     def plain(batch: Tensors) -> None:
@@ -114,7 +114,7 @@ def measure_compiled(
         with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(ROOT):
             step.run(batch)
         if next(number) >= request.warmup:
-            roots.append(find_step(profiler.events() or ()))
+            roots.append(find_step(event_tree(profiler)))
 
     series = Series(request, progress)
     step = UserStep(request.workload, request.mode, compiler=compiler)

@@ -21,14 +21,12 @@ from fathom_onnx.errors import RunError
 from fathom_onnx.native import UNKNOWN, NativeOp
 from fathom_onnx.workloads.contract import Mode
 
+from .event_tree import Event
 from .ops import COMPOSITE, CONVOLUTION_BACKWARD, PREFIX, canonical_op, plain_name
 from .updates import FOREACH, FUSED, Trained, owners
 from .users import STEP_SCOPE
 
-__all__ = ["ROOT", "find_step", "operation_times", "profiler_mark"]
-
-ROOT = "fathom_onnx.step"
-"""Name of the scope around a whole step."""
+__all__ = ["operation_times", "profiler_mark"]
 
 _MARK = "fathom_onnx:"
 _BACKWARD = "autograd::engine::evaluate_function"
@@ -38,21 +36,6 @@ def profiler_mark(marks: dict[str, str]) -> AbstractContextManager[Any]:
     """A scope in the profile whose name is the marks."""
     scope: AbstractContextManager[Any] = record_function(_MARK + json.dumps(marks))
     return scope
-
-
-def find_step(events: Sequence[Any]) -> Any:
-    """The event of the whole step.
-
-    Raises:
-        RunError: There is none or more than one, or an operation ran outside it (in another thread) and would be lost.
-    """
-    steps = [event for event in events if event.name == ROOT]
-    if len(steps) != 1:
-        raise RunError(f"the profile holds {len(steps)} steps where there was one", "profile again")
-    for event in events:
-        if event.cpu_parent is None and event.name.startswith(PREFIX):
-            raise RunError(f"operation '{event.name}' ran outside the step", "profile on the CPU")
-    return steps[0]
 
 
 @dataclass(frozen=True)
@@ -68,13 +51,9 @@ def _other_step(many: str) -> RunError:
     return RunError(f"the step computed {many} convolution gradients than when they were timed", "profile again")
 
 
-def _in_order(event: Any) -> list[Any]:
-    return sorted(event.cpu_children, key=lambda child: child.time_range.start)
-
-
-def _operations(event: Any) -> Iterator[Any]:
+def _operations(event: Event) -> Iterator[Event]:
     """The outermost operations below an event, in order of time."""
-    for child in _in_order(event):
+    for child in event.children:
         if child.name.startswith(PREFIX):
             yield child
         else:
@@ -88,13 +67,13 @@ class _Reader:
         self._mode, self._shares, self._trained = mode, iter(input_shares), trained
         self._layers: dict[int, str] = {}
 
-    def whole(self, step: Any) -> Iterator[tuple[NativeOp, float]]:
+    def whole(self, step: Event) -> Iterator[tuple[NativeOp, float]]:
         """The operations of a whole step."""
         yield from self.read(step, _Context())
         if next(self._shares, None) is not None:
             raise _other_step("fewer")
 
-    def read(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+    def read(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         """Operations and their exclusive microseconds below an event, in order of time."""
         if event.name.startswith(PREFIX):
             yield from self._operation(event, context)
@@ -111,14 +90,14 @@ class _Reader:
             return
         yield from self._inside(event, context)
 
-    def _backward(self, event: Any) -> Iterator[tuple[NativeOp, float]]:
+    def _backward(self, event: Event) -> Iterator[tuple[NativeOp, float]]:
         context = _Context("backward", self._layers.get(event.sequence_nr, UNKNOWN))
-        for child in _in_order(event):
+        for child in event.children:
             # besides the function itself the engine fits its results to their shapes, and sums gradients
             summed = child.name.startswith(PREFIX) and plain_name(child.name) == "add"
             yield from self.read(child, replace(context, layer=UNKNOWN) if summed else context)
 
-    def _update(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+    def _update(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         """The operations of a treatment or an update of all parameters."""
         found = list(_operations(event))
         for operation, owner in zip(found, owners([o.name for o in found], self._trained), strict=True):
@@ -131,38 +110,38 @@ class _Reader:
             else:
                 yield from self._operation(operation, own)
 
-    def _listed(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+    def _listed(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         """An operation on a list of tensors: what it calls for each of them, and the rest of its time."""
         calls = list(_operations(event))
-        rest = float(event.cpu_time_total) - sum(float(call.cpu_time_total) for call in calls)
+        rest = event.us - sum(call.us for call in calls)
         yield NativeOp(context.op, event.name, context.phase, context.layer), max(rest, 0.0)
         for call, owner in zip(calls, owners([c.name for c in calls], self._trained), strict=True):
             yield from self._operation(call, replace(context, layer=owner or context.layer))
 
-    def _fused(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+    def _fused(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         """One kernel for all parameters: its time is split by their elements."""
         total = sum(p.elements for p in self._trained)
         for name, elements in self._trained:
             op = NativeOp(context.op, event.name, context.phase, name, split=len(self._trained) > 1)
-            yield op, float(event.cpu_time_total) * elements / total
+            yield op, event.us * elements / total
 
-    def _inside(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
-        for child in _in_order(event):
+    def _inside(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+        for child in event.children:
             yield from self.read(child, context)
 
-    def _operation(self, event: Any, context: _Context) -> Iterator[tuple[NativeOp, float]]:
+    def _operation(self, event: Event, context: _Context) -> Iterator[tuple[NativeOp, float]]:
         name = plain_name(event.name)
         if context.phase in ("forward", "loss") and event.sequence_nr >= 0:
             # an operation has the number that is next; the last of those with one number is the one that used it
             self._layers[event.sequence_nr] = context.layer
         op = NativeOp(context.op or canonical_op(name, self._mode), event.name, context.phase, context.layer)
         if name in COMPOSITE:
-            yield op, float(event.self_cpu_time_total)
+            yield op, event.self_us
             yield from self._inside(event, context)
         elif name == CONVOLUTION_BACKWARD:
-            yield from self._gradients(op, float(event.cpu_time_total))
+            yield from self._gradients(op, event.us)
         else:
-            yield op, float(event.cpu_time_total)
+            yield op, event.us
 
     def _gradients(self, op: NativeOp, us: float) -> Iterator[tuple[NativeOp, float]]:
         share = next(self._shares, None)
@@ -176,7 +155,7 @@ class _Reader:
 
 
 def operation_times(
-    step: Any, mode: Mode, input_shares: Sequence[float], trained: Sequence[Trained] = ()
+    step: Event, mode: Mode, input_shares: Sequence[float], trained: Sequence[Trained] = ()
 ) -> Iterator[tuple[NativeOp, float]]:
     """Operations of a step and their exclusive microseconds, in order of time.
 

@@ -33,8 +33,8 @@ _GROUPS: dict[str, str] = {
     "GatherGrad": "_embedding_bag_backward _embedding_bag_dense_backward embedding_backward index_add "
     "index_select_backward",
     "GroupNorm": "group_norm",
-    "Identity": "_indices _local_scalar_dense _sparse_coo_tensor_unsafe _values item lift_fresh real resolve_conj "
-    "resolve_neg result_type",
+    "Identity": "_indices _local_scalar_dense _sparse_coo_tensor_unsafe _sparse_coo_tensor_with_dims_and_tensors "
+    "_values item lift_fresh real resolve_conj resolve_neg result_type",
     "LayerNorm": "layer_norm",
     "LogSoftmax": "log_softmax",
     "Logical": "__and__ __or__ __xor__",
@@ -51,8 +51,8 @@ if not set(_GROUPS) <= set(OPS):
     raise ValueError(f"not canonical ops: {sorted(set(_GROUPS) - set(OPS))}")
 
 _COMPOSITE = (
-    "__and__ __or__ __xor__ _batch_norm_impl_index batch_norm broadcast_tensors chunk contiguous conv1d conv2d "
-    "cross_entropy_loss embedding_backward embedding_bag expand_as flatten group_norm index_select_backward item "
+    "__and__ __or__ __xor__ _batch_norm_impl_index _sparse_coo_tensor_unsafe batch_norm broadcast_tensors chunk "
+    "contiguous conv1d conv2d cross_entropy_loss embedding_backward embedding_bag expand_as flatten group_norm index_select_backward item "
     "layer_norm linear log_sigmoid log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape "
     "resolve_conj resolve_neg result_type softmax square to type_as unflatten upsample_nearest2d"
 )

@@ -16,7 +16,8 @@ from fathom_onnx.native import CompiledMeasurement, NativeMeasurement, NativeReq
 from fathom_onnx.workloads.contract import Array
 
 from .compiled import measure_compiled
-from .events import ROOT, find_step, operation_times, profiler_mark
+from .event_tree import ROOT, event_tree, find_step
+from .events import operation_times, profiler_mark
 from .series import Series, Tensors, with_threads
 from .split import REPEATS, ConvolutionGradients
 from .users import UserStep
@@ -94,9 +95,9 @@ def _profiled(
                 step.run(batch)
             wall = (time.perf_counter() - started) * 1e6
         if next(number) >= request.warmup:  # reading the events takes longer than the step
-            root = find_step(profiler.events() or ())
+            root = find_step(event_tree(profiler))
             times = operation_times(root, request.mode, gradients.input_shares, step.trained())
-            steps.append(NativeStep(wall, float(root.time_range.elapsed_us()), spent(times)))
+            steps.append(NativeStep(wall, root.us, spent(times)))
 
     series.run("profile", step, once)
     return tuple(steps)
