@@ -52,9 +52,10 @@ if not set(_GROUPS) <= set(OPS):
 
 _COMPOSITE = (
     "__and__ __or__ __xor__ _batch_norm_impl_index _sparse_coo_tensor_unsafe batch_norm broadcast_tensors chunk "
-    "contiguous conv1d conv2d cross_entropy_loss embedding_backward embedding_bag expand_as flatten group_norm index_select_backward item "
-    "layer_norm linear log_sigmoid log_softmax matmul max_pool2d narrow nll_loss nll_loss_nd pad real reshape "
-    "resolve_conj resolve_neg result_type softmax square to type_as unflatten upsample_nearest2d"
+    "contiguous conv1d conv2d cross_entropy_loss embedding_backward embedding_bag expand_as flatten group_norm "
+    "index_select_backward item layer_norm linear log_sigmoid log_softmax matmul max_pool2d narrow nll_loss "
+    "nll_loss_nd pad real reshape resolve_conj resolve_neg result_type softmax square to type_as unflatten "
+    "upsample_nearest2d"
 )
 
 COMPOSITE = frozenset(_COMPOSITE.split()) | {
