@@ -323,17 +323,21 @@ import sys
 from pathlib import Path
 from fathom_onnx.study.engine.inputs import profile_inputs
 from fathom_onnx.study.engine.lock import machine_lock
-with machine_lock(Path("theirs")):
+with machine_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
-def holder() -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock until its input ends."""
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock, for the folder ``theirs``, until its input ends."""
+    (tmp_path / "theirs").mkdir()
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _HOLD, str(tmp_path / "theirs")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -345,8 +349,22 @@ def holder() -> Iterator[subprocess.Popen[str]]:
 def test_a_second_measurement_is_refused_and_told_who_runs(
     tmp_path: Path, world: World, holder: subprocess.Popen[str]
 ) -> None:
-    with pytest.raises(RunError, match=rf"is running on this machine \(process {holder.pid}, since .*, for 'theirs'\)"):
-        sweep(tmp_path, world, wait=False)
+    with pytest.raises(
+        RunError, match=rf"is running on this machine \(process {holder.pid}, since .*, for '.*theirs'\)"
+    ):
+        sweep(tmp_path / "mine", world, wait=False)
+    assert world.did == []
+
+
+@pytest.mark.slow
+def test_a_folder_has_one_measurement_whatever_lock_the_machine_has(
+    tmp_path: Path, world: World, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path / "other"))
+    with pytest.raises(
+        RunError, match=rf"is written to this folder \(process {holder.pid}, since .*, for '.*theirs'\)"
+    ):
+        sweep(tmp_path / "theirs", world, wait=False)
     assert world.did == []
 
 

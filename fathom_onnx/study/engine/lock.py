@@ -21,6 +21,9 @@ __all__ = ["LOCK_VARIABLE", "lock_path", "machine_lock"]
 LOCK_VARIABLE = "FATHOM_ONNX_LOCK"
 """Environment variable that names another lock file, for processes that are pinned to cores of their own."""
 
+_FOLDER_LOCK = ".lock"
+"""Name of the lock file in the folder of a study or sweep."""
+
 
 def lock_path() -> Path:
     """The lock file: that of :data:`LOCK_VARIABLE`, or one a user in the machine's folder for temporary files."""
@@ -47,30 +50,42 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def machine_lock(folder: Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the machine for a measurement.
+    """Hold the machine for a measurement, and the folder that it is written to.
+
+    The folder too: processes with locks of their own for the machine would take each other's files for left-overs.
 
     Args:
         folder: The study's or sweep's folder, reported to processes that wait.
         wait: Whether to wait for a measurement that is under way, or to raise an error.
-        on_wait: Called once, with one line that says that it waits and for which process.
+        on_wait: Called once for each wait, with one line that says that it waits and for which process.
 
     Raises:
         RunError: Another measurement is under way, and ``wait`` is false.
-        OutputError: The lock file cannot be made.
+        OutputError: A lock file cannot be made.
     """
+    machine, own = lock_path(), folder / _FOLDER_LOCK
+    with (
+        _held(machine, "another measurement is running on this machine", folder, wait, on_wait),
+        _held(own, "another measurement is written to this folder", folder, wait, on_wait),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, busy: str, folder: Path, wait: bool, on_wait: Callable[[str], None] | None) -> Iterator[None]:
+    """Hold a lock file; ``busy`` says what it means that another process holds it."""
     from filelock import FileLock, Timeout
 
-    path = lock_path()
     lock = FileLock(path)
     try:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            busy = f"another measurement is running on this machine ({_holder(path)})"
+            said = f"{busy} ({_holder(path)})"
             if not wait:
-                raise RunError(busy, "wait for its end") from None
+                raise RunError(said, "wait for its end") from None
             if on_wait is not None:
-                on_wait(f"waiting: {busy}")
+                on_wait(f"waiting: {said}")
             lock.acquire()
     except OSError as error:
         raise OutputError(
