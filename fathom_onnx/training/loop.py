@@ -26,7 +26,7 @@ from .batches import fed_batches
 from .checkpoints import Checkpoint, CheckpointPlan
 from .evaluation import EvaluationPlan
 from .loading import Ahead
-from .noise import NoiseInput, take_noise_out
+from .noise import DRAWING, NoiseInput, take_noise_out
 from .playing import LOG, Player
 from .record import Record
 from .resuming import checkpoint_to_resume, run_facts
@@ -144,7 +144,8 @@ def train(
     if not graph.training:
         raise GraphError(f"graph '{graph.name}' is not a training graph", "export one with --mode training")
     fed, noise, left = take_noise_out(graph)
-    facts = run_facts(graph, settings, seed, kept.data if kept else "", rates.name if rates else "")
+    drawing = DRAWING if noise else ""
+    facts = run_facts(graph, settings, seed, kept.data if kept else "", rates.name if rates else "", drawing)
     with ExitStack() as held_open:
         if kept is not None:
             held_open.enter_context(kept.folder.held())

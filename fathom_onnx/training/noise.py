@@ -19,7 +19,10 @@ from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import all_nodes
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["NoiseInput", "take_noise_out"]
+__all__ = ["DRAWING", "NoiseInput", "take_noise_out"]
+
+DRAWING = "SFC64 by seed, tensor and block of steps"
+"""How values are drawn: a checkpoint names it, since a run that is resumed with another one draws other numbers."""
 
 _PARAMETERS = {"RandomNormal": ("mean", "scale"), "RandomUniform": ("low", "high")}
 _DEFAULTS = {"mean": 0.0, "scale": 1.0, "low": 0.0, "high": 1.0}

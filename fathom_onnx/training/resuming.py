@@ -21,7 +21,9 @@ _MUST_MATCH = {"graph_sha256": "graph", "seed": "seed", "data": "data source", "
 _SHOULD_MATCH = ("provider", "threads", "optimization", "onnxruntime", "numpy")
 
 
-def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str, schedule: str = "") -> dict[str, Any]:
+def run_facts(
+    graph: Graph, settings: SessionSettings, seed: int, data: str, schedule: str = "", drawing: str = ""
+) -> dict[str, Any]:
     """What a run is: what must be, and what should be the same where it is resumed, and what it is called.
 
     Args:
@@ -30,6 +32,7 @@ def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str, sch
         seed: Its seed.
         data: Name of its data.
         schedule: Name of its learning-rate schedule; empty for none.
+        drawing: How its random tensors are drawn; empty where it has none.
     """
     held = graph.metadata
     return {
@@ -37,6 +40,7 @@ def run_facts(graph: Graph, settings: SessionSettings, seed: int, data: str, sch
         "seed": seed,
         "data": data,
         "schedule": schedule,
+        "drawing": drawing,
         "provider": settings.ep,
         "threads": settings.threads,
         "optimization": settings.optimization,
@@ -73,4 +77,8 @@ def checkpoint_to_resume(
         for key in _SHOULD_MATCH
         if found.manifest.get(key) != facts[key]
     ]
+    if found.manifest.get("drawing", "") != facts["drawing"]:
+        remarks.append(
+            "random tensors were drawn in another way: the run goes on with other ones than it would have"
+        )
     return found, remarks

@@ -226,6 +226,18 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     assert other.remarks == ("threads was 1 and is 2: results may differ in their last digits",)
 
 
+def test_a_run_whose_random_tensors_were_drawn_in_another_way_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("fathom_onnx.training.loop.DRAWING", "some other way")
+        run(noisy_training(), 2, folder)
+    (remark,) = run(noisy_training(), 4, folder, resume=True).remarks
+    assert remark.startswith("random tensors were drawn in another way")
+    assert run(noisy_training(), 6, folder, resume=True).remarks == ()
+
+
 def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=3)
     whole = run(noisy_training(), 6, folder, every=2)
