@@ -78,7 +78,5 @@ def checkpoint_to_resume(
         if found.manifest.get(key) != facts[key]
     ]
     if found.manifest.get("drawing", "") != facts["drawing"]:
-        remarks.append(
-            "random tensors were drawn in another way: the run goes on with other ones than it would have"
-        )
+        remarks.append("random tensors were drawn in another way: the run goes on with other ones than it would have")
     return found, remarks
