@@ -53,7 +53,8 @@ class NativeRequest:
         batches: Batch inputs by name, taken in turn; with ``noise="input"`` the random tensors are among them.
         noise: Where random tensors come from: drawn by the framework in the step, or given with the batch.
         threads: Threads inside one operator; operators run one after the other.
-        warmup: Steps to run and not to count, before each series.
+        warmup: Steps to run and not to count, before each series; before one that goes on where another has run, one at
+            most.
         steps: Steps to count.
         seed: Seed of the starting values; it does not control what the framework draws itself.
         programs: A folder where a compiler may keep what it compiles, for other processes with the same step; it is
@@ -72,6 +73,11 @@ class NativeRequest:
     seed: int = 0
     programs: Path | None = None
     kept: Path | None = None
+
+    @property
+    def further_warmup(self) -> int:
+        """Steps to run and not to count before a series of a step that has run before in this process."""
+        return min(1, self.warmup)
 
 
 class NativeOp(NamedTuple):

@@ -414,6 +414,11 @@ def test_the_time_to_go_is_that_of_the_work_done_times_what_is_left() -> None:
     assert pace.left(event("started", 2), 110.0) == pytest.approx(30)
     assert pace.left(event("failed", 3, seconds=20), 130.0) == pytest.approx(30)  # two in 30 s, two left
     assert pace.left(event("started", 0, stage="other"), 131.0) is None
+    # beside the other stage, and in the next round anew
+    assert pace.left(event("done", 4, seconds=5), 135.0) == pytest.approx(35 / 3)
+    assert pace.left(event("done", 1, stage="other", seconds=5), 136.0) == pytest.approx(20)
+    assert pace.left(event("started", 0), 200.0) is None
+    assert pace.left(event("done", 1, seconds=2), 202.0) == pytest.approx(8)
 
 
 def test_spans_are_in_words() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fathom_onnx.cli.lines import tell
@@ -30,34 +31,37 @@ def span(seconds: float) -> str:
 class Pace:
     """An estimate of the time that a stage still needs: its time so far over the jobs done, times the jobs left.
 
-    Jobs with a stored result took no time and are not counted.
+    Jobs with a stored result took no time and are not counted. Stages may be under way side by side, and come again.
 
     Attributes:
-        stage: The stage that is under way.
-        since: When its first job started, in seconds; None before that.
-        worked: How many of its jobs were done.
+        since: When the first job of each stage started, in seconds.
+        worked: How many jobs of each were done.
+        finished: How many jobs of each were done or needed nothing.
     """
 
-    stage: str = ""
-    since: float | None = None
-    worked: int = 0
+    since: dict[str, float] = field(default_factory=dict)
+    worked: Counter[str] = field(default_factory=Counter)
+    finished: Counter[str] = field(default_factory=Counter)
 
     def left(self, event: Event, now: float) -> float | None:
-        """Seconds until the stage's end, or None before its first job is done.
+        """Seconds until the end of the event's stage, or None before its first job is done.
 
         Args:
             event: The latest event.
             now: The time in seconds, from any start.
         """
-        if event.stage != self.stage:
-            self.stage, self.since, self.worked = event.stage, None, 0
-        if event.kind == "started" and self.since is None:
-            self.since = now
+        stage = event.stage
+        if event.number < self.finished[stage]:  # it has begun again
+            self.since.pop(stage, None)
+            self.worked[stage] = 0
+        self.finished[stage] = event.number
+        if event.kind == "started":
+            self.since.setdefault(stage, now)
         if event.kind == "done" or (event.kind == "failed" and event.seconds):
-            self.worked += 1
-        if self.since is None or not self.worked:
+            self.worked[stage] += 1
+        if stage not in self.since or not self.worked[stage]:
             return None
-        return (now - self.since) / self.worked * (event.total - event.number)
+        return (now - self.since[stage]) / self.worked[stage] * (event.total - event.number)
 
 
 def _line(event: Event) -> str:

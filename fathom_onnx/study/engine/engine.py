@@ -60,48 +60,26 @@ class Engine:
             jobs: Its jobs.
             alone: Whether the jobs are done one at a time, each in a process of its own (for measurements).
         """
-        finished = StageResults()
+        return self._run_stages([_StageRun(self, stage, jobs)], alone)[0]
 
-        def report(kind: EventKind, job: Job, detail: str = "", seconds: float = 0.0) -> None:
-            number = len(finished.results) + len(finished.errors)
-            self.on_event(Event(kind, stage.name, job.name, number, len(jobs), detail, seconds))
+    def run_stages(self, work: Sequence[tuple[Stage, Sequence[Job]]]) -> list[StageResults]:
+        """Do the jobs of several stages side by side, none of which needs the results of another.
 
-        def fail(job: Job, error: str, seconds: float = 0.0) -> None:
-            finished.errors[job] = error
-            self.fail(job, stage.name, error)
-            report("failed", job, error, seconds)
+        Args:
+            work: Each stage with its jobs.
+        """
+        return self._run_stages([_StageRun(self, stage, jobs) for stage, jobs in work], alone=False)
 
-        inputs: dict[Job, Any] = {}
+    def _run_stages(self, runs: Sequence[_StageRun], alone: bool) -> list[StageResults]:
         calls: list[WorkerCall] = []
-        for job in jobs:
-            inputs[job] = stage.inputs_of(job)
-            stored = self.store.get(job.slug, stage.name, inputs[job])
-            if stored is not None and stage.complete(job, stored):
-                finished.results[job] = stored
-                self.reused += 1
-                report("reused", job)
-                continue
-            earlier_error = "" if self.retry else self.store.error(job.slug, stage.name, inputs[job])
-            if earlier_error:
-                fail(job, f"{earlier_error} (failed before, not tried again)")
-            else:
-                name, imports = (stage.imports(job) if alone else None) or ("", None)
-                lane = f"{stage.name} {name}".rstrip() if alone else _lane(job, stage, len(calls))
-                calls.append(WorkerCall(lane, stage.work, job, imports))
+        run_of: dict[int, _StageRun] = {}
+        for run in runs:
+            for call in run.calls(alone):
+                run_of[id(call)] = run
+                calls.append(call)
         for call, outcome in self._run(calls, alone):
-            job = call.argument
-            if outcome is None:
-                report("started", job)
-            elif outcome.result is None:
-                self.store.put_error(job.slug, stage.name, inputs[job], outcome.error)
-                fail(job, outcome.error, outcome.seconds)
-            else:
-                result = {"seconds": outcome.seconds, **outcome.result}
-                self.store.put(job.slug, stage.name, inputs[job], result)
-                finished.results[job] = result
-                self.worked += 1
-                report("done", job, seconds=outcome.seconds)
-        return finished
+            run_of[id(call)].take(call.argument, outcome)
+        return [run.finished for run in runs]
 
     def _run(self, calls: Sequence[WorkerCall], alone: bool) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         """Do calls: all of them side by side by their lanes, or one at a time, each in a process of its own."""
@@ -110,6 +88,60 @@ class Engine:
             return
         for call in calls:
             yield from self.workers.run([call], fresh=True)
+
+
+class _StageRun:
+    """A stage that is under way: its jobs, what each depends on, what became of them."""
+
+    def __init__(self, engine: Engine, stage: Stage, jobs: Sequence[Job]) -> None:
+        self._engine, self._stage, self._jobs = engine, stage, jobs
+        self._inputs: dict[Job, Any] = {}
+        self.finished = StageResults()
+
+    def calls(self, alone: bool) -> list[WorkerCall]:
+        """What is to be done for jobs without a stored result; the other jobs are finished."""
+        stage, store = self._stage, self._engine.store
+        calls: list[WorkerCall] = []
+        for job in self._jobs:
+            inputs = self._inputs[job] = stage.inputs_of(job)
+            stored = store.get(job.slug, stage.name, inputs)
+            if stored is not None and stage.complete(job, stored):
+                self.finished.results[job] = stored
+                self._engine.reused += 1
+                self._report("reused", job)
+                continue
+            earlier_error = "" if self._engine.retry else store.error(job.slug, stage.name, inputs)
+            if earlier_error:
+                self._fail(job, f"{earlier_error} (failed before, not tried again)")
+            else:
+                name, imports = (stage.imports(job) if alone else None) or ("", None)
+                lane = f"{stage.name} {name}".rstrip() if alone else _lane(job, stage, len(calls))
+                calls.append(WorkerCall(lane, stage.work, job, imports))
+        return calls
+
+    def take(self, job: Job, outcome: CallOutcome | None) -> None:
+        """Store what a call for a job returned; None: it was started."""
+        stage, store = self._stage, self._engine.store
+        if outcome is None:
+            self._report("started", job)
+        elif outcome.result is None:
+            store.put_error(job.slug, stage.name, self._inputs[job], outcome.error)
+            self._fail(job, outcome.error, outcome.seconds)
+        else:
+            result = {"seconds": outcome.seconds, **outcome.result}
+            store.put(job.slug, stage.name, self._inputs[job], result)
+            self.finished.results[job] = result
+            self._engine.worked += 1
+            self._report("done", job, seconds=outcome.seconds)
+
+    def _report(self, kind: EventKind, job: Job, detail: str = "", seconds: float = 0.0) -> None:
+        number = len(self.finished.results) + len(self.finished.errors)
+        self._engine.on_event(Event(kind, self._stage.name, job.name, number, len(self._jobs), detail, seconds))
+
+    def _fail(self, job: Job, error: str, seconds: float = 0.0) -> None:
+        self.finished.errors[job] = error
+        self._engine.fail(job, self._stage.name, error)
+        self._report("failed", job, error, seconds)
 
 
 def _lane(job: Job, stage: Stage, number: int) -> str:

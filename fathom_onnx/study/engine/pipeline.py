@@ -58,8 +58,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     exports = engine.run_stage(stages.export, list(graphs.values()))
     # in the plan's order, not in that of finishing
     exported = [graph for graph in graphs.values() if graph in exports.results]
-    checks = _check(engine, stages, exported)
-    structures = StageResults() if stages.structure is None else engine.run_stage(stages.structure, exported)
+    checks, structures = _examine(engine, stages, exported)
     for under in ("runs", "rounds"):
         _clear_partial(engine.folder / under)
     started = [
@@ -104,19 +103,25 @@ def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[C
     return _finish(engine, kind, None)
 
 
-def _check(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[dict[str, Any], ...]:
-    """Results of the checks of exported graphs."""
-    if stages.verify is None and stages.compare is None:
-        return ()
-    if stages.export_checked is not None:
-        exports = engine.run_stage(stages.export_checked, [job for job in graphs if job.draws_noise()])
-        graphs = [job for job in graphs if job not in exports.errors]
-    checks: list[dict[str, Any]] = []
-    for stage, jobs in ((stages.verify, graphs), (stages.compare, _comparisons(graphs))):
-        if stage is not None:
-            results = engine.run_stage(stage, jobs).results
-            checks += [check for job in jobs if job in results for check in results[job]["checks"]]
-    return tuple(checks)
+def _examine(
+    engine: Engine, stages: Stages, graphs: Sequence[Job]
+) -> tuple[tuple[dict[str, Any], ...], StageResults]:
+    """Results of the checks of exported graphs, and the modelled costs of all of them."""
+    checked = graphs if stages.verify or stages.compare else ()
+    if checked and stages.export_checked is not None:
+        exports = engine.run_stage(stages.export_checked, [job for job in checked if job.draws_noise()])
+        checked = [job for job in checked if job not in exports.errors]
+    stages_and_jobs = (stages.verify, checked), (stages.compare, _comparisons(checked)), (stages.structure, graphs)
+    work = [(stage, jobs) for stage, jobs in stages_and_jobs if stage is not None]
+    found = {stage.name: results for (stage, _), results in zip(work, engine.run_stages(work), strict=True)}
+    checks = [
+        check
+        for stage, jobs in work
+        for job in jobs
+        for check in found[stage.name].results.get(job, {}).get("checks", ())
+    ]
+    structures = found[stages.structure.name] if stages.structure is not None else StageResults()
+    return tuple(checks), structures
 
 
 def _comparisons(graphs: Sequence[Job]) -> list[Job]:

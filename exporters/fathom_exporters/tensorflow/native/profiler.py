@@ -79,20 +79,22 @@ class TensorFlowNative(FrameworkPart):
             stats = session.traced_step(batch)
             return native_step(stats, graph.tags, (time.perf_counter() - started) * 1e6)
 
-        def series(what: str, session: NativeSession, once: Callable[..., Any]) -> tuple[Any, ...]:
+        def series(
+            what: str, session: NativeSession, once: Callable[..., Any], warmup: int = request.warmup
+        ) -> tuple[Any, ...]:
             session.load(start)
-            count = request.warmup + request.steps
+            count = warmup + request.steps
             results = []
             for number, batch in enumerate(itertools.islice(itertools.cycle(batches), count), 1):
                 results.append(once(session, batch))
                 progress(what, number, count)
-            return tuple(results[request.warmup :])
+            return tuple(results[warmup:])
 
         with open_session(graph, request.threads, optimized=True) as session:
             control_us = series("control", session, plain)
         with open_session(graph, request.threads, optimized=False) as session:
             comparable_us = series("control without rewriting", session, plain)
-            steps = series("profile", session, traced)
+            steps = series("profile", session, traced, request.further_warmup)
         facts = {
             "execution": "graph in a session, one operation after the other, state in variables",
             "profiler": "step statistics, graph rewriting (Grappler) off; the control has it on",

@@ -94,10 +94,10 @@ def _profiled(
             with record_function(ROOT):
                 step.run(batch)
             wall = (time.perf_counter() - started) * 1e6
-        if next(number) >= request.warmup:  # reading the events takes longer than the step
+        if next(number) >= request.further_warmup:  # reading the events takes longer than the step
             root = find_step(event_tree(profiler))
             times = operation_times(root, request.mode, gradients.input_shares, step.trained())
             steps.append(NativeStep(wall, root.us, spent(times)))
 
-    series.run("profile", step, once)
+    series.run("profile", step, once, request.further_warmup)
     return tuple(steps)

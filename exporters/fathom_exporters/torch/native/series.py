@@ -46,9 +46,9 @@ class Series:
         step.load(self._start)
         return self._batches[0]
 
-    def run(self, what: str, step: UserStep, once: Run) -> None:
-        """Run the steps by ``once``, those of the warm-up included."""
-        count = self._request.warmup + self._request.steps
+    def run(self, what: str, step: UserStep, once: Run, warmup: int | None = None) -> None:
+        """Run the steps by ``once``, those of the warm-up included: as many as the request says where none is given."""
+        count = (self._request.warmup if warmup is None else warmup) + self._request.steps
         self.begin(step)
         for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
             once(batch)
