@@ -103,9 +103,7 @@ def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[C
     return _finish(engine, kind, None)
 
 
-def _examine(
-    engine: Engine, stages: Stages, graphs: Sequence[Job]
-) -> tuple[tuple[dict[str, Any], ...], StageResults]:
+def _examine(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[tuple[dict[str, Any], ...], StageResults]:
     """Results of the checks of exported graphs, and the modelled costs of all of them."""
     checked = graphs if stages.verify or stages.compare else ()
     if checked and stages.export_checked is not None:
