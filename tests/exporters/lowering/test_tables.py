@@ -44,7 +44,9 @@ class Bags:
         full = (*lead, words, width)
         once = self.made("Reshape", [g, self.constant("once", [*lead, 1, width])], (*lead, 1, width))
         amounts = list(full) if repeat == "Expand" else [1] * len(lead) + [words, 1]
-        nodes = [once, self.made(repeat, [once.outputs[0], self.constant("amounts", amounts)], full)]
+        nodes = [once]
+        if repeat != "Mul":  # else the product with the weights repeats them
+            nodes.append(self.made(repeat, [once.outputs[0], self.constant("amounts", amounts)], full))
         if weights is not None:
             factor = self.constant("weights", np.asarray(weights, np.float32))
             operands = [nodes[-1].outputs[0], factor]
@@ -106,7 +108,7 @@ RNG = np.random.default_rng(1)
 
 
 @pytest.mark.parametrize("lead", [(6,), (2, 7), (2, 1, 3)])
-@pytest.mark.parametrize("repeat", ["Expand", "Tile"])
+@pytest.mark.parametrize("repeat", ["Expand", "Tile", "Mul"])
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize(
     ("weights", "products"),
@@ -123,6 +125,8 @@ RNG = np.random.default_rng(1)
 def test_bags_are_counted(lead, repeat, flat, weights, products) -> None:
     if weights is not None and weights.ndim > len(lead) + 2:
         pytest.skip("weights with more axes than what they weigh")
+    if repeat == "Mul" and (weights is None or weights.ndim < 2):
+        pytest.skip("weights that repeat nothing")
     bags = Bags(lead, 11, 20, weights, repeat, flat)
     assert {"ScatterElements", "Gemm"} <= bags.check()
     assert sum(node.op_type == "Gemm" for node in bags.model.graph) == products

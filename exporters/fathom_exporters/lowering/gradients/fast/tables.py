@@ -70,14 +70,22 @@ def _constant(value: ir.Value | None) -> Matrix | None:
     return None if tensor is None else tensor.numpy()
 
 
+def _once(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one row, where the last but one axis has several of the same."""
+    return (*shape[:-2], 1, shape[-1])
+
+
 def _weighted(value: ir.Value) -> tuple[ir.Value, Matrix | None]:
-    """What a value is without constant weights that are the same for all but its last two axes, and these."""
+    """What a value is without constant weights that are the same for all but its last two axes, and these.
+
+    It may have a single row in its last but one axis, which the product repeats.
+    """
     shape, product = known_shape(value), value.producer()
     if product is None or product.op_type != "Mul" or product.domain or shape is None or len(shape) < 2:
         return value, None
     for index, factor in enumerate(product.inputs):
         weights, other = _constant(factor), product.inputs[1 - index]
-        if weights is None or other is None or known_shape(other) != shape:
+        if weights is None or other is None or known_shape(other) not in (shape, _once(shape)):
             continue
         padded = weights.reshape([1] * (len(shape) - weights.ndim) + list(weights.shape))
         if all(size == 1 for size in padded.shape[:-2]):
@@ -97,10 +105,12 @@ def _bags(dy: ir.Value, width: int) -> _Bags | None:
         value, producer = source, source.producer()
     value, weights = _weighted(value)
     shape, repeat = known_shape(value), value.producer()
+    if weights is not None and len(weights) > 1 and shape is not None and shape[-2] == 1:
+        return _Bags(value, len(weights), weights)
     if repeat is None or repeat.op_type not in ("Expand", "Tile") or repeat.domain or shape is None or len(shape) < 2:
         return None
     source = repeat.inputs[0]
-    if source is None or known_shape(source) != (*shape[:-2], 1, shape[-1]) or shape[-2] == 1:
+    if source is None or known_shape(source) != _once(shape) or shape[-2] == 1:
         return None
     return _Bags(source, shape[-2], np.ones(shape[-2:]) if weights is None else weights)
 
