@@ -7,6 +7,7 @@ do. Source: Documentation/scheduler/sched-stats.rst of the Linux kernel.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,12 +29,10 @@ _TASKS = Path("/proc/self/task")
 def thread_times() -> ThreadTimes:
     """The times of all threads of this process; empty on systems that do not tell."""
     found = {}
-    try:
-        for task in _TASKS.iterdir():
+    for task in _TASKS.iterdir() if _TASKS.is_dir() else ():
+        with contextlib.suppress(OSError, ValueError):  # a thread that ended meanwhile, or a system without the file
             ran, waited, _ = (task / "schedstat").read_text().split()
             found[int(task.name)] = (int(ran), int(waited))
-    except (OSError, ValueError):  # another system, or a thread that ended meanwhile
-        pass
     return found
 
 

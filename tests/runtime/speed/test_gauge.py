@@ -106,11 +106,20 @@ def test_linux_tells_of_threads_that_wait() -> None:
 
 def test_a_system_that_does_not_tell_is_unknown_and_not_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fathom_onnx.runtime.speed.waiting._TASKS", tmp_path / "none")
-    gauge = Gauge()
+    gauge = Gauge(lambda: 0.001)
     gauge.read()
     gauge.read()
     assert gauge.facts()["waited"] is None
     assert doubt(gauge.facts()) == ()
+
+
+def test_a_thread_that_ends_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fathom_onnx.runtime.speed.waiting._TASKS", tmp_path)
+    for thread in range(1, 6):
+        (tmp_path / str(thread)).mkdir()
+        if thread != 3:  # its folder is still there, and its times are gone
+            (tmp_path / str(thread) / "schedstat").write_text(f"{thread}00 {thread} 7\n")
+    assert thread_times() == {thread: (thread * 100, thread) for thread in (1, 2, 4, 5)}
 
 
 def test_a_gauge_without_a_report_of_progress_reads_too() -> None:
