@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.analysis.attribution.traced_attribution import (
     TracedAttribution,
     attribute_trace,
@@ -19,6 +18,7 @@ from fathom_onnx.analysis.attribution.traced_attribution import (
 )
 from fathom_onnx.analysis.attribution.traced_names import traced_sizes
 from fathom_onnx.analysis.runs.control_flow import control_facts
+from fathom_onnx.analysis.runs.executed import never_ran
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import count_steps
 from fathom_onnx.analysis.runs.timeline import write_timeline
@@ -93,7 +93,7 @@ def profile_from_trace(
         "warmup": skipped,
         "steps_asked": len(walls),
         **counted.facts(),
-        **_absences(told.attribution, counted.times),
+        "nodes_never_ran": never_ran(told.attribution, counted.times),
         "control_flow": control_facts(told.attribution, counted.times),
     }
     run = build_run(
@@ -182,12 +182,6 @@ def _facts(
         "sessions": 1,
         "optimized_nodes": sum(entry.parent is None for entry in told.attribution.executed),
     }
-
-
-def _absences(attribution: Attribution, times: StepTimes) -> dict[str, Any]:
-    ran = set(times.names)
-    absent = [e for e in attribution.executed if executed_name(e.index) not in ran]
-    return {"nodes_never_ran": [e.node.name or f"{e.node.op_type}#{e.index}" for e in absent]}
 
 
 def _sha256(path: Path) -> str:

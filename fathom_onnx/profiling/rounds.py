@@ -19,6 +19,7 @@ import onnx
 
 from fathom_onnx.analysis.attribution.attribution import Attribution, Matching
 from fathom_onnx.analysis.runs.control_flow import control_facts
+from fathom_onnx.analysis.runs.executed import never_ran
 from fathom_onnx.analysis.runs.kernels import device_facts
 from fathom_onnx.analysis.runs.memory_use import memory_facts
 from fathom_onnx.analysis.runs.pooled import pooled_gauge
@@ -32,7 +33,7 @@ from fathom_onnx.graph.tensors import tensors_of
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import environment, graph_facts
 from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
-from fathom_onnx.runtime.optimized import STRUCTURE, executed_name, load_optimized
+from fathom_onnx.runtime.optimized import STRUCTURE, load_optimized
 from fathom_onnx.runtime.profiler import (
     ROUND,
     Measurement,
@@ -48,7 +49,6 @@ from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.speed.gauge import Gauge
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.shapes import read_shapes
-from fathom_onnx.runtime.traces.steps import StepTimes
 
 from .fed import FedGraph
 from .output import run_output
@@ -204,7 +204,7 @@ def explain(fed: FedGraph, settings: SessionSettings, rounds: Sequence[tuple[Rou
         "device_time": device_facts(device, measurement.recorded, counted.control_us)
         if device and measurement.recorded
         else None,
-        **_absences(attribution, counted.times),
+        "nodes_never_ran": never_ran(attribution, counted.times),
         "dynamic": dynamic_facts(graph, fed.prepared, measurement.optimized, settings, kept=fed.keep_dynamic)
         if graph.given_sizes
         else None,
@@ -235,35 +235,27 @@ def _measurement_facts(measurement: Measurement, settings: SessionSettings) -> F
     }
 
 
-def _absences(attribution: Attribution, times: StepTimes) -> Facts:
-    """Nodes of the optimized model that no counted step ran: they are in branches that were not taken."""
-    ran = set(times.names)
-    absent = [e for e in attribution.executed if executed_name(e.index) not in ran]
-    return {"nodes_never_ran": [e.node.name or f"{e.node.op_type}#{e.index}" for e in absent]}
-
-
 def _each_round(
     run: Run, measurement: Measurement, counted: CountedSteps, facts: Sequence[Facts]
 ) -> list[dict[str, Any]]:
     """What each round says by itself: number of counted steps, start, gauge, medians of its times."""
-    sessions = [len(one.traces) for one in measurement.rounds]
-    kept = [steps - check.steps for steps, check in zip(measurement.session_steps, counted.profiled, strict=True)]
+    checks = iter(counted.profiled)  # one a session
     walls = run.steps["wall_us"].to_numpy(float)
-    each, session, start = [], 0, 0
-    for number, said in enumerate(facts):
-        steps = sum(kept[session : session + sessions[number]])
+    each, start = [], 0
+    for one, said, control_us in zip(measurement.rounds, facts, counted.control_series, strict=True):
+        steps = sum(taken - next(checks).steps for taken in one.session_steps)
         mine = slice(start, start + steps)
         each.append(
             {
                 "steps": steps,
                 "time_utc": said["time_utc"],
                 "gauge": said["gauge"],
-                "control_us": float(np.median(counted.control_series[number])),
+                "control_us": float(np.median(control_us)),
                 "step_us": float(np.median(walls[mine])),
                 "node_time_us": float(np.median(run.samples[mine], axis=0).sum()),
             }
         )
-        session, start = session + sessions[number], start + steps
+        start += steps
     return each
 
 

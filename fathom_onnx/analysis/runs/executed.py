@@ -8,8 +8,9 @@ from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.graph.bodies import NumberedNode
 from fathom_onnx.graph.labels import Label
 from fathom_onnx.runtime.optimized import executed_name
+from fathom_onnx.runtime.traces.steps import StepTimes
 
-__all__ = ["UNATTRIBUTED", "display_name", "main_labels", "numbers_by_name"]
+__all__ = ["UNATTRIBUTED", "display_name", "main_labels", "never_ran", "numbers_by_name"]
 
 UNATTRIBUTED = "unattributed"
 """Layer and phase of an executed node that stands for no original node."""
@@ -34,3 +35,9 @@ def main_labels(attribution: Attribution, labels: Sequence[Label]) -> list[Label
 def numbers_by_name(attribution: Attribution) -> dict[str, int]:
     """Name in the trace (``k<number>``) to the number of the executed node."""
     return {executed_name(entry.index): entry.index for entry in attribution.executed}
+
+
+def never_ran(attribution: Attribution, times: StepTimes) -> list[str]:
+    """Nodes of the optimized model that no counted step ran: they are in branches that were not taken."""
+    ran = set(times.names)
+    return [display_name(entry) for entry in attribution.executed if executed_name(entry.index) not in ran]

@@ -115,8 +115,10 @@ def _examine(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[tup
     checks = [
         check
         for stage, jobs in work
+        if stage is not stages.structure
         for job in jobs
-        for check in found[stage.name].results.get(job, {}).get("checks", ())
+        if job in found[stage.name].results
+        for check in found[stage.name].results[job]["checks"]
     ]
     structures = found[stages.structure.name] if stages.structure is not None else StageResults()
     return tuple(checks), structures
