@@ -44,6 +44,12 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
     return head + rule + "".join(lines)
 
 
+def answer(asked: dict[str, Any]) -> str:
+    """An answer, and that of the measured point where most resamples give another."""
+    words, measured = ANSWERS[asked["outcome"]], ANSWERS[asked["measured"]]
+    return words if words == measured else f"{words} (measured point: {measured})"
+
+
 def pairs(levels: list[dict[str, Any]]) -> str:
     """The answer of every pair of frameworks at each level; nothing where there is one pair."""
     names = list(dict.fromkeys(" and ".join(pair["frameworks"]) for level in levels for pair in level["pairs"]))
@@ -51,8 +57,8 @@ def pairs(levels: list[dict[str, Any]]) -> str:
         return ""
     rows = []
     for level in levels:
-        answers = {" and ".join(pair["frameworks"]): ANSWERS[pair["outcome"]] for pair in level["pairs"]}
-        rows.append([level["name"], ANSWERS[level["outcome"]], *(answers.get(name, "") for name in names)])
+        answers = {" and ".join(pair["frameworks"]): answer(pair) for pair in level["pairs"]}
+        rows.append([level["name"], answer(level), *(answers.get(name, "") for name in names)])
     return table(["level", "over all", *names], rows) + "\n"
 
 
@@ -62,7 +68,7 @@ def framework(levels: list[dict[str, Any]]) -> str:
         [
             f"{level['name']}, {a['mode']} by {a['level']}"
             + (f", {' and '.join(a['frameworks'])}" if level.get("pairs") else ""),
-            ANSWERS[a["outcome"]],
+            answer(a),
             f"{a['within']:.3f}",
             "" if a["floor"] is None else f"{a['floor']:.4f}",
             "" if a["holds"] is None else f"{a['holds']:.0%}",

@@ -248,7 +248,7 @@ def _framework(level: FrameworkLevel) -> Claim:
         f"FW {level.name}",
         "primitive operations decide the time, so that the framework matters little",
         "",
-        "every criterion of the framework question, in both modes, by class and by op",
+        "every criterion of the framework question, in both modes, by class and by op, in most resamples",
         lambda e: time.framework(level),
     )
 

@@ -2,18 +2,25 @@
 
 They were fixed before the first measurement, restated for rounds before the first measurement in rounds, and for more
 than two frameworks before the first measurement of three: they are about two frameworks, and asked of every pair.
+
+Since they have thresholds, an answer that is asked for once depends on noise where a number lies at one. What most
+resamples answer depends on it less (L. Breiman, Bagging predictors, Machine Learning 24, 1996; P. Buehlmann and B. Yu,
+Analyzing bagging, Annals of Statistics 30, 2002). This was restated after four studies, whose answers to one level
+differed, and before the next.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["CRITERIA", "RULES", "Criterion", "FrameworkOutcome", "Statistics", "share_of", "together"]
+__all__ = ["CRITERIA", "RULES", "Criterion", "FrameworkOutcome", "Statistics", "most_given", "share_of", "together"]
 
 FrameworkOutcome = Literal["little", "much", "mixed", "unknown"]
-"""Whether the framework matters: little, much, by some criteria only, or too little data to say."""
+"""Whether the framework matters: little, much, by some criteria only, or too little data to say. Each claims less than
+the ones before it."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,26 @@ RULES: tuple[tuple[str, str], ...] = (
         "no answer where the mean floor is above a quarter of the distance between workloads, which would hide what "
         "the ratio asks for",
     ),
+    (
+        "resamples",
+        "of what was measured the answer is the one that most resamples of rounds and steps give: over all, of each "
+        "pair of frameworks, of each mode and grouping; of equally many the measured point's, or else the one that "
+        "claims least",
+    ),
 )
 """Name and text of what else makes an answer: what counts as a distance, and when there is no answer."""
+
+
+def most_given(resampled: Sequence[FrameworkOutcome], measured: FrameworkOutcome) -> FrameworkOutcome:
+    """The outcome that most resamples give; of equally many the measured one, or else the one that claims least.
+
+    Args:
+        resampled: The outcomes of the resamples; where there are none, the measured one is the answer.
+        measured: The outcome of what was measured.
+    """
+    counts = Counter(resampled)
+    claims_less = get_args(FrameworkOutcome).index
+    return max(counts, key=lambda o: (counts[o], o == measured, claims_less(o)), default=measured)
 
 
 def share_of(outcomes: Sequence[FrameworkOutcome], outcome: FrameworkOutcome) -> float | None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from fathom_onnx.workloads.contract import MODES
 
-from .criteria import CRITERIA, RULES, FrameworkOutcome, Statistics, share_of, together
+from .criteria import CRITERIA, RULES, FrameworkOutcome, Statistics, most_given, share_of, together
 from .op_mix import OpMix
 from .resampling import Grid, cosine_square, counted, drawn_medians, interval, noise_floor, silhouette
 from .share_differences import ShareDifference, differences
@@ -38,6 +38,13 @@ Floats = npt.NDArray[np.float64]
 _SEED = 0
 OUTCOME_RESAMPLES = 200
 """Resamples whose outcome is determined: each takes a permutation test."""
+
+_ANSWERS: dict[FrameworkOutcome, str] = {
+    "little": "the framework matters little",
+    "much": "the framework matters",
+    "mixed": "the answer is mixed",
+    "unknown": "it cannot be told whether the framework matters",
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,18 @@ class Assessment(Statistics):
         return len(apart)
 
     @property
+    def measured(self) -> FrameworkOutcome:
+        """The outcome of the measured point."""
+        return super().outcome
+
+    @property
+    def outcome(self) -> FrameworkOutcome:
+        """The outcome of most resamples; where there are none, of the measured point."""
+        return most_given(self.resampled, self.measured)
+
+    @property
     def holds(self) -> float | None:
-        """Share of the resamples with the same outcome; None where there are none."""
+        """Share of the resamples that give the outcome; None where there are none."""
         return share_of(self.resampled, self.outcome)
 
     def json(self) -> dict[str, Any]:
@@ -112,6 +129,7 @@ class Assessment(Statistics):
             "above_floor": self.above_floor,
             "met": self.met,
             "outcome": self.outcome,
+            "measured": self.measured,
             "holds": self.holds,
             "within_pairs": [p.json() for p in self.pairs if p.a.other_framework_of(p.b)],
             "between_pairs": [p.json() for p in self.pairs if p.a.other_workload_of(p.b)],
@@ -290,70 +308,73 @@ class FrameworkLevel:
         return max(self.assessments, key=lambda a: (a.ratio is None, a.ratio or 0.0), default=None)
 
     @property
+    def measured(self) -> FrameworkOutcome:
+        """``little`` where every measured point says so, ``much`` where one does; else ``mixed`` or ``unknown``."""
+        return together(a.measured for a in self.assessments)
+
+    @cached_property
+    def _drawn(self) -> tuple[FrameworkOutcome, ...]:
+        """The outcome of each resample of all runs; empty where nothing can be drawn."""
+        if not all(a.resampled for a in self.assessments):
+            return ()
+        return tuple(together(several) for several in zip(*(a.resampled for a in self.assessments), strict=True))
+
+    @property
     def outcome(self) -> FrameworkOutcome:
-        """``little`` where every assessment says so, ``much`` where one does; else ``mixed`` or ``unknown``."""
-        return together(a.outcome for a in self.assessments)
+        """The outcome of most resamples; where nothing can be drawn, of the measured point."""
+        return most_given(self._drawn, self.measured)
 
     @property
     def resampled(self) -> dict[FrameworkOutcome, float]:
         """Outcome to how often it comes out when rounds and steps are resampled; empty where nothing can be drawn."""
-        if not self.assessments or not all(a.resampled for a in self.assessments):
-            return {}
-        outcomes = [together(several) for several in zip(*(a.resampled for a in self.assessments), strict=True)]
-        return {name: share for name in dict.fromkeys(outcomes) if (share := share_of(outcomes, name))}
+        return {name: share for name in dict.fromkeys(self._drawn) if (share := share_of(self._drawn, name))}
 
     @property
     def holds(self) -> float | None:
-        """How often the level's outcome holds under resampling; None where nothing can be drawn."""
-        return self.resampled.get(self.outcome, 0.0) if self.resampled else None
+        """The share of the resamples that give the outcome; None where nothing can be drawn."""
+        return share_of(self._drawn, self.outcome)
 
     @property
     def verdict(self) -> str:
-        """One line: the answer at this level, with its numbers and how often it holds under resampling."""
-        held = (
-            ""
-            if self.holds is None or self.outcome == "unknown"
-            else f" It holds in {self.holds:.0%} of resamples of rounds and steps."
-        )
-        return f"{self._answer}{held}"
-
-    @property
-    def _answer(self) -> str:
+        """The answer at this level in words: with numbers, how often it holds, and what the measured point says."""
         head = f"By {self.what}"
         if self.between:
             head += f", between {' and '.join(self.between)},"
         worst = self.worst
         if worst is None:
-            return (
-                f"{head} it cannot be told whether the framework matters: that takes two workloads from two frameworks."
-            )
+            return f"{head} {_ANSWERS['unknown']}: that takes two workloads from two frameworks."
         numbers = (
             f"frameworks of one workload are {worst.within:.3f} apart where workloads are {worst.between:.3f} "
             f"({self.asked(worst)}, the worst case{_floor(worst)})"
         )
+        first, then = (", ", ": ") if self.measured == "little" else (": ", "; ")
+        measured = f"{_ANSWERS[self.measured]}{first}{self._reason}"
+        often = "" if self.holds is None else f"It holds in {self.holds:.0%} of resamples of rounds and steps"
+        if self.outcome != self.measured:
+            return f"{head} {_ANSWERS[self.outcome]}: {numbers}. {often}; by the measured point itself {measured}."
+        held = f" {often}." if often and self.outcome != "unknown" else ""
+        return f"{head} {measured}{then}{numbers}.{held}"
+
+    @property
+    def _reason(self) -> str:
+        """Why the measured point says what it does."""
         noisy = [a for a in self.assessments if not a.resolved]
         if noisy:
             loudest = max(noisy, key=lambda a: (a.floor or 0.0) / a.workloads_apart if a.workloads_apart else math.inf)
             return (
-                f"{head} it cannot be told whether the framework matters: rounds of one framework are "
-                f"{loudest.floor:.3f} apart ({self.asked(loudest)}), too much beside "
-                f"{loudest.workloads_apart:.3f} between workloads."
+                f"rounds of one framework are {loudest.floor:.3f} apart ({self.asked(loudest)}), too much beside "
+                f"{loudest.workloads_apart:.3f} between workloads"
             )
-        if self.outcome == "unknown":
-            few = min(self.assessments, key=lambda a: len(a.workloads))
-            return (
-                f"{head} it cannot be told whether the framework matters: {len(few.workloads)} workloads are too few "
-                f"for the permutation test; {numbers}."
-            )
-        failed = self.criteria_not_met
-        if not failed:
-            return f"{head} the framework matters little, by every criterion: {numbers}."
-        answer = "the framework matters" if self.outcome == "much" else "the answer is mixed"
+        if self.measured == "unknown":
+            few = min(len(a.workloads) for a in self.assessments)
+            return f"{few} workloads are too few for the permutation test"
+        if self.measured == "little":
+            return "by every criterion"
         # which they are is said by the line of each pair, where there are several
         by_pair = [
             f"{_unmet(pair)} between {' and '.join(pair.between)}" for pair in self.pairs if pair.criteria_not_met
         ]
-        return f"{head} {answer}: {_unmet(self)} criteria are not met, {', '.join(by_pair or failed)}; {numbers}."
+        return f"{_unmet(self)} criteria are not met, {', '.join(by_pair or self.criteria_not_met)}"
 
     @property
     def criteria_not_met(self) -> list[str]:
@@ -366,6 +387,7 @@ class FrameworkLevel:
             "name": self.name,
             "what": self.what,
             "outcome": self.outcome,
+            "measured": self.measured,
             "holds": self.holds,
             "resampled": self.resampled,
             "verdict": self.verdict,
@@ -373,6 +395,7 @@ class FrameworkLevel:
                 {
                     "frameworks": pair.between,
                     "outcome": pair.outcome,
+                    "measured": pair.measured,
                     "holds": pair.holds,
                     "resampled": pair.resampled,
                     "verdict": pair.verdict,

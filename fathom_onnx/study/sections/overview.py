@@ -9,7 +9,7 @@ from fathom_onnx.analysis.report.strips import Strip, strip_svg
 from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
 from fathom_onnx.study.result import StudyResult
 
-from .paper_sections import CLAIM_STATES, OUTCOMES, claim_anchor
+from .paper_sections import CLAIM_STATES, OUTCOMES, claim_anchor, measured_otherwise
 from .run_groups import Runs, group_runs
 from .workload_pages import page_anchor
 
@@ -87,8 +87,9 @@ def _tile(number: int, level: FrameworkLevel) -> Tile:
     )
     who = " and ".join(worst.frameworks) if level.pairs else "between frameworks"
     numbers = [(f"{worst.within:.3f}", who), (f"{worst.between:.3f}", "between workloads")]
-    answers = [f"{' and '.join(pair.between)}: {OUTCOMES[pair.outcome][0]}" for pair in level.pairs]
-    return Tile(title, words, numbers, state, strip, "question", "; ".join(answers))
+    notes = [f"in {level.holds:.0%} of resamples, {note}" for note in measured_otherwise(level)]
+    notes += [f"{' and '.join(pair.between)}: {OUTCOMES[pair.outcome][0]}" for pair in level.pairs]
+    return Tile(title, words, numbers, state, strip, "question", "; ".join(notes))
 
 
 def _mark(number: int, entry: Entry) -> Mark:

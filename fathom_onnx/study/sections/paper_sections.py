@@ -16,7 +16,7 @@ from .difference_sections import difference_sections
 from .paper_figures import figures_section
 from .provider_sections import provider_sections
 
-__all__ = ["CLAIM_STATES", "OUTCOMES", "claim_anchor", "paper_sections"]
+__all__ = ["CLAIM_STATES", "OUTCOMES", "claim_anchor", "measured_otherwise", "paper_sections"]
 
 CLAIM_STATES: dict[Verdict, CellState] = {"holds": "good", "differs": "bad", "cannot be tested here": "open"}
 """How the verdict on a claim is marked."""
@@ -41,6 +41,11 @@ def paper_sections(result: StudyResult) -> list[Section]:
         *difference_sections(result),
         *provider_sections(result),
     ]
+
+
+def measured_otherwise(asked: Assessment | FrameworkLevel) -> list[str]:
+    """What the measured point says, where most resamples say something else."""
+    return [] if asked.measured == asked.outcome else [f"measured point: {OUTCOMES[asked.measured][0]}"]
 
 
 def claim_anchor(number: int) -> str:
@@ -75,10 +80,9 @@ def _asked(level: FrameworkLevel, a: Assessment) -> str:
 
 
 def _distance_row(level: FrameworkLevel, a: Assessment) -> list[TableCell | str]:
-    words, state = OUTCOMES[a.outcome]
     return [
         _asked(level, a),
-        TableCell(words, state=state),
+        _answer(a, measured_otherwise(a)),
         number_cell(a.holds, ".0%"),
         number_cell(a.within),
         _interval(a, "within"),
@@ -124,17 +128,21 @@ def _pairs(levels: Sequence[FrameworkLevel]) -> list[Table]:
         return []
     rows: list[list[TableCell | str]] = []
     for level in levels:
-        answers = {pair.between: _answer(pair) for pair in level.pairs}
-        rows.append([level.name, _answer(level), *(answers.get(pair, TableCell("")) for pair in pairs)])
+        answers = {pair.between: _answer_and_share(pair) for pair in level.pairs}
+        rows.append([level.name, _answer_and_share(level), *(answers.get(pair, TableCell("")) for pair in pairs)])
     columns = ("asked of", "over all", *(" and ".join(pair) for pair in pairs))
-    note = "Over all it matters little if it does in every pair, and matters if it does in one."
+    note = "Over all it matters little if it does in every pair, and matters if it does in one; draw by draw."
     return [Table("By pair of frameworks", columns, rows, note)]
 
 
-def _answer(level: FrameworkLevel) -> TableCell:
-    words, state = OUTCOMES[level.outcome]
+def _answer(asked: Assessment | FrameworkLevel, notes: Sequence[str]) -> TableCell:
+    words, state = OUTCOMES[asked.outcome]
+    return TableCell(f"{words} ({'; '.join(notes)})" if notes else words, state=state)
+
+
+def _answer_and_share(level: FrameworkLevel) -> TableCell:
     told = level.holds is not None and level.outcome != "unknown"
-    return TableCell(f"{words} (holds in {level.holds:.0%})" if told else words, state=state)
+    return _answer(level, [*([f"holds in {level.holds:.0%}"] if told else []), *measured_otherwise(level)])
 
 
 def _question_section(levels: Sequence[FrameworkLevel]) -> Section:

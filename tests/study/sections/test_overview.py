@@ -75,6 +75,19 @@ def test_of_three_frameworks_a_tile_has_a_strip_and_an_answer_a_pair() -> None:
     assert len(question.lead) == 4
 
 
+def test_where_the_measured_point_says_otherwise_tile_and_table_say_so() -> None:
+    result = study(*CELLS)
+    (level,) = result.framework
+    several = [replace(a, resampled=("mixed", "mixed", "little")) for a in level.assessments]
+    result.__dict__["framework"] = (replace(level, assessments=tuple(several)),)
+    overview = study_overview(result)
+    assert overview is not None
+    (tile,) = overview.tiles
+    assert (tile.answer, tile.note) == ("mixed", "in 67% of resamples, measured point: cannot be told")
+    question = next(section for section in paper_sections(result) if section.anchor == "question")
+    assert [cell.text for cell in question.tables[0].cells[0][1:3]] == ["mixed (measured point: cannot be told)", "67%"]
+
+
 def test_a_profile_that_is_not_the_frameworks_step_is_called_so() -> None:
     way = "op by op; XLA fuses these"
     natives = []
