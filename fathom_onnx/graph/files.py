@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "ensure_folder",
     "hold",
     "publish",
+    "remove_abandoned",
     "seal",
     "write_aside",
     "write_bytes",
@@ -67,7 +69,7 @@ def write_aside(path: Path) -> Iterator[IO[Any]]:
         OutputError: The folder cannot be written to or the disk is full; ``path`` is then as it was.
     """
     ensure_folder(path.parent)
-    _remove_abandoned(path)
+    remove_abandoned(path)
     part = None
     try:
         with tempfile.NamedTemporaryFile(
@@ -103,14 +105,23 @@ def hold(file: IO[Any] | int) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left half written of a file: nobody holds it, and it is not just being made."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > ABANDONED_S:
-                with part.open("rb") as file:
-                    hold(file)
-                    part.unlink()
+def remove_abandoned(path: Path, folder: bool = False) -> None:
+    """Remove what killed processes left half written of a file: nobody holds it, and it is not just being made.
+
+    Args:
+        path: What they wrote, beside which they left something.
+        folder: Whether it is a folder.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{'' if folder else '.part'}"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as ends:
+            if left.is_dir() is folder and time.time() - left.stat().st_mtime > ABANDONED_S:
+                opened = os.open(left, os.O_RDONLY)
+                ends.callback(os.close, opened)
+                hold(opened)
+                if folder:
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
 
 
 def check_replaceable(folder: Path, files: Collection[str], kind: str) -> None:

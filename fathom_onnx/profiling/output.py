@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from fathom_onnx.errors import OutputError, one_line
-from fathom_onnx.graph.files import ABANDONED_S, check_replaceable, ensure_folder, hold, publish, seal
+from fathom_onnx.graph.files import check_replaceable, ensure_folder, hold, publish, remove_abandoned, seal
 
 __all__ = ["run_output"]
 
@@ -45,7 +43,7 @@ def run_output(
         return
     check_replaceable(folder, files, kind)
     ensure_folder(folder.parent)
-    _remove_abandoned(folder)
+    remove_abandoned(folder, folder=True)
     with contextlib.ExitStack() as ends:
         try:
             aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -94,14 +92,3 @@ def _held(folder: Path, ends: contextlib.ExitStack) -> None:
         opened = os.open(folder, os.O_RDONLY)
         ends.callback(os.close, opened)
         hold(opened)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left half written of a folder: nobody holds it, and it is not just being made."""
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as ends:
-            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_S:
-                opened = os.open(left, os.O_RDONLY)
-                ends.callback(os.close, opened)
-                hold(opened)
-                shutil.rmtree(left)
