@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from fathom_onnx.analysis.attribution.attribution import Attribution, Matching
+from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.analysis.runs.control_flow import control_facts
 from fathom_onnx.analysis.runs.executed import never_ran
 from fathom_onnx.analysis.runs.kernels import device_facts
 from fathom_onnx.analysis.runs.memory_use import memory_facts
-from fathom_onnx.analysis.runs.pooled import pooled_gauge
+from fathom_onnx.analysis.runs.pooled import pooled_gauge, round_entry
 from fathom_onnx.analysis.runs.run import Run, build_run
 from fathom_onnx.analysis.runs.steps import CountedSteps, count_steps
 from fathom_onnx.analysis.runs.timeline import write_timeline
 from fathom_onnx.dynamic_sizes import dynamic_facts
-from fathom_onnx.errors import RunError, StepError
-from fathom_onnx.graph import Tensor
-from fathom_onnx.graph.tensors import tensors_of
+from fathom_onnx.errors import StepError
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.environment import environment, graph_facts
-from fathom_onnx.runtime.fingerprint import fingerprints, perturbed
-from fathom_onnx.runtime.optimized import STRUCTURE, load_optimized
+from fathom_onnx.runtime.optimized import STRUCTURE
 from fathom_onnx.runtime.profiler import (
     ROUND,
     Measurement,
@@ -42,18 +37,17 @@ from fathom_onnx.runtime.profiler import (
     profiled_runs,
     read_rounds,
     record,
-    same_nodes,
 )
-from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.speed.gauge import Gauge
 from fathom_onnx.runtime.traces.memory import traced_memory
 from fathom_onnx.runtime.traces.shapes import read_shapes
 
+from .attributing import attribute
 from .fed import FedGraph
 from .output import run_output
 
-__all__ = ["Explained", "attribute", "explain", "explain_rounds", "measure", "measure_round"]
+__all__ = ["Explained", "explain", "explain_rounds", "measure", "measure_round"]
 
 MOST_BLAMED = 4
 """Drawn inputs that are told, at most, when a step fails."""
@@ -245,85 +239,14 @@ def _each_round(
     for one, said, control_us in zip(measurement.rounds, facts, counted.control_series, strict=True):
         steps = sum(taken - next(checks).steps for taken in one.session_steps)
         mine = slice(start, start + steps)
-        each.append(
-            {
-                "steps": steps,
-                "time_utc": said["time_utc"],
-                "gauge": said["gauge"],
-                "control_us": float(np.median(control_us)),
-                "step_us": float(np.median(walls[mine])),
-                "node_time_us": float(np.median(run.samples[mine], axis=0).sum()),
-            }
-        )
+        times = {
+            "control_us": float(np.median(control_us)),
+            "step_us": float(np.median(walls[mine])),
+            "node_time_us": float(np.median(run.samples[mine], axis=0).sum()),
+        }
+        each.append(round_entry(steps, said, times))
         start += steps
     return each
-
-
-def attribute(fed: FedGraph, measurement: Measurement, settings: SessionSettings) -> Attribution:
-    """Attribute the executed nodes of a measured graph; values are compared only where names leave a question.
-
-    Args:
-        fed: The graph and what it was fed.
-        measurement: What was measured.
-        settings: How it ran: the values are computed on the same provider.
-
-    Raises:
-        RunError: onnxruntime cannot run the graph again to compare values.
-    """
-    graph, model = fed.graph, measurement.optimized
-    matching = Matching(graph, model)
-    if not matching.questions:
-        return matching.attribution()
-    with _with_weights(fed, measurement, settings) as (model, folder):
-        if model is not measurement.optimized:
-            matching = Matching(graph, model)
-        feeds = {**fed.batches[0], **perturbed(fed.prepared.initial)}
-        executed_values = fingerprints(
-            model,
-            _names_of(q.executed for q in matching.questions),
-            feeds,
-            sizes=_sizes(tensors_of(model.graph)),
-            folder=folder,
-            ep=settings.ep,
-            custom_ops=settings.custom_ops,
-        )
-    original_values = fingerprints(
-        fed.prepared.model,
-        _names_of(q.original for q in matching.questions),
-        feeds,
-        values=fed.prepared.values,
-        sizes=_sizes(graph.tensors),
-        folder=fed.prepared.folder,
-        ep=settings.ep,
-        custom_ops=settings.custom_ops,
-    )
-    return matching.attribution(original_values, executed_values)
-
-
-@contextlib.contextmanager
-def _with_weights(
-    fed: FedGraph, measurement: Measurement, settings: SessionSettings
-) -> Iterator[tuple[onnx.ModelProto, Path]]:
-    """The optimized model and the folder of its weights; they are made once more where the round's are gone."""
-    kept = measurement.rounds[0].model_folder
-    if kept is not None:
-        yield measurement.optimized, kept
-        return
-    with tempfile.TemporaryDirectory(prefix="fathom-onnx-") as folder:
-        path = Path(folder, "optimized.onnx")
-        open_session(fed.prepared, settings, optimized_to=path)
-        model = load_optimized(path)
-        if not same_nodes(model, measurement.optimized):
-            raise RunError("onnxruntime makes another model of the graph now than it ran", "measure it again")
-        yield model, path.parent
-
-
-def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    return {name: t.size_bytes for name, t in tensors.items() if t.size_bytes is not None}
-
-
-def _names_of(tables: Iterable[dict[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for table in tables for name in table))
 
 
 @contextlib.contextmanager

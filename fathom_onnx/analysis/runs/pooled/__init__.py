@@ -5,6 +5,6 @@ of which round. Rounds of a graph are made one run as they are explained (:mod:`
 """
 
 from .native import pool_native_runs
-from .rounds import pooled_gauge, round_sizes
+from .rounds import pooled_gauge, round_entry, round_sizes
 
-__all__ = ["pool_native_runs", "pooled_gauge", "round_sizes"]
+__all__ = ["pool_native_runs", "pooled_gauge", "round_entry", "round_sizes"]

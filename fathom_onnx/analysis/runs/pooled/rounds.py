@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["pooled_facts", "pooled_gauge", "round_sizes"]
+__all__ = ["pooled_facts", "pooled_gauge", "round_entry", "round_sizes"]
 
 Manifest = Mapping[str, Any]
 
@@ -15,6 +15,17 @@ Manifest = Mapping[str, Any]
 def round_sizes(manifest: Manifest) -> tuple[int, ...]:
     """Number of counted steps of each round of a run; empty where it was measured at once."""
     return tuple(int(one["steps"]) for one in manifest.get("rounds") or ())
+
+
+def round_entry(steps: int, facts: Manifest, times: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest of a run says of one of its rounds.
+
+    Args:
+        steps: Its counted steps.
+        facts: What its own manifest says, its start and gauge among it.
+        times: Its times.
+    """
+    return {"steps": steps, "time_utc": facts.get("time_utc"), "gauge": facts.get("gauge"), **times}
 
 
 def pooled_facts(manifests: Sequence[Manifest], lists: Sequence[str], rounds: Sequence[Mapping[str, Any]]) -> Manifest:
@@ -27,10 +38,7 @@ def pooled_facts(manifests: Sequence[Manifest], lists: Sequence[str], rounds: Se
     """
     first = manifests[0]
     gauges = [m["gauge"] for m in manifests if m.get("gauge")]
-    each = [
-        {"steps": m["steps"], "time_utc": m.get("time_utc"), "gauge": m.get("gauge"), **said}
-        for m, said in zip(manifests, rounds, strict=True)
-    ]
+    each = [round_entry(m["steps"], m, said) for m, said in zip(manifests, rounds, strict=True)]
     return {
         **first,
         "steps": sum(m["steps"] for m in manifests),
