@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options, refuse_replacing
 from fathom_onnx.errors import FathomError, UsageError
@@ -95,8 +95,8 @@ def command(
     """
     from fathom_onnx.cli.render import print_json, progress
 
-    chosen = options.chosen_workloads(workloads, preset, batch, changes, suite, rate_input=rate_input)
-    cells = options.chosen_cells(chosen, framework, mode)
+    chosen = choices.chosen_workloads(workloads, preset, batch, changes, suite, rate_input=rate_input)
+    cells = choices.chosen_cells(chosen, framework, mode)
     endings = (".onnx",) if form == "onnx" else (TEXT, BYTECODE)
     one_file = output.suffix in endings and not output.is_dir()
     if one_file and len(cells) != 1:

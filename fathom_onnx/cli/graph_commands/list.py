@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import FathomError
 from fathom_onnx.exporting import DEFAULT_FRAMEWORK, graph_path
@@ -53,7 +53,7 @@ def command(
     left_out: dict[str, str] = {}
     for name in names(suite):
         try:
-            (w,) = options.chosen_workloads([name], preset, batch, changes)
+            (w,) = choices.chosen_workloads([name], preset, batch, changes)
         except FathomError as error:
             if name in BUILT_IN:
                 raise

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import ExportError, MissingDependencyError
 from fathom_onnx.exporting import ExportRequest, export_graph
@@ -36,7 +36,7 @@ def command(
     from fathom_onnx.workloads import definition
     from fathom_onnx.workloads.config import settings
 
-    (found,) = options.chosen_workloads([workload], preset, batch, changes)
+    (found,) = choices.chosen_workloads([workload], preset, batch, changes)
     papers: tuple[str, ...] = ()
     fidelity = ""
     if isinstance(found, RecipeWorkload):
@@ -47,7 +47,7 @@ def command(
     configuration = [{"field": f, "value": v, "source": s} for f, v, s in settings(found.config)]
     inputs = {
         m: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "meaning": t.meaning} for t in specs]
-        for m in options.chosen_modes(mode)
+        for m in choices.chosen_modes(mode)
         for specs in [found.batch_inputs(m)]
     }
     variables = [

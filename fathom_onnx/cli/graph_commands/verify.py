@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import recipe_options
 from fathom_onnx.exporting import ExportRequest, Purpose, export_graph, refuse_no_marks
@@ -65,8 +65,8 @@ def command(
 
     check_provider(ep)  # before anything is exported
 
-    chosen = options.chosen_workloads(() if _everything else workloads, preset, batch, changes, suite)
-    cells = options.chosen_cells(chosen, framework, mode)
+    chosen = choices.chosen_workloads(() if _everything else workloads, preset, batch, changes, suite)
+    cells = choices.chosen_cells(chosen, framework, mode)
     if not marks:
         for name in dict.fromkeys(name for _, name, _ in cells):
             refuse_no_marks(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UnknownNameError, UsageError
 from fathom_onnx.native import native_frameworks
@@ -77,10 +77,10 @@ def profile_by_framework(context: click.Context) -> None:
             raise UsageError(f"{option} is for onnxruntime and not for --runtime {runtime}", f"leave {option} out")
     if target.endswith(".onnx") or Path(target).exists():
         raise UsageError(f"'{target}' is a graph, which {runtime} does not run", "name a workload, or leave --runtime")
-    modes = options.chosen_modes(given["mode"])
+    modes = choices.chosen_modes(given["mode"])
     if len(modes) > 1:
         raise UsageError("profile runs one step", "name one mode")
-    (workload,) = options.chosen_workloads([target], given["preset"], given["batch"], given["changes"])
+    (workload,) = choices.chosen_workloads([target], given["preset"], given["batch"], given["changes"])
 
     from fathom_onnx.cli.render import print_json, progress
     from fathom_onnx.native_profiling import profile_compiled, profile_native

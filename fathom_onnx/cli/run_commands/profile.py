@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.errors import UsageError
 from fathom_onnx.graph import Graph
 from fathom_onnx.recipes.target import is_target
@@ -150,7 +150,7 @@ def _exported(
 ) -> Graph:
     from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
 
-    cells = options.chosen_cells(options.chosen_workloads([name], preset, batch, changes), framework, mode)
+    cells = choices.chosen_cells(choices.chosen_workloads([name], preset, batch, changes), framework, mode)
     if len(cells) > 1:
         raise UsageError("profile runs one graph", "name one framework and one mode; 'study' runs them all")
     ((workload, chosen, one_mode),) = cells

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.errors import UsageError
 from fathom_onnx.exporting import ExportRequest, export_graph, purpose_for
@@ -73,8 +73,8 @@ def _graphs(
         workload = workload_of(graph) if evaluate or play else None
         name = graph.metadata.framework if graph.metadata else ""
     else:
-        chosen = options.chosen_workloads([target], preset, batch, changes, rate_input=rate_input)
-        cells = options.chosen_cells(chosen, framework, "training")
+        chosen = choices.chosen_workloads([target], preset, batch, changes, rate_input=rate_input)
+        cells = choices.chosen_cells(chosen, framework, "training")
         if len(cells) > 1:
             raise UsageError("train runs one graph", "name one framework")
         ((workload, name, _),) = cells

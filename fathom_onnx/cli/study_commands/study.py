@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import refuse_preset
 
@@ -89,7 +89,7 @@ def command(
             output,
             preset,
             workloads or names(suite),
-            options.named_frameworks([framework]),
+            choices.named_frameworks([framework]),
             None if mode == "all" else [mode],
             ep=ep,
             tf32=tf32,

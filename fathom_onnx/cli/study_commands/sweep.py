@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fathom_onnx.cli import options
+from fathom_onnx.cli import choices, options
 from fathom_onnx.cli.lines import tell
 from fathom_onnx.cli.targets import refuse_preset
 from fathom_onnx.exporting import Purpose
@@ -97,7 +97,7 @@ def command(
     refuse_preset(targets)
     axes = Axes(
         workloads=[name for name in targets if not _is_file(name)] if targets else names(suite),
-        frameworks=options.named_frameworks(framework),
+        frameworks=choices.named_frameworks(framework),
         modes=_all(mode),
         providers=ep,
         tf32=tf32,
