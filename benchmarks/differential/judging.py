@@ -124,8 +124,11 @@ def _same_numbers(a: Any, b: Any) -> bool:
         return False
 
 
-def apart(found: Any, true: Any) -> float:
-    """How far two outputs are apart, over the largest of the second; infinite where they are no floats of one shape."""
+def apart(found: Any, true: Any, over: Any = None) -> float:
+    """How far two outputs are apart, over the largest of the second or, element by element, over what is given.
+
+    Infinite where they are no floats of one shape.
+    """
     if _equal(found, true):
         return 0.0
     found, true = np.asarray(found), np.asarray(true)
@@ -134,8 +137,11 @@ def apart(found: Any, true: Any) -> float:
     found, true = found.astype("float64"), true.astype("float64")
     with np.errstate(all="ignore"):
         same = (found == true) | (np.isnan(found) & np.isnan(true))
-        distance = np.where(same, 0.0, np.abs(found - true)).max(initial=0.0)
-        far = float(distance / np.abs(true[np.isfinite(true)]).max(initial=0.0))
+        distances = np.where(same, 0.0, np.abs(found - true))
+        if over is None:
+            far = float(distances.max(initial=0.0) / np.abs(true[np.isfinite(true)]).max(initial=0.0))
+        else:
+            far = float(np.where(same | np.isinf(over), 0.0, distances / over).max(initial=0.0))
     return far if math.isfinite(far) else math.inf
 
 
@@ -201,6 +207,7 @@ def different(
     run: Callable[[], list[Any]],
     expected: Sequence[Any],
     most: float = 0.0,
+    over: Sequence[Any] | None = None,
 ) -> list[str]:
     """What is wrong with outputs, as a line, or nothing.
 
@@ -210,15 +217,17 @@ def different(
         names: Their names.
         run: Gives them.
         expected: What they have to be.
-        most: How far they may be apart from it, of the largest.
+        most: How far they may be apart from it, over the largest.
+        over: What that is over instead, element by element; for an output for which it is None they have to be equal.
     """
     try:
         outputs = run()
     except Exception as error:
         return [f"{kind} refused to run: {level} {type(error).__name__} {error}"]
-    for name, a, b in zip(names, outputs, expected, strict=True):
-        if (far := apart(a, b)) > most:
-            return [f"{kind} gives other outputs: {level} {name} by {far:.1e} of its largest"]
+    for name, a, b, each in zip(names, outputs, expected, over or [None] * len(names), strict=True):
+        if (far := apart(a, b, each)) > (0.0 if over is not None and each is None else most):
+            of = "its largest" if each is None else "what rounding allows"
+            return [f"{kind} gives other outputs: {level} {name} by {far:.1e} of {of}"]
     return []
 
 

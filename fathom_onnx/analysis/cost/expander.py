@@ -13,6 +13,7 @@ import onnx
 import onnx.inliner
 
 from fathom_onnx.graph import Graph, Tensor
+from fathom_onnx.graph.loading.inference import inferred
 from fathom_onnx.graph.static.values import Values
 
 __all__ = ["Expander"]
@@ -72,7 +73,7 @@ class Expander:
                 call.graph.input.append(_info(name, tensors.get(name)))
             call.graph.output.extend(_info(name, tensors.get(name)) for name in node.output if name)
             plain = onnx.inliner.inline_local_functions(call)
-            plain = onnx.shape_inference.infer_shapes(plain, data_prop=True)
+            plain = inferred(plain)
         except (RuntimeError, ValueError, KeyError, TypeError, onnx.shape_inference.InferenceError):
             return None
         left = {(n.domain, n.op_type) for n in plain.graph.node} & self._names

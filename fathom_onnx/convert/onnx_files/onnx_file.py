@@ -12,6 +12,7 @@ from fathom_onnx.convert.converter import ONNX_SUFFIX, Content, Conversion, Conv
 from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph, GraphMetadata
 from fathom_onnx.graph.loading.checking import check
+from fathom_onnx.graph.loading.inference import inferred
 from fathom_onnx.graph.loading.reading import LARGEST_BYTES
 from fathom_onnx.graph.loading.values import VALUES_FILE, pack_values
 
@@ -56,7 +57,7 @@ def finish(
     try:
         plain = dense(model)
         check(plain)
-        onnx.shape_inference.infer_shapes(plain, check_type=True, strict_mode=True)
+        inferred(plain, strict=True, follow=False)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' cannot be converted to {format_name} ({one_line(error)})") from error
     return replace(

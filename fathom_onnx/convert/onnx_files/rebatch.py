@@ -16,6 +16,7 @@ from fathom_onnx.errors import GraphError, one_line
 from fathom_onnx.graph import Graph, Tensor, from_model
 from fathom_onnx.graph.bodies import inputs_of, outputs_of
 from fathom_onnx.graph.dataflow import moves
+from fathom_onnx.graph.loading.inference import inferred
 from fathom_onnx.graph.static.values import array_of
 from fathom_onnx.workloads.contract import Array
 
@@ -162,11 +163,11 @@ def _inferred(model: onnx.ModelProto, graph: Graph) -> Graph:
     for info in model.graph.output:
         info.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(dense(model), check_type=True, strict_mode=True, data_prop=True)
+        made = inferred(dense(model), strict=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise GraphError(f"graph '{graph.name}' holds its batch as a constant ({one_line(error)})", _ADVICE) from error
-    model.graph.value_info.extend(inferred.graph.value_info)
-    for info, known in zip(model.graph.output, inferred.graph.output, strict=True):
+    model.graph.value_info.extend(made.graph.value_info)
+    for info, known in zip(model.graph.output, made.graph.output, strict=True):
         info.type.CopyFrom(known.type)
     result = from_model(model, graph.name)
     for node in result.model.graph.node:

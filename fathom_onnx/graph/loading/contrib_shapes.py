@@ -11,6 +11,9 @@ from onnx.external_data_helper import uses_external_data
 __all__ = ["shapes_by_onnxruntime"]
 
 _SMALL_BYTES = 1024
+_FOLDED_BYTES = "16777216"
+"""Constants that onnxruntime computes may be so large and no larger: shapes depend on small ones."""
+
 _FATAL_ONLY = 4
 
 
@@ -33,6 +36,7 @@ def shapes_by_onnxruntime(model: onnx.ModelProto, names: Iterable[str]) -> list[
     options = onnxruntime.SessionOptions()
     # constants are folded, which shapes may depend on; every tensor asked for is an output and so stays
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _FOLDED_BYTES)
     options.log_severity_level = _FATAL_ONLY
     try:
         data = _exposing(model, names).SerializeToString()

@@ -6,8 +6,9 @@ say what is wrong, or in all of the memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
 
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
@@ -29,6 +30,12 @@ __all__ = [
 LARGEST_NODES = 200_000
 """Nodes that the calls of a model's functions may stand for; a few kB of functions that call each other are more."""
 
+LARGEST_WRITTEN_OUT = 2**28
+"""Bytes of these nodes, with the names and metadata that they get from their calls."""
+
+DEEPEST_CALLS = 100
+"""Functions that may call one another in a row: onnx and onnxruntime go through them by recursion."""
+
 LARGEST_TENSOR = 2**47
 """Bytes of a tensor: what a process can address at all."""
 
@@ -39,6 +46,19 @@ _VERSIONS = 2**31
 """Versions of a domain are below this."""
 
 _TYPES = frozenset(onnx.TensorProto.DataType.values())
+
+_Call = tuple[str, str, str]
+"""Domain, name and overload of a function."""
+
+
+class _Written(NamedTuple):
+    """Some nodes and their bytes; those that the functions which they call stand for; and how deep these go."""
+
+    own: int
+    own_bytes: int
+    called: int
+    called_bytes: int
+    depth: int
 
 
 def refuse_unreadable(model: onnx.ModelProto, name: str) -> None:
@@ -124,29 +144,49 @@ def refuse_endless(model: onnx.ModelProto, name: str) -> None:
         name: What to call it in the error.
 
     Raises:
-        GraphError: Its functions call themselves, or stand for more than :data:`LARGEST_NODES` nodes.
+        GraphError: Its functions call themselves, or stand for more than :data:`LARGEST_NODES` nodes or
+            :data:`LARGEST_WRITTEN_OUT` bytes of them, or call each other :data:`DEEPEST_CALLS` times in a row.
     """
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-    calls = {
-        key: [call for node in all_nodes(f.node) if (call := (node.domain, node.op_type, node.overload)) in functions]
-        for key, f in functions.items()
-    }
-    size: dict[tuple[str, str, str], int] = {}
+    calls = {key: {_call(node) for node in all_nodes(f.node)} & functions.keys() for key, f in functions.items()}
+    written: dict[_Call, _Written] = {}
     try:
-        for key in TopologicalSorter({key: set(called) for key, called in calls.items()}).static_order():
-            size[key] = sum(1 for _ in all_nodes(functions[key].node)) + sum(size[call] for call in calls[key])
+        for key in TopologicalSorter(calls).static_order():
+            written[key] = _written(functions[key].node, written)
     except CycleError as error:
         raise GraphError(
             f"function '{error.args[1][0][1]}' of '{name}' calls itself",
             "export the model again, or inline its functions",
         ) from error
-    nodes = all_nodes(model.graph.node)
-    total = sum(size.get((node.domain, node.op_type, node.overload), 0) for node in nodes) if functions else 0
-    if total > LARGEST_NODES:
-        raise GraphError(
-            f"the functions that '{name}' calls stand for {total:,} nodes, more than {LARGEST_NODES:,}",
-            "export it without functions, or in parts",
-        )
+    whole = _written(model.graph.node, written)
+    for found, most, what in (
+        (whole.called, LARGEST_NODES, "stand for {:,} nodes"),
+        (whole.called_bytes, LARGEST_WRITTEN_OUT, "stand for {:,} bytes of nodes"),
+        (whole.depth, DEEPEST_CALLS, "call each other {:,} times in a row"),
+    ):
+        if found > most:
+            raise GraphError(
+                f"the functions that '{name}' calls {what.format(found)}, more than {most:,}",
+                "export it without functions, or in parts",
+            )
+
+
+def _call(node: onnx.NodeProto) -> _Call:
+    return node.domain, node.op_type, node.overload
+
+
+def _written(nodes: Sequence[onnx.NodeProto], functions: Mapping[_Call, _Written]) -> _Written:
+    """What nodes stand for when the functions that they call are written out, which is known of these."""
+    own = called = called_bytes = depth = 0
+    for node in all_nodes(nodes):
+        own += 1
+        if function := functions.get(_call(node)):
+            inherited = len(node.name) + sum(entry.ByteSize() for entry in node.metadata_props)
+            of_it = function.own + function.called
+            called += of_it
+            called_bytes += function.own_bytes + function.called_bytes + of_it * inherited
+            depth = max(depth, function.depth + 1)
+    return _Written(own, sum(node.ByteSize() for node in nodes), called, called_bytes, depth)
 
 
 def refuse_long_slices(model: onnx.ModelProto, name: str) -> None:

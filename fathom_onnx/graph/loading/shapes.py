@@ -17,6 +17,7 @@ import onnx.shape_inference
 from fathom_onnx.graph.bodies import all_graphs, bodies, outputs_of
 
 from .contrib_shapes import shapes_by_onnxruntime
+from .inference import inferred, open_tensors, types_of
 from .sequence_shapes import fill_sequences
 
 __all__ = ["infer_shapes"]
@@ -50,7 +51,7 @@ def infer_shapes(model: onnx.ModelProto) -> None:
 def _infer_anew(model: onnx.ModelProto) -> None:
     _forget(model)
     _infer(model)
-    if any(_open(model.graph)):
+    if any(open_tensors(model.graph)):
         _ask_onnxruntime(model)
 
 
@@ -97,11 +98,11 @@ def _infer(model: onnx.ModelProto) -> None:
         )
         del part.sparse_initializer[:]
     try:
-        inferred = onnx.shape_inference.infer_shapes(given, data_prop=True)
+        made = inferred(given)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         # following values through the graph fails as a whole where one of them cannot be computed
-        inferred = onnx.shape_inference.infer_shapes(given)
-    for part, known in zip(all_graphs(model.graph), all_graphs(inferred.graph), strict=True):
+        made = inferred(given, follow=False)
+    for part, known in zip(all_graphs(model.graph), all_graphs(made.graph), strict=True):
         del part.value_info[:]
         part.value_info.extend(known.value_info)
         for value, output in zip(part.output, known.output, strict=True):
@@ -113,7 +114,7 @@ def _ask_onnxruntime(model: onnx.ModelProto) -> None:
     graph = model.graph
     made_by = {name: node for node in graph.node for name in outputs_of(node)}
     sizes_missing = any(not d.HasField("dim_value") for i in graph.input for d in i.type.tensor_type.shape.dim)
-    wanted = list(_open(graph))
+    wanted = list(open_tensors(graph))
     # with open sizes most shapes are open for good; only operators that onnx does not have are worth the question
     if sizes_missing and all(_has_schema(made_by[name]) for name in wanted):
         return
@@ -126,28 +127,9 @@ def _has_schema(node: onnx.NodeProto) -> bool:
     return bool(onnx.defs.has(node.op_type, node.domain if node.domain != "ai.onnx" else ""))
 
 
-def _types(part: onnx.GraphProto) -> _Types:
-    return {value.name: value.type for value in [*part.value_info, *part.output]}
-
-
-def _open(part: onnx.GraphProto) -> Iterator[str]:
-    """Tensors that nodes of a graph make and whose shape is not wholly known."""
-    known = _types(part)
-    for node in part.node:
-        for name in outputs_of(node):
-            kind = known.get(name)
-            which = kind.WhichOneof("value") if kind is not None else None
-            if kind is None or which is None or (which == "tensor_type" and not _whole(kind.tensor_type)):
-                yield name
-
-
-def _whole(kind: onnx.TypeProto.Tensor) -> bool:
-    return bool(kind.HasField("shape")) and all(dim.HasField("dim_value") for dim in kind.shape.dim)
-
-
 def _contradicts(declared: _Types, part: onnx.GraphProto) -> bool:
     """Whether a declared shape cannot be one that was inferred."""
-    known = _types(part)
+    known = types_of(part)
     return any(name in known and _differ(kind, known[name]) for name, kind in declared.items())
 
 
@@ -164,7 +146,7 @@ def _differ(one: onnx.TypeProto, other: onnx.TypeProto) -> bool:
 
 def _contradicting_inputs(part: onnx.GraphProto) -> Iterator[bool]:
     """For every body that declares shapes of state, whether they contradict what is handed to it."""
-    known = {**_types(part), **{value.name: value.type for value in part.input}}
+    known = {**types_of(part), **{value.name: value.type for value in part.input}}
     for node in part.node:
         for _, body in bodies(node):
             if node.op_type == "Loop":
@@ -177,7 +159,7 @@ def _fill(known: _Types, part: onnx.GraphProto) -> bool:
     """Give tensors of a graph whose shape is open what is known of it; whether there was any to give."""
     there = {value.name: value for value in [*part.value_info, *part.output]}
     filled = False
-    for name in list(_open(part)):
+    for name in list(open_tensors(part)):
         kind = known.get(name)
         if kind is None or kind.WhichOneof("value") is None:
             continue

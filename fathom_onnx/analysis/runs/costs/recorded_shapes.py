@@ -11,6 +11,7 @@ import onnx
 
 from fathom_onnx.graph import Graph, Tensor
 from fathom_onnx.graph.bodies import all_graphs, all_nodes, outputs_of
+from fathom_onnx.graph.loading.inference import inferred
 from fathom_onnx.graph.tensors import declared_tensor
 
 __all__ = ["with_recorded_shapes"]
@@ -40,7 +41,7 @@ def with_recorded_shapes(graph: Graph, recorded: Mapping[str, Tensor]) -> Graph:
                 _set(info, told[name])
     # where inference finds a contradiction, what the trace tells stands without what would follow from it
     with contextlib.suppress(onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        model = inferred(model)
     return Graph(model, graph.name)
 
 
