@@ -36,7 +36,10 @@ __all__ = [
 ]
 
 ABANDONED_S = 60.0
-"""Age of a temporary file that nobody holds from which on it is taken to be left by a process that was killed."""
+"""Age of a temporary file that nobody holds from which on it is taken to be left by a process that was killed.
+
+One from as far in the future is too: the clock was set since.
+"""
 
 _SEAL = "files.json"
 """The list of a sealed folder: name of a file to its size and SHA-256."""
@@ -114,7 +117,7 @@ def remove_abandoned(path: Path, folder: bool = False) -> None:
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*{'' if folder else '.part'}"):
         with contextlib.suppress(OSError), contextlib.ExitStack() as ends:
-            if left.is_dir() is folder and time.time() - left.stat().st_mtime > ABANDONED_S:
+            if left.is_dir() is folder and abs(time.time() - left.stat().st_mtime) > ABANDONED_S:
                 opened = os.open(left, os.O_RDONLY)
                 ends.callback(os.close, opened)
                 hold(opened)

@@ -27,13 +27,14 @@ def test_what_a_killed_process_left_is_taken_away_and_what_is_being_written_is_n
     target = tmp_path / "a[1].txt"
     import fcntl
 
-    names = ("dead", "held", "young")
-    dead, held, young = (tmp_path / f".a[1].txt.{name}.part" for name in names)
+    names = ("dead", "held", "young", "ahead")
+    dead, held, young, ahead = (tmp_path / f".a[1].txt.{name}.part" for name in names)
     other = tmp_path / ".b.txt.dead.part"
-    for path in (dead, held, young, other):
+    for path in (dead, held, young, ahead, other):
         path.write_text("half")
         if path != young:
-            os.utime(path, (0, 0))
+            # that of a clock which was set since
+            os.utime(path, (2**32, 2**32) if path == ahead else (0, 0))
     with held.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         write_text(target, "whole")
