@@ -3,7 +3,7 @@
 ``--write`` describes the files in ``graphs/`` as they lie: ``index.json`` (hashes) and ``README.md`` (a table).
 ``--check`` exports every graph anew and compares it with the committed file, byte for byte.
 ``--hashes WORKLOAD ...`` exports workloads whose graphs are not committed, at the published size, and puts their
-hashes into ``2026.json``, beside those that are there.
+hashes into ``2026.json``, beside those that are there. Each export has a process of its own, and prints what it took.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
+import resource
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from fathom_onnx.graph import Graph, load
 from fathom_onnx.graph.definition import macs_by_definition
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.workloads import USUAL_SUITE, names, workload
-from fathom_onnx.workloads.contract import MODES
+from fathom_onnx.workloads.contract import MODES, Mode
 
 GRAPHS = Path(__file__).resolve().parent.parent / "graphs"
 FRAMEWORKS = ("torch", "tensorflow", "jax")
@@ -125,17 +128,25 @@ def check() -> int:
     return 1 if different else 0
 
 
+def hashed(name: str, framework: str, mode: Mode) -> tuple[dict[str, object], str]:
+    """The row of a graph that is exported for it alone, and what the export took, in words."""
+    with tempfile.TemporaryDirectory() as place:
+        path = graph_path(Path(place), name, framework, mode)
+        made = export_file(framework, ExportRequest(workload(name), mode), path)
+        used, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        return describe(path, Path(place)), f"{made.seconds:.1f} s, {used:.1f} s of processor time, {peak:.2f} GB"
+
+
 def write_hashes(workloads: Sequence[str]) -> int:
     """Export workloads from both frameworks, and write the rows of their graphs into the file of hashes."""
     rows = {row["path"]: row for row in json.loads(HASHES.read_text())["graphs"]} if HASHES.exists() else {}
-    for name, framework in itertools.product(workloads, FRAMEWORKS[:2]):
-        for mode in workload(name).modes:
-            with tempfile.TemporaryDirectory() as place:
-                path = graph_path(Path(place), name, framework, mode)
-                made = export_file(framework, ExportRequest(workload(name), mode), path)
-                row = describe(path, Path(place))
-            rows[row["path"]] = row
-            print(f"{row['path']}: {str(row['sha256'])[:16]} ({made.seconds:.1f} s)", flush=True)
+    # a process for each, so that its memory is its own; not a copy of this one, which has threads
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as process:
+        for name, framework in itertools.product(workloads, FRAMEWORKS[:2]):
+            for mode in workload(name).modes:
+                row, took = process.apply(hashed, (name, framework, mode))
+                rows[row["path"]] = row
+                print(f"{row['path']}: {str(row['sha256'])[:16]} ({took})", flush=True)
     ordered = [rows[path] for path in sorted(rows)]
     write_text(HASHES, json.dumps({"schema": "fathom-onnx/graphs/1", "graphs": ordered}, indent=1) + "\n")
     return 0
