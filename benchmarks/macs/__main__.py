@@ -15,14 +15,15 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from graph_index import HASHES, macs
 
 from fathom_onnx.exporting import ExportRequest, find_exporter, graph_path
 from fathom_onnx.graph import from_model
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Mode
-from graph_index import HASHES, macs
 from support.closed_macs import MODERN, closed_macs
 from support.flop_counter import counted_macs
 

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of the suite of 2026 by closed formulas, layer by layer, from the sizes of a configuration alone.
+"""Multiply-accumulates of the suite of 2026 by closed formulas, layer by layer, from a configuration's sizes alone.
 
 Nothing here looks at a graph or knows how one is counted. A product of matrices, or a convolution, has as many
 multiply-accumulates for the gradient of each operand as it has itself; a step computes those that a parameter depends
@@ -15,7 +15,7 @@ from typing import Any
 
 from fathom_onnx.workloads.contract import Mode, Workload
 
-__all__ = ["MODERN", "closed_macs", "products_of"]
+__all__ = ["MODERN", "closed_macs"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,11 @@ class Product:
         layer: Its layer.
         macs: Multiply-accumulates of the forward pass.
         gradients: Operands whose gradients a training step computes.
-        groups: Groups of a convolution.
     """
 
     layer: str
     macs: int
     gradients: int = 2
-    groups: int = 1
 
 
 def _attention_part(c: Any, block: str, tokens: int, places: int) -> Iterator[Product]:
@@ -162,13 +160,13 @@ def _gat(c: Any, mode: Mode) -> Iterator[Product]:
 
 
 def _mamba(c: Any, mode: Mode) -> Iterator[Product]:
-    """The four products of listing 1 of the paper: of all heads but the first, which B and C share."""
+    """The four products of listing 1 of the paper; the scores of B and C are those of all heads."""
     tokens, chunks = c.batch * c.length, c.length // c.chunk
     inner, mixed = c.expand * c.width, c.expand * c.width + 2 * c.state
     heads = inner // c.head
     for mixer in (f"layers.{n}.mixer" for n in range(c.blocks)):
         yield Product(f"{mixer}.in_proj", tokens * c.width * (inner + mixed + heads))
-        yield Product(f"{mixer}.conv1d", tokens * mixed * c.kernel, groups=mixed)
+        yield Product(f"{mixer}.conv1d", tokens * mixed * c.kernel)
         within = tokens * c.chunk * (c.state + inner)
         states = tokens * c.state * inner
         between = c.batch * chunks**2 * c.state * inner
@@ -207,15 +205,10 @@ MODERN = tuple(_FORMULAS)
 """The workloads that there are formulas for."""
 
 
-def products_of(workload: Workload, mode: Mode) -> list[Product]:
-    """The products of a workload's step, those of the forward pass named."""
-    return list(_FORMULAS[workload.name](workload.config, mode))
-
-
 def closed_macs(workload: Workload, mode: Mode) -> Counter[tuple[str, str]]:
     """Multiply-accumulates by phase (``forward`` or ``backward``) and layer, where there are any."""
     found: Counter[tuple[str, str]] = Counter()
-    for product in products_of(workload, mode):
+    for product in _FORMULAS[workload.name](workload.config, mode):
         found["forward", product.layer] += product.macs
         if mode == "training" and product.gradients:
             found["backward", product.layer] += product.gradients * product.macs

@@ -60,10 +60,10 @@ def _needed(
     nodes: Sequence[onnx.NodeProto], wanted: Iterable[str], given: Collection[str]
 ) -> tuple[list[onnx.NodeProto], set[str]]:
     """The nodes that some wanted tensor depends on, in order, and all names that are read."""
-    names = set(wanted)
+    names, held = set(wanted), frozenset(given)
     kept = []
     for node in reversed(nodes):
-        if names.difference(given).intersection(node.output):
+        if any(name in names and name not in held for name in node.output):
             kept.append(node)
             names |= _names(node)
     return kept[::-1], names

@@ -106,6 +106,9 @@ def test_every_operation_is_known(name: str, mode: Mode, noise: NoiseSource) -> 
         updates = {op.op for op in step.ops if op.phase == "optimizer"}
         treatment = spec.gradients != Gradients()
         assert updates == {spec.optimizer.OP, *([spec.gradients.OP] if treatment else [])}
+        # a table whose rows are updated too; the powers of Adam's decays are the step's
+        updated = {op.layer for op in step.ops if op.op == spec.optimizer.OP}
+        assert updated - {"step"} == {p.name for p in spec.parameters}
     else:
         assert {op.phase for op in step.ops} <= {"forward", UNKNOWN}
     drawn = {op.op for op in step.ops if op.op.startswith("Random")}
