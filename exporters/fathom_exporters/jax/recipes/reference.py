@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from fathom_exporters.jax.reference import arrays, tensor
+from fathom_exporters.jax.reference import QUICKLY, arrays, tensor
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
@@ -36,9 +36,8 @@ class RecipeReference:
         self._replay = self._described.replay(recorded) if workload.noise.get(mode) else None
         # what the loss does not depend on, or the update does not read, has no gradient in a graph
         self._derived = capture_recipe(workload, mode, "input").gradients
-        options = {"xla_backend_optimization_level": 0} if dtype == "float64" else None
-        self._step: Any = jax.jit(self._made, compiler_options=options)
-        self._update: Any = jax.jit(self._updated, compiler_options=options)
+        self._step: Any = jax.jit(self._made, compiler_options=QUICKLY)
+        self._update: Any = jax.jit(self._updated, compiler_options=QUICKLY)
 
     def _function(self, values: Mapping[str, Any]) -> Function:
         if self._replay is None:
