@@ -57,10 +57,9 @@ class NativeRequest:
             most.
         steps: Steps to count.
         seed: Seed of the starting values; it does not control what the framework draws itself.
-        programs: A folder where a compiler may keep what it compiles, for other processes with the same step; it is
-            never used where compiling is what is timed.
         kept: A folder of this very step, where a framework may keep what it makes of the model before the first step is
-            run, for other processes; whoever gives it names it by all that the step depends on.
+            run, for other processes; whoever gives it names it by all that the step depends on. It is never used where
+            compiling is what is timed.
     """
 
     workload: Workload
@@ -71,7 +70,6 @@ class NativeRequest:
     warmup: int = 3
     steps: int = 10
     seed: int = 0
-    programs: Path | None = None
     kept: Path | None = None
 
     @property
@@ -195,6 +193,17 @@ class NativeProfiler(Protocol):
             UsageError: The number of threads cannot be had in this process.
             ExportError: The model and the workload do not agree.
             RunError: The trace cannot be trusted.
+        """
+
+    def prepare(self, request: NativeRequest) -> None:
+        """Make what the request's folder keeps, where that takes longer than to measure: no step is run.
+
+        A profiler can do without this method: the first process that measures then makes it.
+
+        Raises:
+            UsageError: The number of threads cannot be had in this process.
+            ExportError: The model and the workload do not agree.
+            OutputError: The folder cannot be written.
         """
 
     def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:

@@ -34,7 +34,6 @@ def profile_native(
     seed: int = 0,
     noise: NoiseSource = "graph",
     folder: Path | None = None,
-    programs: Path | None = None,
     kept: Path | None = None,
     progress: Progress | None = None,
 ) -> NativeRun:
@@ -50,7 +49,6 @@ def profile_native(
         seed: Seed of the starting values and of the data.
         noise: ``input`` gives random tensors with the batch, so that a step can be compared with another's.
         folder: Folder to write: manifest, table of operations, samples, summary.
-        programs: Folder where a compiler may keep what it compiles, for other processes with the same step.
         kept: Folder where the framework may keep what it makes of this very step before it runs; see
             :class:`~fathom_onnx.native.NativeRequest`.
         progress: Called with what is being done, how much of it is done, and how much there is.
@@ -66,7 +64,7 @@ def profile_native(
         OutputError: The folder cannot be written, or holds something else.
     """
     profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, noise)
-    request = replace(request, programs=programs, kept=kept)
+    request = replace(request, kept=kept)
     if folder is not None:
         check_replaceable(folder, ("manifest.json", "ops.csv"), "the folder of a native run")
         ensure_folder(folder)
@@ -76,6 +74,29 @@ def profile_native(
     if folder is not None:
         run.save(folder)
     return run
+
+
+def prepare_native(
+    workload: Workload,
+    framework: str,
+    mode: Mode = "training",
+    *,
+    kept: Path,
+    threads: int | None = None,
+    warmup: int = 3,
+    steps: int = 10,
+    seed: int = 0,
+) -> None:
+    """Make what a folder keeps of a step for :func:`profile_native` with the same arguments, and run nothing.
+
+    Frameworks that keep nothing, or make it quickly, leave that to the first profile.
+
+    Raises:
+        FathomError: As for :func:`profile_native`.
+    """
+    profiler, request = _prepared(workload, framework, mode, threads, warmup, steps, seed, "graph")
+    if hasattr(profiler, "prepare"):
+        profiler.prepare(replace(request, kept=kept))
 
 
 def profile_compiled(

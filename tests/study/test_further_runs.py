@@ -65,11 +65,27 @@ def test_a_framework_that_cannot_run_a_step_itself_is_a_failure_of_that_run_only
     assert sum(c.done for c in result.native_runs) == 7
 
 
+def test_steps_of_jax_are_compiled_before_anything_is_measured(tmp_path: Path, world: World) -> None:
+    world.broken["prepare", "residual training (jax)"] = ValueError("no such program")
+    result = whole(tmp_path, world, frameworks=["torch", "jax"])
+    kinds = [what.partition(" ")[0] for what in world.did]
+    assert sorted(what for what in world.did if what.startswith("prepare")) == sorted(
+        f"prepare {run.job.cell}" for run in result.native_runs if run.job.cell.framework == "jax"
+    )
+    assert kinds.count("prepare") == 4
+    assert "profile" not in kinds[: max(at for at, kind in enumerate(kinds) if kind == "prepare")]
+    assert [(f.what, f.stage, f.error) for f in result.failures] == [
+        ("residual training (jax) in the framework", "prepare", "no such program")
+    ]
+    assert sum(run.done for run in result.native_runs) == 7
+    assert "native residual training (jax)" not in world.did
+
+
 def test_natives_can_be_left_out(tmp_path: Path, world: World) -> None:
     result = whole(tmp_path, world, native=False)
     assert result.native_runs == ()
     assert [level.name for level in result.framework] == ["structure", "onnxruntime"]
-    assert not [what for what in world.did if what.startswith("native")]
+    assert not [what for what in world.did if what.startswith(("native", "prepare"))]
 
 
 @pytest.mark.parametrize("threads", [(), (0, 1), 0])

@@ -15,6 +15,7 @@ from fathom_onnx.study.cells.results import CellResult, FinishedRun, StageResult
 
 from .ceilings import CeilingsKey, ceilings_key
 from .engine import Engine, StageResults
+from .runs import PREPARED
 from .stages import Stage, Stages
 from .store import key
 
@@ -58,7 +59,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     exports = engine.run_stage(stages.export, list(graphs.values()))
     # in the plan's order, not in that of finishing
     exported = [graph for graph in graphs.values() if graph in exports.results]
-    checks, structures = _examine(engine, stages, exported)
+    checks, structures, unprepared = _examine(engine, stages, exported, native)
     for under in ("runs", "rounds"):
         _clear_partial(engine.folder / under)
     started = [
@@ -79,7 +80,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
     frameworks_own: list[CellResult] = []
     if stages.native is not None and stages.read_native is not None:
         frameworks_own = [CellResult(job) for job in native]
-        kinds.append(_Kind(stages.native, stages.read_native, "native", frameworks_own))
+        kinds.append(_Kind(stages.native, stages.read_native, "native", frameworks_own, errors=unprepared))
     for number in range(1, rounds + 1):
         for kind in kinds:
             if number == 1 or not kind.once:
@@ -103,25 +104,43 @@ def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[C
     return _finish(engine, kind, None)
 
 
-def _examine(engine: Engine, stages: Stages, graphs: Sequence[Job]) -> tuple[tuple[dict[str, Any], ...], StageResults]:
-    """Results of the checks of exported graphs, and the modelled costs of all of them."""
+def _examine(
+    engine: Engine, stages: Stages, graphs: Sequence[Job], native: Sequence[Job]
+) -> tuple[tuple[dict[str, Any], ...], StageResults, dict[Job, str]]:
+    """Results of the checks of exported graphs, the modelled costs of all of them, and errors of native steps.
+
+    What is compiled for native steps is compiled beside the checks, so that both cores have work to the end.
+    """
     checked = graphs if stages.verify or stages.compare else ()
     if checked and stages.export_checked is not None:
         exports = engine.run_stage(stages.export_checked, [job for job in checked if job.draws_noise()])
         checked = [job for job in checked if job not in exports.errors]
-    stages_and_jobs = (stages.verify, checked), (stages.compare, _comparisons(checked)), (stages.structure, graphs)
+    prepared = [job for job in native if job.cell.framework in PREPARED] if stages.native is not None else []
+    comparisons = _comparisons(checked)
+    stages_and_jobs = (
+        (stages.prepare, _by_mode(prepared)),
+        (stages.verify, checked),
+        (stages.compare, _by_mode(comparisons)),
+        (stages.structure, graphs),
+    )
     work = [(stage, jobs) for stage, jobs in stages_and_jobs if stage is not None]
     found = {stage.name: results for (stage, _), results in zip(work, engine.run_stages(work), strict=True)}
     checks = [
         check
-        for stage, jobs in work
-        if stage is not stages.structure
+        for stage, jobs in ((stages.verify, checked), (stages.compare, comparisons))
+        if stage is not None
         for job in jobs
         if job in found[stage.name].results
         for check in found[stage.name].results[job]["checks"]
     ]
     structures = found[stages.structure.name] if stages.structure is not None else StageResults()
-    return tuple(checks), structures
+    unprepared = dict(found[stages.prepare.name].errors) if stages.prepare is not None else {}
+    return tuple(checks), structures, unprepared
+
+
+def _by_mode(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs by mode: of a workload's two in turn, one process would get all training steps, which take the longest."""
+    return sorted(jobs, key=lambda job: job.cell.mode)
 
 
 def _comparisons(graphs: Sequence[Job]) -> list[Job]:

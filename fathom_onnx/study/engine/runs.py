@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTEMPTS",
+    "PREPARED",
     "compile_native_step",
     "compiled_run_exists",
     "explain_cell",
+    "is_prepared",
     "measure_cell",
     "measure_steadily",
     "native_imports",
     "pool_rounds",
+    "prepare_native_step",
     "profile_imports",
     "profile_native_step",
     "read_compiled_run",
@@ -40,7 +43,10 @@ __all__ = [
 
 
 _PROGRAMS = "programs"
-"""Folder, in that of the study, for what frameworks and compilers keep between rounds."""
+"""Folder, in that of the study, for what frameworks keep between rounds."""
+
+PREPARED = frozenset({"jax"})
+"""Frameworks whose steps are compiled before anything is measured, two at a time: XLA takes minutes for all of them."""
 
 ATTEMPTS = 3
 """How often a run is measured at most where the machine changes its speed meanwhile."""
@@ -154,12 +160,35 @@ def profile_native_step(job: Job) -> StageResult:
     """Have the framework itself run a cell's step under its own profiler, into a run folder, again if need be."""
     from fathom_onnx.native_profiling import profile_native
 
-    # XLA takes a minute to compile the operations of some steps alone, TensorFlow seconds to trace a step, and every
-    # round is another process
-    programs = job.folder / _PROGRAMS
-    return _measure_in_framework(
-        job, partial(profile_native, programs=programs, kept=programs / key(native_inputs(job)))
+    return _measure_in_framework(job, partial(profile_native, kept=_kept(job)))
+
+
+def prepare_native_step(job: Job) -> StageResult:
+    """Have the framework compile a cell's step for the processes that measure it."""
+    from fathom_onnx.native_profiling import prepare_native
+
+    options, cell, folder = job.options, job.cell, _kept(job)
+    prepare_native(
+        job.workload,
+        cell.framework,
+        cell.mode,
+        kept=folder,
+        threads=options.threads,
+        warmup=options.warmup,
+        steps=options.steps,
+        seed=options.seed,
     )
+    return {"kept": folder.relative_to(job.folder).as_posix()}
+
+
+def is_prepared(job: Job, result: StageResult) -> bool:
+    """Whether what a stored result names is still kept."""
+    return (job.folder / str(result.get("kept", ""))).is_dir()
+
+
+def _kept(job: Job) -> Path:
+    """The folder for what a framework makes of a step before it is run, which may take longer than to measure it."""
+    return job.folder / _PROGRAMS / key(native_inputs(job))
 
 
 def read_native_run(folder: Path, result: StageResult) -> FinishedRun:

@@ -38,9 +38,11 @@ from .runs import (
     compile_native_step,
     compiled_run_exists,
     explain_cell,
+    is_prepared,
     measure_cell,
     native_imports,
     pool_rounds,
+    prepare_native_step,
     profile_imports,
     profile_native_step,
     read_compiled_run,
@@ -102,6 +104,7 @@ class Stages:
         ceilings: Measures the machine's ceilings with a job's provider and threads, or None.
         compiled: Has the framework's own compiler make a cell's step, and times it, or None.
         read_compiled: Reads such a run, as ``read`` does.
+        prepare: Has the framework itself make what it keeps of a cell's step before that is run, or None.
         pool: Makes one run of several finished runs of a job, where it has several rounds; of ``native`` and, without
             ``explain``, of ``profile``.
     """
@@ -120,6 +123,7 @@ class Stages:
     pool: Stage | None = None
     compiled: Stage | None = None
     read_compiled: Callable[[Path, StageResult], FinishedRun] | None = None
+    prepare: Stage | None = None
 
 
 STAGES = Stages(
@@ -136,6 +140,7 @@ STAGES = Stages(
     compiled=Stage("compiled", compile_native_step, native_inputs, compiled_run_exists),
     read_compiled=read_compiled_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
+    prepare=Stage("prepare", prepare_native_step, native_inputs, is_prepared, spread=True),
     pool=Stage("pool", pool_rounds, pool_inputs, run_exists, spread=True),
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from fathom_exporters.jax import JaxExporter, marks
 from fathom_exporters.jax.jaxprs import Place
 from fathom_exporters.jax.models import JAX
 from fathom_exporters.jax.native import JaxNative, backend
+from fathom_exporters.jax.native import profiler as profiler_module
 from fathom_exporters.jax.native.equations import OpByOp
+from fathom_exporters.jax.native.kept import keep, kept_step
 from fathom_exporters.jax.native.ops import Labels
+from fathom_exporters.jax.native.plan import take_apart
+from fathom_exporters.jax.native.programs import compile_step
 from fathom_exporters.jax.native.users import UserStep, on_device
 from fathom_exporters.jax.translate.placing import SHARED
 from fathom_onnx.analysis.runs.native_run import build_native_run
@@ -36,12 +41,9 @@ WORKLOADS = tuple(JAX.built_in)
 CASES: list[tuple[str, Mode]] = [(name, mode) for name in WORKLOADS for mode in workload(name, "tiny").modes]
 
 
-def made(name: str, mode: Mode, run: bool = False) -> tuple[Workload, UserStep, dict[str, jax.Array], OpByOp]:
+def made(name: str, mode: Mode) -> tuple[Workload, UserStep, dict[str, Any]]:
     spec = workload(name, "tiny")
-    step = UserStep(spec, mode)
-    step.load(spec.initial_values(mode, 0))
-    batch = on_device(next(batches_for(spec, mode, 0, noise="input")))
-    return spec, step, batch, OpByOp(step, spec, mode, batch, run=run)
+    return spec, UserStep(spec, mode), next(batches_for(spec, mode, 0, noise="input"))
 
 
 def products_of(jaxpr: Any) -> Counter[str]:
@@ -61,14 +63,15 @@ def products_of(jaxpr: Any) -> Counter[str]:
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_every_equation_is_known_and_every_product_is_there(name: str, mode: Mode) -> None:
-    spec, step, batch, op_by_op = made(name, mode)
-    labels = [call.op for call in op_by_op.calls]
+    spec, step, batch = made(name, mode)
+    plan, _ = take_apart(step, spec, mode, batch)
+    labels = [call.op for call in plan.calls]
     assert {label.op for label in labels} <= set(OPS)
     layers = {layer.name for layer in spec.layers} | {"loss", SHARED, UNKNOWN} | {p.name for p in spec.parameters}
     assert {label.layer for label in labels} <= layers
     # what JAX puts into no layer adds up gradients of a value that several layers have read, and computes nothing else
     assert {label.op for label in labels if UNKNOWN in (label.phase, label.layer)} <= {"Add", "Tile", "Fill"}
-    jaxpr = jax.make_jaxpr(step.function)(*step.arguments(batch))
+    jaxpr = jax.make_jaxpr(step.function)(*step.shapes(batch))
     counted = products_of(jaxpr.jaxpr)
     ours = Counter(label.framework_op for label in labels)
     assert counted
@@ -90,8 +93,9 @@ def test_every_equation_is_known_and_every_product_is_there(name: str, mode: Mod
         assert {label.phase for label in labels} <= {"forward", UNKNOWN}
 
 
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(("name", "mode"), [("autoenc", "training"), ("deepq", "training"), ("residual", "inference")])
-def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
+def test_the_same_step_as_the_references(name: str, mode: Mode, kept: bool, tmp_path: Path) -> None:
     spec = workload(name, "tiny")
     batches = list(itertools.islice(batches_for(spec, mode, 0, noise="input"), 2))
     reference = JaxExporter().reference(spec, mode, "float32")
@@ -100,8 +104,15 @@ def test_the_same_step_as_the_references(name: str, mode: Mode) -> None:
         outputs = reference.step({**values, **batch}).outputs
         expected.append(outputs)
         values |= {v.name: outputs[v.next.name] for v in spec.carried(mode)}
-    _, step, _, op_by_op = made(name, mode, run=True)
+    _, step, batch = made(name, mode)
     start = spec.initial_values(mode, 0)
+    step.load(start)
+    compiled_step = compile_step(step, spec, mode, batch, threads=2)
+    if kept:
+        keep(tmp_path, lambda: compiled_step)
+        compiled_step = kept_step(tmp_path, step.arguments(on_device(batch)))
+    step.use(compiled_step.whole)
+    op_by_op = OpByOp(compiled_step.plan, compiled_step.programs)
     for compiled in (True, False):
         step.load(start)
         for batch, wanted in zip(batches, expected, strict=True):
@@ -222,20 +233,32 @@ def test_threads_are_set_before_xla_starts() -> None:
     assert done.stdout == "7\n"
 
 
-def test_programs_are_kept_where_told(tmp_path: Path) -> None:
-    """A second process reads them: a second compilation in this one reads what the first has written."""
-    folder = tmp_path / "programs"
-    before = jax.config.jax_compilation_cache_dir
-    kept = []
-    for _ in range(2):
-        with backend.kept_programs(folder):
-            jax.jit(lambda x: x * 3 + 1)(np.ones(7, np.float32)).block_until_ready()
-        kept.append({path.name: path.stat().st_mtime_ns for path in folder.iterdir() if "atime" not in path.name})
-    assert kept[0]
-    assert kept[0] == kept[1]
-    assert jax.config.jax_compilation_cache_dir == before
-    with backend.kept_programs(None):
-        assert jax.config.jax_compilation_cache_dir == before
+def test_a_step_is_recorded_and_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = workload("memnet", "tiny")
+    batches = [next(batches_for(spec, "inference", 0))]
+    request = NativeRequest(spec, "inference", batches, threads=cpu_cores(), warmup=1, steps=1, kept=tmp_path / "kept")
+    profiler = JaxNative()
+    profiler.prepare(request)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    assert set(kept) == {"step.json", "constants.npz", "programs.bin"}
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(profiler_module, "compile_step", refuse)
+    measured = profiler.measure(request, lambda what, done, total: None)
+    monkeypatch.undo()
+    profiler.prepare(request)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()} == kept
+    anew = profiler.measure(replace(request, kept=None), lambda what, done, total: None)
+    for name, made_anew in anew.first.items():
+        np.testing.assert_array_equal(measured.first[name], made_anew)
+    assert [{op: one.calls for op, one in step.ops.items()} for step in measured.steps] == [
+        {op: one.calls for op, one in step.ops.items()} for step in anew.steps
+    ]
+    assert {name: measured.facts[name] for name in ("equations", "programs")} == {
+        name: anew.facts[name] for name in ("equations", "programs")
+    }
 
 
 def test_threads_cannot_change_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,10 @@ class World:
     def with_natives(self) -> Stages:
         """The stages with the frameworks' own runs, which take half the time."""
 
+        def prepare(job: Job) -> dict[str, Any]:
+            self._work("prepare", job)
+            return {}
+
         def native(job: Job) -> dict[str, Any]:
             self._work("native", job)
             job.output.mkdir(parents=True)
@@ -149,7 +153,12 @@ class World:
         def inputs(job: Job) -> dict[str, Any]:
             return {"cell": str(job.cell), **asdict(job.options)}
 
-        return replace(self.stages(), native=Stage("native", native, inputs), read_native=read)
+        return replace(
+            self.stages(),
+            prepare=Stage("prepare", prepare, inputs, spread=True),
+            native=Stage("native", native, inputs),
+            read_native=read,
+        )
 
     def with_compiled(self) -> Stages:
         """The stages with the frameworks' own runs and compiled steps, in which TensorFlow takes twice as long."""

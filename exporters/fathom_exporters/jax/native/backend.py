@@ -5,50 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
 from fathom_exporters.jax.jaxprs import backend_runs
 from fathom_onnx.errors import UsageError
 from fathom_onnx.runtime.environment import cpu_cores
 
-__all__ = ["kept_programs", "on_cpu"]
-
-_settings: Any = jax.config
-_reset: Any = compilation_cache.reset_cache
+__all__ = ["on_cpu"]
 
 _VARIABLE = "NPROC"
 """Environment variable that XLA's client reads its number of threads from when it starts; JAX has no setting for it."""
 
 _started_with: list[int] = []
 """The number of threads that this module has started the client with."""
-
-
-_KEPT = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
-"""Settings with which JAX keeps every program that it compiles."""
-
-
-@contextlib.contextmanager
-def kept_programs(folder: Path | None) -> Iterator[None]:
-    """While entered, what XLA compiles is kept in a folder, and taken from there by later processes.
-
-    Args:
-        folder: The folder; None keeps nothing.
-    """
-    wanted = {} if folder is None else {"jax_compilation_cache_dir": str(folder), **_KEPT}
-    before = {name: getattr(_settings, name) for name in wanted}
-    for name, value in wanted.items():
-        _settings.update(name, value)
-    _reset()  # JAX looks at the settings once
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            _settings.update(name, value)
-        _reset()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -23,8 +24,10 @@ from fathom_onnx.native import (
 )
 from fathom_onnx.workloads.contract import Array, Mode
 
-from .backend import kept_programs, on_cpu
+from .backend import on_cpu
 from .equations import OpByOp
+from .kept import keep, kept_step
+from .programs import CompiledStep, compile_step
 from .users import Tensors, UserStep, on_device
 
 __all__ = ["JaxNative"]
@@ -43,11 +46,13 @@ class JaxNative(FrameworkPart):
 
     def measure(self, request: NativeRequest, progress: Progress) -> NativeMeasurement:
         """Run the step compiled, then op by op; see :class:`fathom_onnx.native.NativeProfiler`."""
-        with on_cpu(request.threads), kept_programs(request.programs):
+        with on_cpu(request.threads):
             series = _Series(request, progress)
             step = series.step
+            compiled = _compiled(request, step, series.begin())
+            step.use(compiled.whole)
+            op_by_op = OpByOp(compiled.plan, compiled.programs)
             control_us, first = _walls(request, series, "control")
-            op_by_op = OpByOp(step, request.workload, request.mode, series.begin(), request.threads)
 
             def plain(batch: Tensors) -> float:
                 arguments = step.arguments(batch)
@@ -71,11 +76,17 @@ class JaxNative(FrameworkPart):
                 "execution": _compiler(request.mode),
                 "profiler": "the equations of the step's jaxpr one by one, each compiled alone and run to its end; the "
                 "control is the step compiled whole",
-                "equations": len(op_by_op.calls),
-                "programs": op_by_op.programs,
+                "equations": len(compiled.plan.calls),
+                "programs": len(compiled.programs),
                 "empty_call_us": _empty_call_us(),
             }
         return NativeMeasurement(steps, tuple(control_us), tuple(comparable_us), first, facts, PROFILED_AS)
+
+    def prepare(self, request: NativeRequest) -> None:
+        """Compile the step into the folder that is kept; see :class:`fathom_onnx.native.NativeProfiler`."""
+        if request.kept is not None:
+            with on_cpu(request.threads):
+                _keep(request, request.kept)
 
     def compiled(self, request: NativeRequest, progress: Progress) -> CompiledMeasurement:
         """Run the step compiled by XLA; see :class:`fathom_onnx.native.NativeProfiler`."""
@@ -99,6 +110,22 @@ class JaxNative(FrameworkPart):
             unknown="which operations a fused kernel computes, and how its time divides among their phases and layers",
             first=first,
         )
+
+
+def _make(request: NativeRequest, step: UserStep) -> CompiledStep:
+    return compile_step(step, request.workload, request.mode, request.batches[0], request.threads)
+
+
+def _keep(request: NativeRequest, folder: Path) -> None:
+    keep(folder, lambda: _make(request, UserStep(request.workload, request.mode, request.seed)))
+
+
+def _compiled(request: NativeRequest, step: UserStep, batch: Tensors) -> CompiledStep:
+    """The compiled step: where it is kept, as it is kept, so that all processes run the same."""
+    if request.kept is None:
+        return _make(request, step)
+    _keep(request, request.kept)
+    return kept_step(request.kept, step.arguments(batch))
 
 
 class _Series:

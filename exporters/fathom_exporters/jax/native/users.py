@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -13,9 +13,12 @@ from fathom_exporters.jax.models import JAX
 from fathom_exporters.jax.step import draw_from, run_step
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
-__all__ = ["Arguments", "Tensors", "UserStep", "finished", "on_device"]
+__all__ = ["Arguments", "Program", "Tensors", "UserStep", "finished", "on_device"]
 
 Made = TypeVar("Made")
+
+Program = Callable[..., Any]
+"""A compiled function."""
 
 Tensors = dict[str, jax.Array]
 """Arrays by name."""
@@ -70,7 +73,29 @@ class UserStep:
             return {name: made.outputs[name] for name in shown}, new, made.gradients
 
         self.function = step
-        self._compiled = jax.jit(lambda *arguments: step(*arguments)[:2], donate_argnums=0)
+        self._jitted: Any = jax.jit(lambda *arguments: step(*arguments)[:2], donate_argnums=0)
+        self._compiled: Program = self._jitted
+        self._variables = workload.variables(mode)
+
+    def shapes(self, batch: Mapping[str, Array]) -> tuple[Any, ...]:
+        """Shapes and types of :data:`Arguments`, with those of a batch."""
+        shape: Any = jax.ShapeDtypeStruct
+
+        def of(named: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: shape(one.shape, jax.dtypes.canonicalize_dtype(one.dtype)) for name, one in named.items()}
+
+        carried = {v.name: v for v in self._variables if v.name in self._carried}
+        fixed = {v.name: v for v in self._variables if v.name not in self._carried}
+        return of(carried), of(fixed), of(batch), shape((2,), np.uint32)
+
+    def compile(self, batch: Mapping[str, Array]) -> Program:
+        """The compiled step, for batches like this one."""
+        compiled: Program = self._jitted.lower(*self.shapes(batch)).compile()
+        return compiled
+
+    def use(self, compiled: Program) -> None:
+        """Run a step that was compiled before, of :meth:`compile`."""
+        self._compiled = compiled
 
     def load(self, values: Mapping[str, Array]) -> None:
         """Start from these values of the workload's variables."""
