@@ -19,6 +19,7 @@ from fathom_onnx.recipes.target import is_target
 from fathom_onnx.runtime.environment import cpu_cores
 from fathom_onnx.study.cells.own_models import OwnModel, own_models
 from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells, own_cells
+from fathom_onnx.study.cells.trained import checkpoints_of
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
 from fathom_onnx.study.engine.pipeline import carry_out, compile_steps, measure_machine
@@ -85,6 +86,7 @@ def _plan(
     native: bool,
     own: Mapping[Cell, OwnModel],
     rounds: int,
+    trained: Mapping[Cell, Path],
 ) -> list[Job]:
     """The jobs of a study, whose options are those of CUDA where they differ between providers."""
     first, *others = providers
@@ -92,7 +94,12 @@ def _plan(
     brief = replace(base, ep="cpu", steps=min(options.steps, BRIEF_STEPS), warmup=min(options.warmup, BRIEF_WARMUP))
     native_brief = replace(brief, steps=min(options.steps, -(-BRIEF_STEPS // rounds)))
     cuda = {"tf32": options.tf32, "serialize": options.serialize}
-    plan = [Job(cell, on_provider(base, first, cell.mode, **cuda), folder) for cell in chosen]
+    plan: list[Job] = []
+    for cell in chosen:
+        main = Job(cell, on_provider(base, first, cell.mode, **cuda), folder)
+        plan.append(main)
+        if cell in trained:  # measured one after the other, so that the machine is the same for both
+            plan.append(replace(main, role=Role.TRAINED, values=trained[cell]))
     if first == "cpu":  # threads inside an operator are the CPU's
         plan += [
             Job(cell, replace(brief, threads=threads), folder, Role.FEWER_THREADS)
@@ -139,6 +146,7 @@ def run_study(
     verify: bool = True,
     native: bool = True,
     compiled: bool = False,
+    values: str | Path | None = None,
     checked_steps: int = 1,
     target_options: Mapping[str, Any] | None = None,
     on_event: OnEvent | None = None,
@@ -179,6 +187,8 @@ def run_study(
             :data:`BRIEF_STEPS` steps or so.
         compiled: Whether the frameworks' own compilers make the steps too, whose times are compared; each is measured
             once, after all rounds.
+        values: Folder with checkpoints of training runs in ``WORKLOAD-FRAMEWORK`` or ``WORKLOAD``: cells of these are
+            run with their values as well, on the first provider, and what changes of their times is told.
         checked_steps: Steps of each such check.
         target_options: Arguments of the functions that targets name.
         on_event: Called with each event.
@@ -192,6 +202,7 @@ def run_study(
             ``if __name__ == "__main__":``, which the processes that work for a study import.
         MissingDependencyError: A named provider is not installed.
         RunError: A named provider does not work on this machine.
+        DataError: There is no checkpoint for any cell, or one cannot be read.
         OutputError: The folder cannot be written to.
     """
     refuse_during_import("run_study")
@@ -210,6 +221,7 @@ def run_study(
     if target_options and not targets:
         raise UsageError("options are for models of your own, and there is none", "name a FILE.py:build")
     chosen = cells(preset, usual, frameworks if usual != [] else None, modes)
+    trained = {} if values is None else checkpoints_of(Path(values).absolute(), chosen, preset)
     own = own_models(targets, target_options or {}, frameworks, names())
     model_of = dict(own_cells(own, modes))
     chosen = (*chosen, *model_of)
@@ -237,6 +249,7 @@ def run_study(
         native,
         model_of,
         rounds,
+        trained,
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
@@ -262,6 +275,7 @@ def run_study(
     switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
     switches["--compiled"] = compiled
     flags = [flag for flag, is_given in switches.items() if is_given]
+    flags += ["--values", str(values)] if values is not None else []
     commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
     write_if_changed(engine.store, result, commands)
     return result

@@ -15,6 +15,7 @@ from fathom_onnx.study.sections import (
     noise_sections,
     paper_sections,
     study_overview,
+    trained_sections,
     workload_pages,
 )
 
@@ -52,7 +53,12 @@ def _report(result: StudyResult, commands: Sequence[str]) -> Report:
         verdict=result.verdict,
         findings=result.findings,
         opening=[*movement_sections(result.suites), *paper_sections(result)],
-        closing=[*framework_sections(result), *compiled_sections(result), *noise_sections(result)],
+        closing=[
+            *framework_sections(result),
+            *compiled_sections(result),
+            *trained_sections(result),
+            *noise_sections(result),
+        ],
         floors=result.floors,
         pages=workload_pages(result),
         summaries=result.summaries,

@@ -32,6 +32,7 @@ from .compiled import StepTimes, compiled_finding, step_times
 from .movements import NEWER, SuiteComparison, compare_suites
 from .noise import RunNoise, mix_floor, noise_finding, run_noise
 from .roofs import roofline_json, run_rooflines
+from .trained import ValueEffect, value_effects, value_finding
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
@@ -108,6 +109,16 @@ class StudyResult:
     def compiled_runs(self) -> tuple[CellResult, ...]:
         """The cells as the frameworks' own compilers made them."""
         return self._of(Role.COMPILED)
+
+    @cached_property
+    def trained_runs(self) -> tuple[CellResult, ...]:
+        """The cells with the values of training runs."""
+        return self._of(Role.TRAINED)
+
+    @cached_property
+    def value_effects(self) -> tuple[ValueEffect, ...]:
+        """What trained values change of the times of the cells."""
+        return value_effects(self.cells, self.trained_runs)
 
     @cached_property
     def compiled_steps(self) -> list[StepTimes]:
@@ -240,6 +251,7 @@ class StudyResult:
             noise_finding(self.noise),
             self._ledger_count,
             compiled_finding(self.compiled_steps),
+            value_finding(self.value_effects),
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
@@ -264,6 +276,7 @@ class StudyResult:
                 ),
                 (self.native_runs, "in the frameworks themselves"),
                 (self.compiled_runs, "compiled"),
+                (self.trained_runs, "with trained values"),
             )
             if several
         ]
@@ -303,6 +316,8 @@ class StudyResult:
             "fewer_threads": [{"threads": c.job.options.threads, **c.json()} for c in self.fewer_threads],
             "native": [c.json() for c in self.native_runs],
             "compiled": [c.json() for c in self.compiled_runs],
+            "trained": [c.json() for c in self.trained_runs],
+            "value_effects": [effect.json() for effect in self.value_effects],
             "elsewhere": [{"provider": c.job.options.ep, **c.json()} for c in self.other_providers],
             "providers_left_out": dict(self.left_out),
             "providers": [

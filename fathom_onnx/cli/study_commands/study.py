@@ -41,6 +41,12 @@ __all__ = ["command"]
 @click.option("--no-native", is_flag=True, help="Leave out the runs in the frameworks themselves.")
 @click.option("--compiled", is_flag=True, help="Time the steps that torch.compile and XLA make, too; takes minutes.")
 @click.option(
+    "--values",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Checkpoints in WORKLOAD or WORKLOAD-FRAMEWORK: run these with their values, too.",
+)
+@click.option(
     "--figures",
     type=click.Choice(["pdf", "svg", "png"]),
     help="Write the paper's figures as files too, sized for two columns, with their data as CSV.",
@@ -65,6 +71,7 @@ def command(
     no_verify: bool,
     no_native: bool,
     compiled: bool,
+    values: Path | None,
     figures: str | None,
     output: Path,
     as_json: bool,
@@ -102,6 +109,7 @@ def command(
             verify=not no_verify,
             native=not no_native,
             compiled=compiled,
+            values=values,
             target_options=options.pairs(changes, "NAME=VALUE"),
             on_event=on_event,
             on_wait=print_waiting,

@@ -118,6 +118,8 @@ class Role(StrEnum):
     """Run a cell on a further provider."""
     SWEEP = "sweep"
     """Run a cell with one combination of a sweep's settings."""
+    TRAINED = "trained"
+    """Run a cell as the main run does, with the values of a training run in place of the starting ones."""
     NATIVE = "native"
     """Run a cell's step in the framework itself."""
     COMPILED = "compiled"
@@ -142,6 +144,7 @@ class Job:
         own: The model of the user's own whose graph it is, where it is no workload's of a definition.
         round: Which of several measurements of a run it is, from 1; 0 for the only one and for what is made of several.
         rounds: Folders of the rounds that a run is pooled from, in their order.
+        values: Checkpoint that the graph's variables take their values from; None for their starting values.
     """
 
     cell: Cell
@@ -155,6 +158,7 @@ class Job:
     own: OwnModel | None = None
     round: int = 0
     rounds: tuple[Path, ...] = ()
+    values: Path | None = None
 
     @property
     def name(self) -> str:
@@ -169,6 +173,7 @@ class Job:
             Role.FEWER_THREADS: f"threads={o.threads}",
             Role.OTHER_PROVIDER: f"on {o.ep}",
             Role.SWEEP: f"on {o.ep}, threads {o.threads}, optimization {o.optimization}",
+            Role.TRAINED: "with trained values",
             Role.NATIVE: "in the framework",
             Role.COMPILED: "compiled",
         }.get(self.role, "")

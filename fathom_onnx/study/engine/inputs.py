@@ -90,6 +90,7 @@ def profile_inputs(job: Job) -> Inputs:
         "graph": sha256(job.graph()),
         "data": [*_data(job), *(sha256(Path(name)) for name in job.options.inputs)],
         **({"dimensions": dict(job.options.dimensions)} if job.options.dimensions else {}),
+        **({"values": sha256(job.values)} if job.values else {}),
         **{name: options[name] for name in ("ep", "threads", "optimization", "warmup", "steps", "seed")},
         "onnxruntime": _onnxruntime(),
         "python": platform.python_version(),

@@ -98,7 +98,7 @@ def _fed(job: Job) -> FedGraph:
 
     options = job.options
     graph, feeds = load_with_inputs(job.graph(), dict(options.dimensions), [Path(name) for name in options.inputs])
-    return FedGraph(graph, options.seed, options.warmup + options.steps, feeds)
+    return FedGraph(graph, options.seed, options.warmup + options.steps, feeds, job.values)
 
 
 def profile_imports(job: Job) -> tuple[str, Callable[[], object]] | None:

@@ -11,6 +11,7 @@ from .noise_sections import noise_sections
 from .overview import study_overview
 from .paper_sections import paper_sections
 from .tables import study_tables
+from .trained_sections import trained_sections
 from .workload_pages import workload_pages
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "paper_sections",
     "study_overview",
     "study_tables",
+    "trained_sections",
     "workload_pages",
 ]

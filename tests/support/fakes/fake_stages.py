@@ -25,6 +25,8 @@ class World:
         self.version = "1"
         self.ops: dict[str, dict[str, float]] = OPS
         self.ops_on: dict[str, dict[str, dict[str, float]]] = {}
+        self.ops_trained: dict[str, dict[str, float]] = {}
+        """Workload to its ops with trained values, where they are not the usual ones."""
         self.faster: dict[str, float] = {}
         self.node_times: dict[str, str] = {"cpu": "kernel", "cuda": "device"}
         self.ops_in: dict[tuple[str, str, int], dict[str, float]] = {}
@@ -64,6 +66,7 @@ class World:
             "threads": o.threads,
             "ep": o.ep,
             "tf32": o.tf32,
+            "trained": job.values is not None,
         }
 
     def pool(self, job: Job) -> dict[str, Any]:
@@ -78,6 +81,7 @@ class World:
             "ep": o.ep,
             "tf32": o.tf32,
             "rounds_of": rounds,
+            "trained": job.values is not None,
         }
 
     def structure(self, job: Job) -> dict[str, Any]:
@@ -91,6 +95,8 @@ class World:
         workload, framework, mode = result["cell"]
         ep = result["ep"]
         ops = self.ops_on.get(ep, self.ops)[workload]
+        if result["trained"]:
+            ops = self.ops_trained.get(workload, ops)
         step = (200.0 if mode == "training" else 100.0) / (self.faster.get(workload, 1.0) if ep != "cpu" else 1.0)
         facts = {"control_us": step, "node_time_us": sum(ops.values()), "threads": result["threads"], "provider": ep}
         numbers = result.get("rounds_of") or [0]
@@ -118,7 +124,7 @@ class World:
             return {"cell": str(job.cell), "version": self.version, "changes": job.options.changes}
 
         def inputs(job: Job) -> dict[str, Any]:
-            return {**graph_inputs(job), **asdict(job.options)}
+            return {**graph_inputs(job), **asdict(job.options), "values": str(job.values)}
 
         return Stages(
             export=Stage("export", self.export, graph_inputs, lambda job, result: job.graph().is_file()),
