@@ -28,13 +28,9 @@ class Evaluator:
     Args:
         graph: A graph of ours, with noise as input.
         settings: How the session runs: provider, threads.
-
-    Attributes:
-        settings: The settings.
     """
 
     def __init__(self, graph: Graph, settings: SessionSettings = DEFAULT_SETTINGS) -> None:
-        self.settings = settings
         self._outputs = [t.name for t in graph.outputs]
         self._gradients = dict(graph.metadata.gradients) if graph.metadata else {}
         given = {t.name for t in graph.inputs}

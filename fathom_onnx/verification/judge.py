@@ -187,7 +187,7 @@ class Judge:
         names = {t: subject.gradients.get(t.name, "") if t.kind == "gradient" else t.name for t in tensors}
         named = {name for name in names.values() if name}
         reading = held or subject.read(values, tensors_needed(subject.graph.model, named))
-        errors = errors_of_kernels(reading, named, subject.evaluator.settings)
+        errors = errors_of_kernels(reading, named, subject.settings)
         return {tensor: errors.get(name, 0.0) for tensor, name in names.items()}
 
     def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:

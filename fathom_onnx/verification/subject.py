@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import OPSET, ExportRequest, Purpose, Reference, StepResult, find_exporter
@@ -28,16 +29,25 @@ class Subject:
         mode: The mode.
         framework: The framework that made the graph.
         graph: The graph.
-        evaluator: The graph in onnxruntime, in float32.
+        settings: How the graph runs in onnxruntime.
     """
 
     workload: Workload
     mode: Mode
     framework: str
     graph: Graph
-    evaluator: Evaluator
+    settings: SessionSettings
     _references: dict[bool, Reference] = field(default_factory=dict)
     _doubles: dict[bool, DoubleGraph] = field(default_factory=dict)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The graph in onnxruntime, in float32; a session is opened when it is first asked for.
+
+        Raises:
+            RunError: onnxruntime refuses the graph.
+        """
+        return Evaluator(self.graph, self.settings)
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -144,7 +154,7 @@ def make_subject(
     else:
         _check_identity(graph, workload, framework, mode)
     _check_gradients(graph, mode)
-    return Subject(workload, mode, framework, graph, Evaluator(graph, settings))
+    return Subject(workload, mode, framework, graph, settings)
 
 
 def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:
