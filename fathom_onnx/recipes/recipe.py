@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fathom_onnx.errors import UnknownNameError, UsageError
-from fathom_onnx.workloads.contract import Array, Mode, Variable, Workload
+from fathom_onnx.workloads.contract import Array, Mode, Variable, Workload, initial_values
 
 from .batch import BatchPath
 
@@ -153,7 +153,6 @@ class RecipeWorkload(Workload):
 
     def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:
         """Initial values of all variables of ``mode``: the stored ones are the model's, whatever the seed."""
-        return {
-            v.name: self.stored[v.name] if v.initialiser.kind == "stored" else v.initial_value(seed)
-            for v in self.variables(mode)
-        }
+        variables = self.variables(mode)
+        stored = {v.name: self.stored[v.name] for v in variables if v.initialiser.kind == "stored"}
+        return initial_values(variables, seed, stored)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fathom_onnx.graph import Graph
-from fathom_onnx.workloads.contract import Array, Initialiser, Variable
+from fathom_onnx.workloads.contract import Array, Initialiser, Variable, initial_values
 
 __all__ = ["variable_values"]
 
@@ -30,10 +30,7 @@ def variable_values(graph: Graph, seed: int) -> dict[str, Array]:
     stored = graph.stored_values
     variables = graph.metadata.variables
     none_stored = not any(v.name in stored for v in variables)
-    return {
-        v.name: stored[v.name] if v.name in stored else (_stand_in(v) if none_stored else v).initial_value(seed)
-        for v in variables
-    }
+    return initial_values((_stand_in(v) if none_stored else v for v in variables), seed, stored)
 
 
 def _stand_in(variable: Variable) -> Variable:

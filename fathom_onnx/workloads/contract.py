@@ -15,7 +15,7 @@ from typing import Any, Literal
 from fathom_onnx.errors import UsageError
 
 from .optimizers import RATE, Adam, AdamW, GradientDescent, Gradients, Optimizer, RMSProp
-from .variables import Array, Draw, Initialiser, Noise, TensorSpec, Variable
+from .variables import Array, Draw, Initialiser, Noise, TensorSpec, Variable, initial_values
 
 __all__ = [
     "MODES",
@@ -37,6 +37,7 @@ __all__ = [
     "TensorSpec",
     "Variable",
     "Workload",
+    "initial_values",
 ]
 
 Mode = Literal["inference", "training"]
@@ -182,4 +183,4 @@ class Workload:
 
     def initial_values(self, mode: Mode, seed: int) -> dict[str, Array]:
         """Initial values of all variables of ``mode``."""
-        return {v.name: v.initial_value(seed) for v in self.variables(mode)}
+        return initial_values(self.variables(mode), seed)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +15,7 @@ import numpy.typing as npt
 
 from fathom_onnx.errors import GraphError
 
-__all__ = ["Array", "Draw", "Initialiser", "Noise", "TensorSpec", "Variable"]
+__all__ = ["Array", "Draw", "Initialiser", "Noise", "TensorSpec", "Variable", "initial_values"]
 
 Array = npt.NDArray[Any]
 """A NumPy array of any shape and type."""
@@ -179,6 +182,28 @@ class Variable:
     def next(self) -> TensorSpec:
         """The output of a step that holds its new value."""
         return TensorSpec(f"{self.name}.next", self.shape, self.dtype)
+
+
+def initial_values(
+    variables: Iterable[Variable], seed: int, stored: Mapping[str, Array] = MappingProxyType({})
+) -> dict[str, Array]:
+    """Initial values by name, drawn by several threads: NumPy draws without Python's lock.
+
+    Args:
+        variables: The variables.
+        seed: The seed.
+        stored: Values that are not drawn, by name.
+
+    Raises:
+        GraphError: A variable's values are stored, and not given.
+    """
+
+    def value(variable: Variable) -> Array:
+        return stored[variable.name] if variable.name in stored else variable.initial_value(seed)
+
+    wanted = list(variables)
+    with ThreadPoolExecutor() as threads:
+        return dict(zip((v.name for v in wanted), threads.map(value, wanted), strict=True))
 
 
 @dataclass(frozen=True)

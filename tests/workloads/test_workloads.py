@@ -115,6 +115,7 @@ def test_initial_values_depend_on_seed_and_name_only() -> None:
     bound = np.sqrt(6 / sum(first[weight].shape))
     assert bound * 0.95 < np.abs(first[weight]).max() <= bound
     he = workload("residual", "small").initial_values("inference", 0)["layer4.2.conv2.weight"]
+    assert list(first) == [v.name for v in made.variables("training")]
     assert abs(he.std() / np.sqrt(2 / (512 * 9)) - 1) < 0.01
 
 
