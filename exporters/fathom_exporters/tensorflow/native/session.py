@@ -14,8 +14,8 @@ from .graph import NativeGraph
 
 __all__ = ["NativeSession", "open_session"]
 
-_LOADED_AT_ONCE = 50
-"""Variables that one run of the session loads."""
+_LOADED_AT_ONCE = 1 << 28
+"""Bytes from which on no more variables are loaded by one run of the session."""
 
 
 class NativeSession:
@@ -31,14 +31,21 @@ class NativeSession:
     def load(self, values: Mapping[str, Array]) -> None:
         """Store a value in every variable."""
         # TensorFlow prepares the graph once more for each new set of operations to run, which takes longer than the
-        # copy. So several variables at once, but not all of them: their values would all be in memory twice
-        names = list(self._graph.loads)
-        for start in range(0, len(names), _LOADED_AT_ONCE):
-            group = {name: self._graph.loads[name] for name in names[start : start + _LOADED_AT_ONCE]}
-            self._session.run(
-                [load for _, load in group.values()], {feed: values[name] for name, (feed, _) in group.items()}
-            )
+        # copy. So many variables at once, but not all of a large model: their values would all be in memory twice
+        group: dict[str, Array] = {}
+        for name in self._graph.loads:
+            group[name] = values[name]
+            if sum(value.nbytes for value in group.values()) >= _LOADED_AT_ONCE:
+                self._store(group)
+                group = {}
+        if group:
+            self._store(group)
         self._session.run(list(self._graph.zeroed))
+
+    def _store(self, group: Mapping[str, Array]) -> None:
+        loads = [self._graph.loads[name] for name in group]
+        feeds = {feed: value for (feed, _), value in zip(loads, group.values(), strict=True)}
+        self._session.run([load for _, load in loads], feeds)
 
     def step(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step on a batch as the graph takes it; its outputs besides new state."""
