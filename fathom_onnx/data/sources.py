@@ -183,9 +183,9 @@ def usual_source(name: str) -> Source:
         UnknownNameError: No such source.
         MissingDependencyError: Another package's entry point does not give one.
     """
-    if name not in _known():
-        raise UnknownNameError("data source", name, _known())
-    own = SOURCES.get(name)
+    own = SOURCES.get(name)  # first: to look for those of other packages takes longer than a short step
+    if own is None and name not in (known := _known()):
+        raise UnknownNameError("data source", name, known)
     source = own or replace(named_part(ENTRY_POINT_GROUP, name, "data source", Source), name=name)
     return source if not source.stand_in or find_spec(source.needs) else usual_source(source.stand_in)
 

@@ -25,7 +25,10 @@ from .loading.values import read_values
 from .metadata import GraphMetadata
 from .tensors import Tensor, declared_tensor, tensors_of
 
-__all__ = ["Graph", "from_model", "load", "load_structure"]
+__all__ = ["PRODUCER", "Graph", "from_model", "load", "load_exported", "load_structure"]
+
+PRODUCER = "fathom-onnx"
+"""What graph files of this package name as their producer."""
 
 
 class Graph:
@@ -203,6 +206,22 @@ def load(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph
     """
     path = Path(path)
     return _checked(read_model(path, to_run=True), path.stem, path, dimensions or {}, to_run=True)
+
+
+def load_exported(path: str | Path) -> Graph:
+    """Read a graph file that was exported just now: this package's exporters check what they write.
+
+    That is not done again, which takes longer than reading; the file of another producer is checked.
+
+    Args:
+        path: The file.
+
+    Raises:
+        GraphError: As of :func:`load`.
+    """
+    path = Path(path)
+    model = read_model(path, to_run=True)
+    return Graph(model, path.stem, path) if model.producer_name == PRODUCER else load(path)
 
 
 def load_structure(path: str | Path, dimensions: Mapping[str, int] | None = None) -> Graph:

@@ -10,9 +10,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fathom_onnx.errors import GraphError
-from fathom_onnx.graph import from_model, load, load_structure
+from fathom_onnx.graph import from_model, load, load_exported, load_structure
 from fathom_onnx.graph.bodies import all_nodes, bodies
 from support.graphs.small_models import BOOL, FLOAT, INT64, model, op
+from support.paths import ROOT
 
 
 def two_layers(**declared: list[int | str]) -> onnx.ModelProto:
@@ -309,3 +310,23 @@ def relu_each() -> onnx.GraphProto:
         [helper.make_tensor_value_info("g", FLOAT, [1, 2])],
         [helper.make_tensor_value_info("h", FLOAT, [1, 2])],
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["memnet-train", "autoenc-train", "speech", "tensorflow/memnet-train", "tensorflow/deepq-train", "jax/seq2seq"],
+)
+def test_an_exported_file_holds_what_is_inferred_of_any_other(name: str) -> None:
+    path = ROOT / "graphs" / f"{name}.onnx"
+    checked, trusted = load(path), load_exported(path)
+    assert trusted.tensors == checked.tensors
+    assert trusted.model.graph.node == checked.model.graph.node
+    assert trusted.metadata == checked.metadata
+    assert (trusted.name, trusted.sha256) == (checked.name, checked.sha256)
+
+
+def test_the_file_of_another_producer_is_checked(tmp_path: Path) -> None:
+    made = model([op("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [3])}, infer=False)
+    path = tmp_path / "m.onnx"
+    onnx.save(made, path)
+    assert load_exported(path).tensors["y"].shape == (2,)

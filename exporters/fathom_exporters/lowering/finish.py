@@ -14,6 +14,7 @@ from fathom_exporters.lowering.cleanup.folding import FoldConstants, InheritTags
 from fathom_exporters.lowering.cleanup.merging import MergeEqualNodes
 from fathom_onnx.exporting import OPSET, ExportRequest, Purpose
 from fathom_onnx.graph import GraphMetadata
+from fathom_onnx.graph.model import PRODUCER
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
@@ -76,7 +77,7 @@ def _take_out(model: ir.Model, interface: int) -> list[ir.Value]:
 def _describe(model: ir.Model, request: ExportRequest) -> None:
     """Replace what the translator wrote in the model's header by what every graph file has there."""
     model.metadata_props.clear()
-    model.producer_name = "fathom-onnx"
+    model.producer_name = PRODUCER
     model.producer_version = package_version("fathom-onnx")
     model.ir_version = _IR_VERSIONS[request.opset]
     model.opset_imports.clear()

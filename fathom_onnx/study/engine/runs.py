@@ -94,11 +94,14 @@ def explain_cell(job: Job) -> StageResult:
 def _fed(job: Job) -> FedGraph:
     """A cell's graph and what it is fed."""
     from fathom_onnx.data import load_with_inputs
+    from fathom_onnx.graph import load_exported
     from fathom_onnx.profiling import FedGraph
 
-    options = job.options
+    options, count = job.options, job.options.warmup + job.options.steps
+    if job.source is None and not options.inputs:
+        return FedGraph(load_exported(job.graph()), options.seed, count, values=job.values)
     graph, feeds = load_with_inputs(job.graph(), dict(options.dimensions), [Path(name) for name in options.inputs])
-    return FedGraph(graph, options.seed, options.warmup + options.steps, feeds, job.values)
+    return FedGraph(graph, options.seed, count, feeds, job.values)
 
 
 def profile_imports(job: Job) -> tuple[str, Callable[[], object]] | None:
@@ -116,14 +119,15 @@ def _import_for_profiles() -> None:
 
 def native_imports(job: Job) -> tuple[str, Callable[[], object]]:
     """What a run in a framework imports: the framework, whose threads start with the first operation."""
-    return job.cell.framework, partial(_import_framework, job.cell.framework)
+    return job.cell.framework, partial(_import_framework, job)
 
 
-def _import_framework(framework: str) -> None:
+def _import_framework(job: Job) -> None:
     from fathom_onnx.native import find_native
 
     importlib.import_module("fathom_onnx.native_profiling")
-    find_native(framework)
+    find_native(job.cell.framework)
+    _kept(job)  # reads sources, whose hashes copies of this process then have
 
 
 def read_run(folder: Path, result: StageResult) -> FinishedRun:
