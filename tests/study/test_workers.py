@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.study.engine.workers import CallOutcome, ProcessWorkers, WorkerCall
@@ -70,6 +71,23 @@ def test_a_lane_is_one_process_that_does_its_calls_in_order(tmp_path: Path) -> N
     assert "working on 1\n" in (tmp_path / "a.log").read_text()
     assert "complaining about 3\n" in (tmp_path / "a.log").read_text()
     assert "working on 2\n" in (tmp_path / "b.log").read_text()
+
+
+def threads(argument: Any) -> dict[str, Any]:
+    computing = [library["num_threads"] for library in threadpool_info()]
+    return {"told": os.environ.get("OMP_NUM_THREADS"), "computing": max(computing, default=1)}
+
+
+def test_lanes_share_the_cores_and_a_process_alone_has_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("fathom_onnx.study.engine.workers.cpu_cores", lambda: 4)
+    with ProcessWorkers(tmp_path) as workers:
+        side_by_side = outcomes(workers, *(WorkerCall(lane, threads, 0) for lane in "abc"))
+        (alone,) = outcomes(workers, WorkerCall("d", threads, 0), fresh=True)
+    assert [o.result for o in side_by_side] == [{"told": "1", "computing": 1}] * 3
+    assert alone.result["told"] is None
 
 
 def test_lanes_work_side_by_side(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from fathom_onnx.exporting import ExportRequest, export_file
 from fathom_onnx.graph import Graph, load, load_structure
-from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.study.cells.plan import Cell, Job
 from fathom_onnx.study.cells.results import StageResult
 from fathom_onnx.workloads.contract import NoiseSource
@@ -103,7 +102,6 @@ def verify_graph(job: Job) -> StageResult:
         graph=_load_checked(job, job.cell),
         steps=o.checked_steps,
         seed=o.seed,
-        settings=SessionSettings(threads=o.threads),
     )
     return {"checks": [_check_row(job, check)]}
 
@@ -122,7 +120,6 @@ def compare_graphs(job: Job) -> StageResult:
             graphs=(graph, other),
             steps=o.checked_steps,
             seed=o.seed,
-            settings=SessionSettings(threads=o.threads),
         )
         for (first, graph), (second, other) in combinations(graphs, 2)
     ]

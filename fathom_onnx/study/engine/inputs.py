@@ -65,7 +65,6 @@ def verify_inputs(job: Job) -> Inputs:
         "data": _data(job),
         "steps": job.options.checked_steps,
         "seed": job.options.seed,
-        "threads": job.options.threads,
         "onnxruntime": _onnxruntime(),
         "sources": source_hash(SOURCES["verify"]),
     }

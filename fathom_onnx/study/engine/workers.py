@@ -29,6 +29,9 @@ from typing import Any, Protocol, Self
 from fathom_onnx.errors import FathomError, one_line
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.processes import ended_at_import
+from fathom_onnx.runtime.environment import cpu_cores
+
+from .threads import limit_threads
 
 __all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
 
@@ -119,9 +122,11 @@ def _die_with_parent(original: Connection | None = None) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _serve(connection: Connection, log: str, scratch: str) -> None:
+def _serve(connection: Connection, log: str, scratch: str, threads: int | None) -> None:
     """The main loop of a worker process: answer calls until the pipe is closed."""
     _die_with_parent()
+    if threads is not None:
+        limit_threads(threads)
     tempfile.tempdir = scratch
     connection.send(_READY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -186,14 +191,18 @@ def _answer_of_a_copy(call: WorkerCall) -> _Answer:
 class _Worker:
     """A worker process and the end of the pipe to it.
 
+    Args:
+        log: File for what it prints.
+        threads: How many threads it may use; None where it has the machine to itself.
+
     Raises:
         UsageError: The process ended while it imported the user's script.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, threads: int | None) -> None:
         self.connection, child_end = _CONTEXT.Pipe()
         scratch = ensure_folder(log.parent / _SCRATCH)
-        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log), str(scratch)), daemon=True)
+        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log), str(scratch), threads), daemon=True)
         self.process.start()
         child_end.close()
         self._idle = False
@@ -279,13 +288,14 @@ class ProcessWorkers:
         for call in calls:
             waiting.setdefault(call.lane, deque()).append(call)
         busy: dict[str, tuple[WorkerCall, float]] = {}
+        threads = None if fresh else max(1, cpu_cores() // max(1, len(waiting)))
         while waiting or busy:
             for lane in [lane for lane in waiting if lane not in busy]:
                 call = waiting[lane].popleft()
                 if not waiting[lane]:
                     del waiting[lane]
                 if lane not in self._workers:
-                    self._workers[lane] = _Worker(self._logs / f"{lane}.log")
+                    self._workers[lane] = _Worker(self._logs / f"{lane}.log", threads)
                 yield call, None
                 busy[lane] = call, time.perf_counter()
                 self._workers[lane].give(call, _copied(call, fresh))
