@@ -120,7 +120,7 @@ def _without_factors(plain: onnx.ModelProto) -> None:
 
 def _sums(plain: onnx.ModelProto, values: Mapping[str, Any], run: Run) -> list[NDArray[np.float64]]:
     kinds = {v.name: onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in plain.graph.input}
-    return [np.asarray(y, "float64") for y in run(plain, {n: values[n].astype(kind) for n, kind in kinds.items()})]
+    return [np.asarray(y, "float64") for y in run(plain, {n: np.asarray(values[n], kind) for n, kind in kinds.items()})]
 
 
 def _in_a_row(plain: onnx.ModelProto) -> int:
