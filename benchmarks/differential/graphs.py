@@ -13,7 +13,7 @@ from batches import Judged
 
 from differential.cases import Case, node_cases
 from differential.compositions import Composer
-from differential.judging import ALONE, Tell, judged, straight
+from differential.judging import ALONE, Tell, judged, steady, straight
 from differential.rewritings import REWRITINGS, Subject
 
 __all__ = ["KINDS", "died", "judge", "keep", "last"]
@@ -72,6 +72,8 @@ def judge(kind: str, number: int, place: Path, tell: Tell) -> Judged:
             if more is not None:
                 tried.append(name)
                 found += more
+    if found and not steady(case, expected):
+        return Judged(("onnxruntime differs from itself",))
     finding = f"{found[0]} [{case.name}]" if found else None
     return Judged(("differs" if found else "same", *tried, *(["functions"] if case.model.functions else [])), finding)
 

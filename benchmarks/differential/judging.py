@@ -35,6 +35,7 @@ __all__ = [
     "miscounted",
     "most_apart",
     "sizes_of",
+    "steady",
     "straight",
 ]
 
@@ -43,6 +44,9 @@ FUSED = 1e-6
 
 ALONE = "by our way alone"
 """What a process says before it does what onnxruntime has done by itself already."""
+
+_AGAIN = 10
+"""Runs that tell whether onnxruntime gives the same each time, where something differs."""
 
 Tell = Callable[[str], None]
 Values = Mapping[str, Any]
@@ -90,6 +94,20 @@ def straight(case: Case, levels: Iterable[str] = tuple(reversed(LEVELS))) -> dic
             if level == "none":
                 return None
     return found
+
+
+def steady(case: Case, expected: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether onnxruntime by itself gives the same each time; twice the same may be chance where it reads such memory.
+
+    Args:
+        case: The case.
+        expected: Its outputs as :func:`straight` gives them.
+    """
+    return all(
+        all(map(_equal, outputs, in_onnxruntime(case.model, case.fed, level)))
+        for level, outputs in expected.items()
+        for _ in range(_AGAIN)
+    )
 
 
 def made_by_us(graph: Graph, fed: Values, level: str, values: Values | None = None) -> list[Any]:

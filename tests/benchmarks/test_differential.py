@@ -75,6 +75,22 @@ def test_a_wrong_output_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [line.split(":")[0] for line in found] == ["our way gives other outputs"] * 4
 
 
+def test_what_onnxruntime_itself_does_not_repeat_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = case()
+    expected = straight(of)
+    assert expected is not None
+    assert judging.steady(of, expected)
+    true, runs = judging.in_onnxruntime, 0
+
+    def unsteady(*given: Any) -> list[Any]:
+        nonlocal runs
+        runs += 1
+        return [y + (runs == 7) for y in true(*given)]
+
+    monkeypatch.setattr(judging, "in_onnxruntime", unsteady)
+    assert not judging.steady(of, expected)
+
+
 def test_a_wrong_count_is_found(tmp_path: Path) -> None:
     """An overlay's graph that has lost a node, as it would count."""
     of = subject(tmp_path, case())

@@ -55,12 +55,16 @@ def _scan(node: onnx.NodeProto, known: Known, opset: int) -> Times:
     tensor = known.tensor(scanned[0])
     if tensor.shape is None:
         return None, f"shape of '{scanned[0]}', which the scan goes along, is not known"
-    if opset < _BEFORE_SCAN_LOST_ITS_BATCH:
+    axes = attributes.get("scan_input_axes")
+    axis = int(axes[0]) if isinstance(axes, (list, tuple)) and axes else 0
+    batched = opset < _BEFORE_SCAN_LOST_ITS_BATCH
+    rank = len(tensor.shape)
+    if rank < 2 if batched else not -rank <= axis < rank:
+        return None, f"'{scanned[0]}' does not have the axis that the scan goes along"
+    if batched:
         if node.input[0]:
             return None, "the lengths of the sequences are data"
         return tensor.shape[0] * tensor.shape[1], ""
-    axes = attributes.get("scan_input_axes")
-    axis = int(axes[0]) if isinstance(axes, (list, tuple)) and axes else 0
     return tensor.shape[axis], ""
 
 
