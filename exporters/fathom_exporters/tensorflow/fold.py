@@ -16,6 +16,9 @@ __all__ = ["fold"]
 
 _Array = npt.NDArray[Any]
 
+_WHOLE = 1024
+"""Elements up to which a filled constant is evaluated and stored whole."""
+
 _SHAPE_OPS = ("Shape", "ShapeN", "Size", "Rank")
 
 
@@ -85,6 +88,22 @@ def _import(graph_def: tf.compat.v1.GraphDef) -> tf.Graph:
     return graph
 
 
+def _source(tensor: tf.Tensor) -> tf.Tensor:
+    """What a constant is made of: itself, or the number that fills it where it is large.
+
+    What a training step adds up starts from zeros: of a recurrent network's, a gigabyte.
+    """
+    op, shape = tensor.op, tensor.shape
+    filled = op.type == "Fill" and shape.is_fully_defined() and shape.num_elements() > _WHOLE
+    return op.inputs[1] if filled else tensor
+
+
+def _constant(values: _Array, tensor: tf.Tensor) -> Any:
+    """A constant of some values; of one that fills a larger tensor, only that is stored."""
+    shape = tensor.shape.as_list() if tensor.shape.is_fully_defined() else None
+    return tf.make_tensor_proto(values, tensor.dtype, shape)
+
+
 def fold(
     graph_def: tf.compat.v1.GraphDef, inputs: Iterable[str], outputs: Iterable[str], largest: int | None = None
 ) -> tf.Graph:
@@ -117,8 +136,8 @@ def fold(
                 stack.append(tensor.op)
 
     with tf.compat.v1.Session(graph=graph) as session:
-        fetched = [tensor for name, tensor in border.items() if name not in shapes]
-        values = shapes | {t.name: v for t, v in zip(fetched, session.run(fetched, shapes), strict=True)}
+        fetched = {name: _source(tensor) for name, tensor in border.items() if name not in shapes}
+        values = shapes | dict(zip(fetched, session.run(list(fetched.values()), shapes), strict=True))
 
     folded = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
     constants: dict[str, str] = {}
@@ -129,8 +148,7 @@ def fold(
                 constants[tensor.name] = op.name if index == 0 else f"{op.name}/output_{index}"
                 node = folded.node.add(name=constants[tensor.name], op="Const")
                 node.attr["dtype"].type = tensor.dtype.as_datatype_enum
-                value = tf.make_tensor_proto(values[tensor.name], tensor.dtype)
-                node.attr["value"].tensor.CopyFrom(value)
+                node.attr["value"].tensor.CopyFrom(_constant(values[tensor.name], tensor))
         if op.name in needed:
             node = folded.node.add()
             node.CopyFrom(op.node_def)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
 import onnx
 
 from fathom_onnx.graph.bodies import bodies, inputs_of, outputs_of
@@ -30,6 +29,8 @@ def _sort(part: onnx.GraphProto | onnx.FunctionProto) -> None:
     }
     if all(before < index for index, needed in needs.items() for before in needed):
         return
+    import networkx as nx
+
     flow = nx.DiGraph()
     flow.add_nodes_from(needs)
     flow.add_edges_from((before, index) for index, needed in needs.items() for before in needed)

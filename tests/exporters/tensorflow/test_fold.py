@@ -61,3 +61,17 @@ def test_a_large_result_of_a_range_is_computed_in_the_graph_and_a_filled_tensor_
     }
     assert left[None] == left[81] == {"Placeholder", "Const", "Mul", "AddV2", "Identity"}
     assert left[80] == left[81] | {"GreaterEqual", "Cast"}
+
+
+def test_a_large_filled_constant_is_stored_as_its_number() -> None:
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, (40, 50), "x")
+        sizes = tf.shape(x, name="sizes")
+        filled = tf.fill(sizes, -0.0, name="filled")
+        tf.add(tf.maximum(x, filled), tf.fill((40, 1), 2.5, name="small"), name="out")
+    folded = fold(graph.as_graph_def(), ["x"], ["out"])
+    stored = {name: folded.get_operation_by_name(name).get_attr("value") for name in ("filled", "small")}
+    assert stored["filled"].ByteSize() < 64
+    np.testing.assert_array_equal(tf.make_ndarray(stored["filled"]), np.zeros((40, 50), np.float32))
+    assert np.signbit(tf.make_ndarray(stored["filled"])).all()
+    np.testing.assert_array_equal(tf.make_ndarray(stored["small"]), np.full((40, 1), 2.5, np.float32))

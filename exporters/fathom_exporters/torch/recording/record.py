@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch._subclasses.functional_tensor import dispatch_functionalize
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -138,7 +139,13 @@ def trace(
     layers = {path: subject.layers.get(path, path) for path, _ in subject.model.named_modules()}
     named = {layer.name for layer in subject.workload.layers}
     marked = {path: layer for path, layer in layers.items() if layer in named}
-    with attributes_kept(subject.model), preserve_node_meta(), plain_kernels(), layer_marks(subject.model, marked):
+    with (
+        attributes_kept(subject.model),
+        preserve_node_meta(),
+        plain_kernels(),
+        layer_marks(subject.model, marked),
+        _use_lazy_graph_module(True),  # nobody runs the graph, and no code need be written for it
+    ):
         fake = fake_mode_of(subject.model)
         inputs = example_inputs(interface, fake)
         tracer = make_fx(
@@ -205,6 +212,5 @@ def record(subject: Subject, mode: Mode, interface: Interface, values: Mapping[s
     tags = tagger.tags(copies)
     recomputed = frozenset(n.name for n in graph.nodes if (n.meta.get("custom") or {}).get(RECOMPUTED))
     kept, gradients = name_gradients(graph, outputs, len(interface.outputs))
-    module.recompile()
     by_parameter = {p.name: gradients[gradient_name(p.name)] for p in subject.workload.parameters} if gradients else {}
     return Capture(module, names, kept, tags, by_parameter, recomputed)
