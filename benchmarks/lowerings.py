@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import THREADS, table, write
+from documents import table
+from measure import THREADS, write
 
 from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.data import batches_for_graph
@@ -62,7 +63,7 @@ def main() -> None:
         "training step | nodes, simulators: | nodes, onnxruntime: | MACs, simulators: | MACs, onnxruntime: | "
         "ms, simulators: | ms, onnxruntime: | costs:"
     )
-    write("lowerings", table(columns, rows), " ".join(["lowerings.py", *sys.argv[1:]]))
+    write("lowerings", table(columns.split(" | "), rows), " ".join(["lowerings.py", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from documents import put, table
+
 from fathom_onnx.exporting import ExportRequest, export_file, usual_frameworks
 from fathom_onnx.graph import load
-from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.environment import cpu_cores, cpu_model
 from fathom_onnx.workloads import SUITES, USUAL_SUITE, workload
 from fathom_onnx.workloads.contract import MODES
@@ -71,14 +71,6 @@ def child(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def table(columns: str, rows: list[list[str]]) -> str:
-    """A Markdown table; columns that end in a colon are numbers."""
-    names = [c.strip() for c in columns.split("|")]
-    head = "| " + " | ".join(n.rstrip(":") for n in names) + " |\n"
-    rule = "|" + "|".join("---:" if n.endswith(":") else "---" for n in names) + "|\n"
-    return head + rule + "".join("| " + " | ".join(row) + " |\n" for row in rows)
-
-
 def paper(names: list[str]) -> str:
     """Every graph at the paper preset: export, size, step time, memory, attribution."""
     rows = []
@@ -117,7 +109,7 @@ def paper(names: list[str]) -> str:
         "graph | framework | export s: | export GB: | nodes: | kB: | load s: | run s: | steps: | step ms: | "
         "profiled ms: | outside: | attributed: | charged: | unattributed: | sum off us: | run GB:"
     )
-    return table(columns, rows)
+    return table(columns.split(" | "), rows)
 
 
 def train(names: list[str]) -> str:
@@ -127,7 +119,7 @@ def train(names: list[str]) -> str:
     losses = found["losses"]
     marks = [1, 10, 25, 50, 100, 150, 200, 250, 300]
     rows = [[str(m), f"{sum(losses[max(m - 10, 0) : m]) / min(m, 10):.1f}"] for m in marks]
-    return table("step: | loss, mean of the last 10 steps:", rows)
+    return table(["step:", "loss, mean of the last 10 steps:"], rows)
 
 
 def write(section: str, text: str, command: str) -> None:
@@ -137,13 +129,7 @@ def write(section: str, text: str, command: str) -> None:
         f"onnxruntime {version('onnxruntime')}, torch {version('torch')}, tensorflow {version('tensorflow-cpu')}, with "
         f"`python benchmarks/{command}`.\n\n"
     )
-    marks = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
-    old = DOCUMENT.read_text()
-    pattern = re.escape(marks[0]) + ".*?" + re.escape(marks[1])
-    if not re.search(pattern, old, re.DOTALL):
-        raise SystemExit(f"{DOCUMENT} has no section '{section}'")
-    new = f"{marks[0]}\n{stamp}{text}\n{marks[1]}"
-    write_text(DOCUMENT, re.sub(pattern, lambda _: new, old, flags=re.DOTALL))
+    put(DOCUMENT, (f"<!-- {section} -->", f"<!-- end of {section} -->"), f"{stamp}{text}")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-from fathom_onnx.graph.files import write_text
+from documents import put, table
 
 from .contestants import CONTESTANTS, Case
 from .figures import Ratio, best_of_framework, ratio
@@ -20,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "results" / "figures" / "step-speed.svg"
 MARKS = {
-    "2016": ("<!-- measured -->\n", "<!-- end of measured -->"),
-    "2026": ("<!-- measured, 2026 -->\n", "<!-- end of measured, 2026 -->"),
+    "2016": ("<!-- measured -->", "<!-- end of measured -->"),
+    "2026": ("<!-- measured, 2026 -->", "<!-- end of measured, 2026 -->"),
 }
 """Suite to the marks around what was measured of it."""
 FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
@@ -61,12 +59,6 @@ def _ms(row: Row | None) -> str:
     return f"{row['median_ms']:,.{digits}f}{mark}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "| " + " | ".join(c.rstrip(":") for c in columns) + " |\n"
-    rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|\n"
-    return head + rule + "".join("| " + " | ".join(row) + " |\n" for row in rows)
-
-
 def _ratio_table(cases: Mapping[str, Sequence[Row]]) -> str:
     columns = ["workload"]
     for title in FRAMEWORKS.values():
@@ -93,7 +85,7 @@ def _ratio_table(cases: Mapping[str, Sequence[Row]]) -> str:
         line.append("" if share is None else f"{share:.0%}")
         line += [f"{ours['gflops']:.1f}", f"{ours['gflops'] / ours['ceiling_gflops']:.0%}"] if ours else ["", ""]
         lines.append(line)
-    return _table(columns, lines)
+    return table(columns, lines)
 
 
 def _graphs_table(cases: Mapping[str, Sequence[Row]]) -> str:
@@ -118,7 +110,7 @@ def _graphs_table(cases: Mapping[str, Sequence[Row]]) -> str:
         else:
             line.append("")
         lines.append(line)
-    return _table(columns, lines)
+    return table(columns, lines)
 
 
 def _all_table(cases: Mapping[str, Sequence[Row]]) -> str:
@@ -129,7 +121,7 @@ def _all_table(cases: Mapping[str, Sequence[Row]]) -> str:
     for name, rows in cases.items():
         of = {r["contestant"]: r for r in rows}
         lines.append([name, *(_ms(of.get(c.name)) for c in shown)])
-    return _table(columns, lines)
+    return table(columns, lines)
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -200,9 +192,5 @@ def write_report(rows: Sequence[Row], machine: str, command: str, suite: str = "
         f"{machine} Measured with `{command}`. {disturbed:,} of {turns:,} turns were disturbed by other work on the "
         "machine to the end of their repetitions; a star marks a median of mostly such turns.\n"
     )
-    old = DOCUMENT.read_text("utf-8")
     picture = f"![step time in onnxruntime against each framework](results/figures/{PLOT.name})\n\n"
-    start, end = MARKS[suite]
-    new = f"{start}\n{said}\n{picture if suite == '2016' else ''}{tables(rows)}\n{end}"
-    pattern = re.escape(start) + ".*?" + re.escape(end)
-    write_text(DOCUMENT, re.sub(pattern, lambda _: new, old, flags=re.DOTALL))
+    put(DOCUMENT, MARKS[suite], f"{said}\n{picture if suite == '2016' else ''}{tables(rows)}")
