@@ -3,6 +3,7 @@
     python benchmarks/training learn --only autoenc memnet    # rows go to build/training.jsonl
     python benchmarks/training loop                           # the loop against bare steps, small preset
     python benchmarks/training values                         # op times before and after training, small preset
+    python benchmarks/training values --flush-subnormals --only alexnet
     python benchmarks/training kills --count 100              # kills at random moments, and the run's end after them
     python benchmarks/training digits                         # the picture of what autoenc learned
     python benchmarks/training report                         # write the tables of docs/results/training.md
@@ -96,7 +97,7 @@ def _learned(rows: list[Row]) -> str:
 
 
 def _looped(rows: list[Row]) -> str:
-    return _rows(loop_cost.columns(), [cells for row in rows for cells in loop_cost.row_cells(row)], 2)
+    return _rows(loop_cost.columns(), [loop_cost.row_cells(row) for row in rows], 1)
 
 
 def _killed(rows: list[Row]) -> str:
@@ -150,8 +151,10 @@ def report() -> None:
 
 
 def _newest(section: str) -> list[Row]:
-    """The newest row of each workload and framework, in the order of the workloads."""
-    found = {(row["workload"], row.get("framework")): row for row in kept() if row["section"] == section}
+    """The newest row of each workload, framework and way to run, in the order of the workloads."""
+    found = {
+        (row["workload"], row.get("framework"), row.get("flushed")): row for row in kept() if row["section"] == section
+    }
     return sorted(found.values(), key=lambda row: names().index(row["workload"]))
 
 
@@ -182,14 +185,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="kills")
     parser.add_argument("--rounds", type=int, default=5, help="of the loop, and of op times")
     parser.add_argument("--again", action="store_true", help="measure what has a row already")
+    parser.add_argument(
+        "--flush-subnormals", action="store_true", help="of op times: take numbers below the normal range for zero"
+    )
     given = parser.parse_args()
     if given.section == "learn":
         learn(given.only, given.again)
     elif given.section == "digits":
         draw_digits(DIGITS)
     elif given.section in MEASURED:
+        if given.flush_subnormals:
+            over_time.flush_subnormals()
         for name in given.only or names("2016"):
-            row = MEASURED[given.section](name, given.rounds)
+            row = MEASURED[given.section](name, given.rounds) | ({"flushed": True} if given.flush_subnormals else {})
             keep(row)
             print(name, row, flush=True)
     elif given.section == "kills":

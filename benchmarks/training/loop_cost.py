@@ -1,4 +1,4 @@
-"""What the loop of a run costs over bare steps of the same graph, in turns within one process."""
+"""What the loop of a run costs over bare steps of the same graph, in turns within one session."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 from fathom_onnx.data import batches_for
 from fathom_onnx.exporting import ExportRequest, export_graph
@@ -21,12 +22,8 @@ __all__ = ["columns", "measure", "row_cells"]
 _TURN_S, _FEWEST = 1.5, 4
 """Wall time of a turn, about, and its fewest steps."""
 
-_BARE, _GIVEN = "bare", "given"
-"""Bare steps of the graph as it is, which draws its own noise; of the graph whose noise is an input, and at hand."""
-
 Turn = tuple[float, float, float]
 """Seconds of a turn: wall time, processor time of the thread that takes the steps, and that of all threads."""
-
 
 _MEASURES = ("wall time", "processor time of the stepping thread", "of all threads")
 
@@ -34,9 +31,12 @@ _MEASURES = ("wall time", "processor time of the stepping thread", "of all threa
 def measure(name: str, rounds: int) -> dict[str, Any]:
     """A workload at the small preset, PyTorch's graph, one thread: turns of a run's steps and of bare steps.
 
+    Bare steps are taken in the run's own session: another one with the same graph was up to 12 % faster or slower,
+    wherever its tensors came to lie, and its weights could be at numbers that take longer.
+
     Args:
         name: The workload.
-        rounds: Turns of each.
+        rounds: Turns of the run's steps, each between two of bare steps.
     """
     spec, settings = workload(name, "small"), SessionSettings(threads=1)
     graph = export_graph("torch", ExportRequest(spec, "training", purpose="onnxruntime"))
@@ -44,34 +44,41 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     few = list(itertools.islice(batches_for(spec, "training", 0), 4))
     samplers = {n.name: n.sampler(0) for n in noise}
     drawn = [{**batch, **{n: sample(k) for n, sample in samplers.items()}} for k, batch in enumerate(few)]
-    others = {_BARE: (open_training(graph, settings), few)}
-    if noise:
-        others[_GIVEN] = (open_training(fed, settings), drawn)
-    for stepper, batches in others.values():
-        _bare(stepper, batches, len(batches))
-    count = max(_FEWEST, int(_TURN_S * len(few) / _turn(lambda: _bare(*others[_BARE], len(few)))[0]))
-    turns: dict[str, list[Turn]] = {"loop": [], **{arm: [] for arm in others}}
+    count = _steps_a_turn(open_training(fed, settings), drawn)
+    opened: list[Stepper] = []
+    turns: dict[str, list[Turn]] = {"loop": [], "bare": []}
     begun = _clocks()
 
+    def opening(*given: Any) -> Stepper:
+        opened.append(open_training(*given))
+        return opened[0]
+
     def on_step(step: int, _: float) -> None:
-        """The steps from the last turn of the others to here are a turn of the loop; those before the first are not."""
+        """Steps of the run between two turns of bare steps are a turn; those before the first one are not."""
         nonlocal begun
         if step % count:
             return
         if step > count:
             turns["loop"].append(_since(begun))
-            time.sleep(0.05)  # batches that are made ahead are no part of the others' turns
-            for arm, (stepper, batches) in others.items():
-                turns[arm].append(_turn(lambda s=stepper, b=batches: _bare(s, b, count)))
+        time.sleep(0.05)  # batches that are made ahead are no part of the bare steps' turn
+        turns["bare"].append(_turn(lambda: _bare(opened[0], drawn, count)))
         begun = _clocks()
 
-    train(graph, few, count * (rounds + 1), settings, on_step=on_step)
-    ratios = {
-        arm: [[a / b for a, b in zip(loop, other, strict=True)] for loop, other in zip(turns["loop"], of, strict=True)]
-        for arm, of in turns.items()
-        if arm != "loop"
-    }
+    with mock.patch("fathom_onnx.training.loop.open_training", opening):
+        train(graph, few, count * (rounds + 1), settings, on_step=on_step)
+    around = itertools.pairwise(turns["bare"])
+    ratios = [
+        [2 * own / (before + after) for own, before, after in zip(loop, *bare, strict=True)]
+        for loop, bare in zip(turns["loop"], around, strict=True)
+    ]
     return {"section": "loop", "workload": name, "steps": count, "ratios": ratios}
+
+
+def _steps_a_turn(stepper: Stepper, batches: list[Any]) -> int:
+    few = len(batches)
+    _bare(stepper, batches, few)
+    wall, _, _ = _turn(lambda: _bare(stepper, batches, few))
+    return max(_FEWEST, int(_TURN_S * few / wall))
 
 
 def _clocks() -> Turn:
@@ -97,18 +104,13 @@ def _bare(stepper: Stepper, batches: list[Any], count: int) -> None:
 
 def columns() -> list[str]:
     """Heads of the table."""
-    return ["workload", "over bare steps", *_MEASURES, "turns of steps"]
+    return ["workload", *_MEASURES, "turns of steps"]
 
 
-def row_cells(row: dict[str, Any]) -> list[list[str]]:
-    """The lines of a workload: median ratios, and the quartiles of each."""
-    lines = []
-    for arm, told in ((_BARE, "of the graph as it is"), (_GIVEN, "with noise at hand")):
-        if arm in row["ratios"]:
-            measures = zip(*row["ratios"][arm], strict=True)
-            count = len(row["ratios"][arm])
-            lines.append([row["workload"], told, *map(_told, measures), f"{count} of {row['steps']:,}"])
-    return lines
+def row_cells(row: dict[str, Any]) -> list[str]:
+    """The line of a workload: median ratios, and the quartiles of each."""
+    measures = zip(*row["ratios"], strict=True)
+    return [row["workload"], *map(_told, measures), f"{len(row['ratios'])} of {row['steps']:,}"]
 
 
 def _told(ratios: Sequence[float]) -> str:
