@@ -19,11 +19,9 @@ from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.graph.bodies import all_nodes
 from fathom_onnx.workloads.contract import Array
 
-from .normals import normal_numbers
-
 __all__ = ["DRAWING", "NoiseInput", "take_noise_out"]
 
-DRAWING = "SFC64 by seed, tensor and block of steps, normal numbers by cells"
+DRAWING = "SFC64 by seed, tensor and block of steps"
 """How values are drawn: a checkpoint names it, since a run that is resumed with another one draws other numbers."""
 
 _PARAMETERS = {"RandomNormal": ("mean", "scale"), "RandomUniform": ("low", "high")}
@@ -69,12 +67,9 @@ class NoiseInput:
 
         def draw(number: int) -> Array:
             # of numpy's generators the fastest; those of two blocks are apart because their seeds are hashed
-            bits = np.random.SFC64([*key.tolist(), number])
-            shape = (steps, *self.shape)
-            if normal:
-                values = normal_numbers(bits, math.prod(shape)).reshape(shape)
-            else:
-                values = np.random.Generator(bits).random(shape, dtype=np.float32)
+            generator = np.random.Generator(np.random.SFC64([*key.tolist(), number]))
+            distribution = generator.standard_normal if normal else generator.random
+            values = distribution((steps, *self.shape), dtype=np.float32)
             if width != 1:
                 values *= width
             if first != 0:
