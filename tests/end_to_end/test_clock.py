@@ -49,6 +49,7 @@ _TRAIN = """
 import sys
 import numpy as np
 from pathlib import Path
+sys.path.insert(0, sys.argv[2])
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.training import CheckpointFolder, CheckpointPlan, train
 from support.graphs.small_models import line_training
@@ -64,7 +65,7 @@ go(sys.argv[1], 7)
 
 def test_training_keeps_what_it_keeps_by_a_steady_clock(tmp_path: Path, jumping: Mapping[str, str]) -> None:
     for name, env in (("steady", os.environ), ("jumping", jumping)):
-        python(_TRAIN, tmp_path / name, env=env)
+        python(_TRAIN, tmp_path / name, Path(__file__).parent.parent, env=env)
     names = sorted(path.name for path in (tmp_path / "steady").iterdir())
     assert any(name.endswith(".safetensors") for name in names)
     assert sorted(path.name for path in (tmp_path / "jumping").iterdir()) == names

@@ -11,7 +11,6 @@ import onnx
 from fathom_onnx.errors import FathomError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.graph import Graph, from_model
-from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import DEFAULT_SETTINGS
 from fathom_onnx.verification.check import Check, Errors
 from fathom_onnx.verification.checks import _carried, _feeds
@@ -92,7 +91,8 @@ class Trials:
         try:
             onnx.checker.check_model(model, full_check=True)
             graph = from_model(model, self._subject.graph.name)
-            subject = replace(self._subject, graph=graph, evaluator=Evaluator(graph, DEFAULT_SETTINGS), _doubles={})
+            subject = replace(self._subject, graph=graph, _doubles={})
+            subject.evaluator  # noqa: B018 - opens its session, which may be refused
             wrong = [subject.double(values) for values in self._values]
         except (FathomError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError):
             return Trial(kind, told, "invalid")
