@@ -18,13 +18,17 @@ import argparse
 import itertools
 import json
 import random
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import loop_cost
 import over_time
 from digits import draw_digits
+from documents import put
 from killing import KILLED, killed
 from lessons import LESSONS, train_lesson
 
@@ -137,16 +141,10 @@ TABLES = {"learn": _learned, "loop": _looped, "values": _over_time, "kills": _ki
 
 def report() -> None:
     """Put the tables into the document."""
-    text = DOCUMENT.read_text()
     for section, write in TABLES.items():
         rows = _newest(section) if section != "kills" else [r for r in kept() if r["section"] == section]
-        if not rows:
-            continue  # what is there stays
-        table = write(rows)
-        before, _, rest = text.partition(START.format(section))
-        _, _, after = rest.partition(END.format(section))
-        text = f"{before}{START.format(section)}\n\n{table}\n\n{END.format(section)}{after}"
-    DOCUMENT.write_text(text)
+        if rows:  # else what is there stays
+            put(DOCUMENT, (START.format(section), END.format(section)), write(rows))
     FIGURE.write_text(_curves(_newest("learn")))
 
 
