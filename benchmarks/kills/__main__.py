@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 import uuid
@@ -25,7 +26,10 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from calls import call, started
+from documents import put, table
 from subjects import SUBJECTS, Subject
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -141,18 +145,12 @@ def report() -> None:
             of[name] += int(row[name])
         of["faults"] += len(row["faults"])
         of["slowest"] = max(of["slowest"], row["slowest end of processes, s"])
-    lines = [
-        "| command | kills | while it wrote | turns | faults | last process gone after, s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    columns = ["command", "kills:", "while it wrote:", "turns:", "faults:", "last process gone after, s:"]
+    rows = [
+        [name, *(f"{of[n]:.0f}" for n in ("kills", "while writing", "turns", "faults")), f"{of['slowest']:.1f}"]
+        for name, of in sums.items()
     ]
-    for name, of in sums.items():
-        numbers = [of[n] for n in ("kills", "while writing", "turns", "faults")]
-        told = [*(f"{n:.0f}" for n in numbers), f"{of['slowest']:.1f}"]
-        lines.append(f"| {name} | {' | '.join(told)} |")
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text("\n".join([before + START, "", *lines, "", END]) + after)
+    put(DOCUMENT, (START, END), table(columns, rows))
 
 
 def main() -> None:
