@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from fathom_onnx.graph import Graph
-from support.graphs.small_models import FLOAT, model, op
+from support.graphs.small_models import FLOAT, INT64, model, op
 from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -73,6 +73,45 @@ def test_a_wrong_output_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(judging, "made_by_us", planted)
     _, found = judged(of, expected, tmp_path)
     assert [line.split(":")[0] for line in found] == ["our way gives other outputs"] * 4
+
+
+def opened() -> Case:
+    """A tensor whose shape only its values say."""
+    nodes = [op("Reshape", "x shape", "h"), op("Relu", "h", "y")]
+    made = model(nodes, {"x": (FLOAT, (2, 3)), "shape": (INT64, (2,))}, {"y": (FLOAT, (3, 2))}, infer=False)
+    return Case("opened", made, [np.ones((2, 3), np.float32), np.array([3, 2])])
+
+
+def test_the_shapes_that_tensors_have_are_told_by_a_run() -> None:
+    of = opened()
+    (told,) = judging._shaped(of.model, of.fed).graph.value_info
+    assert (told.name, [dim.dim_value for dim in told.type.tensor_type.shape.dim]) == ("h", [3, 2])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_outputs_may_be_those_of_the_model_with_its_shapes(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime gives other bits with the shapes, and we give these, or others still."""
+    of = opened()
+    true = judging.in_onnxruntime
+
+    def with_shapes(given: onnx.ModelProto, *rest: Any) -> list[Any]:
+        return [y + np.float32(1e-7) * len(given.graph.value_info) for y in true(given, *rest)]
+
+    monkeypatch.setattr(judging, "in_onnxruntime", with_shapes)
+    expected = with_shapes(of.model, of.fed, "all")
+    ours = [y + np.float32(1e-7 if fused else 2e-7) for y in expected]
+    found = judging.different_with_shapes("our way", "all", ["y"], lambda: ours, expected, of, of.model)
+    assert bool(found) is not fused
+
+
+def test_a_determinant_is_no_product_for_simulators(tmp_path: Path) -> None:
+    nodes = [op("Det", "a", "d"), op("MatMul", "x w", "h"), op("Add", "h d", "y")]
+    shapes = {"a": (FLOAT, (2, 2)), "x": (FLOAT, (2, 3)), "w": (FLOAT, (3, 4))}
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=shape).astype(np.float32) for _, shape in shapes.values()]
+    of = subject(tmp_path, Case("determinant", model(nodes, shapes, {"y": (FLOAT, (2, 4))}, infer=False), values))
+    assert judging.counted(of.graph)["macs"] == 24 + 1
+    assert REWRITINGS["products"](of) == []
 
 
 def test_what_onnxruntime_itself_does_not_repeat_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
