@@ -20,7 +20,7 @@ from fathom_onnx.analysis.paper.findings import (
 )
 from fathom_onnx.analysis.paper.provider_comparison import comparison_json, provider_levels
 from fathom_onnx.analysis.runs.roofline import Roofline
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import structure_op_mix
 from fathom_onnx.analysis.similarity.similarity import FrameworkEffect, RunLabel, framework_effect
 from fathom_onnx.study.cells.plan import Job, Options, Role

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 
 from . import mix_criteria as mix
 from . import thread_model as threads

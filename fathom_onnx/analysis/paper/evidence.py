@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 from fathom_onnx.errors import RunError

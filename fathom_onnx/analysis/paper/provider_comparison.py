@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.similarity import Gap, MixGrouping, RunLabel
 
 from .evidence import RunEvidence, Untestable

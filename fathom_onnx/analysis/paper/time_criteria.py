@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.similarity import RunLabel
 
 from .evidence import CriterionResult, Evidence, RunEvidence, Untestable, in_each

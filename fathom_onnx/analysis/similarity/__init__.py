@@ -9,7 +9,8 @@ Public: :class:`OpMix` with :func:`run_op_mix`, :func:`native_op_mix` and :func:
 """
 
 from .clusters import centroid_linkage
-from .distances import FrameworkLevel, assess
+from .distances import assess
+from .levels import FrameworkLevel
 from .nearest import NearestWorkloads, nearest_workloads
 from .op_mix import OpMix, native_op_mix, run_op_mix, structure_op_mix
 from .similarity import RunLabel, framework_effect

@@ -6,7 +6,8 @@ from fathom_onnx.analysis.paper.claims import Entry
 from fathom_onnx.analysis.report.bars import CLASS_KEY, Bar, BarRow, Bars, known_parts
 from fathom_onnx.analysis.report.overview import Mark, Overview, Tile
 from fathom_onnx.analysis.report.strips import Strip, strip_svg
-from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
+from fathom_onnx.analysis.similarity.distances import Assessment
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.study.result import StudyResult
 
 from .paper_sections import CLAIM_STATES, OUTCOMES, claim_anchor, measured_otherwise

@@ -8,7 +8,8 @@ from fathom_onnx.analysis.paper.claims import Entry, Verdict
 from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell
 from fathom_onnx.analysis.similarity.criteria import CRITERIA, RULES
-from fathom_onnx.analysis.similarity.distances import Assessment, FrameworkLevel
+from fathom_onnx.analysis.similarity.distances import Assessment
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.share_differences import ShareDifference
 from fathom_onnx.study.result import StudyResult
 

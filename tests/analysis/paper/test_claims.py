@@ -12,7 +12,7 @@ import pytest
 from fathom_onnx.analysis.paper.claims import CLAIMS, Entry, ledger
 from fathom_onnx.analysis.paper.evidence import Evidence, RunEvidence
 from fathom_onnx.analysis.paper.reported import FIGURE_3
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.errors import RunError
 from fathom_onnx.vocabulary import OPS
 from support.runs.summaries import rows, spent, summary

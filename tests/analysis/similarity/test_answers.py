@@ -14,7 +14,7 @@ import pytest
 from fathom_onnx.analysis.paper.claims import ledger
 from fathom_onnx.analysis.paper.evidence import Evidence
 from fathom_onnx.analysis.similarity.criteria import FrameworkOutcome, most_given
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.workloads.contract import MODES
 from support.runs.summaries import spent

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fathom_onnx.analysis.cost.node_costs import NodeCost
 from fathom_onnx.analysis.similarity.criteria import CRITERIA
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel, assess
+from fathom_onnx.analysis.similarity.distances import assess
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import (
     BALANCE,
     OpMix,

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fathom_onnx.analysis.similarity.distances import FrameworkLevel, assess
+from fathom_onnx.analysis.similarity.distances import assess
+from fathom_onnx.analysis.similarity.levels import FrameworkLevel
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.analysis.similarity.resampling import Grid, counted, drawn_medians, interval, noise_floor, silhouette
 from fathom_onnx.analysis.similarity.similarity import RunLabel
