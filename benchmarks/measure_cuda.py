@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from documents import put, table
+
 from fathom_onnx.errors import FathomError
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.runtime.providers.gpu import gpu_facts
@@ -194,13 +196,6 @@ def check_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-def table(columns: str, rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns that end in a colon are numbers."""
-    names = [c.strip() for c in columns.split("|")]
-    lines = [[n.rstrip(":") for n in names], ["---:" if n.endswith(":") else "---" for n in names], *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |\n" for line in lines)
-
-
 def section(results: Results, gpu: Mapping[str, Any], ort: str, steps: int) -> str:
     """What goes between the marks of the document."""
     wanted = jobs()
@@ -231,18 +226,10 @@ def section(results: Results, gpu: Mapping[str, Any], ort: str, steps: int) -> s
             check_rows(results),
         ),
     ):
-        parts.append(f"### {title}\n\n{table(columns, rows)}" if rows else f"### {title}\n\nNot measured.\n")
+        parts.append(
+            f"### {title}\n\n{table(columns.split(' | '), rows)}" if rows else f"### {title}\n\nNot measured.\n"
+        )
     return "\n".join(parts)
-
-
-def write(text: str, document: Path = DOCUMENT) -> None:
-    """Put a text between the marks of a document."""
-    old = document.read_text()
-    before, mark, rest = old.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not mark or not end:
-        raise SystemExit(f"{document} has no marks {MARKS[0].strip()} and {MARKS[1]}")
-    write_text(document, f"{before}{mark}\n{text}\n{end}{after}")
 
 
 def main() -> None:
@@ -264,7 +251,7 @@ def main() -> None:
     identity = {"device": gpu["name"], "driver": gpu["driver"], "onnxruntime": ort, "steps": given.steps}
     if not given.tables:
         carry_out(jobs(given.only), given.results, identity, given.limit_s, given.budget_s)
-    write(section(stored(given.results, identity), gpu, ort, given.steps))
+    put(DOCUMENT, MARKS, section(stored(given.results, identity), gpu, ort, given.steps))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from documents import table
+
 from fathom_onnx.graph.files import write_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -34,14 +36,6 @@ _ERRORS = (
     "compared with what. The last column is the graph's distance from float64 as a multiple of the framework's own in "
     "float32."
 )
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; a column whose name ends in a colon holds numbers."""
-    head = "| " + " | ".join(c.rstrip(":") for c in columns) + " |\n"
-    rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|\n"
-    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
-    return head + rule + "".join(lines)
 
 
 def answer(asked: dict[str, Any]) -> str:

@@ -12,10 +12,10 @@ __all__ = ["put", "table"]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a column whose name ends in a colon holds numbers."""
+    """A Markdown table; a column whose name ends in a colon holds numbers. Bars in cells are escaped."""
     head = "| " + " | ".join(c.rstrip(":") for c in columns) + " |\n"
     rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|\n"
-    return head + rule + "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return head + rule + "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
 def put(document: Path, marks: tuple[str, str], text: str) -> None:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import loop_cost
 import over_time
 from digits import draw_digits
-from documents import put
+from documents import put, table
 from killing import KILLED, killed
 from lessons import LESSONS, train_lesson
 
@@ -81,12 +81,6 @@ def kills(only: list[str], count: int) -> None:
         print(f"{name} from {framework}: {row}", flush=True)
 
 
-def _rows(columns: list[str], rows: list[list[str]], texts: int) -> str:
-    """A table in Markdown, its first columns of text."""
-    rule = ["---"] * texts + ["---:"] * (len(columns) - texts)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
-
-
 def _learned(rows: list[Row]) -> str:
     lines = []
     for row in rows:
@@ -94,26 +88,26 @@ def _learned(rows: list[Row]) -> str:
         told = "; ".join(f"{n} {first[n]:.3g} to {v:.3g}" for n, v in last.items())
         preset = row["preset"] + "".join(f", {k} {v}" for k, v in row["changes"].items())
         preset += "".join(f", {row[key]}" for key in ("data", "schedule") if row.get(key))
-        losses = f"{row['losses'][0]:.3g} to {row['losses'][1]:.3g}"
+        losses = f"{row['losses'][0]:.3g} to {row['losses'][1] + 0.0:.3g}"  # a loss of minus zero is zero
         lines.append([row["workload"], preset, row["framework"], told, losses, f"{row['steps']:,}"])
-    columns = ["workload", "preset", "graph from", "before and after, on held-out data or as named", "loss", "steps"]
-    return _rows(columns, lines, 4) + "\n\n" + _pairs(rows)
+    columns = ["workload", "preset", "graph from", "before and after, on held-out data or as named", "loss:", "steps:"]
+    return table(columns, lines) + "\n" + _pairs(rows)
 
 
 def _looped(rows: list[Row]) -> str:
-    return _rows(loop_cost.columns(), [loop_cost.row_cells(row) for row in rows], 1)
+    return table(loop_cost.columns(), map(loop_cost.row_cells, rows))
 
 
 def _killed(rows: list[Row]) -> str:
     """A line for each workload and framework, of all calls."""
-    columns = ["workload", "graph from", "end, by comparison", "kills", "checkpoints lost or damaged", "steps"]
+    columns = ["workload", "graph from", "end, by comparison", "kills:", "checkpoints lost or damaged:", "steps:"]
     cells = []
     for name, framework in dict.fromkeys((row["workload"], row["framework"]) for row in rows):
         of = [row for row in rows if (row["workload"], row["framework"]) == (name, framework)]
         end = "the same bit for bit" if all(row["same"] for row in of) else "NOT the same"
         sums = [f"{sum(row[key] for row in of):,}" for key in ("count", "faults", "steps")]
         cells.append([name, framework, end, *sums])
-    return _rows(columns, cells, 3)
+    return table(columns, cells)
 
 
 def _pairs(rows: list[Row]) -> str:
@@ -124,12 +118,11 @@ def _pairs(rows: list[Row]) -> str:
         if len(several) == 2:
             apart = max(abs(a - b) / abs(a) for a, b in zip(*several, strict=True))
             lines.append([name, f"{apart:.1e}"])
-    return _rows(["workload", "largest relative difference of both graphs' losses in 50 steps"], lines, 1)
+    return table(["workload", "largest relative difference of both graphs' losses in 50 steps:"], lines)
 
 
 def _over_time(rows: list[Row]) -> str:
-    columns, cells = over_time.table(rows)
-    return _rows(columns, cells, 1)
+    return table(over_time.columns(), map(over_time.row_cells, rows))
 
 
 MEASURED = {"loop": loop_cost.measure, "values": over_time.measure}
@@ -145,7 +138,8 @@ def report() -> None:
         rows = _newest(section) if section != "kills" else [r for r in kept() if r["section"] == section]
         if rows:  # else what is there stays
             put(DOCUMENT, (START.format(section), END.format(section)), write(rows))
-    FIGURE.write_text(_curves(_newest("learn")))
+    if learned := _newest("learn"):
+        FIGURE.write_text(_curves(learned))
 
 
 def _newest(section: str) -> list[Row]:

@@ -25,7 +25,7 @@ _TURN_S, _FEWEST = 1.5, 4
 Turn = tuple[float, float, float]
 """Seconds of a turn: wall time, processor time of the thread that takes the steps, and that of all threads."""
 
-_MEASURES = ("wall time", "processor time of the stepping thread", "of all threads")
+_MEASURES = ("wall time:", "processor time of the stepping thread:", "of all threads:")
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _bare(stepper: Stepper, batches: list[Any], count: int) -> None:
 
 def columns() -> list[str]:
     """Heads of the table."""
-    return ["workload", *_MEASURES, "turns of steps"]
+    return ["workload", *_MEASURES, "turns of steps:"]
 
 
 def row_cells(row: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from fathom_onnx.training import CheckpointFolder, CheckpointPlan, train
 from fathom_onnx.training.noise import take_noise_out
 from fathom_onnx.workloads import workload
 
-__all__ = ["flush_subnormals", "measure", "table"]
+__all__ = ["columns", "flush_subnormals", "measure", "row_cells"]
 
 STEPS = {
     "seq2seq": 150,
@@ -128,43 +128,40 @@ def _subnormal(values: Any) -> float:
     return float(((size > 0) & (size < np.finfo("float32").tiny)).mean())
 
 
-def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells."""
-    columns = [
-        "workload",
+def columns() -> list[str]:
+    """Heads of the table."""
+    numbers = [
         "subnormal numbers",
         "steps",
         "loss",
         "node time, after over before",
         "spread",
         "largest change of a class's share",
-    ]
-    columns += [
         "largest change between rounds",
         "zeros after ReLU",
         "zero gradients",
         "subnormal gradients",
         "subnormal state",
     ]
-    cells = []
-    for row in rows:
-        before, after = row["shares"]["before"], row["shares"]["after"]
-        most = max(before, key=lambda c: abs(after[c] - before[c]))
-        r = row["ratios"]
-        cells.append(
-            [
-                row["workload"],
-                "taken for zero" if row.get("flushed") else "kept",
-                f"{row['steps']:,}",
-                f"{row['losses'][0]:.3g} to {row['losses'][1]:.3g}",
-                f"{statistics.median(r):.3f}",
-                f"{min(r):.3f} to {max(r):.3f}",
-                f"{most} {100 * (after[most] - before[most]):+.1f} points",
-                f"{100 * row['floor']:.1f} points",
-                *(_change(row["numbers"], key) for key in row["numbers"]["before"]),
-            ]
-        )
-    return columns, cells
+    return ["workload", *(f"{name}:" for name in numbers)]
+
+
+def row_cells(row: dict[str, Any]) -> list[str]:
+    """The line of a workload."""
+    before, after = row["shares"]["before"], row["shares"]["after"]
+    most = max(before, key=lambda c: abs(after[c] - before[c]))
+    ratios = row["ratios"]
+    return [
+        row["workload"],
+        "taken for zero" if row.get("flushed") else "kept",
+        f"{row['steps']:,}",
+        f"{row['losses'][0]:.3g} to {row['losses'][1] + 0.0:.3g}",  # a loss of minus zero is zero
+        f"{statistics.median(ratios):.3f}",
+        f"{min(ratios):.3f} to {max(ratios):.3f}",
+        f"{most} {100 * (after[most] - before[most]):+.1f} points",
+        f"{100 * row['floor']:.1f} points",
+        *(_change(row["numbers"], key) for key in row["numbers"]["before"]),
+    ]
 
 
 def _change(numbers: Mapping[str, Mapping[str, float | None]], key: str) -> str:

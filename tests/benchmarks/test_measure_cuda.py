@@ -93,19 +93,11 @@ def test_rows_of_steps_and_checks() -> None:
     ]
 
 
-def test_the_section_and_its_place(tmp_path: Path) -> None:
+def test_the_section_and_its_place() -> None:
     text = measure.section({"run graphs/vgg.onnx": SUMMARY}, GPU, "1.31.1", 20)
     assert "Measured on A Card (80 GiB), driver 580.65, CUDA 13.0, cuDNN unknown" in text
     assert "1 of 120 jobs" in text
     assert text.count("Not measured.") == 2
-    document = tmp_path / "cuda.md"
-    document.write_text(f"before\n{measure.MARKS[0]}\nold\n{measure.MARKS[1]}\nafter\n")
-    measure.write(text, document)
-    measure.write(text, document)
-    assert document.read_text() == f"before\n{measure.MARKS[0]}\n{text}\n{measure.MARKS[1]}\nafter\n"
-    document.write_text("none")
-    with pytest.raises(SystemExit, match="has no marks"):
-        measure.write(text, document)
     assert measure.MARKS[0] in measure.DOCUMENT.read_text()
 
 
