@@ -88,7 +88,7 @@ def _learned(rows: list[Row]) -> str:
         told = "; ".join(f"{n} {first[n]:.3g} to {v:.3g}" for n, v in last.items())
         preset = row["preset"] + "".join(f", {k} {v}" for k, v in row["changes"].items())
         preset += "".join(f", {row[key]}" for key in ("data", "schedule") if row.get(key))
-        losses = f"{row['losses'][0]:.3g} to {row['losses'][1] + 0.0:.3g}"  # a loss of minus zero is zero
+        losses = f"{row['losses'][0]:.3g} to {row['losses'][1]:z.3g}"
         lines.append([row["workload"], preset, row["framework"], told, losses, f"{row['steps']:,}"])
     columns = ["workload", "preset", "graph from", "before and after, on held-out data or as named", "loss:", "steps:"]
     return table(columns, lines) + "\n" + _pairs(rows)

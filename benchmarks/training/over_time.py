@@ -155,7 +155,7 @@ def row_cells(row: dict[str, Any]) -> list[str]:
         row["workload"],
         "taken for zero" if row.get("flushed") else "kept",
         f"{row['steps']:,}",
-        f"{row['losses'][0]:.3g} to {row['losses'][1] + 0.0:.3g}",  # a loss of minus zero is zero
+        f"{row['losses'][0]:.3g} to {row['losses'][1]:z.3g}",
         f"{statistics.median(ratios):.3f}",
         f"{min(ratios):.3f} to {max(ratios):.3f}",
         f"{most} {100 * (after[most] - before[most]):+.1f} points",

@@ -62,3 +62,9 @@ def test_the_time_to_go_in_fitting_units(clock, steps: int, told: str) -> None:
     clock[0] += 1
     progress.step(1, 1.0)
     assert said[1] == f"loss 1; 1 steps/s, {told} to go"
+
+
+def test_a_loss_of_minus_zero_is_zero() -> None:
+    said: list[str] = []
+    TrainProgress(said.append, lambda steps: None, 1).step(1, -0.0)
+    assert said == ["loss 0"]

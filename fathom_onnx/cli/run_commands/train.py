@@ -290,14 +290,14 @@ def _print(run: TrainingRun, title: str) -> None:
 
     losses, last = run.losses, len(run.losses)
     marks = sorted({1, last, *(last * k // 10 for k in range(1, 10) if last * k // 10)})
-    table(title, ("step", "loss"), [(str(step), f"{losses[step - 1]:.4g}") for step in marks], ())
+    table(title, ("step", "loss"), [(str(step), f"{losses[step - 1]:z.4g}") for step in marks], ())
     if run.metrics:
         names = list(dict.fromkeys(name for _, name, _ in run.metrics))
         values = {(step, name): value for step, name, value in run.metrics}
         rows = [
-            (str(step), *(f"{values[step, name]:.4g}" if (step, name) in values else "" for name in names))
+            (str(step), *(f"{values[step, name]:z.4g}" if (step, name) in values else "" for name in names))
             for step in dict.fromkeys(step for step, *_ in run.metrics)
         ]
         table("On held-out data", ("step", *names), rows, ())
     taken = last - run.first_step + 1
-    tell(f"{taken} steps in {run.seconds:.1f} s; loss {losses[0]:.4g} to {losses[-1]:.4g}")
+    tell(f"{taken} steps in {run.seconds:.1f} s; loss {losses[0]:z.4g} to {losses[-1]:z.4g}")

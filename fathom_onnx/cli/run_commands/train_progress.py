@@ -37,13 +37,13 @@ class TrainProgress:
         if now < self._due and number < self._steps:
             return
         self._due = now + _EVERY_S
-        self._say("; ".join(part for part in (f"loss {loss:.4g}", self._metrics, self._pace(now)) if part))
+        self._say("; ".join(part for part in (f"loss {loss:z.4g}", self._metrics, self._pace(now)) if part))
         self._advance(number - self._shown)
         self._shown = number
 
     def evaluated(self, number: int, metrics: Mapping[str, float]) -> None:
         """The run was evaluated after a step."""
-        self._metrics = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._metrics = ", ".join(f"{name} {value:z.4g}" for name, value in metrics.items())
         told = "; ".join(part for part in (self._metrics, self._pace(time.monotonic())) if part)
         tell(f"step {number} of {self._steps}: {told}", err=True)
 
