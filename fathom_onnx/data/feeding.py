@@ -12,7 +12,8 @@ from fathom_onnx.recipes import PRESET
 
 from .drawn.batches import drawn_inputs
 from .given.fitting import GivenBatches
-from .sources import DISTINCT_BATCHES, SYNTHETIC, batches_for_graph, source_for_graph
+from .sources import SYNTHETIC
+from .streams import DISTINCT_BATCHES, batches_for_graph, source_for_graph
 
 __all__ = ["Feeds", "run_batches"]
 
