@@ -5,7 +5,17 @@ A graph and an exporter's reference step come in; a :class:`Check` goes out. :mo
 """
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Check, Errors
-from .checks import verify, verify_pair
+from .checks import verify, verify_pair, verify_pairs
 from .compare import Worst
 
-__all__ = ["DOUBLE_LIMIT", "SINGLE_FACTOR", "UPDATE_LIMIT", "Check", "Errors", "Worst", "verify", "verify_pair"]
+__all__ = [
+    "DOUBLE_LIMIT",
+    "SINGLE_FACTOR",
+    "UPDATE_LIMIT",
+    "Check",
+    "Errors",
+    "Worst",
+    "verify",
+    "verify_pair",
+    "verify_pairs",
+]

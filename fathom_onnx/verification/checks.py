@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -16,10 +18,10 @@ from fathom_onnx.workloads.contract import Array, Mode, Workload
 from .check import Check, Errors
 from .compare import relative_error
 from .judge import Judge
-from .pair import pair_errors
+from .pair import Side, pair_errors
 from .subject import Subject, make_subject
 
-__all__ = ["verify", "verify_pair"]
+__all__ = ["verify", "verify_pair", "verify_pairs"]
 
 Progress = Callable[[str], None]
 _StepJudge = Callable[[Mapping[str, Array]], tuple[Errors, StepResult]]
@@ -40,16 +42,22 @@ def _carried(workload: Workload, mode: Mode, state: Mapping[str, Array], result:
 
 
 def _judged_steps(
-    subject: Subject, judge: _StepJudge, start: Mapping[str, Array], steps: int, seed: int, progress: Progress
+    subject: Subject,
+    judge: _StepJudge,
+    start: Mapping[str, Array],
+    feeds: Iterable[Mapping[str, Array]],
+    steps: int,
+    progress: Progress,
 ) -> Errors:
     """The errors of some steps, each from the state that the graph itself reached; the first one from ``start``."""
     workload, mode = subject.workload, subject.mode
     state, errors = dict(start), Errors()
-    for number, feed in zip(range(steps), _feeds(workload, mode, seed), strict=False):
-        progress(f"step {number + 1} of {steps}")
+    for number, feed in zip(range(1, steps + 1), feeds, strict=False):
+        progress(f"step {number} of {steps}")
         more, result = judge({**feed, **state})
         errors = errors.max(more)
-        state = _carried(workload, mode, state, result)
+        if number < steps:
+            state = _carried(workload, mode, state, result)
     return errors
 
 
@@ -140,7 +148,7 @@ def verify(
     """
     subject = make_subject(workload, framework, mode, settings, purpose, graph, opset)
     start, judge = workload.initial_values(mode, seed), Judge(subject, seed)
-    errors = _judged_steps(subject, judge.step, start, steps, seed, progress)
+    errors = _judged_steps(subject, judge.step, start, _feeds(workload, mode, seed), steps, progress)
     losses: tuple[tuple[float, float], ...] = ()
     if mode == "training":
         progress("free run")
@@ -177,26 +185,90 @@ def verify_pair(
         ExportError: A graph cannot be made, one given is another's, or the two do not have the same interface.
         RunError: A graph cannot be run.
     """
-    first, second = (
-        make_subject(workload, framework, mode, settings, purpose, graph, opset)
-        for framework, graph in zip(frameworks, graphs, strict=True)
+    pairs = verify_pairs(
+        workload,
+        frameworks,
+        mode,
+        steps=steps,
+        seed=seed,
+        settings=settings,
+        purpose=purpose,
+        opset=opset,
+        graphs=graphs,
+        progress=progress,
     )
+    return pairs[0]
+
+
+def verify_pairs(
+    workload: Workload,
+    frameworks: Sequence[str],
+    mode: Mode,
+    *,
+    steps: int = 5,
+    seed: int = 0,
+    settings: SessionSettings = DEFAULT_SETTINGS,
+    purpose: Purpose = "simulators",
+    opset: int = OPSET,
+    graphs: Sequence[Graph | None] = (),
+    progress: Progress = lambda _: None,
+) -> list[Check]:
+    """Judge the graphs of every two of several frameworks as :func:`verify_pair` does; the earlier one is right.
+
+    The first step of each pair starts from the same values: each graph is read once for it, and not once a pair.
+
+    Args:
+        workload: The workload.
+        frameworks: The frameworks, at least two.
+        mode: ``inference`` or ``training``.
+        steps: Steps to compare.
+        seed: Of weights and batches.
+        settings: How graphs run.
+        purpose: Purpose of graphs that are exported.
+        opset: Opset of graphs that are exported.
+        graphs: The graph of each framework, None for one that is to be exported; all are where none are given.
+        progress: Called with what is being done.
+
+    Raises:
+        ExportError: A graph cannot be made, one given is another's, or two do not have the same interface.
+        RunError: A graph cannot be run.
+    """
+    given = graphs or [None] * len(frameworks)
+    sides = [
+        Side(make_subject(workload, framework, mode, settings, purpose, graph, opset))
+        for framework, graph in zip(frameworks, given, strict=True)
+    ]
+    for first, second in combinations(sides, 2):
+        _check_interface(first.subject, second.subject)
+    start, feeds = workload.initial_values(mode, seed), list(islice(_feeds(workload, mode, seed), steps))
+    checks = []
+    for number, first in enumerate(sides):
+        for second in sides[number + 1 :]:
+            judge: _StepJudge = partial(pair_errors, first, second)
+            errors = _judged_steps(second.subject, judge, start, feeds, steps, progress)
+            check = Check(
+                workload=workload.name,
+                mode=mode,
+                left=f"{second.subject.framework} graph",
+                right=f"{first.subject.framework} graph",
+                steps=steps,
+            )
+            checks.append(check.with_errors(errors))
+        first.forget()
+    return checks
+
+
+def _check_interface(first: Subject, second: Subject) -> None:
+    """Refuse two graphs that do not take and give the same tensors.
+
+    Raises:
+        ExportError: They do not.
+    """
     for kind, left, right in (
         ("inputs", first.graph.inputs, second.graph.inputs),
         ("outputs", first.graph.outputs, second.graph.outputs),
     ):
         if left != right:
-            raise ExportError(f"the {kind} of the {workload.name} graphs of {frameworks[0]} and {frameworks[1]} differ")
-
-    def judge(values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
-        return pair_errors(first, second, values)
-
-    errors = _judged_steps(second, judge, workload.initial_values(mode, seed), steps, seed, progress)
-    check = Check(
-        workload=workload.name,
-        mode=mode,
-        left=f"{frameworks[1]} graph",
-        right=f"{frameworks[0]} graph",
-        steps=steps,
-    )
-    return check.with_errors(errors)
+            raise ExportError(
+                f"the {kind} of the {first.workload.name} graphs of {first.framework} and {second.framework} differ"
+            )

@@ -10,13 +10,62 @@ from fathom_onnx.workloads.contract import Array
 from .check import Errors
 from .compare import Worst, worst_of
 from .subject import Subject
-from .tensors import apart, errors_beside, judged, named_worst
+from .tensors import Judged, apart, errors_beside, judged, named_worst
 from .updates import update_errors
 
-__all__ = ["pair_errors"]
+__all__ = ["Side", "pair_errors"]
 
 
-def pair_errors(first: Subject, second: Subject, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
+class Side:
+    """A graph that is one side of several pairs: what it makes of the same values is computed once for all of them.
+
+    Args:
+        subject: The graph.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._values: Mapping[str, Array] = {}
+        self._double: StepResult | None = None
+        self._rounding: dict[Judged, float] | None = None
+
+    def double(self, values: Mapping[str, Array]) -> StepResult:
+        """The graph's own step in float64.
+
+        Raises:
+            RunError: The graph cannot be evaluated in float64.
+        """
+        if not _are_the_same(values, self._values):
+            self.forget()
+            self._values = values
+        if self._double is None:
+            self._double = self.subject.double(values)
+        return self._double
+
+    def rounding(self, values: Mapping[str, Array]) -> dict[Judged, float]:
+        """How far off what is judged is in onnxruntime, in float32.
+
+        Raises:
+            RunError: The graph cannot be run.
+        """
+        exact = self.double(values)
+        if self._rounding is None:
+            single = self.subject.evaluator.step(values)
+            tensors = judged(self.subject.workload, self.subject.mode, exact)
+            self._rounding = {tensor: apart(single, exact, tensor) for tensor in tensors}
+        return self._rounding
+
+    def forget(self) -> None:
+        """Let go of the last step, and of its memory."""
+        self._values, self._double, self._rounding = {}, None, None
+
+
+def _are_the_same(values: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
+    """Whether values are the very same arrays: equal ones need not be told from others."""
+    return values.keys() == others.keys() and all(value is others[name] for name, value in values.items())
+
+
+def pair_errors(first: Side, second: Side, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
     """Errors of the second graph's step against the first's, in float64, and the second's step.
 
     The first graph's optimizer is given the second's gradients, so that a parameter whose gradient is zero but for
@@ -30,13 +79,12 @@ def pair_errors(first: Subject, second: Subject, values: Mapping[str, Array]) ->
     Raises:
         RunError: A graph cannot be run.
     """
-    right, made, single = first.double(values), second.double(values), first.evaluator.step(values)
-    tensors = judged(first.workload, first.mode, right)
-    errors = errors_beside(made, right, {tensor: apart(single, right, tensor) for tensor in tensors})
+    right, made, subject = first.double(values), second.double(values), first.subject
+    errors = errors_beside(made, right, first.rounding(values))
     update = Worst()
-    if first.mode == "training":
-        updated = first.updated(values, made.gradients)
-        carried = {v.next.name for v in first.workload.carried("training")}
+    if subject.mode == "training":
+        updated = subject.updated(values, made.gradients)
+        carried = {v.next.name for v in subject.workload.carried("training")}
         expected = updated or {name: value for name, value in right.outputs.items() if name in carried}
         update = worst_of(update_errors(expected, values, made).values())
     return (

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,21 @@ def test_every_two_frameworks_are_set_against_each_other(tmp_path: Path, monkeyp
     asked: list[Any] = []
     given_by_path(monkeypatch)
 
-    def verify_pair(workload: Any, pair: tuple[str, str], mode: Any, **options: Any) -> Check:
-        faults = ("output 'y' error 1.0e-02 over 1.0e-04", "another") if pair[1] == "other" else ()
-        asked.append(options["graphs"])
-        return Check(
-            workload=workload.name, mode=mode, left=pair[1], right=pair[0], steps=options["steps"], faults=faults
-        )
+    def verify_pairs(workload: Any, frameworks: list[str], mode: Any, **options: Any) -> list[Check]:
+        asked.append((frameworks, options["graphs"]))
+        return [
+            Check(
+                workload=workload.name,
+                mode=mode,
+                left=left,
+                right=right,
+                steps=options["steps"],
+                faults=("output 'y' error 1.0e-02 over 1.0e-04", "another") if left == "other" else (),
+            )
+            for right, left in combinations(frameworks, 2)
+        ]
 
-    monkeypatch.setattr("fathom_onnx.verification.verify_pair", verify_pair)
+    monkeypatch.setattr("fathom_onnx.verification.verify_pairs", verify_pairs)
     assert study.STAGES.compare is not None
     rows = study.STAGES.compare.work(job(tmp_path, "tensorflow", "other", mode="inference"))["checks"]
     assert [(r["name"], r["passed"], r["detail"]) for r in rows] == [
@@ -83,8 +91,8 @@ def test_every_two_frameworks_are_set_against_each_other(tmp_path: Path, monkeyp
         ("autoenc inference: other against torch", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
         ("autoenc inference: other against tensorflow", False, "output 'y' error 1.0e-02 over 1.0e-04; another"),
     ]
-    torch, tensorflow, other = (tmp_path / "checked" / name / "autoenc.onnx" for name in (".", "tensorflow", "other"))
-    assert asked == [(torch, tensorflow), (torch, other), (tensorflow, other)]
+    graphs = [tmp_path / "checked" / name / "autoenc.onnx" for name in (".", "tensorflow", "other")]
+    assert asked == [(["torch", "tensorflow", "other"], graphs)]
 
 
 def test_a_second_graph_is_made_only_where_the_step_draws(tmp_path: Path, world: World) -> None:

@@ -12,7 +12,7 @@ import fathom_onnx.verification.subject as subject
 from fathom_onnx.errors import ExportError
 from fathom_onnx.graph import from_model
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.verification import verify, verify_pair
+from fathom_onnx.verification import verify, verify_pair, verify_pairs
 from fathom_onnx.verification.compare import change_error, difference, largest, relative_error
 from fathom_onnx.verification.judge import perturbed
 from fathom_onnx.workloads import workload
@@ -98,12 +98,10 @@ def test_a_graph_that_is_there_is_judged_as_one_that_is_made(exported_once, monk
     assert verify_pair(asked, FRAMEWORKS, "training", steps=2, graphs=(one, other)) == made[1]
 
 
-def test_a_wrong_update_is_found_between_two_frameworks() -> None:
-    asked = workload("memnet", "tiny")
-    one, other = (exported("memnet", f, "training", "input") for f in FRAMEWORKS)
+def with_a_wrong_update(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """A model that changes a parameter by a hundred thousandth too much."""
     wrong = onnx.ModelProto()
-    wrong.CopyFrom(other)
-    name = asked.parameters[0].name
+    wrong.CopyFrom(model)
     node = next(n for n in wrong.graph.node if f"{name}.next" in n.output)
     node.output[list(node.output).index(f"{name}.next")] = "right"
     wrong.graph.initializer.append(numpy_helper.from_array(np.array(1 + 1e-5, np.float32), "factor"))
@@ -113,9 +111,26 @@ def test_a_wrong_update_is_found_between_two_frameworks() -> None:
         ("Add", ["more", name], f"{name}.next"),
     ):
         wrong.graph.node.append(onnx.helper.make_node(op, inputs, [output], output))
-    graphs = from_model(one, "memnet"), from_model(wrong, "memnet")
-    faults = verify_pair(asked, FRAMEWORKS, "training", steps=1, graphs=graphs).faults
-    assert [fault.split(" is")[0] for fault in faults] == [f"update of '{name}'"]
+    return wrong
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_wrong_update_is_found_in_the_pairs_of_its_graph(steps) -> None:
+    asked = workload("memnet", "tiny")
+    name = asked.parameters[0].name
+    one, other = (exported("memnet", f, "training", "input") for f in FRAMEWORKS)
+    wrong = with_a_wrong_update(one, name)
+    names = (*FRAMEWORKS, FRAMEWORKS[0])
+    graphs = [from_model(model, "memnet") for model in (one, other, wrong)]
+    checks = verify_pairs(asked, names, "training", steps=steps, graphs=graphs)
+    found = [[fault.split(" is")[0] for fault in check.faults] for check in checks]
+    assert found == [[], [f"update of '{name}'"], [f"update of '{name}'"]]
+    places = ((0, 1), (0, 2), (1, 2))
+    alone = [
+        verify_pair(asked, (names[a], names[b]), "training", steps=steps, graphs=(graphs[a], graphs[b]))
+        for a, b in places
+    ]
+    assert checks == alone
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ ones. Where a step draws none, that is the file that is run; elsewhere a second 
 
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,21 +107,18 @@ def verify_graph(job: Job) -> StageResult:
 
 def compare_graphs(job: Job) -> StageResult:
     """Check the graphs of every two frameworks against each other."""
-    from fathom_onnx.verification import verify_pair
+    from fathom_onnx.verification import verify_pairs
 
     o = job.options
-    graphs = [(cell.framework, _load_checked(job, cell)) for cell in (job.cell, *job.others)]
-    checks = [
-        verify_pair(
-            job.workload,
-            (first, second),
-            job.cell.mode,
-            graphs=(graph, other),
-            steps=o.checked_steps,
-            seed=o.seed,
-        )
-        for (first, graph), (second, other) in combinations(graphs, 2)
-    ]
+    cells = (job.cell, *job.others)
+    checks = verify_pairs(
+        job.workload,
+        [cell.framework for cell in cells],
+        job.cell.mode,
+        graphs=[_load_checked(job, cell) for cell in cells],
+        steps=o.checked_steps,
+        seed=o.seed,
+    )
     return {"checks": [_check_row(job, check) for check in checks]}
 
 
