@@ -17,6 +17,7 @@ Exit code 1 is also what ``verify`` gives when a comparison fails.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -31,7 +32,11 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "one_line",
+    "visible",
 ]
+
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+"""Control characters, invisible ones, those that turn the direction of text, and halves of characters."""
 
 
 class FathomError(Exception):
@@ -45,7 +50,7 @@ class FathomError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.fix}" if self.fix else self.message
+        return visible(f"{self.message}; {self.fix}" if self.fix else self.message)
 
 
 class UsageError(FathomError):
@@ -121,3 +126,8 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
         return text
     start = (limit - 3) // 3
     return f"{text[:start]}...{text[len(text) - (limit - 3 - start) :]}"
+
+
+def visible(text: str) -> str:
+    """A text with escapes in place of what is not seen, ends a line or acts on a terminal; names come from anywhere."""
+    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)

@@ -6,9 +6,9 @@ line, turn the direction of the text or fill the screen. Characters that could a
 
 from __future__ import annotations
 
-import re
-
 import click
+
+from fathom_onnx.errors import visible
 
 __all__ = ["LONGEST_CELL", "LONGEST_LINE", "printable", "tell"]
 
@@ -17,17 +17,12 @@ LONGEST_CELL = 200
 LONGEST_LINE = 4000
 """Characters of a line."""
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-"""Control characters, invisible ones, those that turn the direction of text, and halves of characters."""
-
 
 def printable(text: str, longest: int = LONGEST_CELL) -> str:
     """A text on one line that shows what is in it, of at most ``longest`` characters; see the module."""
     if len(text) > longest:
         text = f"{text[: longest // 3]}...{text[len(text) - (longest - longest // 3 - 3) :]}"
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    return visible(text)
 
 
 def tell(text: str = "", *, err: bool = False) -> None:

@@ -72,7 +72,7 @@ def _reason(node: onnx.NodeProto, cost: NodeCost) -> str:
         return "what its bodies do is not written"
     if cost.macs is None:
         return f"its multiply-accumulates are not known: {cost.reason}" if cost.reason else "cost is not known"
-    return "no form as matrix products"
+    return cost.reason or "no form as matrix products"
 
 
 def no_layers(graph: Graph) -> GraphError:

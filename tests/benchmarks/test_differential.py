@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ def test_a_determinant_is_no_product_for_simulators(tmp_path: Path) -> None:
     of = subject(tmp_path, Case("determinant", model(nodes, shapes, {"y": (FLOAT, (2, 4))}, infer=False), values))
     assert judging.counted(of.graph)["macs"] == 24 + 1
     assert REWRITINGS["products"](of) == []
+
+
+def test_a_wrong_shape_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = case()
+    expected = straight(of)
+    assert expected is not None
+    true = judging.load
+
+    def planted(*given: Any) -> Graph:
+        graph = true(*given)
+        graph.tensors["y"] = replace(graph.tensors["y"], shape=(2, 5))
+        return graph
+
+    monkeypatch.setattr(judging, "load", planted)
+    _, found = judged(of, expected, tmp_path)
+    assert found[0] == "another shape than it has: y (2, 5) and (2, 4)"
 
 
 def test_what_onnxruntime_itself_does_not_repeat_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

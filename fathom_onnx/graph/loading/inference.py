@@ -5,6 +5,7 @@ Such a process takes half a second. It is for graphs that hardly any honest expo
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import onnx.shape_inference
 
 from fathom_onnx.graph.bodies import all_graphs, outputs_of
 
+from .faults import inferred_without_faults
 from .growth import held_by_inference
 
 __all__ = ["MOST_BYTES", "inferred", "open_tensors", "types_of"]
@@ -46,6 +48,11 @@ def inferred(model: onnx.ModelProto, *, strict: bool = False, follow: bool = Tru
         onnx.shape_inference.InferenceError: There is a contradiction.
         ValueError: It cannot be inferred, or takes more memory or time than any graph needs.
     """
+    infer = functools.partial(_inferred, strict=strict, follow=follow)
+    return inferred_without_faults(model, infer, strict=strict)
+
+
+def _inferred(model: onnx.ModelProto, strict: bool, follow: bool) -> onnx.ModelProto:
     flat = onnx.inliner.inline_local_functions(model) if model.functions else model
     if held_by_inference(flat, follow=False) > _MOST_HELD:
         return _elsewhere(model, strict, follow)
