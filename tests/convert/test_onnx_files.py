@@ -208,7 +208,58 @@ def test_compute_only_writes_the_products_within_other_ops(tmp_path: Path) -> No
     }
     assert {t.name: t.shape for t in result.outputs} == {"a": (2, 3, 4), "y:product": (2, 3, 5)}
     assert conversion.kept.macs == conversion.total.macs == 2 * 3 * 4 * 4 + 2 * 3 * 5 * 4
-    assert conversion.notes[1] == "1 nodes of other ops are the matrix products within them, on tensors of their own."
+    said = "1 nodes of other ops or forms are the matrix products within them, on tensors of their own."
+    assert conversion.notes[1] == said
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"group": 4, "strides": [2], "dilations": [3], "pads": [2, 5]},
+        {"auto_pad": "SAME_UPPER", "strides": [2], "kernel_shape": [3]},
+    ],
+)
+def test_compute_only_writes_a_convolution_along_one_axis_along_two(attributes: dict[str, Any], tmp_path: Path) -> None:
+    group = attributes.get("group", 1)
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 17), (8, 4 // group, 3), (8,)))
+    nodes = [op("Conv", "x w b", "a", "wide", **attributes), op("Relu", "a", "y")]
+    fed = {"x": (FLOAT, x.shape), "b": (FLOAT, b.shape)}
+    made = from_model(model(nodes, fed, {"y": (FLOAT, None)}, {"w": w}), "wide")
+    conversion = converted("compute-only", made)
+    path = written(conversion, tmp_path)
+    result = load(path)
+    (node,) = result.model.graph.node
+    assert (node.op_type, node.name) == ("Conv", "wide")
+    assert [t.name for t in result.inputs] == ["a:image", "a:filters", "b"]
+    macs = sum(cost.macs or 0 for cost in graph_costs(result))
+    assert macs == conversion.kept.macs == conversion.total.macs > 0
+    assert conversion.notes[1] == "1 convolutions along one axis are written along two, on tensors of their own."
+    (wanted,) = run(made, {"x": x, "b": b}).values()
+    found = run(path, {"a:image": x[:, :, None], "a:filters": w[:, :, None], "b": b})["a:result"]
+    np.testing.assert_allclose(np.maximum(found[:, :, 0], 0), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result", "products"),
+    [
+        ((5, 7), (3, 7, 2), (3, 5, 2), ((5, 7), (7, 6))),
+        ((2, 1, 5, 7), (2, 3, 7, 2), (2, 3, 5, 2), ((2, 5, 7), (2, 7, 6))),
+        ((7,), (7, 2), (2,), ((1, 7), (7, 2))),
+        ((1, 2, 3, 5, 7), (1, 2, 3, 7, 2), (1, 2, 3, 5, 2), ((6, 5, 7), (6, 7, 2))),
+    ],
+)
+def test_compute_only_writes_a_product_that_simulators_do_not_read_as_one_that_they_do(
+    left: tuple[int, ...], right: tuple[int, ...], result: tuple[int, ...], products: tuple[tuple[int, ...], ...]
+) -> None:
+    made = from_model(
+        model([op("MatMul", "x w", "y", "m")], {"x": (FLOAT, left), "w": (FLOAT, right)}, {"y": (FLOAT, result)}), "m"
+    )
+    conversion = converted("compute-only", made)
+    alone = from_model(onnx.load_from_string(conversion.files[".onnx"]), "alone")
+    assert tuple(t.shape for t in alone.inputs) == products
+    assert sum(cost.macs or 0 for cost in graph_costs(alone)) == conversion.total.macs == conversion.kept.macs
 
 
 def test_compute_only_of_a_training_step_of_ours() -> None:

@@ -6,6 +6,9 @@ original's values.
 
 Any other op with multiply-accumulates (a recurrent layer, an einsum, attention, a quantized or fused op) is written as
 the matrix products within it, on tensors of its own, since no tool that reads such a graph knows all of these ops.
+Forms of convolutions and products that simulators do not read are written in one that they do, on tensors of their own
+too: a convolution along one axis as one along two, a convolution along more and a MatMul of vectors, of more than four
+axes or with a broadcast first operand as the product within it.
 
 ``transposed=product`` replaces a transposed convolution by the matrix product within it: some tools ignore transposed
 convolutions but none ignores matrix products, and both have the same multiply-accumulates.
@@ -67,6 +70,34 @@ def _explicit(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
     return copy
 
 
+def _is_read(node: onnx.NodeProto, graph: Graph) -> bool:
+    """Whether simulators read a node of a kept op type in its form; they ignore a ConvTranspose in any."""
+    first, result = graph.tensors[node.input[0]].shape, graph.tensors[node.output[0]].shape
+    if first is None or result is None:
+        return True
+    if node.op_type == "MatMul":
+        return len(first) == len(result) and 2 <= len(first) <= 4 and first[:-2] == result[:-2]
+    return node.op_type != "Conv" or len(first) == 4
+
+
+def _along_two_axes(layer: Layer, graph: Graph, infos: dict[str, onnx.ValueInfoProto]) -> onnx.NodeProto:
+    """A convolution along one axis as one along two, the first with one place; its tensors are added to ``infos``."""
+    node = _explicit(layer.node, graph)
+    for attribute in node.attribute:
+        if attribute.name in ("dilations", "kernel_shape", "strides"):
+            attribute.ints.insert(0, 1)
+        elif attribute.name == "pads":
+            begin, end = attribute.ints
+            attribute.ints[:] = [0, begin, 0, end]
+    output = node.output[0]
+    kind = _info(graph, infos, output).type.tensor_type.elem_type
+    for names, position, side in ((node.input, 0, "image"), (node.input, 1, "filters"), (node.output, 0, "result")):
+        *first, length = graph.tensors[names[position]].shape or ()
+        names[position] = f"{output}:{side}"
+        infos[names[position]] = onnx.helper.make_tensor_value_info(names[position], kind, (*first, 1, length))
+    return node
+
+
 def _product(layer: Layer, graph: Graph, infos: dict[str, onnx.ValueInfoProto]) -> onnx.NodeProto | None:
     """The matrix product within a transposed convolution; None where there are several.
 
@@ -91,7 +122,7 @@ def _matmul(
 
 
 def _products(layer: Layer, infos: dict[str, onnx.ValueInfoProto]) -> list[onnx.NodeProto]:
-    """The matrix products of a node that is not of a kept op type, one node each."""
+    """The matrix products of a node that is of no kept op type or of a form that is not read, one node each."""
     output = next(name for name in layer.node.output if name)
     made = infos.get(output)
     # MatMul has no 8-bit types
@@ -115,12 +146,17 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     source, infos = graph.model.graph, _static(graph)
     kept: list[onnx.NodeProto] = []
     as_they_are: set[int] = set()
-    replaced = within = 0
+    replaced = within = widened = 0
     for layer in layers_kept:
         node = layer.node
-        if node.op_type not in KEPT or node.domain not in ("", "ai.onnx"):
-            kept += _products(layer, infos)
-            within += 1
+        if node.op_type not in KEPT or node.domain not in ("", "ai.onnx") or not _is_read(node, graph):
+            if node.op_type == "Conv" and layer.nest is not None and layer.nest.spatial == 1:
+                kept.append(_along_two_axes(layer, graph, infos))
+                kept[-1].name = layer.name
+                widened += 1
+            else:
+                kept += _products(layer, infos)
+                within += 1
             continue
         as_they_are.add(layer.index)
         as_product = request.options["transposed"] == "product" and node.op_type == "ConvTranspose"
@@ -158,7 +194,11 @@ def convert(graph: Graph, request: ConversionRequest) -> Conversion:
     if replaced:
         notes.append(f"{replaced} nodes that were ConvTranspose are the matrix products within them.")
     if within:
-        notes.append(f"{within} nodes of other ops are the matrix products within them, on tensors of their own.")
+        notes.append(
+            f"{within} nodes of other ops or forms are the matrix products within them, on tensors of their own."
+        )
+    if widened:
+        notes.append(f"{widened} convolutions along one axis are written along two, on tensors of their own.")
     macs = [node_cost(node, graph.tensors).macs or 0 for node in kept if node.op_type == "ConvTranspose"]
     if macs:
         notes.append(f"{len(macs)} nodes of {sum(macs)} MACs are ConvTranspose, which ZigZag ignores.")
