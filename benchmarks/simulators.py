@@ -1,9 +1,10 @@
 """What the tools that read graphs make of ours: which they take, and how much of them they see.
 
 ``matrix`` asks every installed tool about every graph of a folder and writes a table of the share of the graph's
-multiply-accumulates that the tool counted itself. ``ops`` asks the tools that read ONNX about every op, by onnx's own
-node tests, and prints the ops each took: the data of ``fathom_onnx/compat/ops.py``. ``make simulators`` installs the
-tools.
+multiply-accumulates that the tool counted itself, into a section of ``docs/results/simulators.md`` if one is named. A
+tool that reads ONNX is given the graph itself or, where the rules say so, its convolutions and products alone. ``ops``
+asks the tools that read ONNX about every op, by onnx's own node tests, and prints the ops each took: the data of
+``fathom_onnx/compat/ops.py``. ``make simulators`` installs the tools.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,18 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from documents import put, table
+
 from fathom_onnx.analysis.cost.node_costs import graph_costs
-from fathom_onnx.compat import CONSUMERS, Facts, judge
+from fathom_onnx.compat import CONSUMERS, Compatibility, Facts, judge
 from fathom_onnx.convert import CONVERTERS
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, load
 from support.simulator_tools import TOOLS, Tool, ask
 
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "results" / "simulators.md"
+ALONE = "compute-only"
+"""The format with the convolutions and products of a graph alone."""
 OPSET = 18
 """That of our graphs. An op that came later is asked at the version of ONNX that it came with."""
 
@@ -51,6 +58,9 @@ def hand_made() -> dict[str, onnx.ModelProto]:
         node = onnx.helper.make_node(op, [] if drawn else ["x"], ["r"], name="n", **attributes)
         made[op] = one([node, onnx.helper.make_node("Add", ["r", "x"], ["y"], name="a")], [x])
     made["CumSum"] = one([onnx.helper.make_node("CumSum", ["x", "axis"], ["y"], name="n")], [x], axis=np.int64(1))
+    ranged = [onnx.helper.make_node("Range", ["start", "limit", "delta"], ["r"], name="n")]
+    ranged.append(onnx.helper.make_node("Add", ["r", "x"], ["y"], name="a"))
+    made["Range"] = one(ranged, [x], start=np.float32(0), limit=np.float32(3), delta=np.float32(1))
     ids = onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [2])
     hot = onnx.helper.make_node("OneHot", ["ids", "depth", "values"], ["y"], name="n")
     made["OneHot"] = one([hot], [ids], depth=np.int64(3), values=np.array([0, 1], np.float32))
@@ -139,55 +149,86 @@ def ops(tools: list[Tool]) -> int:
     return 0
 
 
-def asked_for(tool: Tool, graph: Graph, path: Path, folder: Path) -> Path | None:
-    """The file that a tool reads: the graph's own, or one made from it; None where there is nothing to read."""
-    if tool.reads == "onnx":
-        return path
-    converter = CONVERTERS[tool.reads]
+@dataclass(frozen=True)
+class Question:
+    """A graph and a tool.
+
+    Attributes:
+        verdict: What the rules say.
+        path: The file that the tool is given.
+        graph: The graph in it; of a format that is no ONNX, the one that was converted.
+        alone: Whether it has the convolutions and products alone.
+    """
+
+    verdict: Compatibility
+    path: Path
+    graph: Graph
+    alone: bool
+
+
+def question(tool: Tool, path: Path, facts: Facts, folder: Path) -> Question | None:
+    """What a tool is given of a graph; None where there is nothing to read."""
+    verdict = judge(facts, next(c for c in CONSUMERS if c.name == tool.consumer))
+    alone = tool.reads == "onnx" and verdict.commands == (f"convert --to {ALONE}",)
+    if tool.reads == "onnx" and not alone:
+        return Question(verdict, path, facts.graph, alone=False)
+    converter = CONVERTERS[ALONE if alone else tool.reads]
     try:
-        content = converter.convert(graph, converter.request(graph.name, {})).files[converter.suffix]
+        content = facts.conversion(converter.name).files[converter.suffix]
     except GraphError:
         return None
     assert isinstance(content, bytes)
     made = folder / f"{path.parent.name}-{path.stem}{converter.suffix}"
     made.write_bytes(content)
-    return made
+    return Question(verdict, made, load(made) if alone else facts.graph, alone)
 
 
-def cell(tool: Tool, path: Path, graph: Graph, said: dict[str, Any]) -> str:
+def macs_by_name(graph: Graph) -> dict[str, int]:
+    """Our count of each node, by its name."""
+    nodes = zip(graph.model.graph.node, graph_costs(graph), strict=True)
+    return {node.name: cost.macs or 0 for node, cost in nodes}
+
+
+def cell(asked: Question, said: dict[str, Any], total: int) -> str:
     """What a tool made of a graph: the share of its multiply-accumulates that the tool counted, or why not."""
-    verdict = judge(Facts(graph, graph.model), next(c for c in CONSUMERS if c.name == tool.consumer))
-    if said["accepted"] != (verdict.status == "accepted" or bool(verdict.consumer.via)):
-        print(f"the rules say {verdict.status}: {tool.name}, {path}: {said['error']}", file=sys.stderr)
+    verdict = asked.verdict
+    if said["accepted"] != (asked.alone or verdict.status == "accepted" or bool(verdict.consumer.via)):
+        print(
+            f"the rules say {verdict.status}: {verdict.consumer.name}, {asked.path}: {said['error']}", file=sys.stderr
+        )
     if not said["accepted"]:
         return "no: " + (verdict.reasons[0].text if verdict.reasons else said["error"][:60])
-    nodes = zip(graph.model.graph.node, graph_costs(graph), strict=True)
-    costs = {node.name: cost.macs or 0 for node, cost in nodes}
-    total = sum(costs.values())
-    counted = said["macs"] if said["macs"] is not None else sum(costs[name] for name in said.get("counted", ()))
-    return "100 %" if counted == total else f"{100 * counted / total:.2f} %"
+    counted = said["macs"]
+    if counted is None:
+        costs = macs_by_name(asked.graph)
+        counted = sum(costs[name] for name in said["counted"])
+    share = "100 %" if counted == total else f"{100 * counted / total:.2f} %"
+    return f"{share} alone" if asked.alone else share
 
 
-def matrix(tools: list[Tool], folder: Path, limit_s: float) -> int:
-    """Print a table in Markdown: graphs down, tools across."""
+def matrix(tools: list[Tool], folder: Path, limit_s: float, section: str) -> int:
+    """Print a table in Markdown, or put it into the document: graphs down, tools across."""
     paths = sorted(folder.rglob("*.onnx"), key=lambda p: (p.parent != folder, p.stem))
-    graphs = {path: load(path) for path in paths}
-    columns: dict[str, dict[Path, str]] = {}
+    facts = {path: Facts(graph, graph.model) for path in paths for graph in [load(path)]}
+    totals = {path: sum(macs_by_name(of.graph).values()) for path, of in facts.items()}
+    columns: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for tool in tools:
-            files = {path: asked_for(tool, graph, path, Path(scratch)) for path, graph in graphs.items()}
-            there = {path: file for path, file in files.items() if file}
-            answers = dict(zip(there, ask(tool, list(there.values()), timeout_s=limit_s), strict=True))
-            columns[tool.consumer] = {
-                path: cell(tool, path, graph, answers[path]) if path in answers else "nothing to read"
-                for path, graph in graphs.items()
+            made = {path: question(tool, path, of, Path(scratch)) for path, of in facts.items()}
+            there = {path: asked for path, asked in made.items() if asked}
+            said = ask(tool, [asked.path for asked in there.values()], timeout_s=limit_s)
+            cells = {
+                path: cell(asked, answer, totals[path])
+                for (path, asked), answer in zip(there.items(), said, strict=True)
             }
-            print(f"{tool.name}: {json.dumps(list(columns[tool.consumer].values()))}", file=sys.stderr, flush=True)
-    print("| graph | " + " | ".join(columns) + " |")
-    print("|---" * (len(columns) + 1) + "|")
-    for path in paths:
-        cells = " | ".join(column[path] for column in columns.values())
-        print(f"| {path.relative_to(folder)} | {cells} |")
+            columns[tool.consumer] = [cells.get(path, "nothing to read") for path in paths]
+            print(f"{tool.name}: {json.dumps(columns[tool.consumer])}", file=sys.stderr, flush=True)
+    rows = [[str(path.relative_to(folder)), *row] for path, *row in zip(paths, *columns.values(), strict=True)]
+    text = table(["graph", *(f"{name}:" for name in columns)], rows)
+    if section:
+        put(DOCUMENT, (f"<!-- matrix: {section} -->", f"<!-- end of matrix: {section} -->"), text)
+    else:
+        print(text, end="")
     return 0
 
 
@@ -196,6 +237,7 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["matrix", "ops"])
     parser.add_argument("--tool", action="append", choices=list(TOOLS), help="only this one; may repeat")
     parser.add_argument("--graphs", type=Path, default=Path("graphs"))
+    parser.add_argument("--section", default="", help="write the table between the marks of this name")
     parser.add_argument("--limit", type=float, default=300, help="seconds for a graph and a tool")
     given = parser.parse_args()
     chosen = [tool for name, tool in TOOLS.items() if not given.tool or name in given.tool]
@@ -204,4 +246,4 @@ if __name__ == "__main__":
     there = [tool for tool in chosen if not tool.missing]
     if given.what == "ops":
         sys.exit(ops([tool for tool in there if tool.reads == "onnx"]))
-    sys.exit(matrix(there, given.graphs, given.limit))
+    sys.exit(matrix(there, given.graphs, given.limit, given.section))

@@ -72,7 +72,7 @@ ONNX_TOOL = NODE_TESTED - _ops(
     BitwiseOr BitwiseXor BlackmanWindow CastLike CausalConvWithState Celu CenterCropPad Col2Im Cosh CumProd DFT
     DeformConv Det DynamicQuantizeLinear EyeLike GlobalMaxPool HammingWindow HannWindow If ImageDecoder IsInf IsNaN
     LinearAttention Loop LpPool MaxUnpool Mean MelWeightMatrix Mish NegativeLogLikelihoodLoss OptionalGetElement
-    OptionalHasElement RMSNormalization RNN RandomNormal RandomUniform Range ReduceL1 ReduceLogSum ReduceLogSumExp
+    OptionalHasElement RMSNormalization RNN RandomNormal RandomUniform ReduceL1 ReduceLogSum ReduceLogSumExp
     ReduceSumSquare RegexFullMatch ReverseSequence RotaryEmbedding Scan Selu SequenceInsert SequenceMap Shrink Sinh
     Size SoftmaxCrossEntropyLoss Softsign SpaceToDepth SplitToSequence StringConcat StringNormalizer StringSplit
     SwiGLU Swish Tan TensorScatter TfIdfVectorizer ThresholdedRelu Unique

@@ -9,6 +9,7 @@ import onnx.defs
 
 from fathom_onnx.graph.bodies import all_nodes, bodies
 from fathom_onnx.graph.dimensions import open_dimensions
+from fathom_onnx.graph.static.values import constants_of
 from fathom_onnx.runtime.providers.placement import is_shape_arithmetic
 
 from .cuda_kernels import has_kernel, kernel_version
@@ -18,6 +19,7 @@ __all__ = [
     "COMPUTE_ONLY",
     "cuda_kernels",
     "default_domain",
+    "depths_are_scalars",
     "einsum_operands",
     "einsums_say_their_result",
     "einsums_without_ellipsis",
@@ -28,10 +30,13 @@ __all__ = [
     "no_computed_shapes",
     "no_functions",
     "no_if_in_loops",
+    "no_largest_scatters",
     "no_pool_indices",
+    "no_scalars_reshaped",
     "no_vector_products",
     "no_vectors_of_batches",
     "parameters_inside",
+    "ranges_of_constants",
     "standard_ops",
     "static_inputs",
     "two_spatial_axes",
@@ -110,6 +115,42 @@ def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
         half = len(pads) // 2
         if pads[:half] != pads[half:]:
             yield Violation("ConvTranspose with unequal pads", index)
+
+
+def no_largest_scatters(facts: Facts) -> Iterator[Violation]:
+    """ScatterElements replaces, adds or multiplies; it keeps no largest or smallest value."""
+    for index, node in facts.of("ScatterElements"):
+        reduction = next((a.s.decode() for a in node.attribute if a.name == "reduction"), "none")
+        if reduction in ("max", "min"):
+            yield Violation(f"ScatterElements with the reduction {reduction}", index)
+
+
+def no_scalars_reshaped(facts: Facts) -> Iterator[Violation]:
+    """A scalar, which is taken for a tensor of no elements, is reshaped to a scalar or leaves an axis open (-1)."""
+    constants = constants_of(facts.graph.model.graph)
+    for index, node in facts.of("Reshape"):
+        shape = constants.get(node.input[1])
+        if facts.rank(node.input[0]) == 0 and shape is not None and shape.size and -1 not in shape:
+            yield Violation("Reshape of a scalar", index)
+
+
+def ranges_of_constants(facts: Facts) -> Iterator[Violation]:
+    """The end and the step of a Range are no inputs of the graph; of those that nodes compute, some were tried."""
+    constants = constants_of(facts.graph.model.graph)
+    inputs = {tensor.name for tensor in facts.graph.inputs}
+    for index, node in facts.of("Range"):
+        unknown = [name for name in node.input[1:] if name not in constants]
+        if inputs.intersection(unknown):
+            yield Violation("Range to or by an input of the graph", index)
+        elif unknown:
+            yield Violation("Range to or by what nodes compute: only simple forms were tried", index, tried=False)
+
+
+def depths_are_scalars(facts: Facts) -> Iterator[Violation]:
+    """The depth of a OneHot has no axis; ONNX allows an array of one element too."""
+    for index, node in facts.of("OneHot"):
+        if facts.rank(node.input[1]) == 1:
+            yield Violation("OneHot whose depth is an array", index)
 
 
 def no_if_in_loops(facts: Facts) -> Iterator[Violation]:

@@ -57,9 +57,45 @@ def test_the_others(name: str, case: str, text: str) -> None:
     assert verdict(PARSED[case][0], "TVM").status == "accepted"
 
 
-def test_a_first_operand_that_is_broadcast_is_a_no() -> None:
+@pytest.mark.parametrize(("reduction", "refused"), [("add", False), ("max", True), ("min", True)])
+def test_iree_keeps_no_largest_values(reduction: str, refused: bool) -> None:
+    inputs: dict[str, Any] = {"x": (FLOAT, (5, 3)), "i": (INT64, (9, 3)), "u": (FLOAT, (9, 3))}
+    node = op("ScatterElements", "x i u", "y", "s", axis=0, reduction=reduction)
+    graph = from_model(model([node], inputs, {"y": (FLOAT, (5, 3))}), "scatter")
+    assert said(verdict(graph, "IREE")) == ([f"ScatterElements with the reduction {reduction}"] if refused else [])
+    assert verdict(graph, "TVM").status == "accepted"
+
+
+@pytest.mark.parametrize(("shape", "refused"), [([1], True), ([1, 1], True), ([-1], False), ([], False)])
+def test_onnx_tool_takes_a_scalar_for_nothing(shape: list[int], refused: bool) -> None:
+    to = {"to": np.array(shape, np.int64)}
+    made = model([op("Reshape", "x to", "y", "r")], {"x": (FLOAT, ())}, {"y": (FLOAT, [abs(n) for n in shape])}, to)
+    assert said(verdict(from_model(made, "scalar"), "onnx-tool")) == (["Reshape of a scalar"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("fed", "status"), [("", "accepted"), ("start", "accepted"), ("limit", "refused"), ("delta", "refused")]
+)
+def test_onnx_tool_wants_to_know_the_length_of_a_range(fed: str, status: str) -> None:
+    values = {"start": np.float32(0), "limit": np.float32(3), "delta": np.float32(1)}
+    inputs = {"x": (FLOAT, (3,)), **({fed: (FLOAT, ())} if fed else {})}
+    nodes = [op("Range", "start limit delta", "r", "r"), op("Add", "r x", "y", "a")]
+    held = {name: value for name, value in values.items() if name != fed}
+    graph = from_model(model(nodes, inputs, {"y": (FLOAT, (3,))}, held), "range")
+    assert verdict(graph, "onnx-tool").status == status
+
+
+@pytest.mark.parametrize("name", ["TVM", "onnx-tool"])
+def test_a_depth_is_a_scalar(name: str) -> None:
+    for depth, wanted in (5, []), ([5], ["OneHot whose depth is an array"]):
+        held = {"depth": np.array(depth, np.int64), "values": np.array([0, 1], np.float32)}
+        made = model([op("OneHot", "i depth values", "y", "h")], {"i": (INT64, (3,))}, {"y": (FLOAT, (3, 5))}, held)
+        assert said(verdict(from_model(made, "hot"), name)) == wanted
+
+
+def test_a_first_operand_that_is_broadcast_has_to_be_converted() -> None:
     found = verdict(PARSED["left-one-head"][0], "ZigZag")
-    assert (found.status, found.macs_seen) == ("refused", 0)
+    assert (found.status, found.share) == ("converted", 1)
     assert said(found) == ["MatMul whose first operand is broadcast over the batch"]
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from answer import Answer, answer
 
 LINALG = re.compile(
-    r"linalg\.((?:batch_|quantized_)?matmul\w*|matvec|vecmat|dot|conv_\w+)\b.* ins\((.*?)\) outs\((.*?)\)"
+    r"linalg\.((?:batch_|quantized_)?matmul\w*|matvec|vecmat|dot|(?:depthwise_)?conv_\w+)\b"
+    r".* ins\((.*?)\) outs\((.*?)\)"
 )
 TENSOR = re.compile(r"tensor<((?:\d+x)*)\w+>")
 
@@ -31,9 +32,10 @@ def macs(line: str) -> int:
     kind, *groups = match.groups()
     tensors = [[int(d) for d in t.split("x")[:-1]] for g in groups for t in TENSOR.findall(g)]
     sizes = [math.prod(t) for t in tensors]
-    if kind.startswith("conv_"):
-        # filters are [O, I, *kernel] in every form that the ONNX conversion gives
-        return sizes[2] * math.prod(tensors[1][1:])
+    if "conv_" in kind:
+        # filters are [O, I, *kernel] in the forms that the ONNX conversion gives, [G, O, I, *kernel] with groups
+        # and [C, *kernel] where each channel has its own
+        return sizes[2] * math.prod(tensors[1][2 if "_gf" in kind else 1 :])
     # |A| |B| |C| = (M N K)^2, times the batch cubed
     return math.isqrt(math.prod(sizes) // (tensors[0][0] if kind.startswith("batch_") else 1))
 
