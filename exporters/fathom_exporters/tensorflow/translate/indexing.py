@@ -177,7 +177,8 @@ def sparse_cross_entropy(e: Emit) -> None:
     logits, labels = e.inputs
     shape = e.shape(logits)
     numbers = e.cast(labels, TensorProto.INT64)
-    depth, values = e.ints([shape[1]]), e.number(np.array([0, 1]), logits)
+    # a scalar, which every tool reads: some do not read a depth with an axis
+    depth, values = e.constant(shape[1], np.int64), e.number(np.array([0, 1]), logits)
     hot = e.op("OneHot", numbers, depth, values, shape=shape, dtype=e.dtype(logits), axis=-1)
     e.become(*e.private("CrossEntropy", logits, hot, shapes=[shape[:1], shape]))
 

@@ -149,7 +149,7 @@ def _by_product(b: Builder, dy: ir.Value, indices: ir.Value, count: int, width: 
     flat = b.reshape(indices, count)
     if indices.dtype != ir.DataType.INT64:  # onnxruntime has no OneHot of int32 by an int64 number of rows
         flat = b.op("Cast", flat, to=int(ir.DataType.INT64))
-    places = b.op("OneHot", flat, b.ints(rows), none_one, axis=0)
+    places = b.op("OneHot", flat, b.constant(np.array(rows, np.int64)), none_one, axis=0)
     return b.op("MatMul", places, b.reshape(dy, count, width))
 
 
