@@ -96,6 +96,28 @@ def test_lanes_work_side_by_side(tmp_path: Path) -> None:
     assert max(one["from"], two["from"]) < min(one["to"], two["to"])
 
 
+def wait_for(path: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {"found": path.exists()}
+
+
+def write(path: Path) -> dict[str, Any]:
+    path.touch()
+    return {}
+
+
+def test_a_call_that_two_lanes_may_do_is_done_by_the_one_that_is_free(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    work: tuple[tuple[Any, Any], ...] = ((wait_for, done), (pid, 0), (write, done))
+    with ProcessWorkers(tmp_path) as workers:
+        calls = [WorkerCall("a", function, argument, others=("b",)) for function, argument in work]
+        found = outcomes(workers, *calls, WorkerCall("c", pid, 1))
+    assert {"found": True} in [outcome.result for outcome in found]  # the first call's lane begins no other one
+    assert len(found) == 4
+
+
 def test_an_error_is_one_line_and_the_process_goes_on(tmp_path: Path) -> None:
     with ProcessWorkers(tmp_path) as workers:
         calls = [WorkerCall("a", known_error, 0), WorkerCall("a", unknown_error, 0), WorkerCall("a", pid, 0)]

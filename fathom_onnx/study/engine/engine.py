@@ -115,9 +115,19 @@ class _StageRun:
                 self._fail(job, f"{earlier_error} (failed before, not tried again)")
             else:
                 name, imports = (stage.imports(job) if alone else None) or ("", None)
-                lane = f"{stage.name} {name}".rstrip() if alone else _lane(job, stage, len(calls))
-                calls.append(WorkerCall(lane, stage.work, job, imports))
+                lane, *others = [f"{stage.name} {name}".rstrip()] if alone else self._lanes(job)
+                calls.append(WorkerCall(lane, stage.work, job, imports, tuple(others)))
         return calls
+
+    def _lanes(self, job: Job) -> list[str]:
+        """The processes that may do a job: one a framework, or of a stage that is spread either of two, or one."""
+        stage = self._stage
+        if not stage.spread:
+            return [job.cell.framework]
+        if stage.by_workload:
+            workloads = list(dict.fromkeys(other.cell.workload for other in self._jobs))
+            return [f"{stage.name} {workloads.index(job.cell.workload) % 2}"]
+        return [f"{stage.name} {number}" for number in range(2)]
 
     def take(self, job: Job, outcome: CallOutcome | None) -> None:
         """Store what a call for a job returned; None: it was started."""
@@ -142,8 +152,3 @@ class _StageRun:
         self.finished.errors[job] = error
         self._engine.fail(job, self._stage.name, error)
         self._report("failed", job, error, seconds)
-
-
-def _lane(job: Job, stage: Stage, number: int) -> str:
-    """The process that does a job: one a framework, or one of two for the jobs of a stage that are spread."""
-    return f"{stage.name} {number % 2}" if stage.spread else job.cell.framework

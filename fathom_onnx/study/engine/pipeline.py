@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -85,7 +85,7 @@ def carry_out(engine: Engine, plan: Sequence[Job], stages: Stages, rounds: int =
         for kind in kinds:
             if number == 1 or not kind.once:
                 _measure(engine, kind, number if rounds > 1 and not kind.once else 0)
-    finished = {cell.job: cell for kind in kinds for cell in _finish(engine, kind, stages.pool)}
+    finished = {cell.job: cell for cell in _finish(engine, kinds, stages.pool)}
     return PlanResult(tuple(finished.get(cell.job, cell) for cell in (*started, *frameworks_own)), checks)
 
 
@@ -101,7 +101,7 @@ def compile_steps(engine: Engine, plan: Sequence[Job], stages: Stages) -> list[C
         return []
     kind = _Kind(stages.compiled, stages.read_compiled, "compiled", [CellResult(job) for job in plan])
     _measure(engine, kind, 0)
-    return _finish(engine, kind, None)
+    return _finish(engine, [kind], None)
 
 
 def _examine(
@@ -118,9 +118,9 @@ def _examine(
     prepared = [job for job in native if job.cell.framework in PREPARED] if stages.native is not None else []
     comparisons = _comparisons(checked)
     stages_and_jobs = (
-        (stages.prepare, _by_mode(prepared)),
+        (stages.prepare, _longest_first(prepared)),
         (stages.verify, checked),
-        (stages.compare, _by_mode(comparisons)),
+        (stages.compare, _longest_first(comparisons)),
         (stages.structure, graphs),
     )
     work = [(stage, jobs) for stage, jobs in stages_and_jobs if stage is not None]
@@ -138,9 +138,9 @@ def _examine(
     return tuple(checks), structures, unprepared
 
 
-def _by_mode(jobs: Sequence[Job]) -> list[Job]:
-    """Jobs by mode: of a workload's two in turn, one process would get all training steps, which take the longest."""
-    return sorted(jobs, key=lambda job: job.cell.mode)
+def _longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs, training before inference, which takes less: none of the long ones is begun last, and ends alone."""
+    return sorted(jobs, key=lambda job: job.cell.mode, reverse=True)
 
 
 def _comparisons(graphs: Sequence[Job]) -> list[Job]:
@@ -205,19 +205,37 @@ def _measure(engine: Engine, kind: _Kind, number: int) -> None:
             kind.errors[planned] = found.errors.get(job, "")
 
 
-def _finish(engine: Engine, kind: _Kind, pool: Stage | None) -> list[CellResult]:
-    """Make one run of the rounds of each cell, and read the runs.
+def _finish(engine: Engine, kinds: Sequence[_Kind], pool: Stage | None) -> list[CellResult]:
+    """Make one run of the rounds of each cell, of all kinds side by side, and read the runs."""
+    made = [_made_of_rounds(kind, kind.explain or pool) for kind in kinds]
+    work = [
+        (stage, _longest_first(list(jobs.values())))
+        for kind, jobs in zip(kinds, made, strict=True)
+        if (stage := kind.explain or pool) is not None and jobs
+    ]
+    found = StageResults()
+    for results in engine.run_stages(work):
+        found.results |= results.results
+        found.errors |= results.errors
+    return [cell for kind, jobs in zip(kinds, made, strict=True) for cell in _read_all(engine, kind, jobs, found)]
+
+
+def _made_of_rounds(kind: _Kind, stage: Stage | None) -> dict[Job, Job]:
+    """A cell's job to the one that makes a run of its rounds, of cells for which that is to be done."""
+    jobs = {}
+    for job, results in kind.measured.items():
+        if stage is not None and (kind.explain or len(results) > 1):
+            made_of = replace(job, rounds=tuple(Path(result["folder"]) for result in results))
+            jobs[job] = replace(made_of, output=_run_folder(made_of, stage, kind.under))
+    return jobs
+
+
+def _read_all(engine: Engine, kind: _Kind, jobs: Mapping[Job, Job], found: StageResults) -> list[CellResult]:
+    """The runs of a kind.
 
     Of some cells a round may have failed. Where finished runs cannot be pooled, the failure is recorded and the first
     of them is the run.
     """
-    one_of = kind.explain or pool
-    jobs = {}
-    for job, results in kind.measured.items():
-        if one_of is not None and (kind.explain or len(results) > 1):
-            made_of = replace(job, rounds=tuple(Path(result["folder"]) for result in results))
-            jobs[job] = replace(made_of, output=_run_folder(made_of, one_of, kind.under))
-    found = engine.run_stage(one_of, list(jobs.values())) if one_of is not None and jobs else StageResults()
     finished: list[CellResult] = []
     for cell in kind.cells:
         rounds = kind.measured.get(cell.job, [])

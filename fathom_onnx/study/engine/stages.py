@@ -68,6 +68,7 @@ class Stage:
             that itself. Processes that measure are copies of one that has done it.
         spread: Whether jobs are spread over two processes, since they need no framework, or several of them; others are
             done in a process a framework.
+        by_workload: Whether all jobs of a workload are of the same of these two, which keeps of one what another needs.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Stage:
     complete: Callable[[Job, StageResult], bool] = lambda job, result: True
     imports: Callable[[Job], tuple[str, Callable[[], object]] | None] = lambda job: None
     spread: bool = False
+    by_workload: bool = False
 
     def inputs_of(self, job: Job) -> dict[str, Any]:
         """Everything that a job's result depends on: a further round is another measurement of the same."""
@@ -131,7 +133,7 @@ STAGES = Stages(
     export_checked=Stage("export-noise", export_checked_graph, export_inputs, checked_graph_exists),
     verify=Stage("verify", verify_graph, verify_inputs),
     compare=Stage("compare", compare_graphs, verify_inputs, spread=True),
-    structure=Stage("structure", model_structure, structure_inputs),
+    structure=Stage("structure", model_structure, structure_inputs, spread=True),
     profile=Stage("profile", measure_cell, profile_inputs, round_exists, profile_imports),
     explain=Stage("explain", explain_cell, explain_inputs, run_exists, spread=True),
     read=read_run,
@@ -140,7 +142,7 @@ STAGES = Stages(
     compiled=Stage("compiled", compile_native_step, native_inputs, compiled_run_exists),
     read_compiled=read_compiled_run,
     ceilings=Stage("ceilings", measure_job_ceilings, ceilings_inputs, are_ceilings),
-    prepare=Stage("prepare", prepare_native_step, native_inputs, is_prepared, spread=True),
+    prepare=Stage("prepare", prepare_native_step, native_inputs, is_prepared, spread=True, by_workload=True),
     pool=Stage("pool", pool_rounds, pool_inputs, run_exists, spread=True),
 )
 """The stages of an ordinary study; a sweep leaves out verification, structure and the frameworks' own runs."""

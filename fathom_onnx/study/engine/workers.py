@@ -1,5 +1,7 @@
 """Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
 
+A call that several lanes may do is done by the first of them that is free.
+
 A framework is imported once, in its own lane. A call that needs a process of its own gets a new one, or a copy of one
 that has only imported what such calls need, which takes seconds for a framework. When a process dies (killed for lack
 of memory, say), only the call it was doing fails; the lane continues in a new process. What libraries print goes to a
@@ -18,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -77,12 +78,19 @@ class WorkerCall:
         function: What is done.
         argument: What it is done for.
         imports: Imports what the call needs, and starts nothing; None where the call does that itself. A lane has one.
+        others: Further lanes that may run it: the first one that is free does.
     """
 
     lane: str
     function: Callable[[Any], dict[str, Any]]
     argument: Any
     imports: Callable[[], object] | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """All lanes that may run it."""
+        return (self.lane, *self.others)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Workers(Protocol):
         """Do calls; yields a call with None when it starts, and with its outcome when it is done.
 
         Args:
-            calls: The calls; those of one lane are done in order.
+            calls: The calls; those of one lane are begun in order.
             fresh: Whether each call gets a process of its own, so that no thread pool outlives it.
         """
 
@@ -284,16 +292,16 @@ class ProcessWorkers:
 
     def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         """Do calls; see :meth:`Workers.run`."""
-        waiting: dict[str, deque[WorkerCall]] = {}
-        for call in calls:
-            waiting.setdefault(call.lane, deque()).append(call)
+        waiting = list(calls)
+        lanes = list(dict.fromkeys(lane for call in calls for lane in call.lanes))
         busy: dict[str, tuple[WorkerCall, float]] = {}
-        threads = None if fresh else max(1, cpu_cores() // max(1, len(waiting)))
+        threads = None if fresh else max(1, cpu_cores() // max(1, len(lanes)))
         while waiting or busy:
-            for lane in [lane for lane in waiting if lane not in busy]:
-                call = waiting[lane].popleft()
-                if not waiting[lane]:
-                    del waiting[lane]
+            for lane in [lane for lane in lanes if lane not in busy]:
+                call = next((call for call in waiting if lane in call.lanes), None)
+                if call is None:
+                    continue
+                waiting.remove(call)
                 if lane not in self._workers:
                     self._workers[lane] = _Worker(self._logs / f"{lane}.log", threads)
                 yield call, None

@@ -196,7 +196,7 @@ class Inline:
 
     def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         for call in calls:
-            self.lanes.append((call.lane, fresh))
+            self.lanes.append((" or ".join(call.lanes), fresh))
             yield call, None
             try:
                 yield call, CallOutcome(call.function(call.argument), "", 0.5)
