@@ -10,7 +10,7 @@ import pytest
 
 from fathom_onnx.errors import UsageError
 from fathom_onnx.study import StudyResult
-from support.fakes.fake_stages import World, conduct
+from support.fakes.fake_stages import Inline, World, conduct
 
 pytestmark = pytest.mark.usefixtures("drawn_on_request")
 
@@ -79,6 +79,17 @@ def test_steps_of_jax_are_compiled_before_anything_is_measured(tmp_path: Path, w
     ]
     assert sum(run.done for run in result.native_runs) == 7
     assert "native residual training (jax)" not in world.did
+
+
+def test_both_steps_of_a_workload_are_compiled_by_one_process_the_longer_one_first(
+    tmp_path: Path, world: World
+) -> None:
+    inline = Inline()
+    whole(tmp_path, world, inline=inline, frameworks=["torch", "jax"])
+    assert [lane for lane, _ in inline.lanes if lane.startswith("prepare")] == ["prepare 0", "prepare 1"] * 2
+    assert [what for what in world.did if what.startswith("prepare")] == [
+        f"prepare {workload} {mode} (jax)" for mode in ("training", "inference") for workload in ("autoenc", "residual")
+    ]
 
 
 def test_natives_can_be_left_out(tmp_path: Path, world: World) -> None:

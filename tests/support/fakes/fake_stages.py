@@ -161,7 +161,7 @@ class World:
 
         return replace(
             self.stages(),
-            prepare=Stage("prepare", prepare, inputs, spread=True),
+            prepare=Stage("prepare", prepare, inputs, spread=True, by_workload=True),
             native=Stage("native", native, inputs),
             read_native=read,
         )
