@@ -26,7 +26,7 @@ from fathom_onnx.graph.static.sequences import Known
 from fathom_onnx.graph.static.values import Values, opset_of
 
 from .bytes_moved import bytes_read, bytes_written, size_of, total_bytes
-from .call import Call, NotKnown
+from .call import Arithmetic, Call, Formula, NotKnown
 from .expander import Expander
 from .formulas import BODIES, FREE, rule
 
@@ -118,6 +118,21 @@ class Counted:
 _NOTHING = NodeCost(0, 0, 0, 0)
 
 
+def _arithmetic(formula: Formula, call: Call) -> Arithmetic:
+    """What a formula says of a node.
+
+    Raises:
+        NotKnown: It has no answer: its inputs can be any that a file says.
+    """
+    try:
+        found = formula(call)
+    except (ArithmeticError, IndexError, ValueError):
+        found = (-1, -1)
+    if any(not isinstance(amount, int) or amount < 0 for amount in found):
+        raise NotKnown("its inputs do not have the shapes that the operator asks for")
+    return found
+
+
 def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Values | None = None) -> NodeCost:
     """The cost of one execution of a node.
 
@@ -133,11 +148,9 @@ def node_cost(node: onnx.NodeProto, tensors: Mapping[str, Tensor], values: Value
     reason = known.reason
     if known.formula is not None:
         try:
-            macs, flops = known.formula(Call(node, tensors, values or {}))
+            macs, flops = _arithmetic(known.formula, Call(node, tensors, values or {}))
         except NotKnown as missing:
             reason = str(missing)
-        except (ArithmeticError, IndexError, ValueError):
-            reason = "its inputs do not have the shapes that the operator asks for"
     written = bytes_written(node, tensors)
     read = total_bytes(node.input, tensors) if known.formula is None else bytes_read(node, tensors, written)
     if not reason and (read is None or written is None):

@@ -178,15 +178,16 @@ def _looped(
     body = dict(bodies(node))["body"]
     maker = {name: made for made in body.node for name in made.output}
     found = {}
-    for place, first in enumerate(node.input[2:]):
+    carried = zip(node.input[2:], body.input[2:], body.output[1:], node.output, strict=False)  # a file may say fewer
+    for first, given, last, output in carried:
         before = known.sequence(first)
-        name, grown, shapes = body.output[1 + place].name, 0, {before.shape} if before.length else set()
+        name, grown, shapes = last.name, 0, {before.shape} if before.length else set()
         while name in maker and maker[name].op_type in _STEPS:
             grown += _STEPS[maker[name].op_type]
             if maker[name].op_type == "SequenceInsert":
                 shapes.add(inner[maker[name].input[1]].shape)
             name = maker[name].input[0]
-        if name == body.input[2 + place].name and executions is not None and before.length is not None:
+        if name == given.name and executions is not None and before.length is not None:
             shape = shapes.pop() if len(shapes) == 1 else None
-            found[node.output[place]] = _of_equal(before.length + executions * grown, shape, before.dtype)
+            found[output] = _of_equal(before.length + executions * grown, shape, before.dtype)
     return found
