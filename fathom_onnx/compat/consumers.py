@@ -164,6 +164,7 @@ CONSUMERS: tuple[Consumer, ...] = (
             rules.no_pool_indices,
             rules.no_computed_shapes,
             rules.depths_are_scalars,
+            rules.powers_of_one_type,
         ),
         note="imported to Relax, not compiled",
     ),

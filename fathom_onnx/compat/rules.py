@@ -36,6 +36,7 @@ __all__ = [
     "no_vector_products",
     "no_vectors_of_batches",
     "parameters_inside",
+    "powers_of_one_type",
     "ranges_of_constants",
     "standard_ops",
     "static_inputs",
@@ -151,6 +152,14 @@ def depths_are_scalars(facts: Facts) -> Iterator[Violation]:
     for index, node in facts.of("OneHot"):
         if facts.rank(node.input[1]) == 1:
             yield Violation("OneHot whose depth is an array", index)
+
+
+def powers_of_one_type(facts: Facts) -> Iterator[Violation]:
+    """The exponent of a Pow has the element type of its base, which ONNX does not ask for."""
+    for index, node in facts.of("Pow"):
+        types = [facts.graph.tensors[name].dtype for name in node.input if name in facts.graph.tensors]
+        if len(set(types)) > 1 and all(types):
+            yield Violation(f"Pow of {' and '.join(types)}", index)
 
 
 def no_if_in_loops(facts: Facts) -> Iterator[Violation]:

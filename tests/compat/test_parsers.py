@@ -93,6 +93,14 @@ def test_a_depth_is_a_scalar(name: str) -> None:
         assert said(verdict(from_model(made, "hot"), name)) == wanted
 
 
+@pytest.mark.parametrize(("kind", "wanted"), [(FLOAT, []), (INT64, ["Pow of float32 and int64"])])
+def test_tvm_has_powers_of_one_type(kind: int, wanted: list[str]) -> None:
+    inputs: dict[str, Any] = {"x": (FLOAT, (5,)), "p": (kind, (5,))}
+    graph = from_model(model([op("Pow", "x p", "y", "p")], inputs, {"y": (FLOAT, (5,))}), "power")
+    assert said(verdict(graph, "TVM")) == wanted
+    assert verdict(graph, "IREE").status == "accepted"
+
+
 def test_a_first_operand_that_is_broadcast_has_to_be_converted() -> None:
     found = verdict(PARSED["left-one-head"][0], "ZigZag")
     assert (found.status, found.share) == ("converted", 1)

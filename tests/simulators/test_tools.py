@@ -154,6 +154,13 @@ def hand_made() -> dict[str, Graph]:
             {"y": (FLOAT, (3, 5))},
             {"depth": np.array(depth, np.int64), "values": np.array([0, 1], np.float32)},
         )
+    for name, kind in (("equal", FLOAT), ("unequal", INT64)):
+        nodes[f"power-{name}"] = (
+            [op("Pow", "x p", "y", "p")],
+            {"x": (FLOAT, (5,)), "p": (kind, (5,))},
+            {"y": (FLOAT, (5,))},
+            {},
+        )
     for shape in ([1], [1, 1], [-1], []):
         nodes["scalar-to-" + "x".join(map(str, shape))] = (
             [op("ReduceSum", "x", "s", "sum", keepdims=0), op("Reshape", "s to", "y", "r")],
