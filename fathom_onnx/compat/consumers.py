@@ -202,6 +202,7 @@ CONSUMERS: tuple[Consumer, ...] = (
             rules.no_scalars_reshaped,
             rules.ranges_of_constants,
             rules.depths_are_scalars,
+            rules.no_batches_gathered,
         ),
         note="counts an addition of a bias as a multiply-accumulate, and a ConvTranspose by its output",
     ),

@@ -27,6 +27,7 @@ __all__ = [
     "even_transposed_padding",
     "gathers_keep_their_axis",
     "known_domains",
+    "no_batches_gathered",
     "no_computed_shapes",
     "no_functions",
     "no_if_in_loops",
@@ -160,6 +161,13 @@ def powers_of_one_type(facts: Facts) -> Iterator[Violation]:
         types = [facts.graph.tensors[name].dtype for name in node.input if name in facts.graph.tensors]
         if len(set(types)) > 1 and all(types):
             yield Violation(f"Pow of {' and '.join(types)}", index)
+
+
+def no_batches_gathered(facts: Facts) -> Iterator[Violation]:
+    """GatherND has no batch axes, which are read over: its result gets another shape, which later nodes may refuse."""
+    for index, node in facts.of("GatherND"):
+        if any(a.name == "batch_dims" and a.i for a in node.attribute):
+            yield Violation("GatherND with batch axes, which are not read", index, tried=False)
 
 
 def no_if_in_loops(facts: Facts) -> Iterator[Violation]:

@@ -101,6 +101,13 @@ def test_tvm_has_powers_of_one_type(kind: int, wanted: list[str]) -> None:
     assert verdict(graph, "IREE").status == "accepted"
 
 
+@pytest.mark.parametrize(("batch", "status"), [(0, "accepted"), (1, "unknown")])
+def test_onnx_tool_does_not_read_batch_axes(batch: int, status: str) -> None:
+    inputs: dict[str, Any] = {"x": (FLOAT, (4, 7)), "i": (INT64, (4, 1, 1) if batch else (4, 1, 2))}
+    made = model([op("GatherND", "x i", "y", "g", batch_dims=batch)], inputs, {"y": (FLOAT, (4, 1))})
+    assert verdict(from_model(made, "rows"), "onnx-tool").status == status
+
+
 def test_a_first_operand_that_is_broadcast_has_to_be_converted() -> None:
     found = verdict(PARSED["left-one-head"][0], "ZigZag")
     assert (found.status, found.share) == ("converted", 1)

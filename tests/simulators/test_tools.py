@@ -154,6 +154,13 @@ def hand_made() -> dict[str, Graph]:
             {"y": (FLOAT, (3, 5))},
             {"depth": np.array(depth, np.int64), "values": np.array([0, 1], np.float32)},
         )
+    for name, batch, last in (("none", 0, 2), ("one", 1, 1)):
+        nodes[f"batch-axes-{name}"] = (
+            [op("GatherND", "x i", "r", "g", batch_dims=batch), op("Reshape", "r to", "y", "r")],
+            {"x": (FLOAT, (4, 7)), "i": (INT64, (4, 1, last))},
+            {"y": (FLOAT, (4,))},
+            {"to": np.array([4])},
+        )
     for name, kind in (("equal", FLOAT), ("unequal", INT64)):
         nodes[f"power-{name}"] = (
             [op("Pow", "x p", "y", "p")],
