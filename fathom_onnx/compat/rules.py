@@ -122,7 +122,7 @@ def even_transposed_padding(facts: Facts) -> Iterator[Violation]:
 def no_largest_scatters(facts: Facts) -> Iterator[Violation]:
     """ScatterElements replaces, adds or multiplies; it keeps no largest or smallest value."""
     for index, node in facts.of("ScatterElements"):
-        reduction = next((a.s.decode() for a in node.attribute if a.name == "reduction"), "none")
+        reduction = next((a.s.decode(errors="replace") for a in node.attribute if a.name == "reduction"), "none")
         if reduction in ("max", "min"):
             yield Violation(f"ScatterElements with the reduction {reduction}", index)
 
@@ -194,7 +194,7 @@ def no_vectors_of_batches(facts: Facts) -> Iterator[Violation]:
 
 
 def _equation(node: onnx.NodeProto) -> str:
-    return next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
+    return next((a.s.decode(errors="replace") for a in node.attribute if a.name == "equation"), "")
 
 
 def einsums_without_ellipsis(facts: Facts) -> Iterator[Violation]:

@@ -147,7 +147,7 @@ def _by_layout_name(original: Dataflow, executed: Dataflow, anchors: Anchors, kn
         place: str | None = original.class_of(base)
         if node.op_type == "Conv" and len(node.input) > 3 and node.input[3]:
             place = _only_user(original, place, ("Add", "Sum")) if place else None
-            activation = next((a.s.decode() for a in node.attribute if a.name == "activation"), "")
+            activation = next((a.s.decode(errors="replace") for a in node.attribute if a.name == "activation"), "")
             if place and activation:
                 place = _only_user(original, place, (activation,)) or place
         if place is not None:

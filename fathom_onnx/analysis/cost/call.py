@@ -119,7 +119,7 @@ class Call:
     def text(self, name: str, default: str = "") -> str:
         """A text attribute."""
         value = self.attributes.get(name)
-        return value.decode() if isinstance(value, bytes) else default
+        return value.decode(errors="replace") if isinstance(value, bytes) else default
 
     def value(self, position: int) -> NDArray[np.generic] | None:
         """The value of an input where it is known before a run."""

@@ -22,7 +22,7 @@ def _gate_flops(call: Call, gates: int, directions: int) -> list[int]:
     smooth, curved, other, bias = _POINTWISE[gates]
     usual = ["sigmoid"] * bool(smooth) + ["tanh"] * (2 if gates == 4 else 1)
     raw = call.attributes.get("activations")
-    named = [a.decode().lower() for a in raw] if isinstance(raw, list) and raw else usual * directions
+    named = [a.decode(errors="replace").lower() for a in raw] if isinstance(raw, list) and raw else usual * directions
     if len(named) == len(usual):
         named = named * directions
     if len(named) != len(usual) * directions or any(a not in ACTIVATIONS for a in named):

@@ -4,6 +4,8 @@
   process ends. It is not known behind an operator of another domain, or behind nodes that contradict each other; so a
   small graph that is no fault of anyone would end whatever reads it. Such nodes are hidden until their inputs are
   known. Split in no parts divides by their number, and stays hidden. A test asks every version of every operator.
+- **No end.** The inference of an Einsum whose equation has other characters than it may have can go on for ever. Such a
+  node stays hidden.
 - **A wrong default.** STFT without ``onesided`` gives half of the spectrum, and inference says all of it. The
   differential tests compare what is known of outputs with what they are.
 - **Negative sizes**, of a convolution whose filter is larger than its image, for example. They are not known, or a
@@ -12,6 +14,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import onnx
@@ -37,6 +40,10 @@ _HIDING = "fathom_onnx.hidden:"
 
 _SIDES = "onesided"
 
+_TERM = rb"[A-Za-z]*(\.\.\.)?[A-Za-z]*"
+_EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
+"""Equations of an Einsum, without spaces."""
+
 Infer = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
@@ -51,7 +58,7 @@ def inferred_without_faults(model: onnx.ModelProto, infer: Infer, *, strict: boo
     Raises:
         onnx.shape_inference.InferenceError: A size would be negative, where contradictions are errors.
     """
-    concerned = any(_crashes(node, known=False) or _has_wrong_default(node) for node in _nodes(model))
+    concerned = any(_fails(node, known=False) or _has_wrong_default(node) for node in _nodes(model))
     made = _inferred_around(model, infer) if concerned else infer(model)
     for part in all_graphs(made.graph):
         for value in [*part.value_info, *part.output]:
@@ -65,11 +72,11 @@ def inferred_without_faults(model: onnx.ModelProto, infer: Infer, *, strict: boo
 
 
 def _inferred_around(model: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
-    """What inference makes of a model without the nodes at which it would crash, and with defaults written out."""
+    """What inference makes of a model without the nodes at which it would fail, and with defaults written out."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for node in _nodes(made):
-        if _crashes(node, known=False):
+        if _fails(node, known=False):
             node.domain = _HIDING + node.domain
         elif _has_wrong_default(node):
             node.attribute.append(onnx.helper.make_attribute(_SIDES, 1))
@@ -101,11 +108,15 @@ def _operator(node: onnx.NodeProto) -> tuple[str, str]:
     return "" if node.domain == "ai.onnx" else node.domain, node.op_type
 
 
-def _crashes(node: onnx.NodeProto, *, known: bool) -> bool:
-    """Whether inference would crash at a node, where the type of its first input is known or not."""
-    if _operator(node) == ("", "Split"):
+def _fails(node: onnx.NodeProto, *, known: bool) -> bool:
+    """Whether inference would crash or not end at a node, where the type of its first input is known or not."""
+    operator = _operator(node)
+    if operator == ("", "Split"):
         return any(a.name == "num_outputs" and a.i <= 0 for a in node.attribute)
-    return not known and _operator(node) in NEEDS_TYPES
+    if operator == ("", "Einsum"):
+        equations = (a.s.replace(b" ", b"") for a in node.attribute if a.name == "equation")
+        return not all(_EQUATION.fullmatch(equation) for equation in equations)
+    return not known and operator in NEEDS_TYPES
 
 
 def _has_wrong_default(node: onnx.NodeProto) -> bool:
@@ -126,7 +137,7 @@ def _shown(graph: onnx.GraphProto, around: set[str]) -> int:
         if not node.domain.startswith(_HIDING) or not node.input or node.input[0] not in typed:
             continue
         hidden, node.domain = node.domain, node.domain.removeprefix(_HIDING)
-        if _crashes(node, known=True):
+        if _fails(node, known=True):
             node.domain = hidden
         else:
             count += 1

@@ -97,6 +97,21 @@ def test_a_split_in_no_parts_is_no_crash() -> None:
     assert sizes(inferred(model(split)).graph) == {}
 
 
+@pytest.mark.parametrize("equation", [b"-aa", b"aa-", b"a.a", b"aa1", b"a\x97a", b"a>a", b"aa..,"])
+def test_an_equation_that_is_none_has_an_end(equation: bytes) -> None:
+    """onnx would go on for ever with most of these."""
+    einsum = op("Einsum", "x", "y")
+    einsum.attribute.append(onnx.AttributeProto(name="equation", type=onnx.AttributeProto.STRING, s=equation))
+    assert sizes(inferred(model(einsum)).graph) == {}
+
+
+@pytest.mark.parametrize(
+    ("equation", "shape"), [("ab -> ba", [3, 2]), ("a...", [3, 2]), ("...b->...", [2]), ("ab->", [])]
+)
+def test_other_equations_are_inferred(equation: str, shape: list[int]) -> None:
+    assert sizes(inferred(model(op("Einsum", "x", "z", equation=equation))).graph) == {"z": shape}
+
+
 def test_a_strangers_graph_is_read() -> None:
     graph = from_model(model(mine("x", "t"), eye("t", "y")), "stranger")
     assert graph.tensors["y"].shape is None
