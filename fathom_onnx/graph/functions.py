@@ -7,11 +7,12 @@ running, :mod:`fathom_onnx.analysis.cost.expander` expands one call at a time.
 
 ``SequenceMap`` is a function of the standard and not of the model: onnxruntime runs the loop that it stands for, and so
 it is written out too. The loop has its name, the nodes of its body keep theirs, and what is added is named after it and
-has its metadata.
+has its metadata. That takes the types of what it goes over; where they are not known no ``SequenceMap`` is written out.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -21,6 +22,8 @@ import onnx.inliner
 from fathom_onnx.errors import GraphError
 
 from .bodies import all_graphs, all_nodes, bodies
+from .loading.faults import typed_in, with_nodes_hidden
+from .loading.inference import inferred
 
 __all__ = ["align_versions", "without_functions"]
 
@@ -54,9 +57,15 @@ def _without_sequence_maps(model: onnx.ModelProto) -> onnx.ModelProto:
     maps = [node for node in all_nodes(model.graph.node) if _is_sequence_map(node)]
     if not maps:
         return model
+    typed = inferred(model, follow=False)
+    if not _maps_are_typed(typed.graph, set()):
+        return model
     names = {node.name for mapped in maps for _, body in bodies(mapped) for node in all_nodes(body.node)} - {""}
     map_of = {output: node for node in maps for output in node.output if output}
-    plain = onnx.inliner.inline_selected_functions(model, [("", _SEQUENCE_MAP)], inline_schema_functions=True)
+    inline = functools.partial(
+        onnx.inliner.inline_selected_functions, function_ids=[("", _SEQUENCE_MAP)], inline_schema_functions=True
+    )
+    plain = with_nodes_hidden(typed, inline)
     _restore(plain.graph, names)
     for part in all_graphs(plain.graph):
         for loop in part.node:
@@ -70,6 +79,13 @@ def _without_sequence_maps(model: onnx.ModelProto) -> onnx.ModelProto:
                 loop.name = mapped.name
                 _inherit(loop, mapped)
     return plain
+
+
+def _maps_are_typed(graph: onnx.GraphProto, around: set[str]) -> bool:
+    """Whether a type is known of all that the maps of a graph and its bodies take."""
+    typed = around | typed_in(graph)
+    own = all(name in typed for node in graph.node if _is_sequence_map(node) for name in node.input)
+    return own and all(_maps_are_typed(body, typed) for node in graph.node for _, body in bodies(node))
 
 
 def _is_sequence_map(node: onnx.NodeProto) -> bool:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 
@@ -22,7 +23,7 @@ import onnx.shape_inference
 
 from fathom_onnx.graph.bodies import all_graphs, all_nodes, bodies, constants_in
 
-__all__ = ["NEEDS_TYPES", "inferred_without_faults"]
+__all__ = ["NEEDS_TYPES", "inferred_without_faults", "typed_in", "with_nodes_hidden"]
 
 NEEDS_TYPES = frozenset(
     {
@@ -58,8 +59,10 @@ def inferred_without_faults(model: onnx.ModelProto, infer: Infer, *, strict: boo
     Raises:
         onnx.shape_inference.InferenceError: A size would be negative, where contradictions are errors.
     """
-    concerned = any(_fails(node, known=False) or _has_wrong_default(node) for node in _nodes(model))
-    made = _inferred_around(model, infer) if concerned else infer(model)
+    if any(map(_has_wrong_default, _nodes(model))):
+        infer = functools.partial(_with_defaults, infer=infer)
+    fails = any(_fails(node, known=False) for node in _nodes(model))
+    made = with_nodes_hidden(model, infer, show=True) if fails else infer(model)
     for part in all_graphs(made.graph):
         for value in [*part.value_info, *part.output]:
             for dimension in _dimensions(value.type):
@@ -71,31 +74,52 @@ def inferred_without_faults(model: onnx.ModelProto, infer: Infer, *, strict: boo
     return made
 
 
-def _inferred_around(model: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
-    """What inference makes of a model without the nodes at which it would fail, and with defaults written out."""
+def with_nodes_hidden(model: onnx.ModelProto, work: Infer, *, show: bool = False) -> onnx.ModelProto:
+    """What some work of onnx that infers types makes of a model without the nodes at which inference can fail.
+
+    Args:
+        model: The model, which stays as it is.
+        work: Gives another model, with these nodes in it, and with the types that are known.
+        show: Whether nodes are shown, and the work is done again, as soon as it is known that inference does not fail.
+    """
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for node in _nodes(made):
         if _fails(node, known=False):
             node.domain = _HIDING + node.domain
-        elif _has_wrong_default(node):
-            node.attribute.append(onnx.helper.make_attribute(_SIDES, 1))
     domains = {node.domain for node in _nodes(made) if node.domain.startswith(_HIDING)}
     for holder in (made, *made.functions):
         holder.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains))
-    made = infer(made)
-    while _shown(made.graph, set()):
-        made = infer(made)
+    made = work(made)
+    while show and _shown(made.graph, set()):
+        made = work(made)
     for node in _nodes(made):
         node.domain = node.domain.removeprefix(_HIDING)
-    for before, after in zip(_nodes(model), _nodes(made), strict=True):
-        if _has_wrong_default(before):
-            after.attribute.pop()
     for holder in (made, *made.functions):
         kept = [entry for entry in holder.opset_import if entry.domain not in domains]
         del holder.opset_import[:]
         holder.opset_import.extend(kept)
     return made
+
+
+def _with_defaults(model: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
+    """What inference makes of a model with the defaults written out that it does not know."""
+    given = onnx.ModelProto()
+    given.CopyFrom(model)
+    for node in _nodes(given):
+        if _has_wrong_default(node):
+            node.attribute.append(onnx.helper.make_attribute(_SIDES, 1))
+    made = infer(given)
+    for before, after in zip(_nodes(model), _nodes(made), strict=True):
+        if _has_wrong_default(before):
+            after.attribute.pop()
+    return made
+
+
+def typed_in(graph: onnx.GraphProto) -> set[str]:
+    """Names of a graph's own tensors of which a type is known."""
+    values = (v for v in [*graph.input, *graph.value_info, *graph.output] if v.type.WhichOneof("value"))
+    return {value.name for value in values} | constants_in(graph)
 
 
 def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -130,7 +154,7 @@ def _shown(graph: onnx.GraphProto, around: set[str]) -> int:
         graph: The graph, with its bodies.
         around: Names of the typed tensors of the graphs around it.
     """
-    typed = around | {v.name for v in [*graph.input, *graph.value_info, *graph.output]} | constants_in(graph)
+    typed = around | typed_in(graph)
     count = 0
     for node in graph.node:
         count += sum(_shown(body, typed) for _, body in bodies(node))

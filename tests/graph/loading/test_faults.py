@@ -139,3 +139,19 @@ def test_a_negative_size_is_not_known_or_a_contradiction() -> None:
     assert from_model(given, "large filter").tensors["y"].shape is None
     with pytest.raises(onnx.shape_inference.InferenceError, match="tensor 't' would have a dimension of -12"):
         inferred(given, strict=True)
+
+
+def test_a_map_over_what_is_not_known_stays_one() -> None:
+    """onnx's inliner ends the process, or fails, at a SequenceMap over a tensor without a type."""
+    of = [helper.make_tensor_value_info(name, FLOAT, ["N"]) for name in ("a", "b")]
+    body = helper.make_graph([op("Relu", "a", "b")], "body", of[:1], of[1:])
+
+    def kinds(*nodes: onnx.NodeProto) -> list[str]:
+        return [node.op_type for node in from_model(model(*nodes, eye("x", "y")), "mapped").model.graph.node]
+
+    over = op("SequenceConstruct", "x", "s")
+    loop = ["SequenceLength", "Constant", "SequenceEmpty", "Loop"]
+    assert kinds(mine("x", "s"), op("SequenceMap", "s", "o", body=body)) == ["Mine", "SequenceMap", "EyeLike"]
+    assert kinds(over, op("SequenceMap", "s", "o", body=body)) == ["SequenceConstruct", *loop, "EyeLike"]
+    beside = kinds(mine("x", "t"), eye("t", "e"), over, op("SequenceMap", "s", "o", body=body))
+    assert beside == ["Mine", "EyeLike", "SequenceConstruct", *loop, "EyeLike"]
