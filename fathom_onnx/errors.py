@@ -50,7 +50,8 @@ class FathomError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return visible(f"{self.message}; {self.fix}" if self.fix else self.message)
+        text = f"{self.message}; {self.fix}" if self.fix else self.message
+        return visible(re.sub(r"\s*[\r\n]\s*", " ", text))  # libraries tell things on several lines
 
 
 class UsageError(FathomError):
