@@ -82,7 +82,8 @@ def test_a_profile_has_the_times_of_a_steady_clock(tmp_path: Path, jumping: Mapp
     )
     assert done.returncode == 0, done.stderr
     run = Run.load(tmp_path / "run")
-    assert len(run.steps) == 10
+    dropped = run.summary()["statistics"]["dropped_steps"]  # as warm-up, where the machine was disturbed at first
+    assert len(run.steps) + dropped == 10
     assert (run.samples >= 0).all()
     assert run.steps["run_us"].gt(0).all()
     assert (run.steps["run_us"] <= run.steps["wall_us"] + 50).all()
