@@ -91,7 +91,8 @@ def make(path: Path, megabytes: int) -> int:
 def read(path: Path) -> dict[str, float]:
     """Read a trace into times by step and node, in this process; seconds and peak memory."""
     from fathom_onnx.runtime.traces.events import read_events
-    from fathom_onnx.runtime.traces.steps import read_runs, step_times
+    from fathom_onnx.runtime.traces.runs import read_runs
+    from fathom_onnx.runtime.traces.steps import step_times
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin, used = time.perf_counter(), time.process_time()

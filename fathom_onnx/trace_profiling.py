@@ -32,8 +32,9 @@ from fathom_onnx.runtime.environment import graph_facts, process_facts
 from fathom_onnx.runtime.optimized import STRUCTURE, executed_name, write_structure
 from fathom_onnx.runtime.providers.names import PROVIDERS
 from fathom_onnx.runtime.traces.foreign import ForeignTrace, read_foreign
+from fathom_onnx.runtime.traces.runs import StepRun
 from fathom_onnx.runtime.traces.shapes import NodeShapes
-from fathom_onnx.runtime.traces.steps import StepRun, StepTimes, step_times
+from fathom_onnx.runtime.traces.steps import StepTimes, step_times
 
 __all__ = ["profile_from_trace"]
 

@@ -40,7 +40,9 @@ from fathom_onnx.profiling import profile, rounds
 from fathom_onnx.runtime.prepare import prepare
 from fathom_onnx.runtime.profiler import foreign_nodes, measurement, record, sessions
 from fathom_onnx.runtime.settings import OPTIMIZATIONS, Optimization, SessionSettings
-from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, StepTimes
+from fathom_onnx.runtime.traces.node_runs import NodeRun
+from fathom_onnx.runtime.traces.runs import StepRun
+from fathom_onnx.runtime.traces.steps import StepTimes
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op
 from support.runs.sealing import reseal
 

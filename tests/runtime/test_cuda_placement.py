@@ -33,7 +33,8 @@ from fathom_onnx.runtime.providers.placement import (
 from fathom_onnx.runtime.session import open_session
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.runtime.traces.events import read_events
-from fathom_onnx.runtime.traces.steps import StepTimes, read_runs, step_times
+from fathom_onnx.runtime.traces.runs import read_runs
+from fathom_onnx.runtime.traces.steps import StepTimes, step_times
 from support.graphs.small_models import FLOAT, INT64, model, op
 from support.paths import SAMPLES
 

@@ -34,7 +34,8 @@ from fathom_onnx.runtime.devices.step import Work, device_step, gaps
 from fathom_onnx.runtime.devices.times import DeviceTimes, device_times
 from fathom_onnx.runtime.profiler import measurement, sessions
 from fathom_onnx.runtime.traces.events import read_events
-from fathom_onnx.runtime.traces.steps import NodeRun, StepRun, read_runs
+from fathom_onnx.runtime.traces.node_runs import NodeRun
+from fathom_onnx.runtime.traces.runs import StepRun, read_runs
 from support.fakes import fake_cupti
 from support.fakes.fake_device import MadeUpDevice, kernel_ns
 from support.graphs.small_models import FLOAT, cnn, control_flow, line_training, model, op

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fathom_onnx.errors import RunError
 from fathom_onnx.runtime.traces.events import TraceEvent, read_events
 from fathom_onnx.runtime.traces.memory import traced_memory
-from fathom_onnx.runtime.traces.steps import read_runs, step_times
+from fathom_onnx.runtime.traces.runs import read_runs
+from fathom_onnx.runtime.traces.steps import step_times
 from support.graphs.small_models import FLOAT, model, op
 
 

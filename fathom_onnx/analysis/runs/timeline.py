@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from fathom_onnx.analysis.attribution.attribution import Attribution
 from fathom_onnx.runtime.devices.step import Work
 from fathom_onnx.runtime.devices.times import DeviceTimes
 from fathom_onnx.runtime.optimized import executed_name
-from fathom_onnx.runtime.traces.steps import NodeRun, StepRun
+from fathom_onnx.runtime.traces.node_runs import Kind, NodeRuns
+from fathom_onnx.runtime.traces.runs import StepRun
 
 from .executed import UNATTRIBUTED, main_labels
 
@@ -53,6 +55,7 @@ def timeline_lines(
         device: Device times of the same steps; None where no device was recorded.
     """
     tracks = _tracks(attribution)
+    around: dict[Kind, list[tuple[bytes, bytes, bytes]]] = {}
     yield b'{"displayTimeUnit": "ms", "traceEvents": ['
     threads: dict[tuple[int, str], int] = {(_PHASES, _STEPS): 0}
     yield _line(_meta("process_name", _PHASES, 0, "phases"), first=True)
@@ -70,17 +73,16 @@ def timeline_lines(
         previous_end = step.start_us + step.run_us
         offset = shift - begin
         yield _line(_event(f"step {number}", _PHASES, 0, step.start_us + offset, step.run_us, {"step": number}))
-        for node in _by_start(step.nodes):
-            phase, layer, details = tracks.get(node.name, (UNATTRIBUTED, UNATTRIBUTED, {"node": node.name}))
-            for process, name in ((_PHASES, phase), (_LAYERS, layer)):
-                if (process, name) not in threads:
-                    threads[process, name] = len(threads)
-                    yield _line(_meta("thread_name", process, threads[process, name], name))
-                    yield _line(_sort(process, threads[process, name]))
-                title = str(details.get("node") or node.op_type)
-                yield _line(
-                    _event(title, process, threads[process, name], node.start_us + offset, node.duration_us, details)
-                )
+        nodes = NodeRuns.of(step.nodes)
+        for place in _by_start(nodes):
+            kind = nodes.kinds[nodes.which[place]]
+            first = kind not in around
+            if first:
+                around[kind] = _around(kind, tracks, threads)
+            # all of a node's events are the same but for their times
+            start, duration = (orjson.dumps(us) for us in (nodes.start_us[place] + offset, nodes.duration_us[place]))
+            for opening, before, after in around[kind]:
+                yield b'%b%b"ts":%b,"dur":%b%b' % (opening if first else b"", before, start, duration, after)
         if device is not None:
             work = zip(device.work[number], device.begins_ns[number].tolist(), strict=True)
             yield from _device_lines(work, step, offset, tracks, threads)
@@ -128,8 +130,31 @@ def _device_lines(
         yield _line(_event(activity.name, _DEVICE, threads[_DEVICE, stream], begin_us, duration_us, facts))
 
 
-def _by_start(nodes: Sequence[NodeRun]) -> list[NodeRun]:
-    return sorted(nodes, key=lambda node: (node.start_us, -node.duration_us))
+def _by_start(nodes: NodeRuns) -> list[int]:
+    """Places of executions in the order of their start, a parent before its children."""
+    order: list[int] = np.lexsort((-np.array(nodes.duration_us), np.array(nodes.start_us))).tolist()
+    return order
+
+
+def _around(
+    kind: Kind, tracks: Mapping[str, Track], threads: dict[tuple[int, str], int]
+) -> list[tuple[bytes, bytes, bytes]]:
+    """What stands around the times of a node's events, one a track: lines before the first, its text before and after.
+
+    Tracks that the node is the first on get numbers.
+    """
+    phase, layer, details = tracks.get(kind.name, (UNATTRIBUTED, UNATTRIBUTED, {"node": kind.name}))
+    title = str(details.get("node") or kind.op_type)
+    texts = []
+    for process, name in ((_PHASES, phase), (_LAYERS, layer)):
+        opening = b""
+        if (process, name) not in threads:
+            threads[process, name] = len(threads)
+            opening = _line(_meta("thread_name", process, threads[process, name], name))
+            opening += _line(_sort(process, threads[process, name]))
+        before = {"ph": "X", "name": title, "pid": process, "tid": threads[process, name]}
+        texts.append((opening, _line(before)[:-1] + b",", b',"args":' + orjson.dumps(details) + b"}"))
+    return texts
 
 
 def _meta(what: str, process: int, thread: int, name: str) -> dict[str, Any]:

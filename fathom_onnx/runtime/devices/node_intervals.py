@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from fathom_onnx.runtime.traces.steps import PARENTS, NodeRun
+from fathom_onnx.runtime.traces.node_runs import NodeRun
+from fathom_onnx.runtime.traces.runs import PARENTS
 
 __all__ = ["NodeIntervals"]
 

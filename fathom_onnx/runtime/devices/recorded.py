@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import FathomError, RunError
-from fathom_onnx.runtime.traces.steps import StepRun
+from fathom_onnx.runtime.traces.runs import StepRun
 
 from .records import DeviceRecorder, Recording
 from .times import RecordedSteps, device_times

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fathom_onnx.errors import RunError
-from fathom_onnx.runtime.traces.steps import StepRun, StepTimes, step_times
+from fathom_onnx.runtime.traces.runs import StepRun
+from fathom_onnx.runtime.traces.steps import StepTimes, step_times
 
 from .clocks import clock_error_ns, to_host_ns
 from .node_intervals import NodeIntervals
@@ -233,8 +234,9 @@ def _measured(
     Raises:
         RunError: No call was made by the thread that ran the nodes: the tools tell threads by different numbers.
     """
-    intervals = NodeIntervals(run.nodes)
-    thread = run.nodes[0].thread if run.nodes else None
+    nodes = tuple(run.nodes)
+    intervals = NodeIntervals(nodes)
+    thread = nodes[0].thread if nodes else None
     launched: list[Work] = []
     ambiguous = elsewhere = 0
     for launch, start, end in own.launches:
@@ -243,8 +245,8 @@ def _measured(
         elsewhere += launch.thread != thread
         launched += [Work(activity, node) for activity in work[launch.correlation]]
     launched += [Work(activity, None, linked=False) for activity in own.unlinked]
-    on_host = [node.self_us * _US if node.provider != provider else 0 for node in run.nodes]
-    if run.nodes and elsewhere == len(own.launches) > 0:
+    on_host = [node.self_us * _US if node.provider != provider else 0 for node in nodes]
+    if nodes and elsewhere == len(own.launches) > 0:
         raise RunError(
             "every call that launched something was made by another thread than the one that ran the nodes",
             "give --serialize for host times under blocking launches",
@@ -253,8 +255,8 @@ def _measured(
     for one in ordered:
         if one.node is not None:
             on_host[one.node] += one.duration_ns
-    nodes = tuple(node._replace(self_us=ns) for node, ns in zip(run.nodes, on_host, strict=True))
-    return replace(run, nodes=nodes, run_us=step.span_ns + step.host_ns), step, ordered
+    timed = tuple(node._replace(self_us=ns) for node, ns in zip(nodes, on_host, strict=True))
+    return replace(run, nodes=timed, run_us=step.span_ns + step.host_ns), step, ordered
 
 
 def _uses(run: StepRun, work: Sequence[Work]) -> dict[KernelKey, KernelUse]:

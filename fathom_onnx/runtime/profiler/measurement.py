@@ -17,8 +17,8 @@ from fathom_onnx.runtime.node_times import NodeTimes, host_node_times
 from fathom_onnx.runtime.providers.names import PROVIDERS
 from fathom_onnx.runtime.providers.placement import MEMCPY, Placement, placement, refuse_compute
 from fathom_onnx.runtime.settings import SessionSettings
-from fathom_onnx.runtime.traces.events import read_events
-from fathom_onnx.runtime.traces.steps import StepRun, StepTimes, read_runs, step_times
+from fathom_onnx.runtime.traces.runs import KnownNodes, StepRun, read_session
+from fathom_onnx.runtime.traces.steps import StepTimes, step_times
 
 from .round import Round
 
@@ -78,8 +78,9 @@ class Measurement:
 
 def profiled_runs(traces: Sequence[Path], warmup: Sequence[int]) -> Iterator[StepRun]:
     """The counted runs of some traces, without the first ``warmup`` runs of each."""
+    known = KnownNodes()
     for path, skipped in zip(traces, warmup, strict=True):
-        yield from itertools.islice(read_runs(read_events(path)), skipped, None)
+        yield from itertools.islice(read_session(path, known), skipped, None)
 
 
 def foreign_nodes(times: StepTimes, settings: SessionSettings) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fathom_onnx.graph.files import write_bytes
 from fathom_onnx.runtime.devices.recorded import RecordedAlone
 from fathom_onnx.runtime.devices.records import Recording, read_recording, write_recording
 from fathom_onnx.runtime.optimized import STRUCTURE, load_optimized, write_structure
-from fathom_onnx.runtime.traces.steps import StepRun
+from fathom_onnx.runtime.traces.runs import StepRun
 
 __all__ = ["ROUND", "Round", "recording_of"]
 

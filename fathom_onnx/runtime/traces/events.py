@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import orjson
 
 from fathom_onnx.errors import RunError
 
-__all__ = ["TraceEvent", "open_trace", "read_events", "read_lines"]
+__all__ = ["Row", "TraceEvent", "open_trace", "read_blocks", "read_event", "read_events", "read_lines"]
 
 _SUFFIX = "_kernel_time"
 
@@ -25,12 +26,20 @@ _SUFFIX = "_kernel_time"
 _FULL = "profile_truncated"
 
 
-# Most of a line is shapes and sizes. A node that was renamed (k0, k1, ...) is the only one of that name, so that from
-# its second execution on the start of the line, whose form is fixed, tells all that is needed.
-_RENAMED = re.compile(
-    rb'{"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
-    rb'"name" :"(k\d+)_kernel_time","args" : {'
+# A node that was renamed (k0, k1, ...) is the only one of that name, so that from its second execution on the start of
+# the line, whose form is fixed, tells all that is needed.
+_ROW = re.compile(
+    rb'^({"cat" : "Node","pid" :\d+,"tid" :(\d+),"dur" :(\d+),"ts" :(\d+),"ph" : "X",'
+    rb'"name" :"(k\d+)_kernel_time","args" : {.*}}|.+?),?$',
+    re.MULTILINE,
 )
+
+_BLOCK = 1 << 18
+"""Bytes that are read at a time."""
+
+Row = tuple[bytes, bytes, bytes, bytes, bytes]
+"""An event as it stands in the file: its JSON text; and the thread, duration, start and name in it where it is an
+execution of a renamed node, or nothing."""
 
 
 class TraceEvent(NamedTuple):
@@ -48,15 +57,20 @@ class TraceEvent(NamedTuple):
     provider: str = ""
 
 
-def open_trace(path: Path) -> IO[bytes]:
+def open_trace(path: Path) -> io.BufferedReader:
     """A trace file (``.json`` or ``.json.gz``), to be read as bytes."""
     if path.suffix != ".gz":
         return path.open("rb")
     # a compressed file by itself gives a line in three times the time
-    return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")), 1 << 18)
+    return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")), _BLOCK)
 
 
-def _event(line: bytes, path: Path, count: int) -> TraceEvent:
+def read_event(line: bytes, path: Path, count: int) -> TraceEvent:
+    """The event of a line; ``count`` events of the trace came before it.
+
+    Raises:
+        RunError: It is no event, or tells that events were lost.
+    """
     try:
         raw = orjson.loads(line)
         name, arguments = raw["name"], raw.get("args", {})
@@ -77,8 +91,24 @@ def _event(line: bytes, path: Path, count: int) -> TraceEvent:
         ) from error
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """The events of a trace file (``.json`` or ``.json.gz``) as JSON texts; the file is never held whole.
+def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
+    """The whole lines of a file, many at a time."""
+    begun: list[bytes] = []
+    while block := file.read1(_BLOCK):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*begun, block[:end]])
+            begun.clear()
+        begun.append(block[end:])
+    yield b"".join(begun)
+
+
+def _read(path: Path, split: Callable[[bytes], Iterable[Row]]) -> Iterator[list[Row]]:
+    """The events of a trace file in blocks; the file is never held whole.
+
+    Args:
+        path: The file.
+        split: Makes rows of the lines of a block; the text of one without a name is a line as it is.
 
     Raises:
         RunError: The file is missing or cut short.
@@ -86,16 +116,21 @@ def read_lines(path: Path) -> Iterator[bytes]:
     count, closed, opened = 0, False, False
     try:
         with open_trace(path) as file:
-            for line in file:
-                text = line.strip()
-                if not text or text == b"[":
-                    opened = opened or bool(text)
-                    continue
-                if text == b"]":
-                    closed = True
-                    continue
-                yield text.rstrip(b",")
-                count += 1
+            for block in _blocks(file):
+                rows = []
+                for row in split(block):
+                    if row[-1]:
+                        rows.append(row)
+                        continue
+                    text = row[0].strip()
+                    if text == b"]":
+                        closed = True
+                    elif text == b"[":
+                        opened = True
+                    elif text:
+                        rows.append((text.rstrip(b","), b"", b"", b"", b""))
+                yield rows
+                count += len(rows)
     except (OSError, EOFError) as error:
         raise RunError(f"trace '{path.name}' cannot be read after {count} events ({error})", "profile again") from error
     if not (opened and closed):
@@ -105,6 +140,25 @@ def read_lines(path: Path) -> Iterator[bytes]:
         )
 
 
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The events of a trace file (``.json`` or ``.json.gz``) as JSON texts; the file is never held whole.
+
+    Raises:
+        RunError: The file is missing or cut short.
+    """
+    lines = _read(path, lambda block: ((line, b"", b"", b"", b"") for line in block.split(b"\n")))
+    return (text for rows in lines for text, *_ in rows)
+
+
+def read_blocks(path: Path) -> Iterator[list[Row]]:
+    """The events of a trace file as they stand in it, some hundreds at a time.
+
+    Raises:
+        RunError: The file is missing or cut short.
+    """
+    return _read(path, _ROW.findall)
+
+
 def read_events(path: Path) -> Iterator[TraceEvent]:
     """The events of a trace file in file order.
 
@@ -112,16 +166,12 @@ def read_events(path: Path) -> Iterator[TraceEvent]:
         RunError: The file is missing, cut short, or lost events; the message says how many.
     """
     known: dict[bytes, tuple[str, str, str]] = {}
-    for count, line in enumerate(read_lines(path)):
-        renamed = _RENAMED.match(line)
-        if renamed is None:
-            yield _event(line, path, count)
-            continue
-        thread, duration, start, key = renamed.groups()
-        if key in known and line.endswith(b"}}"):
+    for count, (text, thread, duration, start, key) in enumerate(itertools.chain.from_iterable(read_blocks(path))):
+        if key in known:
             name, op_type, provider = known[key]
             yield TraceEvent(name, True, int(thread), int(start), int(duration), op_type, provider)
-        else:
-            event = _event(line, path, count)
+            continue
+        event = read_event(text, path, count)
+        if key:
             known[key] = event.name, event.op_type, event.provider
-            yield event
+        yield event

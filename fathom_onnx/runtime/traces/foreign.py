@@ -19,8 +19,9 @@ import orjson
 from fathom_onnx.errors import RunError
 
 from .events import TraceEvent, open_trace, read_lines
+from .node_runs import NodeRun
+from .runs import PARENTS, StepRun, read_runs
 from .shapes import Form, listed_tensors
-from .steps import PARENTS, NodeRun, StepRun, read_runs
 
 __all__ = ["ForeignTrace", "TracedNode", "read_foreign"]
 
@@ -236,13 +237,14 @@ def _identified(path: Path, workers: frozenset[int]) -> Iterator[tuple[StepRun, 
     Where a trace has no indices, nodes of one name at the top are told apart by the order in which they run.
     """
     for run in read_runs(_events(path), workers):
-        around = _parents(run.nodes)
-        identities: list[_Identity] = [()] * len(run.nodes)
+        nodes = tuple(run.nodes)
+        around = _parents(nodes)
+        identities: list[_Identity] = [()] * len(nodes)
         seen: Counter[tuple[str, str]] = Counter()
-        for place in range(len(run.nodes) - 1, -1, -1):  # parents end after, and so come before, their children
-            node, parent = run.nodes[place], around[place]
+        for place in range(len(nodes) - 1, -1, -1):  # parents end after, and so come before, their children
+            node, parent = nodes[place], around[place]
             identities[place] = (None if parent is None else identities[parent], node.name, node.op_type)
-        for place, node in enumerate(run.nodes):
+        for place, node in enumerate(nodes):
             if around[place] is None and node.name.endswith(_SEPARATOR) and node.op_type not in PARENTS:
                 seen[node.name, node.op_type] += 1
                 identities[place] = (*identities[place], seen[node.name, node.op_type])

@@ -6,9 +6,10 @@ weights that a kernel packed for itself when the session was built.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +20,13 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-from .events import read_lines
+from .events import read_blocks
 
 __all__ = ["Form", "NodeShapes", "TensorShape", "listed_tensors", "read_shapes"]
 
 _SUFFIX = "_kernel_time"
 _RUN = "model_run"
 
-_FAST = re.compile(rb'"name" :"(k\d+)_kernel_time"')
 _PART = {
     side: re.compile(rb'"' + side.encode() + rb'_type_shape" : (\[(?:\{[^{}]*\},?)*\])') for side in ("input", "output")
 }
@@ -84,26 +84,64 @@ def listed_tensors(listed: Any) -> tuple[TensorShape, ...]:
     )
 
 
-def _events(lines: Iterable[bytes], path: Path) -> Iterator[tuple[str, Form | None]]:
-    """(Name of a node, its form) for each execution, and ("model_run", None) at the end of each run."""
-    known: dict[tuple[bytes, bytes], Form] = {}
-    for line in lines:
-        name = _FAST.search(line)
-        taken, given = _PART["input"].search(line), _PART["output"].search(line)
-        if name is not None and taken is not None and given is not None:
-            key = taken[1], given[1]
-            if key not in known:
-                known[key] = Form(listed_tensors(orjson.loads(key[0])), listed_tensors(orjson.loads(key[1])))
-            yield name[1].decode(), known[key]
+class _Forms:
+    """Places of nodes in their forms, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[str, Form], int] = {}
+        self._parsed: dict[tuple[bytes, bytes], Form] = {}
+        self._last: dict[bytes, tuple[bytes, bytes, int]] = {}
+
+    def of_renamed(self, name: bytes, text: bytes) -> int | None:
+        """The place of an execution of a renamed node, or None where its shapes are not written as they should be."""
+        if name in self._last:  # most nodes take and give the same in all executions
+            taken_before, given_before, place = self._last[name]
+            if taken_before in text and given_before in text:
+                return place
+        taken, given = _PART["input"].search(text), _PART["output"].search(text)
+        if taken is None or given is None:
+            return None
+        key = taken[1], given[1]
+        if key not in self._parsed:
+            self._parsed[key] = Form(listed_tensors(orjson.loads(key[0])), listed_tensors(orjson.loads(key[1])))
+        place = self._place(name.decode(), self._parsed[key])
+        self._last[name] = taken[0], given[0], place
+        return place
+
+    def of_event(self, event: Any) -> int | None:
+        """The place of an execution of any node; None for an event that is none."""
+        name, arguments = str(event["name"]), event.get("args", {})
+        if event["cat"] != "Node" or not name.endswith(_SUFFIX):
+            return None
+        sides = (listed_tensors(arguments.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+        return self._place(name[: -len(_SUFFIX)], Form(*sides))
+
+    def _place(self, name: str, form: Form) -> int:
+        return self.places.setdefault((name, form), len(self.places))
+
+
+def _calls(path: Path, warmup: int, forms: _Forms) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each place was executed, for each run of a trace after the first ``warmup``."""
+    run, counts = 0, Counter[int]()
+    for text, _, _, _, name in itertools.chain.from_iterable(read_blocks(path)):
+        if name and run < warmup:
             continue
         try:
-            event = orjson.loads(line)
-            text, arguments = str(event["name"]), event.get("args", {})
-            if text == _RUN:
-                yield _RUN, None
-            elif event["cat"] == "Node" and text.endswith(_SUFFIX):
-                sides = (listed_tensors(arguments.get(f"{side}_type_shape", ())) for side in ("input", "output"))
-                yield text[: -len(_SUFFIX)], Form(*sides)
+            place = forms.of_renamed(name, text) if name else None
+            if place is None:
+                event = orjson.loads(text)
+                if event["name"] == _RUN:
+                    if run >= warmup:
+                        # kept as numbers, not as a dict: a long profile has a million of them
+                        row = np.zeros(len(forms.places), np.int64)
+                        row[list(counts)] = list(counts.values())
+                        yield row
+                        counts.clear()
+                    run += 1
+                    continue
+                place = forms.of_event(event) if run >= warmup else None
+            if place is not None:
+                counts[place] += 1
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"trace '{path.name}' has an event that cannot be read", "profile again") from error
 
@@ -118,29 +156,15 @@ def read_shapes(traces: Sequence[Path], skipped: Sequence[int]) -> dict[str, Nod
     Raises:
         RunError: A trace is missing, cut short or broken.
     """
-    places: dict[tuple[str, Form], int] = {}
-    rows: list[npt.NDArray[np.int64]] = []
-    for path, warmup in zip(traces, skipped, strict=True):
-        run, counts = 0, Counter[int]()
-        for name, form in _events(read_lines(path), path):
-            if form is not None:
-                if run >= warmup:
-                    counts[places.setdefault((name, form), len(places))] += 1
-                continue
-            if run >= warmup:
-                # kept as numbers, not as a dict: a long profile has a million of them
-                row = np.zeros(len(places), np.int64)
-                row[list(counts)] = list(counts.values())
-                rows.append(row)
-                counts.clear()
-            run += 1
-    calls = np.zeros((len(rows), len(places)), np.int64)
+    forms = _Forms()
+    rows = [row for path, warmup in zip(traces, skipped, strict=True) for row in _calls(path, warmup, forms)]
+    calls = np.zeros((len(rows), len(forms.places)), np.int64)
     for step, row in enumerate(rows):
         calls[step, : len(row)] = row
     of_node: dict[str, list[tuple[Form, int]]] = {}
-    for (name, form), place in places.items():
+    for (name, form), place in forms.places.items():
         of_node.setdefault(name, []).append((form, place))
     return {
-        name: NodeShapes(tuple(form for form, _ in forms), calls[:, [place for _, place in forms]])
-        for name, forms in of_node.items()
+        name: NodeShapes(tuple(form for form, _ in each), calls[:, [place for _, place in each]])
+        for name, each in of_node.items()
     }

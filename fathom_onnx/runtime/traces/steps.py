@@ -1,110 +1,22 @@
-"""Steps of a trace: the runs of a session, and each node's exclusive time in each.
-
-A node of a Loop, Scan or If body lies inside its parent's time; subtracting a node's children from its own time, by a
-stack per thread, counts every microsecond once.
-"""
+"""Times of the profiled steps, by executed node."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from fathom_onnx.errors import RunError
 
-from .events import TraceEvent
+from .node_runs import Kind, NodeRuns
+from .runs import StepRun
 
-__all__ = ["PARENTS", "Microseconds", "NodeRun", "StepRun", "StepTimes", "read_runs", "step_times"]
-
-_RUN = "model_run"
-
-
-_OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
-
-
-PARENTS = frozenset({"Loop", "Scan", "If"})
-"""Op types whose nodes hold the nodes of their bodies."""
-
+__all__ = ["Microseconds", "StepTimes", "step_times"]
 
 Microseconds = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 """Whole microseconds from onnxruntime's trace; with decimals where a device told nanoseconds."""
-
-
-class NodeRun(NamedTuple):
-    """One execution of a node within a run; ``self_us`` is its time without that of nodes in its bodies."""
-
-    name: str
-    op_type: str
-    provider: str
-    thread: int
-    start_us: int
-    duration_us: int
-    self_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepRun:
-    """One call of the session: its time and the node executions in it, in the order in which they ended."""
-
-    start_us: int
-    run_us: int
-    nodes: tuple[NodeRun, ...]
-
-    @property
-    def node_us(self) -> int:
-        """Exclusive time of all nodes."""
-        return sum(n.self_us for n in self.nodes)
-
-    @property
-    def outside_us(self) -> int:
-        """What the run took beyond its nodes: ``run_us - node_us``, exactly."""
-        return self.run_us - self.node_us
-
-
-@dataclass(slots=True)
-class _Thread:
-    """What a thread has on its stack of ended events that no parent took yet, and its nodes of this run."""
-
-    stack: list[TraceEvent] = field(default_factory=list)
-    nodes: list[NodeRun] = field(default_factory=list)
-
-
-def read_runs(events: Iterable[TraceEvent], workers: Collection[int] = ()) -> Iterator[StepRun]:
-    """Group events into runs (one ``model_run`` each) and take children off their parents' time.
-
-    Args:
-        events: Events of one trace in file order.
-        workers: Threads that run nodes for the thread of a run (of onnxruntime's parallel executor).
-    """
-    threads: dict[int, _Thread] = {}
-    for event in events:
-        name, is_node, thread_id, start_us, duration_us, op_type, provider = event
-        if not is_node and name in _OUTSIDE_RUNS:
-            continue
-        thread = threads.get(thread_id) or threads.setdefault(thread_id, _Thread())
-        children = 0
-        if not is_node or op_type in PARENTS:
-            while thread.stack and thread.stack[-1].start_us >= start_us:
-                children += thread.stack.pop().duration_us
-        if is_node:
-            self_us = duration_us - children
-            thread.nodes.append(NodeRun(name, op_type, provider, thread_id, start_us, duration_us, self_us))
-            thread.stack.append(event)
-        elif name == _RUN:
-            nodes = thread.nodes
-            for helper in (threads[worker] for worker in workers if worker in threads):
-                nodes = nodes + helper.nodes
-                helper.nodes = []
-                helper.stack.clear()
-            yield StepRun(start_us, duration_us, tuple(nodes))
-            thread.nodes = []
-            thread.stack.clear()
-        else:
-            # the executor of a body: what it takes beyond its nodes is outside them, and not the Loop's own work
-            thread.stack.append(event)
 
 
 @dataclass(frozen=True)
@@ -157,45 +69,62 @@ class StepTimes:
         )
 
 
+class _Columns:
+    """The columns of the times: a node each, in the order of first execution."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.op_types: list[str] = []
+        self.providers: list[set[str]] = []
+        self._kinds: Sequence[Kind] = ()
+        self._of_kind = np.empty(0, np.int64)
+
+    def of(self, nodes: NodeRuns) -> npt.NDArray[np.int64]:
+        """The column of each execution; nodes that ran for the first time get new ones."""
+        if nodes.kinds is not self._kinds:
+            self._kinds, self._of_kind = nodes.kinds, np.empty(0, np.int64)
+        added = len(nodes.kinds) - len(self._of_kind)
+        self._of_kind = np.append(self._of_kind, np.full(added, -1))
+        which = np.array(nodes.which, np.int64)
+        for place in dict.fromkeys(which[self._of_kind[which] < 0].tolist()):
+            name, op_type, provider = nodes.kinds[place]
+            column = self.names.setdefault(name, len(self.names))
+            if column == len(self.op_types):
+                self.op_types.append(op_type)
+                self.providers.append(set())
+            self.providers[column].add(provider)
+            self._of_kind[place] = column
+        return self._of_kind[which]
+
+
 def step_times(runs: Iterable[StepRun]) -> StepTimes:
     """Times by step and node.
 
     Raises:
         RunError: There is no run.
     """
-    position: dict[str, int] = {}
-    kinds: list[str] = []
-    where: list[set[str]] = []
+    columns = _Columns()
     rows: list[npt.NDArray[np.int64]] = []
     run_us: list[int] = []
     for run in runs:
-        sums: dict[int, list[int]] = {}
-        for name, op_type, provider, _, _, _, self_us in run.nodes:
-            index = position.setdefault(name, len(position))
-            if index == len(kinds):
-                kinds.append(op_type)
-                where.append(set())
-            where[index].add(provider)
-            if index in sums:
-                sums[index][0] += self_us
-                sums[index][1] += 1
-            else:
-                sums[index] = [self_us, 1]
+        nodes = NodeRuns.of(run.nodes)
+        places = columns.of(nodes)
         # kept as numbers, not as a dict: a long profile has a million of them
-        row = np.zeros((2, len(position)), np.int64)
-        if sums:
-            row[:, list(sums)] = np.array(list(sums.values()), np.int64).T
+        row = np.zeros((2, len(columns.names)), np.int64)
+        # sums of floating-point numbers, which are exact up to 2 ** 53
+        row[0] = np.bincount(places, np.array(nodes.self_us, float), len(columns.names))
+        row[1] = np.bincount(places, minlength=len(columns.names))
         rows.append(row)
         run_us.append(run.run_us)
     if not rows:
         raise RunError("the trace holds no run", "profile at least one step")
-    padded = np.zeros((len(rows), 2, len(position)), np.int64)
+    padded = np.zeros((len(rows), 2, len(columns.names)), np.int64)
     for place, row in enumerate(rows):
         padded[place, :, : row.shape[1]] = row
     return StepTimes(
-        names=tuple(position),
-        op_types=tuple(kinds),
-        providers=tuple(",".join(sorted(names)) for names in where),
+        names=tuple(columns.names),
+        op_types=tuple(columns.op_types),
+        providers=tuple(",".join(sorted(names)) for names in columns.providers),
         self_us=padded[:, 0],
         calls=padded[:, 1],
         run_us=np.array(run_us, np.int64),

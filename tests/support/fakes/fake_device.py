@@ -14,7 +14,8 @@ from pathlib import Path
 from fathom_onnx.runtime.devices.clocks import ClockPair, read_clocks
 from fathom_onnx.runtime.devices.records import DeviceActivity, Launch, Recording
 from fathom_onnx.runtime.traces.events import read_events
-from fathom_onnx.runtime.traces.steps import PARENTS, NodeRun, read_runs
+from fathom_onnx.runtime.traces.node_runs import NodeRun
+from fathom_onnx.runtime.traces.runs import PARENTS, read_runs
 
 AHEAD_NS = 7_000_000_000_123
 """What the made-up device's clock is ahead of the host's."""
