@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from .criteria import FrameworkOutcome, Statistics, most_given, share_of
 from .op_mix import OpMix
-from .resampling import Grid, cosine_square, counted, drawn_medians, interval, noise_floor, silhouette
+from .resampling import Grid, cosine_square, counted, drawn_medians, grid_of, interval, noise_floor, silhouette
 from .similarity import MixGrouping, RunLabel
 
 __all__ = [
@@ -130,22 +130,28 @@ class Assessment(Statistics):
 
 
 def _statistics(
-    square: Floats, grid: Grid, floors: Floats, workloads: tuple[str, ...], floor: float | None
-) -> Statistics:
-    counts = counted(square, floors)
+    squares: Floats, grid: Grid, floors: Floats, workloads: tuple[str, ...], floor: float | None
+) -> list[Statistics]:
+    """The statistics of each of some squares [squares, runs, runs] of distances."""
+    counts = counted(squares, floors)
+    within, between, apart = grid.within(counts), grid.between(counts), grid.between(squares)
+    nearest, p = grid.nearest(counts, squares), grid.permutation_p(counts)
     of_workloads, of_frameworks = silhouette(counts, grid.workload), silhouette(counts, grid.framework)
-    return Statistics(
-        workloads=workloads,
-        within=float(grid.within(counts)),
-        between=float(grid.between(counts)),
-        nearest=int(grid.nearest(counts, square)),
-        silhouette=None if of_workloads is None else float(of_workloads),
-        silhouette_framework=None if of_frameworks is None else float(of_frameworks),
-        p=grid.permutation_p(counts),
-        smallest_p=1 / grid.every,
-        floor=floor,
-        workloads_apart=float(grid.between(square)),
-    )
+    return [
+        Statistics(
+            workloads=workloads,
+            within=float(within[i]),
+            between=float(between[i]),
+            nearest=int(nearest[i]),
+            silhouette=None if of_workloads is None else float(of_workloads[i]),
+            silhouette_framework=None if of_frameworks is None else float(of_frameworks[i]),
+            p=float(p[i]),
+            smallest_p=1 / grid.every,
+            floor=floor,
+            workloads_apart=float(apart[i]),
+        )
+        for i in range(len(squares))
+    ]
 
 
 def _intervals(square: Floats, grid: Grid, floors: Floats) -> dict[str, tuple[float, float]]:
@@ -192,7 +198,7 @@ def assess(
     tables = [rounds[label.workload, label.framework] for label in labels]
     columns = list(dict.fromkeys(name for several in tables for table in several for name in table.columns))
     steps = [[t.reindex(columns=columns, fill_value=0.0).to_numpy(float) for t in several] for several in tables]
-    grid = Grid(len(workloads), len(frameworks))
+    grid = grid_of(len(workloads), len(frameworks))
     square = cosine_square(np.stack([np.median(np.concatenate(several), axis=0) for several in steps]))
     known = [noise_floor(several) for several in steps]
     floors = np.array([floor or 0.0 for floor in known])
@@ -210,10 +216,11 @@ def assess(
         medians = [drawn_medians(several, one) for several, one in zip(steps, generators, strict=True)]
         squares = cosine_square(np.stack(medians, axis=1))
         intervals = _intervals(squares, grid, floors)
-        of_each = (_statistics(s, grid, floors, workloads, floor) for s in squares[:OUTCOME_RESAMPLES])
+        of_each = _statistics(squares[:OUTCOME_RESAMPLES], grid, floors, workloads, floor)
         resampled = tuple(statistics.outcome for statistics in of_each)
+    (measured,) = _statistics(square[None], grid, floors, workloads, floor)
     return Assessment(
-        **vars(_statistics(square, grid, floors, workloads, floor)),
+        **vars(measured),
         mode=mode,
         grouping=grouping,
         frameworks=frameworks,

@@ -16,13 +16,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations, permutations, product
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RESAMPLES", "Grid", "cosine_square", "counted", "drawn_medians", "interval", "noise_floor", "silhouette"]
+__all__ = [
+    "RESAMPLES",
+    "Grid",
+    "cosine_square",
+    "counted",
+    "drawn_medians",
+    "grid_of",
+    "interval",
+    "noise_floor",
+    "silhouette",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,6 +46,8 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 _SEED = 0
 _ROUNDING = 1e-14
+_SQUARES_AT_ONCE = 50
+"""Squares of which the sums of all permutations are held at once."""
 
 
 def _unit(rows: Floats) -> Floats:
@@ -160,8 +172,11 @@ class Grid:
         return int(math.factorial(self.workloads) ** (self.frameworks - 1))
 
     @cached_property
-    def _pairings(self) -> list[npt.NDArray[np.int64]]:
-        """For every two frameworks, places [permutations, workloads] in a flattened square; the first is as it is."""
+    def _deals(self) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Distances that permutations bring within workloads: their places in a flattened square, and which has which.
+
+        The second is [places, permutations], 1 where a permutation has the distance; the first permutation is as it is.
+        """
         n, others = self.workloads, self.frameworks - 1
         if self.every <= EXACT_PERMUTATIONS:
             one = np.array(list(permutations(range(n))))
@@ -173,13 +188,33 @@ class Grid:
             deals = np.concatenate([np.broadcast_to(np.arange(n), (1, others, n)), drawn])
         runs = [np.broadcast_to(np.arange(n), (len(deals), n))]
         runs += [deals[:, f] + (f + 1) * n for f in range(others)]
-        return [a * (n * self.frameworks) + b for a, b in combinations(runs, 2)]
+        taken = np.concatenate([a * (n * self.frameworks) + b for a, b in combinations(runs, 2)], axis=1)
+        places, columns = np.unique(taken, return_inverse=True)
+        has = np.zeros((len(places), len(deals)))
+        has[columns.reshape(taken.shape), np.arange(len(deals))[:, None]] = 1
+        return places, has
 
-    def permutation_p(self, square: Floats) -> float:
-        """The p value of the permutation test: the share of permutations that bring frameworks as close.
+    def permutation_p(self, square: Floats) -> Floats:
+        """The p values of the permutation test: the share of permutations that bring frameworks as close.
 
         Where permutations are drawn, the labels as they are count among them.
+
+        Args:
+            square: Distances [..., runs, runs].
+
+        Returns:
+            p [...].
         """
-        flat = square.ravel()
-        sums = np.sum([flat.take(places).sum(axis=1) for places in self._pairings], axis=0)
-        return float((sums <= sums[0] * (1 + _ROUNDING) + _ROUNDING).mean())
+        places, has = self._deals
+        rows = square.reshape(-1, square.shape[-1] ** 2)[:, places]
+        shares = []
+        for start in range(0, len(rows), _SQUARES_AT_ONCE):
+            sums = rows[start : start + _SQUARES_AT_ONCE] @ has
+            shares.append((sums <= sums[:, :1] * (1 + _ROUNDING) + _ROUNDING).mean(axis=1))
+        return np.concatenate(shares).reshape(square.shape[:-2])
+
+
+@cache
+def grid_of(workloads: int, frameworks: int) -> Grid:
+    """The grid of so many workloads and frameworks, which is made once."""
+    return Grid(workloads, frameworks)

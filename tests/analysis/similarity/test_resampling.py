@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,21 @@ def test_the_permutation_test_counts_deals_of_two_and_three_frameworks() -> None
     three = np.ones((9, 9)) - np.tile(np.eye(3), (3, 3))
     assert Grid(3, 3).permutation_p(three) == pytest.approx(1 / 36)
     assert Grid(3, 2).permutation_p(np.ones((6, 6))) == 1.0
+    assert Grid(3, 2).permutation_p(np.stack([square, np.ones((6, 6))])) == pytest.approx([1 / 6, 1])
+
+
+def test_many_squares_are_tested_as_each_by_itself() -> None:
+    grid, squares = Grid(4, 3), np.random.default_rng(0).random((60, 12, 12))
+    squares += squares.swapaxes(1, 2)
+    together = grid.permutation_p(squares)
+    labels = [range(f * 4, f * 4 + 4) for f in range(3)]
+    for square, p in zip(squares, together, strict=True):
+        sums = [
+            sum(square[a, b] + square[a, c] + square[b, c] for a, b, c in zip(labels[0], second, third, strict=True))
+            for second in permutations(labels[1])
+            for third in permutations(labels[2])
+        ]
+        assert p == pytest.approx(np.mean([s <= sums[0] * (1 + 1e-14) for s in sums]))
 
 
 def test_drawn_deals_count_the_labels_as_they_are() -> None:
