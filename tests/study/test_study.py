@@ -35,7 +35,8 @@ def test_every_stage_is_done_for_every_cell_in_order(tmp_path: Path, world: Worl
     assert inline.lanes[:4] == [("torch", False), ("tensorflow", False)] * 2
     assert inline.lanes[8:10] == [("compare 0 or compare 1", False)] * 2
     assert inline.lanes[10:14] == [("torch", False), ("tensorflow", False)] * 2
-    assert inline.lanes[14:] == [("profile", True)] * 4
+    assert inline.lanes[14:18] == [("profile", True)] * 4
+    assert inline.lanes[18:] == [("read 0 or read 1", False)] * 4
     assert result.ok
     assert (result.worked, result.reused) == (18, 0)
 

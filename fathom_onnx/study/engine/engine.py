@@ -6,7 +6,7 @@ while nothing else runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,19 @@ class Engine:
         """
         return self._run_stages([_StageRun(self, stage, jobs) for stage, jobs in work], alone=False)
 
+    def both(self, name: str, function: Callable[[Any], dict[str, Any]], arguments: Sequence[Any]) -> list[CallOutcome]:
+        """What a function makes of each of some arguments, in two processes side by side; nothing of it is stored.
+
+        Args:
+            name: What the processes are called; those of a stage that is spread have its name.
+            function: A module-level function.
+            arguments: The arguments, which can be pickled.
+        """
+        lane, *others = _two_lanes(name)
+        calls = [WorkerCall(lane, function, argument, others=tuple(others)) for argument in arguments]
+        outcomes = {id(call): outcome for call, outcome in self._run(calls, alone=False) if outcome is not None}
+        return [outcomes[id(call)] for call in calls]
+
     def _run_stages(self, runs: Sequence[_StageRun], alone: bool) -> list[StageResults]:
         calls: list[WorkerCall] = []
         run_of: dict[int, _StageRun] = {}
@@ -88,6 +101,10 @@ class Engine:
             return
         for call in calls:
             yield from self.workers.run([call], fresh=True)
+
+
+def _two_lanes(name: str) -> list[str]:
+    return [f"{name} {number}" for number in range(2)]
 
 
 class _StageRun:
@@ -126,8 +143,8 @@ class _StageRun:
             return [job.cell.framework]
         if stage.by_workload:
             workloads = list(dict.fromkeys(other.cell.workload for other in self._jobs))
-            return [f"{stage.name} {workloads.index(job.cell.workload) % 2}"]
-        return [f"{stage.name} {number}" for number in range(2)]
+            return [_two_lanes(stage.name)[workloads.index(job.cell.workload) % 2]]
+        return _two_lanes(stage.name)
 
     def take(self, job: Job, outcome: CallOutcome | None) -> None:
         """Store what a call for a job returned; None: it was started."""

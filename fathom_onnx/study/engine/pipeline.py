@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fathom_onnx.errors import FathomError, one_line
 from fathom_onnx.study.cells.plan import Job, Role
 from fathom_onnx.study.cells.results import CellResult, FinishedRun, StageResult
 
@@ -236,7 +235,7 @@ def _read_all(engine: Engine, kind: _Kind, jobs: Mapping[Job, Job], found: Stage
     Of some cells a round may have failed. Where finished runs cannot be pooled, the failure is recorded and the first
     of them is the run.
     """
-    finished: list[CellResult] = []
+    finished: dict[Job, CellResult] = {}
     for cell in kind.cells:
         rounds = kind.measured.get(cell.job, [])
         made = jobs.get(cell.job)
@@ -245,13 +244,33 @@ def _read_all(engine: Engine, kind: _Kind, jobs: Mapping[Job, Job], found: Stage
             run = next(iter(rounds), None)
         if run is None:
             error = kind.errors.get(cell.job, "") or (found.errors.get(made, "") if made else "")
-            finished.append(replace(cell, error=error))
+            finished[cell.job] = replace(cell, error=error)
         else:
             seconds = sum(float(one.get("seconds", 0.0)) for one in rounds)
             of_each = [{name: one.get(name) for name in ("folder", "attempts", "gauge", "seconds")} for one in rounds]
-            profile = {**run, "seconds": seconds, "rounds": of_each}
-            finished.append(_read(engine, cell.job, replace(cell, profile=profile), kind.read))
-    return finished
+            finished[cell.job] = replace(cell, profile={**run, "seconds": seconds, "rounds": of_each})
+    readings = {
+        job: _Reading(kind.read, engine.folder, dict(cell.profile)) for job, cell in finished.items() if cell.profile
+    }
+    for job, read in zip(readings, engine.both("read", _read, list(readings.values())), strict=True):
+        if read.result is None:
+            engine.fail(job, "read", read.error)
+            finished[job] = replace(finished[job], error=read.error)
+        else:
+            finished[job] = replace(finished[job], **read.result)
+    return list(finished.values())
+
+
+class _Reading(NamedTuple):
+    """What reads a finished run: the function, the study's folder, the result of the stage that made the run."""
+
+    read: Callable[[Path, StageResult], FinishedRun]
+    folder: Path
+    made: StageResult
+
+
+def _read(reading: _Reading) -> dict[str, Any]:
+    return reading.read(reading.folder, reading.made)._asdict()
 
 
 def _run_folder(job: Job, stage: Stage, under: str) -> Path:
@@ -262,15 +281,6 @@ def _clear_partial(runs: Path) -> None:
     """Remove what a killed process left half written: a run is written under a hidden name first."""
     for left in runs.glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _read(engine: Engine, run: Job, cell: CellResult, read: Callable[[Path, StageResult], FinishedRun]) -> CellResult:
-    try:
-        finished = read(engine.folder, dict(cell.profile))
-    except FathomError as error:
-        engine.fail(run, "read", one_line(error, 500))
-        return replace(cell, error=one_line(error, 500))
-    return replace(cell, **finished._asdict())
 
 
 def measure_machine(engine: Engine, stage: Stage | None, runs: Sequence[Job]) -> dict[CeilingsKey, Ceilings]:

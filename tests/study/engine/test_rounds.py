@@ -24,7 +24,8 @@ def test_the_rounds_of_all_runs_take_turns(tmp_path: Path, world: World) -> None
     assert measured(world) == [*turns, *(f"pool {n}" for n in names * 2)]
     # each measurement alone and in a process of its own, pooling side by side
     assert [fresh for lane, fresh in inline.lanes if lane in ("profile", "native")] == [True] * 12
-    assert inline.lanes[-4:] == [("torch", False), ("tensorflow", False)] * 2
+    assert inline.lanes[-8:-4] == [("torch", False), ("tensorflow", False)] * 2
+    assert inline.lanes[-4:] == [("read 0 or read 1", False)] * 4
 
 
 def test_the_rounds_of_a_run_are_one_run_and_stay_apart_in_its_mix(tmp_path: Path, world: World) -> None:
