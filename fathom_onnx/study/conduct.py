@@ -253,29 +253,29 @@ def run_study(
     )
     if not verify:
         stages = replace(stages, verify=None, compare=None)
+    switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
+    switches["--compiled"] = compiled
+    flags = [flag for flag, is_given in switches.items() if is_given]
+    flags += ["--values", str(values)] if values is not None else []
+    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
     with machine_lock(study_folder, on_wait=on_wait), workers(study_folder / "logs") as crew:
         engine = Engine(study_folder, crew, on_event or (lambda event: None))
         done = carry_out(engine, plan, stages, rounds)
         measured = [run.job for run in done.runs if run.done and run.job.role in (Role.MAIN, Role.OTHER_PROVIDER)]
         made = compile_steps(engine, _compiled_plan(plan) if compiled else [], stages)
         ceilings = measure_machine(engine, stages.ceilings, measured)
-    result = StudyResult(
-        folder=study_folder,
-        options=options,
-        runs=(*done.runs, *made),
-        left_out=providers.left_out,
-        checks=done.checks,
-        verified=stages.verify is not None or stages.compare is not None,
-        failures=tuple(engine.failures),
-        reused=engine.reused,
-        worked=engine.worked,
-        ceilings=ceilings,
-        rounds=rounds,
-    )
-    switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
-    switches["--compiled"] = compiled
-    flags = [flag for flag, is_given in switches.items() if is_given]
-    flags += ["--values", str(values)] if values is not None else []
-    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
-    write_if_changed(engine.store, result, commands)
+        result = StudyResult(
+            folder=study_folder,
+            options=options,
+            runs=(*done.runs, *made),
+            left_out=providers.left_out,
+            checks=done.checks,
+            verified=stages.verify is not None or stages.compare is not None,
+            failures=tuple(engine.failures),
+            reused=engine.reused,
+            worked=engine.worked,
+            ceilings=ceilings,
+            rounds=rounds,
+        )
+        write_if_changed(engine, result, commands)
     return result

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import orjson
 
+from fathom_onnx.analysis.report.report import DrawAll
 from fathom_onnx.graph.files import write_text
 from fathom_onnx.study.cells.results import CellResult
+from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.sources import source_hash
-from fathom_onnx.study.engine.store import Store, key, sha256
+from fathom_onnx.study.engine.store import key, sha256
 from fathom_onnx.study.sections.tables import study_tables
 from fathom_onnx.versions import package_version
 
@@ -26,11 +29,11 @@ _WRITERS = ("jinja2", "matplotlib", "numpy", "orjson", "pandas", "pyarrow", "sci
 """Packages that compute and write the files."""
 
 
-def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str]) -> bool:
+def write_if_changed(engine: Engine, result: StudyResult, commands: Sequence[str]) -> bool:
     """Write ``report.html``, ``study.json`` and the tables, unless they are there and say the same.
 
     Args:
-        store: Keeps a note of what the files were written from.
+        engine: Keeps a note of what the files were written from; its processes make the drawings.
         result: The study.
         commands: The commands that repeat it.
 
@@ -41,20 +44,33 @@ def write_if_changed(store: Store, result: StudyResult, commands: Sequence[str])
         OutputError: A file cannot be written.
     """
     inputs = _inputs(result, commands)
-    stored = store.get(_SLUG, _SLUG, inputs)
+    stored = engine.store.get(_SLUG, _SLUG, inputs)
     if stored is not None and stored["files"] and stored["files"] == _hashes(result, stored["files"]):
         return False
-    _write(result, commands)
+    _write(result, commands, partial(_draw_all, engine))
     names = [p.name for pattern in ("*.html", "*.json", "*.csv", "*.parquet") for p in result.folder.glob(pattern)]
-    store.put(_SLUG, _SLUG, inputs, {"files": _hashes(result, sorted(names))})
+    engine.store.put(_SLUG, _SLUG, inputs, {"files": _hashes(result, sorted(names))})
     return True
 
 
-def _write(result: StudyResult, commands: Sequence[str]) -> None:
+def _write(result: StudyResult, commands: Sequence[str], draw: DrawAll) -> None:
     for name, table in study_tables(result).items():
         write_table(result.folder, name, table)
     write_text(result.folder / "study.json", orjson.dumps(result.json(), option=orjson.OPT_INDENT_2).decode() + "\n")
-    write_text(result.report, study_report(result, commands))
+    write_text(result.report, study_report(result, commands, draw))
+
+
+def _draw_all(engine: Engine, drawings: Sequence[Callable[[], str]]) -> list[str]:
+    outcomes = engine.both("read", _draw, drawings)
+    # one that failed there says why here
+    return [
+        draw() if outcome.result is None else outcome.result["svg"]
+        for draw, outcome in zip(drawings, outcomes, strict=True)
+    ]
+
+
+def _draw(drawing: Callable[[], str]) -> dict[str, Any]:
+    return {"svg": drawing()}
 
 
 def _hashes(result: StudyResult, names: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fathom_onnx.analysis.report.report import Report, render
+from fathom_onnx.analysis.report.report import DrawAll, Report, render
 from fathom_onnx.study.sections import (
     compiled_sections,
     framework_sections,
@@ -27,14 +27,15 @@ _NAMED = 4
 """Most workloads that the title names."""
 
 
-def study_report(result: StudyResult, commands: Sequence[str]) -> str:
+def study_report(result: StudyResult, commands: Sequence[str], draw: DrawAll) -> str:
     """The report as HTML.
 
     Args:
         result: The study.
         commands: The commands that repeat it.
+        draw: Makes its drawings.
     """
-    return render(_report(result, commands))
+    return render(_report(result, commands), draw)
 
 
 def _report(result: StudyResult, commands: Sequence[str]) -> Report:

@@ -30,4 +30,4 @@ def drawn_on_request(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
     """No report, which takes a second to draw, but for tests that ask for ``drawn``."""
     if "drawn" not in request.fixturenames:
         monkeypatch.setattr("fathom_onnx.study.report.paper_sections", lambda result: [])
-        monkeypatch.setattr("fathom_onnx.study.report.render", lambda report: "")
+        monkeypatch.setattr("fathom_onnx.study.report.render", lambda report, draw: "")

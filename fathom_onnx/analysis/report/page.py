@@ -76,10 +76,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: ``svg`` is one SVG element of our own making, its names escaped."""
+    """A drawing, which is made when the page is written, maybe in another process.
+
+    Attributes:
+        title: Its heading.
+        draw: Makes one SVG element of our own making, its names escaped; it can be pickled.
+        caption: What is said below it.
+    """
 
     title: str
-    svg: str
+    draw: Callable[[], str]
     caption: str
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from .page import Figure, Page, Section, three_digits
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Report", "duration", "render"]
+__all__ = ["DrawAll", "Report", "draw_in_turn", "duration", "render"]
 
 Summary = Mapping[str, Any]
 
@@ -154,17 +154,17 @@ def _figures(summaries: Sequence[Summary], floors: Mapping[RunLabel, float]) -> 
     drawn = [
         Figure(
             "Op classes",
-            figures.class_heatmap(summaries),
+            partial(figures.class_heatmap, summaries),
             f"Percent of node time by op class, after the paper's Figure 3: {classes}.",
         ),
         Figure(
             "Phases",
-            figures.phase_bars(summaries),
+            partial(figures.phase_bars, summaries),
             "Share of node time. An inference graph has the forward phase only.",
         ),
         Figure(
             "Ops",
-            figures.top_ops(summaries),
+            partial(figures.top_ops, summaries),
             "The ops that take most time, in percent of node time, coloured by class.",
         ),
     ]
@@ -174,7 +174,8 @@ def _figures(summaries: Sequence[Summary], floors: Mapping[RunLabel, float]) -> 
             caption += " In brackets: not above the noise floor, the largest distance between two rounds of either run."
         for number, (title, several) in enumerate(_together(summaries).items()):
             square = distances(share_table(several, "class"))
-            drawn.append(Figure(title, figures.distance_matrix(square, floors, f"distances{number or ''}"), caption))
+            draw = partial(figures.distance_matrix, square, floors, f"distances{number or ''}")
+            drawn.append(Figure(title, draw, caption))
     return drawn
 
 
@@ -227,9 +228,28 @@ def _sections(report: Report) -> list[tuple[str, str]]:
     return [*first, *failures, *opening, *rest[:last], *closing, *rest[last:]]
 
 
-def render(report: Report) -> str:
-    """The whole page."""
+DrawAll = Callable[[Sequence[Callable[[], str]]], Sequence[str]]
+"""Makes several drawings, each from what draws it (:class:`Figure`)."""
+
+
+def draw_in_turn(drawings: Sequence[Callable[[], str]]) -> list[str]:
+    """Make drawings one after the other, in this process."""
+    return [draw() for draw in drawings]
+
+
+def render(report: Report, draw: DrawAll = draw_in_turn) -> str:
+    """The whole page.
+
+    Args:
+        report: What it says.
+        draw: Makes all of its drawings.
+    """
     from markupsafe import Markup
+
+    figures = _figures(report.summaries, report.floors)
+    sections = [*report.opening, *report.closing, *(section for page in report.pages for section in page.sections)]
+    everything = [*figures, *(figure for section in sections for figure in section.figures)]
+    drawn = dict(zip(everything, draw([figure.draw for figure in everything]), strict=True))
 
     folder = files(__package__) / "templates"
     script = (folder / "report.js").read_text("utf-8")
@@ -240,7 +260,8 @@ def render(report: Report) -> str:
         .render(
             report=report,
             sections=_sections(report),
-            figures=_figures(report.summaries, report.floors),
+            figures=figures,
+            svgs=drawn,
             runs=[_run(summary) for summary in _apart(report)],
             pages=[(page, [_run(summary) for summary in page.summaries]) for page in report.pages],
             failed_checks=[check for check in report.checks if not check["passed"]],

@@ -41,7 +41,7 @@ class DataFigure:
 
 def figures_section(result: StudyResult) -> Section:
     """Those of the paper's figures that the study's runs allow."""
-    figures = [Figure(f.title, f.draw(), f.caption) for f in data_figures(result)]
+    figures = [Figure(f.title, f.draw, f.caption) for f in data_figures(result)]
     return Section("paper-figures", "The paper's figures", figures=figures)
 
 

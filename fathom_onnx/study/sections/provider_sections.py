@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fathom_onnx.analysis.paper.evidence import RunEvidence
@@ -62,13 +63,13 @@ def _section(
     classes = ", ".join(
         f"{provider_name(p)}: {', '.join(_kinds(r))}" for p, r in ((base, base_runs), (other, other_runs))
     )
-    figures = [Figure("Op classes", draw.class_pairs(both), f"Percent of node time by op class ({classes}).")]
+    figures = [Figure("Op classes", partial(draw.class_pairs, both), f"Percent of node time by op class ({classes}).")]
     if gained:
         caption = "How much faster a step is, over how skewed its profile is, after the paper's Figure 5."
-        figures.append(Figure("Gain and skew", draw.gain_over_skew(gained, base, other), caption))
+        figures.append(Figure("Gain and skew", partial(draw.gain_over_skew, gained, base, other), caption))
     if both_modes:
         caption = "Training to inference by unprofiled step; on the dotted line the two providers agree."
-        figures.append(Figure("Training to inference", draw.ratios_beside(both_modes, base, other), caption))
+        figures.append(Figure("Training to inference", partial(draw.ratios_beside, both_modes, base, other), caption))
     cells = [c for c in result.all_providers if c.done and c.job.options.ep in (base, other)]
     return Section(
         f"provider-{other}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ def page_sections(runs: list[dict[str, Any]]) -> list[Section]:
     """A roofline, memory and a folded table of layers, as the page of a workload has them."""
     under = {"torch": ROOFS["layer"], "tensorflow": ROOFS["layer"]}
     bars = [MemoryBar(EVIL, (10**6, 2 * 10**6, 3 * 10**6), 10**6, 5 * 10**5)]
-    roof = Figure("Layers", layers_under_the_roof("r", {"inference": under, "training": under}), EVIL)
+    roof = Figure("Layers", partial(layers_under_the_roof, "r", {"inference": under, "training": under}), EVIL)
     wide = Table("Under the roof", [f"a long heading {n}" for n in range(13)], [[EVIL, *["1.23 GFLOP/s"] * 12]])
     layers = side_by_side("by layer", {"torch": runs[0], "tensorflow": runs[1]}, "by_layer", "layer", duration)
     return [
         Section("roofline", "Roofline", [EVIL], [roof], [wide]),
-        Section("memory", "Memory", figures=[Figure("Memory", memory_bars("m", bars), EVIL)]),
+        Section("memory", "Memory", figures=[Figure("Memory", partial(memory_bars, "m", bars), EVIL)]),
         Section("layers", "Layers", tables=[layers], folded=True),
     ]
 
@@ -107,7 +108,9 @@ def page_text(first: Overview) -> str:
         [[TableCell(f"claim {n}", anchor=f"claim-{n}"), TableCell(str(n), n, "good")] for n in range(20)],
         note=EVIL,
     )
-    drawn = Figure("Figure 2", paper_figures.cumulative_ops({RunLabel(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL)
+    drawn = Figure(
+        "Figure 2", partial(paper_figures.cumulative_ops, {RunLabel(EVIL, "torch", "training"): {"Add": 1.0}}), EVIL
+    )
     return render(
         Report(
             title=TITLE,

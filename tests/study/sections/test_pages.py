@@ -142,8 +142,8 @@ def test_each_run_is_set_under_the_roof() -> None:
         "ceiling, GB/s": "10",
     }
     figure = next(s for s in page.sections if s.anchor == "roofline").figures[0]
-    assert ">conv1</text>" in figure.svg
-    assert ">flat<" not in figure.svg
+    assert ">conv1</text>" in figure.draw()
+    assert ">flat<" not in figure.draw()
 
 
 def test_layers_say_what_they_make_of_the_machine_side_by_side() -> None:
@@ -177,7 +177,7 @@ def test_memory_is_told_in_parts() -> None:
     by_layer = tables(page)["training, MB made by each layer's nodes"]
     assert [[c.text for c in row] for row in by_layer.cells] == [["conv1", "9", "9"], ["fc", "1", "1"]]
     figure = next(s for s in page.sections if s.anchor == "memory").figures[0]
-    assert ">15 MB</text>" in figure.svg
+    assert ">15 MB</text>" in figure.draw()
 
 
 def test_what_is_not_known_of_memory_is_said() -> None:
@@ -188,7 +188,7 @@ def test_what_is_not_known_of_memory_is_said() -> None:
     assert row["optimized"] == "at least 3"
     assert (row["measured"], row["largest tensor at the peak"]) == ("unknown", "")
     figure = next(s for s in page.sections if s.anchor == "memory").figures[0]
-    assert "as measured" not in figure.svg
+    assert "as measured" not in figure.draw()
 
 
 def test_without_ceilings_or_memory_there_is_no_section_of_them() -> None:

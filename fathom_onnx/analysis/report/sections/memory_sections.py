@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -43,7 +44,7 @@ def memory_sections(name: str, modes: Mapping[str, Mapping[str, Mapping[str, Any
         *("run", "parameters", "state", "its new values", "kept for backward", "tensors at the peak, as written"),
         *("optimized", "measured", "most that the allocator handed out", "largest tensor at the peak", "its layer"),
     )
-    drawn = memory_bars(name, [_bar(run, memory) for run, memory in by_run.items()])
+    drawn = partial(memory_bars, name, [_bar(run, memory) for run, memory in by_run.items()])
     rows = [_memory_row(run, memory) for run, memory in by_run.items()]
     layers = [_by_layer(mode, runs) for mode, runs in by_mode.items() if runs]
     return [

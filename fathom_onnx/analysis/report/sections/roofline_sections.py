@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from fathom_onnx.analysis.report.page import Figure, Section, Table, TableCell
 from fathom_onnx.analysis.report.workload_figures import SIZES, layers_under_the_roof
@@ -39,8 +40,10 @@ def roofline_sections(name: str, roofs: Mapping[str, Roofs]) -> list[Section]:
     by_mode = {mode: runs for mode, runs in roofs.items() if runs}
     if not by_mode:
         return []
-    drawn = layers_under_the_roof(
-        name, {mode: {who: r["layer"] for who, r in runs.items()} for mode, runs in by_mode.items()}
+    drawn = partial(
+        layers_under_the_roof,
+        name,
+        {mode: {who: r["layer"] for who, r in runs.items()} for mode, runs in by_mode.items()},
     )
     runs = {f"{mode}, {who}": r["node"] for mode, several in by_mode.items() for who, r in several.items()}
     columns = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -91,7 +92,7 @@ def run_sections(number: int, shown: ShownRun, summary: Mapping[str, Any]) -> li
         under = [Section("roofline", "Roofline", lead=[f"There is no roofline: {shown.no_roofline}."])]
     sections += [*under, *memory_sections(f"memory-{number}", {graph: {mode: summary}})]
     if isinstance(shown.run, Run) and shown.node_us > 0:
-        drawn = step_timeline(f"timeline-{number}", shown.run)
+        drawn = partial(step_timeline, f"timeline-{number}", shown.run)
         sections.append(Section("timeline", "Timeline", figures=[Figure("A step", drawn, _TIMELINE)]))
     return [
         Section(
