@@ -34,13 +34,16 @@ TOP: Body = (None, "")
 """The top level."""
 
 
+_GRAPH = onnx.AttributeProto.GRAPH
+
+
 def bodies(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """The bodies of a control-flow node, by attribute name."""
     for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
+        if attribute.type == _GRAPH:
             yield attribute.name, attribute.g
-        for position, graph in enumerate(attribute.graphs):
-            yield f"{attribute.name}.{position}", graph
+        if attribute.graphs:
+            yield from ((f"{attribute.name}.{position}", graph) for position, graph in enumerate(attribute.graphs))
 
 
 def outputs_of(node: onnx.NodeProto) -> list[str]:

@@ -35,19 +35,25 @@ class Tensor:
     @property
     def bits(self) -> int | None:
         """Bits of an element as it is stored, or None for an element type that has no fixed size."""
-        if self.dtype in ("object", "str", ""):
-            return None
-        return _BITS.get(self.dtype) or 8 * np.dtype(self.dtype).itemsize
+        return _bits(self.dtype)
 
     @property
     def size_bytes(self) -> int | None:
         """Size in bytes, or None where the shape or the element type has none."""
-        if self.elements is None or self.bits is None:
+        bits = _bits(self.dtype)
+        if self.shape is None or bits is None:
             return None
-        return (self.elements * self.bits + 7) // 8
+        return (math.prod(self.shape) * bits + 7) // 8
 
 
-@lru_cache(maxsize=256)  # asked for every tensor of a graph
+@lru_cache(maxsize=256)  # asked for every tensor of a graph, as the next is
+def _bits(dtype: str) -> int | None:
+    if dtype in ("object", "str", ""):
+        return None
+    return _BITS.get(dtype) or 8 * np.dtype(dtype).itemsize
+
+
+@lru_cache(maxsize=256)
 def element_type(onnx_type: int) -> str:
     """NumPy's name of an ONNX element type; empty for an undefined one or one that NumPy does not have."""
     if onnx_type == onnx.TensorProto.UNDEFINED:
@@ -95,7 +101,7 @@ def tensors_by_body(graph: onnx.GraphProto) -> dict[Body, Mapping[str, Tensor]]:
         nonlocal count
         own = {name: Tensor(name, None, "") for name in names_in(part)}
         levels = [own | tensors_of(part), *around]
-        seen[where] = ChainMap(*levels)
+        seen[where] = ChainMap(*levels) if around else levels[0]
         for node in part.node:
             index = count
             count += 1

@@ -126,13 +126,11 @@ class Attribution:
 
 
 def _weights(originals: Sequence[int], costs: Sequence[NodeCost]) -> tuple[Share, ...]:
-    """Shares by FLOPs: within a fused node tensors are not moved, so that only arithmetic is left to model.
+    """Shares of nodes by FLOPs: within a fused node tensors are not moved, so that only arithmetic is left to model.
 
     Where no node has arithmetic, shares go by bytes. An unknown cost counts as the mean of the known ones.
     """
-    if len(originals) == 1:
-        return (Share(originals[0], 1.0),)
-    for raw in ([costs[i].flops for i in originals], [costs[i].bytes_moved for i in originals]):
+    for raw in ([cost.flops for cost in costs], [cost.bytes_moved for cost in costs]):
         known = [w for w in raw if w is not None]
         if sum(known) > 0:
             usual = sum(known) / len(known)
@@ -155,7 +153,6 @@ class _Attributor:
     def __init__(self, original: onnx.GraphProto, executed: onnx.GraphProto) -> None:
         self.originals, self.executed = numbered(original), numbered(executed)
         self.tensors = tensors_by_body(original)
-        self.costs = [node_cost(entry.node, self.tensors[entry.parent, entry.body]) for entry in self.originals]
         self.attributed: dict[int, NodeAttribution] = {}
         self.constant: set[int] = set()
         self.twins: dict[int, int] = {}
@@ -183,8 +180,7 @@ class _Attributor:
         moved = pair.movement()
         taken = {i for path in moved.values() for i in path}
         for local, originals in {**pair.compute(taken), **moved}.items():
-            shares = _weights([original_numbers[i] for i in originals], self.costs) if originals else ()
-            self._put(executed_numbers[local], shares)
+            self._put(executed_numbers[local], self._shares([original_numbers[i] for i in originals]))
         for local, index in enumerate(executed_numbers):
             if not self.attributed[index].shares:
                 self.attributed[index] = self._rest(pair, local, executed_numbers, parent)
@@ -204,6 +200,14 @@ class _Attributor:
                     flow = Dataflow(body, self.tensors[index, name], fixed, merge=False)
                     self._fold(flow, self._originals_in[index, name])
                     self._fold_bodies(flow, self._originals_in[index, name])
+
+    def _shares(self, originals: Sequence[int]) -> tuple[Share, ...]:
+        """The shares of the original nodes that an executed node stands for."""
+        if len(originals) < 2:
+            return tuple(Share(index, 1.0) for index in originals)
+        entries = [self.originals[index] for index in originals]
+        costs = [node_cost(entry.node, self.tensors[entry.parent, entry.body]) for entry in entries]
+        return _weights(originals, costs)
 
     def _put(self, index: int, shares: tuple[Share, ...]) -> None:
         kind: AttributionKind = "attributed" if shares else "unattributed"

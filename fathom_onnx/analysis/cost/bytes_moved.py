@@ -31,8 +31,13 @@ def size_of(tensor: Tensor | None) -> int | None:
 
 def total_bytes(names: Iterable[str], tensors: Mapping[str, Tensor]) -> int | None:
     """Bytes of all these tensors; None where one is not known. Empty names stand for what is left out."""
-    sizes = [size_of(tensors.get(name)) for name in names if name]
-    return None if any(size is None for size in sizes) else sum(size for size in sizes if size is not None)
+    total = 0
+    for name in names:
+        size = size_of(tensors.get(name)) if name else 0
+        if size is None:
+            return None
+        total += size
+    return total
 
 
 def _rows_read(node: onnx.NodeProto, tensors: Mapping[str, Tensor], written: int | None) -> int | None:

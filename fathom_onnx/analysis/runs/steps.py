@@ -40,6 +40,9 @@ MINIMUM_DRIFT = 0.05
 MINIMUM_CHANGE_US = 2.0
 """The same in microseconds: durations are rounded down to whole ones, so a smaller change may be rounding alone."""
 
+COMPARED_STEPS = 30
+"""Most steps of which nodes are compared before their trends are tested: with more, few of them are alike."""
+
 WARM_UP_STEPS = 10
 """Fewest steps in which warm-up is detected."""
 
@@ -198,15 +201,45 @@ def drifts(samples: Microseconds) -> npt.NDArray[np.float64]:
         return changes
     order = np.arange(steps)
     p_values = np.ones(columns)
-    # scipy's handling of axes and missing values takes three times as long as its test, and a run has thousands
-    test = inspect.unwrap(stats.kendalltau)
-    p_values[varying] = [test(order, times[:, column]).pvalue for column in varying]
+    p_values[varying] = _trend_p_values(times[:, varying])
     for column in np.flatnonzero(stats.false_discovery_control(p_values) < SIGNIFICANCE):
         change = stats.theilslopes(times[:, column], order).slope * (steps - 1)
         typical = float(np.median(times[:, column]) or times[:, column].mean())
         if abs(change) >= max(MINIMUM_CHANGE_US, MINIMUM_DRIFT * typical):
             changes[column] = change / typical
     return changes
+
+
+def _trend_p_values(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The p-value of Kendall's tau of each column against the steps, [columns]."""
+    from scipy import stats
+
+    steps, columns = times.shape
+    one = which = np.arange(columns)
+    if steps <= COMPARED_STEPS:
+        one, which = _alike(times)
+    # scipy's handling of axes and missing values takes three times as long as its test, and a run has thousands
+    test = inspect.unwrap(stats.kendalltau)
+    order = np.arange(steps)
+    p_values: npt.NDArray[np.float64] = np.array([test(order, times[:, column]).pvalue for column in one])[which]
+    return p_values
+
+
+def _alike(times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Columns of which no two have the same p-value for certain, and for each column the place of its like among them.
+
+    The p-value follows from the number of steps, Kendall's S (pairs of steps that rise less those that fall), and the
+    sums over ties in its variance, which follow from how many times are equal to each.
+    """
+    balance, equal = np.zeros(times.shape[1]), np.zeros(times.shape)
+    for apart in range(1, len(times)):
+        rises = np.sign(times[apart:] - times[:-apart])
+        balance += rises.sum(axis=0)
+        equal[apart:] += rises == 0
+        equal[:-apart] += rises == 0
+    keys = np.stack([balance, equal.sum(axis=0), (equal**2).sum(axis=0)])
+    _, one, which = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    return one, which.reshape(-1)
 
 
 def node_statistics(samples: Microseconds) -> pd.DataFrame:

@@ -26,6 +26,8 @@ def written_in_place(graph: onnx.GraphProto, state: Iterable[tuple[str, str]]) -
         graph: The graph.
         state: (output, input) pairs.
     """
+    if not any(node.op_type in _SCATTERS for node in graph.node):
+        return frozenset()
     producers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:

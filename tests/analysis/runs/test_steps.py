@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
-from fathom_onnx.analysis.runs.steps import WarmUp, drifts, node_statistics, profiler_floor, warm_up
+from fathom_onnx.analysis.runs.steps import (
+    COMPARED_STEPS,
+    WarmUp,
+    _trend_p_values,
+    drifts,
+    node_statistics,
+    profiler_floor,
+    warm_up,
+)
 
 NOISE = np.array([0, 3, -2, 1, -1, 2, -3, 0, 1, -2, 2, -1, 3, 0, -1, 1, -2, 2, 0, 1])
 
@@ -124,3 +133,13 @@ def test_statistics_of_a_matrix_are_those_of_its_columns() -> None:
     for column in range(4):
         alone = node_statistics(samples[:, [column]]).drop(columns="drift")
         pd.testing.assert_series_equal(whole.drop(columns="drift").iloc[column], alone.iloc[0], check_names=False)
+
+
+@pytest.mark.parametrize("steps", [5, 6, 12, COMPARED_STEPS, COMPARED_STEPS + 1])
+@pytest.mark.parametrize("largest", [3, 12, 10**6])
+def test_nodes_that_are_tested_as_one_have_the_p_value_of_each(steps: int, largest: int) -> None:
+    times = np.random.default_rng(steps).integers(0, largest, (steps, 200)).astype(float)
+    times += np.outer(np.arange(steps), np.arange(200) % 3)  # two thirds of the columns rise
+    times = times[:, np.ptp(times, axis=0) > 0]
+    each = [stats.kendalltau(np.arange(steps), column).pvalue for column in times.T]
+    assert _trend_p_values(times).tolist() == each

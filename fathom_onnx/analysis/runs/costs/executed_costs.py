@@ -7,7 +7,7 @@ executions is counted form by form.
 
 from __future__ import annotations
 
-from collections import ChainMap, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -207,7 +207,7 @@ def _executed_costs(
             for form in recorded.forms:
                 taken = aligned(node.input, form.inputs, weights) or {}
                 given = aligned(node.output, form.outputs, {}) or {}
-                forms.append(ChainMap(weights, given, taken, tensors))  # a copy of all tensors a node would be slow
+                forms.append(_seen(node, weights, given, taken, tensors))
         # what a control-flow node does is run its bodies, whose nodes have rows of their own
         runs_bodies = node.op_type in BODIES and node.domain in ("", "ai.onnx")
         costs = [NodeCost(0, 0, 0, 0) if runs_bodies else node_cost(node, of_form, values) for of_form in forms]
@@ -221,6 +221,12 @@ def _executed_costs(
             }
         )
     return pd.DataFrame(records, columns=list(COST_COLUMNS))
+
+
+def _seen(node: onnx.NodeProto, *sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a node's own names mean: of several sources, what the first says that knows them."""
+    names = [*node.input, *node.output]
+    return {name: source[name] for source in reversed(sources) for name in names if name in source}
 
 
 def with_originals(
