@@ -70,8 +70,9 @@ class JaxNative(FrameworkPart):
                 step.keep(state)
                 return NativeStep(wall, wall, spent(times))
 
-            comparable_us = series.run("control op by op", plain)
             steps = series.run("profile", timed)
+            # which has warmed the same programs up
+            comparable_us = series.run("control op by op", plain, warmup=0)
             facts = {
                 "execution": _compiler(request.mode),
                 "profiler": "the equations of the step's jaxpr one by one, each compiled alone and run to its end; the "
@@ -142,15 +143,16 @@ class _Series:
         self.step.load(self._start)
         return self._batches[0]
 
-    def run(self, what: str, once: Callable[[Tensors], Made]) -> tuple[Made, ...]:
-        """What ``once`` makes of each batch, those of the warm-up left out."""
-        count = self._request.warmup + self._request.steps
+    def run(self, what: str, once: Callable[[Tensors], Made], warmup: int | None = None) -> tuple[Made, ...]:
+        """What ``once`` makes of each batch, those of the warm-up left out, which is the request's for None."""
+        warmup = self._request.warmup if warmup is None else warmup
+        count = warmup + self._request.steps
         self.begin()
         made = []
         for number, batch in enumerate(itertools.islice(itertools.cycle(self._batches), count), 1):
             made.append(once(batch))
             self._progress(what, number, count)
-        return tuple(made[self._request.warmup :])
+        return tuple(made[warmup:])
 
 
 def _walls(request: NativeRequest, series: _Series, what: str) -> tuple[tuple[float, ...], dict[str, Array]]:
