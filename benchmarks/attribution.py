@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import documents
 import numpy as np
 from third_party.attribution_models import MODELS
 
@@ -273,13 +274,13 @@ def percent(part: float) -> str:
 
 def line(cells: list[object]) -> None:
     """Print a row of a Markdown table."""
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    print(documents.line(cells), flush=True)
 
 
 def header(names: list[str]) -> None:
     """Print the head of a Markdown table; all columns but the first hold numbers."""
-    line(list(names))
-    line(["---", *["---:"] * (len(names) - 1)])
+    first, *rest = names
+    print(documents.head([first, *(f"{name}:" for name in rest)]), flush=True)
 
 
 def scaling() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+from documents import head, line
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -99,19 +100,18 @@ if __name__ == "__main__":
     parser.add_argument("--json", type=Path, help="what was found, for a later look")
     given = parser.parse_args()
     found: list[Outcome] = []
-    print("| graph | tool | MACs seen | cycles | MACs a cycle | energy, mJ |")
-    print("|---|---|---:|---:|---:|---:|")
+    print(head(["graph", "tool", "MACs seen:", "cycles:", "MACs a cycle:", "energy, mJ:"]))
     for graph in given.graphs:
         for name, run in (("zigzag", zigzag), ("scalesim", scalesim)):
             if given.tool and name not in given.tool:
                 continue
-            row = run(graph, given.limit)
-            found.append(row)
-            energy = "" if row.energy_mj is None else f"{row.energy_mj:,.2f}"
-            share = f"{int(10_000 * row.macs / row.total_macs) / 100:g} %"
-            cells = (row.graph, row.tool, share, f"{row.cycles:,.0f}", f"{row.macs / row.cycles:,.0f}", energy)
-            print("| " + " | ".join(cells) + " |", flush=True)
+            one = run(graph, given.limit)
+            found.append(one)
+            energy = "" if one.energy_mj is None else f"{one.energy_mj:,.2f}"
+            share = f"{int(10_000 * one.macs / one.total_macs) / 100:g} %"
+            cells = (one.graph, one.tool, share, f"{one.cycles:,.0f}", f"{one.macs / one.cycles:,.0f}", energy)
+            print(line(cells), flush=True)
     if given.json:
-        given.json.write_text(json.dumps([vars(row) for row in found], indent=1) + "\n")
+        given.json.write_text(json.dumps([vars(one) for one in found], indent=1) + "\n")
     if given.plot:
         draw(found, given.plot)

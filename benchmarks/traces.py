@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from documents import head, line
+
 SIZES_MB = (50, 100, 200, 500)
 NODES = 1000
 _KINDS = ("Conv", "MatMul", "Add", "Mul", "Relu", "ReduceSum", "Transpose", "Reshape", "Gemm", "Cast")
@@ -112,7 +114,7 @@ def main() -> None:
         print(json.dumps(read(given.read)))
         return
     columns = ("trace, MB", "events", "steps", "seconds", "MB/s", "MB/s of processor time", "peak MB", "MB before")
-    print(f"| {' | '.join(columns)} |\n|{'---:|' * len(columns)}")
+    print(head([f"{column}:" for column in columns]))
     with tempfile.TemporaryDirectory() as folder:
         for size in given.sizes:
             path = Path(folder) / "trace.json"
@@ -124,7 +126,7 @@ def main() -> None:
             speed = [megabytes / found[key] for key in ("seconds", "cpu_seconds")]
             cells = [f"{megabytes:.0f}", f"{events:,}", str(found["steps"]), f"{found['seconds']:.2f}"]
             cells += [f"{value:.0f}" for value in (*speed, *memory)]
-            print(f"| {' | '.join(cells)} |", flush=True)
+            print(line(cells), flush=True)
 
 
 if __name__ == "__main__":

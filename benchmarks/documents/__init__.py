@@ -8,14 +8,23 @@ from pathlib import Path
 
 from fathom_onnx.graph.files import write_text
 
-__all__ = ["put", "table"]
+__all__ = ["head", "line", "put", "table"]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a column whose name ends in a colon holds numbers. Bars in cells are escaped."""
-    head = "| " + " | ".join(c.rstrip(":") for c in columns) + " |\n"
-    rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|\n"
-    return head + rule + "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    """A Markdown table (:func:`head`, :func:`line`)."""
+    return "\n".join([head(columns), *map(line, rows)]) + "\n"
+
+
+def head(columns: Sequence[str]) -> str:
+    """The first two lines of a Markdown table; a column whose name ends in a colon holds numbers."""
+    rule = "|" + "|".join("---:" if c.endswith(":") else "---" for c in columns) + "|"
+    return f"{line([c.rstrip(':') for c in columns])}\n{rule}"
+
+
+def line(cells: Iterable[object]) -> str:
+    """A line of a Markdown table; bars in cells are escaped."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def put(document: Path, marks: tuple[str, str], text: str) -> None:
