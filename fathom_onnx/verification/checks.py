@@ -18,7 +18,7 @@ from fathom_onnx.workloads.contract import Array, Mode, Workload
 from .check import Check, Errors
 from .compare import relative_error
 from .judge import Judge
-from .pair import Side, pair_errors
+from .pair import Side, Widened, pair_errors
 from .subject import Subject, make_subject
 
 __all__ = ["verify", "verify_pair", "verify_pairs"]
@@ -234,8 +234,9 @@ def verify_pairs(
         RunError: A graph cannot be run.
     """
     given = graphs or [None] * len(frameworks)
+    widened = Widened()
     sides = [
-        Side(make_subject(workload, framework, mode, settings, purpose, graph, opset))
+        Side(make_subject(workload, framework, mode, settings, purpose, graph, opset), widened)
         for framework, graph in zip(frameworks, given, strict=True)
     ]
     for first, second in combinations(sides, 2):

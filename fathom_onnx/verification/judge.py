@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from fathom_onnx.workloads.contract import Array, Workload
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
+from .double import exactly
 from .kernel_errors import errors_of_kernels, tensors_needed
 from .reading import Reading
 from .subject import Subject
@@ -104,22 +106,23 @@ class Judge:
             RunError: The graph cannot be run.
         """
         subject = self._subject
-        expected = subject.reference().step(values)
+        wide = exactly(values)  # once for all that is done in float64
+        expected = subject.reference().step(wide)
         native = subject.reference(double=False).step(values)
         tensors = judged(subject.workload, subject.mode, expected)
         own = {tensor: apart(native, expected, tensor) for tensor in tensors}
-        reading = subject.read(values, self._held or subject.tensors)
+        reading = subject.read(wide, self._held or subject.tensors)
         errors = self._double(reading, expected, own, guess=True)
         if not errors.in_double <= DOUBLE_LIMIT:
             # a number that was float32 in the model itself is what the file says, and no simpler one
-            exact = self._double(subject.read(values, subject.tensors, guess=False), expected, own, guess=False)
+            exact = self._double(subject.read(wide, subject.tensors, guess=False), expected, own, guess=False)
             errors = exact if exact.in_double < errors.in_double else errors
-        held = reading if self._held else None
+        held = replace(reading, values=values) if self._held else None  # onnxruntime is given them
         del reading  # what is not held is dropped before onnxruntime takes its memory
         single = subject.evaluator.step(values)
         errors = errors.max(self._single(values, expected, single, own, held))
         if subject.mode == "training":
-            errors = errors.max(Errors(single_update=self._single_update(values, single)))
+            errors = errors.max(Errors(single_update=self._single_update(values, wide, single)))
             if self.first_losses is None:
                 loss = Workload.LOSS
                 self.first_losses = expected.outputs[loss], single.outputs[loss], native.outputs[loss]
@@ -190,16 +193,16 @@ class Judge:
         errors = errors_of_kernels(reading, named, subject.settings)
         return {tensor: errors.get(name, 0.0) for tensor, name in names.items()}
 
-    def _single_update(self, values: Mapping[str, Array], result: StepResult) -> Worst:
+    def _single_update(self, values: Mapping[str, Array], wide: Mapping[str, Array], result: StepResult) -> Worst:
         """The worst update in float32, as a multiple of its limit."""
-        exact = self._subject.reference().update(values, result.gradients)
-        errors = update_errors(exact, values, result, _UNDERFLOW)
+        exact = self._subject.reference().update(wide, result.gradients)
+        errors = update_errors(exact, wide, result, _UNDERFLOW)
         parameters = {p.next.name for p in self._subject.workload.parameters}
         limits = {name: UPDATE_LIMIT if name in parameters else _SLOT_LIMIT for name in errors}
         if any(not error.error <= limits[name] for name, error in errors.items()):
             made = self._subject.reference(double=False).update(values, result.gradients)
             own = StepResult(made, gradients=result.gradients)
-            native = update_errors(exact, values, own, _UNDERFLOW)
+            native = update_errors(exact, wide, own, _UNDERFLOW)
             limits = {name: max(limit, SINGLE_FACTOR * native[name].error) for name, limit in limits.items()}
         return worst_of(Worst(name, _ratio(error.error, limits[name], 0.0)) for name, error in errors.items())
 

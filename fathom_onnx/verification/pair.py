@@ -9,11 +9,26 @@ from fathom_onnx.workloads.contract import Array
 
 from .check import Errors
 from .compare import Worst, worst_of
+from .double import exactly
 from .subject import Subject
 from .tensors import Judged, apart, errors_beside, judged, named_worst
 from .updates import update_errors
 
-__all__ = ["Side", "pair_errors"]
+__all__ = ["Side", "Widened", "pair_errors"]
+
+
+class Widened:
+    """The values that pairs start from, in float64: made once for all graphs that are given the very same."""
+
+    def __init__(self) -> None:
+        self._values: Mapping[str, Array] = {}
+        self._wide: dict[str, Array] = {}
+
+    def of(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Values in float64."""
+        if not _are_the_same(values, self._values):
+            self._values, self._wide = values, exactly(values)
+        return self._wide
 
 
 class Side:
@@ -21,10 +36,11 @@ class Side:
 
     Args:
         subject: The graph.
+        widened: What all sides take their values in float64 from.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, widened: Widened) -> None:
+        self.subject, self.widened = subject, widened
         self._values: Mapping[str, Array] = {}
         self._double: StepResult | None = None
         self._rounding: dict[Judged, float] | None = None
@@ -39,7 +55,7 @@ class Side:
             self.forget()
             self._values = values
         if self._double is None:
-            self._double = self.subject.double(values)
+            self._double = self.subject.double(self.widened.of(values))
         return self._double
 
     def rounding(self, values: Mapping[str, Array]) -> dict[Judged, float]:
@@ -80,13 +96,14 @@ def pair_errors(first: Side, second: Side, values: Mapping[str, Array]) -> tuple
         RunError: A graph cannot be run.
     """
     right, made, subject = first.double(values), second.double(values), first.subject
+    wide = first.widened.of(values)
     errors = errors_beside(made, right, first.rounding(values))
     update = Worst()
     if subject.mode == "training":
-        updated = subject.updated(values, made.gradients)
+        updated = subject.updated(wide, made.gradients)
         carried = {v.next.name for v in subject.workload.carried("training")}
         expected = updated or {name: value for name, value in right.outputs.items() if name in carried}
-        update = worst_of(update_errors(expected, values, made).values())
+        update = worst_of(update_errors(expected, wide, made).values())
     return (
         Errors(
             loss=named_worst(errors, "loss").error,

@@ -32,6 +32,7 @@ from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.processes import ended_at_import
 from fathom_onnx.runtime.environment import cpu_cores
 
+from .memory import give_memory_back, keep_memory
 from .threads import limit_threads
 
 __all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
@@ -135,6 +136,7 @@ def _serve(connection: Connection, log: str, scratch: str, threads: int | None) 
     _die_with_parent()
     if threads is not None:
         limit_threads(threads)
+        keep_memory()
     tempfile.tempdir = scratch
     connection.send(_READY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -150,6 +152,8 @@ def _serve(connection: Connection, log: str, scratch: str, threads: int | None) 
             answer = _answer_of_a_copy(call) if in_a_copy else _answer(call)
         except KeyboardInterrupt:
             return
+        if threads is not None:
+            give_memory_back()
         connection.send(answer)
 
 

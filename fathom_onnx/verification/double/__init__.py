@@ -6,6 +6,7 @@ our own (:mod:`.kernels`) where the evaluator's are wrong, slow, or in float32 w
 """
 
 from .evaluator import DoubleGraph
+from .numbers import exactly
 from .widening import widened
 
-__all__ = ["DoubleGraph", "widened"]
+__all__ = ["DoubleGraph", "exactly", "widened"]

@@ -15,7 +15,7 @@ from fathom_onnx.errors import RunError, one_line
 from fathom_onnx.workloads.contract import Array
 
 from .kernels import KERNELS
-from .numbers import unrounded
+from .numbers import exactly, unrounded
 from .widening import widened
 
 __all__ = ["DoubleGraph"]
@@ -156,10 +156,7 @@ class DoubleGraph:
         missing = self.inputs - values.keys()
         if missing:
             raise RunError(f"input '{min(missing)}' has no value", "give one for every input")
-        results: dict[str, Any] = {"": None, **self._constants}
-        for name in self.inputs:
-            value = np.asarray(values[name])
-            results[name] = value.astype(np.float64) if value.dtype == np.float32 else value
+        results: dict[str, Any] = {"": None, **self._constants, **exactly({name: values[name] for name in self.inputs})}
         with np.errstate(all="ignore"):
             for operator, inputs, outputs, dropped in self._steps:
                 context = {"context": results} if operator.need_context() else {}

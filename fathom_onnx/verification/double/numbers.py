@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["unrounded", "wide"]
+__all__ = ["exactly", "unrounded", "wide"]
 
 _DIGITS = 6
 """A float32 that is a decimal number of so few digits was that number: one in thirty of all others is one by chance."""
@@ -83,3 +83,9 @@ def wide(array: Array, guess: bool = True, before: Sequence[float] = ()) -> Arra
     if guess and array.size and (array == array.flat[0]).all():
         return np.full(array.shape, unrounded(float(array.flat[0])))
     return array.astype(np.float64)
+
+
+def exactly(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Values with each float32 array in float64, number for number; other arrays are the same ones."""
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}

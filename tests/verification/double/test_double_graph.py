@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fathom_onnx.errors import RunError
 from fathom_onnx.graph import GraphMetadata
 from fathom_onnx.verification.double import DoubleGraph, widened
-from fathom_onnx.verification.double.numbers import unrounded, wide
+from fathom_onnx.verification.double.numbers import exactly, unrounded, wide
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,15 @@ def test_whatever_is_guessed_rounds_to_the_number() -> None:
     for special in (np.inf, -np.inf, np.finfo(np.float32).max, np.finfo(np.float32).tiny):
         assert np.float32(unrounded(float(special))) == np.float32(special)
     assert math.isnan(unrounded(float("nan")))
+
+
+def test_values_keep_every_digit_that_they_have() -> None:
+    given = {"single": np.array([0.1, 1 / 3, 1e-45], np.float32), "whole": np.arange(3), "double": np.array([0.1])}
+    made = exactly(given)
+    assert made["single"].dtype == np.float64
+    np.testing.assert_array_equal(made["single"], [float(number) for number in given["single"]])
+    assert made["whole"] is given["whole"]
+    assert made["double"] is given["double"]
 
 
 def test_several_numbers_keep_their_values() -> None:
