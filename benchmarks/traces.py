@@ -92,13 +92,12 @@ def make(path: Path, megabytes: int) -> int:
 
 def read(path: Path) -> dict[str, float]:
     """Read a trace into times by step and node, in this process; seconds and peak memory."""
-    from fathom_onnx.runtime.traces.events import read_events
-    from fathom_onnx.runtime.traces.runs import read_runs
+    from fathom_onnx.runtime.traces.runs import KnownNodes, read_session
     from fathom_onnx.runtime.traces.steps import step_times
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin, used = time.perf_counter(), time.process_time()
-    times = step_times(read_runs(read_events(path)))
+    times = step_times(read_session(path, KnownNodes()))
     seconds, used = time.perf_counter() - begin, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "cpu_seconds": used, "peak_kib": peak, "before_kib": before, "steps": len(times.run_us)}

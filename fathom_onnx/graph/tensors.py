@@ -67,9 +67,12 @@ def element_type(onnx_type: int) -> str:
 def declared_tensor(info: onnx.ValueInfoProto) -> Tensor:
     """A tensor as an input, an output or a ``value_info`` declares it; a shape with an open dimension is unknown."""
     kind = info.type.tensor_type
-    static = kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim)
-    shape = tuple(dim.dim_value for dim in kind.shape.dim) if static else None
-    return Tensor(info.name, shape, element_type(kind.elem_type))
+    if not kind.HasField("shape"):
+        return Tensor(info.name, None, element_type(kind.elem_type))
+    sizes = tuple([dim.dim_value for dim in kind.shape.dim])
+    # an open dimension reads as 0
+    static = 0 not in sizes or all(dim.HasField("dim_value") for dim in kind.shape.dim)
+    return Tensor(info.name, sizes if static else None, element_type(kind.elem_type))
 
 
 def initializer_tensor(tensor: onnx.TensorProto) -> Tensor:

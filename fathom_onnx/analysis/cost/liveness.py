@@ -267,18 +267,20 @@ def liveness_of(
     )
 
 
-def liveness(graph: Graph, idle: Collection[Body] = ()) -> Liveness:
+def liveness(graph: Graph, idle: Collection[Body] = (), labels: Sequence[Label] | None = None) -> Liveness:
     """The memory of one step of a graph, its nodes in the order of the file, without running it.
 
     Args:
         graph: The graph.
         idle: Bodies that are known not to run.
+        labels: Labels of all nodes, where they are known.
     """
     model = graph.model.graph
-    labels, sizes = label_nodes(numbered(model)), sizes_by_body(model)
+    sizes = sizes_by_body(model)
     for where, known in known_by_body(model, opset_of(graph.model)).items():
         sequences = {name: one.as_tensor(name) for name, one in known.sequences.items() if one is not None}
         sizes[where].update((name, tensor.size_bytes) for name, tensor in sequences.items())
+    labels = label_nodes(numbered(model)) if labels is None else labels
     return liveness_of(model, sizes, labels, residents_of(graph), idle=idle)
 
 

@@ -87,7 +87,8 @@ def _graph_liveness(graph: Graph, attribution: Attribution, ran: Sequence[str]) 
     """Tensor liveness in a step of the original graph, without the branches that were not taken."""
     numbers = _numbers(attribution, ran)
     shares = (n.shares for n in attribution.nodes if n.executed in numbers and n.kind == "attributed")
-    return liveness(graph, _idle(attribution.originals, {share.original for of in shares for share in of}))
+    idle = _idle(attribution.originals, {share.original for of in shares for share in of})
+    return liveness(graph, idle, attribution.labels)
 
 
 def executed_liveness(

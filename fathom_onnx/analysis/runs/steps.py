@@ -228,8 +228,8 @@ def _trend_p_values(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _alike(times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Columns of which no two have the same p-value for certain, and for each column the place of its like among them.
 
-    The p-value follows from the number of steps, Kendall's S (pairs of steps that rise less those that fall), and the
-    sums over ties in its variance, which follow from how many times are equal to each.
+    The p-value follows from the number of steps, how far Kendall's S (pairs of steps that rise less those that fall) is
+    from 0, and the sums over ties in its variance, which follow from how many times are equal to each.
     """
     balance, equal = np.zeros(times.shape[1]), np.zeros(times.shape)
     for apart in range(1, len(times)):
@@ -237,7 +237,7 @@ def _alike(times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.ND
         balance += rises.sum(axis=0)
         equal[apart:] += rises == 0
         equal[:-apart] += rises == 0
-    keys = np.stack([balance, equal.sum(axis=0), (equal**2).sum(axis=0)])
+    keys = np.stack([abs(balance), equal.sum(axis=0), (equal**2).sum(axis=0)])
     _, one, which = np.unique(keys, axis=1, return_index=True, return_inverse=True)
     return one, which.reshape(-1)
 
