@@ -86,7 +86,8 @@ def test_both_steps_of_a_workload_are_compiled_by_one_process_the_longer_one_fir
 ) -> None:
     inline = Inline()
     whole(tmp_path, world, inline=inline, frameworks=["torch", "jax"])
-    assert [lane for lane, _ in inline.lanes if lane.startswith("prepare")] == ["prepare 0", "prepare 1"] * 2
+    assert [lane for lane, _ in inline.lanes if lane.startswith("prepare")] == ["prepare 0 or prepare 1"] * 4
+    assert [group for group in inline.groups if group] == ["prepare autoenc", "prepare residual"] * 2
     assert [what for what in world.did if what.startswith("prepare")] == [
         f"prepare {workload} {mode} (jax)" for mode in ("training", "inference") for workload in ("autoenc", "residual")
     ]

@@ -118,6 +118,37 @@ def test_a_call_that_two_lanes_may_do_is_done_by_the_one_that_is_free(tmp_path: 
     assert len(found) == 4
 
 
+def test_calls_of_a_group_are_done_by_one_lane_though_another_is_free(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    with ProcessWorkers(tmp_path) as workers:
+        calls = [
+            WorkerCall("a", wait_for, done, others=("b",), group="long"),
+            WorkerCall("a", pid, "of the long one", others=("b",), group="long"),
+            WorkerCall("a", pid, "of another", others=("b",), group="short"),
+            WorkerCall("a", write, done, others=("b",), group="short"),
+        ]
+        found = outcomes(workers, *calls)
+    assert {"found": True} in [outcome.result for outcome in found]
+    logs = {lane: (tmp_path / f"{lane}.log").read_text() for lane in "ab"}
+    assert "working on of the long one" in logs["a"]
+    assert "working on of another" in logs["b"]
+
+
+def niceness(argument: Any) -> dict[str, Any]:
+    return {"nice": os.nice(0)}
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+def test_lanes_that_share_their_calls_give_way_to_those_that_do_not(tmp_path: Path) -> None:
+    with ProcessWorkers(tmp_path) as workers:
+        calls = [WorkerCall("a", niceness, 0), WorkerCall("b", niceness, 1, others=("c",))]
+        found = {call.argument: outcome.result for call, outcome in workers.run(calls) if outcome and outcome.result}
+        (alone,) = outcomes(workers, WorkerCall("d", niceness, 0), fresh=True)
+    own = os.nice(0)
+    assert found[0] == alone.result == {"nice": own}
+    assert found[1] == {"nice": min(own + 10, 19)}
+
+
 def test_an_error_is_one_line_and_the_process_goes_on(tmp_path: Path) -> None:
     with ProcessWorkers(tmp_path) as workers:
         calls = [WorkerCall("a", known_error, 0), WorkerCall("a", unknown_error, 0), WorkerCall("a", pid, 0)]

@@ -133,18 +133,13 @@ class _StageRun:
             else:
                 name, imports = (stage.imports(job) if alone else None) or ("", None)
                 lane, *others = [f"{stage.name} {name}".rstrip()] if alone else self._lanes(job)
-                calls.append(WorkerCall(lane, stage.work, job, imports, tuple(others)))
+                group = f"{stage.name} {job.cell.workload}" if stage.by_workload else ""
+                calls.append(WorkerCall(lane, stage.work, job, imports, tuple(others), group))
         return calls
 
     def _lanes(self, job: Job) -> list[str]:
-        """The processes that may do a job: one a framework, or of a stage that is spread either of two, or one."""
-        stage = self._stage
-        if not stage.spread:
-            return [job.cell.framework]
-        if stage.by_workload:
-            workloads = list(dict.fromkeys(other.cell.workload for other in self._jobs))
-            return [_two_lanes(stage.name)[workloads.index(job.cell.workload) % 2]]
-        return _two_lanes(stage.name)
+        """The processes that may do a job: one a framework, or of a stage that is spread either of two."""
+        return _two_lanes(self._stage.name) if self._stage.spread else [job.cell.framework]
 
     def take(self, job: Job, outcome: CallOutcome | None) -> None:
         """Store what a call for a job returned; None: it was started."""

@@ -68,7 +68,7 @@ class Stage:
             that itself. Processes that measure are copies of one that has done it.
         spread: Whether jobs are spread over two processes, since they need no framework, or several of them; others are
             done in a process a framework.
-        by_workload: Whether all jobs of a workload are of the same of these two, which keeps of one what another needs.
+        by_workload: Whether one of these two does all jobs of a workload, and keeps of one what another needs.
     """
 
     name: str

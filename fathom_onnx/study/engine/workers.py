@@ -1,6 +1,7 @@
 """Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
 
-A call that several lanes may do is done by the first of them that is free.
+A call that several lanes may do is done by the first of them that is free. Such lanes give way to the others: what
+waits for one lane alone would else end last, with a core left over.
 
 A framework is imported once, in its own lane. A call that needs a process of its own gets a new one, or a copy of one
 that has only imported what such calls need, which takes seconds for a framework. When a process dies (killed for lack
@@ -80,6 +81,7 @@ class WorkerCall:
         argument: What it is done for.
         imports: Imports what the call needs, and starts nothing; None where the call does that itself. A lane has one.
         others: Further lanes that may run it: the first one that is free does.
+        group: Calls of one group are done by the lane that did the first of them; of none where it is empty.
     """
 
     lane: str
@@ -87,6 +89,7 @@ class WorkerCall:
     argument: Any
     imports: Callable[[], object] | None = None
     others: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -101,6 +104,10 @@ class CallOutcome:
     result: dict[str, Any] | None
     error: str
     seconds: float
+
+
+_NICENESS = 10
+"""What lanes that give way are nicer by: they have a tenth of what others have of a core."""
 
 
 class Workers(Protocol):
@@ -131,9 +138,11 @@ def _die_with_parent(original: Connection | None = None) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _serve(connection: Connection, log: str, scratch: str, threads: int | None) -> None:
+def _serve(connection: Connection, log: str, scratch: str, threads: int | None, gives_way: bool) -> None:
     """The main loop of a worker process: answer calls until the pipe is closed."""
     _die_with_parent()
+    if gives_way and hasattr(os, "nice"):
+        os.nice(_NICENESS)
     if threads is not None:
         limit_threads(threads)
         keep_memory()
@@ -206,15 +215,17 @@ class _Worker:
     Args:
         log: File for what it prints.
         threads: How many threads it may use; None where it has the machine to itself.
+        gives_way: Whether other processes are to have the cores first.
 
     Raises:
         UsageError: The process ended while it imported the user's script.
     """
 
-    def __init__(self, log: Path, threads: int | None) -> None:
+    def __init__(self, log: Path, threads: int | None, gives_way: bool) -> None:
         self.connection, child_end = _CONTEXT.Pipe()
         scratch = ensure_folder(log.parent / _SCRATCH)
-        self.process = _CONTEXT.Process(target=_serve, args=(child_end, str(log), str(scratch), threads), daemon=True)
+        arguments = child_end, str(log), str(scratch), threads, gives_way
+        self.process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         child_end.close()
         self._idle = False
@@ -298,16 +309,20 @@ class ProcessWorkers:
         """Do calls; see :meth:`Workers.run`."""
         waiting = list(calls)
         lanes = list(dict.fromkeys(lane for call in calls for lane in call.lanes))
+        lane_of: dict[str, str] = {}  # of groups
         busy: dict[str, tuple[WorkerCall, float]] = {}
         threads = None if fresh else max(1, cpu_cores() // max(1, len(lanes)))
         while waiting or busy:
             for lane in [lane for lane in lanes if lane not in busy]:
-                call = next((call for call in waiting if lane in call.lanes), None)
+                may = (c for c in waiting if lane in c.lanes and lane_of.get(c.group, lane) == lane)
+                call = next(may, None)
                 if call is None:
                     continue
                 waiting.remove(call)
+                if call.group:
+                    lane_of[call.group] = lane
                 if lane not in self._workers:
-                    self._workers[lane] = _Worker(self._logs / f"{lane}.log", threads)
+                    self._workers[lane] = _Worker(self._logs / f"{lane}.log", threads, gives_way=bool(call.others))
                 yield call, None
                 busy[lane] = call, time.perf_counter()
                 self._workers[lane].give(call, _copied(call, fresh))

@@ -193,10 +193,12 @@ class Inline:
 
     def __init__(self) -> None:
         self.lanes: list[tuple[str, bool]] = []
+        self.groups: list[str] = []
 
     def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
         for call in calls:
             self.lanes.append((" or ".join(call.lanes), fresh))
+            self.groups.append(call.group)
             yield call, None
             try:
                 yield call, CallOutcome(call.function(call.argument), "", 0.5)
