@@ -24,6 +24,7 @@ __all__ = [
     "backend_runs",
     "body_of",
     "bound",
+    "convolves_in_double",
     "depending_results",
     "evaluate",
     "is_drop",
@@ -146,6 +147,15 @@ def _bodies(params: Mapping[str, Any]) -> Iterator[Any]:
                 yield item.jaxpr
             elif isinstance(item, core.Jaxpr):
                 yield item
+
+
+def convolves_in_double(jaxpr: Any) -> bool:
+    """Whether a jaxpr, or one that it calls, has a convolution in float64."""
+    return any(
+        (equation.primitive.name == "conv_general_dilated" and equation.outvars[0].aval.dtype == np.float64)
+        or any(convolves_in_double(inner) for inner in _bodies(equation.params))
+        for equation in jaxpr.eqns
+    )
 
 
 def same(double: ClosedJaxpr, single: ClosedJaxpr) -> bool:
