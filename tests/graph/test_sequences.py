@@ -166,3 +166,28 @@ def test_sequences_of_one_name_in_two_bodies_are_two() -> None:
     lengths = {where: one.sequence("t").length for where, one in known.items()}
     assert lengths == {TOP: None, (0, "then_branch"): 1, (0, "else_branch"): 3}
     assert known[0, "else_branch"].values["else_n"] == 3
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["before", "after"])
+def test_a_tensor_of_a_body_is_no_sequence_that_has_its_name_around_it(later: bool) -> None:
+    nodes = [op("Relu", "x", "t"), op("Identity", "s", "last")]
+    bodies = {f"{n}_branch": helper.make_graph(nodes, n, [], [INFO("t", FLOAT, (6, 4))]) for n in ("then", "else")}
+    both = [op("SequenceConstruct", "x x", "t"), op("If", "c", "y", **bodies)]
+    outside = [op("SequenceConstruct", "x x x", "s"), *(both[::-1] if later else both)]
+    given = model(outside, {"c": (BOOL, ()), "x": (FLOAT, (6, 4))}, {"y": (FLOAT, (6, 4))}, infer=False)
+    known = known_by_body(given.graph, 18)
+    where = (1 if later else 2, "then_branch")
+    assert known[TOP].sequence("t").length == 2
+    assert known[where].sequences.get("t") is None
+    # what only the graph around it has is known in the body, under another name too
+    assert known[where].sequence("s").length == known[where].sequence("last").length == 3
+
+
+def test_the_work_for_bodies_grows_with_their_number_alone() -> None:
+    """A body's sequences are those of its own and around it, and none of the other names there."""
+    body = helper.make_graph([op("Relu", "x", "r")], "b", [], [INFO("r", FLOAT, (6, 4))])
+    nodes = [op("If", "c", f"y{n}", then_branch=body, else_branch=body) for n in range(50)]
+    given = model(nodes, {"c": (BOOL, ()), "x": (FLOAT, (6, 4))}, {"y49": (FLOAT, (6, 4))}, infer=False)
+    known = known_by_body(given.graph, 18)
+    assert len(known) == 101
+    assert all(len(one.sequences) == 0 for one in known.values())

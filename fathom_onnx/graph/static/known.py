@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ def known_by_body(graph: onnx.GraphProto, opset: int) -> dict[Body, Known]:
         opset: Version of the default domain.
     """
     walk = _Walk(graph, opset)
-    walk.level(graph, [], {}, TOP, {})
+    walk.level(graph, [], [], {}, TOP, {})
     return walk.known
 
 
@@ -42,6 +42,7 @@ class _Walk:
         self,
         part: onnx.GraphProto,
         around: list[MutableMapping[str, KnownSequence | None]],
+        taken: list[Collection[str]],
         outer: Values,
         where: Body,
         handed: Mapping[str, KnownSequence],
@@ -51,13 +52,16 @@ class _Walk:
         Args:
             part: The top graph or a body.
             around: Sequences around it, those of the innermost body first.
+            taken: All names of each of these levels.
             outer: Values around it.
             where: Where it stands.
             handed: Sequences that the node around it gives to its inputs.
         """
         names = names_in(part)
-        own: dict[str, KnownSequence | None] = dict.fromkeys(names)
-        own.update((i.name, declared_sequence(i)) for i in [*part.value_info, *part.input, *part.output])
+        # a name that has another meaning around it may be a sequence there
+        own: dict[str, KnownSequence | None] = {n: None for n in names if any(n in outside for outside in taken)}
+        declared = ((i.name, declared_sequence(i)) for i in [*part.value_info, *part.input, *part.output])
+        own.update((name, sequence) for name, sequence in declared if sequence is not None)
         own.update((name, with_declared(given, own.get(name))) for name, given in handed.items())
         values = {name: value for name, value in outer.items() if name not in names} | constants_of(part)
         known = self.known[where] = Known(self.tensors[where], values, ChainMap(own, *around))
@@ -67,7 +71,7 @@ class _Walk:
             inside = dict(bodies(node))
             times = executions_of(node, inside, known, self.opset) if inside else {}
             for name, body in inside.items():
-                self.level(body, [own, *around], values, (index, name), _handed(node, body, known))
+                self.level(body, [own, *around], [names, *taken], values, (index, name), _handed(node, body, known))
             inner, (executions, _) = self.tensors.get((index, "body"), {}), times.get("body", (None, ""))
             for name, made in made_sequences(node, known, inner, executions).items():
                 own[name] = with_declared(made, own.get(name))
