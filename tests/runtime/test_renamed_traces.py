@@ -119,6 +119,12 @@ GOOD = [executed("k0", "Add", 10, 5), executed("k0", "Add", 20, 6), told("model_
         ("{}", 1),
         ("7", 1),
         ('{"cat" : "Node","name" : 3}', 1),
+        (GOOD[1].replace('"ts" :20', '"ts" :"20"'), 1),  # facts of other types
+        (GOOD[1].replace('"ts" :20', '"ts" :20.5'), 1),
+        (GOOD[1].replace('"dur" :6', '"dur" :null'), 1),
+        (GOOD[1].replace('"dur" :6', '"dur" :true'), 1),
+        (executed("k1", "Add", 20, 6).replace('"Add"', '["Add"]'), 1),
+        (told("model_run", 5, 30).replace('"model_run"', '["model_run"]'), 1),
     ],
 )
 def test_a_broken_event_is_told_with_its_place(tmp_path: Path, spoiled: str, count: int) -> None:

@@ -74,16 +74,19 @@ def read_event(line: bytes, path: Path, count: int) -> TraceEvent:
     try:
         raw = orjson.loads(line)
         name, arguments = raw["name"], raw.get("args", {})
-        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
-            op_type, provider = arguments.get("op_name", ""), arguments.get("provider", "")
-            return TraceEvent(name[: -len(_SUFFIX)], True, raw["tid"], raw["ts"], raw["dur"], op_type, provider)
         if name == _FULL:
             lost = arguments.get("dropped_event_count", "an unknown number of")
             raise RunError(
                 f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
                 "profile fewer steps",
             )
-        return TraceEvent(name, False, raw["tid"], raw["ts"], raw["dur"])
+        op_type, provider = arguments.get("op_name", ""), arguments.get("provider", "")
+        times = raw["tid"], raw["ts"], raw["dur"]
+        if not all(isinstance(text, str) for text in (name, op_type, provider)) or {*map(type, times)} != {int}:
+            raise TypeError("a name that is no text, or a time that is no whole number")
+        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
+            return TraceEvent(name[: -len(_SUFFIX)], True, *times, op_type, provider)
+        return TraceEvent(name, False, *times)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"trace '{path.name}' is broken after {count} events: the rest, an unknown number, is lost",
