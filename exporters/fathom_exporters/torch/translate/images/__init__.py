@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
+from .average_pooling import AVERAGE_POOLING
 from .borders import BORDERS
 from .convolution import CONVOLUTION
+from .max_pooling import MAX_POOLING
 from .normalisation import NORMALISATION
-from .pooling import POOLING
 from .resampling import RESAMPLING
 from .sampling import SAMPLING
 from .windows import WINDOWS
@@ -23,7 +24,8 @@ __all__ = ["IMAGES"]
 
 IMAGES: dict[torch._ops.OpOverload[..., Any], Callable[..., Any]] = {
     **CONVOLUTION,
-    **POOLING,
+    **MAX_POOLING,
+    **AVERAGE_POOLING,
     **NORMALISATION,
     **RESAMPLING,
     **BORDERS,
