@@ -133,7 +133,9 @@ def test_a_measurement_adds_up_and_says_what_it_is() -> None:
     )
     measured = JaxNative().measure(request, lambda what, done, total: progress.append((what, done, total)))
     assert measured.profiled_as == "op by op; XLA fuses these"
-    assert progress == [(w, n, 3) for w in ("control", "control op by op", "profile") for n in (1, 2, 3)]
+    series = (("control", 3), ("profile", 3), ("control op by op", 2))  # the last one is warm already
+    assert progress == [(what, n, steps) for what, steps in series for n in range(1, steps + 1)]
+    assert [len(us) for us in (measured.steps, measured.control_us, measured.comparable_us)] == [2, 2, 2]
     calls = {sum(one.calls for one in step.ops.values()) for step in measured.steps}
     assert calls == {measured.facts["equations"]}
     for step in measured.steps:
