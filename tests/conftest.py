@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 
 import onnx
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.workloads.contract import Mode, NoiseSource
-from support.graphs.exports import exported
+from support.graphs.exports import EXPORTS, exported
 from support.paths import ROOT
 
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +23,15 @@ settings.load_profile("fixed")
 
 SLOW_FOLDERS = ("end_to_end", "exporters", "simulators", "verification")
 """Folders below ``tests/`` whose every test loads a framework or runs a tool; tests elsewhere are marked one by one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of a run share a folder for graphs, which goes with the one that started them."""
+    if EXPORTS not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="fathom-exports-")
+        os.environ[EXPORTS] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop(EXPORTS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
