@@ -278,8 +278,7 @@ def liveness(graph: Graph, idle: Collection[Body] = (), labels: Sequence[Label] 
     model = graph.model.graph
     sizes = sizes_by_body(model)
     for where, known in known_by_body(model, opset_of(graph.model)).items():
-        sequences = {name: one.as_tensor(name) for name, one in known.sequences.items() if one is not None}
-        sizes[where].update((name, tensor.size_bytes) for name, tensor in sequences.items())
+        sizes[where].update((name, tensor.size_bytes) for name, tensor in known.sequences_as_tensors().items())
     labels = label_nodes(numbered(model)) if labels is None else labels
     return liveness_of(model, sizes, labels, residents_of(graph), idle=idle)
 

@@ -194,7 +194,7 @@ def count_nodes(graph: Graph) -> tuple[Counted, ...]:
 
 def _sized(known: Known) -> Mapping[str, Tensor]:
     """The tensors of a body, and its sequences as tensors of the same size."""
-    sequences = {name: one.as_tensor(name) for name, one in known.sequences.items() if one is not None}
+    sequences = known.sequences_as_tensors()
     return ChainMap(sequences, dict(known.tensors)) if sequences else known.tensors
 
 

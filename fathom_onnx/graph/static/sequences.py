@@ -59,6 +59,10 @@ class Known:
         """A sequence, or one of which nothing is known."""
         return self.sequences.get(name) or KnownSequence(None, None, None, "")
 
+    def sequences_as_tensors(self) -> dict[str, Tensor]:
+        """The sequences by name, each as a tensor of the same elements, for its size."""
+        return {name: one.as_tensor(name) for name, one in self.sequences.items() if one is not None}
+
     def tensor(self, name: str) -> Tensor:
         """A tensor, or one of which nothing is known."""
         return self.tensors.get(name) or Tensor(name, None, "")

@@ -18,12 +18,27 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-__all__ = ["Row", "TraceEvent", "open_trace", "read_blocks", "read_event", "read_events", "read_lines"]
+__all__ = [
+    "FULL",
+    "NODE_SUFFIX",
+    "RUN",
+    "Row",
+    "TraceEvent",
+    "open_trace",
+    "read_blocks",
+    "read_event",
+    "read_events",
+    "read_lines",
+]
 
-_SUFFIX = "_kernel_time"
+NODE_SUFFIX = "_kernel_time"
+"""What the name of a node's event ends in."""
 
+RUN = "model_run"
+"""The event that ends a run."""
 
-_FULL = "profile_truncated"
+FULL = "profile_truncated"
+"""The event that tells how many events were lost."""
 
 
 # A node that was renamed (k0, k1, ...) is the only one of that name, so that from its second execution on the start of
@@ -74,7 +89,7 @@ def read_event(line: bytes, path: Path, count: int) -> TraceEvent:
     try:
         raw = orjson.loads(line)
         name, arguments = raw["name"], raw.get("args", {})
-        if name == _FULL:
+        if name == FULL:
             lost = arguments.get("dropped_event_count", "an unknown number of")
             raise RunError(
                 f"onnxruntime's profiler was full: {lost} events were lost (trace '{path.name}' holds {count})",
@@ -84,8 +99,8 @@ def read_event(line: bytes, path: Path, count: int) -> TraceEvent:
         times = raw["tid"], raw["ts"], raw["dur"]
         if not all(isinstance(text, str) for text in (name, op_type, provider)) or {*map(type, times)} != {int}:
             raise TypeError("a name that is no text, or a time that is no whole number")
-        if raw["cat"] == "Node" and name.endswith(_SUFFIX):
-            return TraceEvent(name[: -len(_SUFFIX)], True, *times, op_type, provider)
+        if raw["cat"] == "Node" and name.endswith(NODE_SUFFIX):
+            return TraceEvent(name[: -len(NODE_SUFFIX)], True, *times, op_type, provider)
         return TraceEvent(name, False, *times)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -18,16 +18,13 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-from .events import TraceEvent, open_trace, read_lines
+from .events import FULL, NODE_SUFFIX, RUN, TraceEvent, open_trace, read_lines
 from .node_runs import NodeRun
 from .runs import PARENTS, StepRun, read_runs
 from .shapes import Form, listed_tensors
 
 __all__ = ["ForeignTrace", "TracedNode", "read_foreign"]
 
-_SUFFIX = "_kernel_time"
-_RUN = "model_run"
-_FULL = "profile_truncated"
 _AS_WRITTEN = "give the file that end_profiling() named, whole and as it was written"
 _SEPARATOR = "\x1f"
 _INDICES = ("node_index", "graph_index")
@@ -156,7 +153,7 @@ def _raw_events(path: Path) -> Iterator[dict[str, Any]]:
     for count, event in enumerate(_parsed(path)):
         if not isinstance(event, dict) or not {"cat", "name"} <= event.keys():
             raise RunError(f"'{path.name}' is no trace of onnxruntime", _AS_WRITTEN)
-        if event["name"] == _FULL:
+        if event["name"] == FULL:
             told = event.get("args")
             lost = (told if isinstance(told, dict) else {}).get("dropped_event_count", "an unknown number of")
             raise RunError(
@@ -171,7 +168,7 @@ def _raw_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _is_node(event: Mapping[str, Any]) -> bool:
-    return event["cat"] == "Node" and str(event["name"]).endswith(_SUFFIX)
+    return event["cat"] == "Node" and str(event["name"]).endswith(NODE_SUFFIX)
 
 
 def _index(arguments: Mapping[str, Any]) -> str:
@@ -184,7 +181,7 @@ def _events(path: Path) -> Iterator[TraceEvent]:
         name, times = str(event["name"]), (event["tid"], event["ts"], event["dur"])
         if _is_node(event):
             told = event.get("args", {})
-            key = f"{name[: -len(_SUFFIX)]}{_SEPARATOR}{_index(told)}"
+            key = f"{name[: -len(NODE_SUFFIX)]}{_SEPARATOR}{_index(told)}"
             yield TraceEvent(key, True, *times, str(told.get("op_name", "")), str(told.get("provider", "")))
         elif event["cat"] == "Session":
             yield TraceEvent(name, False, *times)
@@ -206,9 +203,9 @@ def _survey(path: Path) -> _Survey:
         if _is_node(event):
             found.node_threads.add(event["tid"])
             told = event.get("args", {})
-            key = f"{name[: -len(_SUFFIX)]}{_SEPARATOR}{_index(told)}", str(told.get("op_name", ""))
+            key = f"{name[: -len(NODE_SUFFIX)]}{_SEPARATOR}{_index(told)}", str(told.get("op_name", ""))
             found.forms.setdefault(key, {})[_form(told)] = None
-        elif event["cat"] == "Session" and name == _RUN:
+        elif event["cat"] == "Session" and name == RUN:
             found.run_threads.add(event["tid"])
             found.spans.append((event["ts"], event["ts"] + event["dur"]))
         elif event["cat"] not in ("Session", "Node"):

@@ -15,12 +15,9 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-from .events import read_lines
+from .events import NODE_SUFFIX, RUN, read_lines
 
 __all__ = ["NodeMemory", "TracedMemory", "traced_memory"]
-
-_SUFFIX = "_kernel_time"
-_RUN = "model_run"
 
 
 @dataclass(frozen=True)
@@ -85,17 +82,17 @@ def traced_memory(path: Path) -> TracedMemory:
     runs, last = 0, {}
     for event in _events(path):
         name, arguments = event["name"], event["args"]
-        if name == _RUN:
+        if name == RUN:
             runs += 1
             if runs == 2:
                 break
-        if not name.endswith(_SUFFIX):
+        if not name.endswith(NODE_SUFFIX):
             continue
         last = arguments
         if runs == 0:
             nodes.append(
                 NodeMemory(
-                    name[: -len(_SUFFIX)],
+                    name[: -len(NODE_SUFFIX)],
                     _number(arguments, "activation_size"),
                     _number(arguments, "parameter_size"),
                     _number(arguments, "output_size"),

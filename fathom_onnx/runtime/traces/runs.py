@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
-from .events import Row, TraceEvent, read_blocks, read_event
+from .events import RUN, Row, TraceEvent, read_blocks, read_event
 from .node_runs import Kind, NodeRun, NodeRuns
 
 __all__ = ["PARENTS", "KnownNodes", "StepRun", "read_runs", "read_session"]
 
-_RUN = "model_run"
 
 _OUTSIDE_RUNS = frozenset({"model_loading_array", "model_loading_uri", "session_initialization"})
 
@@ -100,7 +99,7 @@ class _Session:
         """Take an event; the run that it ends, or None."""
         if not event.is_node and event.name in _OUTSIDE_RUNS:
             return None
-        if event.is_node or event.name != _RUN:
+        if event.is_node or event.name != RUN:
             thread = self._threads.setdefault(event.thread, _Thread())
             thread.which.append(self._known.place(event))
             thread.start_us.append(event.start_us)

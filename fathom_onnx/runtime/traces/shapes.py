@@ -20,12 +20,10 @@ import orjson
 
 from fathom_onnx.errors import RunError
 
-from .events import read_blocks
+from .events import NODE_SUFFIX, RUN, read_blocks
 
 __all__ = ["Form", "NodeShapes", "TensorShape", "listed_tensors", "read_shapes"]
 
-_SUFFIX = "_kernel_time"
-_RUN = "model_run"
 
 _PART = {
     side: re.compile(rb'"' + side.encode() + rb'_type_shape" : (\[(?:\{[^{}]*\},?)*\])') for side in ("input", "output")
@@ -111,10 +109,10 @@ class _Forms:
     def of_event(self, event: Any) -> int | None:
         """The place of an execution of any node; None for an event that is none."""
         name, arguments = str(event["name"]), event.get("args", {})
-        if event["cat"] != "Node" or not name.endswith(_SUFFIX):
+        if event["cat"] != "Node" or not name.endswith(NODE_SUFFIX):
             return None
         sides = (listed_tensors(arguments.get(f"{side}_type_shape", ())) for side in ("input", "output"))
-        return self._place(name[: -len(_SUFFIX)], Form(*sides))
+        return self._place(name[: -len(NODE_SUFFIX)], Form(*sides))
 
     def _place(self, name: str, form: Form) -> int:
         return self.places.setdefault((name, form), len(self.places))
@@ -130,7 +128,7 @@ def _calls(path: Path, warmup: int, forms: _Forms) -> Iterator[npt.NDArray[np.in
             place = forms.of_renamed(name, text) if name else None
             if place is None:
                 event = orjson.loads(text)
-                if event["name"] == _RUN:
+                if event["name"] == RUN:
                     if run >= warmup:
                         # kept as numbers, not as a dict: a long profile has a million of them
                         row = np.zeros(len(forms.places), np.int64)
