@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,121 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from fathom_onnx.errors import UsageError
-from fathom_onnx.exporting import Purpose, usual_frameworks
-from fathom_onnx.exporting import frameworks as known_frameworks
+from fathom_onnx.exporting import Purpose
 from fathom_onnx.graph.files import ensure_folder
-from fathom_onnx.native import native_frameworks
 from fathom_onnx.processes import refuse_during_import
-from fathom_onnx.recipes.target import is_target
 from fathom_onnx.runtime.environment import cpu_cores
-from fathom_onnx.study.cells.own_models import OwnModel, own_models
-from fathom_onnx.study.cells.plan import Cell, Job, OnEvent, Options, Role, cells, own_cells
-from fathom_onnx.study.cells.trained import checkpoints_of
+from fathom_onnx.study.cells.chosen import choose_cells
+from fathom_onnx.study.cells.command_lines import command_lines
+from fathom_onnx.study.cells.plan import OnEvent, Options, Role
 from fathom_onnx.study.engine.engine import Engine
 from fathom_onnx.study.engine.lock import machine_lock
 from fathom_onnx.study.engine.pipeline import carry_out, compile_steps, measure_machine
-from fathom_onnx.study.engine.providers import choose, on_provider, refuse_unused_settings
+from fathom_onnx.study.engine.providers import choose, refuse_unused_settings
 from fathom_onnx.study.engine.stages import STAGES, Stages
 from fathom_onnx.study.engine.workers import ProcessWorkers, Workers
-from fathom_onnx.workloads import names
 
+from .jobs import compiled_jobs, study_jobs
 from .result import StudyResult
 
-__all__ = ["BRIEF_STEPS", "BRIEF_WARMUP", "ROUNDS", "STEPS", "WARMUP", "run_study"]
+__all__ = ["ROUNDS", "STEPS", "WARMUP", "run_study"]
 
 ROUNDS, STEPS, WARMUP = 3, 4, 2
 """Rounds, and steps that are counted in each after those of its warm-up."""
 
-BRIEF_STEPS, BRIEF_WARMUP = 5, 1
-"""Steps of the runs with fewer threads, and in all rounds together of the frameworks' own runs, and those of warm-up in
-each; each of the latter is done three times (with the framework's rewriting, without it, and with its profiler)."""
 
-
-def _commands(
-    folder: Path,
-    options: Options,
-    providers: Sequence[str],
-    thread_counts: Sequence[int],
-    chosen: Sequence[Cell],
-    own: Sequence[OwnModel],
-    rounds: int,
-    flags: Sequence[str],
-) -> list[str]:
-    """The command lines that repeat the study: one, or one a framework where some but not all of them are chosen.
-
-    Models of the user's own are of one framework each, and in the line of that.
-    """
-    used = list(dict.fromkeys(c.framework for c in chosen))
-    modes = list(dict.fromkeys(c.mode for c in chosen))
-    common = ["--mode", modes[0] if len(modes) == 1 else "all", "--ep", ",".join(providers)]
-    common += ["--threads", ",".join(map(str, thread_counts))]
-    common += ["--rounds", str(rounds)]
-    for name in ("steps", "warmup", "seed"):
-        common += [f"--{name}", str(getattr(options, name))]
-    common += flags
-    names = {model.name for model in own}
-    start = ["fathom-onnx", "study"]
-    place = ["-o", str(folder), "--preset", options.preset] if len(names) < len({c.workload for c in chosen}) else []
-    place = place or ["-o", str(folder)]
-    place += [part for n, v in (own[0].target.options if own else ()) for part in ("--set", f"{n}={v}")]
-    several = {"all": set(known_frameworks()), "usual": set(usual_frameworks())}
-    as_one = next(([name] for name, group in several.items() if len(used) > 1 and set(used) == group), used)
-    lines = []
-    for name in as_one:
-        workloads = dict.fromkeys(c.workload for c in chosen if c.workload not in names)
-        targets = [model.target.text for model in own if name in (*several, model.framework)]
-        lines.append(shlex.join([*start, *workloads, *targets, *place, "--framework", name, *common]))
-    return lines
-
-
-def _plan(
-    folder: Path,
-    options: Options,
-    providers: Sequence[str],
-    thread_counts: Sequence[int],
-    chosen: Sequence[Cell],
-    native: bool,
-    own: Mapping[Cell, OwnModel],
-    rounds: int,
-    trained: Mapping[Cell, Path],
-) -> list[Job]:
-    """The jobs of a study, whose options are those of CUDA where they differ between providers."""
-    first, *others = providers
-    base = replace(options, tf32=False, serialize=False)
-    brief = replace(base, ep="cpu", steps=min(options.steps, BRIEF_STEPS), warmup=min(options.warmup, BRIEF_WARMUP))
-    native_brief = replace(brief, steps=min(options.steps, -(-BRIEF_STEPS // rounds)))
-    cuda = {"tf32": options.tf32, "serialize": options.serialize}
-    plan: list[Job] = []
-    for cell in chosen:
-        main = Job(cell, on_provider(base, first, cell.mode, **cuda), folder)
-        plan.append(main)
-        if cell in trained:  # measured one after the other, so that the machine is the same for both
-            plan.append(replace(main, role=Role.TRAINED, values=trained[cell]))
-    if first == "cpu":  # threads inside an operator are the CPU's
-        plan += [
-            Job(cell, replace(brief, threads=threads), folder, Role.FEWER_THREADS)
-            for threads in thread_counts[:-1]
-            for cell in chosen
-        ]
-    plan += [
-        Job(cell, on_provider(base, provider, cell.mode, **cuda), folder, Role.OTHER_PROVIDER)
-        for provider in others
-        for cell in chosen
-    ]
-    frameworks = native_frameworks() if native else ()
-    plan += [
-        Job(cell, native_brief, folder, Role.NATIVE)
-        for cell in chosen
-        if cell.framework in frameworks and cell not in own
-    ]
-    return [replace(job, own=own.get(job.cell)) for job in plan]
-
-
-def _compiled_plan(plan: Sequence[Job]) -> list[Job]:
-    """The jobs of compiled steps, as long as the main runs: each compilation takes longer than its steps anyway."""
-    known = native_frameworks()
-    main = [job for job in plan if job.role is Role.MAIN and job.own is None and job.cell.framework in known]
-    return [replace(job, role=Role.COMPILED, options=replace(job.options, ep="cpu")) for job in main]
+def _thread_counts(threads: int | Sequence[int] | None) -> list[int]:
+    """Numbers of threads, each once, the largest last; 1 and all the cores this process may use for None."""
+    given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else threads
+    return sorted(set(given))
 
 
 def run_study(
@@ -175,8 +86,8 @@ def run_study(
         tf32: Whether CUDA may multiply in TensorFloat-32.
         serialize: Whether each launch on CUDA waits for its kernel, where the device cannot be recorded.
         threads: Threads inside one operator; 1 and all the cores this process may use when not given. The figures and
-            verdicts are about the largest number; runs with the others, of :data:`BRIEF_STEPS` steps or so, show how
-            ops scale on the CPU.
+            verdicts are about the largest number; runs with the others, of :data:`~.jobs.BRIEF_STEPS` steps or so,
+            show how ops scale on the CPU.
         rounds: How often each run is measured, each time in a process of its own and after all the others were.
         steps: Steps of each round that are counted.
         warmup: Steps before them that are not counted.
@@ -184,7 +95,7 @@ def run_study(
         purpose: What the graphs are for.
         verify: Whether graphs are checked against their frameworks and against each other.
         native: Whether the frameworks run the same steps themselves, with the largest number of threads and
-            :data:`BRIEF_STEPS` steps or so.
+            :data:`~.jobs.BRIEF_STEPS` steps or so.
         compiled: Whether the frameworks' own compilers make the steps too, whose times are compared; each is measured
             once, after all rounds.
         values: Folder with checkpoints of training runs in ``WORKLOAD-FRAMEWORK`` or ``WORKLOAD``: cells of these are
@@ -208,25 +119,15 @@ def run_study(
     refuse_during_import("run_study")
     from .outputs import write_if_changed  # with the report comes matplotlib, which takes a second to import
 
-    given = (1, cpu_cores()) if threads is None else (threads,) if isinstance(threads, int) else tuple(threads)
-    thread_counts = sorted(set(given))
+    thread_counts = _thread_counts(threads)
     if not thread_counts or min(*thread_counts, rounds, steps, checked_steps) < 1 or warmup < 0:
         raise UsageError(
             f"a study cannot have {', '.join(map(str, thread_counts)) or 'no'} threads, {rounds} rounds of {steps} "
             f"steps after {warmup}",
             "give 1 or more threads, rounds and steps",
         )
-    targets = [name for name in workloads or () if is_target(name)]
-    usual = None if workloads is None else [name for name in workloads if not is_target(name)]
-    if target_options and not targets:
-        raise UsageError("options are for models of your own, and there is none", "name a FILE.py:build")
-    chosen = cells(preset, usual, frameworks if usual != [] else None, modes)
-    trained = {} if values is None else checkpoints_of(Path(values).absolute(), chosen, preset)
-    own = own_models(targets, target_options or {}, frameworks, names())
-    model_of = dict(own_cells(own, modes))
-    chosen = (*chosen, *model_of)
-    if not chosen:
-        raise UsageError("there is nothing to study", "name at least one workload, framework and mode")
+    checkpoints = None if values is None else Path(values)
+    chosen = choose_cells(preset, workloads, frameworks, modes, target_options or {}, checkpoints)
     providers = choose(ep)
     refuse_unused_settings(providers.names, tf32, serialize)
     study_folder = ensure_folder(Path(folder).absolute())
@@ -240,29 +141,20 @@ def run_study(
         purpose=purpose,
         checked_steps=checked_steps,
     )
-    plan = _plan(
-        study_folder,
-        replace(options, tf32=tf32, serialize=serialize),
-        providers.names,
-        thread_counts,
-        chosen,
-        native,
-        model_of,
-        rounds,
-        trained,
-    )
+    on_cuda = replace(options, tf32=tf32, serialize=serialize)
+    plan = study_jobs(study_folder, on_cuda, providers.names, thread_counts, chosen, rounds, native)
     if not verify:
         stages = replace(stages, verify=None, compare=None)
     switches = {"--tf32": tf32, "--serialize": serialize, "--no-verify": not verify, "--no-native": not native}
     switches["--compiled"] = compiled
     flags = [flag for flag, is_given in switches.items() if is_given]
     flags += ["--values", str(values)] if values is not None else []
-    commands = _commands(Path(folder), options, providers.names, thread_counts, chosen, own, rounds, flags)
+    commands = command_lines(Path(folder), options, providers.names, thread_counts, chosen, rounds, flags)
     with machine_lock(study_folder, on_wait=on_wait), workers(study_folder / "logs") as crew:
         engine = Engine(study_folder, crew, on_event or (lambda event: None))
         done = carry_out(engine, plan, stages, rounds)
         measured = [run.job for run in done.runs if run.done and run.job.role in (Role.MAIN, Role.OTHER_PROVIDER)]
-        made = compile_steps(engine, _compiled_plan(plan) if compiled else [], stages)
+        made = compile_steps(engine, compiled_jobs(plan) if compiled else [], stages)
         ceilings = measure_machine(engine, stages.ceilings, measured)
         result = StudyResult(
             folder=study_folder,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fathom_onnx.analysis.paper.claims import Entry, Verdict, ledger
+from fathom_onnx.analysis.paper.claims import Entry, ledger
 from fathom_onnx.analysis.paper.evidence import Evidence, RunEvidence
 from fathom_onnx.analysis.paper.findings import (
     attribution_finding,
@@ -28,11 +27,18 @@ from fathom_onnx.study.cells.results import CellResult, Failure
 from fathom_onnx.study.engine.ceilings import CeilingsKey
 from fathom_onnx.workloads import suite_of
 
-from .compiled import StepTimes, compiled_finding, step_times
-from .movements import NEWER, SuiteComparison, compare_suites
-from .noise import RunNoise, mix_floor, noise_finding, run_noise
-from .roofs import roofline_json, run_rooflines
-from .trained import ValueEffect, value_effects, value_finding
+from .comparisons.compiled import StepTimes, compiled_finding, step_times
+from .comparisons.movements import NEWER, SuiteComparison, compare_suites
+from .comparisons.noise import RunNoise, mix_floor, noise_finding, run_noise
+from .comparisons.roofs import roofline_json, run_rooflines
+from .comparisons.trained import ValueEffect, value_effects, value_finding
+from .findings import (
+    further_runs_finding,
+    ledger_finding,
+    missing_finding,
+    provider_finding,
+    verification_finding,
+)
 
 if TYPE_CHECKING:
     from fathom_onnx.runtime.ceilings import Ceilings
@@ -44,12 +50,6 @@ SCHEMA = "fathom-onnx/study/2"
 
 LEVELS = {"structure": "modelled cost of the graphs as written", "native": "time in the frameworks themselves"}
 """Levels of the framework question besides time in onnxruntime, and what each sums up."""
-
-_COUNTED: dict[Verdict, str] = {
-    "holds": "hold",
-    "differs": "differ",
-    "cannot be tested here": "cannot be tested here",
-}
 
 
 @dataclass(frozen=True)
@@ -229,76 +229,40 @@ class StudyResult:
     def verdict(self) -> str:
         """One line: first what is missing, then whether the framework matters in onnxruntime."""
         undone = [self.run_name(c.job) for c in self.all_providers if not c.done]
-        missing = f"{len(undone)} of {len(self.all_providers)} cells failed ({', '.join(undone)}). " if undone else ""
-        bad = [str(c["name"]) for c in self.checks if not c["passed"]]
-        wrong = f"{len(bad)} of {len(self.checks)} checks failed ({', '.join(bad)}). " if bad else ""
-        broken = len([f for f in self.failures if f.stage in ("verify", "compare")])
-        unchecked = f"{broken} verifications could not be done. " if broken else ""
+        missing = missing_finding(undone, len(self.all_providers), self.checks, self.failures)
         none = "No workload of a definition ran." if self.summaries else "No cell ran."
-        answer = none if self._main is None else self._main.verdict
-        return f"{missing}{wrong}{unchecked}{answer}"
+        return f"{missing}{none if self._main is None else self._main.verdict}"
 
     @property
     def findings(self) -> list[str]:
         """Further lines: the other levels, distances, the ledger's count, time outside ops, verification."""
-        passed = sum(bool(check["passed"]) for check in self.checks)
-        checked = f"{passed} of {len(self.checks)} checks passed." if self.verified else "The graphs were not verified."
+        other_providers = list(dict.fromkeys(c.job.options.ep for c in self.other_providers))
+        beside = [
+            (self.fewer_threads, "with fewer threads"),
+            *(([c for c in self.other_providers if c.job.options.ep == ep], f"on {ep}") for ep in other_providers),
+            (self.native_runs, "in the frameworks themselves"),
+            (self.compiled_runs, "compiled"),
+            (self.trained_runs, "with trained values"),
+        ]
         lines = [
             *(level.verdict for level in self.framework if level is not self._main),
             *(pair.verdict for level in self.framework for pair in level.pairs),
             self.suites.verdict if self.suites else "",
             *(distance_finding(effect) for effect in self.effects),
             noise_finding(self.noise),
-            self._ledger_count,
+            ledger_finding(self.ledger),
             compiled_finding(self.compiled_steps),
             value_finding(self.value_effects),
             outside_finding(self.summaries),
             overhead_finding(self.summaries),
             attribution_finding(self.summaries),
             roof_finding({self.run_name(job): by["node"] for job, by in self.rooflines.items()}),
-            checked,
+            verification_finding(self.checks, self.verified),
             f"{len(self.summaries)} of {len(self.cells)} cells ran.",
-            self._other_runs,
-            self._providers,
+            further_runs_finding(beside),
+            "" if other_providers else provider_finding(self.options.ep, self.left_out),
         ]
         return [line for line in lines if line]
-
-    @property
-    def _other_runs(self) -> str:
-        """How many of the runs beside the main ones were done."""
-        parts = [
-            f"{sum(c.done for c in several)} of {len(several)} {words}"
-            for several, words in (
-                (self.fewer_threads, "with fewer threads"),
-                *(
-                    ([c for c in self.other_providers if c.job.options.ep == ep], f"on {ep}")
-                    for ep in self._other_provider_names
-                ),
-                (self.native_runs, "in the frameworks themselves"),
-                (self.compiled_runs, "compiled"),
-                (self.trained_runs, "with trained values"),
-            )
-            if several
-        ]
-        return f"Beside them {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}." if parts else ""
-
-    @property
-    def _other_provider_names(self) -> list[str]:
-        return list(dict.fromkeys(c.job.options.ep for c in self.other_providers))
-
-    @property
-    def _providers(self) -> str:
-        """That all runs are on one provider, and why the others are left out; empty where several were used."""
-        if self._other_provider_names:
-            return ""
-        why = "; ".join(f"{name} cannot be used here: {error}" for name, error in self.left_out.items())
-        return f"All runs are on provider {self.options.ep}{f' ({why})' if why else ''}."
-
-    @property
-    def _ledger_count(self) -> str:
-        counts = Counter(entry.verdict for entry in self.ledger)
-        counted = ", ".join(f"{counts[v]} {words}" for v, words in _COUNTED.items() if counts[v])
-        return f"Of {len(self.ledger)} claims of the paper {counted}."
 
     def json(self) -> dict[str, Any]:
         """Everything but the single steps, as JSON can hold it (``study.json``)."""

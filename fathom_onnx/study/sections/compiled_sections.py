@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, percent_cell, time_cell
-from fathom_onnx.study.compiled import WAYS, StepTimes, compiled_finding, framework_pairs
+from fathom_onnx.study.comparisons.compiled import WAYS, StepTimes, compiled_finding, framework_pairs
 from fathom_onnx.study.result import StudyResult
 
 __all__ = ["compiled_sections"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fathom_onnx.analysis.report.page import CellState, Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, rounded_cell
 from fathom_onnx.analysis.similarity.movement import CRITERIA, Movement, Placement, outside_everywhere
-from fathom_onnx.study.movements import NEWER, OLDER, SuiteComparison
+from fathom_onnx.study.comparisons.movements import NEWER, OLDER, SuiteComparison
 
 from .workload_pages import page_anchor
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, time_cell
-from fathom_onnx.study.noise import RunNoise, noise_finding
+from fathom_onnx.study.comparisons.noise import RunNoise, noise_finding
 from fathom_onnx.study.result import StudyResult
 
 __all__ = ["noise_sections"]

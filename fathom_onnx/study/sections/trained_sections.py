@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fathom_onnx.analysis.report.page import Section, Table, TableCell
 from fathom_onnx.analysis.report.sections.table_cells import number_cell, percent_cell, time_cell
+from fathom_onnx.study.comparisons.trained import ValueEffect, value_finding
 from fathom_onnx.study.result import StudyResult
-from fathom_onnx.study.trained import ValueEffect, value_finding
 
 __all__ = ["trained_sections"]
 

@@ -16,8 +16,8 @@ from fathom_onnx.errors import DataError, UsageError
 from fathom_onnx.study import Cell, CellResult, Job, Options, Role, run_study
 from fathom_onnx.study.cells.plan import cells
 from fathom_onnx.study.cells.trained import checkpoints_of
+from fathom_onnx.study.comparisons.trained import value_effects, value_finding
 from fathom_onnx.study.sections import trained_sections
-from fathom_onnx.study.trained import value_effects, value_finding
 from fathom_onnx.training import CheckpointFolder
 from fathom_onnx.workloads import workload
 from support.fakes.fake_stages import World, conduct

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fathom_onnx.study.compiled import StepTimes, apart, compiled_finding, framework_pairs
+from fathom_onnx.study.comparisons.compiled import StepTimes, apart, compiled_finding, framework_pairs
 from fathom_onnx.study.sections import compiled_sections
 from support.fakes.fake_stages import World, conduct
 

@@ -10,7 +10,7 @@ import pytest
 from fathom_onnx.analysis.similarity.movement import ClassShift, movement
 from fathom_onnx.analysis.similarity.op_mix import OpMix
 from fathom_onnx.analysis.similarity.similarity import RunLabel
-from fathom_onnx.study.movements import StepWork, SuiteComparison
+from fathom_onnx.study.comparisons.movements import StepWork, SuiteComparison
 from fathom_onnx.study.sections import movement_sections
 
 

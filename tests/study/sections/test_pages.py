@@ -17,8 +17,8 @@ from fathom_onnx.analysis.paper.findings import roof_finding
 from fathom_onnx.analysis.report.page import Page, Table
 from fathom_onnx.runtime.ceilings import Ceilings, Sample
 from fathom_onnx.study import Cell, CellResult, Job, Options, Role, Stage, StudyResult, run_study
+from fathom_onnx.study.comparisons.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.engine.inputs import ceilings_inputs
-from fathom_onnx.study.roofs import roofline_json, run_rooflines
 from fathom_onnx.study.sections.tables import MEMORY_COLUMNS, ROOFLINE_COLUMNS, study_tables
 from fathom_onnx.study.sections.workload_pages import workload_pages
 from support.fakes.fake_stages import Inline, World
