@@ -24,8 +24,8 @@ from .subject import Subject, make_subject
 __all__ = ["verify", "verify_pair", "verify_pairs"]
 
 Progress = Callable[[str], None]
-_StepJudge = Callable[[Mapping[str, Array]], tuple[Errors, StepResult]]
-"""From a step's values to its errors, and the step whose new state the next one starts from."""
+_StepJudge = Callable[[Mapping[str, Array]], tuple[Errors, Callable[[], StepResult]]]
+"""From a step's values to its errors, and what makes the step whose new state the next one starts from."""
 
 
 def _feeds(workload: Workload, mode: Mode, seed: int) -> Iterator[dict[str, Array]]:
@@ -57,7 +57,7 @@ def _judged_steps(
         more, result = judge({**feed, **state})
         errors = errors.max(more)
         if number < steps:
-            state = _carried(workload, mode, state, result)
+            state = _carried(workload, mode, state, result())
     return errors
 
 

@@ -21,7 +21,7 @@ onnxruntime, in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from fathom_onnx.workloads.contract import Array, Workload
 
 from .check import DOUBLE_LIMIT, SINGLE_FACTOR, UPDATE_LIMIT, Errors
 from .compare import Worst, worst_of
-from .double import exactly
+from .double import HELD, exactly_once
 from .kernel_errors import errors_of_kernels, tensors_needed
 from .reading import Reading
 from .subject import Subject
@@ -52,9 +52,6 @@ A loss is one number, which may be exact by chance.
 _FACTORS = (1e4, 1e-4)
 """What the graph's gradients are multiplied by for further judgements of its optimizer."""
 _ROUNDING = 2.0**-24
-_HELD = 1 << 27
-"""Most elements (1 GiB) that are held from the first reading in float64; of larger graphs a second one is made for the
-errors of kernels."""
 _SLOT_LIMIT = 1e-5
 """Error of optimizer state in float32, relative to its largest value."""
 _UNDERFLOW = float(np.finfo(np.float32).tiny) / _SLOT_LIMIT
@@ -95,27 +92,27 @@ class Judge:
         workload = subject.workload
         variables = {v.name for v in workload.variables(subject.mode)}
         self._moved = variables | {spec.name for spec in workload.batch_inputs(subject.mode)}
-        needed = tensors_needed(subject.graph.model, subject.tensors)
+        needed = tensors_needed(subject.graph.model, subject.compared)
         size = sum(math.prod(subject.graph.tensors[name].shape or ()) for name in needed)
-        self._held = needed if size <= _HELD else []
+        self._held = needed if size <= HELD else []  # of larger ones a second reading is made for the errors of kernels
 
-    def step(self, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
-        """The errors of a step, and the graph's step in float32, whose new state the next step can start from.
+    def step(self, values: Mapping[str, Array]) -> tuple[Errors, Callable[[], StepResult]]:
+        """The errors of a step, and what gives the graph's step in float32: the next one can start from its new state.
 
         Raises:
             RunError: The graph cannot be run.
         """
         subject = self._subject
-        wide = exactly(values)  # once for all that is done in float64
-        expected = subject.reference().step(wide)
-        native = subject.reference(double=False).step(values)
+        wide = exactly_once(values)
+        expected = self._compared(subject.reference().step(wide))
+        native = self._compared(subject.reference(double=False).step(values))
         tensors = judged(subject.workload, subject.mode, expected)
         own = {tensor: apart(native, expected, tensor) for tensor in tensors}
-        reading = subject.read(wide, self._held or subject.tensors)
+        reading = subject.read(wide, self._held or subject.compared)
         errors = self._double(reading, expected, own, guess=True)
         if not errors.in_double <= DOUBLE_LIMIT:
             # a number that was float32 in the model itself is what the file says, and no simpler one
-            exact = self._double(subject.read(wide, subject.tensors, guess=False), expected, own, guess=False)
+            exact = self._double(subject.read(wide, subject.compared, guess=False), expected, own, guess=False)
             errors = exact if exact.in_double < errors.in_double else errors
         held = replace(reading, values=values) if self._held else None  # onnxruntime is given them
         del reading  # what is not held is dropped before onnxruntime takes its memory
@@ -126,7 +123,12 @@ class Judge:
             if self.first_losses is None:
                 loss = Workload.LOSS
                 self.first_losses = expected.outputs[loss], single.outputs[loss], native.outputs[loss]
-        return errors, single
+        return errors, lambda: single
+
+    def _compared(self, result: StepResult) -> StepResult:
+        """A step of the framework without what its optimizer made, which is judged apart."""
+        new = {name for piece in self._subject.pieces for name in piece}
+        return StepResult({n: value for n, value in result.outputs.items() if n not in new}, result.gradients)
 
     def _double(self, reading: Reading, expected: StepResult, own: Mapping[Judged, float], guess: bool) -> Errors:
         """Errors in float64. ``own`` is the framework's in float32, the scale of a tensor that cancels."""
@@ -147,14 +149,16 @@ class Judge:
 
         Thresholds of clipping and small constants only show where gradients are large, or small.
         """
-        update = self._subject.reference().update
-        yield from update_errors(update(values, result.gradients), values, result).values()
-        for factor in _FACTORS:
-            gradients = {name: factor * gradient for name, gradient in result.gradients.items()}
-            made = self._subject.updated(values, gradients, guess)
-            if made is not None:
-                other = StepResult(made, gradients=gradients)
-                yield from update_errors(update(values, gradients), values, other).values()
+        subject, update = self._subject, self._subject.reference().update
+        for factor in (1.0, *_FACTORS) if subject.optimizer_is_apart else (1.0,):
+            gradients = {n: factor * g for n, g in result.gradients.items()} if factor != 1 else result.gradients
+            expected = update(values, gradients)
+            for names in subject.pieces:
+                apart = subject.optimizer_is_apart
+                made = subject.updated(names, values, gradients, guess) if apart else result.outputs
+                piece = {name: expected.pop(name) for name in names if name in expected}
+                yield from update_errors(piece, values, StepResult(made, gradients)).values()
+            yield from update_errors(expected, values, StepResult(result.outputs, gradients)).values()
 
     def _single(
         self,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array
 
 from .check import Errors
 from .compare import Worst, worst_of
-from .double import exactly
+from .double import exactly_once
 from .subject import Subject
 from .tensors import Judged, apart, errors_beside, judged, named_worst
 from .updates import update_errors
@@ -27,7 +27,7 @@ class Widened:
     def of(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Values in float64."""
         if not _are_the_same(values, self._values):
-            self._values, self._wide = values, exactly(values)
+            self._values, self._wide = values, exactly_once(values)
         return self._wide
 
 
@@ -46,7 +46,7 @@ class Side:
         self._rounding: dict[Judged, float] | None = None
 
     def double(self, values: Mapping[str, Array]) -> StepResult:
-        """The graph's own step in float64.
+        """The graph's own step in float64: what is compared of it.
 
         Raises:
             RunError: The graph cannot be evaluated in float64.
@@ -57,6 +57,14 @@ class Side:
         if self._double is None:
             self._double = self.subject.double(self.widened.of(values))
         return self._double
+
+    def new_state(self, values: Mapping[str, Array]) -> StepResult:
+        """The graph's own step in float64, with all that the next one starts from."""
+        made = self.double(values)
+        if not self.subject.optimizer_is_apart:
+            return made
+        new = self.subject.all_updated(self.widened.of(values), made.gradients)
+        return StepResult({**made.outputs, **new}, made.gradients)
 
     def rounding(self, values: Mapping[str, Array]) -> dict[Judged, float]:
         """How far off what is judged is in onnxruntime, in float32.
@@ -81,8 +89,8 @@ def _are_the_same(values: Mapping[str, Array], others: Mapping[str, Array]) -> b
     return values.keys() == others.keys() and all(value is others[name] for name, value in values.items())
 
 
-def pair_errors(first: Side, second: Side, values: Mapping[str, Array]) -> tuple[Errors, StepResult]:
-    """Errors of the second graph's step against the first's, in float64, and the second's step.
+def pair_errors(first: Side, second: Side, values: Mapping[str, Array]) -> tuple[Errors, Callable[[], StepResult]]:
+    """Errors of the second graph's step against the first's, in float64, and what makes the second's step.
 
     The first graph's optimizer is given the second's gradients, so that a parameter whose gradient is zero but for
     rounding, which Adam moves by a full learning rate, moves the same way.
@@ -95,21 +103,29 @@ def pair_errors(first: Side, second: Side, values: Mapping[str, Array]) -> tuple
     Raises:
         RunError: A graph cannot be run.
     """
-    right, made, subject = first.double(values), second.double(values), first.subject
-    wide = first.widened.of(values)
+    right, made = first.double(values), second.double(values)
     errors = errors_beside(made, right, first.rounding(values))
-    update = Worst()
-    if subject.mode == "training":
-        updated = subject.updated(wide, made.gradients)
-        carried = {v.next.name for v in subject.workload.carried("training")}
-        expected = updated or {name: value for name, value in right.outputs.items() if name in carried}
-        update = worst_of(update_errors(expected, wide, made).values())
     return (
         Errors(
             loss=named_worst(errors, "loss").error,
             gradient=named_worst(errors, "gradient"),
-            update=update,
+            update=worst_of(_update_errors(first, second, values)),
             state=named_worst(errors, "state"),
         ),
-        made,
+        lambda: second.new_state(values),
     )
+
+
+def _update_errors(first: Side, second: Side, values: Mapping[str, Array]) -> Iterator[Worst]:
+    """Errors of what the second graph's optimizer makes of its gradients, beside what the first's makes of them."""
+    right, made = first.double(values), second.double(values)
+    wide = first.widened.of(values)
+
+    def new(side: Side, names: Sequence[str], own: StepResult) -> dict[str, Array]:
+        if side.subject.optimizer_is_apart:
+            return side.subject.updated(names, wide, made.gradients)
+        return {name: own.outputs[name] for name in names}
+
+    for names in first.subject.pieces:
+        result = StepResult(new(second, names, made), made.gradients)
+        yield from update_errors(new(first, names, right), wide, result).values()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 from fathom_onnx.errors import ExportError
 from fathom_onnx.exporting import OPSET, ExportRequest, Purpose, Reference, StepResult, find_exporter
@@ -18,6 +19,9 @@ from .kernel_errors import tensors_needed
 from .reading import Reading, read
 
 __all__ = ["Subject", "make_subject"]
+
+_PIECE = 1 << 26
+"""Elements of new parameters and optimizer state from which on a piece of them takes no more."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Subject:
         return self._references[double]
 
     def double(self, values: Mapping[str, Array], guess: bool = True) -> StepResult:
-        """The graph's own step in float64.
+        """The graph's own step in float64: what is compared of it (:attr:`compared`).
 
         Args:
             values: Every input by name.
@@ -71,7 +75,7 @@ class Subject:
         Raises:
             RunError: The graph cannot be evaluated in float64.
         """
-        return self.step_of(self.read(values, self.tensors, guess))
+        return self.step_of(self.read(values, self.compared, guess))
 
     def read(self, values: Mapping[str, Array], tensors: Iterable[str], guess: bool = True) -> Reading:
         """Read tensors of the graph in float64.
@@ -87,9 +91,10 @@ class Subject:
         return read(self.graph.model, values, tensors, self._double(guess))
 
     def step_of(self, reading: Reading) -> StepResult:
-        """The step that a reading of at least :attr:`tensors` is of."""
+        """The step that a reading of at least :attr:`compared` is of, without the outputs that were not read."""
+        names = (output.name for output in self.graph.outputs)
         return StepResult(
-            outputs={output.name: reading.exact[output.name] for output in self.graph.outputs},
+            outputs={name: reading.exact[name] for name in names if name in reading.exact},
             gradients={parameter: reading.exact[name] for parameter, name in self.gradients.items()},
         )
 
@@ -103,6 +108,50 @@ class Subject:
         """Names of all outputs and gradients."""
         return [*(output.name for output in self.graph.outputs), *self.gradients.values()]
 
+    @cached_property
+    def pieces(self) -> Sequence[Sequence[str]]:
+        """The outputs that the optimizer makes, in pieces: each parameter with its state, small ones together.
+
+        New parameters and state of a large model are several times as large as all else that is compared. They are
+        made and judged a piece at a time.
+        """
+        if self.mode == "inference":
+            return ()
+        parameters = {parameter.name for parameter in self.workload.parameters}
+        others = {buffer.next.name for buffer in self.workload.buffers} | {Workload.LOSS}
+        of_parameter: dict[str, list[str]] = {}
+        sizes: dict[str, int] = {}
+        for output in self.graph.outputs:
+            if output.name not in others:
+                owner = _parameter_of(output.name, parameters)
+                of_parameter.setdefault(owner, []).append(output.name)
+                sizes[owner] = sizes.get(owner, 0) + prod(output.shape or ())
+        pieces: list[list[str]] = []
+        size = _PIECE
+        for owner, names in of_parameter.items():
+            if size >= _PIECE:
+                pieces.append([])
+                size = 0
+            pieces[-1] += names
+            size += sizes[owner]
+        return pieces
+
+    @cached_property
+    def optimizer_is_apart(self) -> bool:
+        """Whether what the optimizer makes depends on the batch by nothing but the gradients (training)."""
+        wanted = [name for piece in self.pieces for name in piece]
+        if not wanted:
+            return False
+        optimizer = self._double(guess=True).part(wanted, set(self.gradients.values()))
+        return not optimizer.inputs & {spec.name for spec in self.workload.batch_inputs(self.mode)}
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """Names of the outputs and gradients that are read in one go: all but what an optimizer that is apart makes."""
+        apart = {name for piece in self.pieces for name in piece} if self.optimizer_is_apart else set()
+        apart -= set(self.gradients.values())  # an optimizer may keep a gradient as its state
+        return [name for name in self.tensors if name not in apart]
+
     def _double(self, guess: bool) -> DoubleGraph:
         if guess not in self._doubles:
             needed = tensors_needed(self.graph.model, self.tensors)
@@ -110,25 +159,34 @@ class Subject:
         return self._doubles[guess]
 
     def updated(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], guess: bool = True
-    ) -> dict[str, Array] | None:
-        """What the graph's own optimizer makes of given gradients in float64: new parameters and optimizer state.
+        self, names: Iterable[str], values: Mapping[str, Array], gradients: Mapping[str, Array], guess: bool = True
+    ) -> dict[str, Array]:
+        """What the graph's own optimizer makes of given gradients in float64, where it is apart.
 
         Args:
+            names: The outputs that are wanted: a piece of new parameters and optimizer state.
             values: Every input by name.
             gradients: Gradients by parameter; those of the graph itself are not computed.
             guess: As for :meth:`double`.
 
         Returns:
-            Outputs by name; None where some of them depend on the batch by other ways than the gradients.
+            Outputs by name.
         """
-        names = self.gradients
-        statistics = {buffer.next.name for buffer in self.workload.buffers} | {Workload.LOSS}
-        wanted = [output.name for output in self.graph.outputs if output.name not in statistics]
-        optimizer = self._double(guess).part(wanted, set(names.values()))
-        if optimizer.inputs & {spec.name for spec in self.workload.batch_inputs(self.mode)}:
-            return None
-        return optimizer.run({**values, **{names[name]: gradient for name, gradient in gradients.items()}})
+        given = self.gradients
+        optimizer = self._double(guess).part(names, set(given.values()))
+        return optimizer.run({**values, **{given[name]: gradient for name, gradient in gradients.items()}})
+
+    def all_updated(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+        """All pieces of :meth:`updated`."""
+        return {name: new for piece in self.pieces for name, new in self.updated(piece, values, gradients).items()}
+
+
+def _parameter_of(output: str, parameters: Collection[str]) -> str:
+    """The parameter whose new value or optimizer state an output is by its name; empty for state of all of them."""
+    name = output
+    while name and name not in parameters:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def make_subject(

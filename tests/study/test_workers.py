@@ -81,7 +81,7 @@ def threads(argument: Any) -> dict[str, Any]:
 def test_lanes_share_the_cores_and_a_process_alone_has_all_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fathom_onnx.study.engine.workers.cpu_cores", lambda: 4)
+    monkeypatch.setattr("fathom_onnx.study.engine.workers.pool.cpu_cores", lambda: 4)
     with ProcessWorkers(tmp_path) as workers:
         side_by_side = outcomes(workers, *(WorkerCall(lane, threads, 0) for lane in "abc"))
         (alone,) = outcomes(workers, WorkerCall("d", threads, 0), fresh=True)

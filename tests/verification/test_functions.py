@@ -120,12 +120,12 @@ def lossy(exported: onnx.ModelProto, large: float) -> None:
     exported.graph.initializer.append(numpy_helper.from_array(np.array(large, np.float32), "large"))
 
 
-@pytest.mark.parametrize("held", [judge._HELD, 0])
+@pytest.mark.parametrize("held", [judge.HELD, 0])
 @pytest.mark.parametrize("kind", [Steps, Squashed, Sure])
 @pytest.mark.parametrize("fault", [False, True])
 def test_functions_that_lose_digits_are_no_fault(kind, fault, held, monkeypatch) -> None:
     """Whether the first reading in float64 is held for it or a second one is made."""
-    monkeypatch.setattr(judge, "_HELD", held)
+    monkeypatch.setattr(judge, "HELD", held)
     torch.manual_seed(0)
     made = kind()
     batch = (torch.randn(32, 4),)

@@ -6,7 +6,7 @@ our own (:mod:`.kernels`) where the evaluator's are wrong, slow, or in float32 w
 """
 
 from .evaluator import DoubleGraph
-from .numbers import exactly
+from .numbers import HELD, exactly, exactly_once
 from .widening import widened
 
-__all__ = ["DoubleGraph", "exactly", "widened"]
+__all__ = ["HELD", "DoubleGraph", "exactly", "exactly_once", "widened"]

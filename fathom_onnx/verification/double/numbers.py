@@ -11,7 +11,10 @@ import numpy as np
 
 from fathom_onnx.workloads.contract import Array
 
-__all__ = ["exactly", "unrounded", "wide"]
+__all__ = ["HELD", "exactly", "exactly_once", "unrounded", "wide"]
+
+HELD = 1 << 27
+"""Most elements (1 GiB in float64) of a step that are held for what may need them again."""
 
 _DIGITS = 6
 """A float32 that is a decimal number of so few digits was that number: one in thirty of all others is one by chance."""
@@ -89,3 +92,9 @@ def exactly(values: Mapping[str, Array]) -> dict[str, Array]:
     """Values with each float32 array in float64, number for number; other arrays are the same ones."""
     arrays = {name: np.asarray(value) for name, value in values.items()}
     return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
+
+
+def exactly_once(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Values in float64 for all that reads them; of a large model as they are: what reads them widens its part."""
+    size = sum(np.size(value) for value in values.values())
+    return exactly(values) if size <= HELD else dict(values)

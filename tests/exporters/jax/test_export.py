@@ -165,6 +165,15 @@ def test_a_parameter_without_a_gradient_is_refused():
         translate(capture(w, Lacking, "training", "graph"))
 
 
+@pytest.mark.parametrize("name", ["memnet", "residual"])
+def test_powers_are_of_one_type(name):
+    graph = from_model(exported(name, "training"), name)
+    powers = [node for node in graph.model.graph.node if node.op_type == "Pow"]
+    assert powers  # optax raises Adam's decays to the number of the step
+    for node in powers:
+        assert {graph.tensors[i].dtype for i in node.input} == {"float32"}
+
+
 def test_types_of_64_bits_do_not_leak():
     step("autoenc", "training")
     exported("autoenc", "training")

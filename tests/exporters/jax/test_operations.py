@@ -48,6 +48,8 @@ POINTWISE = {
     "logistic": lax.logistic,
     "neg": lambda x: -x,
     "pow": lambda x: jnp.abs(x) ** 1.7,
+    "pow_of_whole_numbers": lambda x: lax.pow(x, jnp.arange(-6, 6, dtype="int32").reshape(3, 4) // 2),
+    "pow_of_computed_whole_numbers": lambda x: lax.pow(x, 2 + jnp.sign(x).astype("int32")),
     "reciprocal": lambda x: 1 / x,
     "rem": lambda x: lax.rem(x, jnp.full_like(x, 0.5)),
     "remainder": lambda x: x % 0.7,

@@ -45,6 +45,11 @@ class Trial:
     name: str = ""
 
 
+def whole_step(subject: Subject, values: Mapping[str, Array]) -> StepResult:
+    """A graph's own step in float64, with all outputs and gradients, read in one go."""
+    return subject.step_of(subject.read(values, subject.tensors))
+
+
 class Trials:
     """Mutations of one graph that passes.
 
@@ -64,7 +69,7 @@ class Trials:
             values = {**feed, **state}
             self._values.append(values)
             state = _carried(workload, "training", state, self._subject.evaluator.step(values))
-        self._right = [self._subject.double(values) for values in self._values]
+        self._right = [whole_step(self._subject, values) for values in self._values]
         rough = self._subject.reference(double=False).step(self._values[0])
         fine = self._subject.reference().step(self._values[0])
         self._zero = {
@@ -93,7 +98,7 @@ class Trials:
             graph = from_model(model, self._subject.graph.name)
             subject = replace(self._subject, graph=graph, _doubles={})
             subject.evaluator  # noqa: B018 - opens its session, which may be refused
-            wrong = [subject.double(values) for values in self._values]
+            wrong = [whole_step(subject, values) for values in self._values]
         except (FathomError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError):
             return Trial(kind, told, "invalid")
         steps = zip(self._right, wrong, self._values, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -33,7 +34,6 @@ _PLAIN: dict[str, str] = {
     "log": "Log",
     "logistic": "Sigmoid",
     "neg": "Neg",
-    "pow": "Pow",
     "sign": "Sign",
     "sin": "Sin",
     "sinh": "Sinh",
@@ -270,13 +270,24 @@ def _clamp(e: Emit, q: Equation) -> Value:
     return e.pointwise("Min", e.pointwise("Max", x, low), high)
 
 
-def _convert(e: Emit, q: Equation) -> Value:
-    """Another type; from floating point to whole numbers towards zero, as in ONNX."""
-    (x,) = q.given
-    to = narrow(q.params["new_dtype"])
+def _cast(e: Emit, x: Value, to: np.dtype[Any]) -> Value:
     if dtype_of(x) == to:
         return x
     return e.pointwise("Cast", x, dtype=to, to=int(ir.DataType.from_numpy(to)))
+
+
+def _convert(e: Emit, q: Equation) -> Value:
+    """Another type; from floating point to whole numbers towards zero, as in ONNX."""
+    return _cast(e, q.given[0], narrow(q.params["new_dtype"]))
+
+
+def _power(e: Emit, q: Equation) -> Value:
+    """A power; a whole number as exponent becomes one of the base's type, as JAX's own lowering does.
+
+    Pow may have two types in ONNX, but not every reader of graphs takes them.
+    """
+    base, exponent = q.given
+    return e.pointwise("Pow", base, _cast(e, exponent, dtype_of(base)))
 
 
 def _unchanged(e: Emit, q: Equation) -> Value:
@@ -317,6 +328,7 @@ POINTWISE: dict[str, Rule] = {
     "mul": _mul,
     "ne": _ne,
     "optimization_barrier": _barrier,
+    "pow": _power,
     "reduce_precision": _unchanged,
     "rem": _rem,
     "round": _round,

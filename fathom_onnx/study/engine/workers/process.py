@@ -1,42 +1,27 @@
-"""Worker processes: one process a lane; the calls of a lane are done in order, lanes side by side.
-
-A call that several lanes may do is done by the first of them that is free. Such lanes give way to the others: what
-waits for one lane alone would else end last, with a core left over.
-
-A framework is imported once, in its own lane. A call that needs a process of its own gets a new one, or a copy of one
-that has only imported what such calls need, which takes seconds for a framework. When a process dies (killed for lack
-of memory, say), only the call it was doing fails; the lane continues in a new process. What libraries print goes to a
-log file. When this process dies, even by a signal that none can catch, its workers die with it, and their temporary
-files lie where the next run clears.
-"""
+"""A worker process: what it does with calls, how it is given them, and how it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from fathom_onnx.errors import FathomError, one_line
 from fathom_onnx.graph.files import ensure_folder
 from fathom_onnx.processes import ended_at_import
-from fathom_onnx.runtime.environment import cpu_cores
 
+from .calls import WorkerCall
 from .memory import give_memory_back, keep_memory
 from .threads import limit_threads
 
-__all__ = ["CallOutcome", "ProcessWorkers", "WorkerCall", "Workers"]
+__all__ = ["SCRATCH", "Worker", "copied"]
 
 _PRELOADED = (
     "fathom_onnx.graph",
@@ -63,63 +48,14 @@ def _context() -> Any:
 
 
 _CONTEXT = _context()
-_SCRATCH = "scratch"
+SCRATCH = "scratch"
 """Folder, beside the logs, for the temporary files of the processes."""
 _TO_END_S = 5.0
 """Seconds that a process that waits for a call has to end by itself."""
 _READY = "ready"
 """What a process says when it has started, the user's script imported: if it never does, no other one will."""
-
-
-@dataclass(frozen=True)
-class WorkerCall:
-    """A module-level function and its argument, both of which can be pickled, and the lane that runs it.
-
-    Attributes:
-        lane: The lane.
-        function: What is done.
-        argument: What it is done for.
-        imports: Imports what the call needs, and starts nothing; None where the call does that itself. A lane has one.
-        others: Further lanes that may run it: the first one that is free does.
-        group: Calls of one group are done by the lane that did the first of them; of none where it is empty.
-    """
-
-    lane: str
-    function: Callable[[Any], dict[str, Any]]
-    argument: Any
-    imports: Callable[[], object] | None = None
-    others: tuple[str, ...] = ()
-    group: str = ""
-
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """All lanes that may run it."""
-        return (self.lane, *self.others)
-
-
-@dataclass(frozen=True)
-class CallOutcome:
-    """The end of a call: a result, or None and the one-line error; and how long it took."""
-
-    result: dict[str, Any] | None
-    error: str
-    seconds: float
-
-
 _NICENESS = 10
 """What lanes that give way are nicer by: they have a tenth of what others have of a core."""
-
-
-class Workers(Protocol):
-    """Anything that can do calls."""
-
-    def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
-        """Do calls; yields a call with None when it starts, and with its outcome when it is done.
-
-        Args:
-            calls: The calls; those of one lane are begun in order.
-            fresh: Whether each call gets a process of its own, so that no thread pool outlives it.
-        """
 
 
 def _die_with_parent(original: Connection | None = None) -> None:
@@ -209,7 +145,7 @@ def _answer_of_a_copy(call: WorkerCall) -> _Answer:
     return answer if any(answer) else (None, f"its process died ({_ending(status)})")
 
 
-class _Worker:
+class Worker:
     """A worker process and the end of the pipe to it.
 
     Args:
@@ -223,7 +159,7 @@ class _Worker:
 
     def __init__(self, log: Path, threads: int | None, gives_way: bool) -> None:
         self.connection, child_end = _CONTEXT.Pipe()
-        scratch = ensure_folder(log.parent / _SCRATCH)
+        scratch = ensure_folder(log.parent / SCRATCH)
         arguments = child_end, str(log), str(scratch), threads, gives_way
         self.process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
@@ -254,6 +190,11 @@ class _Worker:
         self._idle = True
         return result, error
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether something killed the process: the system does where memory runs out."""
+        return bool(self.process.exitcode == -signal.SIGKILL)
+
     def stop(self) -> None:
         """End the process, even during a call; one that waits for a call ends by itself, and cleans up after itself."""
         self.connection.close()
@@ -271,65 +212,7 @@ def _ending(code: int | None) -> str:
     return f"{name}; out of memory?" if -code == signal.SIGKILL else name
 
 
-def _copied(call: WorkerCall, fresh: bool) -> bool:
+def copied(call: WorkerCall, fresh: bool) -> bool:
     """Whether the process of its own that a call gets is a copy of one that has imported what it needs."""
     # elsewhere the system's own libraries may not bear a copy without a new start
     return fresh and call.imports is not None and sys.platform == "linux"
-
-
-class ProcessWorkers:
-    """Calls done in other processes; a context manager that ends them all on leaving.
-
-    Args:
-        logs: Folder for what the processes print, one file a lane.
-    """
-
-    def __init__(self, logs: Path) -> None:
-        self._logs = ensure_folder(logs)
-        self._workers: dict[str, _Worker] = {}
-
-    def __enter__(self) -> Self:
-        self._clear()  # what was left by processes that were killed
-        return self
-
-    def _clear(self) -> None:
-        shutil.rmtree(self._logs / _SCRATCH, ignore_errors=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for lane in list(self._workers):
-            self._stop(lane)
-        self._clear()
-
-    def _stop(self, lane: str) -> None:
-        self._workers.pop(lane).stop()
-
-    def run(self, calls: Sequence[WorkerCall], fresh: bool = False) -> Iterator[tuple[WorkerCall, CallOutcome | None]]:
-        """Do calls; see :meth:`Workers.run`."""
-        waiting = list(calls)
-        lanes = list(dict.fromkeys(lane for call in calls for lane in call.lanes))
-        lane_of: dict[str, str] = {}  # of groups
-        busy: dict[str, tuple[WorkerCall, float]] = {}
-        threads = None if fresh else max(1, cpu_cores() // max(1, len(lanes)))
-        while waiting or busy:
-            for lane in [lane for lane in lanes if lane not in busy]:
-                may = (c for c in waiting if lane in c.lanes and lane_of.get(c.group, lane) == lane)
-                call = next(may, None)
-                if call is None:
-                    continue
-                waiting.remove(call)
-                if call.group:
-                    lane_of[call.group] = lane
-                if lane not in self._workers:
-                    self._workers[lane] = _Worker(self._logs / f"{lane}.log", threads, gives_way=bool(call.others))
-                yield call, None
-                busy[lane] = call, time.perf_counter()
-                self._workers[lane].give(call, _copied(call, fresh))
-            ready = wait([self._workers[lane].connection for lane in busy])
-            for lane in [lane for lane in busy if self._workers[lane].connection in ready]:
-                call, started = busy.pop(lane)
-                result, error = self._workers[lane].answer()
-                if (fresh and not _copied(call, fresh)) or not self._workers[lane].process.is_alive():
-                    self._stop(lane)
-                yield call, CallOutcome(result, error, time.perf_counter() - started)

@@ -4,14 +4,18 @@ Checks make and drop arrays of many megabytes, a gradient or a parameter in floa
 back to the kernel at once, and the next one of its size is made of new pages, all of which the kernel fills with zeros;
 NumPy asks for huge pages, for which the kernel may have to move others out of the way. Where graphs of large networks
 are compared this was a third of the time.
+
+What is available to all of them is looked at, too: a few checks of the largest graphs together take more than there is.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
+from pathlib import Path
 
-__all__ = ["give_memory_back", "keep_memory"]
+__all__ = ["available_part", "give_memory_back", "keep_memory"]
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameters of glibc's ``mallopt``: bytes at the heap's end that are not given back, blocks outside of the heap."""
@@ -38,6 +42,16 @@ def give_memory_back() -> None:
     library = _library()
     if library is not None and hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
+
+
+def available_part() -> float:
+    """The part of the machine's memory that can be had without taking it from others; 1 where Linux does not tell."""
+    try:
+        facts = Path("/proc/meminfo").read_text()
+    except OSError:
+        return 1.0
+    total, available = (re.search(rf"^{name}:\s+(\d+)", facts, re.MULTILINE) for name in ("MemTotal", "MemAvailable"))
+    return 1.0 if total is None or available is None else int(available[1]) / int(total[1])
 
 
 def _library() -> ctypes.CDLL | None:
