@@ -149,16 +149,23 @@ class Judge:
 
         Thresholds of clipping and small constants only show where gradients are large, or small.
         """
-        subject, update = self._subject, self._subject.reference().update
-        for factor in (1.0, *_FACTORS) if subject.optimizer_is_apart else (1.0,):
-            gradients = {n: factor * g for n, g in result.gradients.items()} if factor != 1 else result.gradients
-            expected = update(values, gradients)
-            for names in subject.pieces:
-                apart = subject.optimizer_is_apart
-                made = subject.updated(names, values, gradients, guess) if apart else result.outputs
-                piece = {name: expected.pop(name) for name in names if name in expected}
-                yield from update_errors(piece, values, StepResult(made, gradients)).values()
-            yield from update_errors(expected, values, StepResult(result.outputs, gradients)).values()
+        yield self._update(values, result, guess)
+        for factor in _FACTORS if self._subject.optimizer_is_apart else ():
+            gradients = {name: factor * gradient for name, gradient in result.gradients.items()}
+            yield self._update(values, StepResult(result.outputs, gradients), guess)
+
+    def _update(self, values: Mapping[str, Array], result: StepResult, guess: bool) -> Worst:
+        """The worst error of what the graph's optimizer makes in float64 of the gradients of a step."""
+        subject, gradients, worst = self._subject, result.gradients, Worst()
+        expected = subject.reference().update(values, gradients)
+        for names in subject.pieces:
+            piece = {name: expected.pop(name) for name in names if name in expected}
+            apart = subject.optimizer_is_apart
+            made = subject.updated(names, values, gradients, guess) if apart else result.outputs
+            errors = update_errors(piece, values, StepResult(made, gradients))
+            worst = worst_of([worst, *errors.values()])
+            del piece, made  # before the next piece is made
+        return worst_of([worst, *update_errors(expected, values, result).values()])
 
     def _single(
         self,

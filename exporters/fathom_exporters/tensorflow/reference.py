@@ -70,4 +70,5 @@ class TensorFlowReference:
             noise=noise,
         )
         new = optimizers.apply(net, workload, inputs, given)
-        return {f"{name}.next": np.asarray(value) for name, value in new.items()}
+        del net, inputs, given  # of a large model several GB, which its new state needs
+        return {f"{name}.next": np.asarray(new.pop(name)) for name in list(new)}

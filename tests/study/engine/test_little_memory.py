@@ -29,6 +29,24 @@ def be_killed_at_first(begun: Path) -> dict[str, Any]:
     return nap(0.01)
 
 
+def tell_process(told: Path) -> dict[str, Any]:
+    """Writes which process it is in, and naps."""
+    told.write_text(str(os.getpid()))
+    return nap(2.0)
+
+
+def be_killed_beside(other: Path) -> dict[str, Any]:
+    """Dies where the process that another call told of is there; else says so, and what it may use."""
+    while not other.exists():
+        time.sleep(0.01)
+    try:
+        os.kill(int(other.read_text()), 0)
+    except ProcessLookupError:
+        return {"threads": os.environ.get("OPENBLAS_NUM_THREADS")}
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
 def be_killed(argument: Any) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
@@ -57,6 +75,15 @@ def test_what_is_killed_beside_others_is_done_alone(tmp_path: Path) -> None:
     found = dict(run(tmp_path, large, *others))
     assert set(found) == {large, *others}
     assert span(found[large])[0] >= max(span(found[other])[1] for other in others)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for by signals")
+def test_what_was_set_aside_has_the_machine_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    told = tmp_path / "told"
+    large, other = WorkerCall("a", be_killed_beside, told), WorkerCall("b", tell_process, told)
+    found = dict(run(tmp_path, large, other))
+    assert found[large].result == {"threads": None}, found[large].error
 
 
 def test_what_is_killed_alone_fails(tmp_path: Path) -> None:

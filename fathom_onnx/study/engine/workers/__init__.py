@@ -9,7 +9,8 @@ was doing fails; the lane continues in a new process. What libraries print goes 
 even by a signal that none can catch, its workers die with it, and their temporary files lie where the next run clears.
 
 Where memory runs short, no call begins beside others; where it runs out, the one that began last is set aside, as is
-one that the system killed beside others. Calls that were set aside are done at the end, one at a time.
+one that the system killed beside others. Calls that were set aside are done at the end, one at a time, each in a
+process of its own that has the machine to itself.
 """
 
 from .calls import CallOutcome, WorkerCall, Workers

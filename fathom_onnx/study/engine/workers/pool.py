@@ -40,8 +40,8 @@ class _Queue:
     def __bool__(self) -> bool:
         return bool(self._waiting or self._aside)
 
-    def take(self, lane: str, beside_others: bool) -> WorkerCall | None:
-        """The next call of a lane that is free, or None.
+    def take(self, lane: str, beside_others: bool) -> tuple[WorkerCall, bool] | None:
+        """The next call of a lane that is free, and whether it was set aside and is to be alone; None where none is.
 
         Args:
             lane: The lane.
@@ -49,14 +49,16 @@ class _Queue:
         """
         if beside_others and available_part() < _ENOUGH:
             return None
-        calls = self._waiting or ([] if beside_others else self._aside)
+        alone = not self._waiting and not beside_others
+        calls = self._aside if alone else self._waiting
         may = (call for call in calls if lane in call.lanes and self._lane_of.get(call.group, lane) == lane)
         call = next(may, None)
-        if call is not None:
-            calls.remove(call)
-            if call.group:
-                self._lane_of[call.group] = lane
-        return call
+        if call is None:
+            return None
+        calls.remove(call)
+        if call.group:
+            self._lane_of[call.group] = lane
+        return call, alone
 
     def set_aside(self, call: WorkerCall) -> None:
         """Leave a call for the end, since beside others it found too little memory."""
@@ -95,17 +97,21 @@ class ProcessWorkers:
         """Do calls; see :meth:`Workers.run`."""
         queue = _Queue(calls)
         lanes = list(dict.fromkeys(lane for call in calls for lane in call.lanes))
-        busy: dict[str, tuple[WorkerCall, float]] = {}
-        threads = None if fresh else max(1, cpu_cores() // max(1, len(lanes)))
+        busy: dict[str, tuple[WorkerCall, float, bool]] = {}
+        threads = None if fresh or len(lanes) == 1 else max(1, cpu_cores() // max(1, len(lanes)))
         while queue or busy:
             for lane in [lane for lane in lanes if lane not in busy]:
-                call = queue.take(lane, beside_others=bool(busy))
-                if call is None:
+                taken = queue.take(lane, beside_others=bool(busy))
+                if taken is None:
                     continue
+                call, alone = taken
+                for other in list(self._workers) if alone else ():
+                    self._stop(other)  # with the memory that it has
                 if lane not in self._workers:
-                    self._workers[lane] = Worker(self._logs / f"{lane}.log", threads, gives_way=bool(call.others))
+                    log, shared = self._logs / f"{lane}.log", None if alone else threads
+                    self._workers[lane] = Worker(log, shared, gives_way=bool(call.others))
                 yield call, None
-                busy[lane] = call, time.perf_counter()
+                busy[lane] = call, time.perf_counter(), alone
                 self._workers[lane].give(call, copied(call, fresh))
             # while something is measured nothing is looked at
             ready = wait([self._workers[lane].connection for lane in busy], None if fresh else _LOOK_S)
@@ -115,11 +121,11 @@ class ProcessWorkers:
                 queue.set_aside(busy.pop(newest)[0])
                 self._stop(newest)
             for lane in [lane for lane in busy if self._workers[lane].connection in ready]:
-                call, started = busy.pop(lane)
+                call, started, alone = busy.pop(lane)
                 worker = self._workers[lane]
                 result, error = worker.answer()
                 is_alive = worker.process.is_alive()
-                if (fresh and not copied(call, fresh)) or not is_alive:
+                if (fresh and not copied(call, fresh)) or alone or not is_alive:
                     self._stop(lane)
                 if side_by_side and not is_alive and worker.was_killed:
                     queue.set_aside(call)
