@@ -127,7 +127,7 @@ class Judge:
 
     def _compared(self, result: StepResult) -> StepResult:
         """A step of the framework without what its optimizer made, which is judged apart."""
-        new = {name for piece in self._subject.pieces for name in piece}
+        new = set(self._subject.updated_names)
         return StepResult({n: value for n, value in result.outputs.items() if n not in new}, result.gradients)
 
     def _double(self, reading: Reading, expected: StepResult, own: Mapping[Judged, float], guess: bool) -> Errors:

@@ -63,7 +63,7 @@ class Side:
         made = self.double(values)
         if not self.subject.optimizer_is_apart:
             return made
-        new = self.subject.all_updated(self.widened.of(values), made.gradients)
+        new = self.subject.updated(self.subject.updated_names, self.widened.of(values), made.gradients)
         return StepResult({**made.outputs, **new}, made.gradients)
 
     def rounding(self, values: Mapping[str, Array]) -> dict[Judged, float]:

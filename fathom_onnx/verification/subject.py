@@ -136,19 +136,23 @@ class Subject:
             size += sizes[owner]
         return pieces
 
+    @property
+    def updated_names(self) -> list[str]:
+        """All outputs that the optimizer makes."""
+        return [name for piece in self.pieces for name in piece]
+
     @cached_property
     def optimizer_is_apart(self) -> bool:
         """Whether what the optimizer makes depends on the batch by nothing but the gradients (training)."""
-        wanted = [name for piece in self.pieces for name in piece]
-        if not wanted:
+        if not self.updated_names:
             return False
-        optimizer = self._double(guess=True).part(wanted, set(self.gradients.values()))
+        optimizer = self._double(guess=True).part(self.updated_names, set(self.gradients.values()))
         return not optimizer.inputs & {spec.name for spec in self.workload.batch_inputs(self.mode)}
 
     @cached_property
     def compared(self) -> list[str]:
         """Names of the outputs and gradients that are read in one go: all but what an optimizer that is apart makes."""
-        apart = {name for piece in self.pieces for name in piece} if self.optimizer_is_apart else set()
+        apart = set(self.updated_names) if self.optimizer_is_apart else set()
         apart -= set(self.gradients.values())  # an optimizer may keep a gradient as its state
         return [name for name in self.tensors if name not in apart]
 
@@ -175,10 +179,6 @@ class Subject:
         given = self.gradients
         optimizer = self._double(guess).part(names, set(given.values()))
         return optimizer.run({**values, **{given[name]: gradient for name, gradient in gradients.items()}})
-
-    def all_updated(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """All pieces of :meth:`updated`."""
-        return {name: new for piece in self.pieces for name, new in self.updated(piece, values, gradients).items()}
 
 
 def _parameter_of(output: str, parameters: Collection[str]) -> str:

@@ -39,22 +39,13 @@ def results(workers: ProcessWorkers, *calls: WorkerCall, fresh: bool = False) ->
 
 
 def test_beside_others_memory_is_used_again_within_a_call_and_given_back_after_it(tmp_path: Path) -> None:
-    beside = WorkerCall("b", status, 1)
     with ProcessWorkers(tmp_path) as workers:
-        calls = [WorkerCall("a", new_pages, 0), WorkerCall("a", status, 0), beside]
-        done = [(call, outcome.result or {}) for call, outcome in workers.run(calls) if outcome is not None]
-    first, second = (result for call, result in done if call is not beside)
+        first, second = results(workers, WorkerCall("a", new_pages, 0), WorkerCall("a", status, 0))
     usual = BYTES // resource.getpagesize()
     assert first["taken"][0] > usual // 2
     assert max(first["taken"][1:]) < usual // 10
     assert first["resident"] - second["resident"] > BYTES // 2
     assert first["huge"] in ("0", "")  # which kernels before 5.0 do not say
-
-
-def test_a_lane_without_others_has_memory_as_any_application(tmp_path: Path) -> None:
-    with ProcessWorkers(tmp_path) as workers:
-        (found,) = results(workers, WorkerCall("a", status, 0))
-    assert found["huge"] == status(None)["huge"]
 
 
 def test_a_process_that_measures_has_memory_as_any_application(tmp_path: Path) -> None:

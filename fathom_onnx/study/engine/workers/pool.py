@@ -98,7 +98,7 @@ class ProcessWorkers:
         queue = _Queue(calls)
         lanes = list(dict.fromkeys(lane for call in calls for lane in call.lanes))
         busy: dict[str, tuple[WorkerCall, float, bool]] = {}
-        threads = None if fresh or len(lanes) == 1 else max(1, cpu_cores() // max(1, len(lanes)))
+        threads = None if fresh else max(1, cpu_cores() // max(1, len(lanes)))
         while queue or busy:
             for lane in [lane for lane in lanes if lane not in busy]:
                 taken = queue.take(lane, beside_others=bool(busy))
