@@ -135,11 +135,13 @@ def one_gap(gaps: Sequence[Gap]) -> ExportError | None:
 class Reference(Protocol):
     """A workload's step as the framework itself runs it, natively and without a graph of ours."""
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step.
 
         Args:
             values: Every input of the interface with ``noise="input"``, by name.
+            update: Whether what the optimizer makes is wanted. Without it a training step may end with its gradients:
+                new parameters and optimizer state, of a large model most of what a step makes, are then missing.
         """
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

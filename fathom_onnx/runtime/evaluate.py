@@ -13,6 +13,7 @@ from fathom_onnx.refusals import explain
 from fathom_onnx.workloads.contract import Array
 
 from .prepare import Prepared
+from .providers.names import onnxruntime
 from .session import open_session
 from .settings import DEFAULT_SETTINGS, SessionSettings
 
@@ -28,9 +29,11 @@ class Evaluator:
     Args:
         graph: A graph of ours, with noise as input.
         settings: How the session runs: provider, threads.
+        keep_memory: Whether the session keeps the memory that a step took on the CPU for the next one. It is quicker,
+            and of a large model several GB that nothing else can have between its steps.
     """
 
-    def __init__(self, graph: Graph, settings: SessionSettings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, graph: Graph, settings: SessionSettings = DEFAULT_SETTINGS, *, keep_memory: bool = True) -> None:
         self._outputs = [t.name for t in graph.outputs]
         self._gradients = dict(graph.metadata.gradients) if graph.metadata else {}
         given = {t.name for t in graph.inputs}
@@ -43,6 +46,9 @@ class Evaluator:
         )
         self._session = open_session(Prepared(model, {}, (), {}), settings)
         self._inputs = {i.name for i in self._session.get_inputs()}
+        self._options = onnxruntime().RunOptions()
+        if not keep_memory:
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run the graph once.
@@ -54,7 +60,7 @@ class Evaluator:
         if missing:
             raise RunError(f"input '{min(missing)}' has no value", "give one for every input")
         try:
-            given = self._session.run(None, {name: values[name] for name in self._inputs})
+            given = self._session.run(None, {name: values[name] for name in self._inputs}, self._options)
         except Exception as error:
             refusal = explain(error)
             raise RunError(f"onnxruntime failed in a step ({refusal.reason})", refusal.advice) from error

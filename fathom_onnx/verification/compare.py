@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from fathom_onnx.workloads.contract import Array
 
 __all__ = ["Worst", "change_error", "difference", "largest", "relative_error", "worst_of"]
+
+_BLOCK = 1 << 20
+"""Elements that are compared at a time: what is made of them stays in the cache, whatever the size of the tensors."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,15 @@ def difference(value: Array, reference: Array) -> float:
 def _largest_gap(value: Array, reference: Array) -> float:
     """Largest difference of two tensors of one shape, in float64; no number, or infinite, where an element is so."""
     with np.errstate(all="ignore"):
-        gap = np.asarray(np.subtract(value, reference, dtype=np.float64, casting="unsafe"))
-    return _size(gap)
+        gaps = [_size(np.subtract(v, r, dtype=np.float64, casting="unsafe")) for v, r in _blocks(value, reference)]
+    return float(np.max(gaps, initial=0.0))
+
+
+def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """The elements of arrays of one shape, a block of each at a time."""
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, flat[0].size, _BLOCK):
+        yield tuple(array[start : start + _BLOCK] for array in flat)
 
 
 def _size(array: Array) -> float:
@@ -92,11 +102,13 @@ def change_error(old: Array, new: Array, reference: Array, more: float = 0.0) ->
         return relative_error(new, reference)
     if gap == 0:
         return 0.0
-    start, exact = old.astype(np.float64, copy=False), reference.astype(np.float64, copy=False)
-    rounding = np.maximum(np.abs(exact), np.abs(start))
-    rounding *= float(np.finfo(new.dtype).eps)
-    beyond = float((np.abs(new.astype(np.float64, copy=False) - exact) - rounding).max(initial=0.0))
+    epsilon, beyonds = float(np.finfo(new.dtype).eps), []
+    for block in _blocks(old, new, reference):
+        start, made, exact = (array.astype(np.float64, copy=False) for array in block)
+        rounding = epsilon * np.maximum(np.abs(exact), np.abs(start))
+        beyonds.append((np.abs(made - exact) - rounding).max())
+    beyond = float(np.max(beyonds, initial=0.0))
     if beyond == 0:
         return 0.0
-    scale = _largest_gap(exact, start) + more
+    scale = _largest_gap(reference, old) + more
     return beyond / scale if scale else float("inf")

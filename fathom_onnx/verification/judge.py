@@ -90,7 +90,7 @@ class Judge:
         self._rng = np.random.default_rng(seed)
         self.first_losses: tuple[Array, Array, Array] | None = None
         workload = subject.workload
-        variables = {v.name for v in workload.variables(subject.mode)}
+        variables = {v.name for v in workload.variables(subject.mode)} - {slot.name for slot in workload.slots}
         self._moved = variables | {spec.name for spec in workload.batch_inputs(subject.mode)}
         needed = tensors_needed(subject.graph.model, subject.compared)
         size = sum(math.prod(subject.graph.tensors[name].shape or ()) for name in needed)
@@ -104,8 +104,8 @@ class Judge:
         """
         subject = self._subject
         wide = exactly_once(values)
-        expected = self._compared(subject.reference().step(wide))
-        native = self._compared(subject.reference(double=False).step(values))
+        expected = self._compared(subject.reference().step(wide, update=False))
+        native = self._compared(subject.reference(double=False).step(values, update=False))
         tensors = judged(subject.workload, subject.mode, expected)
         own = {tensor: apart(native, expected, tensor) for tensor in tensors}
         reading = subject.read(wide, self._held or subject.compared)
@@ -187,7 +187,7 @@ class Judge:
                 over = _over(_ratios(largest_values, errors, native))
             if not over or run == PERTURBED:
                 break
-            other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng))
+            other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng), False)
             native = {tensor: max(native[tensor], apart(other, expected, tensor)) for tensor in native}
         ratios = _ratios(largest_values, errors, native)
         worst = worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())

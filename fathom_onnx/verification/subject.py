@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
-from .double import DoubleGraph
+from .double import HELD, DoubleGraph
 from .kernel_errors import tensors_needed
 from .reading import Reading, read
 
@@ -51,7 +52,7 @@ class Subject:
         Raises:
             RunError: onnxruntime refuses the graph.
         """
-        return Evaluator(self.graph, self.settings)
+        return Evaluator(self.graph, self.settings, keep_memory=not _is_large(self.workload, self.mode))
 
     def reference(self, double: bool = True) -> Reference:
         """The framework's own step in float64, or in float32.
@@ -206,6 +207,8 @@ def make_subject(
         UsageError: The workload lacks the mode.
     """
     workload.check_mode(mode)
+    if _is_large(workload, mode):  # read with TensorFlow's first allocation; its own allocator gives nothing back
+        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     if graph is None:
         model = find_exporter(framework).export(ExportRequest(workload, mode, "input", purpose, opset))
         graph = from_model(model, workload.name)
@@ -213,6 +216,11 @@ def make_subject(
         _check_identity(graph, workload, framework, mode)
     _check_gradients(graph, mode)
     return Subject(workload, mode, framework, graph, settings)
+
+
+def _is_large(workload: Workload, mode: Mode) -> bool:
+    """Whether a step takes more numbers than are held in float64: then memory is given back where it can be."""
+    return sum(prod(spec.shape) for spec in workload.interface(mode, "input").inputs) > HELD
 
 
 def _check_identity(graph: Graph, workload: Workload, framework: str, mode: Mode) -> None:

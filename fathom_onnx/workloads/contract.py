@@ -147,11 +147,16 @@ class Workload:
         """The tensors that a data source must provide for one step."""
         return self.features + (self.targets if mode == "training" else ())
 
+    @property
+    def slots(self) -> tuple[Variable, ...]:
+        """The optimizer's state, in interface order."""
+        return self.optimizer.variables(self.parameters)
+
     def carried(self, mode: Mode) -> tuple[Variable, ...]:
         """Variables that a step computes new values of, in interface order; in inference the caches."""
         if mode == "inference":
             return self.caches
-        return self.parameters + self.buffers + self.optimizer.variables(self.parameters)
+        return self.parameters + self.buffers + self.slots
 
     def variables(self, mode: Mode) -> tuple[Variable, ...]:
         """All variables of a mode, in interface order.

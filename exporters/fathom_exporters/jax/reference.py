@@ -53,13 +53,13 @@ class JaxReference:
     def __init__(self, workload: Workload, model: Model, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._workload, self._model, self._mode, self._dtype = workload, model, mode, dtype
         self._inputs = workload.interface(mode, "input").inputs
-        self._jitted: Any = jax.jit(self._step)
-        self._compiled: Any = None
+        self._jitted: Any = jax.jit(self._step, static_argnums=1)
+        self._compiled: dict[bool, Any] = {}
         self._compiled_update: Any = jax.jit(self._update, compiler_options=QUICKLY)
 
-    def _step(self, values: dict[str, JaxArray]) -> tuple[dict[str, JaxArray], dict[str, JaxArray]]:
+    def _step(self, values: dict[str, JaxArray], update: bool) -> tuple[dict[str, JaxArray], dict[str, JaxArray]]:
         noise = draw_from(self._workload, self._mode, values)
-        made: Made = run_step(self._workload, self._model, self._mode, values, noise)
+        made: Made = run_step(self._workload, self._model, self._mode, values, noise, update=update)
         return made.outputs, made.gradients
 
     def _update(self, values: dict[str, JaxArray], gradients: dict[str, JaxArray]) -> dict[str, JaxArray]:
@@ -68,18 +68,19 @@ class JaxReference:
     def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> JaxArray:
         return tensor(spec, values, self._dtype)
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
             UnknownNameError: An input of the interface has no value.
         """
         with jax.enable_x64(True):
-            given = {spec.name: self._tensor(spec, values) for spec in self._inputs}
-            if self._compiled is None:
-                traced = self._jitted.trace(given)
-                self._compiled = traced.lower().compile(quickly(traced.jaxpr.jaxpr))
-            outputs, gradients = self._compiled(given)
+            unread = set() if update else {slot.name for slot in self._workload.slots}
+            given = {spec.name: self._tensor(spec, values) for spec in self._inputs if spec.name not in unread}
+            if update not in self._compiled:
+                traced = self._jitted.trace(given, update)
+                self._compiled[update] = traced.lower().compile(quickly(traced.jaxpr.jaxpr))
+            outputs, gradients = self._compiled[update](given)
             return StepResult(arrays(outputs), arrays(gradients))
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

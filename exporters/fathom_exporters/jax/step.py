@@ -58,7 +58,9 @@ def draw_from(workload: Workload, mode: Mode, values: Tensors, key: Array | None
     return draw
 
 
-def run_step(workload: Workload, model: Model, mode: Mode, values: Tensors, noise: Draw) -> Made:
+def run_step(
+    workload: Workload, model: Model, mode: Mode, values: Tensors, noise: Draw, *, update: bool = True
+) -> Made:
     """One step.
 
     Args:
@@ -67,6 +69,7 @@ def run_step(workload: Workload, model: Model, mode: Mode, values: Tensors, nois
         mode: Inference is the forward pass; training is forward, loss, gradients, optimizer.
         values: The inputs of the interface by name; noise may be missing.
         noise: Gives random tensors (:func:`draw_from`).
+        update: Whether a training step has its optimizer; without it, new values of buffers are all the new state.
 
     Raises:
         ExportError: The model lacks an output or the new value of a buffer or cache.
@@ -91,9 +94,10 @@ def run_step(workload: Workload, model: Model, mode: Mode, values: Tensors, nois
     parameters = {p.name: values[p.name] for p in workload.parameters}
     (loss, new), gradients = jax.value_and_grad(objective, has_aux=True)(parameters)
     _refuse_missing("new value of buffer", [b.name for b in workload.buffers], new)
-    with jax.named_scope("optimizer"):
-        new = {**new, **optimizers.apply(workload, values, gradients, noise)}
-    state = {v.next.name: new[v.name] for v in workload.carried("training")}
+    if update:
+        with jax.named_scope("optimizer"):
+            new = {**new, **optimizers.apply(workload, values, gradients, noise)}
+    state = {v.next.name: new[v.name] for v in (workload.carried("training") if update else workload.buffers)}
     return Made({Workload.LOSS: loss, **state}, gradients)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
-from .built.update import update
+from .built.update import update_in_place
 from .models import make
 
 __all__ = ["TorchReference"]
@@ -38,13 +38,14 @@ class TorchReference:
         """A copy of an array as a tensor, of the reference's type where it is a floating one."""
         return torch.tensor(array, dtype=self._dtype if np.issubdtype(array.dtype, np.floating) else None)
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
-        given = {name: self._tensor(value) for name, value in values.items()}
+        unread = set() if update else {slot.name for slot in self._workload.slots}
+        given = {name: self._tensor(value) for name, value in values.items() if name not in unread}
         with torch.no_grad():
             for name in self._own.keys() & given.keys():
                 self._own[name].copy_(given.pop(name))
-        outputs = self._train(given) if self._mode == "training" else self._infer(given)
+        outputs = self._train(given, update) if self._mode == "training" else self._infer(given)
         arrays = {name: value.detach().numpy() for name, value in outputs.items()}
         return StepResult(arrays, self._gradients)
 
@@ -53,7 +54,7 @@ class TorchReference:
         given = {name: self._tensor(value) for name, value in values.items()}
         parameters = {p.name: nn.Parameter(given[p.name]) for p in self._workload.parameters}
         with torch.no_grad():
-            slots = update(
+            slots = update_in_place(
                 self._workload, parameters, given, {n: self._gradient(n, g, given) for n, g in gradients.items()}
             )
         new = {**parameters, **slots}
@@ -72,17 +73,18 @@ class TorchReference:
             outputs = self._model(batch)
         return {spec.name: outputs[spec.name].clone() for spec in self._workload.interface("inference").outputs}
 
-    def _train(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The loss, and the new state as the module and the optimizer hold it."""
+    def _train(self, given: Mapping[str, Tensor], update: bool) -> dict[str, Tensor]:
+        """The loss, and the new state as the module and, with an update, the optimizer hold it."""
         loss = cast("Callable[..., Tensor]", self._model.loss)(self._model(given), given)
         parameters = {p.name: cast("nn.Parameter", self._own[p.name]) for p in self._workload.parameters}
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         with torch.no_grad():
-            slots = update(self._workload, parameters, given, dict(zip(parameters, gradients, strict=True)))
+            named = dict(zip(parameters, gradients, strict=True))
+            slots = update_in_place(self._workload, parameters, given, named) if update else {}
             carried = {
                 # the next step changes the module's own
                 v.next.name: slots[v.name] if v.name in slots else self._own[v.name].clone()
-                for v in self._workload.carried("training")
+                for v in (self._workload.carried("training") if update else self._workload.buffers)
             }
         # of a sparse gradient the rows, in the order in which they were read
         made = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]

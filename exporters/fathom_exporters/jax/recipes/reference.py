@@ -12,7 +12,7 @@ from fathom_exporters.jax.reference import QUICKLY, arrays, tensor
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
-from fathom_onnx.workloads.contract import Array, Mode
+from fathom_onnx.workloads.contract import Array, Mode, Workload
 
 from .capture import capture_recipe, drawing
 from .described import Described, Function
@@ -36,7 +36,7 @@ class RecipeReference:
         self._replay = self._described.replay(recorded) if workload.noise.get(mode) else None
         # what the loss does not depend on, or the update does not read, has no gradient in a graph
         self._derived = capture_recipe(workload, mode, "input").gradients
-        self._step: Any = jax.jit(self._made, compiler_options=QUICKLY)
+        self._step: Any = jax.jit(self._made, static_argnums=1, compiler_options=QUICKLY)
         self._update: Any = jax.jit(self._updated, compiler_options=QUICKLY)
 
     def _function(self, values: Mapping[str, Any]) -> Function:
@@ -44,11 +44,14 @@ class RecipeReference:
             return self._described.flat
         return drawing(self._replay, self._workload, self._mode, values, labelled=False)
 
-    def _made(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _made(self, values: dict[str, Any], update: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         function = self._function(values)
         step = self._described.inference if self._mode == "inference" else self._described.training
         made = step(values, function)
-        return made.outputs, made.gradients
+        kept = made.outputs
+        if self._mode == "training" and not update:  # XLA leaves out what is computed for others alone
+            kept = {name: kept[name] for name in (Workload.LOSS, *(b.next.name for b in self._workload.buffers))}
+        return kept, made.gradients
 
     def _updated(self, values: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
         loss = self._described.training(values, self._function(values)).outputs["loss"]
@@ -57,14 +60,14 @@ class RecipeReference:
     def _given(self, values: Mapping[str, Array]) -> dict[str, Any]:
         return {spec.name: tensor(spec, values, self._dtype) for spec in self._inputs}
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
             UnknownNameError: An input of the interface has no value.
         """
         with jax.enable_x64(self._wide):
-            outputs, gradients = self._step(self._given(values))
+            outputs, gradients = self._step(self._given(values), update)
             return StepResult(arrays(outputs), {n: g for n, g in arrays(gradients).items() if n in self._derived})
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

@@ -176,8 +176,10 @@ class RecipeReference:
         changes = [op for op in graph.get_operations() if op.type.startswith(("Assign", "ResourceScatter"))]
         return any(op.inputs[0].name in inner for op in changes)
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
+
+        Keras's optimizer changes the variables as the step runs, so that the step always has its update.
 
         Raises:
             UnknownNameError: An input has no value.

@@ -14,14 +14,14 @@ from fathom_onnx.workloads.contract import RATE, Workload
 
 from .optimizers import optimizer_of, slots_of
 
-__all__ = ["update"]
+__all__ = ["update_in_place"]
 
 
 def _no_mark(scope: str, op: str) -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def update(
+def update_in_place(
     workload: Workload,
     parameters: Mapping[str, nn.Parameter],
     state: Mapping[str, Tensor],

@@ -116,17 +116,17 @@ class RecipeReference:
     def _draws(self, values: Mapping[str, Array]) -> Draws:
         return Draws([self._tensor(values[n.name]) for n in self._workload.noise.get(self._mode, ())])
 
-    def step(self, values: Mapping[str, Array]) -> StepResult:
+    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
         with self._set(values):
             if self._mode == "training":
-                return self._train(values)
+                return self._train(values, update)
             with evaluating(self._model), torch.no_grad(), self._draws(values), self._widening():
                 features = {n: t for n, t in self._batch(values).items() if n in self._call.features}
                 outputs = named_outputs(self._call.forward(features))
             return StepResult({spec.name: _array(outputs[spec.name]) for spec in self._workload.outputs})
 
-    def _train(self, values: Mapping[str, Array]) -> StepResult:
+    def _train(self, values: Mapping[str, Array], update: bool) -> StepResult:
         batch, parts = self._batch(values), self._workload.recipe.accumulate
         total = torch.zeros(())
         with self._draws(values), torch.enable_grad(), self._widening():
@@ -137,17 +137,23 @@ class RecipeReference:
                 total = total + loss.detach()
         own = dict(self._model.named_parameters())
         gradients = {p.name: _array(_gradient(own[p.name])) for p in self._workload.parameters}
+        if not update:
+            return StepResult({Workload.LOSS: _array(total), **self._statistics()}, gradients=gradients)
         for name, parameter in own.items():
             if name not in gradients:
                 parameter.grad = None  # the graph does not compute what nothing reads
         self._optimizer.step()
-        return StepResult({Workload.LOSS: _array(total), **self._new()}, gradients=gradients)
+        return StepResult({Workload.LOSS: _array(total), **self._updated(), **self._statistics()}, gradients=gradients)
 
-    def _new(self) -> dict[str, Array]:
-        """New values of parameters, running statistics and the optimizer's state."""
-        own, buffers = dict(self._model.named_parameters()), dict(self._model.named_buffers())
+    def _statistics(self) -> dict[str, Array]:
+        """New values of running statistics."""
+        own = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        return {b.next.name: _array(own[b.name]) for b in self._workload.buffers}
+
+    def _updated(self) -> dict[str, Array]:
+        """New values of parameters and of the optimizer's state."""
+        own = dict(self._model.named_parameters())
         found = {p.next.name: _array(own[p.name]) for p in self._workload.parameters}
-        found |= {b.next.name: _array({**own, **buffers}[b.name]) for b in self._workload.buffers}
         assert self._described.state is not None
         for name, slots in self._described.state.slots.items():
             held = self._optimizer.state[own[name]]
@@ -165,8 +171,7 @@ class RecipeReference:
             for name, gradient in gradients.items():
                 own[name].grad = self._tensor(gradient)
             self._optimizer.step()
-            statistics = {b.next.name for b in self._workload.buffers}
-            return {name: value for name, value in self._new().items() if name not in statistics}
+            return self._updated()
 
 
 def _gradient(parameter: Tensor) -> Tensor:
