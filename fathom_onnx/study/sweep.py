@@ -119,8 +119,7 @@ def sweep_plan(
     workloads = () if axes.workloads is None and axes.graphs else axes.workloads
     targets = [name for name in workloads or () if is_target(name)]
     usual = None if workloads is None else [name for name in workloads if not is_target(name)]
-    # frameworks that are asked for are the usual workloads', and need not be known where there are none
-    chosen = cells(axes.preset, usual, axes.frameworks if usual != [] else None, axes.modes)
+    chosen = cells(axes.preset, usual, axes.frameworks, axes.modes)
     if targets and axes.batches:
         raise UsageError(
             f"a batch size is not for '{targets[0]}'", "change an argument of its function, one sweep a size"

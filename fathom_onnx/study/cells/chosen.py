@@ -65,8 +65,7 @@ def choose_cells(
     usual = None if workloads is None else [name for name in workloads if not is_target(name)]
     if target_options and not targets:
         raise UsageError("options are for models of your own, and there is none", "name a FILE.py:build")
-    # frameworks that are asked for are the usual workloads', and need not be known where there are none
-    chosen = cells(preset, usual, frameworks if usual != [] else None, modes)
+    chosen = cells(preset, usual, frameworks, modes)
     checkpoints = {} if values is None else checkpoints_of(values.absolute(), chosen, preset)
     model_of = dict(own_cells(own_models(targets, target_options, frameworks, names()), modes))
     chosen = (*chosen, *model_of)

@@ -277,13 +277,16 @@ def cells(
     """Every combination of the given workloads, modes and frameworks; None stands for all of them.
 
     Of workloads and frameworks it stands for the usual ones. A workload has no cells of a mode that it lacks, nor, if
-    others have one, of a further framework that has no model of it.
+    others have one, of a further framework that has no model of it. Frameworks are those of the workloads: where there
+    are none of these, they need not be known.
 
     Raises:
         UnknownNameError: No such workload, framework, mode or preset.
     """
     chosen_workloads = _select("workload", names(USUAL_SUITE) if workloads is None else workloads, names())
     chosen_modes = [mode for mode in MODES if mode in _select("mode", modes, MODES)]
+    if not chosen_workloads:
+        return ()
     chosen_frameworks = _select("framework", from_frameworks, frameworks() if from_frameworks else usual_frameworks())
     has = {name: definition(name).configure(preset).modes for name in chosen_workloads}
     every = product(chosen_workloads, chosen_modes, chosen_frameworks)
