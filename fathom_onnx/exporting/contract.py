@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import onnx
 
@@ -30,6 +30,7 @@ __all__ = [
     "Gap",
     "Purpose",
     "Reference",
+    "ReferenceInParts",
     "StepResult",
     "find_exporter",
     "frameworks",
@@ -135,13 +136,11 @@ def one_gap(gaps: Sequence[Gap]) -> ExportError | None:
 class Reference(Protocol):
     """A workload's step as the framework itself runs it, natively and without a graph of ours."""
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step.
 
         Args:
             values: Every input of the interface with ``noise="input"``, by name.
-            update: Whether what the optimizer makes is wanted. Without it a training step may end with its gradients:
-                new parameters and optimizer state, of a large model most of what a step makes, are then missing.
         """
 
     def update(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
@@ -153,6 +152,18 @@ class Reference(Protocol):
 
         Returns:
             The outputs of the interface that the optimizer computes (``<name>.next``).
+        """
+
+
+@runtime_checkable
+class ReferenceInParts(Reference, Protocol):
+    """A reference whose step can end with its gradients, which of a large model is a fraction of the memory."""
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer: the outputs that this makes are missing. In inference it is the step.
+
+        Args:
+            values: As for :meth:`Reference.step`; the optimizer's state is not read.
         """
 
 

@@ -104,8 +104,8 @@ class Judge:
         """
         subject = self._subject
         wide = exactly_once(values)
-        expected = self._compared(subject.reference().step(wide, update=False))
-        native = self._compared(subject.reference(double=False).step(values, update=False))
+        expected = subject.expected(wide)
+        native = subject.expected(values, double=False)
         tensors = judged(subject.workload, subject.mode, expected)
         own = {tensor: apart(native, expected, tensor) for tensor in tensors}
         reading = subject.read(wide, self._held or subject.compared)
@@ -124,11 +124,6 @@ class Judge:
                 loss = Workload.LOSS
                 self.first_losses = expected.outputs[loss], single.outputs[loss], native.outputs[loss]
         return errors, lambda: single
-
-    def _compared(self, result: StepResult) -> StepResult:
-        """A step of the framework without what its optimizer made, which is judged apart."""
-        new = set(self._subject.updated_names)
-        return StepResult({n: value for n, value in result.outputs.items() if n not in new}, result.gradients)
 
     def _double(self, reading: Reading, expected: StepResult, own: Mapping[Judged, float], guess: bool) -> Errors:
         """Errors in float64. ``own`` is the framework's in float32, the scale of a tensor that cancels."""
@@ -187,7 +182,7 @@ class Judge:
                 over = _over(_ratios(largest_values, errors, native))
             if not over or run == PERTURBED:
                 break
-            other = self._subject.reference(double=False).step(perturbed(values, self._moved, self._rng), False)
+            other = self._subject.expected(perturbed(values, self._moved, self._rng), double=False)
             native = {tensor: max(native[tensor], apart(other, expected, tensor)) for tensor in native}
         ratios = _ratios(largest_values, errors, native)
         worst = worst_of(Worst(str(tensor), ratio) for tensor, ratio in ratios.items())

@@ -9,7 +9,7 @@ from functools import cached_property
 from math import prod
 
 from fathom_onnx.errors import ExportError
-from fathom_onnx.exporting import OPSET, ExportRequest, Purpose, Reference, StepResult, find_exporter
+from fathom_onnx.exporting import OPSET, ExportRequest, Purpose, Reference, ReferenceInParts, StepResult, find_exporter
 from fathom_onnx.graph import Graph, from_model
 from fathom_onnx.runtime.evaluate import Evaluator
 from fathom_onnx.runtime.settings import SessionSettings
@@ -65,6 +65,21 @@ class Subject:
             exporter = find_exporter(self.framework)
             self._references[double] = exporter.reference(self.workload, self.mode, "float64" if double else "float32")
         return self._references[double]
+
+    def expected(self, values: Mapping[str, Array], double: bool = True) -> StepResult:
+        """The framework's own step in float64, or in float32, without what its optimizer makes, which is judged apart.
+
+        Args:
+            values: Every input by name.
+            double: In float64.
+
+        Raises:
+            MissingDependencyError: The framework is not installed.
+        """
+        reference, made = self.reference(double), set(self.updated_names)
+        step = reference.before_update if isinstance(reference, ReferenceInParts) else reference.step
+        result = step(values)
+        return StepResult({n: value for n, value in result.outputs.items() if n not in made}, result.gradients)
 
     def double(self, values: Mapping[str, Array], guess: bool = True) -> StepResult:
         """The graph's own step in float64: what is compared of it (:attr:`compared`).

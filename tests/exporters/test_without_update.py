@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fathom_onnx.data import batches_for
-from fathom_onnx.exporting import Reference, find_exporter, read_recipe
+from fathom_onnx.exporting import Reference, ReferenceInParts, find_exporter, read_recipe
 from fathom_onnx.recipes import Recipe
 from fathom_onnx.workloads import workload
 from fathom_onnx.workloads.contract import Array, Workload
@@ -22,10 +22,11 @@ optax = pytest.importorskip("optax")
 
 def check(reference: Reference, spec: Workload, values: Mapping[str, Array], unread: set[str]) -> None:
     """The step without its update is that with it, from the same values but those that are not read."""
+    assert isinstance(reference, ReferenceInParts)
     whole = reference.step(values)
     kept = {Workload.LOSS, *(buffer.next.name for buffer in spec.buffers)}
     assert kept < whole.outputs.keys()
-    ended = reference.step({name: value for name, value in values.items() if name not in unread}, update=False)
+    ended = reference.before_update({name: value for name, value in values.items() if name not in unread})
     assert ended.outputs.keys() == kept
     assert ended.gradients.keys() == whole.gradients.keys() != set()
     pairs = [(ended.outputs[name], whole.outputs[name]) for name in kept]

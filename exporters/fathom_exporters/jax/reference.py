@@ -44,7 +44,7 @@ def quickly(jaxpr: Any) -> dict[str, Any]:
 
 
 class JaxReference:
-    """A workload's step in JAX; an implementation of :class:`fathom_onnx.exporting.Reference`.
+    """A workload's step in JAX; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     It is the function that is exported, as ``jax.jit`` runs it: what marks stand for in a graph is JAX's own here.
     Types of 64 bits are allowed while it runs, and nowhere else.
@@ -68,12 +68,23 @@ class JaxReference:
     def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> JaxArray:
         return tensor(spec, values, self._dtype)
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
             UnknownNameError: An input of the interface has no value.
         """
+        return self._run(values, update=True)
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
+
+        Raises:
+            UnknownNameError: An input of the interface has no value.
+        """
+        return self._run(values, update=False)
+
+    def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with jax.enable_x64(True):
             unread = set() if update else {slot.name for slot in self._workload.slots}
             given = {spec.name: self._tensor(spec, values) for spec in self._inputs if spec.name not in unread}

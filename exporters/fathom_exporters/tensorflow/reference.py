@@ -24,7 +24,7 @@ _Compiled = Callable[[dict[str, tf.Tensor], bool], Any]
 
 
 class TensorFlowReference:
-    """A workload's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+    """A workload's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`."""
 
     def __init__(self, workload: Workload, model: Model, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._workload, self._model, self._mode = workload, model, mode
@@ -41,12 +41,23 @@ class TensorFlowReference:
         dtype = self._dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
         return tf.constant(values[spec.name], dtype, spec.shape)
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
             UnknownNameError: An input of the interface has no value.
         """
+        return self._run(values, update=True)
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
+
+        Raises:
+            UnknownNameError: An input of the interface has no value.
+        """
+        return self._run(values, update=False)
+
+    def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         unread = set() if update else {slot.name for slot in self._workload.slots}
         inputs = {spec.name: self._tensor(spec, values) for spec in self._inputs if spec.name not in unread}
         results = {name: np.asarray(value) for name, value in self._compiled(inputs, update).items()}

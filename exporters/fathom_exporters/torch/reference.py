@@ -19,7 +19,7 @@ __all__ = ["TorchReference"]
 
 
 class TorchReference:
-    """A workload's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.Reference`.
+    """A workload's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     It shares with the export what the user wrote, the model and its loss. The module is made anew and run as it is:
     values are put into its own parameters and buffers, it updates its running statistics itself, and the update is
@@ -38,8 +38,15 @@ class TorchReference:
         """A copy of an array as a tensor, of the reference's type where it is a floating one."""
         return torch.tensor(array, dtype=self._dtype if np.issubdtype(array.dtype, np.floating) else None)
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
+        return self._run(values, update=True)
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`."""
+        return self._run(values, update=False)
+
+    def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         unread = set() if update else {slot.name for slot in self._workload.slots}
         given = {name: self._tensor(value) for name, value in values.items() if name not in unread}
         with torch.no_grad():

@@ -21,7 +21,7 @@ __all__ = ["RecipeReference"]
 
 
 class RecipeReference:
-    """A recipe's step in JAX; an implementation of :class:`fathom_onnx.exporting.Reference`.
+    """A recipe's step in JAX; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     The function is called as it is. Where it draws random numbers, its record is computed anew with the numbers that
     are given in their place.
@@ -60,12 +60,23 @@ class RecipeReference:
     def _given(self, values: Mapping[str, Array]) -> dict[str, Any]:
         return {spec.name: tensor(spec, values, self._dtype) for spec in self._inputs}
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
 
         Raises:
             UnknownNameError: An input of the interface has no value.
         """
+        return self._run(values, update=True)
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
+
+        Raises:
+            UnknownNameError: An input of the interface has no value.
+        """
+        return self._run(values, update=False)
+
+    def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with jax.enable_x64(self._wide):
             outputs, gradients = self._step(self._given(values), update)
             return StepResult(arrays(outputs), {n: g for n, g in arrays(gradients).items() if n in self._derived})

@@ -119,7 +119,10 @@ def _tensor(name: str) -> str:
 
 
 class RecipeReference:
-    """A recipe's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+    """A recipe's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.Reference`.
+
+    It is always whole: Keras's optimizer changes variables as the recorded step runs.
+    """
 
     def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         described = workload.described
@@ -176,10 +179,8 @@ class RecipeReference:
         changes = [op for op in graph.get_operations() if op.type.startswith(("Assign", "ResourceScatter"))]
         return any(op.inputs[0].name in inner for op in changes)
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`.
-
-        Keras's optimizer changes the variables as the step runs, so that the step always has its update.
 
         Raises:
             UnknownNameError: An input has no value.

@@ -31,7 +31,7 @@ __all__ = ["RecipeReference"]
 
 
 class RecipeReference:
-    """A recipe's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.Reference`."""
+    """A recipe's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`."""
 
     def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
         self._workload, self._mode = workload, mode
@@ -116,8 +116,15 @@ class RecipeReference:
     def _draws(self, values: Mapping[str, Array]) -> Draws:
         return Draws([self._tensor(values[n.name]) for n in self._workload.noise.get(self._mode, ())])
 
-    def step(self, values: Mapping[str, Array], update: bool = True) -> StepResult:
+    def step(self, values: Mapping[str, Array]) -> StepResult:
         """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
+        return self._run(values, update=True)
+
+    def before_update(self, values: Mapping[str, Array]) -> StepResult:
+        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`."""
+        return self._run(values, update=False)
+
+    def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with self._set(values):
             if self._mode == "training":
                 return self._train(values, update)
