@@ -15,6 +15,8 @@ from fathom_onnx.workloads import workload
 from support.graphs.exports import FRAMEWORKS, exported
 from verification.test_verification import with_a_wrong_update
 
+SYSTEM_ALLOCATOR = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
+
 
 def of(name: str, framework: str = "torch") -> Subject:
     graph = from_model(exported(name, framework, "training", "input"), name)
@@ -23,7 +25,9 @@ def of(name: str, framework: str = "torch") -> Subject:
 
 @pytest.fixture
 def in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if every model were a large one: a parameter a piece, nothing held in float64."""
+    """As if every model were a large one: a parameter a piece, nothing held in float64, memory given back."""
+    monkeypatch.setenv(SYSTEM_ALLOCATOR, "0")  # not in the tests that follow
+    monkeypatch.setattr(subject, "HELD", 0)
     monkeypatch.setattr(subject, "_PIECE", 1)
     monkeypatch.setattr(numbers, "HELD", 0)
     monkeypatch.setattr(judge, "HELD", 0)
@@ -67,6 +71,18 @@ def test_a_wrong_update_of_any_piece_is_found(number: int) -> None:
     assert verify(asked, "torch", "training", steps=1, graph=wrong).faults
     pair = verify_pair(asked, ("torch", "torch"), "training", steps=1, graphs=(from_model(right, "memnet"), wrong))
     assert [fault.split(" is")[0] for fault in pair.faults] == [f"update of '{name}'"]
+
+
+@pytest.mark.parametrize(("held", "given"), [(0, {SYSTEM_ALLOCATOR: "1"}), (subject.HELD, {})])
+def test_tensorflow_gives_the_memory_of_large_models_back(
+    held: int, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment: dict[str, str] = {}
+    exported("memnet", "torch", "training", "input")
+    monkeypatch.setattr(subject, "HELD", held)
+    monkeypatch.setattr(subject.os, "environ", environment)
+    of("memnet")
+    assert environment == given
 
 
 def test_an_optimizer_that_reads_the_batch_is_read_with_the_step() -> None:
