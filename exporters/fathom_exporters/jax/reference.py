@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array as JaxArray
 
+from fathom_exporters.shared.reference import StepInParts
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
@@ -43,7 +44,7 @@ def quickly(jaxpr: Any) -> dict[str, Any]:
     return {**QUICKLY, "xla_backend_optimization_level": 1} if convolves_in_double(jaxpr) else QUICKLY
 
 
-class JaxReference:
+class JaxReference(StepInParts):
     """A workload's step in JAX; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     It is the function that is exported, as ``jax.jit`` runs it: what marks stand for in a graph is JAX's own here.
@@ -67,22 +68,6 @@ class JaxReference:
 
     def _tensor(self, spec: TensorSpec, values: Mapping[str, Array]) -> JaxArray:
         return tensor(spec, values, self._dtype)
-
-    def step(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step; see :class:`fathom_onnx.exporting.Reference`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=True)
-
-    def before_update(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=False)
 
     def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with jax.enable_x64(True):

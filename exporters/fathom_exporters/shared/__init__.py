@@ -1,1 +1,1 @@
-"""What the models of both frameworks write alike: the maths and its constants, stated once."""
+"""What the models and references of several frameworks write alike: the maths and its constants, a step in parts."""

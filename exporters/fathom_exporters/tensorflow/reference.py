@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
+from fathom_exporters.shared.reference import StepInParts
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array, Mode, TensorSpec, Workload
@@ -23,7 +24,7 @@ __all__ = ["TensorFlowReference"]
 _Compiled = Callable[[dict[str, tf.Tensor], bool], Any]
 
 
-class TensorFlowReference:
+class TensorFlowReference(StepInParts):
     """A workload's step in TensorFlow; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`."""
 
     def __init__(self, workload: Workload, model: Model, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
@@ -40,22 +41,6 @@ class TensorFlowReference:
             raise UnknownNameError("input value", spec.name, values)
         dtype = self._dtype if np.issubdtype(np.dtype(spec.dtype), np.floating) else spec.dtype
         return tf.constant(values[spec.name], dtype, spec.shape)
-
-    def step(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step; see :class:`fathom_onnx.exporting.Reference`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=True)
-
-    def before_update(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=False)
 
     def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         unread = set() if update else {slot.name for slot in self._workload.slots}

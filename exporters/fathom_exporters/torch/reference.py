@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fathom_exporters.shared.reference import StepInParts
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.workloads.contract import Array, Mode, Workload
 
@@ -18,7 +19,7 @@ from .models import make
 __all__ = ["TorchReference"]
 
 
-class TorchReference:
+class TorchReference(StepInParts):
     """A workload's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     It shares with the export what the user wrote, the model and its loss. The module is made anew and run as it is:
@@ -37,14 +38,6 @@ class TorchReference:
     def _tensor(self, array: Array) -> Tensor:
         """A copy of an array as a tensor, of the reference's type where it is a floating one."""
         return torch.tensor(array, dtype=self._dtype if np.issubdtype(array.dtype, np.floating) else None)
-
-    def step(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
-        return self._run(values, update=True)
-
-    def before_update(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`."""
-        return self._run(values, update=False)
 
     def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         unread = set() if update else {slot.name for slot in self._workload.slots}

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from fathom_exporters.jax.reference import QUICKLY, arrays, tensor
+from fathom_exporters.shared.reference import StepInParts
 from fathom_onnx.errors import UnknownNameError
 from fathom_onnx.exporting import StepResult
 from fathom_onnx.recipes import RecipeWorkload
@@ -20,7 +21,7 @@ from .described import Described, Function
 __all__ = ["RecipeReference"]
 
 
-class RecipeReference:
+class RecipeReference(StepInParts):
     """A recipe's step in JAX; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`.
 
     The function is called as it is. Where it draws random numbers, its record is computed anew with the numbers that
@@ -59,22 +60,6 @@ class RecipeReference:
 
     def _given(self, values: Mapping[str, Array]) -> dict[str, Any]:
         return {spec.name: tensor(spec, values, self._dtype) for spec in self._inputs}
-
-    def step(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step; see :class:`fathom_onnx.exporting.Reference`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=True)
-
-    def before_update(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`.
-
-        Raises:
-            UnknownNameError: An input of the interface has no value.
-        """
-        return self._run(values, update=False)
 
     def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with jax.enable_x64(self._wide):

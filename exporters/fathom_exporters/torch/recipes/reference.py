@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from fathom_exporters.shared.reference import StepInParts
 from fathom_exporters.torch.stepping.drawing import Draws
 from fathom_exporters.torch.stepping.leaving import attributes_kept
 from fathom_exporters.torch.widening import limits_of_float32, widened
@@ -30,7 +31,7 @@ from .trial import evaluating
 __all__ = ["RecipeReference"]
 
 
-class RecipeReference:
+class RecipeReference(StepInParts):
     """A recipe's step in PyTorch; an implementation of :class:`fathom_onnx.exporting.ReferenceInParts`."""
 
     def __init__(self, workload: RecipeWorkload, mode: Mode, dtype: Literal["float32", "float64"]) -> None:
@@ -115,14 +116,6 @@ class RecipeReference:
 
     def _draws(self, values: Mapping[str, Array]) -> Draws:
         return Draws([self._tensor(values[n.name]) for n in self._workload.noise.get(self._mode, ())])
-
-    def step(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step; see :class:`fathom_onnx.exporting.Reference`."""
-        return self._run(values, update=True)
-
-    def before_update(self, values: Mapping[str, Array]) -> StepResult:
-        """Run one step up to its optimizer; see :class:`fathom_onnx.exporting.ReferenceInParts`."""
-        return self._run(values, update=False)
 
     def _run(self, values: Mapping[str, Array], update: bool) -> StepResult:
         with self._set(values):
