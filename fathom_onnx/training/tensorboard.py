@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,8 @@ class EventFile:
 
     def _add(self, name: str, value: float, step: int) -> None:
         if self._writer is None:
-            self._writer = self._open(purge_step=step)
+            # Names have whole seconds only: two runs within one would share a file, and the second empty it.
+            self._writer = self._open(purge_step=step, filename_suffix=f".{time.time_ns()}")
         self._writer.add_scalar(name, value, step)
 
     def step(self, step: int, loss: float, rate: float | None = None) -> None:
