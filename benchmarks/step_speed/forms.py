@@ -1,17 +1,20 @@
-"""Measure the forms of 3x3 convolutions, forward and both gradients, against each other and PyTorch.
+"""Measure the forms of convolutions, forward and both gradients, against each other and PyTorch.
 
     python benchmarks/step_speed/forms.py                       # the layers of the image workloads
-    python benchmarks/step_speed/forms.py 8x64x128x28 --threads 2   # batch, channels in and out, side
+    python benchmarks/step_speed/forms.py 8x64x128x28 --threads 2   # 3x3: batch, channels in and out, side
+    python benchmarks/step_speed/forms.py 32x32x64x20k4s2p0     # another kernel, stride and padding
 
-All forms of a layer take turns in one process. Prints a table: the direct forms in ms, each other form as a part of
-that, by the mean of the ratios of minima and of medians, and its error in float32 against PyTorch in float64, the
-largest of output and gradients against the largest value. The costs in
-:mod:`fathom_exporters.lowering.gradients.fast.convolution` are set by hand on such tables.
+All forms of a layer take turns in one process. Prints a table: the direct forms in ms, whose gradient of the filter is
+a product for each kernel element or a convolution, each other form as a part of that, by the mean of the ratios of
+minima and of medians, and its error in float32 against PyTorch in float64, the largest of output and gradients against
+the largest value. The costs in :mod:`fathom_exporters.lowering.gradients.fast.convolution` and the limits in
+:mod:`fathom_exporters.lowering.gradients.fast.views` are set by hand on such tables.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +32,7 @@ from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.gradients import convolution
 from fathom_exporters.lowering.gradients.fast.convolution import Form, by_patches, form_of
 from fathom_exporters.lowering.gradients.fast.patches import Patches
+from fathom_exporters.lowering.gradients.fast.views import Views, filter_by_views, forward_by_views
 from fathom_exporters.lowering.gradients.fast.winograd import Winograd
 from fathom_exporters.lowering.infer import InferShapes
 from fathom_exporters.lowering.tags import Tag
@@ -40,34 +44,65 @@ from fathom_onnx.runtime.settings import SessionSettings
 LAYERS = (
     "8x64x64x56", "8x128x128x28", "8x256x256x14", "8x512x512x7", "4x256x256x8", "4x512x512x4", "4x64x64x16",
     "4x512x512x2", "2x512x512x4", "4x32x32x32", "2x64x64x112", "2x256x256x56", "2x512x512x28", "2x384x256x13",
+    "2x512x512x8", "2x64x64x64", "8x64x192x15k5p2", "32x64x64x9p0", "32x32x64x20k4s2p0", "32x4x32x84k8s4p0",
+    "4x64x128x16s2",
 )  # fmt: skip
 OUTPUTS = ("y", "dx", "dw")
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
-ATTRIBUTES = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
-
-
-PATCHES = "patches"
+LAYER = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+)(?:k(\d+))?(?:s(\d+))?(?:p(\d+))?")
+PATCHES, JOINED, VIEWS = "patches", "joined", "views"
+"""All three as products with patches; the filter's gradient as one product with views; the forward pass too."""
 MOST_PLACES = 256
 """Places of an image up to which patches are compared."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A 3x3 convolution with padding 1."""
+    """A square convolution."""
 
     batch: int
     channels_in: int
     channels: int
     side: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+
+    @classmethod
+    def of(cls, text: str) -> Layer:
+        """The layer that a command line names."""
+        found = LAYER.fullmatch(text)
+        if found is None:
+            raise SystemExit(f"'{text}' is no layer; write one as 8x64x128x28 or 32x32x64x20k4s2p0")
+        given = zip(
+            ("batch", "channels_in", "channels", "side", "kernel", "stride", "padding"), found.groups(), strict=True
+        )
+        return cls(**{name: int(number) for name, number in given if number is not None})
+
+    @property
+    def out(self) -> int:
+        """The side of the output."""
+        return (self.side + 2 * self.padding - self.kernel) // self.stride + 1
 
     @property
     def shapes(self) -> dict[str, list[int]]:
         """Input, filter and the gradient of the output."""
         return {
             "x": [self.batch, self.channels_in, self.side, self.side],
-            "w": [self.channels, self.channels_in, 3, 3],
-            "dy": [self.batch, self.channels, self.side, self.side],
+            "w": [self.channels, self.channels_in, self.kernel, self.kernel],
+            "dy": [self.batch, self.channels, self.out, self.out],
         }
+
+    @property
+    def attributes(self) -> dict[str, list[int]]:
+        """Of its window."""
+        kernel, stride, padding = [self.kernel] * 2, [self.stride] * 2, [self.padding] * 4
+        return {"kernel_shape": kernel, "strides": stride, "pads": padding, "dilations": [1, 1]}
+
+    @property
+    def window(self) -> Window:
+        """Its window."""
+        return Window(ir.node("Conv", [], self.attributes))
 
 
 def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
@@ -77,20 +112,21 @@ def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
     graph = ir.Graph([x, w, dy], [], nodes=[], opset_imports={"": 18}, name="layer")
     b = Builder(graph)
     b.begin(Tag("forward", "layer", "Conv2D", "layer"))
-    if form is None:
-        back_filter = ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)
-        back_input = ir.node("Conv2DBackInput", [dy, w], ATTRIBUTES | {"input_shape": shapes["x"]})
+    if form in (None, JOINED, VIEWS):
+        back_filter = ir.node("Conv2DBackFilter", [dy, x], layer.attributes)
+        back_input = ir.node("Conv2DBackInput", [dy, w], layer.attributes | {"input_shape": shapes["x"]})
         back_filter.outputs[0].shape, back_input.outputs[0].shape = w.shape, x.shape
+        views = Views(b, layer.window, shapes["x"], shapes["dy"])
         made = [
-            b.op("Conv", x, w, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-            *convolution.back_input(b, back_input),
-            *convolution.joined_back_filter(b, back_filter),
+            views.forward(x, w) if form == VIEWS else b.op("Conv", x, w, **layer.attributes),
+            *convolution.back_input(b, back_input, may_flip=layer.channels <= layer.channels_in),
+            views.back_filter(dy, x) if form else convolution.back_filter(b, back_filter)[0],
         ]
     else:
         of = (
-            Winograd(b, form.tile, shapes["x"], shapes["dy"], [1, 1], form.groups)
+            Winograd(b, form.tile, shapes["x"], shapes["dy"], [layer.padding] * 2, form.groups)
             if isinstance(form, Form)
-            else Patches(b, Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES)), shapes["x"], shapes["dy"])
+            else Patches(b, layer.window, shapes["x"], shapes["dy"])
         )
         made = [of.forward(x, w), of.back_input(dy, w), of.back_filter(dy, x)]
     for value, name, like in zip(made, OUTPUTS, (dy, x, w), strict=True):
@@ -105,11 +141,11 @@ def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
 
 def forms(layer: Layer) -> dict[str, Form | str | None]:
     """The forms to compare, by name."""
-    found: dict[str, Form | str | None] = {"direct": None}
+    found: dict[str, Form | str | None] = {"direct": None, JOINED: JOINED, VIEWS: VIEWS}
     if layer.side**2 <= MOST_PLACES:
         found[PATCHES] = PATCHES
-    for tile in (2, 4):
-        tiles = -(-layer.side // tile)
+    for tile in (2, 4) if (layer.kernel, layer.stride) == (3, 1) else ():
+        tiles = -(-layer.out // tile)
         groups = [1, *(g for g in (2, 4, 7, 14) if tile == 4 and tiles >= 8 and tiles % g == 0 and tiles // g > 1)]
         found |= {f"F({tile})" + f", {g} groups" * (g > 1): Form(tile, (g, g)) for g in groups}
     return found
@@ -118,9 +154,10 @@ def forms(layer: Layer) -> dict[str, Form | str | None]:
 def torch_step(layer: Layer, values: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """PyTorch's own: output, gradients of input and filter."""
     x, w, dy = (values[name] for name in ("x", "w", "dy"))
-    options = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False])
+    stride, padding = [layer.stride] * 2, [layer.padding] * 2
+    options = (stride, padding, [1, 1], False, [0, 0], 1, [True, True, False])
     dx, dw, _ = torch.ops.aten.convolution_backward(dy, x, w, None, *options)
-    return F.conv2d(x, w, None, 1, 1), dx, dw
+    return F.conv2d(x, w, None, stride, padding), dx, dw
 
 
 def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float, float, float]]:
@@ -153,12 +190,17 @@ def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float
 
 
 def taken(layer: Layer) -> str:
-    """The form that the rule of costs takes."""
+    """The form that the rule of costs takes where all three may have one."""
     shapes = layer.shapes
     x, dy = (ir.Value(name=n, type=FLOAT, shape=ir.Shape(shapes[n])) for n in ("x", "dy"))
-    window = Window(ir.node("Conv2DBackFilter", [dy, x], ATTRIBUTES))
-    form = PATCHES if by_patches(x, dy, window) else form_of(x, dy, window)
-    return next(name for name, other in forms(layer).items() if other == form)
+    if by_patches(x, dy, layer.window):
+        return PATCHES
+    form = form_of(x, dy, layer.window)
+    if form is not None:
+        return next((name for name, other in forms(layer).items() if other == form), str(form))
+    if forward_by_views(x, dy, layer.window):
+        return VIEWS
+    return JOINED if filter_by_views(x, dy, layer.window) else "direct"
 
 
 if __name__ == "__main__":
@@ -170,7 +212,7 @@ if __name__ == "__main__":
     torch.set_num_threads(given.threads)
     print("| layer | form | ms | part of the direct forms | error | taken |\n|---|---|---:|---:|---:|---|")
     for text in given.layers:
-        layer = Layer(*(int(part) for part in text.split("x")))
+        layer = Layer.of(text)
         for name, ms, part, error in measure(layer, given.threads, given.seconds):
             mark = "yes" if name == taken(layer) else ""
             print(f"| {text} | {name} | {ms:.2f} | {part:.2f} | {error:.0e} | {mark} |", flush=True)

@@ -68,12 +68,21 @@ def test_convolution_gradients(form, kernel, stride, pads, dilation, extra, chan
 
 
 @pytest.mark.parametrize(
-    ("side", "padding", "kind"), [(23, 1, "Conv"), (22, 1, "ConvTranspose"), (40, 0, "ConvTranspose"), (21, 2, "Conv")]
+    ("side", "padding", "channels", "kind"),
+    [
+        (23, 1, 2, "Conv"),
+        (22, 1, 2, "ConvTranspose"),  # few positions
+        (40, 0, 2, "ConvTranspose"),  # an input larger than the output
+        (21, 2, 2, "Conv"),
+        (23, 1, 3, "ConvTranspose"),  # more output channels than input channels
+    ],
 )
-def test_the_input_gradient_takes_its_form_by_the_positions(side: int, padding: int, kind: str) -> None:
+def test_the_input_gradient_takes_its_form_by_positions_and_channels(
+    side: int, padding: int, channels: int, kind: str
+) -> None:
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.normal(size=(1, 2, side, side)), requires_grad=True)
-    w = torch.tensor(rng.normal(size=(3, 2, 3, 3)))
+    w = torch.tensor(rng.normal(size=(channels, 2, 3, 3)))
     y = F.conv2d(x, w, None, 1, padding)
     dy = torch.tensor(rng.normal(size=y.shape))
     (dx,) = torch.autograd.grad(y, x, dy)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -24,10 +24,7 @@ from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.values import operands, static_shape
 from fathom_exporters.lowering.window import Window
 
-__all__ = ["back_filter", "back_input", "joined_back_filter", "transposed"]
-
-_Form = Callable[[Builder, ir.Node, ir.Value, ir.Value], ir.Value]
-"""Builds a gradient from a node and its operands."""
+__all__ = ["back_filter", "back_input", "transposed"]
 
 _MATMUL_CHANNELS = 16
 _MATMUL_KERNEL = {"dense": 25, "strided": 9}
@@ -52,15 +49,6 @@ kernel, channels, image, batch     products  convolution
 
 A product has the channels as its short side and a convolution the kernel elements; a stride scatters what a product
 reads. A 1x1 kernel needs no view at all and is always a product."""
-
-
-_ROWS_COPIED = 2
-"""Most output positions (N * OH * OW) for each output channel at which the products of the kernel elements are one. It
-copies what each element reads, in runs of a row of the image at least; to put the products of the elements in the order
-of the filter is a copy of single elements. Minima in turns on one thread of a busy machine, and the part of the time
-that the one product takes: 512 to 512 channels at 2x8x8 18.5 ms, 0.59; 256 to 256 at 2x16x16 12.7 ms, 0.83; 192 to 384
-at 8x7x7 5.9 ms, 0.88; 128 to 128 at 4x8x8 1.0 ms, 0.92; with 3 positions for each channel 1.03, with 12 to 16 1.12 to
-1.37."""
 
 
 def _products_are_faster(window: Window, channels_in: int) -> bool:
@@ -130,19 +118,6 @@ def _by_matmul(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value
     return b.reshape(b.op("Concat", *taps, axis=2), channels, channels_in, *window.kernel)
 
 
-def _by_one_matmul(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value:
-    """:func:`_by_matmul` with the views one after the other as [C*K, N*OH*OW], where that copies less."""
-    window = Window(node)
-    channels_in, (channels, *out) = static_shape(x)[1], static_shape(dy)[1:]
-    rows, elements = static_shape(x)[0] * math.prod(out), math.prod(window.kernel)
-    if elements == 1 or rows > _ROWS_COPIED * channels:
-        return _by_matmul(b, node, dy, x)
-    dy_matrix = _channels_first(b, dy)
-    views = [b.reshape(matrix, channels_in, 1, rows) for matrix in _views(b, x, window, out)]
-    matrix = b.reshape(b.op("Concat", *views, axis=1), channels_in * elements, rows)
-    return b.reshape(b.op("Gemm", dy_matrix, matrix, transB=1), channels, channels_in, *window.kernel)
-
-
 def _by_convolution(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.Value:
     window = Window(node)
     batch, channels, *size = static_shape(x)
@@ -170,26 +145,20 @@ def _by_convolution(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.
 
 def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     """Conv2DBackFilter: dy [N, O, *out], x [N, C, *size] -> dw [O, C/group, *kernel]."""
-    return [_back_filter(b, node, _by_matmul)]
-
-
-def joined_back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """:func:`back_filter` with one product for those of the kernel elements, where that is faster."""
-    return [_back_filter(b, node, _by_one_matmul)]
-
-
-def _back_filter(b: Builder, node: ir.Node, by_products: _Form) -> ir.Value:
     dy, x = operands(node)
     window = Window(node)
     reach = window.extent(static_shape(dy)[2:])
     if any(r <= p for r, p in zip(reach, window.starts, strict=True)):  # windows in the padding only
-        return b.op("ConstantOfShape", b.ints(*static_shape(node.outputs[0])))
-    form = by_products if _products_are_faster(window, static_shape(x)[1]) else _by_convolution
-    return form(b, node, dy, x)
+        return [b.op("ConstantOfShape", b.ints(*static_shape(node.outputs[0])))]
+    form = _by_matmul if _products_are_faster(window, static_shape(x)[1]) else _by_convolution
+    return [form(b, node, dy, x)]
 
 
-def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
-    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size]."""
+def back_input(b: Builder, node: ir.Node, may_flip: bool = True) -> list[ir.Value]:
+    """Conv2DBackInput: dy [N, O, *out], w [O, C/group, *kernel] -> dx [N, C, *size].
+
+    ``may_flip`` says whether it may be a convolution by the flipped filter.
+    """
     dy, w = operands(node)
     window = Window(node)
     size = list(node.attributes["input_shape"].as_ints())[2:]
@@ -199,7 +168,7 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
     pads = [m - p for m, p in zip(margin, window.starts, strict=True)]
     pads += [s - r + p + m for s, r, p, m in zip(size, reach, window.starts, margin, strict=True)]
     one = math.prod(window.kernel) == 1
-    many = one or batch * math.prod(out) >= _FLIP_POSITIONS
+    many = one or (may_flip and batch * math.prod(out) >= _FLIP_POSITIONS)
     kept = math.prod(size) <= math.prod(out)
     if not window.has_stride and window.group == 1 and min(pads) >= 0 and many and kept:
         flipped = w

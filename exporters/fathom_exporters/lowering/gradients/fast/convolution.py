@@ -1,7 +1,8 @@
 """The convolutions and gradients of a training step for onnxruntime's CPU kernels: which form each has.
 
 Over small images they are products with patches (:data:`PATCHES`), which are as exact as the direct forms. Of the
-others some 3x3 ones are written by Winograd's algorithm.
+others some 3x3 ones are written by Winograd's algorithm, and of the rest some are products with views (:mod:`.views`),
+as exact as the direct forms too.
 
 A rule of costs compares the whole of a training step's convolution, forward and both gradients, with the direct forms
 of :mod:`fathom_exporters.lowering.gradients.convolution`: the three share transforms, so that they have one form.
@@ -12,7 +13,7 @@ Winograd's algorithm leaves rounding where the direct forms give an exact zero, 
   is multiplied by whether there is anything in its window (:func:`_occupied`);
 * an element of the filter's gradient is zero where the input and dy never meet, as happens after ReLU in small batches.
   An optimizer that divides by the gradient's size, such as Adam, moves a weight by as much for rounding as for a
-  gradient. Filter gradients are written directly.
+  gradient. Filter gradients are written directly, or with views.
 
 Batch normalisation behind a convolution takes both away: it has no kink at zero, and its gradient takes a mean off, so
 that dy is nowhere zero. There all three are written by Winograd's algorithm, and nothing is multiplied (:func:`mark`).
@@ -33,6 +34,7 @@ from fathom_exporters.lowering.values import known_shape, operands, static_shape
 from fathom_exporters.lowering.window import Window
 
 from .patches import Patches
+from .views import Views, filter_by_views, forward_by_views
 from .winograd import POINTS, Winograd
 
 __all__ = ["COSTS", "PATCHES", "Form", "back_filter", "back_input", "by_patches", "form_of", "forward", "mark"]
@@ -265,6 +267,8 @@ def forward(b: Builder, node: ir.Node) -> list[ir.Value] | None:
     if by_patches(x, y, window):
         return [Patches(b, window, static_shape(x), static_shape(y)).forward(x, w, rest[0] if rest else None)]
     form = form_of(x, y, window, _parts(node))
+    if form is None and forward_by_views(x, y, window):
+        return [Views(b, window, static_shape(x), static_shape(y)).forward(x, w, rest[0] if rest else None)]
     if form is None:
         return None
     made = _winograd(b, form, static_shape(x), static_shape(y), window)
@@ -279,8 +283,10 @@ def back_filter(b: Builder, node: ir.Node) -> list[ir.Value]:
     if by_patches(x, dy, window):
         return [Patches(b, window, static_shape(x), static_shape(dy)).back_filter(dy, x)]
     form = form_of(x, dy, window) if _NORMALISED in node.metadata_props else None
+    if form is None and filter_by_views(x, dy, window):
+        return [Views(b, window, static_shape(x), static_shape(dy)).back_filter(dy, x)]
     if form is None:
-        return convolution.joined_back_filter(b, node)
+        return convolution.back_filter(b, node)
     return [_winograd(b, form, static_shape(x), static_shape(dy), window).back_filter(dy, x)]
 
 
@@ -293,5 +299,6 @@ def back_input(b: Builder, node: ir.Node) -> list[ir.Value]:
         return [Patches(b, window, static_shape(dx), static_shape(dy)).back_input(dy, w)]
     form = form_of(dx, dy, window, _parts(node))
     if form is None:
-        return convolution.back_input(b, node)
+        # a convolution copies what each of its windows reads, a transposed one what it writes
+        return convolution.back_input(b, node, may_flip=static_shape(dy)[1] <= static_shape(dx)[1])
     return [_winograd(b, form, static_shape(dx), static_shape(dy), window).back_input(dy, w)]
