@@ -27,6 +27,11 @@ __all__ = ["Failed", "Plan", "Turn", "Worker", "run_case"]
 FOLDER = Path(__file__).resolve().parent.parent
 
 
+REST_S = 0.2
+"""Between a turn and the control loop: onnxruntime's threads spin for up to 50 ms after a step on several threads, and
+the loop beside them takes up to twice as long."""
+
+
 class Failed(Exception):  # noqa: N818
     """A contestant that cannot run a case: why."""
 
@@ -161,6 +166,7 @@ def _turn(worker: Worker, case: Case, plan: Plan, fastest: list[float]) -> Turn:
         worker.start()
         before = control_s(case.threads)
         times, optimizer = worker.steps(plan.seconds)
+        time.sleep(REST_S)
         after = control_s(case.threads)
         fastest[0] = min(fastest[0], before, after)
         turn = Turn(times, optimizer, (before, after), disturbed(before, after, fastest[0]))

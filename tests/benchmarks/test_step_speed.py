@@ -96,6 +96,7 @@ class Scripted:
 
 def test_a_disturbed_turn_is_taken_again_and_marked_if_it_never_was_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     case, plan = Case("vgg", "training", "tiny", 1), rounds.Plan(again=2)
+    monkeypatch.setattr(rounds, "REST_S", 0.0)
 
     def controls(*seconds: float) -> None:
         values = iter(seconds)
@@ -109,6 +110,22 @@ def test_a_disturbed_turn_is_taken_again_and_marked_if_it_never_was_quiet(monkey
     worker = Scripted()
     found = rounds._turn(worker, case, plan, [1.0])
     assert (worker.turns, found.disturbed) == (3, True)
+
+
+def test_threads_that_spin_for_a_while_after_their_step_disturb_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spin_s, now = 0.05, [0.0]
+
+    class Spinning(Scripted):
+        def steps(self, seconds: float) -> tuple[list[float], list[float]]:
+            self.until = now[0] + spin_s
+            return super().steps(seconds)
+
+    worker: Any = Spinning()
+    worker.until = 0.0
+    monkeypatch.setattr(rounds, "control_s", lambda _: 2.0 if now[0] < worker.until else 1.0)
+    monkeypatch.setattr(rounds.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    found = rounds._turn(worker, Case("vgg", "training", "tiny", 2), rounds.Plan(), [1.0])
+    assert (worker.turns, found.disturbed) == (1, False)
 
 
 def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
