@@ -16,9 +16,8 @@ from fathom_onnx.compat import CONSUMERS, Facts, judge
 from fathom_onnx.convert import find_converter
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model
-from support.graphs.convert_models import data_dependent
 from support.graphs.product_models import PRODUCT_GRAPHS
-from support.graphs.small_models import FLOAT, cnn, control_flow, model, op
+from support.graphs.small_models import FLOAT, cnn, control_flow, data_dependent, model, op
 
 VIA = [consumer for consumer in CONSUMERS if consumer.via]
 GRAPHS: dict[str, Graph] = {

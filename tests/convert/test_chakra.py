@@ -17,8 +17,7 @@ from fathom_onnx.convert import find_converter
 from fathom_onnx.convert.converter import Conversion
 from fathom_onnx.convert.simulators.chakra import message_classes
 from fathom_onnx.graph import Graph, from_model, load
-from support.graphs.convert_models import data_dependent
-from support.graphs.small_models import FLOAT, control_flow, model, op
+from support.graphs.small_models import FLOAT, control_flow, data_dependent, model, op
 from support.paths import GRAPHS
 
 

@@ -19,8 +19,7 @@ from fathom_onnx.convert.write import convert_file, plan
 from fathom_onnx.errors import OutputError
 from fathom_onnx.graph import Graph
 from support.documents import DOCS, blocks
-from support.graphs.convert_models import data_dependent
-from support.graphs.small_models import cnn, control_flow, line_inference
+from support.graphs.small_models import cnn, control_flow, data_dependent, line_inference
 
 
 def call(*arguments: object) -> Result:

@@ -9,10 +9,9 @@ from fathom_onnx.analysis.cost.node_costs import graph_costs
 from fathom_onnx.convert import find_converter
 from fathom_onnx.convert.layers import layers
 from fathom_onnx.graph import Graph, from_model
-from support.graphs.convert_models import data_dependent
 from support.graphs.converted import macs_written
 from support.graphs.product_models import PRODUCT_GRAPHS
-from support.graphs.small_models import FLOAT, control_flow, model, op
+from support.graphs.small_models import FLOAT, control_flow, data_dependent, model, op
 
 FORMATS = ("accelforge", "compute-only", "maestro", "scalesim", "timeloop")
 

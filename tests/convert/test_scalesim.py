@@ -11,9 +11,8 @@ from fathom_onnx.convert import find_converter
 from fathom_onnx.convert.converter import Conversion, LeftOut
 from fathom_onnx.errors import GraphError
 from fathom_onnx.graph import Graph, from_model, load
-from support.graphs.convert_models import data_dependent
 from support.graphs.converted import scalesim_macs
-from support.graphs.small_models import FLOAT, cnn, control_flow, model, op
+from support.graphs.small_models import FLOAT, cnn, control_flow, data_dependent, model, op
 from support.paths import GRAPHS
 
 INDEX = {row["path"]: row for row in json.loads((GRAPHS / "index.json").read_text())["graphs"]}

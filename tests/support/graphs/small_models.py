@@ -1,4 +1,4 @@
-"""Small ONNX models for tests of running and attribution."""
+"""Small ONNX models for tests of running, attribution and conversion."""
 
 from __future__ import annotations
 
@@ -165,3 +165,15 @@ def control_flow() -> Graph:
         {"trips": np.int64(5), "yes": np.bool_(True), "zero": np.float32(0)},
     )
     return from_model(made, "loop")
+
+
+def data_dependent() -> Graph:
+    """Two products of [2, 2] matrices; the shape of one's operand depends on the data."""
+    nodes = [
+        op("NonZero", "x", "i"),
+        op("Cast", "i", "f", to=FLOAT),
+        op("MatMul", "x f", "y", "unknown"),
+        op("MatMul", "x x", "z", "known"),
+    ]
+    made = model(nodes, {"x": (FLOAT, (2, 2))}, {"y": (FLOAT, [2, None]), "z": (FLOAT, (2, 2))})
+    return from_model(made, "dependent")
