@@ -63,13 +63,18 @@ _MOST_BYTES = 2**28
 """Largest X, which a step keeps from the forward to the backward pass where both read it."""
 
 
+def _rows(y: ir.Value) -> int:
+    batch, _, *out = static_shape(y)
+    return batch * math.prod(out)
+
+
 def _can_be_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
-    x_shape, y_shape = known_shape(x), known_shape(y)
-    if window.group != 1 or x_shape is None or y_shape is None or x.dtype is None:
+    shape = known_shape(x)
+    if window.group != 1 or shape is None or known_shape(y) is None or x.dtype is None:
         return False
-    channels, elements, rows = x_shape[1], math.prod(window.kernel), y_shape[0] * math.prod(y_shape[2:])
-    few = elements <= VIEWS["elements"] and x.dtype.itemsize * channels * elements * rows <= _MOST_BYTES
-    return few and channels >= VIEWS["channels"]
+    channels, elements = shape[1], math.prod(window.kernel)
+    fits = x.dtype.itemsize * channels * elements * _rows(y) <= _MOST_BYTES
+    return fits and channels >= VIEWS["channels"] and elements <= VIEWS["elements"]
 
 
 def forward_by_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
@@ -88,11 +93,6 @@ def filter_by_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
     if forward_by_views(x, y, window):
         return True
     return _can_be_views(x, y, window) and _rows(y) <= VIEWS["rows"] * static_shape(y)[1]
-
-
-def _rows(y: ir.Value) -> int:
-    batch, _, *out = static_shape(y)
-    return batch * math.prod(out)
 
 
 class Views:
