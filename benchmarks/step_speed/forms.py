@@ -52,6 +52,8 @@ FLOAT = ir.TensorType(ir.DataType.FLOAT)
 LAYER = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+)(?:k(\d+))?(?:s(\d+))?(?:p(\d+))?")
 PATCHES, JOINED, VIEWS = "patches", "joined", "views"
 """All three as products with patches; the filter's gradient as one product with views; the forward pass too."""
+REST_S = 0.05
+"""Before a turn on several threads: those of the session before spin for as long."""
 MOST_PLACES = 256
 """Places of an image up to which patches are compared."""
 
@@ -179,6 +181,8 @@ def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(times["direct"]) < 4:
         for name, run in runs.items():
+            if threads > 1:
+                time.sleep(REST_S)
             started = time.perf_counter()
             run()
             times[name].append((time.perf_counter() - started) * 1e3)

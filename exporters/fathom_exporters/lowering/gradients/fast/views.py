@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.values import known_shape, static_shape
 from fathom_exporters.lowering.window import Window
+
+from .form import ProductForm
 
 __all__ = ["Views", "filter_by_views", "forward_by_views"]
 
@@ -95,22 +95,8 @@ def filter_by_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
     return _can_be_views(x, y, window) and _rows(y) <= VIEWS["rows"] * static_shape(y)[1]
 
 
-class Views:
-    """The nodes of a convolution and its filter's gradient by views, in one group, of images with any sides.
-
-    Args:
-        b: What builds them.
-        window: Of the convolution.
-        x_shape: [N, C, *size].
-        y_shape: [N, O, *out].
-    """
-
-    def __init__(self, b: Builder, window: Window, x_shape: Sequence[int], y_shape: Sequence[int]) -> None:
-        self._b, self._window = b, window
-        self._batch, self._in, *self._size = x_shape
-        self._out, *self._outs = y_shape[1:]
-        self._elements = math.prod(window.kernel)
-        self._rows = self._batch * math.prod(self._outs)
+class Views(ProductForm):
+    """A convolution and the gradient of its filter by products with views."""
 
     def _batch_last(self, x: ir.Value) -> ir.Value:
         """[N, C, *size] as [C, *size, N]."""
