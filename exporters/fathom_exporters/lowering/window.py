@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -96,3 +97,13 @@ class Window:
             (o - 1) * s + (k - 1) * d + 1
             for o, s, k, d in zip(outputs, self.strides, self.kernel, self.dilations, strict=True)
         ]
+
+    def missing(self, size: Sequence[int], outputs: Sequence[int]) -> list[int]:
+        """Elements that the windows want after the end of each side; negative where no window reaches the last ones."""
+        return [r - n - p for r, n, p in zip(self.extent(outputs), size, self.starts, strict=True)]
+
+    def reads(self, outputs: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+        """Where along each side of the padded input what a kernel element reads starts and stops, for each element."""
+        for element in itertools.product(*map(range, self.kernel)):
+            start = [e * d for e, d in zip(element, self.dilations, strict=True)]
+            yield start, [e + (o - 1) * s + 1 for e, o, s in zip(start, outputs, self.strides, strict=True)]

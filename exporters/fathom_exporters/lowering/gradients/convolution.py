@@ -14,7 +14,6 @@ Each form does exactly the multiplications of the gradient's definition, apart f
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -72,10 +71,10 @@ flipped form multiplies as well: 64 channels from 9x9 to 7x7 at batch 32 it take
 
 
 def _fit_input(
-    b: Builder, x: ir.Value, window: Window, size: list[int], reach: list[int]
+    b: Builder, x: ir.Value, window: Window, size: list[int], out: Sequence[int]
 ) -> tuple[ir.Value, list[int]]:
     """``x`` [.., .., *size] without what no window reaches at the end of its sides, and the missing end padding."""
-    missing = [r - s - p for r, s, p in zip(reach, size, window.starts, strict=True)]
+    missing = window.missing(size, out)
     if min(missing) < 0:
         ends = [s + min(m, 0) for s, m in zip(size, missing, strict=True)]
         x = b.slice(x, [0] * window.rank, ends, window.sides)
@@ -87,13 +86,11 @@ def _views(b: Builder, x: ir.Value, window: Window, out: Sequence[int]) -> Itera
     batch, channels, *size = static_shape(x)
     # channels first, so that each shifted view is a matrix [C, N*OH*OW] without another transpose
     view = b.op("Transpose", x, perm=[1, 0, *window.sides])
-    end = [max(r - n - p, 0) for r, n, p in zip(window.extent(out), size, window.starts, strict=True)]
+    end = [max(m, 0) for m in window.missing(size, out)]
     if any(window.starts) or any(end):
         view = b.op("Pad", view, b.ints(0, 0, *window.starts, 0, 0, *end))
     one = math.prod(window.kernel) == 1
-    for element in itertools.product(*(range(k) for k in window.kernel)):
-        start = [e * d for e, d in zip(element, window.dilations, strict=True)]
-        stop = [e + (o - 1) * s + 1 for e, o, s in zip(start, out, window.strides, strict=True)]
+    for start, stop in window.reads(out):
         shifted = view
         if not one or stop != size or window.has_stride:
             shifted = b.slice(view, start, stop, window.sides, window.strides)
@@ -129,7 +126,7 @@ def _by_convolution(b: Builder, node: ir.Node, dy: ir.Value, x: ir.Value) -> ir.
         of_groups = b.reshape(x, batch, group, channels // group, *size)
         by_group = b.op("Transpose", of_groups, perm=[2, 1, 0, *(side + 1 for side in window.sides)])
         images = b.reshape(by_group, channels // group, group * batch, *size)
-    images, end = _fit_input(b, images, window, size, window.extent(out))
+    images, end = _fit_input(b, images, window, size, out)
     gradient = b.op(
         "Conv",
         images,
@@ -179,7 +176,7 @@ def back_input(b: Builder, node: ir.Node, may_flip: bool = True) -> list[ir.Valu
         attributes = {"kernel_shape": window.kernel, "strides": window.strides, "dilations": window.dilations}
         return [b.op("Conv", dy, swapped, pads=pads, **attributes, group=1)]
     # rows at the end that no window reaches have no gradient: less end padding or, beyond that, output padding
-    end = [r - s - p for s, r, p in zip(size, reach, window.starts, strict=True)]
+    end = window.missing(size, out)
     return [transposed(b, node, [*window.starts, *(max(e, 0) for e in end)], [max(-e, 0) for e in end])]
 
 

@@ -14,7 +14,6 @@ with padding zeros, so that what is zero there is zero here; the error in float3
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import onnx_ir as ir
@@ -106,15 +105,12 @@ class Views(ProductForm):
         """What each kernel element reads, [C, P N]."""
         b, window, outs = self._b, self._window, self._outs
         image = self._batch_last(x)
-        reach = window.extent(outs)
-        end = [max(r - n - p, 0) for r, n, p in zip(reach, self._size, window.starts, strict=True)]
+        end = [max(m, 0) for m in window.missing(self._size, outs)]
         size = [p + n + e for p, n, e in zip(window.starts, self._size, end, strict=True)]
         if size != self._size:
             image = b.op("Pad", image, b.ints(0, *window.starts, 0, 0, *end, 0))
         views = []
-        for element in itertools.product(*map(range, window.kernel)):
-            start = [e * d for e, d in zip(element, window.dilations, strict=True)]
-            stop = [e + (o - 1) * s + 1 for e, o, s in zip(start, outs, window.strides, strict=True)]
+        for start, stop in window.reads(outs):
             whole = not any(start) and stop == size and not window.has_stride
             sides = range(1, 1 + window.rank)
             view = image if whole else b.slice(image, start, stop, sides, window.strides)
