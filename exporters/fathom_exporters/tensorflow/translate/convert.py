@@ -10,7 +10,7 @@ from typing import Any
 import onnx.helper
 import onnx_ir as ir
 from onnx_ir.passes import common
-from tf2onnx import tfonnx
+from tf2onnx import tfonnx, utils
 from tf2onnx.graph import Graph, Node
 from tf2onnx.handler import tf_op
 
@@ -36,6 +36,10 @@ __all__ = ["HANDLERS", "translate"]
 
 HANDLERS: dict[str, Handler] = {**GENERAL, **IMAGES, **INDEXING, **MOVES, **POINTWISE, **PRODUCTS, **SLICES, **SPECIAL}
 """TensorFlow operation type to our handler; other types are left to tf2onnx's own handlers."""
+
+_FIRST_NAME = 10**9
+"""Number of the first name that tf2onnx makes. It counts on over a process and sorts constants by their names, where 10
+is before 9: the file would depend on what was exported before it. From here no number gets another digit."""
 
 _Mapping = dict[str, tuple[Callable[..., None], dict[str, Any]]]
 
@@ -93,6 +97,7 @@ class _Mapper:
 
 def _convert(captured: Captured) -> tuple[Graph, dict[str, str]]:
     """tf2onnx's graph of the captured step, and the TensorFlow operation behind each of its nodes."""
+    utils.INTERNAL_NAME = _FIRST_NAME
     graph = conversion_graph(captured)
     private = onnx.helper.make_opsetid(DOMAIN, VERSION)
     graph.set_config(opset=OPSET, extra_opset=[private])
