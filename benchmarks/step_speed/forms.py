@@ -7,7 +7,7 @@
 All forms of a layer take turns in one process. Prints a table: the direct forms in ms, whose gradient of the filter is
 a product for each kernel element or a convolution, each other form as a part of that, by the mean of the ratios of
 minima and of medians, and its error in float32 against PyTorch in float64, the largest of output and gradients against
-the largest value. The costs in :mod:`fathom_exporters.lowering.gradients.fast.convolution` and the limits in
+the largest value. The costs in :mod:`fathom_exporters.lowering.gradients.fast.costs` and the limits in
 :mod:`fathom_exporters.lowering.gradients.fast.views` are set by hand on such tables.
 """
 
@@ -30,8 +30,8 @@ from onnx_ir.passes.common import TopologicalSortPass
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.gradients import convolution
-from fathom_exporters.lowering.gradients.fast.convolution import Form, by_patches, form_of
-from fathom_exporters.lowering.gradients.fast.patches import Patches
+from fathom_exporters.lowering.gradients.fast.costs import Form, form_of
+from fathom_exporters.lowering.gradients.fast.patches import Patches, by_patches
 from fathom_exporters.lowering.gradients.fast.views import Views, filter_by_views, forward_by_views
 from fathom_exporters.lowering.gradients.fast.winograd import Winograd
 from fathom_exporters.lowering.infer import InferShapes
@@ -54,6 +54,8 @@ PATCHES, JOINED, VIEWS = "patches", "joined", "views"
 """All three as products with patches; the filter's gradient as one product with views; the forward pass too."""
 REST_S = 0.05
 """Before a turn on several threads: those of the session before spin for as long."""
+WARMUP = 2
+"""Runs before those that count, in which a session asks for its memory."""
 MOST_PLACES = 256
 """Places of an image up to which patches are compared."""
 
@@ -174,6 +176,8 @@ def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float
         session = open_session(Prepared(model(layer, form), {}, (), {}), SessionSettings("cpu", threads))
         runs[name] = lambda session=session: session.run(list(OUTPUTS), values)
     for name, run in runs.items():
+        for _ in range(WARMUP):
+            run()
         found = [np.asarray(part) for part in run()]  # type: ignore[attr-defined]
         pairs = zip(found, (part.numpy() for part in exact), strict=True)
         errors[name] = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)

@@ -16,7 +16,8 @@ from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.fast.standard import WriteStandardOps
 from fathom_exporters.lowering.gradients.fast import convolution as fast_convolution
-from fathom_exporters.lowering.gradients.fast.convolution import Form, form_of
+from fathom_exporters.lowering.gradients.fast import costs
+from fathom_exporters.lowering.gradients.fast.costs import Form, form_of
 from fathom_exporters.lowering.gradients.fast.winograd import Winograd, matrices
 from fathom_exporters.lowering.infer import InferShapes
 from fathom_exporters.lowering.lower import LowerGradients
@@ -309,7 +310,7 @@ def test_other_windows_are_direct(other) -> None:
 
 
 def test_an_input_too_large_to_keep_is_direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast_convolution._cheapest.cache_clear()
-    monkeypatch.setattr(fast_convolution, "_MOST_BYTES", 2**20)
+    costs._cheapest.cache_clear()
+    monkeypatch.setattr(costs, "_MOST_BYTES", 2**20)
     assert chosen(8, (64, 64), 56, 1) is None
-    fast_convolution._cheapest.cache_clear()
+    costs._cheapest.cache_clear()

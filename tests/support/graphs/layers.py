@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.fast.standard import WriteStandardOps
+from fathom_exporters.lowering.gradients.fast.form import ProductForm
 from fathom_exporters.lowering.gradients.fast.patches import Patches
+from fathom_exporters.lowering.gradients.fast.shifts import Shifts
 from fathom_exporters.lowering.gradients.fast.views import Views
 from fathom_exporters.lowering.lower import LowerGradients
 from fathom_exporters.lowering.window import Window
@@ -61,7 +63,7 @@ class Layer:
         graph = ir.Graph(list(given.values()), outputs, nodes=nodes, opset_imports=opsets, name="g")
         return ir.Model(graph, ir_version=10)
 
-    def written(self, form: type[Patches] | type[Views]) -> ir.Model:
+    def written(self, form: type[ProductForm]) -> ir.Model:
         """The same in a form, what it has of it."""
         given = {name: value(name, array) for name, array in self.inputs.items()}
         graph = ir.Graph(list(given.values()), [], nodes=[], opset_imports={"": 18}, name="g")
@@ -69,10 +71,11 @@ class Layer:
         b.begin(None)
         window = Window(ir.node("Conv2DBackFilter", [given["dy"], given["x"]], self.window))
         made = form(b, window, self.inputs["x"].shape, self.inputs["dy"].shape)
-        outputs = {
-            "y": made.forward(given["x"], given["w"], given.get("bias")),
-            "dw": made.back_filter(given["dy"], given["x"]),
-        }
+        outputs = {}
+        if isinstance(made, Patches | Views):
+            outputs["y"] = made.forward(given["x"], given["w"], given.get("bias"))
+        if isinstance(made, Patches | Views | Shifts):
+            outputs["dw"] = made.back_filter(given["dy"], given["x"])
         if isinstance(made, Patches):
             outputs["dx"] = made.back_input(given["dy"], given["w"])
         graph.extend(b.nodes)
@@ -87,14 +90,14 @@ class Layer:
             close(found, self.expected[output.name], limit)
 
 
-def drawn_layer(data: st.DataObject) -> Layer:
-    """A layer of one to three sides, of any kernel, stride, padding and dilation."""
-    rank = data.draw(st.integers(1, 3))
+def drawn_layer(data: st.DataObject, ranks: tuple[int, int] = (1, 3), most_stride: int = 3) -> Layer:
+    """A layer of so many sides, of any kernel, stride, padding and dilation."""
+    rank = data.draw(st.integers(*ranks))
 
     def sides(low: int, high: int) -> list[int]:
         return data.draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank))
 
-    kernel, strides, dilations, pads = sides(1, 3), sides(1, 3), sides(1, 2), sides(0, 2)
+    kernel, strides, dilations, pads = sides(1, 3), sides(1, most_stride), sides(1, 2), sides(0, 2)
     size = [
         max((k - 1) * d + 1 - 2 * p, 1) + extra
         for k, d, p, extra in zip(kernel, dilations, pads, sides(0, 3), strict=True)

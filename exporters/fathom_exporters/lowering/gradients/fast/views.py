@@ -87,11 +87,18 @@ def forward_by_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
     return _can_be_views(x, y, window) and math.prod(static_shape(y)[2:]) <= VIEWS["positions"]
 
 
-def filter_by_views(x: ir.Value, y: ir.Value, window: Window) -> bool:
-    """Whether the gradient of a filter is a product with views, for the arguments of :func:`forward_by_views`."""
-    if forward_by_views(x, y, window):
-        return True
-    return _can_be_views(x, y, window) and _rows(y) <= VIEWS["rows"] * static_shape(y)[1]
+def filter_by_views(x: ir.Value, y: ir.Value, window: Window, channels_last: bool = False) -> bool:
+    """Whether the gradient of a filter is a product with views.
+
+    Args:
+        x: The input.
+        y: The output, or its gradient.
+        window: Of the convolution.
+        channels_last: Whether x and the gradient of y are between convolutions by Winograd's algorithm, with batch and
+            channels last. The direct form, which wants the channels first, was never faster there.
+    """
+    few = channels_last or forward_by_views(x, y, window)
+    return _can_be_views(x, y, window) and (few or _rows(y) <= VIEWS["rows"] * static_shape(y)[1])
 
 
 class Views(ProductForm):
