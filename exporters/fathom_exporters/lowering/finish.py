@@ -18,6 +18,7 @@ from fathom_onnx.graph.model import PRODUCER
 from fathom_onnx.versions import package_version
 
 from .check import check, infer
+from .fast.factors import MergeFactors, ScaleGradients
 from .fast.optimizer import FoldMomentCorrections
 from .fast.scatters import SplitWideScatters
 from .fast.standard import WriteStandardOps
@@ -50,6 +51,8 @@ def passes(purpose: Purpose, opset: int = OPSET) -> tuple[ir.passes.InPlacePass,
     last = (
         FoldMomentCorrections(),
         JoinSummedProducts(),
+        ScaleGradients(),
+        MergeFactors(),
         SplitWideScatters(),
         MergeEqualNodes(),
         RemoveUnusedNodesPass(),

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["narrow_constants", "note", "remembers", "rounded", "rounded_numbers", "single_numbers", "widen_constants"]
+__all__ = [
+    "exact_number",
+    "narrow_constants",
+    "note",
+    "remembers",
+    "rounded",
+    "rounded_numbers",
+    "single_numbers",
+    "widen_constants",
+]
 
 _BEFORE = "before rounding"
 _MOST = 256
@@ -110,6 +119,16 @@ def _double(value: ir.Value | None) -> ir.TensorProtocol | None:
         producer = value.producer() if value is not None else None
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None
     return tensor if tensor is not None and tensor.dtype == ir.DataType.DOUBLE else None
+
+
+def exact_number(value: ir.Value | None) -> float | None:
+    """The number of double precision that a constant of one element was, as a reading of the file in float64 has it."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    if tensor is None or tensor.size != 1 or not tensor.dtype.is_floating_point():
+        return None
+    (single,) = tensor.numpy().ravel()
+    lost = _lost(tensor)
+    return lost[0] if len(lost) == 1 else float(str(single))
 
 
 def remembers(value: ir.Value | None) -> bool:

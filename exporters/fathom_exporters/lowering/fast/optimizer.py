@@ -22,34 +22,13 @@ import onnx_ir as ir
 
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.tags import Tag
-from fathom_exporters.lowering.values import known_shape, standard_producer
+
+from .scalars import alone, begin_step, is_scalar, made, scalar_operand
 
 __all__ = ["FoldMomentCorrections"]
 
 _LEAST_EPSILON = 1e-30
 """Below it, times s it could be no float32."""
-_STEP = "step"
-"""Scope of what all parameters share in the optimizer phase."""
-
-
-def _is_scalar(value: ir.Value | None) -> bool:
-    return known_shape(value) in ((), (1,))
-
-
-def _alone(node: ir.Node, index: int, op_type: str) -> ir.Node | None:
-    """The standard node of a type whose output is input ``index``, if nothing else reads it."""
-    made = standard_producer(node, op_type, index)
-    if made is None or made.outputs[0].is_graph_output() or len(made.outputs[0].uses()) != 1:
-        return None
-    return made
-
-
-def _scalar(node: ir.Node | None) -> int | None:
-    """Which input of an Add or Mul is a scalar, if the other is a tensor."""
-    if node is None or node.domain:
-        return None
-    found = [index for index, value in enumerate(node.inputs) if _is_scalar(value)]
-    return found[0] if len(found) == 1 else None
 
 
 def _is_large_enough(epsilon: ir.Value | None) -> bool:
@@ -92,7 +71,7 @@ def _scaled(quotient: ir.Node) -> tuple[ir.Node, int] | None:
     if len(users) != 1 or quotient.outputs[0].is_graph_output():
         return None
     (user,) = users
-    factor = _scalar(user) if user.op_type == "Mul" else None
+    factor = scalar_operand(user) if user.op_type == "Mul" else None
     return (user, factor) if factor is not None else None
 
 
@@ -101,21 +80,21 @@ def _update(quotient: ir.Node) -> _Update | None:
     tag = Tag.of(quotient)
     if quotient.op_type != "Div" or quotient.domain or tag is None or tag.phase != "optimizer":
         return None
-    added, scaled = _alone(quotient, 1, "Add"), _scaled(quotient)
-    epsilon = _scalar(added)
+    added, scaled = alone(quotient, 1, "Add"), _scaled(quotient)
+    epsilon = scalar_operand(added)
     if added is None or scaled is None or epsilon is None or not _is_large_enough(added.inputs[epsilon]):
         return None
-    divided, root = _alone(added, 1 - epsilon, "Div"), _alone(added, 1 - epsilon, "Sqrt")
+    divided, root = alone(added, 1 - epsilon, "Div"), alone(added, 1 - epsilon, "Sqrt")
     over: ir.Node | None
     if divided is not None:
-        root, over, moment, other = _alone(divided, 0, "Sqrt"), divided, quotient.inputs[0], None
+        root, over, moment, other = alone(divided, 0, "Sqrt"), divided, quotient.inputs[0], None
     else:
-        over = _alone(root, 0, "Div") if root is not None else None
-        numerator = _alone(quotient, 0, "Div")
-        if numerator is None or not _is_scalar(numerator.inputs[1]):
+        over = alone(root, 0, "Div") if root is not None else None
+        numerator = alone(quotient, 0, "Div")
+        if numerator is None or not is_scalar(numerator.inputs[1]):
             return None
         moment, other = numerator.inputs
-    if root is None or over is None or moment is None or _is_scalar(moment) or not _is_scalar(over.inputs[1]):
+    if root is None or over is None or moment is None or is_scalar(moment) or not is_scalar(over.inputs[1]):
         return None
     spread, correction = root.inputs[0] if divided is not None else over.inputs[0], over.inputs[1]
     if spread is None or correction is None:
@@ -138,24 +117,16 @@ class FoldMomentCorrections(ir.passes.InPlacePass):
 def _fold(graph: ir.Graph, b: Builder, update: _Update) -> None:
     tag = Tag.of(update.quotient)
     assert tag is not None
-    b.begin(Tag(tag.phase, _STEP, tag.op, f"{tag.op} corrections"))
+    begin_step(b, tag)
     s, factor = update.correction, update.scaled.inputs[update.factor]
     if update.other is not None:
-        s = _made(b, "Sqrt", s)
-    factor = _made(b, "Mul", factor, s)
+        s = made(b, "Sqrt", s)
+    factor = made(b, "Mul", factor, s)
     if update.other is not None:
-        factor = _made(b, "Div", factor, update.other)
+        factor = made(b, "Div", factor, update.other)
     update.scaled.replace_input_with(update.factor, factor)
-    update.added.replace_input_with(update.epsilon, _made(b, "Mul", update.added.inputs[update.epsilon], s))
+    update.added.replace_input_with(update.epsilon, made(b, "Mul", update.added.inputs[update.epsilon], s))
     update.root.replace_input_with(0, update.spread)
     update.added.replace_input_with(1 - update.epsilon, update.root.outputs[0])
     update.quotient.replace_input_with(0, update.moment)
     graph.insert_before(update.added, b.nodes)
-
-
-def _made(b: Builder, op_type: str, *inputs: ir.Value | None) -> ir.Value:
-    """A scalar made of scalars of one type."""
-    made = b.op(op_type, *inputs)
-    like = max((value for value in inputs if value is not None), key=lambda value: len(known_shape(value) or ()))
-    made.type, made.shape = like.type, like.shape
-    return made
