@@ -33,6 +33,8 @@ KINDS = {
     "DropIdentities": "identities",
     "FoldMomentCorrections": "forms of `fast`",
     "JoinSummedProducts": "forms of `fast`",
+    "ScaleGradients": "forms of `fast`",
+    "MergeFactors": "forms of `fast`",
 }
 """The class of a pass to its column; those that are not here are in the last."""
 OTHERS = "others"

@@ -4,9 +4,10 @@
     python benchmarks/step_speed/updates.py 401408 --pieces 8192 65536
 
 All forms of a size take turns in one process, on one thread. Prints a table: nanoseconds an element, the median of the
-turns. *nodes* is the form of exported graphs, 12 elementwise nodes. *products* has the sums of moments and update as
-Gemms with their factors, 7 nodes. *sums* has each moment as its decay times a sum, so that more nodes can overwrite
-what they read. *scan* runs the 12 nodes in a Scan over pieces of so many elements, which fit a cache.
+turns. *nodes* is the form of exported graphs, 12 elementwise nodes, of which the product that makes a gradient may take
+one over. *products* has the sums of moments and update as Gemms with their factors, 7 nodes. *sums* has each moment as
+its decay times a sum, so that more nodes can overwrite what they read. *scan* runs the 12 nodes in a Scan over pieces
+of so many elements, which fit a cache.
 """
 
 from __future__ import annotations
