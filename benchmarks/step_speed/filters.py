@@ -12,14 +12,14 @@ limit in :mod:`fathom_exporters.lowering.gradients.fast.shifts` is set by hand o
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from forms import FLOAT, REST_S, WARMUP, Layer
+from forms import FLOAT, Layer, in_turns
 from onnx_ir.passes.common import TopologicalSortPass
 
 from fathom_exporters.lowering.builder import Builder
@@ -78,20 +78,12 @@ def measure(layer: Layer, threads: int, seconds: float) -> dict[str, float]:
     sessions = {
         name: open_session(Prepared(model(layer, name), {}, (), {}), SessionSettings("cpu", threads)) for name in FORMS
     }
-    for session in sessions.values():
-        for _ in range(WARMUP):
-            session.run(["dw"], values)
-    expected = sessions["direct"].run(["dw"], values)[0]
-    times: dict[str, list[float]] = {name: [] for name in FORMS}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times["shifts"]) < 4:
-        for name, session in sessions.items():
-            if threads > 1:
-                time.sleep(REST_S)
-            started = time.perf_counter()
-            (found,) = session.run(["dw"], values)
-            times[name].append((time.perf_counter() - started) * 1e3)
-            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=name)
+    runs = {name: functools.partial(session.run, ["dw"], values) for name, session in sessions.items()}
+    found = {name: run()[0] for name, run in runs.items()}
+    for name, dw in found.items():
+        most = np.abs(found["direct"]).max()
+        np.testing.assert_allclose(dw, found["direct"], rtol=1e-3, atol=1e-4 * most, err_msg=name)
+    times = in_turns(runs, threads, seconds)
     return {name: statistics.median(of_form) for name, of_form in times.items()}
 
 
@@ -103,5 +95,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     print("| layer | " + " | ".join(FORMS) + " |\n|---|" + "---:|" * len(FORMS))
     for text in given.layers:
-        row = measure(Layer.of(text), given.threads, given.seconds)
+        layer = Layer.of(text)
+        if layer.stride != 1:
+            raise SystemExit(f"'{text}' has a stride; no such convolution is by Winograd's algorithm")
+        row = measure(layer, given.threads, given.seconds)
         print(f"| {text} | " + " | ".join(f"{ms:.3g}" for ms in row.values()) + " |", flush=True)

@@ -17,7 +17,7 @@ import argparse
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ PATCHES, JOINED, VIEWS = "patches", "joined", "views"
 """All three as products with patches; the filter's gradient as one product with views; the forward pass too."""
 REST_S = 0.05
 """Before a turn on several threads: those of the session before spin for as long."""
-WARMUP = 2
+WARMUP = 3
 """Runs before those that count, in which a session asks for its memory."""
 MOST_PLACES = 256
 """Places of an image up to which patches are compared."""
@@ -164,6 +164,23 @@ def torch_step(layer: Layer, values: dict[str, torch.Tensor]) -> tuple[torch.Ten
     return F.conv2d(x, w, None, stride, padding), dx, dw
 
 
+def in_turns(runs: Mapping[str, Callable[[], object]], threads: int, seconds: float) -> dict[str, list[float]]:
+    """Milliseconds of what takes turns for so many seconds, four at least, once each is warm."""
+    for run in runs.values():
+        for _ in range(WARMUP):
+            run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or any(len(of_one) < 4 for of_one in times.values()):
+        for name, run in runs.items():
+            if threads > 1:
+                time.sleep(REST_S)
+            started = time.perf_counter()
+            run()
+            times[name].append((time.perf_counter() - started) * 1e3)
+    return times
+
+
 def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float, float, float]]:
     """Name, median ms, part of the direct forms and error of PyTorch and of each form."""
     rng = np.random.default_rng(0)
@@ -176,20 +193,10 @@ def measure(layer: Layer, threads: int, seconds: float) -> list[tuple[str, float
         session = open_session(Prepared(model(layer, form), {}, (), {}), SessionSettings("cpu", threads))
         runs[name] = lambda session=session: session.run(list(OUTPUTS), values)
     for name, run in runs.items():
-        for _ in range(WARMUP):
-            run()
         found = [np.asarray(part) for part in run()]  # type: ignore[attr-defined]
         pairs = zip(found, (part.numpy() for part in exact), strict=True)
         errors[name] = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times["direct"]) < 4:
-        for name, run in runs.items():
-            if threads > 1:
-                time.sleep(REST_S)
-            started = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - started) * 1e3)
+    times = in_turns(runs, threads, seconds)
     direct = times["direct"]
     parts = {
         name: (min(t) / min(direct) + statistics.median(t) / statistics.median(direct)) / 2 for name, t in times.items()
