@@ -19,15 +19,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnx_ir as ir
-from forms import FLOAT, Layer, in_turns
-from onnx_ir.passes.common import TopologicalSortPass
+from forms import FLOAT, Layer, cleaned, in_turns
 
 from fathom_exporters.lowering.builder import Builder
-from fathom_exporters.lowering.cleanup import CLEANUP
 from fathom_exporters.lowering.gradients import convolution
 from fathom_exporters.lowering.gradients.fast.shifts import Shifts
 from fathom_exporters.lowering.gradients.fast.views import Views
-from fathom_exporters.lowering.infer import InferShapes
 from fathom_exporters.lowering.tags import Tag
 from fathom_onnx.runtime.prepare import Prepared
 from fathom_onnx.runtime.session import open_session
@@ -64,10 +61,7 @@ def model(layer: Layer, form: str) -> onnx.ModelProto:
     made.name, made.type, made.shape = "dw", FLOAT, ir.Shape(layer.shapes["w"])
     graph.outputs.append(made)
     graph.extend(b.nodes)
-    found = ir.Model(graph, ir_version=10)
-    for step in (InferShapes(), *CLEANUP, TopologicalSortPass()):
-        step(found)
-    return ir.to_proto(found)
+    return cleaned(graph)
 
 
 def measure(layer: Layer, threads: int, seconds: float) -> dict[str, float]:

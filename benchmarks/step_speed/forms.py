@@ -109,6 +109,14 @@ class Layer:
         return Window(ir.node("Conv", [], self.attributes))
 
 
+def cleaned(graph: ir.Graph) -> onnx.ModelProto:
+    """The model of a graph after clean-up."""
+    found = ir.Model(graph, ir_version=10)
+    for step in (InferShapes(), *CLEANUP, TopologicalSortPass()):
+        step(found)
+    return ir.to_proto(found)
+
+
 def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
     """Forward and both gradients of a layer in a form, None for the direct ones."""
     shapes = layer.shapes
@@ -137,10 +145,7 @@ def model(layer: Layer, form: Form | str | None) -> onnx.ModelProto:
         value.name, value.type, value.shape = name, FLOAT, like.shape
         graph.outputs.append(value)
     graph.extend(b.nodes)
-    found = ir.Model(graph, ir_version=10)
-    for step in (InferShapes(), *CLEANUP, TopologicalSortPass()):
-        step(found)
-    return ir.to_proto(found)
+    return cleaned(graph)
 
 
 def forms(layer: Layer) -> dict[str, Form | str | None]:

@@ -74,6 +74,12 @@ class Builder:
             raise ValueError(f"tensor '{like.name}' has no element type")
         return self.constant(np.array(value), like.dtype.numpy())
 
+    def replace(self, node: ir.Node, *values: ir.Value) -> None:
+        """Put the nodes built since :meth:`begin` in the place of a node, and values in that of its outputs."""
+        for old, new in zip(node.outputs, values, strict=True):
+            new.shape, new.type = old.shape, old.type
+        ir.convenience.replace_nodes_and_values(self._graph, node, [node], self.nodes, list(node.outputs), values)
+
     def reshape(self, x: ir.Value, *shape: int) -> ir.Value:
         """``x`` with another shape."""
         return self.op("Reshape", x, self.ints(*shape))

@@ -40,21 +40,17 @@ class LowerGradients(ir.passes.InPlacePass):
         builder = Builder(graph)
         private = [node for node in graph if node.domain == DOMAIN]
         for node in private:
-            values = self._lowered(builder, node)
-            ir.convenience.replace_nodes_and_values(graph, node, [node], builder.nodes, list(node.outputs), values)
+            builder.replace(node, *self._lowered(builder, node))
         model.opset_imports.pop(DOMAIN, None)
         return ir.passes.PassResult(model, bool(private))
 
     def _lowered(self, builder: Builder, node: ir.Node) -> list[ir.Value]:
-        """The values that replace a node's outputs, of the same shapes and types; their nodes are the builder's."""
+        """The values that replace a node's outputs; their nodes are the builder's."""
         rules = RULES[self._purpose]
         if node.op_type not in rules:
             raise ExportError(f"purpose '{self._purpose}' has no rule for {node.op_type}", f"known: {', '.join(rules)}")
         builder.begin(Tag.of(node))
         try:
-            values = rules[node.op_type](builder, node)
+            return rules[node.op_type](builder, node)
         except (ValueError, KeyError, AssertionError) as error:
             raise ExportError(f"{node.op_type} '{node.name}' cannot be lowered: {error}") from error
-        for old, new in zip(node.outputs, values, strict=True):
-            new.shape, new.type = old.shape, old.type
-        return values

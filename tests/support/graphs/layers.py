@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from fathom_exporters.lowering import DOMAIN, VERSION, Tag
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.fast.standard import WriteStandardOps
-from fathom_exporters.lowering.gradients.fast.form import ProductForm
 from fathom_exporters.lowering.gradients.fast.patches import Patches
 from fathom_exporters.lowering.gradients.fast.shifts import Shifts
 from fathom_exporters.lowering.gradients.fast.views import Views
@@ -63,7 +62,7 @@ class Layer:
         graph = ir.Graph(list(given.values()), outputs, nodes=nodes, opset_imports=opsets, name="g")
         return ir.Model(graph, ir_version=10)
 
-    def written(self, form: type[ProductForm]) -> ir.Model:
+    def written(self, form: type[Patches] | type[Views] | type[Shifts]) -> ir.Model:
         """The same in a form, what it has of it."""
         given = {name: value(name, array) for name, array in self.inputs.items()}
         graph = ir.Graph(list(given.values()), [], nodes=[], opset_imports={"": 18}, name="g")
@@ -74,8 +73,7 @@ class Layer:
         outputs = {}
         if isinstance(made, Patches | Views):
             outputs["y"] = made.forward(given["x"], given["w"], given.get("bias"))
-        if isinstance(made, Patches | Views | Shifts):
-            outputs["dw"] = made.back_filter(given["dy"], given["x"])
+        outputs["dw"] = made.back_filter(given["dy"], given["x"])
         if isinstance(made, Patches):
             outputs["dx"] = made.back_input(given["dy"], given["w"])
         graph.extend(b.nodes)

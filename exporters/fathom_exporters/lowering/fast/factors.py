@@ -35,12 +35,6 @@ def _optimizer_tag(node: ir.Node) -> Tag | None:
     return tag if tag is not None and tag.phase == "optimizer" and not node.domain else None
 
 
-def _replace(graph: ir.Graph, b: Builder, node: ir.Node, value: ir.Value) -> None:
-    """Put the builder's nodes and the last one's value in the place of a node."""
-    value.shape, value.type = node.outputs[0].shape, node.outputs[0].type
-    ir.convenience.replace_nodes_and_values(graph, node, [node], b.nodes, list(node.outputs), [value])
-
-
 class MergeFactors(ir.passes.InPlacePass):
     """One product of a tensor with a scalar for two in a row, in the optimizer phase."""
 
@@ -71,16 +65,16 @@ class _Uses:
     Attributes:
         scaled: The last node of ``c g g``.
         factor: c.
-        products: Each Mul by a constant, which input that is, and its number.
+        readers: The Mul or Div of each ``k g`` and ``k (g / u)``, and which input the gradient is.
+        products: The Mul by k of each of them, which input k is, and its number.
         averages: The Sub and the Add of each ``m + k (g - m)``, with k.
-        quotients: Each Div of the gradient, the Mul that multiplies it by a constant, which input that is, its number.
     """
 
     scaled: ir.Node
     factor: float
+    readers: list[tuple[ir.Node, int]] = field(default_factory=list)
     products: list[tuple[ir.Node, int, float]] = field(default_factory=list)
     averages: list[tuple[ir.Node, ir.Node, float]] = field(default_factory=list)
-    quotients: list[tuple[ir.Node, ir.Node, int, float]] = field(default_factory=list)
 
 
 def _square(g: ir.Value, node: ir.Node) -> tuple[ir.Node, float] | None:
@@ -108,31 +102,37 @@ def _average(node: ir.Node) -> tuple[ir.Node, float] | None:
     return added, factor[1]
 
 
+def _scaled_by(g: ir.Value, node: ir.Node) -> tuple[ir.Node, int, float] | None:
+    """The Mul by k of the ``k g`` or ``k (g / u)`` that a reader of g begins, which input k is, and its number."""
+    last: ir.Node | None = node
+    if node.op_type == "Div" and node.inputs[0] is g and node.inputs[1] is not g:
+        last = only_user(node, "Mul")
+    constant = constant_operand(last)
+    return (last, *constant) if last is not None and constant is not None else None
+
+
 def _uses(g: ir.Value) -> _Uses | None:
     """The readers of a gradient, if each is of a kind that can read another and one makes a second moment."""
-    readers = list(dict.fromkeys(use.node for use in g.uses()))
+    readers = {use.node: use.idx for use in g.uses()}
     if any(_optimizer_tag(reader) is None for reader in readers):
         return None
-    found = [square for reader in readers if (square := _square(g, reader)) is not None]
-    if len(found) != 1 or not _LEAST <= found[0][1] <= 1:
+    squares = {reader: square for reader in readers if (square := _square(g, reader)) is not None}
+    if len(squares) != 1:
         return None
-    scaled, factor = found[0]
+    ((first, (scaled, factor)),) = squares.items()
+    if not _LEAST <= factor <= 1:
+        return None
     uses = _Uses(scaled, factor)
-    for reader in readers:
-        if reader is scaled or _square(g, reader) is not None:
+    for reader, index in readers.items():
+        if reader in (first, scaled):
             continue
-        constant, average, last = constant_operand(reader), None, None
-        if reader.op_type == "Sub" and reader.inputs[0] is g:
-            average = _average(reader)
-        elif reader.op_type == "Div" and reader.inputs[0] is g and reader.inputs[1] is not g:
-            last = only_user(reader, "Mul")
-        of_quotient = constant_operand(last)
-        if constant is not None:
-            uses.products.append((reader, *constant))
+        by = _scaled_by(g, reader)
+        average = _average(reader) if reader.op_type == "Sub" and reader.inputs[0] is g else None
+        if by is not None:
+            uses.readers.append((reader, index))
+            uses.products.append(by)
         elif average is not None:
             uses.averages.append((reader, *average))
-        elif last is not None and of_quotient is not None:
-            uses.quotients.append((reader, last, *of_quotient))
         else:
             return None
     return uses
@@ -167,7 +167,7 @@ class ScaleGradients(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def _as_matmul(graph: ir.Graph, b: Builder, node: ir.Node) -> ir.Node:
+def _as_matmul(b: Builder, node: ir.Node) -> ir.Node:
     """A product as a MatMul, which onnxruntime fuses with transposed operands and a constant factor."""
     if node.op_type == "MatMul":
         return node
@@ -178,14 +178,14 @@ def _as_matmul(graph: ir.Graph, b: Builder, node: ir.Node) -> ir.Node:
             value, given = b.op("Transpose", value, perm=[1, 0]), value
             value.type, value.shape = given.type, ir.Shape(tuple(reversed(known_shape(given) or ())))
         sides.append(value)
-    _replace(graph, b, node, b.op("MatMul", *sides))
+    b.replace(node, b.op("MatMul", *sides))
     return b.nodes[-1]
 
 
 def _scaled_gradient(graph: ir.Graph, b: Builder, node: ir.Node, by: int | None, root: float, tag: Tag) -> ir.Value:
     """The gradient that a node makes times a number, which goes to the scalar at input ``by`` if there is one."""
     if by is None:
-        node = _as_matmul(graph, b, node)
+        node = _as_matmul(b, node)
         b.begin(tag)
         g = node.outputs[0]
         r = b.op("Mul", g, b.number(root, g))
@@ -210,17 +210,15 @@ def _scale(graph: ir.Graph, b: Builder, node: ir.Node, by: int | None, uses: _Us
     assert tag is not None
     r = _scaled_gradient(graph, b, node, by, root, tag)
     b.begin(tag)
-    _replace(graph, b, uses.scaled, b.op("Mul", r, r))
-    for reader, index, number in uses.products:
-        reader.replace_input_with(1 - index, r)
-        reader.replace_input_with(index, b.number(number / root, r))
+    b.replace(uses.scaled, b.op("Mul", r, r))
+    for reader, index in uses.readers:
+        reader.replace_input_with(index, r)
+    for last, index, number in uses.products:
+        last.replace_input_with(index, b.number(number / root, r))
     for subtracted, added, number in uses.averages:
         moment = subtracted.inputs[1]
         b.begin(Tag.of(added))
         parts = [b.op("Mul", value, b.number(k, r)) for value, k in ((moment, 1 - number), (r, number / root))]
         for part in parts:
             part.type, part.shape = r.type, r.shape
-        _replace(graph, b, added, b.op("Add", *parts))
-    for quotient, last, index, number in uses.quotients:
-        quotient.replace_input_with(0, r)
-        last.replace_input_with(index, b.number(number / root, r))
+        b.replace(added, b.op("Add", *parts))

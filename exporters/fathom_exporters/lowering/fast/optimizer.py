@@ -23,7 +23,7 @@ import onnx_ir as ir
 from fathom_exporters.lowering.builder import Builder
 from fathom_exporters.lowering.tags import Tag
 
-from .scalars import alone, begin_step, is_scalar, made, scalar_operand
+from .scalars import alone, begin_step, is_scalar, made, only_user, scalar_operand
 
 __all__ = ["FoldMomentCorrections"]
 
@@ -67,12 +67,9 @@ class _Update:
 
 def _scaled(quotient: ir.Node) -> tuple[ir.Node, int] | None:
     """What multiplies a quotient by a scalar, and which of its inputs is that, if nothing else reads it."""
-    users = {user for user, _ in quotient.outputs[0].uses()}
-    if len(users) != 1 or quotient.outputs[0].is_graph_output():
-        return None
-    (user,) = users
-    factor = scalar_operand(user) if user.op_type == "Mul" else None
-    return (user, factor) if factor is not None else None
+    user = only_user(quotient, "Mul")
+    factor = scalar_operand(user)
+    return (user, factor) if user is not None and factor is not None else None
 
 
 def _update(quotient: ir.Node) -> _Update | None:

@@ -55,8 +55,7 @@ class SplitWideScatters(ir.passes.InPlacePass):
             made = _parts(b, node)
             if made is None:
                 continue
-            made.shape, made.type = node.outputs[0].shape, node.outputs[0].type
-            ir.convenience.replace_nodes_and_values(graph, node, [node], b.nodes, list(node.outputs), [made])
+            b.replace(node, made)
             modified = True
         return ir.passes.PassResult(model, modified)
 

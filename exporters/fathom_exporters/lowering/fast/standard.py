@@ -36,8 +36,7 @@ class WriteStandardOps(ir.passes.InPlacePass):
             values = form(builder, node)
             if values is None:
                 continue
-            values[0].shape, values[0].type = node.outputs[0].shape, node.outputs[0].type
-            ir.convenience.replace_nodes_and_values(graph, node, [node], builder.nodes, list(node.outputs), values)
+            builder.replace(node, *values)
             modified = True
         return ir.passes.PassResult(model, modified)
 

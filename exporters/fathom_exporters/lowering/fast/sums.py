@@ -74,8 +74,7 @@ class JoinSummedProducts(ir.passes.InPlacePass):
             rest = [value for value in addends if value not in joined]
             total = [*rest, *(_joined(b, group) for group in groups)]
             result = total[0] if len(total) == 1 else b.op("Add" if len(total) == 2 else "Sum", *total)
-            result.shape, result.type = root.outputs[0].shape, root.outputs[0].type
-            ir.convenience.replace_nodes_and_values(graph, root, [root], b.nodes, list(root.outputs), [result])
+            b.replace(root, result)
             modified = True
         return ir.passes.PassResult(model, modified)
 
